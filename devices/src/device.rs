@@ -1,0 +1,261 @@
+//! What a device is.
+
+use crate::CharId;
+use crate::block::BlockDone;
+use crate::ctx::{Ctx, TimerId};
+use crate::input::InputEvent;
+use crate::state::RestoreError;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::any::Any;
+use std::ops::Range;
+
+/// A PCI function on bus 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Devfn(pub u8);
+
+impl Devfn {
+    /// Slot 0 to 31, function 0 to 7.
+    pub const fn new(slot: u8, function: u8) -> Self {
+        Self(slot << 3 | (function & 7))
+    }
+    /// Slot.
+    pub const fn slot(self) -> u8 {
+        self.0 >> 3
+    }
+    /// Function.
+    pub const fn function(self) -> u8 {
+        self.0 & 7
+    }
+}
+
+/// Which address space a region lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Space {
+    /// Ports, 0 to FFFFh.
+    Io,
+    /// Guest-physical memory.
+    Mem,
+}
+
+/// The [`Access::tag`] of accesses to a PCI function's configuration space; `offset` is the register, 0 to FFh.
+pub const CONFIG_TAG: u8 = 0xff;
+
+/// Where in a device an access falls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// [`Region::tag`], or [`CONFIG_TAG`].
+    pub tag: u8,
+    /// Bytes from the region's start.
+    pub offset: u64,
+    /// Bytes per access: 1, 2, 4 or 8. `data` is that long, except that string I/O on a [`Region::fifo`] region
+    /// brings the whole string: `data.len() / width` accesses, all at this same offset.
+    pub width: u8,
+}
+
+/// Offsets of a region to which a write only latches a value until another access acts on it, so that KVM may keep
+/// it in its ring for a while ("coalesced").
+pub type Coalesce = Vec<Range<u64>>;
+
+/// A range of ports or of memory that a device answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Address space.
+    pub space: Space,
+    /// First address.
+    pub base: u64,
+    /// Bytes, at least 1.
+    pub len: u64,
+    /// The device's own name for it.
+    pub tag: u8,
+    /// Offset 0 is a FIFO: string I/O is handed over whole.
+    pub fifo: bool,
+    /// Offsets whose writes may be kept back.
+    pub coalesce: Coalesce,
+    /// Not trapped at all, but a window into video memory from this offset on.
+    pub video: Option<u64>,
+}
+
+impl Region {
+    /// Ports.
+    pub fn io(base: u16, len: u16, tag: u8) -> Self {
+        Self {
+            space: Space::Io,
+            base: base.into(),
+            len: len.into(),
+            tag,
+            fifo: false,
+            coalesce: Vec::new(),
+            video: None,
+        }
+    }
+
+    /// Memory that traps.
+    pub fn mem(base: u64, len: u64, tag: u8) -> Self {
+        Self { space: Space::Mem, base, len, ..Self::io(0, 1, tag) }
+    }
+
+    /// Memory that is a window into the machine's video memory from `offset` on, and does not trap.
+    pub fn video(base: u64, len: u64, tag: u8, offset: u64) -> Self {
+        Self { video: Some(offset), ..Self::mem(base, len, tag) }
+    }
+
+    /// The same, with a FIFO at offset 0.
+    pub fn with_fifo(self) -> Self {
+        Self { fifo: true, ..self }
+    }
+
+    /// The same, with `range` of its offsets coalesced.
+    pub fn with_coalesce(mut self, range: Range<u64>) -> Self {
+        self.coalesce.push(range);
+        self
+    }
+}
+
+/// Why a device is called without the guest having touched it.
+#[derive(Debug)]
+pub enum Wake {
+    /// An armed timer is due.
+    Timer(TimerId),
+    /// A disk request ended.
+    Block(BlockDone),
+    /// [`Ctx::take_char`] has bytes of this stream.
+    CharReady(CharId),
+    /// A person did something (keyboard controller).
+    Input(InputEvent),
+    /// The power button was pressed (power management).
+    PowerButton,
+    /// A drive's medium was changed: its new size in bytes, or none (IDE CD-ROM).
+    Medium(crate::DiskId, Option<u64>),
+}
+
+/// A chip. See the crate's documentation for what it may and may not do.
+pub trait Device: Send + 'static {
+    /// Everything that a restored machine needs to go on: plain data. Not in it: what the configuration says (sizes,
+    /// names, ROM contents).
+    type State: Serialize + DeserializeOwned;
+
+    /// Its name in saved states, for ever.
+    const KIND: &'static str;
+
+    /// Counts incompatible changes of `State`.
+    const VERSION: u32;
+
+    /// What it answers now. When that changes, the device asks for [`crate::Effect::Remap`]. Where regions of several
+    /// devices overlap, the device that was put on the board first wins.
+    fn regions(&self) -> Vec<Region>;
+
+    /// Where its PCI configuration space is, if it has one.
+    fn pci(&self) -> Option<Devfn> {
+        None
+    }
+
+    /// The guest reads. `data` is preset to all ones: a register that does not exist is left alone.
+    fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]);
+
+    /// The guest writes.
+    fn write(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]);
+
+    /// Something happened outside.
+    fn wake(&mut self, cx: &mut Ctx<'_>, why: Wake) {
+        let _ = (cx, why);
+    }
+
+    /// Hard reset (PCIRST#), and power-on. Also drives the outputs (IRQs, effects) to their reset levels.
+    fn reset(&mut self, cx: &mut Ctx<'_>);
+
+    /// The state.
+    fn save(&self) -> Self::State;
+
+    /// Takes a state.
+    ///
+    /// # Errors
+    /// If the state is one that the device can never have; the device is then unchanged.
+    fn load(&mut self, state: Self::State) -> Result<(), RestoreError>;
+
+    /// After [`Device::load`]: drives IRQ levels, timers and effects again, as the state says.
+    fn resync(&mut self, cx: &mut Ctx<'_>);
+}
+
+/// [`Device`] without its types, for the board.
+pub trait DynDevice: Send {
+    /// [`Device::KIND`].
+    fn kind(&self) -> &'static str;
+    /// [`Device::VERSION`].
+    fn version(&self) -> u32;
+    /// [`Device::regions`].
+    fn regions(&self) -> Vec<Region>;
+    /// [`Device::pci`].
+    fn pci(&self) -> Option<Devfn>;
+    /// [`Device::read`].
+    fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]);
+    /// [`Device::write`].
+    fn write(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]);
+    /// [`Device::wake`].
+    fn wake(&mut self, cx: &mut Ctx<'_>, why: Wake);
+    /// [`Device::reset`].
+    fn reset(&mut self, cx: &mut Ctx<'_>);
+    /// [`Device::resync`].
+    fn resync(&mut self, cx: &mut Ctx<'_>);
+    /// [`Device::save`] as CBOR.
+    fn save_cbor(&self) -> Vec<u8>;
+    /// [`Device::load`] from CBOR.
+    ///
+    /// # Errors
+    /// If the bytes are no state of this device.
+    fn load_cbor(&mut self, bytes: &[u8]) -> Result<(), RestoreError>;
+    /// The device itself.
+    fn as_any(&self) -> &dyn Any;
+    /// The device itself.
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+}
+
+impl<D: Device> DynDevice for D {
+    fn kind(&self) -> &'static str {
+        D::KIND
+    }
+    fn version(&self) -> u32 {
+        D::VERSION
+    }
+    fn regions(&self) -> Vec<Region> {
+        Device::regions(self)
+    }
+    fn pci(&self) -> Option<Devfn> {
+        Device::pci(self)
+    }
+    fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
+        Device::read(self, cx, at, data);
+    }
+    fn write(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]) {
+        Device::write(self, cx, at, data);
+    }
+    fn wake(&mut self, cx: &mut Ctx<'_>, why: Wake) {
+        Device::wake(self, cx, why);
+    }
+    fn reset(&mut self, cx: &mut Ctx<'_>) {
+        Device::reset(self, cx);
+    }
+    fn resync(&mut self, cx: &mut Ctx<'_>) {
+        Device::resync(self, cx);
+    }
+    fn save_cbor(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // Writing plain data to a Vec fails only for types that CBOR cannot express, which the round-trip test of
+        // every device would show.
+        if let Err(error) = ciborium::into_writer(&self.save(), &mut bytes) {
+            tracing::error!("{}: state not saved: {error}", D::KIND);
+        }
+        bytes
+    }
+    fn load_cbor(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
+        let state = ciborium::from_reader(bytes)
+            .map_err(|error| RestoreError::Malformed { kind: D::KIND, why: error.to_string() })?;
+        self.load(state)
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}

@@ -1,0 +1,27 @@
+//! The chips of a classic PC, as plain data.
+//!
+//! A device owns its registers and nothing else. Whatever it may do to the world (raise an IRQ, arm a timer, copy
+//! to guest memory, start a disk request) is lent to it for the length of one call as a [`Ctx`]. So every device is
+//! tested, fuzzed, saved and restored without a virtual machine.
+//!
+//! The guest is hostile: whatever it writes, a device neither panics nor loops without bound nor allocates without
+//! bound.
+#![forbid(unsafe_code)]
+
+pub mod block;
+pub mod ctx;
+pub mod device;
+pub mod input;
+pub mod memory;
+pub mod pci;
+pub mod state;
+pub mod testing;
+pub mod time;
+
+pub use block::{BlockData, BlockDone, BlockError, BlockOp, BlockRequest, DiskId, GuestRange};
+pub use ctx::{CharId, Clock, Ctx, Effect, IrqLine, Outbox, ResetKind, TimerId};
+pub use device::{Access, CONFIG_TAG, Coalesce, Devfn, Device, DynDevice, Region, Space, Wake};
+pub use input::InputEvent;
+pub use memory::{Memory, Shadow};
+pub use state::RestoreError;
+pub use time::VmTime;

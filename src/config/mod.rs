@@ -1,0 +1,127 @@
+//! What a machine is to be, before anything is opened: plain values, checked by whoever parsed them.
+
+use std::path::PathBuf;
+
+/// A whole machine.
+#[derive(Clone, Debug)]
+pub struct MachineConfig {
+    /// Its name.
+    pub name: String,
+    /// RAM in bytes: a whole number of MiB, 1 MiB to 1 TiB.
+    pub memory: u64,
+    /// Processors.
+    pub cpus: CpuConfig,
+    /// hda, hdb, hdc, hdd.
+    pub drives: [Option<DriveConfig>; 4],
+    /// What to boot, in order.
+    pub boot: Vec<BootDevice>,
+    /// What boots.
+    pub payload: Payload,
+    /// COM1 to COM4; `None` means that the port does not exist.
+    pub serial: [Option<CharSpec>; 4],
+    /// Where the firmware's debug output (ports 402h and E9h) goes.
+    pub debugcon: Option<PathBuf>,
+    /// What the RTC shows.
+    pub rtc: RtcBase,
+    /// A reset ends the machine.
+    pub no_reboot: bool,
+    /// The screen.
+    pub display: Display,
+}
+
+/// Processors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CpuConfig {
+    /// 1 to 64; sockets x cores x threads.
+    pub count: u32,
+    /// Packages.
+    pub sockets: u32,
+    /// Cores per package.
+    pub cores: u32,
+    /// Threads per core.
+    pub threads: u32,
+    /// As given to `--cpu`: `host`, `qemu64`, … with `,+feature,-feature`; checked when it is parsed.
+    pub model: crate::kvm::cpu_model::CpuModel,
+}
+
+/// A drive on an IDE channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriveConfig {
+    /// Hard disk or CD-ROM.
+    pub media: Media,
+    /// The image. None only for a CD-ROM drive without a disc.
+    pub path: Option<PathBuf>,
+    /// The guest cannot write. Always so for CD-ROM.
+    pub read_only: bool,
+    /// The serial number that IDENTIFY gives, up to 20 printable ASCII characters.
+    pub serial: Option<String>,
+}
+
+/// What kind of drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// ATA.
+    Disk,
+    /// ATAPI.
+    Cdrom,
+}
+
+/// Xen's boot letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootDevice {
+    /// a
+    Floppy,
+    /// c
+    Disk,
+    /// d
+    Cdrom,
+    /// n
+    Network,
+}
+
+/// What the processor runs first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// A firmware image: its path, or none for the default one.
+    Firmware(Option<PathBuf>),
+    /// A Linux kernel, directly.
+    Kernel {
+        /// bzImage or vmlinux.
+        kernel: PathBuf,
+        /// Initial RAM disk.
+        initrd: Option<PathBuf>,
+        /// Command line.
+        append: String,
+    },
+}
+
+/// A host character device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CharSpec {
+    /// The terminal or pipes that pcvm was started with.
+    Stdio,
+    /// A new pseudo-terminal; its name is printed on standard error.
+    Pty,
+    /// A file, truncated.
+    File(PathBuf),
+    /// Connected to nothing.
+    Null,
+}
+
+/// What the RTC shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RtcBase {
+    /// The host's UTC.
+    Utc,
+    /// The host's local time.
+    LocalTime,
+    /// From this time on, in seconds since 1970, as the guest reads it.
+    Date(i64),
+}
+
+/// The screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Display {
+    /// Not shown.
+    None,
+}

@@ -1,0 +1,3 @@
+//! The only importer of kvm-ioctls: the machine as the kernel runs it.
+
+pub mod cpu_model;

@@ -1,0 +1,4 @@
+//! pcvm: a virtual machine monitor that is a whole classic PC.
+
+pub mod config;
+pub mod kvm;

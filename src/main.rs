@@ -1,0 +1,2 @@
+//! The `pcvm` command.
+fn main() {}
