@@ -15,7 +15,6 @@ const IDENTITY_MAP_ADDRESS: u64 = 0xfeff_c000;
 pub struct Vm {
     kvm: Kvm,
     fd: Arc<VmFd>,
-    coalesced: BTreeSet<(bool, u64, u64)>,
     chips: ChipsAtPowerOn,
 }
 
@@ -59,7 +58,7 @@ impl Vm {
         let pit = kvm_pit_config { flags: KVM_PIT_SPEAKER_DUMMY, ..Default::default() };
         ask("make the PIT", fd.create_pit2(pit))?;
         let chips = ChipsAtPowerOn::read(&fd)?;
-        let vm = Self { kvm, fd, coalesced: BTreeSet::new(), chips };
+        let vm = Self { kvm, fd, chips };
         vm.route()?;
         Ok(vm)
     }
@@ -107,29 +106,6 @@ impl Vm {
         ask("drive an interrupt line", self.fd.set_irq_line(gsi, level))
     }
 
-    /// Makes KVM keep back writes to these ranges (start, length), and to no others.
-    ///
-    /// # Errors
-    /// If KVM refuses; ports without KVM_CAP_COALESCED_PIO are passed over silently: they exit, which is slower and as
-    /// right.
-    pub fn coalesce(&mut self, ranges: &[(Space, u64, u64)]) -> Result<(), KvmError> {
-        let pio = self.fd.check_extension_raw(u64::from(KVM_CAP_COALESCED_PIO)) > 0;
-        let wanted: BTreeSet<_> = ranges
-            .iter()
-            .filter(|(space, ..)| pio || *space == Space::Mem)
-            .map(|&(space, at, len)| (space == Space::Io, at, len))
-            .collect();
-        let address = |io, at| if io { IoEventAddress::Pio(at) } else { IoEventAddress::Mmio(at) };
-        for &(io, at, len) in self.coalesced.difference(&wanted) {
-            ask("stop keeping writes back", self.fd.unregister_coalesced_mmio(address(io, at), len as u32))?;
-        }
-        for &(io, at, len) in wanted.difference(&self.coalesced) {
-            ask("keep writes back", self.fd.register_coalesced_mmio(address(io, at), len as u32))?;
-        }
-        self.coalesced = wanted;
-        Ok(())
-    }
-
     /// Interrupt controllers and timer as at power-on. All processors must be stopped.
     ///
     /// # Errors
@@ -139,6 +115,42 @@ impl Vm {
             ask("reset an interrupt controller", self.fd.set_irqchip(chip))?;
         }
         ask("reset the PIT", self.fd.set_pit2(&self.chips.pit))
+    }
+}
+
+/// The ranges whose writes KVM keeps back.
+pub struct Coalesced {
+    fd: Arc<VmFd>,
+    ranges: BTreeSet<(bool, u64, u64)>,
+}
+
+impl Coalesced {
+    /// None yet.
+    pub fn new(vm: &Vm) -> Self {
+        Self { fd: vm.fd.clone(), ranges: BTreeSet::new() }
+    }
+
+    /// Makes KVM keep back writes to these ranges (start, length), and to no others.
+    ///
+    /// # Errors
+    /// If KVM refuses; ports without KVM_CAP_COALESCED_PIO are passed over silently: they exit, which is slower and as
+    /// right.
+    pub fn set(&mut self, ranges: &[(Space, u64, u64)]) -> Result<(), KvmError> {
+        let pio = self.fd.check_extension_raw(u64::from(KVM_CAP_COALESCED_PIO)) > 0;
+        let wanted: BTreeSet<_> = ranges
+            .iter()
+            .filter(|(space, ..)| pio || *space == Space::Mem)
+            .map(|&(space, at, len)| (space == Space::Io, at, len))
+            .collect();
+        let address = |io, at| if io { IoEventAddress::Pio(at) } else { IoEventAddress::Mmio(at) };
+        for &(io, at, len) in self.ranges.difference(&wanted) {
+            ask("stop keeping writes back", self.fd.unregister_coalesced_mmio(address(io, at), len as u32))?;
+        }
+        for &(io, at, len) in wanted.difference(&self.ranges) {
+            ask("keep writes back", self.fd.register_coalesced_mmio(address(io, at), len as u32))?;
+        }
+        self.ranges = wanted;
+        Ok(())
     }
 }
 
