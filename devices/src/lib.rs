@@ -15,6 +15,8 @@ pub mod fw_cfg;
 pub mod input;
 pub mod memory;
 pub mod pci;
+pub mod ps2;
+pub mod serial;
 pub mod state;
 pub mod testing;
 pub mod time;
