@@ -1,3 +1,4 @@
 //! The only importer of kvm-ioctls: the machine as the kernel runs it.
 
 pub mod cpu_model;
+pub mod cpuid;
