@@ -5,6 +5,7 @@
 //! All `unsafe` of the VMM proper is in `slots`, `exit`, `ring` and `kick`.
 
 pub mod cpu_model;
+pub mod cpuid;
 pub mod exit;
 pub mod kick;
 pub mod ring;
