@@ -88,14 +88,14 @@ impl Subscriber {
         if input.quit {
             self.shared.post(Event::Quit);
         }
-        if input.ended {
+        if input.closed {
             let _ = ops.remove(Events::empty_raw(events.fd()));
         }
         if input.bytes.is_empty() {
             return;
         }
         let waiting = self.shared.with_board(|board| board.char_input(CharId(n as u8), &input.bytes));
-        if waiting >= INPUT_HIGH && !input.ended {
+        if waiting >= INPUT_HIGH && !input.closed {
             let _ = ops.remove(Events::empty_raw(events.fd()));
             self.full[n] = true;
         }
@@ -139,7 +139,7 @@ impl Machine {
         self.power_on()?;
         let result = loop {
             while let Some(event) = self.shared.take_event() {
-                if let Some(result) = self.handle(event)? {
+                if let Some(result) = self.on_event(event)? {
                     self.shared.control.exit();
                     return result;
                 }
@@ -167,7 +167,7 @@ impl Machine {
     }
 
     /// Answers an event; `Some` ends the run.
-    fn handle(&mut self, event: Event) -> Result<Option<Result<(), RunError>>, RunError> {
+    fn on_event(&mut self, event: Event) -> Result<Option<Result<(), RunError>>, RunError> {
         self.shared.control.park();
         match event {
             Event::PowerOff | Event::Quit => return Ok(Some(Ok(()))),

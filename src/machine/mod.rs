@@ -160,7 +160,7 @@ impl Machine {
         let failure = wires.failure();
         let rom = Rom::new(&rom).map_err(|why| host("allocate the firmware's memory")(std::io::Error::other(why)))?;
         let board = Board::new(devices, roles, memory.clone(), clock.clone(), Box::new(wires), rom);
-        let engine = BlockEngine::new(images, memory.clone()).map_err(host("start the block engine"))?;
+        let engine = BlockEngine::new(images, memory.clone()).map_err(|error| host("start the block engine")(std::io::Error::other(error.to_string())))?;
 
         let supported = vm.kvm().get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES);
         let supported = crate::kvm::ask("tell what CPUID it supports", supported)?;
