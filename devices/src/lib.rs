@@ -20,6 +20,7 @@ pub mod serial;
 pub mod state;
 pub mod testing;
 pub mod time;
+pub mod vga;
 
 pub use block::{BlockData, BlockDone, BlockError, BlockOp, BlockRequest, DiskId, GuestRange};
 pub use ctx::{CharId, Clock, Ctx, Effect, IrqLine, Outbox, ResetKind, TimerId};
