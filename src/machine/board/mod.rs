@@ -568,3 +568,6 @@ impl Board {
         &self.memory
     }
 }
+
+#[cfg(test)]
+mod tests;
