@@ -100,13 +100,18 @@ impl Output {
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         Ok(match rustix::fs::open("/proc/self/fd/1", flags, Mode::empty()) {
             Ok(own) => Self::queued(own, Patience::stdio()),
-            Err(_) => Self::start(stdout.try_clone_to_owned()?, false, Patience::stdio()),
+            Err(_) => Self::blocking(stdout.try_clone_to_owned()?, Patience::stdio()),
         })
     }
 
     /// To a descriptor in nonblocking mode.
     pub fn queued(fd: OwnedFd, patience: Patience) -> Self {
         Self::start(fd, true, patience)
+    }
+
+    /// To a descriptor in blocking mode, which is asked before each small write.
+    pub fn blocking(fd: OwnedFd, patience: Patience) -> Self {
+        Self::start(fd, false, patience)
     }
 
     fn start(fd: OwnedFd, nonblocking: bool, patience: Patience) -> Self {

@@ -99,6 +99,7 @@ fn usage_line(error: &clap::Error) -> String {
     let line = line.strip_prefix("error: ").unwrap_or(&line);
     match text.lines().find_map(|line| line.trim().strip_prefix("tip: ")) {
         Some(tip) => format!("{line} ({tip})"),
+        None if error.kind() == ErrorKind::InvalidSubcommand => format!("{line}; try 'pcvm --help'"),
         None => format!("{line}; try 'pcvm run --help'"),
     }
 }

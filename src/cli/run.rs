@@ -140,9 +140,6 @@ pub enum UsageError {
     /// Two ports want the terminal.
     #[error("--serial stdio: only one port can have the terminal")]
     StdioTwice,
-    /// A file without a name.
-    #[error("{0}: no file name given")]
-    NoFile(&'static str),
 }
 
 impl RunArgs {
@@ -152,16 +149,6 @@ impl RunArgs {
     /// The first value that makes no sense.
     pub fn into_config(self) -> Result<MachineConfig, UsageError> {
         let option = |flag| move |why| UsageError::Option { flag, why };
-        for (flag, path) in [
-            ("--firmware", &self.firmware),
-            ("--kernel", &self.kernel),
-            ("--initrd", &self.initrd),
-            ("--debugcon", &self.debugcon),
-        ] {
-            if path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
-                return Err(UsageError::NoFile(flag));
-            }
-        }
         let topology = parse::cpus(&self.cpus).map_err(option("--cpus"))?;
         let model = match self.cpu.as_deref() {
             Some(text) => text.parse().map_err(|why| UsageError::Cpu(format!("{why}")))?,

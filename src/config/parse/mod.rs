@@ -32,7 +32,7 @@ pub enum OptionError {
     #[error("{0} is not between 1M and 1T")]
     MemoryRange(String),
     /// Not a number of something.
-    #[error("{what} '{value}' is not a number from 1 to {max}")]
+    #[error("{what} '{value}' is not from 1 to {max}")]
     NotACount {
         /// Of what.
         what: &'static str,
