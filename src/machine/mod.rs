@@ -24,7 +24,7 @@ pub mod smbios;
 
 use crate::block::BlockEngine;
 use crate::config::{MachineConfig, Payload};
-use crate::kvm::cpuid::{apic_id, cpuid_for};
+use crate::kvm::cpuid::{apic_id, cpuid_for, offer_tsc_deadline};
 use crate::kvm::ring::CoalescedRing;
 use crate::kvm::vcpu::{FlatEntry, Vcpu};
 use crate::kvm::vm::Vm;
@@ -60,7 +60,7 @@ pub enum BuildError {
     #[error("--memory: {0}")]
     Memory(#[from] pcvm_devices::memory::AllocateError),
     /// `--cpu` and this host.
-    #[error("--cpu: {0}")]
+    #[error(transparent)]
     Cpu(#[from] crate::kvm::cpuid::CpuidError),
     /// More processors than KVM has.
     #[error("--cpus: {wanted} processors are more than this host's KVM allows ({most})")]
@@ -163,15 +163,18 @@ impl Machine {
         let engine = BlockEngine::new(images, memory.clone()).map_err(|error| host("start the block engine")(std::io::Error::other(error.to_string())))?;
 
         let supported = vm.kvm().get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES);
-        let supported = crate::kvm::ask("tell what CPUID it supports", supported)?;
+        let mut supported = crate::kvm::ask("tell what CPUID it supports", supported)?;
+        if vm.kvm().check_extension(kvm_ioctls::Cap::TscDeadlineTimer) {
+            offer_tsc_deadline(supported.as_mut_slice());
+        }
         let mut vcpus = Vec::new();
         for index in 0..wanted {
             let id = u32::from(apic_id(index, &config.cpus));
-            let made = cpuid_for(supported.as_slice(), &config.cpus.model, id, &config.cpus)?;
+            let made = cpuid_for(supported.as_slice(), &config.cpus.model, index, &config.cpus)?;
             if index == 0 && !made.missing.is_empty() {
                 tracing::warn!("--cpu: this host lacks {}", made.missing.join(", "));
             }
-            vcpus.push(Vcpu::new(&vm, index, id, &made.cpuid)?);
+            vcpus.push(Vcpu::new(&vm, index, id, &made.entries)?);
         }
         let first = vcpus.first().ok_or(KvmError::Lacks("processors"))?;
         let ring = CoalescedRing::map(first.as_fd())?;

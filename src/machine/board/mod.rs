@@ -388,7 +388,7 @@ impl Board {
             return true;
         }
         let Some((devfn, register)) = self.config_address.decode(port) else { return false };
-        if let Some(device) = devfn.and_then(|devfn| self.functions[usize::from(devfn.0)]) {
+        if let Some(device) = self.functions[usize::from(devfn.0)] {
             let data = &data[..data.len().min(usize::from(0xd00 - port))];
             let at = Access { tag: CONFIG_TAG, offset: register.into(), width: data.len() as u8 };
             self.call(device.into(), |device, cx| device.write(cx, at, data));
@@ -401,7 +401,7 @@ impl Board {
             return true;
         }
         let Some((devfn, register)) = self.config_address.decode(port) else { return false };
-        if let Some(device) = devfn.and_then(|devfn| self.functions[usize::from(devfn.0)]) {
+        if let Some(device) = self.functions[usize::from(devfn.0)] {
             let len = data.len().min(usize::from(0xd00 - port));
             let at = Access { tag: CONFIG_TAG, offset: register.into(), width: len as u8 };
             self.call(device.into(), |device, cx| device.read(cx, at, &mut data[..len]));
