@@ -1,5 +1,6 @@
 //! The virtual machine: in-kernel PIC, IOAPIC, LAPIC and PIT, interrupt lines, coalesced ranges.
 
+use super::cpuid::offer_tsc_deadline;
 use super::{KvmError, ask};
 use kvm_bindings::*;
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, VmFd};
@@ -91,6 +92,19 @@ impl Vm {
     /// /dev/kvm itself, for CPUID and MSR lists.
     pub fn kvm(&self) -> &Kvm {
         &self.kvm
+    }
+
+    /// The CPUID leaves that KVM can give a guest here.
+    ///
+    /// # Errors
+    /// If KVM does not tell.
+    pub fn supported_cpuid(&self) -> Result<Vec<kvm_cpuid_entry2>, KvmError> {
+        let supported = self.kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES);
+        let mut supported = ask("tell what CPUID it supports", supported)?.as_slice().to_vec();
+        if self.kvm.check_extension(Cap::TscDeadlineTimer) {
+            offer_tsc_deadline(&mut supported);
+        }
+        Ok(supported)
     }
 
     /// How many processors KVM allows.

@@ -24,7 +24,7 @@ pub mod smbios;
 
 use crate::block::BlockEngine;
 use crate::config::{MachineConfig, Payload};
-use crate::kvm::cpuid::{apic_id, cpuid_for, offer_tsc_deadline};
+use crate::kvm::cpuid::{apic_id, cpuid_for};
 use crate::kvm::ring::CoalescedRing;
 use crate::kvm::vcpu::{FlatEntry, Vcpu};
 use crate::kvm::vm::Vm;
@@ -162,15 +162,11 @@ impl Machine {
         let board = Board::new(devices, roles, memory.clone(), clock.clone(), Box::new(wires), rom);
         let engine = BlockEngine::new(images, memory.clone()).map_err(|error| host("start the block engine")(std::io::Error::other(error.to_string())))?;
 
-        let supported = vm.kvm().get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES);
-        let mut supported = crate::kvm::ask("tell what CPUID it supports", supported)?;
-        if vm.kvm().check_extension(kvm_ioctls::Cap::TscDeadlineTimer) {
-            offer_tsc_deadline(supported.as_mut_slice());
-        }
+        let supported = vm.supported_cpuid()?;
         let mut vcpus = Vec::new();
         for index in 0..wanted {
             let id = u32::from(apic_id(index, &config.cpus));
-            let made = cpuid_for(supported.as_slice(), &config.cpus.model, index, &config.cpus)?;
+            let made = cpuid_for(&supported, &config.cpus.model, index, &config.cpus)?;
             if index == 0 && !made.missing.is_empty() {
                 tracing::warn!("--cpu: this host lacks {}", made.missing.join(", "));
             }
