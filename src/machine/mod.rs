@@ -3,4 +3,5 @@
 pub mod acpi;
 pub mod e820;
 pub mod firmware;
+pub mod kernel;
 pub mod smbios;
