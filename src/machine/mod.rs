@@ -225,15 +225,15 @@ impl Machine {
             board.reset();
             if let Payload::Kernel { .. } = self.config.payload {
                 pc::configure_without_firmware(&mut board);
-                Some(kernel::load(&self.memory, &self.config)?)
+                Some(kernel::load(&self.memory, &self.config, &self.config.payload)?)
             } else {
                 None
             }
         };
         self.shared.with_board(|_| ());
         self.shared.control.reset(entry.map(|entry| match entry {
-            KernelEntry::Linux32 { entry, boot_params } => FlatEntry { eip: entry, esi: boot_params, ebx: 0 },
-            KernelEntry::Pvh { entry, start_info } => FlatEntry { eip: entry, esi: 0, ebx: start_info },
+            KernelEntry::Linux32 { entry, boot_params } => FlatEntry { eip: entry.into(), esi: boot_params.into(), ebx: 0 },
+            KernelEntry::Pvh { entry, start_info } => FlatEntry { eip: entry.into(), esi: 0, ebx: start_info.into() },
         }));
         Ok(())
     }

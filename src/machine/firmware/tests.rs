@@ -74,8 +74,8 @@ fn tables_are_found_in_memory_without_firmware() {
         config.cpus = CpuConfig { count, sockets: count, cores: 1, threads: 1, model: Default::default() };
         let memory = Memory::new(16 * MIB, 0).unwrap();
         let placed = place(&config, &memory).unwrap();
-        assert!(e820::BIOS_AREA.contains(&placed.rsdp) && placed.rsdp % 16 == 0);
-        assert!((0xf_0000..0x10_0000).contains(&placed.smbios) && placed.smbios % 16 == 0);
+        assert!(e820::BIOS_AREA.contains(&placed.rsdp) && placed.rsdp.is_multiple_of(16));
+        assert!((0xf_0000..0x10_0000).contains(&placed.smbios) && placed.smbios.is_multiple_of(16));
         let mut rsdp = [0; 20];
         memory.ram().read_slice(&mut rsdp, GuestAddress(placed.rsdp)).unwrap();
         assert_eq!(&rsdp[..8], b"RSD PTR ");
