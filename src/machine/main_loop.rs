@@ -187,9 +187,14 @@ impl Machine {
 
     /// Waits for disk requests under way and lets the devices have their ends, while the processors are parked.
     fn drain(&self) {
-        while self.shared.engine.in_flight() > 0 {
+        loop {
             self.shared.engine.wait_idle();
-            for done in self.shared.engine.take_completions() {
+            let ended = self.shared.engine.take_completions();
+            if ended.is_empty() {
+                return;
+            }
+            for done in ended {
+                // This may start the next part of a command, for which the loop goes round again.
                 self.shared.with_board(|board| board.block_done(done));
             }
         }
