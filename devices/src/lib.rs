@@ -9,7 +9,9 @@
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod chipset;
 pub mod ctx;
+pub mod debug;
 pub mod device;
 pub mod fw_cfg;
 pub mod input;
