@@ -225,7 +225,8 @@ impl Device for FwCfg {
                     *byte = *value;
                 }
             }
-            // The selector cannot be read.
+            // The selector cannot be read; the byte above it is the data port.
+            _ if at.offset == 1 => self.take(data),
             _ => {}
         }
     }
@@ -266,3 +267,6 @@ impl Device for FwCfg {
 
     fn resync(&mut self, _cx: &mut Ctx<'_>) {}
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@
 
 pub mod block;
 pub mod chipset;
+pub mod cmos;
 pub mod ctx;
 pub mod debug;
 pub mod device;

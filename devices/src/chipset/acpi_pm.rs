@@ -386,20 +386,21 @@ impl Device for AcpiPm {
 
     fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
         let registers = &mut self.registers;
-        let image = match at.tag {
-            CONFIG_TAG => return self.config.read(at.offset, data),
-            TAG_PM => registers.image(cx.now()).to_vec(),
-            TAG_APM => registers.apm.to_vec(),
-            TAG_GPE0 => registers.gpe0.bytes().to_vec(),
+        let mut copy = |image: &[u8]| {
+            for (byte, value) in data.iter_mut().zip(image.iter().skip(at.offset as usize)) {
+                *byte = *value;
+            }
+        };
+        match at.tag {
+            CONFIG_TAG => self.config.read(at.offset, data),
+            TAG_PM => copy(&registers.image(cx.now())),
+            TAG_APM => copy(&registers.apm),
+            TAG_GPE0 => copy(&registers.gpe0.bytes()),
             _ => {
                 for (offset, byte) in (at.offset..u64::from(smbus::LEN)).zip(data) {
                     *byte = registers.smbus.read(offset);
                 }
-                return;
             }
-        };
-        for (byte, value) in data.iter_mut().zip(image.iter().skip(at.offset as usize)) {
-            *byte = *value;
         }
     }
 
@@ -457,3 +458,6 @@ impl Device for AcpiPm {
         self.drive(cx);
     }
 }
+
+#[cfg(test)]
+mod tests;

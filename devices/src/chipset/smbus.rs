@@ -31,6 +31,8 @@ struct HostControl {
     __: bool,
 }
 
+/// SMBHSTCNT but START, which reads 0, and the reserved bits.
+const KEPT_CONTROL: u8 = 0x1f;
 const STATUS: usize = 0x0;
 const CONTROL: usize = 0x2;
 const COMMAND: usize = 0x3;
@@ -115,7 +117,7 @@ impl Smbus {
             status
         }
         .into_bits();
-        self.control = control.with_start(false).into_bits();
+        self.control = control.with_start(false).into_bits() & KEPT_CONTROL;
     }
 
     /// Whether it asks for its interrupt.
@@ -125,6 +127,6 @@ impl Smbus {
 
     /// Whether the chip can hold these values.
     pub(super) fn is_possible(&self) -> bool {
-        self.status & 0xe1 == 0 && self.control & 0xe0 == 0 && usize::from(self.block_at) < BLOCK
+        self.status & 0xe1 == 0 && self.control & !KEPT_CONTROL == 0 && usize::from(self.block_at) < BLOCK
     }
 }
