@@ -9,7 +9,10 @@
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod chipset;
+pub mod cmos;
 pub mod ctx;
+pub mod debug;
 pub mod device;
 pub mod fw_cfg;
 pub mod input;
