@@ -229,11 +229,14 @@ impl Ps2Controller {
     }
 
     fn arm_device_timers(&mut self, cx: &mut Ctx<'_>) {
-        for (timer, at) in [(TYPEMATIC, self.s.keyboard.repeats_at()), (SAMPLE, self.s.mouse.samples_at())] {
-            match at {
-                Some(at) => cx.arm(timer, at),
-                None => cx.disarm(timer),
-            }
+        match self.s.keyboard.repeats_at() {
+            Some(at) => cx.arm(TYPEMATIC, at),
+            None => cx.disarm(TYPEMATIC),
+        }
+        // A report that is due already waits for the output buffer, not for time.
+        match self.s.mouse.samples_at() {
+            Some(at) if at > cx.now() => cx.arm(SAMPLE, at),
+            _ => cx.disarm(SAMPLE),
         }
     }
 
