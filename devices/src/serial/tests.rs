@@ -240,7 +240,7 @@ fn the_state_carries_the_interrupt_over() {
     let state = Device::save(&com.device);
     let mut other = bench();
     Device::load(&mut other.device, state).unwrap();
-    other.call(|device, cx| Device::resync(device, cx));
+    other.call(Device::resync);
     assert!(!other.irq(IRQ));
     other.advance(1_000_000);
     assert!(other.irq(IRQ), "the time-out went on");

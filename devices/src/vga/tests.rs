@@ -316,6 +316,9 @@ fn only_a_change_of_the_map_asks_for_one() {
     assert_eq!(vga.effects, [Effect::Remap]);
 }
 
+/// Write mode, rotate and function, set/reset, its enable, bit mask, map mask, data, and the four planes after it.
+type WriteRow = (u8, u8, u8, u8, u8, u8, u8, [u8; 4]);
+
 /// A byte of each plane at an offset.
 fn planes(memory: &Memory, offset: u64) -> [u8; 4] {
     let mut bytes = [0; 4];
@@ -325,10 +328,9 @@ fn planes(memory: &Memory, offset: u64) -> [u8; 4] {
 
 #[test]
 fn write_modes_do_what_the_reference_says() {
-    // (write mode, rotate and function, set/reset, enable, bit mask, map mask, data) over latches F0 0F AA 55.
     const LATCH: [u8; 4] = [0xf0, 0x0f, 0xaa, 0x55];
     #[rustfmt::skip]
-    let table: &[(u8, u8, u8, u8, u8, u8, u8, [u8; 4])] = &[
+    let table: &[WriteRow] = &[
         (0, 0x00, 0x0, 0x0, 0xff, 0xf, 0x3c, [0x3c; 4]),
         (0, 0x00, 0x0, 0x0, 0xff, 0x5, 0x3c, [0x3c, 0x00, 0x3c, 0x00]),
         (0, 0x03, 0x0, 0x0, 0xff, 0xf, 0x81, [0x30; 4]),
