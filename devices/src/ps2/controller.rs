@@ -91,14 +91,14 @@ enum Source {
     Mouse,
 }
 
-/// A command that waits for its data byte.
+/// Where the data byte goes that a command waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Waiting {
-    WriteRam(u8),
-    WriteOutputPort,
-    WriteKeyboardBuffer,
-    WriteMouseBuffer,
-    WriteMouse,
+    Ram(u8),
+    OutputPort,
+    KeyboardBuffer,
+    MouseBuffer,
+    Mouse,
 }
 
 /// [`Ps2Controller`] in a saved state, and in use.
@@ -229,11 +229,14 @@ impl Ps2Controller {
     }
 
     fn arm_device_timers(&mut self, cx: &mut Ctx<'_>) {
-        for (timer, at) in [(TYPEMATIC, self.s.keyboard.repeats_at()), (SAMPLE, self.s.mouse.samples_at())] {
-            match at {
-                Some(at) => cx.arm(timer, at),
-                None => cx.disarm(timer),
-            }
+        match self.s.keyboard.repeats_at() {
+            Some(at) => cx.arm(TYPEMATIC, at),
+            None => cx.disarm(TYPEMATIC),
+        }
+        // A report that is due already waits for the output buffer, not for time.
+        match self.s.mouse.samples_at() {
+            Some(at) if at > cx.now() => cx.arm(SAMPLE, at),
+            _ => cx.disarm(SAMPLE),
         }
     }
 
@@ -273,7 +276,7 @@ impl Ps2Controller {
                 let byte = s.ram[usize::from(command & 0x1f)];
                 self.answer(byte);
             }
-            0x60..=0x7f => s.waiting = Some(Waiting::WriteRam(command & 0x1f)),
+            0x60..=0x7f => s.waiting = Some(Waiting::Ram(command & 0x1f)),
             0xa4 => self.answer(NO_PASSWORD),
             0xa7 => s.command_byte.set_mouse_disabled(true),
             0xa8 => s.command_byte.set_mouse_disabled(false),
@@ -294,10 +297,10 @@ impl Ps2Controller {
                     .with_clock_and_data(3);
                 self.answer(port.into_bits());
             }
-            0xd1 => s.waiting = Some(Waiting::WriteOutputPort),
-            0xd2 => s.waiting = Some(Waiting::WriteKeyboardBuffer),
-            0xd3 => s.waiting = Some(Waiting::WriteMouseBuffer),
-            0xd4 => s.waiting = Some(Waiting::WriteMouse),
+            0xd1 => s.waiting = Some(Waiting::OutputPort),
+            0xd2 => s.waiting = Some(Waiting::KeyboardBuffer),
+            0xd3 => s.waiting = Some(Waiting::MouseBuffer),
+            0xd4 => s.waiting = Some(Waiting::Mouse),
             // Not IBM's, but of every later controller: A20 in one step.
             0xdd => cx.set_a20(false),
             0xdf => cx.set_a20(true),
@@ -305,11 +308,7 @@ impl Ps2Controller {
             0xe0 => self.answer(0),
             // Pulses the output port's lines 0 to 3 whose bits are 0; line 0 is the processor's reset. A pulse on A20
             // is over before the next instruction.
-            0xf0..=0xff => {
-                if command & 1 == 0 {
-                    cx.effect(Effect::Reset(ResetKind::Init));
-                }
-            }
+            0xf0..=0xff if command & 1 == 0 => cx.effect(Effect::Reset(ResetKind::Init)),
             _ => {}
         }
         self.fill(cx);
@@ -319,13 +318,13 @@ impl Ps2Controller {
         let s = &mut self.s;
         s.last_was_command = false;
         match s.waiting.take() {
-            Some(Waiting::WriteRam(0)) => s.command_byte = CommandByte::from_bits(value),
-            Some(Waiting::WriteRam(n)) => s.ram[usize::from(n & 0x1f)] = value,
-            Some(Waiting::WriteOutputPort) => self.write_output_port(cx, value),
-            Some(Waiting::WriteKeyboardBuffer) => s.answer = Some((value, Source::Keyboard)),
-            Some(Waiting::WriteMouseBuffer) => s.answer = Some((value, Source::Mouse)),
+            Some(Waiting::Ram(0)) => s.command_byte = CommandByte::from_bits(value),
+            Some(Waiting::Ram(n)) => s.ram[usize::from(n & 0x1f)] = value,
+            Some(Waiting::OutputPort) => self.write_output_port(cx, value),
+            Some(Waiting::KeyboardBuffer) => s.answer = Some((value, Source::Keyboard)),
+            Some(Waiting::MouseBuffer) => s.answer = Some((value, Source::Mouse)),
             // Sending to a device starts its clock.
-            Some(Waiting::WriteMouse) => {
+            Some(Waiting::Mouse) => {
                 s.command_byte.set_mouse_disabled(false);
                 s.mouse.command(cx.now(), value);
             }
@@ -394,7 +393,7 @@ impl Device for Ps2Controller {
 
     fn load(&mut self, state: Ps2State) -> Result<(), RestoreError> {
         let impossible = |what| Err(RestoreError::Impossible { kind: Self::KIND, what });
-        if matches!(state.waiting, Some(Waiting::WriteRam(n)) if n > 0x1f) {
+        if matches!(state.waiting, Some(Waiting::Ram(n)) if n > 0x1f) {
             return impossible("command");
         }
         if !state.keyboard.is_possible() {

@@ -291,11 +291,10 @@ impl Keyboard {
                 self.scanning = true;
                 self.answer(&[ACK]);
             }
+            // Set Default goes on scanning only if it did before.
             0xf5 | 0xf6 => {
-                let set = self.set;
                 self.defaults();
-                self.set = set;
-                self.scanning = value == 0xf6;
+                self.scanning &= value == 0xf6;
                 self.answer(&[ACK]);
             }
             0xf7..=0xfa => {

@@ -202,7 +202,7 @@ impl Vga {
         if PAGE_VBE.contains(&at) {
             for (pair, n) in data.chunks_exact(2).zip(0..) {
                 let offset = at - PAGE_VBE.start + 2 * n;
-                if offset % 2 == 0 && PAGE_VBE.contains(&(PAGE_VBE.start + offset)) {
+                if offset.is_multiple_of(2) && PAGE_VBE.contains(&(PAGE_VBE.start + offset)) {
                     self.write_vbe(cx, (offset / 2) as u16, u16::from_le_bytes([pair[0], pair[1]]));
                 }
             }

@@ -154,7 +154,7 @@ impl Vbe {
         self.xres = (self.xres & !7).clamp(8, MAX_XRES);
         // Never the case with a megabyte or more.
         while line_bytes(self.xres, self.bpp) > vram && self.xres > 8 {
-            self.xres = (self.xres / 2 & !7).max(8);
+            self.xres = ((self.xres / 2) & !7).max(8);
         }
         self.virt_width = (self.virt_width & !7).max(self.xres);
         if line_bytes(self.virt_width, self.bpp) > vram {
