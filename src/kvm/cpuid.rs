@@ -344,7 +344,8 @@ fn adapt(entry: &mut kvm_cpuid_entry2, features: &Features, place: &Place, amd: 
         1 => {
             const CLFLUSH_QUADWORDS: u32 = 8;
             let count = if place.siblings() > 1 { 1 << place.package_bits() } else { 0 };
-            entry.ebx = place.apic_id << 24 | count << 16 | CLFLUSH_QUADWORDS << 8;
+            let line = if features.has_named("clflush") { CLFLUSH_QUADWORDS } else { 0 };
+            entry.ebx = place.apic_id << 24 | count << 16 | line << 8;
         }
         4 if entry.eax & 0x1f != 0 => {
             let cores = ((1u32 << place.core_bits) - 1).min(63);

@@ -14,7 +14,7 @@ pub const ANCHOR_FILE: &str = "etc/smbios/smbios-anchor";
 pub const TABLES_FILE: &str = "etc/smbios/smbios-tables";
 
 const MANUFACTURER: &str = "pcvm";
-const PRODUCT: &str = "Standard PC (i440FX + PIIX, 1996)";
+const PRODUCT: &str = "i440FX PC";
 const VERSION: &str = "1";
 const DATE: &str = "01/01/2026";
 /// A type 17 structure's size field can say no more than this without its extension.
