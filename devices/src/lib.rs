@@ -12,6 +12,7 @@ pub mod block;
 pub mod ctx;
 pub mod device;
 pub mod fw_cfg;
+pub mod ide;
 pub mod input;
 pub mod memory;
 pub mod pci;
