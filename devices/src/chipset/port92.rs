@@ -116,7 +116,7 @@ mod tests {
         bench.outb(0x92, 0xff);
         assert_eq!(bench.effects, [reset.clone(), reset]);
         assert_eq!(bench.inb(0x92), 0xcb, "reserved bits read zero");
-        bench.call(|device, cx| Device::reset(device, cx));
+        bench.call(Device::reset);
         assert_eq!(bench.inb(0x92), 0x02);
     }
 }
