@@ -109,9 +109,9 @@ mod tests {
         bench.outb(0x92, 0x02);
         assert_eq!(bench.effects, []);
         bench.outb(0x92, 0x03);
-        assert_eq!(bench.effects, [reset.clone()]);
+        assert_eq!(bench.effects, vec![reset.clone()]);
         bench.outb(0x92, 0x03);
-        assert_eq!(bench.effects, [reset.clone()], "it stays 1");
+        assert_eq!(bench.effects, vec![reset.clone()], "it stays 1");
         bench.outb(0x92, 0x02);
         bench.outb(0x92, 0xff);
         assert_eq!(bench.effects, [reset.clone(), reset]);
