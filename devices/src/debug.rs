@@ -141,7 +141,7 @@ mod tests {
         bench.outb(0x80, 0x34);
         assert_eq!(bench.device.post_code(), 0x34);
         assert_eq!(bench.inb(0x80), 0x34);
-        bench.call(|device, cx| Device::reset(device, cx));
+        bench.call(Device::reset);
         assert_eq!(bench.device.post_code(), 0);
     }
 }

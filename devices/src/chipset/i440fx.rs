@@ -287,7 +287,7 @@ mod tests {
         let mut bench = Bench::new(I440fx::new());
         bench.config_write(0x59, 1, 0x30);
         bench.effects.clear();
-        bench.call(|device, cx| Device::reset(device, cx));
+        bench.call(Device::reset);
         assert_eq!(bench.effects, [Effect::Shadow([Shadow::default(); 13])]);
         assert_eq!(bench.config_read(0x59, 1), 0);
     }
@@ -300,7 +300,7 @@ mod tests {
         let mut other = Bench::new(I440fx::new());
         other.effects.clear();
         other.device.load(state).unwrap();
-        other.call(|device, cx| Device::resync(device, cx));
+        other.call(Device::resync);
         assert_eq!(other.effects, [Effect::Shadow(bench.device.shadow())]);
     }
 
@@ -315,7 +315,7 @@ mod tests {
             bench.config_write(SMRAM, 1, value);
             assert_eq!(bench.config_read(SMRAM, 1) & 0x5f, 0x1a, "{value:02x}");
         }
-        bench.call(|device, cx| Device::reset(device, cx));
+        bench.call(Device::reset);
         assert_eq!(bench.config_read(SMRAM, 1), 0x02);
     }
 }

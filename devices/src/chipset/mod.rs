@@ -3,12 +3,14 @@
 
 pub mod acpi_pm;
 pub mod i440fx;
+pub mod isa_dma;
 pub mod piix3;
 pub mod port92;
 mod smbus;
 
 pub use acpi_pm::AcpiPm;
 pub use i440fx::I440fx;
+pub use isa_dma::IsaDma;
 pub use piix3::Piix3;
 pub use port92::Port92;
 

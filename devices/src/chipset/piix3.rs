@@ -249,7 +249,7 @@ mod tests {
         bench.effects.clear();
         bench.config_write(0x60, 4, 0x0b0a_0b0a);
         assert_eq!(bench.effects, [], "no change, no effect");
-        bench.call(|device, cx| Device::reset(device, cx));
+        bench.call(Device::reset);
         assert_eq!(bench.effects, [Effect::PirqRoutes([None; 4])]);
     }
 
@@ -276,7 +276,7 @@ mod tests {
             }
             let resets: Vec<_> = expect.iter().map(|&kind| Effect::Reset(kind)).collect();
             assert_eq!(bench.effects, resets, "{writes:02x?}");
-            bench.call(|device, cx| Device::reset(device, cx));
+            bench.call(Device::reset);
             assert_eq!(bench.inb(0xcf9), 0);
         }
     }

@@ -109,14 +109,14 @@ mod tests {
         bench.outb(0x92, 0x02);
         assert_eq!(bench.effects, []);
         bench.outb(0x92, 0x03);
-        assert_eq!(bench.effects, [reset.clone()]);
+        assert_eq!(bench.effects, vec![reset.clone()]);
         bench.outb(0x92, 0x03);
-        assert_eq!(bench.effects, [reset.clone()], "it stays 1");
+        assert_eq!(bench.effects, vec![reset.clone()], "it stays 1");
         bench.outb(0x92, 0x02);
         bench.outb(0x92, 0xff);
         assert_eq!(bench.effects, [reset.clone(), reset]);
         assert_eq!(bench.inb(0x92), 0xcb, "reserved bits read zero");
-        bench.call(|device, cx| Device::reset(device, cx));
+        bench.call(Device::reset);
         assert_eq!(bench.inb(0x92), 0x02);
     }
 }

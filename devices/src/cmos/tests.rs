@@ -267,7 +267,7 @@ fn a_reset_keeps_ram_and_time_and_stops_interrupts() {
     put(&mut bench, 0x0b, 0x72);
     bench.advance(2 * SECOND);
     assert!(bench.irq(LINE));
-    bench.call(|device, cx| Device::reset(device, cx));
+    bench.call(Device::reset);
     assert!(!bench.irq(LINE));
     assert!(bench.timers.is_empty());
     assert_eq!(bench.device.shutdown_byte(), 0x05);

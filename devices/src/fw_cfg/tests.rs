@@ -135,6 +135,6 @@ fn a_reset_selects_the_signature() {
     let mut bench = Bench::new(device());
     bench.outw(0x510, 5);
     bench.inb(0x511);
-    bench.call(|device, cx| Device::reset(device, cx));
+    bench.call(Device::reset);
     assert_eq!(bench.inb(0x511), b'Q');
 }

@@ -182,7 +182,7 @@ fn a_reset_takes_ports_and_interrupt_away() {
     bench.outw(PM + 2, 0x0100);
     bench.call(|device, cx| device.wake(cx, Wake::PowerButton));
     assert!(bench.irq(SCI));
-    bench.call(|device, cx| Device::reset(device, cx));
+    bench.call(Device::reset);
     assert!(!bench.irq(SCI));
     assert_eq!(bench.inw(PM), 0xffff);
     assert!(bench.timers.is_empty());
@@ -197,7 +197,7 @@ fn a_restored_state_drives_its_interrupt_and_timer_again() {
     let state = bench.device.save();
     let mut other = Bench::new(AcpiPm::new());
     other.device.load(state).unwrap();
-    other.call(|device, cx| Device::resync(device, cx));
+    other.call(Device::resync);
     assert!(other.irq(SCI));
     assert_eq!(other.timers, bench.timers);
     let mut state = bench.device.save();
