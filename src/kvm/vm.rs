@@ -1,6 +1,7 @@
 //! The virtual machine: in-kernel PIC, IOAPIC, LAPIC and PIT, interrupt lines, coalesced ranges.
 
 use super::cpuid::offer_tsc_deadline;
+use super::exit::set_elcr;
 use super::{KvmError, ask};
 use kvm_bindings::*;
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, VmFd};
@@ -120,13 +121,16 @@ impl Vm {
         ask("drive an interrupt line", self.fd.set_irq_line(gsi, level))
     }
 
-    /// Interrupt controllers and timer as at power-on. All processors must be stopped.
+    /// Interrupt controllers and timer as at power-on, but for the ELCR (ports 4D0h and 4D1h, in the kernel's PICs):
+    /// which IRQs are level-triggered. All processors must be stopped.
     ///
     /// # Errors
     /// If KVM refuses.
-    pub fn reset_chips(&self) -> Result<(), KvmError> {
+    pub fn reset_chips(&self, elcr: u16) -> Result<(), KvmError> {
         for chip in &self.chips.irqchips {
-            ask("reset an interrupt controller", self.fd.set_irqchip(chip))?;
+            let mut chip = *chip;
+            set_elcr(&mut chip, elcr);
+            ask("reset an interrupt controller", self.fd.set_irqchip(&chip))?;
         }
         ask("reset the PIT", self.fd.set_pit2(&self.chips.pit))
     }

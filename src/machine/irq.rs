@@ -3,7 +3,8 @@
 //! Sharers of a line are ORed here; PCI lines go through the PIIX3's PIRQ routing to ISA IRQs, which on this board are
 //! also the IOAPIC's pins of the same number.
 
-use pcvm_devices::IrqLine;
+use pcvm_devices::pci::pirq::pirq_of;
+use pcvm_devices::{Devfn, IrqLine};
 
 /// Inputs of the interrupt controllers that this board drives.
 const GSIS: usize = 16;
@@ -21,17 +22,18 @@ pub struct IrqRouter {
 }
 
 impl IrqRouter {
-    /// Device number `source` (below 64), in PCI slot `slot` if it has one, drives `line`. Gives the input that changes.
-    pub fn set(&mut self, source: u8, slot: u8, line: IrqLine, level: bool) -> Option<(u32, bool)> {
+    /// Device number `source` (below 64), which is PCI function `devfn` if it drives a PCI line, drives `line`. Gives the
+    /// input that changes.
+    pub fn set(&mut self, source: u8, devfn: Devfn, line: IrqLine, level: bool) -> Option<(u32, bool)> {
         let bit = 1u64 << (source & 63);
         let word = match line {
             IrqLine::Isa(irq) => self.isa.get_mut(usize::from(irq))?,
-            IrqLine::Pci(pin) => &mut self.pirq[pirq_of(slot, pin)],
+            IrqLine::Pci(pin) => &mut self.pirq[usize::from(pirq_of(devfn, pin))],
         };
         *word = if level { *word | bit } else { *word & !bit };
         let gsi = match line {
             IrqLine::Isa(irq) => irq,
-            IrqLine::Pci(pin) => self.routes[pirq_of(slot, pin)]?,
+            IrqLine::Pci(pin) => self.routes[usize::from(pirq_of(devfn, pin))]?,
         };
         self.changed(gsi)
     }
@@ -60,11 +62,6 @@ impl IrqRouter {
     }
 }
 
-/// Which PIRQ the board's wiring gives INTA# (0) to INTD# (3) of a slot: as on QEMU's `pc`, slot 1 INTA# is PIRQA#.
-pub fn pirq_of(slot: u8, pin: u8) -> usize {
-    usize::from(slot.wrapping_add(pin).wrapping_add(3) & 3)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,33 +69,28 @@ mod tests {
     #[test]
     fn sharers_are_ored() {
         let mut router = IrqRouter::default();
-        assert_eq!(router.set(1, 0, IrqLine::Isa(4), true), Some((4, true)));
-        assert_eq!(router.set(2, 0, IrqLine::Isa(4), true), None);
-        assert_eq!(router.set(1, 0, IrqLine::Isa(4), false), None);
-        assert_eq!(router.set(2, 0, IrqLine::Isa(4), false), Some((4, false)));
+        assert_eq!(router.set(1, Devfn::new(0, 0), IrqLine::Isa(4), true), Some((4, true)));
+        assert_eq!(router.set(2, Devfn::new(0, 0), IrqLine::Isa(4), true), None);
+        assert_eq!(router.set(1, Devfn::new(0, 0), IrqLine::Isa(4), false), None);
+        assert_eq!(router.set(2, Devfn::new(0, 0), IrqLine::Isa(4), false), Some((4, false)));
     }
 
     #[test]
     fn a_pci_line_follows_its_route_even_while_asserted() {
         let mut router = IrqRouter::default();
-        assert_eq!(router.set(1, 3, IrqLine::Pci(0), true), None, "not routed yet");
+        assert_eq!(router.set(1, Devfn::new(3, 0), IrqLine::Pci(0), true), None, "not routed yet");
         assert_eq!(router.route([None, None, Some(11), None]), [(11, true)]);
         assert_eq!(router.route([None, None, Some(10), None]), [(10, true), (11, false)]);
-        assert_eq!(router.set(1, 3, IrqLine::Pci(0), false), Some((10, false)));
+        assert_eq!(router.set(1, Devfn::new(3, 0), IrqLine::Pci(0), false), Some((10, false)));
     }
 
     #[test]
     fn an_isa_device_and_a_pci_line_share_an_input() {
         let mut router = IrqRouter::default();
         router.route([Some(9); 4]);
-        assert_eq!(router.set(1, 1, IrqLine::Isa(9), true), Some((9, true)));
-        assert_eq!(router.set(2, 4, IrqLine::Pci(0), true), None);
-        assert_eq!(router.set(1, 1, IrqLine::Isa(9), false), None);
-        assert_eq!(router.set(2, 4, IrqLine::Pci(0), false), Some((9, false)));
-    }
-
-    #[test]
-    fn the_swizzle_is_that_of_the_pc_board() {
-        assert_eq!((pirq_of(1, 0), pirq_of(2, 0), pirq_of(3, 0), pirq_of(4, 0), pirq_of(1, 3)), (0, 1, 2, 3, 3));
+        assert_eq!(router.set(1, Devfn::new(1, 0), IrqLine::Isa(9), true), Some((9, true)));
+        assert_eq!(router.set(2, Devfn::new(4, 0), IrqLine::Pci(0), true), None);
+        assert_eq!(router.set(1, Devfn::new(1, 0), IrqLine::Isa(9), false), None);
+        assert_eq!(router.set(2, Devfn::new(4, 0), IrqLine::Pci(0), false), Some((9, false)));
     }
 }

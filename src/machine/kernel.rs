@@ -2,7 +2,7 @@
 //!
 //! A bzImage by Linux's 32-bit boot protocol (Documentation/arch/x86/boot.rst), a vmlinux by PVH (Xen's
 //! docs/misc/pvh.pandoc). Either is entered in flat 32-bit protected mode without paging. What a firmware would have
-//! set up in the chipset is in [`CONFIG_SETUP`] and [`PORT_SETUP`], for the board to write.
+//! set up in the chipset is in [`CONFIG_SETUP`] and [`ELCR`], for the board to write.
 //!
 //! Below 1 MiB: [`GDT`], start info, boot parameters and command line in conventional memory; ACPI and SMBIOS tables at
 //! E0000h to FFFFFh.
@@ -64,8 +64,8 @@ pub const CONFIG_SETUP: [(Devfn, u8, u8); 16] = [
     (Devfn::new(1, 3), 0x80, 0x01),
 ];
 
-/// Ports that a firmware would have written: ELCR2, with IRQs 9, 10 and 11 level-triggered.
-pub const PORT_SETUP: [(u16, u8); 1] = [(0x4d1, 0x0e)];
+/// What firmware would have written to the ELCRs (4D0h, 4D1h): IRQs 9, 10 and 11 are level-triggered.
+pub const ELCR: u16 = 0x0e00;
 
 /// How the first processor starts: protected mode without paging, interrupts off, segments as in [`GDT`], all general
 /// registers zero but those named here.

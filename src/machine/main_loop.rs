@@ -128,8 +128,7 @@ impl Machine {
     /// If the processor or KVM cannot go on: a report.
     pub fn run(&mut self) -> Result<(), RunError> {
         let host = |what| move |error: event_manager::Error| RunError::Host { what, error: error.to_string() };
-        let mut manager: EventManager<Subscriber> =
-            EventManager::new().map_err(host("make the main loop"))?;
+        let mut manager: EventManager<Subscriber> = EventManager::new().map_err(host("make the main loop"))?;
         let id = manager.add_subscriber(Subscriber {
             shared: self.shared.clone(),
             timer: self.timer.clone(),

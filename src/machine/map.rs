@@ -60,13 +60,7 @@ pub fn slots(memory: &Memory, shadow: &[Shadow; 13], rom: &Rom, video: &[Region]
         }
     }
     if let Rom(Some((image, len))) = rom {
-        all.push(SlotSpec {
-            gpa: HIGH_RAM_BASE - len,
-            len: *len,
-            memory: image.clone(),
-            at: 0,
-            read_only: true,
-        });
+        all.push(SlotSpec { gpa: HIGH_RAM_BASE - len, len: *len, memory: image.clone(), at: 0, read_only: true });
     }
     for window in video {
         let Some(at) = window.video else { continue };

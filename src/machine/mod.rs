@@ -160,7 +160,8 @@ impl Machine {
         let failure = wires.failure();
         let rom = Rom::new(&rom).map_err(|why| host("allocate the firmware's memory")(std::io::Error::other(why)))?;
         let board = Board::new(devices, roles, memory.clone(), clock.clone(), Box::new(wires), rom);
-        let engine = BlockEngine::new(images, memory.clone()).map_err(|error| host("start the block engine")(std::io::Error::other(error.to_string())))?;
+        let engine = BlockEngine::new(images, memory.clone())
+            .map_err(|error| host("start the block engine")(std::io::Error::other(error.to_string())))?;
 
         let supported = vm.supported_cpuid()?;
         let mut vcpus = Vec::new();
@@ -219,7 +220,8 @@ impl Machine {
 
     /// Hard reset, with the processors parked before and after.
     fn reset(&mut self) -> Result<(), RunError> {
-        self.vm.reset_chips()?;
+        let elcr = if matches!(self.config.payload, Payload::Kernel { .. }) { kernel::ELCR } else { 0 };
+        self.vm.reset_chips(elcr)?;
         let entry = {
             let mut board = self.shared.lock();
             board.reset();
@@ -232,7 +234,9 @@ impl Machine {
         };
         self.shared.with_board(|_| ());
         self.shared.control.reset(entry.map(|entry| match entry {
-            KernelEntry::Linux32 { entry, boot_params } => FlatEntry { eip: entry.into(), esi: boot_params.into(), ebx: 0 },
+            KernelEntry::Linux32 { entry, boot_params } => {
+                FlatEntry { eip: entry.into(), esi: boot_params.into(), ebx: 0 }
+            }
             KernelEntry::Pvh { entry, start_info } => FlatEntry { eip: entry.into(), esi: 0, ebx: start_info.into() },
         }));
         Ok(())
@@ -266,11 +270,12 @@ impl Handle {
 
     /// What the text screen shows, row by row; empty in a graphics mode.
     pub fn text_screen(&self) -> Vec<String> {
-        self.0.with_board(|board| {
-            let memory = board.memory().clone();
-            board.device::<pcvm_devices::vga::Vga>(board.roles().vga).map(|vga| vga.text_screen(&memory))
-        })
-        .unwrap_or_default()
+        self.0
+            .with_board(|board| {
+                let memory = board.memory().clone();
+                board.device::<pcvm_devices::vga::Vga>(board.roles().vga).map(|vga| vga.text_screen(&memory))
+            })
+            .unwrap_or_default()
     }
 
     /// Ends the machine.

@@ -4,13 +4,14 @@
 //! break when they move.
 
 use super::board::{Board, Roles};
+use super::kernel;
 use crate::config::{BootDevice, DriveConfig, MachineConfig, Media, RtcBase};
 use pcvm_devices::chipset::acpi_pm::AcpiPm;
 use pcvm_devices::chipset::i440fx::I440fx;
 use pcvm_devices::chipset::isa_dma::IsaDma;
 use pcvm_devices::chipset::piix3::Piix3;
 use pcvm_devices::chipset::port92::Port92;
-use pcvm_devices::cmos::{Cmos, CmosContents};
+use pcvm_devices::cmos::{self, Cmos, CmosContents};
 use pcvm_devices::debug::DebugPorts;
 use pcvm_devices::fw_cfg::{FwCfg, FwCfgItems};
 use pcvm_devices::ide::{DriveSpec, Piix3Ide};
@@ -18,17 +19,11 @@ use pcvm_devices::memory::LOW_RAM_MAX;
 use pcvm_devices::ps2::Ps2Controller;
 use pcvm_devices::serial::Uart16550;
 use pcvm_devices::vga::Vga;
-use pcvm_devices::{CharId, Devfn, DynDevice};
+use pcvm_devices::{CharId, DynDevice};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes of video memory.
 pub const VIDEO_MEMORY: u64 = 16 << 20;
-/// PCI functions.
-const HOST_BRIDGE: Devfn = Devfn::new(0, 0);
-const ISA_BRIDGE: Devfn = Devfn::new(1, 0);
-const IDE: Devfn = Devfn::new(1, 1);
-const POWER: Devfn = Devfn::new(1, 3);
-const DISPLAY: Devfn = Devfn::new(2, 0);
 /// Base, IRQ of COM1 to COM4.
 const COM: [(u16, u8); 4] = [(0x3f8, 4), (0x2f8, 3), (0x3e8, 4), (0x2e8, 3)];
 
@@ -73,8 +68,8 @@ pub fn devices(config: &MachineConfig, sockets: Sockets) -> (Vec<Box<dyn DynDevi
 fn drive_spec(n: usize, drive: &DriveConfig, size: Option<u64>) -> DriveSpec {
     let serial = drive.serial.clone().unwrap_or_else(|| format!("PC{:05}", n + 1));
     match drive.media {
-        Media::Disk => DriveSpec::disk(size.unwrap_or(0) / 512, drive.read_only, serial),
-        Media::Cdrom => DriveSpec::cdrom(size, serial),
+        Media::Disk => DriveSpec::disk(size.unwrap_or(0) / 512, drive.read_only, &serial),
+        Media::Cdrom => DriveSpec::cdrom(size, &serial),
     }
 }
 
@@ -89,39 +84,27 @@ fn clock_start(rtc: RtcBase) -> i64 {
 }
 
 fn cmos_contents(config: &MachineConfig) -> CmosContents {
-    // QEMU's numbering, which SeaBIOS reads when fw_cfg names no device: 1 floppy, 2 disk, 3 CD-ROM, 4 network.
-    let nibble = |device: &BootDevice| match device {
-        BootDevice::Floppy => 1,
-        BootDevice::Disk => 2,
-        BootDevice::Cdrom => 3,
-        BootDevice::Network => 4,
-    };
-    let mut boot = [0; 3];
+    let mut boot = [None; 3];
     for (slot, device) in boot.iter_mut().zip(&config.boot) {
-        *slot = nibble(device);
+        *slot = Some(match device {
+            BootDevice::Floppy => cmos::BootDevice::Floppy,
+            BootDevice::Disk => cmos::BootDevice::Disk,
+            BootDevice::Cdrom => cmos::BootDevice::Cdrom,
+            BootDevice::Network => cmos::BootDevice::Network,
+        });
     }
     CmosContents {
         low_ram: config.memory.min(LOW_RAM_MAX),
         high_ram: config.memory.saturating_sub(LOW_RAM_MAX),
         cpus: config.cpus.count,
         boot,
+        ..Default::default()
     }
 }
 
-/// What firmware does before an operating system starts, for a kernel that is started without: RAM behind
-/// C0000h-FFFFFh, interrupt routes, the power management block where the ACPI tables say it is, bus mastering.
+/// What firmware does before an operating system starts, for a kernel that is started without.
 pub fn configure_without_firmware(board: &mut Board) {
-    board.configure(HOST_BRIDGE, 0x59, &[0x33; 7]);
-    // The routes of QEMU's firmware: PIRQA# and PIRQB# on IRQ 10, the others on IRQ 11.
-    board.configure(ISA_BRIDGE, 0x60, &[10, 10, 11, 11]);
-    board.configure(POWER, 0x40, &0x601_u32.to_le_bytes());
-    board.configure(POWER, 0x80, &[1]);
-    board.configure(POWER, 0x3c, &[9]);
-    board.configure(POWER, 0x04, &[1]);
-    board.configure(IDE, 0x20, &0xc001_u32.to_le_bytes());
-    board.configure(IDE, 0x40, &0x8000_8000_u32.to_le_bytes());
-    board.configure(IDE, 0x04, &[5]);
-    board.configure(DISPLAY, 0x10, &0xfd00_0000_u32.to_le_bytes());
-    board.configure(DISPLAY, 0x18, &0xfebf_0000_u32.to_le_bytes());
-    board.configure(DISPLAY, 0x04, &[3]);
+    for (function, register, value) in kernel::CONFIG_SETUP {
+        board.configure(function, register, &[value]);
+    }
 }

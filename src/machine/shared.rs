@@ -208,9 +208,11 @@ impl Wires for KvmWires {
         let nanos = at.since(self.clock.now()).as_nanos().clamp(1, i64::MAX as u128) as i64;
         let value = Timespec { tv_sec: nanos / 1_000_000_000, tv_nsec: nanos % 1_000_000_000 };
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if let Err(error) =
-            timerfd_settime(&*self.timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: zero, it_value: value })
-        {
+        if let Err(error) = timerfd_settime(
+            &*self.timer,
+            TimerfdTimerFlags::empty(),
+            &Itimerspec { it_interval: zero, it_value: value },
+        ) {
             tracing::error!("cannot set the timer: {error}");
         }
     }

@@ -6,7 +6,7 @@
 use super::irq::IrqRouter;
 use super::map::{self, Rom};
 use crate::kvm::slots::SlotSpec;
-use pcvm_devices::pci::ConfigAddress;
+use pcvm_devices::pci::bus::ConfigAddress;
 use pcvm_devices::{
     Access, BlockDone, BlockRequest, CONFIG_TAG, CharId, Clock, Ctx, DiskId, DynDevice, Effect, InputEvent, Memory,
     Outbox, Region, ResetKind, Shadow, Space, TimerId, VmTime, Wake,
@@ -185,9 +185,9 @@ impl Board {
 
     fn settle(&mut self, device: usize) {
         let source = device as u8;
-        let slot = self.devices[device].pci().map_or(0, |devfn| devfn.slot());
+        let devfn = self.devices[device].pci().unwrap_or_default();
         for (line, level) in self.outbox.irqs.drain(..) {
-            if let Some((gsi, level)) = self.irqs.set(source, slot, line, level) {
+            if let Some((gsi, level)) = self.irqs.set(source, devfn, line, level) {
                 self.wires.gsi(gsi, level);
             }
         }
@@ -283,7 +283,8 @@ impl Board {
                         }
                         // Only what this region really got: another device's ports must not be kept back.
                         for range in &region.coalesce {
-                            let all = range.clone().all(|at| self.ports.get((region.base + at) as usize) == Some(&number));
+                            let all =
+                                range.clone().all(|at| self.ports.get((region.base + at) as usize) == Some(&number));
                             if all {
                                 coalesce.push((Space::Io, region.base + range.start, range.end - range.start));
                             }
@@ -333,7 +334,8 @@ impl Board {
     #[inline]
     fn fifo_at(&self, port: u16) -> Option<(usize, u8)> {
         let mapped = self.io.get(usize::from(self.ports[usize::from(port)]).checked_sub(1)?)?;
-        (mapped.region.fifo && mapped.region.base == u64::from(port)).then_some((mapped.device.into(), mapped.region.tag))
+        (mapped.region.fifo && mapped.region.base == u64::from(port))
+            .then_some((mapped.device.into(), mapped.region.tag))
     }
 
     /// The region at a port, how far into it the port lies and how many bytes are left of it.
@@ -410,10 +412,9 @@ impl Board {
     }
 
     fn mem_at(&self, addr: u64) -> Option<(usize, u8, u64, usize)> {
-        let mapped = self
-            .mem
-            .iter()
-            .find(|m| m.region.video.is_none() && addr.checked_sub(m.region.base).is_some_and(|at| at < m.region.len))?;
+        let mapped = self.mem.iter().find(|m| {
+            m.region.video.is_none() && addr.checked_sub(m.region.base).is_some_and(|at| at < m.region.len)
+        })?;
         let offset = addr - mapped.region.base;
         let left = usize::try_from(mapped.region.len - offset).unwrap_or(usize::MAX);
         Some((mapped.device.into(), mapped.region.tag, offset, left))
@@ -480,7 +481,8 @@ impl Board {
         self.alarm = None;
         let now = self.clock.now();
         for _ in 0..MAX_WAKES {
-            let Some(due) = (0..self.timers.len()).filter(|&n| self.timers[n].0 <= now).min_by_key(|&n| self.timers[n].0)
+            let Some(due) =
+                (0..self.timers.len()).filter(|&n| self.timers[n].0 <= now).min_by_key(|&n| self.timers[n].0)
             else {
                 break;
             };

@@ -1,5 +1,5 @@
 use super::*;
-use pcvm_devices::{Device, Devfn, IrqLine, RestoreError};
+use pcvm_devices::{Devfn, Device, IrqLine, RestoreError};
 use std::cell::Cell;
 use std::sync::Mutex;
 
@@ -215,7 +215,11 @@ fn work_is_handed_out_once() {
     assert_eq!(setup.board.take_chars(CharId(0)), b"xx");
     assert!(setup.board.take_work().is_none());
     setup.board.port_out(0x100, 1, &[2]);
-    assert_eq!(setup.board.take_work().unwrap().event, Some(Event::Reset(ResetKind::Hard)), "nobody wants to come back");
+    assert_eq!(
+        setup.board.take_work().unwrap().event,
+        Some(Event::Reset(ResetKind::Hard)),
+        "nobody wants to come back"
+    );
     setup.board.port_out(0x100, 1, &[2, 3]);
     assert_eq!(setup.board.take_work().unwrap().event, Some(Event::PowerOff));
 }
