@@ -72,8 +72,13 @@ impl Guest {
             .map_err(|error| Error::Probe(error.to_string()))?;
         let userspace_addr =
             memory.get_host_address(GuestAddress(0)).map_err(|error| Error::Probe(error.to_string()))? as u64;
-        let region =
-            kvm_userspace_memory_region { slot: 0, flags: 0, guest_phys_addr: 0, memory_size: MEMORY as u64, userspace_addr };
+        let region = kvm_userspace_memory_region {
+            slot: 0,
+            flags: 0,
+            guest_phys_addr: 0,
+            memory_size: MEMORY as u64,
+            userspace_addr,
+        };
         // SAFETY: the region is the mapping that `memory` owns, and `memory` lives in the same struct as the machine.
         #[allow(unsafe_code)]
         unsafe { vm.set_user_memory_region(region) }.map_err(Error::Kvm)?;
