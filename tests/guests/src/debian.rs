@@ -76,6 +76,22 @@ impl Apt {
         fs::write(self.dir.join("updated"), "").map_err(file_error(&self.dir))
     }
 
+    /// The name of the package of the current kernel.
+    pub fn kernel(&self) -> Result<String, Error> {
+        let meta = match self.arch {
+            Arch::I386 => "linux-image-686",
+            Arch::Amd64 => "linux-image-amd64",
+        };
+        let depends = run_command(self.command("apt-cache").args(["depends", meta]))?;
+        let depends = String::from_utf8_lossy(&depends);
+        depends
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Depends: "))
+            .find(|name| name.starts_with("linux-image-"))
+            .map(String::from)
+            .ok_or_else(|| Error::Unexpected(format!("{meta} depends on no kernel")))
+    }
+
     /// Downloads packages and unpacks them into `root`.
     pub fn unpack(&self, packages: &[&str], root: &Path) -> Result<(), Error> {
         let _lock = cache::lock(&self.dir.join("lock"))?;

@@ -6,6 +6,7 @@
 
 pub mod cache;
 pub mod debian;
+pub mod disk;
 pub mod installer;
 
 use std::ffi::OsStr;
