@@ -111,6 +111,8 @@ fn assemble(dir: &Path) -> Result<(), Error> {
     if mbr.len() != SECTOR as usize || core.len() as u64 > u64::from(ROOT.0 - 1) * SECTOR {
         return Err(Error::Unexpected("GRUB's images are not of the size that fits before the first partition".into()));
     }
+    // The first stage's code for floppies lies where the table of a disk is.
+    mbr[PARTITIONS..PARTITIONS + 64].fill(0);
     mbr[PARTITIONS..PARTITIONS + 16].copy_from_slice(&partition(true, ROOT));
     mbr[PARTITIONS + 16..PARTITIONS + 32].copy_from_slice(&partition(false, DATA));
     let path = dir.join("disk.img");

@@ -8,8 +8,11 @@ use pcvm_test_guests::{Error, disk, installer};
 
 type Make = fn() -> Result<PathBuf, Error>;
 
-const GUESTS: [(&str, Make); 3] =
-    [("disk", disk::image), ("installer-i386", || installer::iso(Arch::I386)), ("installer-amd64", || installer::iso(Arch::Amd64))];
+const GUESTS: [(&str, Make); 3] = [
+    ("disk", disk::image),
+    ("installer-i386", || installer::iso(Arch::I386)),
+    ("installer-amd64", || installer::iso(Arch::Amd64)),
+];
 
 fn main() -> ExitCode {
     let wanted = std::env::args().nth(1).unwrap_or_default();
