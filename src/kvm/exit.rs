@@ -1,0 +1,129 @@
+//! Why a processor stopped: `struct kvm_run` (KVM API, section 5) as a Rust enum.
+//!
+//! kvm-ioctls has an enum of its own, which drops the width of a string I/O access; hence this one.
+#![allow(unsafe_code)]
+
+use kvm_bindings::*;
+
+/// Why KVM_RUN came back.
+#[derive(Debug)]
+pub enum Exit<'a> {
+    /// `in` or `ins`: fill `data`.
+    In {
+        /// Port.
+        port: u16,
+        /// 1, 2 or 4.
+        width: u8,
+        /// `width` times the count.
+        data: &'a mut [u8],
+    },
+    /// `out` or `outs`.
+    Out {
+        /// Port.
+        port: u16,
+        /// 1, 2 or 4.
+        width: u8,
+        /// `width` times the count.
+        data: &'a [u8],
+    },
+    /// A read of memory that is no slot: fill `data`.
+    MemRead {
+        /// Guest-physical address.
+        addr: u64,
+        /// 1 to 8 bytes.
+        data: &'a mut [u8],
+    },
+    /// A write of memory that is no slot, or a read-only one.
+    MemWrite {
+        /// Guest-physical address.
+        addr: u64,
+        /// 1 to 8 bytes.
+        data: &'a [u8],
+    },
+    /// Triple fault.
+    Shutdown,
+    /// Nothing to do: a signal, or an exit that asks for nothing.
+    Again,
+    /// The guest asked KVM for a reset or to be switched off (KVM_SYSTEM_EVENT_*).
+    SystemEvent(u32),
+    /// KVM cannot go on: what it said.
+    Broken(String),
+}
+
+/// Reads the exit.
+///
+/// # Safety rests on
+/// `run` being the mapping that kvm-ioctls made, of KVM_GET_VCPU_MMAP_SIZE bytes (`run_size`): the I/O data lies in
+/// it, behind the structure.
+pub fn decode(run: &mut kvm_run, run_size: usize) -> Exit<'_> {
+    match run.exit_reason {
+        KVM_EXIT_IO => {
+            // SAFETY: exit_reason says that `io` is the member the kernel filled; all its bit patterns are valid.
+            let io = unsafe { run.__bindgen_anon_1.io };
+            let len = usize::from(io.size) * io.count as usize;
+            let offset = io.data_offset as usize;
+            if offset.checked_add(len).is_none_or(|end| end > run_size) {
+                return Exit::Broken(format!("I/O data at {offset:#x}+{len:#x} lies outside the run page"));
+            }
+            // SAFETY: [offset, offset+len) lies within the mapping of `run_size` bytes, checked just above; the kernel
+            // does not touch it until the next KVM_RUN, which needs the processor that `run` is borrowed from.
+            let data = unsafe {
+                let start = std::ptr::from_mut(run).cast::<u8>().add(offset);
+                std::slice::from_raw_parts_mut(start, len)
+            };
+            match u32::from(io.direction) {
+                KVM_EXIT_IO_IN => Exit::In { port: io.port, width: io.size, data },
+                _ => Exit::Out { port: io.port, width: io.size, data },
+            }
+        }
+        KVM_EXIT_MMIO => {
+            // SAFETY: exit_reason says that `mmio` is the member the kernel filled; all its bit patterns are valid.
+            let mmio = unsafe { &mut run.__bindgen_anon_1.mmio };
+            let len = (mmio.len as usize).min(8);
+            if mmio.is_write == 0 {
+                Exit::MemRead { addr: mmio.phys_addr, data: &mut mmio.data[..len] }
+            } else {
+                Exit::MemWrite { addr: mmio.phys_addr, data: &mmio.data[..len] }
+            }
+        }
+        KVM_EXIT_SHUTDOWN => Exit::Shutdown,
+        KVM_EXIT_INTR
+        | KVM_EXIT_HLT
+        | KVM_EXIT_IRQ_WINDOW_OPEN
+        | KVM_EXIT_SET_TPR
+        | KVM_EXIT_NMI
+        | KVM_EXIT_TPR_ACCESS
+        | KVM_EXIT_IOAPIC_EOI => Exit::Again,
+        KVM_EXIT_SYSTEM_EVENT => {
+            // SAFETY: exit_reason says that `system_event` is the member the kernel filled.
+            Exit::SystemEvent(unsafe { run.__bindgen_anon_1.system_event.type_ })
+        }
+        KVM_EXIT_INTERNAL_ERROR => {
+            // SAFETY: exit_reason says that `internal` is the member the kernel filled.
+            let error = unsafe { run.__bindgen_anon_1.internal };
+            let what = match error.suberror {
+                KVM_INTERNAL_ERROR_EMULATION => "it cannot emulate an instruction",
+                KVM_INTERNAL_ERROR_SIMUL_EX => "simultaneous exceptions",
+                KVM_INTERNAL_ERROR_DELIVERY_EV => "it cannot deliver an event",
+                KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON => "unexpected hardware exit",
+                _ => "internal error",
+            };
+            let data = &error.data[..(error.ndata as usize).min(error.data.len())];
+            Exit::Broken(format!("{what} (suberror {}, data {data:x?})", error.suberror))
+        }
+        KVM_EXIT_FAIL_ENTRY => {
+            // SAFETY: exit_reason says that `fail_entry` is the member the kernel filled.
+            let entry = unsafe { run.__bindgen_anon_1.fail_entry };
+            Exit::Broken(format!(
+                "the processor refused to enter the guest (hardware reason {:#x})",
+                entry.hardware_entry_failure_reason
+            ))
+        }
+        KVM_EXIT_UNKNOWN => {
+            // SAFETY: exit_reason says that `hw` is the member the kernel filled.
+            let hw = unsafe { run.__bindgen_anon_1.hw };
+            Exit::Broken(format!("unknown hardware exit {:#x}", hw.hardware_exit_reason))
+        }
+        reason => Exit::Broken(format!("exit reason {reason}, which this machine does not ask for")),
+    }
+}

@@ -1,0 +1,94 @@
+//! The coalesced ring (KVM API, KVM_REGISTER_COALESCED_MMIO): writes that the kernel accepted without stopping the
+//! processor. One ring serves all processors of a machine.
+#![allow(unsafe_code)]
+
+use super::KvmError;
+use kvm_bindings::{KVM_COALESCED_MMIO_PAGE_OFFSET, kvm_coalesced_mmio, kvm_coalesced_mmio_ring};
+use pcvm_devices::Space;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const PAGE: usize = 4096;
+/// Entries of a one-page ring.
+const ENTRIES: u32 = ((PAGE - size_of::<kvm_coalesced_mmio_ring>()) / size_of::<kvm_coalesced_mmio>()) as u32;
+
+/// The machine's ring, mapped.
+pub struct CoalescedRing {
+    page: NonNull<kvm_coalesced_mmio_ring>,
+}
+
+// SAFETY: the page is shared with the kernel alone; this is the one place in the process that takes entries from it,
+// and it needs `&mut self` for that.
+unsafe impl Send for CoalescedRing {}
+
+/// One write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptWrite {
+    /// Ports or memory.
+    pub space: Space,
+    /// Where.
+    pub addr: u64,
+    /// The bytes; only the first `len` count.
+    pub data: [u8; 8],
+    /// 1 to 8.
+    pub len: u8,
+}
+
+impl CoalescedRing {
+    /// Maps the ring through a processor's descriptor.
+    ///
+    /// # Errors
+    /// If mmap fails.
+    pub fn map(vcpu: BorrowedFd<'_>) -> Result<Self, KvmError> {
+        let fd: RawFd = vcpu.as_raw_fd();
+        let offset = PAGE as libc::off_t * libc::off_t::from(KVM_COALESCED_MMIO_PAGE_OFFSET as u8);
+        // SAFETY: a fresh mapping of one page at an address of the kernel's choice; it touches no memory of ours.
+        let page = unsafe {
+            libc::mmap(std::ptr::null_mut(), PAGE, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd, offset)
+        };
+        if page == libc::MAP_FAILED {
+            return Err(KvmError::Host { what: "map the coalesced ring", error: std::io::Error::last_os_error() });
+        }
+        NonNull::new(page.cast()).map(|page| Self { page }).ok_or(KvmError::Lacks("coalesced I/O"))
+    }
+
+    /// The oldest write, if there is one.
+    #[inline]
+    pub fn pop(&mut self) -> Option<KeptWrite> {
+        let ring = self.page.as_ptr();
+        // SAFETY: `ring` points to the mapped page, which lives as long as `self`; `first` and `last` are aligned u32s
+        // that the kernel changes concurrently, so they are accessed as atomics.
+        let (first, last) =
+            unsafe { (AtomicU32::from_ptr(&raw mut (*ring).first), AtomicU32::from_ptr(&raw mut (*ring).last)) };
+        let at = first.load(Ordering::Relaxed);
+        if at == last.load(Ordering::Acquire) || at >= ENTRIES {
+            return None;
+        }
+        // SAFETY: `at` is below ENTRIES, so the entry lies within the page; the kernel published it before it moved
+        // `last` past it and does not touch it again until `first` moves.
+        let entry = unsafe { (*ring).coalesced_mmio.as_ptr().add(at as usize).read() };
+        // SAFETY: `pio` shares its u32 with `pad` of the same type.
+        let pio = unsafe { entry.__bindgen_anon_1.pio };
+        first.store((at + 1) % ENTRIES, Ordering::Release);
+        Some(KeptWrite {
+            space: if pio == 0 { Space::Mem } else { Space::Io },
+            addr: entry.phys_addr,
+            data: entry.data,
+            len: entry.len.min(8) as u8,
+        })
+    }
+}
+
+impl Drop for CoalescedRing {
+    fn drop(&mut self) {
+        // SAFETY: unmaps the page that `map` mapped; nothing else refers to it.
+        unsafe { libc::munmap(self.page.as_ptr().cast(), PAGE) };
+    }
+}
+
+/// The descriptor of a processor, which kvm-ioctls only gives out raw.
+pub(super) fn borrow(owner: &kvm_ioctls::VcpuFd) -> BorrowedFd<'_> {
+    // SAFETY: the descriptor belongs to `owner`, which is borrowed for as long as the result lives.
+    unsafe { BorrowedFd::borrow_raw(owner.as_raw_fd()) }
+}

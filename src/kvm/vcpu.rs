@@ -1,0 +1,257 @@
+//! A processor: creation, reset, registers, running.
+
+use super::exit::{Exit, decode};
+use super::kick::{self, Kick};
+use super::{KvmError, ask};
+use kvm_bindings::*;
+use kvm_ioctls::{Cap, VcpuFd};
+use std::fmt::Write as _;
+use std::os::fd::BorrowedFd;
+
+use super::vm::Vm;
+
+/// Time stamp counters are not set back by a reset: processors would come out of step.
+const MSR_TSC: u32 = 0x10;
+const MSR_TSC_ADJUST: u32 = 0x3b;
+/// Set through KVM_SET_SREGS.
+const MSR_APIC_BASE: u32 = 0x1b;
+const MSR_MTRR_DEF_TYPE: u32 = 0x2ff;
+
+/// A processor.
+pub struct Vcpu {
+    fd: VcpuFd,
+    run_size: usize,
+    power_on: PowerOn,
+    index: u32,
+}
+
+/// Everything that a reset sets, read back right after creation.
+struct PowerOn {
+    regs: kvm_regs,
+    sregs: kvm_sregs,
+    fpu: kvm_fpu,
+    lapic: kvm_lapic_state,
+    msrs: Vec<kvm_msr_entry>,
+    debug: kvm_debugregs,
+    events: kvm_vcpu_events,
+    mp_state: kvm_mp_state,
+    xcrs: Option<kvm_xcrs>,
+}
+
+/// How a processor enters a kernel without firmware: flat 32-bit protected mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlatEntry {
+    /// First instruction.
+    pub eip: u64,
+    /// ESI: boot parameters of the Linux boot protocol.
+    pub esi: u64,
+    /// EBX: start info of the PVH protocol.
+    pub ebx: u64,
+}
+
+impl Vcpu {
+    /// Makes processor `index` with APIC id `apic_id`.
+    ///
+    /// # Errors
+    /// If KVM refuses it or its CPUID.
+    pub fn new(vm: &Vm, index: u32, apic_id: u32, cpuid: &CpuId) -> Result<Self, KvmError> {
+        let fd = ask("make a processor", vm.fd().create_vcpu(apic_id.into()))?;
+        ask("set CPUID", fd.set_cpuid2(cpuid))?;
+        let run_size = ask("tell the size of a processor's page", vm.kvm().get_vcpu_mmap_size())?;
+        let power_on = PowerOn::read(vm, &fd)?;
+        Ok(Self { fd, run_size, power_on, index })
+    }
+
+    /// The descriptor.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        super::ring::borrow(&self.fd)
+    }
+
+    /// Its number, from 0.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Something that gets it out of the guest; for the thread that runs it.
+    pub fn kick(&mut self) -> Kick {
+        Kick::current(self.fd.get_kvm_run())
+    }
+
+    /// Takes a kick back.
+    pub fn clear_kick(&mut self) {
+        kick::clear(self.fd.get_kvm_run());
+    }
+
+    /// Runs the guest until it needs something.
+    ///
+    /// # Errors
+    /// If KVM_RUN itself fails.
+    #[inline]
+    pub fn run(&mut self) -> Result<Exit<'_>, KvmError> {
+        if let Err(errno) = self.fd.run() {
+            return match errno.errno() {
+                libc::EINTR | libc::EAGAIN => Ok(Exit::Again),
+                _ => Err(KvmError::Request { what: "run a processor", errno }),
+            };
+        }
+        Ok(decode(self.fd.get_kvm_run(), self.run_size))
+    }
+
+    /// Lets KVM take the answer to a read that it waits for, without running the guest.
+    pub fn finish_io(&mut self) {
+        self.fd.set_kvm_immediate_exit(1);
+        let _ = self.fd.run();
+        self.fd.set_kvm_immediate_exit(0);
+    }
+
+    /// As at power-on: processor 0 is about to run FFFFFFF0h, the others wait for INIT.
+    ///
+    /// # Errors
+    /// If KVM refuses.
+    pub fn reset(&self) -> Result<(), KvmError> {
+        let PowerOn { regs, sregs, fpu, lapic, msrs, debug, events, mp_state, xcrs } = &self.power_on;
+        ask("reset segment and control registers", self.fd.set_sregs(sregs))?;
+        ask("reset registers", self.fd.set_regs(regs))?;
+        if let Some(xcrs) = xcrs {
+            ask("reset extended control registers", self.fd.set_xcrs(xcrs))?;
+        }
+        ask("reset the floating point unit", self.fd.set_fpu(fpu))?;
+        set_msrs(&self.fd, msrs)?;
+        ask("reset debug registers", self.fd.set_debug_regs(debug))?;
+        ask("reset the local APIC", self.fd.set_lapic(lapic))?;
+        ask("reset pending events", self.fd.set_vcpu_events(events))?;
+        ask("reset the processor's state", self.fd.set_mp_state(*mp_state))
+    }
+
+    /// Puts the processor at a kernel's 32-bit entry (Linux/x86 boot protocol, "32-bit boot protocol"; Xen's PVH start
+    /// state is the same but for the register of the argument), and its MTRRs as firmware leaves them.
+    ///
+    /// # Errors
+    /// If KVM refuses.
+    pub fn enter_flat(&self, entry: FlatEntry) -> Result<(), KvmError> {
+        let mut sregs = ask("read segment registers", self.fd.get_sregs())?;
+        let segment = |selector, type_| kvm_segment {
+            base: 0,
+            limit: 0xffff_ffff,
+            selector,
+            type_,
+            present: 1,
+            dpl: 0,
+            db: 1,
+            s: 1,
+            l: 0,
+            g: 1,
+            ..Default::default()
+        };
+        sregs.cs = segment(0x10, 0xb);
+        for data in [&mut sregs.ds, &mut sregs.es, &mut sregs.fs, &mut sregs.gs, &mut sregs.ss] {
+            *data = segment(0x18, 0x3);
+        }
+        sregs.tr = kvm_segment { limit: 0x67, type_: 0xb, present: 1, s: 0, ..Default::default() };
+        sregs.cr0 |= 1;
+        ask("set segment registers", self.fd.set_sregs(&sregs))?;
+        let regs = kvm_regs { rip: entry.eip, rsi: entry.esi, rbx: entry.ebx, rflags: 2, ..Default::default() };
+        ask("set registers", self.fd.set_regs(&regs))?;
+        // Write-back by default, fixed ranges off: memory types of the PCI hole are the page tables' business then.
+        let mtrr = kvm_msr_entry { index: MSR_MTRR_DEF_TYPE, data: 0x806, ..Default::default() };
+        set_msrs(&self.fd, &[mtrr])
+    }
+
+    /// Registers and the bytes at the instruction pointer, as text for a report. `memory` reads guest-physical memory.
+    pub fn report(&self, memory: impl Fn(u64, &mut [u8])) -> String {
+        let mut text = String::new();
+        let (Ok(regs), Ok(sregs)) = (self.fd.get_regs(), self.fd.get_sregs()) else {
+            return "registers cannot be read".to_owned();
+        };
+        let _ = writeln!(
+            text,
+            "RAX {:016x} RBX {:016x} RCX {:016x} RDX {:016x}\nRSI {:016x} RDI {:016x} RBP {:016x} RSP {:016x}",
+            regs.rax, regs.rbx, regs.rcx, regs.rdx, regs.rsi, regs.rdi, regs.rbp, regs.rsp
+        );
+        let _ = writeln!(
+            text,
+            "R8  {:016x} R9  {:016x} R10 {:016x} R11 {:016x}\nR12 {:016x} R13 {:016x} R14 {:016x} R15 {:016x}",
+            regs.r8, regs.r9, regs.r10, regs.r11, regs.r12, regs.r13, regs.r14, regs.r15
+        );
+        let _ = writeln!(text, "RIP {:016x} RFLAGS {:08x}", regs.rip, regs.rflags);
+        let named = [
+            ("CS", sregs.cs),
+            ("DS", sregs.ds),
+            ("ES", sregs.es),
+            ("FS", sregs.fs),
+            ("GS", sregs.gs),
+            ("SS", sregs.ss),
+            ("TR", sregs.tr),
+            ("LDT", sregs.ldt),
+        ];
+        for (name, s) in named {
+            let _ = writeln!(
+                text,
+                "{name:3} {:04x} base {:016x} limit {:08x} type {:x} s {} dpl {} p {} db {} l {} g {}",
+                s.selector, s.base, s.limit, s.type_, s.s, s.dpl, s.present, s.db, s.l, s.g
+            );
+        }
+        let _ = writeln!(
+            text,
+            "GDT {:016x} {:04x} IDT {:016x} {:04x}\nCR0 {:08x} CR2 {:016x} CR3 {:016x} CR4 {:08x} EFER {:x}",
+            sregs.gdt.base,
+            sregs.gdt.limit,
+            sregs.idt.base,
+            sregs.idt.limit,
+            sregs.cr0,
+            sregs.cr2,
+            sregs.cr3,
+            sregs.cr4,
+            sregs.efer
+        );
+        let linear = if sregs.cs.l == 1 { regs.rip } else { (sregs.cs.base + regs.rip) & 0xffff_ffff };
+        let physical = match self.fd.translate_gva(linear) {
+            Ok(translation) if translation.valid != 0 => translation.physical_address,
+            _ => linear,
+        };
+        let mut code = [0xff; 16];
+        memory(physical, &mut code);
+        let bytes: Vec<String> = code.iter().map(|byte| format!("{byte:02x}")).collect();
+        let _ = write!(text, "code at {linear:x} ({physical:x}): {}", bytes.join(" "));
+        text
+    }
+}
+
+impl PowerOn {
+    fn read(vm: &Vm, fd: &VcpuFd) -> Result<Self, KvmError> {
+        let list = ask("list MSRs", vm.kvm().get_msr_index_list())?;
+        // One by one: a list read stops at the first MSR that this processor does not have.
+        let mut msrs = Vec::new();
+        for &index in list.as_slice() {
+            if [MSR_TSC, MSR_TSC_ADJUST, MSR_APIC_BASE].contains(&index) {
+                continue;
+            }
+            let Ok(mut one) = Msrs::from_entries(&[kvm_msr_entry { index, ..Default::default() }]) else { continue };
+            if fd.get_msrs(&mut one).is_ok_and(|n| n == 1) {
+                msrs.extend_from_slice(one.as_slice());
+            }
+        }
+        Ok(Self {
+            regs: ask("read registers", fd.get_regs())?,
+            sregs: ask("read segment registers", fd.get_sregs())?,
+            fpu: ask("read the floating point unit", fd.get_fpu())?,
+            lapic: ask("read the local APIC", fd.get_lapic())?,
+            msrs,
+            debug: ask("read debug registers", fd.get_debug_regs())?,
+            events: ask("read pending events", fd.get_vcpu_events())?,
+            mp_state: ask("read the processor's state", fd.get_mp_state())?,
+            xcrs: if vm.kvm().check_extension(Cap::Xcrs) { fd.get_xcrs().ok() } else { None },
+        })
+    }
+}
+
+/// Writes what the processor accepts: an MSR that can be read but not written stops KVM_SET_MSRS, so go on behind it.
+fn set_msrs(fd: &VcpuFd, entries: &[kvm_msr_entry]) -> Result<(), KvmError> {
+    let mut rest = entries;
+    while !rest.is_empty() {
+        let msrs = Msrs::from_entries(rest).map_err(|_| KvmError::Lacks("room for the list of MSRs"))?;
+        let done = ask("reset MSRs", fd.set_msrs(&msrs))?;
+        rest = rest.get(done + 1..).unwrap_or(&[]);
+    }
+    Ok(())
+}
