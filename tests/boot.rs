@@ -1,0 +1,129 @@
+//! Operating systems that nobody here wrote boot on the machine.
+
+use std::time::Duration;
+
+use pcvm_test_guests::debian::Arch;
+use pcvm_test_guests::{disk, installer};
+use pcvm_test_host::{Host, Job};
+
+/// Warnings that Linux prints on every i440FX PC, whoever made it.
+const USUAL: [&str; 8] = [
+    // A conventional PCI host bridge has no memory-mapped configuration space.
+    "fail to add MMCONFIG information",
+    // The 64-bit window lies above what an emulated 32-bit or 40-bit processor addresses.
+    "not CPU addressable",
+    // About the processor that the host has, not the PC.
+    "Spectre",
+    "MDS CPU bug",
+    "TSX",
+    "Speculative Return Stack Overflow",
+    "check_tsc",
+    "kvm: ",
+];
+
+/// The kernel's messages of warning level and above in a `dmesg -r` that are not usual.
+fn warnings(log: &str) -> Vec<&str> {
+    log.lines()
+        .filter(|line| {
+            let level = line.strip_prefix('<').and_then(|rest| rest.chars().next());
+            level.is_some_and(|level| ('0'..='4').contains(&level) && line.as_bytes().get(2) == Some(&b'>'))
+        })
+        .filter(|line| !USUAL.iter().any(|usual| line.contains(usual)))
+        .collect()
+}
+
+#[track_caller]
+fn assert_has(log: &str, what: &[&str]) {
+    for text in what {
+        assert!(log.contains(text), "no {text:?} in:\n{}", pcvm_test_host::tail(log));
+    }
+}
+
+fn the_installer_reaches_its_first_screen(arch: Arch) {
+    let iso = installer::iso(arch).unwrap_or_else(|error| panic!("{error}"));
+    let name = format!("installer-{}", arch.name());
+    let job = Job::new(
+        &name,
+        "truncate -s 64M disk.img
+         exec ./pcvm run --memory 1G --firmware bios.bin --disk disk.img --cdrom installer.iso --boot dc \
+           --serial file:serial.log --debugcon firmware.log --display none --no-reboot",
+    );
+    let job = job.pcvm().unwrap_or_else(|error| panic!("{error}")).file(iso, "installer.iso");
+    let output = Host::pick().run(&job).unwrap_or_else(|error| panic!("{error}"));
+    output.expect_status(0, &["firmware.log", "serial.log"]);
+
+    let log = output.text("serial.log").replace('\r', "");
+    assert_has(&log, &["linux: OK", "initrd.gz: OK", "disk: OK", installer::REPORT_END, installer::FIRST_SCREEN]);
+    for device in ["0x8086:0x1237", "0x8086:0x7000", "0x8086:0x7010", "0x8086:0x7113"] {
+        assert_has(&log, &[device]);
+    }
+    let dma = |drive: &str| log.lines().any(|line| line.contains(drive) && line.contains("configured for UDMA"));
+    assert!(dma("ata1.00") && dma("ata2.00"), "disk and CD do not both use UDMA:\n{}", pcvm_test_host::tail(&log));
+    assert_eq!(warnings(&log), Vec::<&str>::new());
+}
+
+#[test]
+fn nested_the_i386_installer_boots_from_cd() {
+    the_installer_reaches_its_first_screen(Arch::I386);
+}
+
+#[test]
+fn nested_the_amd64_installer_boots_from_cd() {
+    the_installer_reaches_its_first_screen(Arch::Amd64);
+}
+
+fn a_disk_keeps_what_was_written(cpus: u32) {
+    let image = disk::image().unwrap_or_else(|error| panic!("{error}"));
+    let job = Job::new(
+        &format!("disk-{cpus}"),
+        format!(
+            "cp pristine.img disk.img
+             for boot in 1 2; do
+               ./pcvm run --memory 512M --cpus {cpus} --firmware bios.bin --disk disk.img --boot c \
+                 --serial file:boot$boot.log --debugcon firmware.log --display none --no-reboot || exit
+             done"
+        ),
+    );
+    let job = job.pcvm().unwrap_or_else(|error| panic!("{error}")).file(image, "pristine.img");
+    let job = job.timeout(Duration::from_secs(900));
+    let output = Host::pick().run(&job).unwrap_or_else(|error| panic!("{error}"));
+    output.expect_status(0, &["firmware.log", "boot1.log", "boot2.log"]);
+
+    let up = format!("==== up with {cpus} processors");
+    assert_has(&output.text("boot1.log"), &[&up, "==== written: 64 MiB", "==== end"]);
+    let log = output.text("boot2.log").replace('\r', "");
+    assert_has(&log, &[&up, "==== verified: 64 MiB", "==== end"]);
+    assert_has(
+        &log,
+        &[
+            "00:00.0 Host bridge [0600]: Intel Corporation 440FX - 82441FX PMC [Natoma] [8086:1237]",
+            "00:01.0 ISA bridge [0601]: Intel Corporation 82371SB PIIX3 ISA [Natoma/Triton II] [8086:7000]",
+            "00:01.1 IDE interface [0101]: Intel Corporation 82371SB PIIX3 IDE [Natoma/Triton II] [8086:7010]",
+            "00:01.3 Bridge [0680]: Intel Corporation 82371AB/EB/MB PIIX4 ACPI [8086:7113]",
+            "System Information",
+            "Processor Information",
+            "Memory Device",
+        ],
+    );
+    for table in ["facp.dat", "apic.dat", "dsdt.dat"] {
+        assert_has(&log, &[table]);
+    }
+    assert_has(&log, &["DefinitionBlock (\"\", \"DSDT\"", "_S5"]);
+    assert!(!log.contains("**** "), "iasl or dmidecode complains:\n{log}");
+    assert_eq!(warnings(&log), Vec::<&str>::new());
+}
+
+#[test]
+fn nested_a_disk_keeps_what_was_written_with_1_processor() {
+    a_disk_keeps_what_was_written(1);
+}
+
+#[test]
+fn nested_a_disk_keeps_what_was_written_with_2_processors() {
+    a_disk_keeps_what_was_written(2);
+}
+
+#[test]
+fn nested_a_disk_keeps_what_was_written_with_4_processors() {
+    a_disk_keeps_what_was_written(4);
+}

@@ -1,0 +1,36 @@
+//! `make-guest NAME` makes a guest, or finds it made, and prints its path: for looking at a test by hand.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use pcvm_test_guests::debian::Arch;
+use pcvm_test_guests::{Error, disk, installer};
+
+type Make = fn() -> Result<PathBuf, Error>;
+
+const GUESTS: [(&str, Make); 3] = [
+    ("disk", disk::image),
+    ("installer-i386", || installer::iso(Arch::I386)),
+    ("installer-amd64", || installer::iso(Arch::Amd64)),
+];
+
+fn main() -> ExitCode {
+    let wanted = std::env::args().nth(1).unwrap_or_default();
+    let Some((_, make)) = GUESTS.iter().find(|(name, _)| *name == wanted) else {
+        eprintln!("usage: make-guest NAME, where NAME is one of:");
+        for (name, _) in GUESTS {
+            eprintln!("  {name}");
+        }
+        return ExitCode::from(2);
+    };
+    match make() {
+        Ok(path) => {
+            println!("{}", path.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("make-guest: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The guests that pcvm's tests boot.
+//!
+//! Operating systems come from Debian packages, fetched when a test first needs them, unpacked and never installed. What
+//! is built from them is kept under `tests/cache` under the hash of what it was built from. Small guests of the
+//! project's own are assembled with this crate ([`flat`]).
+
+pub mod cache;
+pub mod debian;
+pub mod disk;
+pub mod installer;
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Why a guest could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file.
+    #[error("{path}: {error}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A program that is not installed, or that failed.
+    #[error("{program}: {reason}")]
+    Program {
+        /// Which.
+        program: String,
+        /// Its exit status and the end of its messages.
+        reason: String,
+    },
+    /// A package or an image that is not what the builder counts on.
+    #[error("{0}")]
+    Unexpected(String),
+}
+
+pub(crate) fn file_error(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Error {
+    let path = path.as_ref().to_owned();
+    move |error| Error::File { path, error }
+}
+
+/// Runs a program to its end and gives its standard output.
+pub(crate) fn run<I, S>(program: &str, args: I) -> Result<Vec<u8>, Error>
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
+    run_command(Command::new(program).args(args))
+}
+
+pub(crate) fn run_command(command: &mut Command) -> Result<Vec<u8>, Error> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let failed = |reason: String| Error::Program { program, reason };
+    match command.output() {
+        Ok(output) if output.status.success() => Ok(output.stdout),
+        Ok(output) => Err(failed(format!(
+            "{}: {}",
+            output.status,
+            pcvm_test_host::tail(&String::from_utf8_lossy(&output.stderr))
+        ))),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+/// Runs a shell script in a directory; it stops at the first command that fails.
+pub(crate) fn shell(dir: &Path, script: &str) -> Result<Vec<u8>, Error> {
+    // Debian keeps mke2fs and depmod where only root looks.
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    run_command(Command::new("bash").current_dir(dir).env("PATH", path).args(["-euo", "pipefail", "-c", script]))
+}
