@@ -19,7 +19,8 @@ pub fn prepare() -> Result<(), KvmError> {
     })
 }
 
-/// Kicks one processor. Must not outlive the processor's `VcpuFd`; the machine joins its threads before it drops them.
+/// Kicks one processor. Must be dropped before the processor is: its thread strikes it off the list first
+/// (`Control::discharge`).
 pub struct Kick {
     immediate_exit: *mut u8,
     thread: libc::pthread_t,

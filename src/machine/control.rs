@@ -34,7 +34,8 @@ pub struct Control {
     attention: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
-    kicks: Mutex<Vec<Kick>>,
+    /// By processor.
+    kicks: Mutex<Vec<(u32, Kick)>>,
 }
 
 /// What a processor's thread does after it was asked for attention.
@@ -71,8 +72,17 @@ impl Control {
     // The processors' side.
 
     /// A processor's thread says how to kick it, before anything else.
-    pub fn enlist(&self, kick: Kick) {
-        self.kicks.lock().unwrap_or_else(PoisonError::into_inner).push(kick);
+    pub fn enlist(&self, processor: u32, kick: Kick) {
+        self.kicks().push((processor, kick));
+    }
+
+    /// A processor's thread ends: nobody kicks it any more once this has returned, so its processor may go.
+    pub fn discharge(&self, processor: u32) {
+        self.kicks().retain(|(other, _)| *other != processor);
+    }
+
+    fn kicks(&self) -> MutexGuard<'_, Vec<(u32, Kick)>> {
+        self.kicks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether to call [`Control::attend`] before entering the guest.
@@ -117,7 +127,7 @@ impl Control {
         }
         drop(state);
         self.attention.store(true, Ordering::SeqCst);
-        for kick in self.kicks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (_, kick) in self.kicks().iter() {
             kick.kick();
         }
     }

@@ -21,25 +21,33 @@ const SYSTEM_EVENT_RESET: u32 = 2;
 pub fn spawn(shared: Arc<Shared>, mut vcpu: Vcpu) -> std::io::Result<JoinHandle<()>> {
     let name = format!("vcpu{}", vcpu.index());
     std::thread::Builder::new().name(name.clone()).spawn(move || {
-        shared.control.enlist(vcpu.kick());
+        let index = vcpu.index();
+        shared.control.enlist(index, vcpu.kick());
         // A panic here is a bug of ours that a guest found: the machine ends with a report, not with a hang.
         let result = catch_unwind(AssertUnwindSafe(|| run(&shared, &mut vcpu)));
         let report = match result {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "internal error: the processor's thread panicked".to_owned(),
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("internal error: the processor's thread panicked".to_owned()),
         };
-        shared.post(Event::Broken(format!("{name}: {report}")));
-        // Stay for the commands that the others wait for.
-        let mut seen = 0;
-        loop {
-            match shared.control.attend(&mut seen) {
-                Next::Exit => return,
-                Next::Reset(_) => shared.control.reset_done(),
-                Next::Run => shared.control.stop(),
-            }
+        if let Some(report) = report {
+            shared.post(Event::Broken(format!("{name}: {report}")));
+            idle(&shared);
         }
+        shared.control.discharge(index);
     })
+}
+
+/// Takes part in what the others wait for, without a processor, until the machine ends.
+fn idle(shared: &Shared) {
+    let mut seen = 0;
+    loop {
+        match shared.control.attend(&mut seen) {
+            Next::Exit => return,
+            Next::Reset(_) => shared.control.reset_done(),
+            Next::Run => shared.control.stop(),
+        }
+    }
 }
 
 fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
