@@ -54,7 +54,7 @@ fn sectors_are_read_in_every_addressing_mode() {
     assert_eq!(got, at(0, 40));
     assert!(driver.edges() <= before + 2);
     // Cylinder 1, head 2, sector 3.
-    driver.issue(Command { opcode: 0x20, count: 1, lba: 0x0001_03, device: 0xa2, ..Command::default() });
+    driver.issue(Command { opcode: 0x20, count: 1, lba: 0x103, device: 0xa2, ..Command::default() });
     assert_eq!(driver.pio_in(512), at((16 + 2) * 63 + 2, 1));
     driver.issue28(0x20, 4000, 0);
     assert_eq!(driver.status() & 1, 1, "256 sectors from there do not exist");
@@ -97,7 +97,7 @@ fn sectors_are_written_by_pio_and_dma() {
     assert_eq!(driver.status(), 0x50);
     driver.bench.memory.write(0x2_0000, &data);
     driver.issue48(0x35, 100, 40);
-    driver.prds(&[(0x2_0000, 3000), (0x2_0000 + 3000, 40 * 512 - 3000 | 1 << 31)]);
+    driver.prds(&[(0x2_0000, 3000), (0x2_0000 + 3000, (40 * 512 - 3000) | (1 << 31))]);
     driver.start(false);
     assert!(driver.irq());
     assert_eq!(driver.bm_status() & 7, 4, "interrupt, and the table is used up");
@@ -350,8 +350,8 @@ fn small_commands_do_what_they_say() {
     }
     // Another translation: 8 heads of 32 sectors. Cylinder 1, head 0, sector 1.
     driver.issue(Command { opcode: 0x91, count: 32, device: 0xa7, ..Command::default() });
-    driver.issue(Command { opcode: 0x20, count: 1, lba: 0x0001_01, device: 0xa0, ..Command::default() });
+    driver.issue(Command { opcode: 0x20, count: 1, lba: 0x101, device: 0xa0, ..Command::default() });
     assert_eq!(driver.pio_in(512), pattern(4096 * 512, 0)[256 * 512..257 * 512]);
-    driver.issue(Command { opcode: 0x20, count: 1, lba: 0x0001_00, device: 0xa0, ..Command::default() });
+    driver.issue(Command { opcode: 0x20, count: 1, lba: 0x100, device: 0xa0, ..Command::default() });
     assert_eq!((driver.status() & 1, driver.error()), (1, 0x10), "there is no sector 0");
 }
