@@ -164,11 +164,7 @@ impl Channel {
             if self.reset != Reset::None {
                 self.finish_reset();
             } else {
-                let env = self.env(cx);
-                if let Some(drive) = self.selected() {
-                    let step = drive.event(env, Event::Lost);
-                    self.run(cx, step);
-                }
+                self.tell(cx, Event::Lost);
             }
         }
         self.drive_irq(cx);
@@ -396,12 +392,11 @@ impl Channel {
     }
 
     fn tell(&mut self, cx: &mut Ctx<'_>, event: Event) {
-        let env = self.env(cx);
         let Some(drive) = self.selected() else {
             self.phase = Phase::Idle;
             return;
         };
-        let step = drive.event(env, event);
+        let step = drive.event(event);
         self.run(cx, step);
     }
 

@@ -213,10 +213,10 @@ impl Drive {
     }
 
     /// What it asked for has happened.
-    pub fn event(&mut self, env: Env, event: Event) -> Step {
+    pub fn event(&mut self, event: Event) -> Step {
         match &mut self.unit {
-            Unit::Ata(ata) => ata.event(&mut self.task, env, event),
-            Unit::Atapi(atapi) => atapi.event(&mut self.task, env, event),
+            Unit::Ata(ata) => ata.event(&mut self.task, event),
+            Unit::Atapi(atapi) => atapi.event(&mut self.task, event),
         }
     }
 

@@ -1,7 +1,6 @@
 //! IDENTIFY DEVICE (ATA/ATAPI-6, 8.15).
 
 use super::super::drive::Env;
-use super::super::regs::SECTOR;
 use super::address::{cylinders, default_geometry};
 use super::{Ata, MAX_MULTIPLE};
 
@@ -85,7 +84,6 @@ impl Ata {
         // One logical sector per physical sector.
         words[106] = 0x4000;
         words[169] = u16::from(!self.read_only);
-        debug_assert_eq!(SECTOR, 512);
         finish(words)
     }
 }

@@ -185,7 +185,7 @@ impl Ata {
     }
 
     /// What the drive asked for has happened.
-    pub fn event(&mut self, task: &mut TaskFile, env: Env, event: Event) -> Step {
+    pub fn event(&mut self, task: &mut TaskFile, event: Event) -> Step {
         let job = std::mem::take(&mut self.state.job);
         let step = match (job, event) {
             (Job::Reply, Event::Sent) => Ok(Step::Done { irq: false }),
@@ -206,7 +206,6 @@ impl Ata {
             (Job::Trim(trim), Event::Host(_)) => self.trim_goes_on(trim),
             _ => Err(Error::ABORT),
         };
-        let _ = env;
         self.finish(step)
     }
 

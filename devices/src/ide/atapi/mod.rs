@@ -29,6 +29,9 @@ const CDB: usize = 12;
 /// Features register: the data of this command go by DMA.
 const FEATURES_DMA: u8 = 0x01;
 
+/// Features register: overlapped, which is not there.
+const FEATURES_OVERLAP: u8 = 0x02;
+
 /// A command packet.
 type Cdb = [u8; CDB];
 
@@ -141,8 +144,7 @@ impl Atapi {
         self.state.job = Job::None;
         match opcode {
             op::PACKET => {
-                // Overlapped operation is not there.
-                if task.features.now & !FEATURES_DMA & 0x02 != 0 {
+                if task.features.now & FEATURES_OVERLAP != 0 {
                     return Step::Failed(Error::ABORT);
                 }
                 self.state.dma = task.features.now & FEATURES_DMA != 0;
@@ -185,12 +187,12 @@ impl Atapi {
     }
 
     /// What the drive asked for has happened.
-    pub fn event(&mut self, task: &mut TaskFile, env: Env, event: Event) -> Step {
+    pub fn event(&mut self, task: &mut TaskFile, event: Event) -> Step {
         let job = std::mem::take(&mut self.state.job);
         let outcome = match (job, event) {
             (Job::Identify, Event::Sent) => return Step::Done { irq: false },
             (Job::Packet, Event::Received(packet)) => match <Cdb>::try_from(packet.as_slice()) {
-                Ok(cdb) => self.packet(env, &cdb),
+                Ok(cdb) => self.packet(&cdb),
                 Err(_) => Err(Sense::INVALID_OPCODE),
             },
             (Job::Reply, Event::Sent) | (Job::Dma, Event::Host(Ok(()))) => Ok(Step::Done { irq: true }),
@@ -218,8 +220,7 @@ impl Atapi {
     }
 
     /// A command packet.
-    fn packet(&mut self, env: Env, cdb: &Cdb) -> Outcome {
-        let _ = env;
+    fn packet(&mut self, cdb: &Cdb) -> Outcome {
         let code = cdb[0];
         if !matches!(code, 0x03 | 0x12 | 0x46 | 0x4a)
             && let Some(attention) = self.state.attention.take()

@@ -62,7 +62,7 @@ pub fn msf(lba: u32) -> [u8; 3] {
 
 fn bcd(n: u8) -> u8 {
     // Beyond 99 minutes there is no BCD; a DVD has no such headers.
-    (n / 10 % 10) << 4 | n % 10
+    ((n / 10 % 10) << 4) | (n % 10)
 }
 
 fn raw(lba: u32, user: &[u8]) -> [u8; RAW] {

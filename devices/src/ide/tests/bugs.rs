@@ -1,0 +1,266 @@
+//! The bugs that other controllers had, each as a test.
+
+use super::*;
+use crate::{BlockOp, Device};
+use proptest::prelude::*;
+
+fn four_kinds() -> Bench<Piix3Ide> {
+    enabled(with_drives([
+        Some(DriveSpec::disk(2048, false, "")),
+        None,
+        Some(DriveSpec::cdrom(Some(1024 * 2048), "")),
+        Some(DriveSpec::cdrom(None, "")),
+    ]))
+}
+
+/// CVE-2015-5154, CVE-2014-2894, CVE-2015-6855: every command on a disk, a CD, an empty CD drive and no drive, with
+/// more PIO than it wants, in both directions.
+#[test]
+fn every_opcode_on_every_kind_of_drive_takes_overlong_pio() {
+    let mut bench = four_kinds();
+    for opcode in 0..=0xff {
+        for features in [0, 1, 0xd0, 0xd4, 0xd6] {
+            for (base, device) in [(PRIMARY, 0xe0), (PRIMARY, 0xf0), (SECONDARY, 0xe0), (SECONDARY, 0xf0)] {
+                let mut driver = Driver { bench: &mut bench, base };
+                driver.issue(Command { opcode, features, count: 1, lba: 0xc2_4f01, device });
+                driver.bench.outs(base, 2, &[0xff; 2000]);
+                driver.bench.ins(base, 2, &mut [0; 2000]);
+                driver.bench.outs(base, 4, &[0; 70_000]);
+                driver.bench.ins(base, 4, &mut [0; 70_000]);
+                bench.outb(base + 0x206, 4);
+                bench.outb(base + 0x206, 0);
+                assert_eq!(bench.inb(base + 7) & 0x88, 0, "a reset ends {opcode:x}");
+            }
+        }
+    }
+}
+
+/// CVE-2015-5154 again: every packet opcode with overlong PIO.
+#[test]
+fn every_packet_takes_overlong_pio() {
+    for disc in [Some(1024 * 2048), None] {
+        let mut bench = enabled(with_drives([None, None, Some(DriveSpec::cdrom(disc, "")), None]));
+        let mut driver = ready_cdrom(&mut bench);
+        for opcode in 0..=0xff {
+            for fill in [0, 0x01, 0xff] {
+                let mut cdb = [fill; 12];
+                cdb[0] = opcode;
+                driver.packet(&cdb, 0, false);
+                for _ in 0..4 {
+                    driver.bench.outs(SECONDARY, 2, &[0xff; 4000]);
+                    driver.bench.ins(SECONDARY, 2, &mut [0; 70_000]);
+                }
+                driver.bench.outb(0x177, 8);
+                assert_eq!(driver.status() & 0x88, 0);
+            }
+        }
+    }
+}
+
+/// CVE-2023-5088: a reset while a write is in flight never makes it a write to another sector, and the guest waits.
+#[test]
+fn a_reset_during_a_write_never_writes_sector_zero() {
+    for (opcode, dma) in [(0x35, true), (0x34, false)] {
+        for device_reset in [false, true] {
+            let mut bench = machine();
+            let zero = bench.disks[&DiskId(0)][..512].to_vec();
+            bench.hold_requests = true;
+            let mut driver = primary(&mut bench);
+            driver.bench.memory.write(0x2_0000, &[0xee; 4096]);
+            driver.prds(&[(0x2_0000, 0x8000_1000)]);
+            driver.issue48(opcode, 1234, if dma { 8 } else { 1 });
+            if dma {
+                driver.start(false);
+            } else {
+                driver.bench.outs(PRIMARY, 2, &[0xee; 512]);
+            }
+            assert_eq!(driver.bench.pending.len(), 1);
+            if device_reset {
+                driver.bench.call(|device, cx| Device::reset(device, cx));
+                enable_again(driver.bench);
+            } else {
+                driver.bench.outb(0x3f6, 4);
+                driver.bench.outb(0x3f6, 0);
+            }
+            assert_eq!(driver.status() & 0x88, 0x80, "busy until the write has ended");
+            driver.bench.outb(0x1f7, 0xec);
+            let edges = driver.edges();
+            driver.bench.complete();
+            assert_eq!(driver.edges(), edges, "the command is forgotten");
+            assert_eq!(driver.status(), 0x50);
+            assert_eq!([2, 3, 4, 5].map(|n| driver.bench.inb(0x1f0 + n)), [1, 1, 0, 0]);
+            assert_eq!(bench.log.len(), 1);
+            assert_eq!((bench.log[0].1, bench.log[0].2), (BlockOp::Write, 1234 * 512));
+            assert_eq!(bench.disks[&DiskId(0)][..512], zero[..]);
+            assert_eq!(bench.disks[&DiskId(0)][1234 * 512..1235 * 512], [0xee; 512]);
+        }
+    }
+}
+
+fn enable_again(bench: &mut Bench<Piix3Ide>) {
+    bench.config_write(0x20, 4, BM.into());
+    bench.config_write(0x04, 2, 5);
+}
+
+/// An answer that was meant for the machine before its reset, or that nobody asked for, changes nothing.
+#[test]
+fn stale_answers_are_ignored() {
+    let mut bench = machine();
+    bench.hold_requests = true;
+    primary(&mut bench).issue28(0x20, 3, 1);
+    let tag = bench.pending[0].tag;
+    for wrong in [tag.wrapping_sub(2), tag + 2, tag ^ 1, u64::MAX] {
+        let done = crate::BlockDone {
+            disk: DiskId(0),
+            tag: wrong,
+            data: crate::BlockData::Buffer(vec![0; 512]),
+            result: Ok(()),
+        };
+        bench.call(|device, cx| Device::wake(device, cx, crate::Wake::Block(done)));
+        assert_eq!(bench.inb(0x3f6) & 0x80, 0x80);
+    }
+    bench.complete();
+    assert_eq!(primary(&mut bench).pio_in(512), pattern(4096 * 512, 0)[3 * 512..4 * 512]);
+}
+
+/// CVE-2014-9718, CVE-2019-20175: tables that are short, shorter than a sector, endless, or point at nothing.
+#[test]
+fn strange_descriptor_tables_end() {
+    // Too short: what it covers moves, no interrupt, and the drive waits.
+    let mut bench = machine();
+    let mut driver = primary(&mut bench);
+    driver.prds(&[(0x2_0000, 0x8000_0400)]);
+    driver.issue28(0xc8, 0, 8);
+    driver.start(true);
+    assert!(!driver.irq());
+    assert_eq!(driver.bm_status() & 7, 0);
+    assert_eq!(driver.status(), 0x58);
+    driver.stop();
+    // Started again, it goes on.
+    driver.prds(&[(0x3_0000, 0x8000_0c00)]);
+    driver.start(true);
+    assert!(driver.irq());
+    let mut back = [0; 0xc00];
+    driver.bench.memory.read(0x3_0000, &mut back);
+    assert_eq!(back, pattern(4096 * 512, 0)[1024..4096]);
+    driver.stop();
+    driver.status();
+    // Less than a sector.
+    driver.prds(&[(0x2_0000, 0x8000_0100)]);
+    driver.issue28(0xc8, 0, 1);
+    driver.start(true);
+    assert_eq!((driver.irq(), driver.bm_status() & 7), (false, 0));
+    driver.bench.outb(0x3f6, 4);
+    driver.bench.outb(0x3f6, 0);
+    driver.stop();
+    assert_eq!(driver.status(), 0x50);
+    // Longer than needed: the engine stays active until it is stopped.
+    driver.prds(&[(0x2_0000, 0x8000_2000)]);
+    driver.issue28(0xc8, 0, 1);
+    driver.start(true);
+    assert_eq!((driver.irq(), driver.bm_status() & 7), (true, 5));
+    driver.stop();
+    driver.status();
+    assert_eq!(driver.bm_status() & 1, 0);
+    // No end: two bytes a time, the table runs through all of memory.
+    let endless: Vec<u8> = [0x0002_0000u32.to_le_bytes(), 2u32.to_le_bytes()].concat().repeat(0x1_0000);
+    driver.bench.memory.write(0x10_0000, &endless);
+    let bm = driver.bm();
+    driver.bench.outl(bm + 4, 0x10_0000);
+    driver.issue48(0x25, 0, 4000);
+    driver.start(true);
+    assert_eq!((driver.irq(), driver.bm_status() & 7), (false, 0), "8192 descriptors are all there can be");
+    driver.bench.outb(0x3f6, 4);
+    driver.bench.outb(0x3f6, 0);
+    driver.stop();
+    // A table outside RAM reads as ones.
+    driver.bench.outl(bm + 4, 0xfff0_0000);
+    driver.issue28(0xca, 0, 1);
+    driver.start(false);
+}
+
+/// CVE-2021-3750 and its like: a transfer to ROM, to nothing, to the end of the address space.
+#[test]
+fn transfers_to_what_is_not_memory_are_harmless() {
+    for target in [0xa_0000, 0xf_0000, 0xfee0_0000, 0xffff_fffe, 0x001f_ff00] {
+        let mut bench = machine();
+        let mut driver = primary(&mut bench);
+        for (opcode, to_memory) in [(0xc8, true), (0xca, false)] {
+            driver.prds(&[(target, 0x8000_1000)]);
+            driver.issue28(opcode, 0, 8);
+            driver.start(to_memory);
+            assert!(driver.irq());
+            driver.stop();
+            driver.status();
+        }
+    }
+}
+
+/// XSA-197: a descriptor is read once; a transfer that overwrites its own table goes where the table said.
+#[test]
+fn a_transfer_over_its_own_table_uses_what_was_fetched() {
+    let mut bench = machine();
+    let mut driver = primary(&mut bench);
+    driver.prds(&[(PRD_TABLE, 0x200), (0x2_0000, 0x8000_0200)]);
+    driver.issue28(0xc8, 1, 2);
+    driver.start(true);
+    assert!(driver.irq());
+    let mut back = [0; 512];
+    bench.memory.read(0x2_0000, &mut back);
+    assert_eq!(back, pattern(4096 * 512, 0)[1024..1536]);
+}
+
+/// A stop in the middle of a transfer: the engine is active until the host has let go of the memory.
+#[test]
+fn a_stop_waits_for_the_memory() {
+    let mut bench = machine();
+    bench.hold_requests = true;
+    let mut driver = primary(&mut bench);
+    driver.prds(&[(0x2_0000, 0x8000_0200)]);
+    driver.issue28(0xc8, 1, 1);
+    driver.start(true);
+    driver.stop();
+    assert_eq!(driver.bm_status() & 1, 1);
+    let bm = driver.bm();
+    driver.bench.outb(bm, 9);
+    assert_eq!(driver.bench.pending.len(), 1, "and is not started again before");
+    driver.bench.complete();
+    assert_eq!(driver.bm_status() & 1, 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// CVE-2020-29443 and the table bugs: whatever the packet and the table, the drive ends or waits, and no request
+    /// reaches past the disc or out of proportion.
+    #[test]
+    fn no_packet_and_no_table_make_a_request_outside_the_disc(
+        cdbs in prop::collection::vec(any::<[u8; 12]>(), 1..20),
+        entries in prop::collection::vec((any::<u32>(), any::<u32>()), 1..20),
+        limit: u16,
+        dma: bool,
+    ) {
+        let mut bench = machine();
+        let mut driver = ready_cdrom(&mut bench);
+        for (n, cdb) in cdbs.iter().enumerate() {
+            let mut cdb = *cdb;
+            if n % 2 == 0 {
+                cdb[0] = [0x28, 0xa8, 0xbe, 0xb9, 0x43, 0x55][n / 2 % 6];
+                cdb[2] = 0;
+                cdb[3] = 0;
+            }
+            driver.prds(&entries);
+            driver.packet(&cdb, limit, dma);
+            driver.start(true);
+            for _ in 0..4 {
+                driver.bench.ins(SECONDARY, 2, &mut [0; 70_000]);
+            }
+            driver.stop();
+            driver.bench.outb(0x177, 8);
+            prop_assert_eq!(driver.status() & 0x88, 0);
+        }
+        for (_, _, offset, len) in &bench.log {
+            prop_assert!(offset + len <= 1024 * 2048);
+        }
+    }
+}
