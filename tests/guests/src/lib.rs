@@ -7,6 +7,7 @@
 pub mod cache;
 pub mod debian;
 pub mod disk;
+pub mod floppy;
 pub mod installer;
 
 use std::ffi::OsStr;

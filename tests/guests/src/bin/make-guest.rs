@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pcvm_test_guests::debian::Arch;
-use pcvm_test_guests::{Error, disk, installer};
+use pcvm_test_guests::{Error, disk, floppy, installer};
 
 type Make = fn() -> Result<PathBuf, Error>;
 
-const GUESTS: [(&str, Make); 3] = [
+const GUESTS: [(&str, Make); 4] = [
     ("disk", disk::image),
+    ("floppy", floppy::own_iso),
     ("installer-i386", || installer::iso(Arch::I386)),
     ("installer-amd64", || installer::iso(Arch::Amd64)),
 ];
