@@ -1,4 +1,8 @@
 //! pcvm: a virtual machine monitor that is a whole classic PC.
 
+pub mod block;
+pub mod chardev;
+pub mod cli;
 pub mod config;
 pub mod kvm;
+pub mod machine;

@@ -1,2 +1,7 @@
 //! The `pcvm` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pcvm::cli::main(std::env::args_os())
+}

@@ -11,7 +11,7 @@ use std::any::Any;
 use std::ops::Range;
 
 /// A PCI function on bus 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Devfn(pub u8);
 
 impl Devfn {

@@ -9,15 +9,22 @@
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod chipset;
+pub mod cmos;
 pub mod ctx;
+pub mod debug;
 pub mod device;
 pub mod fw_cfg;
+pub mod ide;
 pub mod input;
 pub mod memory;
 pub mod pci;
+pub mod ps2;
+pub mod serial;
 pub mod state;
 pub mod testing;
 pub mod time;
+pub mod vga;
 
 pub use block::{BlockData, BlockDone, BlockError, BlockOp, BlockRequest, DiskId, GuestRange};
 pub use ctx::{CharId, Clock, Ctx, Effect, IrqLine, Outbox, ResetKind, TimerId};

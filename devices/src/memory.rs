@@ -77,12 +77,12 @@ impl Memory {
 
     /// Bytes of RAM.
     pub fn ram_size(&self) -> u64 {
-        self.ram.iter().map(|region| region_len(region)).sum()
+        self.ram.iter().map(region_len).sum()
     }
 
     /// Bytes of video memory.
     pub fn video_size(&self) -> u64 {
-        self.video.iter().map(|region| region_len(region)).sum()
+        self.video.iter().map(region_len).sum()
     }
 
     /// The board says how C0000h-FFFFFh is decoded.

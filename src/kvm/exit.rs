@@ -127,3 +127,15 @@ pub fn decode(run: &mut kvm_run, run_size: usize) -> Exit<'_> {
         reason => Exit::Broken(format!("exit reason {reason}, which this machine does not ask for")),
     }
 }
+
+/// Which of a PIC's inputs are level-triggered; the IOAPIC has no such register.
+pub(super) fn set_elcr(chip: &mut kvm_irqchip, elcr: u16) {
+    let [master, slave] = elcr.to_le_bytes();
+    match chip.chip_id {
+        // SAFETY: chip_id says that `pic` is the member that KVM filled; all its bit patterns are valid.
+        KVM_IRQCHIP_PIC_MASTER => unsafe { &mut chip.chip.pic }.elcr = master,
+        // SAFETY: as above.
+        KVM_IRQCHIP_PIC_SLAVE => unsafe { &mut chip.chip.pic }.elcr = slave,
+        _ => {}
+    }
+}

@@ -4,7 +4,9 @@
 //! [`exit`] why a processor stopped, [`ring`] the writes that the kernel keeps back, [`cpu_model`] what CPUID says.
 //! All `unsafe` of the VMM proper is in `slots`, `exit`, `ring` and `kick`.
 
+pub mod cpu_features;
 pub mod cpu_model;
+pub mod cpuid;
 pub mod exit;
 pub mod kick;
 pub mod ring;

@@ -1,5 +1,7 @@
 //! The virtual machine: in-kernel PIC, IOAPIC, LAPIC and PIT, interrupt lines, coalesced ranges.
 
+use super::cpuid::offer_tsc_deadline;
+use super::exit::set_elcr;
 use super::{KvmError, ask};
 use kvm_bindings::*;
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, VmFd};
@@ -15,7 +17,6 @@ const IDENTITY_MAP_ADDRESS: u64 = 0xfeff_c000;
 pub struct Vm {
     kvm: Kvm,
     fd: Arc<VmFd>,
-    coalesced: BTreeSet<(bool, u64, u64)>,
     chips: ChipsAtPowerOn,
 }
 
@@ -59,7 +60,7 @@ impl Vm {
         let pit = kvm_pit_config { flags: KVM_PIT_SPEAKER_DUMMY, ..Default::default() };
         ask("make the PIT", fd.create_pit2(pit))?;
         let chips = ChipsAtPowerOn::read(&fd)?;
-        let vm = Self { kvm, fd, coalesced: BTreeSet::new(), chips };
+        let vm = Self { kvm, fd, chips };
         vm.route()?;
         Ok(vm)
     }
@@ -94,6 +95,19 @@ impl Vm {
         &self.kvm
     }
 
+    /// The CPUID leaves that KVM can give a guest here.
+    ///
+    /// # Errors
+    /// If KVM does not tell.
+    pub fn supported_cpuid(&self) -> Result<Vec<kvm_cpuid_entry2>, KvmError> {
+        let supported = self.kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES);
+        let mut supported = ask("tell what CPUID it supports", supported)?.as_slice().to_vec();
+        if self.kvm.check_extension(Cap::TscDeadlineTimer) {
+            offer_tsc_deadline(&mut supported);
+        }
+        Ok(supported)
+    }
+
     /// How many processors KVM allows.
     pub fn max_vcpus(&self) -> usize {
         self.kvm.get_max_vcpus()
@@ -107,12 +121,39 @@ impl Vm {
         ask("drive an interrupt line", self.fd.set_irq_line(gsi, level))
     }
 
+    /// Interrupt controllers and timer as at power-on, but for the ELCR (ports 4D0h and 4D1h, in the kernel's PICs):
+    /// which IRQs are level-triggered. All processors must be stopped.
+    ///
+    /// # Errors
+    /// If KVM refuses.
+    pub fn reset_chips(&self, elcr: u16) -> Result<(), KvmError> {
+        for chip in &self.chips.irqchips {
+            let mut chip = *chip;
+            set_elcr(&mut chip, elcr);
+            ask("reset an interrupt controller", self.fd.set_irqchip(&chip))?;
+        }
+        ask("reset the PIT", self.fd.set_pit2(&self.chips.pit))
+    }
+}
+
+/// The ranges whose writes KVM keeps back.
+pub struct Coalesced {
+    fd: Arc<VmFd>,
+    ranges: BTreeSet<(bool, u64, u64)>,
+}
+
+impl Coalesced {
+    /// None yet.
+    pub fn new(vm: &Vm) -> Self {
+        Self { fd: vm.fd.clone(), ranges: BTreeSet::new() }
+    }
+
     /// Makes KVM keep back writes to these ranges (start, length), and to no others.
     ///
     /// # Errors
     /// If KVM refuses; ports without KVM_CAP_COALESCED_PIO are passed over silently: they exit, which is slower and as
     /// right.
-    pub fn coalesce(&mut self, ranges: &[(Space, u64, u64)]) -> Result<(), KvmError> {
+    pub fn set(&mut self, ranges: &[(Space, u64, u64)]) -> Result<(), KvmError> {
         let pio = self.fd.check_extension_raw(u64::from(KVM_CAP_COALESCED_PIO)) > 0;
         let wanted: BTreeSet<_> = ranges
             .iter()
@@ -120,25 +161,14 @@ impl Vm {
             .map(|&(space, at, len)| (space == Space::Io, at, len))
             .collect();
         let address = |io, at| if io { IoEventAddress::Pio(at) } else { IoEventAddress::Mmio(at) };
-        for &(io, at, len) in self.coalesced.difference(&wanted) {
+        for &(io, at, len) in self.ranges.difference(&wanted) {
             ask("stop keeping writes back", self.fd.unregister_coalesced_mmio(address(io, at), len as u32))?;
         }
-        for &(io, at, len) in wanted.difference(&self.coalesced) {
+        for &(io, at, len) in wanted.difference(&self.ranges) {
             ask("keep writes back", self.fd.register_coalesced_mmio(address(io, at), len as u32))?;
         }
-        self.coalesced = wanted;
+        self.ranges = wanted;
         Ok(())
-    }
-
-    /// Interrupt controllers and timer as at power-on. All processors must be stopped.
-    ///
-    /// # Errors
-    /// If KVM refuses.
-    pub fn reset_chips(&self) -> Result<(), KvmError> {
-        for chip in &self.chips.irqchips {
-            ask("reset an interrupt controller", self.fd.set_irqchip(chip))?;
-        }
-        ask("reset the PIT", self.fd.set_pit2(&self.chips.pit))
     }
 }
 

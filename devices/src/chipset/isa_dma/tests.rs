@@ -1,0 +1,181 @@
+use super::*;
+use crate::testing::{Bench, generic_tests};
+
+/// Programs a channel as a driver does, unmasked: `count` is in units less one.
+fn program(bench: &mut Bench<IsaDma>, channel: u16, mode: u8, page: u8, address: u16, count: u16) {
+    let (base, step) = if channel < 4 { (0x00, 1) } else { (0xc0, 2) };
+    let n = channel % 4;
+    bench.outb(base + 0xc * step, 0);
+    bench.outb(base + 0xb * step, mode | n as u8);
+    for byte in address.to_le_bytes() {
+        bench.outb(base + 2 * n * step, byte);
+    }
+    for byte in count.to_le_bytes() {
+        bench.outb(base + (2 * n + 1) * step, byte);
+    }
+    let page_port = [0x87, 0x83, 0x81, 0x82, 0x8f, 0x8b, 0x89, 0x8a][usize::from(channel)];
+    bench.outb(page_port, page);
+    bench.outb(base + 0xa * step, n as u8);
+}
+
+fn transfer(bench: &mut Bench<IsaDma>, channel: usize, data: &mut [u8], way: Direction) -> (usize, bool) {
+    let done = bench.device.transfer(&bench.memory, channel, data, way);
+    (done.bytes, done.terminal_count)
+}
+
+fn memory(bench: &Bench<IsaDma>, at: u64, len: usize) -> Vec<u8> {
+    let mut data = vec![0; len];
+    bench.memory.read(at, &mut data);
+    data
+}
+
+const WRITE_SINGLE: u8 = 0x44;
+const READ_SINGLE: u8 = 0x48;
+const VERIFY_SINGLE: u8 = 0x40;
+const AUTO: u8 = 0x10;
+const DOWN: u8 = 0x20;
+
+#[test]
+fn generic() {
+    generic_tests(IsaDma::new);
+}
+
+#[test]
+fn every_channel_has_its_own_page_and_moves_both_ways() {
+    for channel in [0, 1, 2, 3, 5, 6, 7] {
+        let mut bench = Bench::new(IsaDma::new());
+        let unit = if channel < 4 { 1 } else { 2 };
+        let at = 0x2_0000 + 0x100 * unit;
+        program(&mut bench, channel, WRITE_SINGLE, 2, 0x100, 3);
+        let mut data: Vec<u8> = (1..=4 * unit as u8).collect();
+        let len = data.len();
+        let done = transfer(&mut bench, channel.into(), &mut data, Direction::ToMemory);
+        assert_eq!(done, (len, true), "{channel}");
+        assert_eq!(memory(&bench, at, len), data, "{channel}");
+        program(&mut bench, channel, READ_SINGLE, 2, 0x100, 3);
+        let mut back = vec![0; len];
+        assert_eq!(transfer(&mut bench, channel.into(), &mut back, Direction::FromMemory), (len, true));
+        assert_eq!(back, data, "{channel}");
+    }
+}
+
+#[test]
+fn the_terminal_count_stops_masks_and_is_reported_once() {
+    let mut bench = Bench::new(IsaDma::new());
+    program(&mut bench, 2, WRITE_SINGLE, 1, 0, 9);
+    assert_eq!(transfer(&mut bench, 2, &mut [1; 6], Direction::ToMemory), (6, false));
+    assert_eq!(bench.inb(0x08), 0);
+    assert_eq!(transfer(&mut bench, 2, &mut [2; 6], Direction::ToMemory), (4, true));
+    assert_eq!(memory(&bench, 0x1_0000, 12), [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 0, 0]);
+    assert_eq!(bench.inb(0x08), 0x04);
+    assert_eq!(bench.inb(0x08), 0, "reading clears it");
+    assert_eq!(bench.inb(0x0f), 0xff);
+    assert_eq!(transfer(&mut bench, 2, &mut [3; 6], Direction::ToMemory), (0, false), "masked");
+    assert_eq!([bench.inb(0x05), bench.inb(0x05)], [0xff; 2], "the count reads FFFFh at its end");
+    assert_eq!([bench.inb(0x04), bench.inb(0x04)], [10, 0]);
+}
+
+#[test]
+fn auto_initialization_starts_over_unmasked() {
+    let mut bench = Bench::new(IsaDma::new());
+    program(&mut bench, 1, READ_SINGLE | AUTO, 1, 0x10, 3);
+    bench.memory.write(0x1_0010, b"abcdX");
+    for _ in 0..3 {
+        let mut data = [0; 8];
+        assert_eq!(transfer(&mut bench, 1, &mut data, Direction::FromMemory), (4, true));
+        assert_eq!(data, *b"abcd\0\0\0\0");
+    }
+}
+
+#[test]
+fn addresses_wrap_within_64_and_128_kib() {
+    let mut bench = Bench::new(IsaDma::new());
+    program(&mut bench, 2, WRITE_SINGLE, 3, 0xfffe, 0xffff);
+    transfer(&mut bench, 2, &mut [1, 2, 3, 4], Direction::ToMemory);
+    assert_eq!(memory(&bench, 0x3_fffe, 4), [1, 2, 0, 0]);
+    assert_eq!(memory(&bench, 0x3_0000, 2), [3, 4]);
+    // Bit 0 of a word channel's page does nothing.
+    program(&mut bench, 5, WRITE_SINGLE, 5, 0xffff, 0xffff);
+    transfer(&mut bench, 5, &mut [5, 6, 7, 8], Direction::ToMemory);
+    assert_eq!(memory(&bench, 0x5_fffe, 4), [5, 6, 0, 0]);
+    assert_eq!(memory(&bench, 0x4_0000, 2), [7, 8]);
+}
+
+#[test]
+fn a_decrementing_channel_goes_down_and_wraps() {
+    let mut bench = Bench::new(IsaDma::new());
+    program(&mut bench, 3, WRITE_SINGLE | DOWN, 2, 1, 3);
+    assert_eq!(transfer(&mut bench, 3, &mut [1, 2, 3, 4], Direction::ToMemory), (4, true));
+    assert_eq!(memory(&bench, 0x2_0000, 2), [2, 1]);
+    assert_eq!(memory(&bench, 0x2_fffe, 2), [4, 3]);
+}
+
+#[test]
+fn verify_counts_and_moves_nothing() {
+    let mut bench = Bench::new(IsaDma::new());
+    for way in [Direction::ToMemory, Direction::FromMemory] {
+        program(&mut bench, 2, VERIFY_SINGLE, 1, 0, 3);
+        let mut data = [7; 8];
+        assert_eq!(transfer(&mut bench, 2, &mut data, way), (4, true));
+        assert_eq!((data, memory(&bench, 0x1_0000, 4)), ([7; 8], vec![0; 4]));
+    }
+}
+
+#[test]
+fn what_is_not_programmed_for_it_acknowledges_nothing() {
+    let mut bench = Bench::new(IsaDma::new());
+    assert_eq!(transfer(&mut bench, 2, &mut [1], Direction::ToMemory), (0, false), "masked at power-on");
+    program(&mut bench, 2, READ_SINGLE, 1, 0, 3);
+    assert_eq!(transfer(&mut bench, 2, &mut [1], Direction::ToMemory), (0, false), "the other direction");
+    program(&mut bench, 2, 0xc4, 1, 0, 3);
+    assert_eq!(transfer(&mut bench, 2, &mut [1], Direction::ToMemory), (0, false), "cascade");
+    program(&mut bench, 2, 0x4c, 1, 0, 3);
+    assert_eq!(transfer(&mut bench, 2, &mut [1], Direction::ToMemory), (0, false), "illegal");
+    program(&mut bench, 2, WRITE_SINGLE, 1, 0, 3);
+    bench.outb(0x08, 0x04);
+    assert_eq!(transfer(&mut bench, 2, &mut [1], Direction::ToMemory), (0, false), "controller off");
+    bench.outb(0x08, 0);
+    assert_eq!(transfer(&mut bench, 2, &mut [1], Direction::ToMemory), (1, false));
+    program(&mut bench, 4, WRITE_SINGLE, 1, 0, 3);
+    for channel in [4, 8, usize::MAX] {
+        assert_eq!(transfer(&mut bench, channel, &mut [1, 2], Direction::ToMemory), (0, false));
+    }
+    program(&mut bench, 5, WRITE_SINGLE, 1, 0, 3);
+    assert_eq!(transfer(&mut bench, 5, &mut [1, 2, 3], Direction::ToMemory), (2, false), "whole words");
+}
+
+#[test]
+fn masks_requests_flip_flop_and_master_clear() {
+    let mut bench = Bench::new(IsaDma::new());
+    for (base, step) in [(0x00, 1), (0xc0, 2)] {
+        let port = |n: u16| base + n * step;
+        bench.outb(port(0xe), 0);
+        assert_eq!(bench.inb(port(0xf)), 0xf0);
+        bench.outb(port(0xa), 0x06);
+        bench.outb(port(0xf), 0x0b);
+        bench.outb(port(0xa), 0x01);
+        assert_eq!(bench.inb(port(0xf)), 0xf9);
+        bench.outb(port(0x9), 0x05);
+        assert_eq!(bench.inb(port(0x8)), 0x20);
+        bench.outb(port(0x0), 0x34);
+        bench.outb(port(0x0), 0x12);
+        assert_eq!(bench.inb(port(0x0)), 0x34);
+        bench.outb(port(0xc), 0);
+        assert_eq!([bench.inb(port(0x0)), bench.inb(port(0x0))], [0x34, 0x12]);
+        bench.inb(port(0x0));
+        bench.outb(port(0xd), 0);
+        assert_eq!(bench.inb(port(0x0)), 0x34, "the flip-flop is clear again");
+        assert_eq!((bench.inb(port(0xf)), bench.inb(port(0x8)), bench.inb(port(0xd))), (0xff, 0, 0));
+    }
+}
+
+#[test]
+fn dma_at_rom_and_nothing_is_harmless() {
+    let mut bench = Bench::new(IsaDma::new());
+    program(&mut bench, 2, WRITE_SINGLE, 0xff, 0, 0xffff);
+    assert_eq!(transfer(&mut bench, 2, &mut [1; 0x1_0001], Direction::ToMemory), (0x1_0000, true));
+    program(&mut bench, 2, READ_SINGLE, 0x0a, 0, 0xffff);
+    let mut data = [0; 4];
+    transfer(&mut bench, 2, &mut data, Direction::FromMemory);
+    assert_eq!(data, [0xff; 4]);
+}

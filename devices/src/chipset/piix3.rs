@@ -1,0 +1,283 @@
+//! Intel 82371SB PIIX3, function 0: the PCI to ISA bridge (data sheet 290550-002), PCI function 00:01.0.
+//!
+//! Ports: CF9h, reset control. No IRQ of its own; PIRQRC says where PIRQA# to PIRQD# go.
+//!
+//! What else the bridge contains is elsewhere: DMA ([`super::isa_dma`]), RTC decode ([`crate::cmos`]), port 92h
+//! ([`super::port92`]); interrupt controllers with ELCR (4D0h, 4D1h) and timers are in the kernel. Registers for
+//! recovery times, chip selects, SMI and clock control are kept without effect. Left out: SMI# generation, the
+//! USB function (00:01.2). The APM ports B2h and B3h belong to [`super::acpi_pm`].
+
+use super::{SUBSYSTEM_ID, SUBSYSTEM_VENDOR, VENDOR_INTEL};
+use crate::pci::{ConfigSpace, ConfigState};
+use crate::{Access, CONFIG_TAG, Ctx, Devfn, Device, Effect, Region, ResetKind, RestoreError};
+use bitfield_struct::bitfield;
+use serde::{Deserialize, Serialize};
+
+/// Where it sits.
+pub const DEVFN: Devfn = Devfn::new(1, 0);
+/// 82371SB function 0.
+pub const DEVICE_ID: u16 = 0x7000;
+/// ISA bridge.
+const CLASS: u32 = 0x06_0100;
+const REVISION: u8 = 0;
+
+/// PIRQA# route control; PIRQB# to PIRQD# follow (2.2.9).
+pub const PIRQRC: u8 = 0x60;
+/// Reset control register (2.5.5.4).
+pub const RESET_CONTROL_PORT: u16 = 0xcf9;
+const TAG_RESET: u8 = 0;
+/// ISA IRQs that a PIRQ can be routed to; 0, 1, 2, 8 and 13 are reserved.
+const ROUTABLE: u16 = 0b1101_1110_1111_1000;
+
+/// Documented registers from 4Ch on: register, reset value, what software can write.
+const REGISTERS: [(u8, u8, u8); 31] = [
+    (0x4c, 0x4d, 0x7f), // IORT
+    (0x4e, 0x03, 0xff), // XBCS
+    (0x4f, 0x00, 0x01),
+    (0x60, 0x80, 0x8f), // PIRQRCA to PIRQRCD
+    (0x61, 0x80, 0x8f),
+    (0x62, 0x80, 0x8f),
+    (0x63, 0x80, 0x8f),
+    (0x69, 0x02, 0xfe), // TOM
+    (0x6a, 0x00, 0x11), // MSTAT
+    (0x6b, 0x00, 0x80),
+    (0x70, 0x80, 0xef), // MBIRQ0
+    (0x71, 0x00, 0xef),
+    (0x76, 0x0c, 0x8f), // MBDMA0, MBDMA1
+    (0x77, 0x0c, 0x8f),
+    (0x78, 0x02, 0xff), // PCSC
+    (0x79, 0x00, 0xff),
+    (0x80, 0x00, 0x7f), // APICBASE
+    (0x82, 0x00, 0x0f), // DLC
+    (0xa0, 0x08, 0x1f), // SMICNTL
+    (0xa2, 0x00, 0xff), // SMIEN
+    (0xa3, 0x00, 0x01),
+    (0xa4, 0x00, 0xff), // SEE
+    (0xa5, 0x00, 0xff),
+    (0xa6, 0x00, 0x00),
+    (0xa7, 0x00, 0xe0),
+    (0xa8, 0x0f, 0xff), // FTMR
+    (0xaa, 0x00, 0x7f), // SMIREQ: no request ever comes, what software writes reads back
+    (0xab, 0x00, 0x01),
+    (0xac, 0x00, 0xff), // CTLTMR
+    (0xae, 0x00, 0xff), // CTHTMR
+    (0xaf, 0x00, 0x00),
+];
+
+/// A PIRQ route control register.
+#[bitfield(u8)]
+struct Pirqrc {
+    #[bits(4)]
+    irq: u8,
+    #[bits(3)]
+    __: u8,
+    disabled: bool,
+}
+
+/// Reset control register.
+#[bitfield(u8)]
+struct ResetControl {
+    __: bool,
+    /// A hard reset, else a soft one (INIT).
+    hard: bool,
+    /// Going from 0 to 1 resets.
+    reset_cpu: bool,
+    #[bits(5)]
+    __: u8,
+}
+
+/// The ISA bridge.
+#[derive(Debug)]
+pub struct Piix3 {
+    config: ConfigSpace,
+    reset_control: u8,
+}
+
+/// [`Piix3`] in a saved state.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Piix3State {
+    config: ConfigState,
+    reset_control: u8,
+}
+
+impl Default for Piix3 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Piix3 {
+    /// The bridge at power-on.
+    pub fn new() -> Self {
+        // PCICMD: I/O, memory and master are hardwired to 1; special cycles and SERR# can be written (2.2.3).
+        let mut config = ConfigSpace::new(VENDOR_INTEL, DEVICE_ID, CLASS, REVISION)
+            .subsystem(SUBSYSTEM_VENDOR, SUBSYSTEM_ID)
+            .multifunction()
+            .preset(0x04, &[0x07, 0x00, 0x00, 0x02])
+            .writable(0x04, &[0x08, 0x01]);
+        for (register, reset, writable) in REGISTERS {
+            config = config.preset(register.into(), &[reset]).writable(register.into(), &[writable]);
+        }
+        Self { config, reset_control: 0 }
+    }
+
+    /// The ISA IRQ of PIRQA# to PIRQD#: none while routing is disabled or names a reserved IRQ.
+    pub fn pirq_routes(&self) -> [Option<u8>; 4] {
+        [0, 1, 2, 3].map(|n| {
+            let route = Pirqrc::from_bits(self.config.byte(PIRQRC + n));
+            (!route.disabled() && ROUTABLE >> route.irq() & 1 == 1).then_some(route.irq())
+        })
+    }
+}
+
+impl Device for Piix3 {
+    type State = Piix3State;
+    const KIND: &'static str = "piix3";
+    const VERSION: u32 = 1;
+
+    fn regions(&self) -> Vec<Region> {
+        vec![Region::io(RESET_CONTROL_PORT, 1, TAG_RESET)]
+    }
+
+    fn pci(&self) -> Option<Devfn> {
+        Some(DEVFN)
+    }
+
+    fn read(&mut self, _cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
+        match (at.tag, data) {
+            (CONFIG_TAG, data) => self.config.read(at.offset, data),
+            (_, [first, ..]) => *first = self.reset_control,
+            _ => {}
+        }
+    }
+
+    fn write(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]) {
+        if at.tag == CONFIG_TAG {
+            let routes = self.pirq_routes();
+            self.config.write(at.offset, data);
+            if self.pirq_routes() != routes {
+                cx.effect(Effect::PirqRoutes(self.pirq_routes()));
+            }
+            return;
+        }
+        let [value, ..] = *data else { return };
+        let before = ResetControl::from_bits(self.reset_control);
+        let after = ResetControl::new()
+            .with_hard(ResetControl::from_bits(value).hard())
+            .with_reset_cpu(ResetControl::from_bits(value).reset_cpu());
+        self.reset_control = after.into_bits();
+        if after.reset_cpu() && !before.reset_cpu() {
+            cx.effect(Effect::Reset(if after.hard() { ResetKind::Hard } else { ResetKind::Init }));
+        }
+    }
+
+    fn reset(&mut self, cx: &mut Ctx<'_>) {
+        let Self { config, reset_control } = self;
+        config.reset();
+        *reset_control = 0;
+        self.resync(cx);
+    }
+
+    fn save(&self) -> Piix3State {
+        let Self { config, reset_control } = self;
+        Piix3State { config: config.save(), reset_control: *reset_control }
+    }
+
+    fn load(&mut self, state: Piix3State) -> Result<(), RestoreError> {
+        let Piix3State { config, reset_control } = state;
+        let known = ResetControl::new().with_hard(true).with_reset_cpu(true).into_bits();
+        if reset_control & !known != 0 {
+            return Err(RestoreError::Impossible { kind: Self::KIND, what: "reset control" });
+        }
+        self.config.load(Self::KIND, &config, &[])?;
+        self.reset_control = reset_control;
+        Ok(())
+    }
+
+    fn resync(&mut self, cx: &mut Ctx<'_>) {
+        cx.effect(Effect::PirqRoutes(self.pirq_routes()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Bench, generic_tests};
+
+    #[test]
+    fn generic() {
+        generic_tests(Piix3::new);
+    }
+
+    #[test]
+    fn ids_and_reset_values_are_those_of_the_data_sheet() {
+        let mut bench = Bench::new(Piix3::new());
+        for (register, width, expect) in [
+            (0x00, 4, 0x7000_8086),
+            (0x04, 4, 0x0200_0007),
+            (0x08, 4, 0x0601_0000),
+            (0x0e, 1, 0x80),
+            (0x2c, 4, 0x1100_1af4),
+            (0x4c, 4, 0x0003_004d),
+            (0x60, 4, 0x8080_8080),
+            (0x69, 1, 0x02),
+            (0x70, 1, 0x80),
+            (0x76, 2, 0x0c0c),
+            (0x78, 2, 0x0002),
+            (0xa0, 1, 0x08),
+            (0xa8, 1, 0x0f),
+        ] {
+            assert_eq!(bench.config_read(register, width), expect, "{register:02x}");
+        }
+        assert_eq!(bench.effects, [Effect::PirqRoutes([None; 4])], "power-on routes nothing");
+    }
+
+    #[test]
+    fn pirqs_go_only_where_the_chip_can_route_them() {
+        let mut bench = Bench::new(Piix3::new());
+        for irq in 0..16u8 {
+            bench.config_write(0x61, 1, irq.into());
+            let expect = (![0, 1, 2, 8, 13].contains(&irq)).then_some(irq);
+            assert_eq!(bench.device.pirq_routes(), [None, expect, None, None], "{irq}");
+            bench.config_write(0x61, 1, u32::from(irq) | 0x80);
+            assert_eq!(bench.device.pirq_routes(), [None; 4], "{irq} disabled");
+        }
+        bench.effects.clear();
+        bench.config_write(0x60, 4, 0x0b0a_0b0a);
+        let routes = [Some(10), Some(11), Some(10), Some(11)];
+        assert_eq!(bench.effects, [Effect::PirqRoutes(routes)]);
+        bench.effects.clear();
+        bench.config_write(0x60, 4, 0x0b0a_0b0a);
+        assert_eq!(bench.effects, [], "no change, no effect");
+        bench.call(Device::reset);
+        assert_eq!(bench.effects, [Effect::PirqRoutes([None; 4])]);
+    }
+
+    #[test]
+    fn cf9_resets_on_a_rising_edge_only() {
+        use ResetKind::{Hard, Init};
+        // What is written, one after the other, and the resets that come of it.
+        let cases: &[(&[u8], &[ResetKind])] = &[
+            (&[0x02], &[]),
+            (&[0x02, 0x06], &[Hard]),
+            (&[0x06], &[Hard]),
+            (&[0x06, 0x06], &[Hard]),
+            (&[0x06, 0x02, 0x06], &[Hard, Hard]),
+            (&[0x00, 0x04], &[Init]),
+            (&[0x04, 0x06], &[Init]),
+            (&[0xf9], &[]),
+        ];
+        for (writes, expect) in cases {
+            let mut bench = Bench::new(Piix3::new());
+            bench.effects.clear();
+            for value in *writes {
+                bench.outb(0xcf9, *value);
+                assert_eq!(bench.inb(0xcf9), value & 0x06);
+            }
+            let resets: Vec<_> = expect.iter().map(|&kind| Effect::Reset(kind)).collect();
+            assert_eq!(bench.effects, resets, "{writes:02x?}");
+            bench.call(Device::reset);
+            assert_eq!(bench.inb(0xcf9), 0);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Ports for people who look into a boot: POST codes (80h) and debug consoles (E9h of Bochs, 402h of SeaBIOS).
+//!
+//! Port 80h is also the one DMA page register that no channel uses, which is why PCs show POST codes there: it latches
+//! in both worlds, and is owned here and not by [`crate::chipset::isa_dma`]. The consoles write to
+//! [`CharId::DEBUG`]; both read as E9h when there is one, which is how firmware finds out. Without one their ports do
+//! not exist. No IRQ.
+
+use crate::{Access, CharId, Ctx, Device, Region, RestoreError};
+use serde::{Deserialize, Serialize};
+
+/// POST codes.
+pub const POST_PORT: u16 = 0x80;
+/// The debug console of Bochs.
+pub const BOCHS_PORT: u16 = 0xe9;
+/// The debug console of SeaBIOS.
+pub const SEABIOS_PORT: u16 = 0x402;
+/// What a debug console reads as.
+const CONSOLE_PRESENT: u8 = 0xe9;
+
+const TAG_POST: u8 = 0;
+const TAG_CONSOLE: u8 = 1;
+
+/// POST port and debug consoles.
+#[derive(Debug)]
+pub struct DebugPorts {
+    console: bool,
+    post: u8,
+}
+
+/// [`DebugPorts`] in a saved state.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DebugState {
+    post: u8,
+}
+
+impl DebugPorts {
+    /// The POST port, and with `console` the debug consoles.
+    pub fn new(console: bool) -> Self {
+        Self { console, post: 0 }
+    }
+
+    /// The last code that software wrote to port 80h.
+    pub fn post_code(&self) -> u8 {
+        self.post
+    }
+}
+
+impl Device for DebugPorts {
+    type State = DebugState;
+    const KIND: &'static str = "debug";
+    const VERSION: u32 = 1;
+
+    fn regions(&self) -> Vec<Region> {
+        // Old software writes to port 80h only to pass time: let it be cheap.
+        let mut regions = vec![Region::io(POST_PORT, 1, TAG_POST).with_coalesce(0..1)];
+        if self.console {
+            regions.push(Region::io(BOCHS_PORT, 1, TAG_CONSOLE).with_fifo());
+            regions.push(Region::io(SEABIOS_PORT, 1, TAG_CONSOLE).with_fifo());
+        }
+        regions
+    }
+
+    fn read(&mut self, _cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
+        let value = if at.tag == TAG_POST { self.post } else { CONSOLE_PRESENT };
+        // A wide access meets one 8-bit port: its upper bytes are nobody's.
+        for first in data.iter_mut().step_by(usize::from(at.width).max(1)) {
+            *first = value;
+        }
+    }
+
+    fn write(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]) {
+        for &first in data.iter().step_by(usize::from(at.width).max(1)) {
+            if at.tag == TAG_POST {
+                self.post = first;
+            } else {
+                cx.put_char(CharId::DEBUG, first);
+            }
+        }
+    }
+
+    fn reset(&mut self, _cx: &mut Ctx<'_>) {
+        let Self { console: _, post } = self;
+        *post = 0;
+    }
+
+    fn save(&self) -> DebugState {
+        let Self { console: _, post } = self;
+        DebugState { post: *post }
+    }
+
+    fn load(&mut self, state: DebugState) -> Result<(), RestoreError> {
+        let DebugState { post } = state;
+        self.post = post;
+        Ok(())
+    }
+
+    fn resync(&mut self, _cx: &mut Ctx<'_>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Bench, generic_tests};
+
+    #[test]
+    fn generic() {
+        generic_tests(|| DebugPorts::new(true));
+        generic_tests(|| DebugPorts::new(false));
+    }
+
+    #[test]
+    fn a_console_is_found_by_its_readback_and_takes_strings() {
+        let mut bench = Bench::new(DebugPorts::new(true));
+        for port in [0x402, 0xe9] {
+            assert_eq!(bench.inb(port), 0xe9);
+        }
+        bench.outb(0x402, b'a');
+        bench.outb(0xe9, b'b');
+        bench.outs(0x402, 1, b"cdef");
+        bench.outs(0x402, 2, b"g.h.");
+        assert_eq!(bench.chars[&CharId::DEBUG.0], b"abcdefgh");
+        let mut string = [0; 3];
+        bench.ins(0x402, 1, &mut string);
+        assert_eq!(string, [0xe9; 3]);
+    }
+
+    #[test]
+    fn without_a_console_its_ports_do_not_exist() {
+        let mut bench = Bench::new(DebugPorts::new(false));
+        for port in [0x402, 0xe9] {
+            assert_eq!(bench.inb(port), 0xff);
+            bench.outb(port, b'x');
+        }
+        assert!(bench.chars.is_empty());
+    }
+
+    #[test]
+    fn the_last_post_code_is_kept_until_a_reset() {
+        let mut bench = Bench::new(DebugPorts::new(false));
+        bench.outb(0x80, 0x12);
+        bench.outb(0x80, 0x34);
+        assert_eq!(bench.device.post_code(), 0x34);
+        assert_eq!(bench.inb(0x80), 0x34);
+        bench.call(Device::reset);
+        assert_eq!(bench.device.post_code(), 0);
+    }
+}

@@ -1,0 +1,140 @@
+use super::*;
+use crate::testing::{Bench, generic_tests};
+
+fn device() -> FwCfg {
+    let mut items = FwCfgItems::default();
+    items.keys.insert(0x05, vec![4, 0]);
+    items.keys.insert(KEY_ARCH_LOCAL | 1, b"local".to_vec());
+    items.files.insert("etc/e820".into(), (0..=99).collect());
+    items.files.insert("bootorder".into(), b"/pci@i0cf8\0".to_vec());
+    items.files.insert("n".repeat(80), vec![1]);
+    FwCfg::new(items)
+}
+
+fn item(bench: &mut Bench<FwCfg>, key: u16, len: usize) -> Vec<u8> {
+    bench.outw(0x510, key);
+    let mut data = vec![0xee; len];
+    bench.ins(0x511, 1, &mut data);
+    data
+}
+
+/// Starts a transfer and gives the control word that comes back.
+fn dma(bench: &mut Bench<FwCfg>, control: u32, length: u32, address: u64) -> u32 {
+    let mut access = control.to_be_bytes().to_vec();
+    access.extend(length.to_be_bytes());
+    access.extend(address.to_be_bytes());
+    bench.memory.write(0x1000, &access);
+    bench.outl(0x514, 0);
+    bench.outl(0x518, 0x1000_u32.swap_bytes());
+    bench.memory.read_u32(0x1000).swap_bytes()
+}
+
+#[test]
+fn generic() {
+    generic_tests(device);
+    generic_tests(|| FwCfg::new(FwCfgItems::default()));
+}
+
+#[test]
+fn signature_features_and_keys() {
+    let mut bench = Bench::new(device());
+    assert_eq!(item(&mut bench, 0, 4), b"QEMU");
+    assert_eq!(item(&mut bench, 1, 4), [3, 0, 0, 0]);
+    assert_eq!(item(&mut bench, 5, 2), [4, 0]);
+    assert_eq!(item(&mut bench, 0x8001, 5), b"local", "arch-local keys are others");
+    assert_eq!(item(&mut bench, 0x4005, 2), [4, 0], "the write bit names the same item");
+    bench.outw(0x510, 0);
+    assert_eq!([bench.inb(0x511), bench.inb(0x511)], *b"QE", "byte by byte");
+}
+
+#[test]
+fn the_directory_lists_files_by_name() {
+    let mut bench = Bench::new(device());
+    let directory = item(&mut bench, 0x19, 4 + 3 * 64);
+    assert_eq!(directory[..4], [0, 0, 0, 3]);
+    let mut names = Vec::new();
+    for entry in directory[4..].chunks(64) {
+        let size = u32::from_be_bytes(entry[..4].try_into().unwrap());
+        let key = u16::from_be_bytes(entry[4..6].try_into().unwrap());
+        let name = String::from_utf8(entry[8..].split(|&b| b == 0).next().unwrap().to_vec()).unwrap();
+        assert_eq!(entry[63], 0, "names end");
+        names.push((name, key, size));
+    }
+    let long = "n".repeat(55);
+    assert_eq!(names, [("bootorder".into(), 0x20, 11), ("etc/e820".into(), 0x21, 100), (long, 0x22, 1)]);
+    assert_eq!(item(&mut bench, 0x20, 11), b"/pci@i0cf8\0");
+}
+
+/// CVE-2016-1714.
+#[test]
+fn past_the_end_of_an_item_there_are_zeros() {
+    let mut bench = Bench::new(device());
+    assert_eq!(item(&mut bench, 5, 5), [4, 0, 0, 0, 0]);
+    assert_eq!(item(&mut bench, 0x0666, 3), [0; 3], "no such item");
+    bench.outw(0x510, 0x21);
+    for _ in 0..1000 {
+        let mut data = [0; 4096];
+        bench.ins(0x511, 4, &mut data);
+    }
+    assert_eq!(bench.inb(0x511), 0);
+    let control = dma(&mut bench, 1 << 2, u32::MAX, 0);
+    assert_eq!((control, bench.inb(0x511)), (0, 0), "skipping does not wrap");
+}
+
+#[test]
+fn dma_is_announced_and_reads_selects_and_skips() {
+    let mut bench = Bench::new(device());
+    assert_eq!(bench.inl(0x514).to_le_bytes(), *b"QEMU");
+    assert_eq!(bench.inl(0x518).to_le_bytes(), *b" CFG");
+    bench.memory.write(0x2000, &[0xee; 128]);
+    assert_eq!(dma(&mut bench, 0x21 << 16 | 1 << 3 | 1 << 1, 10, 0x2000), 0);
+    assert_eq!(dma(&mut bench, 1 << 2, 10, 0), 0);
+    assert_eq!(dma(&mut bench, 1 << 1, 4, 0x2010), 0);
+    assert_eq!(dma(&mut bench, 0x05 << 16 | 1 << 3 | 1 << 1, 4, 0x2020), 0);
+    let mut data = [0; 0x28];
+    bench.memory.read(0x2000, &mut data);
+    assert_eq!(data[..11], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0xee]);
+    assert_eq!(data[0x10..0x15], [20, 21, 22, 23, 0xee]);
+    assert_eq!(data[0x20..0x25], [4, 0, 0, 0, 0xee]);
+}
+
+#[test]
+fn dma_that_cannot_be_done_says_so() {
+    let mut bench = Bench::new(device());
+    assert_eq!(dma(&mut bench, 1 << 4, 4, 0x2000), 1, "nothing can be written");
+    assert_eq!(dma(&mut bench, 1 << 1, u32::MAX, 0x2000), 1, "four gigabytes of zeros");
+    assert_eq!(dma(&mut bench, 1 << 1, 0x100, u64::MAX - 1), 1, "beyond the address space");
+    assert_eq!(dma(&mut bench, 0, u32::MAX, 0), 0, "nothing asked for");
+}
+
+#[test]
+fn dma_at_itself_and_at_holes_does_no_harm() {
+    let mut bench = Bench::new(device());
+    assert_eq!(dma(&mut bench, 0x21 << 16 | 1 << 3 | 1 << 1, 16, 0x1000), 0, "the answer comes last");
+    for at in [0xa_0000_u32, 0xffff_fff0, 0x1f_ffff] {
+        bench.outl(0x518, at.swap_bytes());
+    }
+    bench.outl(0x514, u32::MAX);
+    bench.outl(0x518, u32::MAX);
+}
+
+#[test]
+fn only_whole_registers_select_and_start() {
+    let mut bench = Bench::new(device());
+    bench.outw(0x510, 5);
+    bench.outb(0x510, 0);
+    bench.outb(0x511, 0);
+    bench.memory.write(0x1000, &[0xff; 16]);
+    bench.outw(0x51a, 0x0010);
+    assert_eq!(bench.inb(0x511), 4);
+    assert_eq!(bench.memory.read_u32(0x1000), u32::MAX);
+}
+
+#[test]
+fn a_reset_selects_the_signature() {
+    let mut bench = Bench::new(device());
+    bench.outw(0x510, 5);
+    bench.inb(0x511);
+    bench.call(Device::reset);
+    assert_eq!(bench.inb(0x511), b'Q');
+}

@@ -1,0 +1,233 @@
+//! SMART (ATA/ATAPI-6, 8.54; the attribute layout is SFF-8035i's, which every tool reads).
+//!
+//! The drive is healthy. It has the attributes that tools show on any disk, an empty error log, a log of self-tests
+//! (each of which passes at once) and the sixteen host logs.
+
+use super::super::drive::{Env, Step};
+use super::super::regs::{Error, SECTOR, TaskFile};
+use super::{Ata, Job};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// LBA mid and high of every SMART command.
+const KEY: (u8, u8) = (0x4f, 0xc2);
+const LOG_DIRECTORY: u8 = 0x00;
+const LOG_ERROR_SUMMARY: u8 = 0x01;
+const LOG_SELF_TEST: u8 = 0x06;
+/// Sectors of a host log.
+const HOST_LOG_SECTORS: u8 = 16;
+/// Entries of the self-test log.
+const SELF_TESTS: usize = 21;
+
+/// Id, flags, threshold.
+const ATTRIBUTES: [(u8, u16, u8); 5] = [
+    (1, 0x0003, 6),   // raw read error rate
+    (3, 0x0003, 0),   // spin-up time
+    (5, 0x0033, 36),  // reallocated sectors
+    (9, 0x0032, 0),   // power-on hours
+    (12, 0x0032, 20), // power cycles
+];
+
+/// Whether `address` is one of the logs that the host may write.
+pub fn is_host_log(address: u8) -> bool {
+    (0x80..=0x9f).contains(&address)
+}
+
+/// The drive's SMART state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Smart {
+    enabled: bool,
+    autosave: bool,
+    offline_collected: bool,
+    /// Self-tests, newest last: subcommand and power-on hours.
+    tests: Vec<(u8, u16)>,
+    /// Host logs that were written, by address.
+    logs: BTreeMap<u8, Vec<u8>>,
+}
+
+impl Default for Smart {
+    fn default() -> Self {
+        Self { enabled: true, autosave: true, offline_collected: false, tests: Vec::new(), logs: BTreeMap::new() }
+    }
+}
+
+impl Smart {
+    /// Whether the guest has not switched it off.
+    pub fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// Whether a saved state is one that can be.
+    pub fn is_possible(&self) -> bool {
+        let len = usize::from(HOST_LOG_SECTORS) * SECTOR as usize;
+        self.tests.len() <= SELF_TESTS && self.logs.iter().all(|(&at, log)| is_host_log(at) && log.len() == len)
+    }
+
+    fn data(&self, hours: u16) -> Vec<u8> {
+        let mut data = vec![0; SECTOR as usize];
+        data[0] = 0x10;
+        for (n, (id, flags, _)) in ATTRIBUTES.into_iter().enumerate() {
+            let entry = &mut data[2 + 12 * n..][..12];
+            entry[0] = id;
+            entry[1..3].copy_from_slice(&flags.to_le_bytes());
+            // Value and worst.
+            entry[3..5].fill(100);
+            let raw = match id {
+                9 => hours,
+                12 => 1,
+                _ => 0,
+            };
+            entry[5..7].copy_from_slice(&raw.to_le_bytes());
+        }
+        data[362] = if self.offline_collected { 0x02 } else { 0x00 };
+        // Seconds to collect off-line data; execute immediate and self-test are there.
+        data[364] = 1;
+        data[367] = 0x11;
+        // Attributes are saved before power goes, and by themselves. Error log. A minute per test.
+        data[368] = 0x03;
+        data[370] = 0x01;
+        data[372..374].fill(1);
+        checksum(data)
+    }
+
+    fn thresholds() -> Vec<u8> {
+        let mut data = vec![0; SECTOR as usize];
+        data[0] = 0x10;
+        for (n, (id, _, threshold)) in ATTRIBUTES.into_iter().enumerate() {
+            data[2 + 12 * n] = id;
+            data[3 + 12 * n] = threshold;
+        }
+        checksum(data)
+    }
+
+    fn directory() -> Vec<u8> {
+        let mut data = vec![0; SECTOR as usize];
+        data[0] = 1;
+        for log in [LOG_ERROR_SUMMARY, LOG_SELF_TEST] {
+            data[2 * usize::from(log)] = 1;
+        }
+        for log in 0x80..=0x9f {
+            data[2 * log] = HOST_LOG_SECTORS;
+        }
+        data
+    }
+
+    fn self_test_log(&self) -> Vec<u8> {
+        let mut data = vec![0; SECTOR as usize];
+        data[0] = 1;
+        for (n, (test, hours)) in self.tests.iter().enumerate().take(SELF_TESTS) {
+            let entry = &mut data[2 + 24 * n..][..24];
+            entry[0] = *test;
+            entry[2..4].copy_from_slice(&hours.to_le_bytes());
+        }
+        data[508] = self.tests.len().min(SELF_TESTS) as u8;
+        checksum(data)
+    }
+
+    fn log(&self, address: u8) -> Option<Vec<u8>> {
+        Some(match address {
+            LOG_DIRECTORY => Self::directory(),
+            LOG_ERROR_SUMMARY => {
+                let mut data = vec![0; SECTOR as usize];
+                data[0] = 1;
+                checksum(data)
+            }
+            LOG_SELF_TEST => self.self_test_log(),
+            _ if is_host_log(address) => match self.logs.get(&address) {
+                Some(log) => log.clone(),
+                None => vec![0; usize::from(HOST_LOG_SECTORS) * SECTOR as usize],
+            },
+            _ => return None,
+        })
+    }
+
+    fn test(&mut self, which: u8, hours: u16) -> Result<(), Error> {
+        match which {
+            0x00 => self.offline_collected = true,
+            // Short, extended and conveyance, off-line and captive.
+            0x01..=0x03 | 0x81..=0x83 => {
+                if self.tests.len() >= SELF_TESTS {
+                    self.tests.remove(0);
+                }
+                self.tests.push((which, hours));
+            }
+            // Abort.
+            0x7f => {}
+            _ => return Err(Error::ABORT),
+        }
+        Ok(())
+    }
+}
+
+/// Makes the bytes add up to zero.
+fn checksum(mut data: Vec<u8>) -> Vec<u8> {
+    if let Some((last, rest)) = data.split_last_mut() {
+        *last = rest.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)).wrapping_neg();
+    }
+    data
+}
+
+impl Ata {
+    pub(super) fn smart(&mut self, task: &mut TaskFile, env: Env) -> Result<Step, Error> {
+        let smart = &mut self.state.smart;
+        let hours = (env.now.ticks(1) / 3600).min(0xffff) as u16;
+        let sub = task.features.now;
+        if (task.mid.now, task.high.now) != KEY || (!smart.enabled && sub != 0xd8) {
+            return Err(Error::ABORT);
+        }
+        let sectors = usize::from(task.count.now);
+        match sub {
+            0xd0 => {
+                let data = smart.data(hours);
+                return self.reply(data);
+            }
+            0xd1 => return self.reply(Smart::thresholds()),
+            0xd2 => match task.count.now {
+                0x00 => smart.autosave = false,
+                0xf1 => smart.autosave = true,
+                _ => return Err(Error::ABORT),
+            },
+            0xd3 => {}
+            0xd4 => smart.test(task.low.now, hours)?,
+            0xd5 => {
+                let mut log = smart.log(task.low.now).ok_or(Error::NOT_FOUND)?;
+                if sectors == 0 || sectors * SECTOR as usize > log.len() {
+                    return Err(Error::ABORT);
+                }
+                log.truncate(sectors * SECTOR as usize);
+                return self.reply(log);
+            }
+            0xd6 => {
+                if !is_host_log(task.low.now) || sectors == 0 || task.count.now > HOST_LOG_SECTORS {
+                    return Err(Error::ABORT);
+                }
+                self.state.job = Job::SmartLog { address: task.low.now, at: 0, sectors: task.count.now };
+                return Ok(Step::PioOut { len: SECTOR as usize, irq: false });
+            }
+            0xd8 => smart.enabled = true,
+            0xd9 => smart.enabled = false,
+            // Healthy: the key stays as it is.
+            0xda => {}
+            0xdb => match task.count.now {
+                0x00 | 0xf8 => {}
+                _ => return Err(Error::ABORT),
+            },
+            _ => return Err(Error::ABORT),
+        }
+        Ok(Step::Done { irq: true })
+    }
+
+    /// A sector of a host log has come: number `at`, of `sectors`.
+    pub(super) fn smart_log_written(&mut self, address: u8, at: u8, sectors: u8, data: &[u8]) -> Result<Step, Error> {
+        let total = usize::from(HOST_LOG_SECTORS) * SECTOR as usize;
+        let log = self.state.smart.logs.entry(address).or_insert_with(|| vec![0; total]);
+        for (to, from) in log.iter_mut().skip(usize::from(at) * SECTOR as usize).zip(data) {
+            *to = *from;
+        }
+        if at + 1 >= sectors {
+            return Ok(Step::Done { irq: true });
+        }
+        self.state.job = Job::SmartLog { address, at: at + 1, sectors };
+        Ok(Step::PioOut { len: SECTOR as usize, irq: true })
+    }
+}

@@ -1,0 +1,50 @@
+//! INQUIRY (SPC-2, 7.3 and 8.4).
+
+use super::super::ata::FIRMWARE;
+use super::{Atapi, Cdb, Outcome, be16, sense::Sense};
+
+/// Peripheral device type: CD-ROM.
+const CDROM: u8 = 0x05;
+const VENDOR: &str = "PCVM";
+
+/// A string of a fixed width, padded with blanks.
+fn padded(text: &str, width: usize) -> impl Iterator<Item = u8> + '_ {
+    let clean = text.bytes().map(|byte| if (0x20..0x7f).contains(&byte) { byte } else { b' ' });
+    clean.chain(std::iter::repeat(b' ')).take(width)
+}
+
+impl Atapi {
+    pub(super) fn inquiry(&mut self, cdb: &Cdb) -> Outcome {
+        let allocation = usize::from(be16(&cdb[3..]));
+        let vital = cdb[1] & 1 != 0;
+        if !vital && cdb[2] != 0 {
+            return Err(Sense::INVALID_FIELD);
+        }
+        let data = if vital { self.vital_product_data(cdb[2])? } else { self.standard_data() };
+        self.reply(data, allocation)
+    }
+
+    fn standard_data(&self) -> Vec<u8> {
+        // Removable; no SCSI version, as an ATAPI device says; response format 1 with ATAPI version 2; 31 bytes more.
+        let mut data = vec![CDROM, 0x80, 0x00, 0x21, 31, 0, 0, 0];
+        data.extend(padded(VENDOR, 8));
+        data.extend(padded(self.model.strip_prefix(VENDOR).unwrap_or(&self.model).trim(), 16));
+        data.extend(padded(FIRMWARE, 4));
+        data
+    }
+
+    fn vital_product_data(&self, page: u8) -> Result<Vec<u8>, Sense> {
+        let body: Vec<u8> = match page {
+            0x00 => vec![0x00, 0x80, 0x83],
+            0x80 => padded(&self.serial, 20).collect(),
+            0x83 => {
+                // One identifier: ASCII, of the vendor, vendor specific.
+                let id: Vec<u8> =
+                    padded(VENDOR, 8).chain(padded(&self.model, 16)).chain(padded(&self.serial, 20)).collect();
+                [&[0x02, 0x01, 0x00, id.len() as u8], id.as_slice()].concat()
+            }
+            _ => return Err(Sense::INVALID_FIELD),
+        };
+        Ok([&[CDROM, page, 0, body.len() as u8], body.as_slice()].concat())
+    }
+}

@@ -1,0 +1,48 @@
+//! READ DVD STRUCTURE (MMC-3, 6.23): layer 0 of a single-layer DVD-ROM.
+
+use super::{Atapi, Cdb, Outcome, be16, sense::Sense};
+
+/// The first physical sector of the data area.
+const DATA_START: u32 = 0x3_0000;
+
+impl Atapi {
+    pub(super) fn read_dvd_structure(&mut self, cdb: &Cdb) -> Outcome {
+        let disc = self.ready()?;
+        let (layer, format) = (cdb[6], cdb[7]);
+        if !self.is_dvd() && format != 0xff {
+            return Err(Sense::INCOMPATIBLE_MEDIUM);
+        }
+        let body = match format {
+            // Physical format.
+            0x00 => {
+                if layer != 0 {
+                    return Err(Sense::INVALID_FIELD);
+                }
+                let mut body = vec![0; 2048];
+                // DVD-ROM, part version 1; 120 mm, highest rate not specified; one layer, embossed; densities 0.
+                body[0] = 0x01;
+                body[1] = 0x0f;
+                body[2] = 0x01;
+                body[4..8].copy_from_slice(&DATA_START.to_be_bytes());
+                body[8..12].copy_from_slice(&DATA_START.saturating_add(disc.saturating_sub(1)).to_be_bytes());
+                body
+            }
+            // Copyright: no protection, no regions.
+            0x01 => vec![0; 4],
+            // Manufacturer: empty.
+            0x04 => vec![0; 2048],
+            // The list of the structures, each readable.
+            0xff => [(0x00, 2052u16), (0x01, 8), (0x04, 2052)]
+                .into_iter()
+                .flat_map(|(format, len)| {
+                    let [high, low] = len.to_be_bytes();
+                    [format, 0x40, high, low]
+                })
+                .collect(),
+            _ => return Err(Sense::INVALID_FIELD),
+        };
+        let [high, low] = (body.len() as u16 + 2).to_be_bytes();
+        let data = [&[high, low, 0, 0], body.as_slice()].concat();
+        self.reply(data, be16(&cdb[8..]).into())
+    }
+}

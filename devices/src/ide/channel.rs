@@ -1,0 +1,649 @@
+//! One IDE channel: the registers that its two drives share, and the machine that carries out what they want.
+//!
+//! One command is under way at a time: while a drive is busy or wants data, the task file does not take writes, so
+//! that the other drive cannot be selected. At most one disk request is under way, named by its tag; an answer with
+//! any other tag is stale and ignored.
+
+use super::busmaster::{self, BusMaster};
+use super::drive::{BUFFER, Drive, DriveState, Env, Event, Span, Step};
+use super::regs::{self, Control, DEVICE_DEV, Status, op};
+use crate::{BlockData, BlockDone, BlockOp, BlockRequest, Ctx, DiskId, GuestRange, IrqLine};
+use serde::{Deserialize, Serialize};
+
+/// What the channel is doing for the selected drive.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Phase {
+    /// Nothing.
+    #[default]
+    Idle,
+    /// The guest reads `data` from `at` on; this DRQ block ends at `end`.
+    PioIn { data: Vec<u8>, at: usize, end: usize, block: usize },
+    /// The guest writes until there are `len` bytes.
+    PioOut { data: Vec<u8>, len: usize },
+    /// The bus master is to move `data` from `at` on to the guest.
+    DmaIn { data: Vec<u8>, at: usize },
+    /// The bus master is to fetch `len` bytes.
+    DmaOut { data: Vec<u8>, len: usize },
+    /// The bus master is to move this; while a request is under way, its first `moving` bytes are moving.
+    Dma { span: Span, moving: u64 },
+    /// The host works for the drive; if it reads, the drive wants the bytes.
+    Host { reads: bool },
+}
+
+/// What waits for the request that is under way to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Reset {
+    #[default]
+    None,
+    /// SRST was set, or the machine was reset: both drives are busy.
+    Both,
+    /// DEVICE RESET.
+    Device,
+}
+
+/// A channel.
+#[derive(Debug)]
+pub struct Channel {
+    /// 0 primary, 1 secondary.
+    number: u8,
+    drives: [Option<Drive>; 2],
+    bus_master: BusMaster,
+    control: Control,
+    /// Device 1 is selected.
+    slave: bool,
+    /// The interrupt line.
+    line: bool,
+    phase: Phase,
+    in_flight: Option<u64>,
+    reset: Reset,
+    next_tag: u64,
+    /// The function may master the bus.
+    master: bool,
+}
+
+/// [`Channel`] in a saved state.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChannelState {
+    drives: [Option<DriveState>; 2],
+    bus_master: BusMaster,
+    control: Control,
+    slave: bool,
+    line: bool,
+    phase: Phase,
+    in_flight: Option<u64>,
+    reset: Reset,
+    next_tag: u64,
+}
+
+impl Channel {
+    /// A channel with its drives, before its first reset.
+    pub fn new(number: u8, drives: [Option<Drive>; 2]) -> Self {
+        Self {
+            number,
+            drives,
+            bus_master: BusMaster::default(),
+            control: Control::new(),
+            slave: false,
+            line: false,
+            phase: Phase::Idle,
+            in_flight: None,
+            reset: Reset::None,
+            next_tag: 0,
+            master: false,
+        }
+    }
+
+    /// RESET#. Memory that a request still moves is not the guest's before that has ended: both drives stay busy.
+    pub fn hard_reset(&mut self, cx: &mut Ctx<'_>) {
+        let Self {
+            number: _,
+            drives,
+            bus_master,
+            control,
+            slave,
+            line: _,
+            phase,
+            in_flight,
+            reset,
+            next_tag: _,
+            master,
+        } = self;
+        *master = false;
+        drives.iter_mut().flatten().for_each(Drive::hard_reset);
+        *bus_master = BusMaster::default();
+        *control = Control::new();
+        *slave = false;
+        *phase = Phase::Idle;
+        *reset = if in_flight.is_some() { Reset::Both } else { Reset::None };
+        self.drive_irq(cx);
+    }
+
+    /// Whether the guest is in the middle of a data-out phase by PIO.
+    pub fn pio_out_pending(&self) -> bool {
+        matches!(self.phase, Phase::PioOut { .. })
+    }
+
+    /// A drive of this channel.
+    pub fn drive(&self, slave: bool) -> Option<&Drive> {
+        self.drives[usize::from(slave)].as_ref()
+    }
+
+    /// A drive of this channel.
+    pub fn drive_mut(&mut self, slave: bool) -> Option<&mut Drive> {
+        self.drives[usize::from(slave)].as_mut()
+    }
+
+    fn selected(&mut self) -> Option<&mut Drive> {
+        self.drives[usize::from(self.slave)].as_mut()
+    }
+
+    fn env(&self, cx: &Ctx<'_>) -> Env {
+        Env { now: cx.now(), slave: self.slave }
+    }
+
+    fn drive_irq(&mut self, cx: &mut Ctx<'_>) {
+        let raised = self.drives[usize::from(self.slave)].as_ref().is_some_and(|drive| drive.intrq);
+        let level = raised && !self.control.nien();
+        if level && !self.line {
+            self.bus_master.latch_interrupt();
+        }
+        self.line = level;
+        cx.set_irq(IrqLine::Isa(14 + self.number), level);
+    }
+
+    fn interrupt(&mut self, cx: &mut Ctx<'_>) {
+        if let Some(drive) = self.selected() {
+            drive.intrq = true;
+        }
+        self.drive_irq(cx);
+    }
+
+    /// After a restore.
+    pub fn resync(&mut self, cx: &mut Ctx<'_>) {
+        if self.in_flight.take().is_some() {
+            if self.reset != Reset::None {
+                self.finish_reset();
+            } else {
+                let env = self.env(cx);
+                if let Some(drive) = self.selected() {
+                    let step = drive.event(env, Event::Lost);
+                    self.run(cx, step);
+                }
+            }
+        }
+        self.drive_irq(cx);
+    }
+
+    // ---- Registers ----
+
+    fn status(&self) -> Status {
+        let Some(drive) = &self.drives[usize::from(self.slave)] else { return Status::new() };
+        let status = drive.task.status;
+        if self.control.srst() || self.reset != Reset::None || self.in_flight.is_some() {
+            return status.with_bsy(true);
+        }
+        match self.phase {
+            Phase::Idle => status,
+            Phase::Host { .. } => status.with_bsy(true),
+            Phase::PioIn { .. }
+            | Phase::PioOut { .. }
+            | Phase::DmaIn { .. }
+            | Phase::DmaOut { .. }
+            | Phase::Dma { .. } => status.with_drq(true),
+        }
+    }
+
+    /// Whether the selected drive is busy or wants data.
+    fn occupied(&self) -> bool {
+        self.control.srst() || self.reset != Reset::None || self.phase != Phase::Idle
+    }
+
+    /// Reads the task file, one byte. A drive that is not there reads as 00h, as with the data lines pulled down:
+    /// not busy, not ready, nothing to wait for.
+    pub fn read_task(&mut self, cx: &mut Ctx<'_>, offset: u64) -> u8 {
+        let status = self.status();
+        let hob = self.control.hob();
+        let slave = self.slave;
+        let Some(drive) = self.selected() else { return 0 };
+        let half = |latch: regs::Latch| if hob { latch.before } else { latch.now };
+        match offset {
+            regs::ERROR_FEATURES => drive.task.error.into_bits(),
+            regs::COUNT => half(drive.task.count),
+            regs::LBA_LOW => half(drive.task.low),
+            regs::LBA_MID => half(drive.task.mid),
+            regs::LBA_HIGH => half(drive.task.high),
+            regs::DEVICE => drive.task.device & !DEVICE_DEV | if slave { DEVICE_DEV } else { 0 },
+            regs::STATUS_COMMAND => {
+                drive.intrq = false;
+                self.drive_irq(cx);
+                status.into_bits()
+            }
+            _ => 0xff,
+        }
+    }
+
+    /// Reads the alternate status: the status, but the interrupt stays.
+    pub fn read_control(&self) -> u8 {
+        self.status().into_bits()
+    }
+
+    /// Writes the device control register.
+    pub fn write_control(&mut self, cx: &mut Ctx<'_>, value: u8) {
+        let was = self.control;
+        self.control = Control::from_bits(value & 0x86);
+        if self.control.srst() && !was.srst() {
+            self.begin_reset(Reset::Both);
+        }
+        self.drive_irq(cx);
+    }
+
+    /// Writes the task file, one byte.
+    pub fn write_task(&mut self, cx: &mut Ctx<'_>, offset: u64, value: u8) {
+        self.control.set_hob(false);
+        if offset == regs::STATUS_COMMAND {
+            return self.write_command(cx, value);
+        }
+        if self.occupied() {
+            return;
+        }
+        if offset == regs::DEVICE {
+            self.slave = value & DEVICE_DEV != 0;
+        }
+        for drive in self.drives.iter_mut().flatten() {
+            match offset {
+                regs::ERROR_FEATURES => drive.task.features.push(value),
+                regs::COUNT => drive.task.count.push(value),
+                regs::LBA_LOW => drive.task.low.push(value),
+                regs::LBA_MID => drive.task.mid.push(value),
+                regs::LBA_HIGH => drive.task.high.push(value),
+                regs::DEVICE => drive.task.device = value,
+                _ => {}
+            }
+        }
+        if offset == regs::DEVICE {
+            self.drive_irq(cx);
+        }
+    }
+
+    fn write_command(&mut self, cx: &mut Ctx<'_>, opcode: u8) {
+        let packet = match self.selected() {
+            Some(drive) => drive.is_packet(),
+            None => return,
+        };
+        if opcode == op::DEVICE_RESET && packet {
+            if !self.control.srst() && self.reset == Reset::None {
+                self.begin_reset(Reset::Device);
+                self.drive_irq(cx);
+            }
+            return;
+        }
+        if self.occupied() {
+            return;
+        }
+        if opcode == op::DIAGNOSTIC {
+            // Both drives carry it out, and device 0 answers.
+            self.drives.iter_mut().flatten().for_each(Drive::soft_reset);
+            self.slave = false;
+            return self.interrupt(cx);
+        }
+        let env = self.env(cx);
+        if let Some(drive) = self.selected() {
+            drive.intrq = false;
+            let step = drive.command(env, opcode);
+            self.drive_irq(cx);
+            self.run(cx, step);
+        }
+    }
+
+    // ---- Resets ----
+
+    fn begin_reset(&mut self, kind: Reset) {
+        self.phase = Phase::Idle;
+        self.reset = kind;
+        if self.in_flight.is_none() {
+            self.finish_reset();
+        } else {
+            // The request that is under way keeps its LBA and its memory; the guest waits for it.
+            self.drives.iter_mut().flatten().for_each(|drive| drive.intrq = false);
+        }
+    }
+
+    fn finish_reset(&mut self) {
+        match std::mem::take(&mut self.reset) {
+            Reset::None => {}
+            Reset::Both => {
+                self.drives.iter_mut().flatten().for_each(Drive::soft_reset);
+                self.slave = false;
+            }
+            Reset::Device => {
+                if let Some(drive) = self.selected() {
+                    drive.device_reset();
+                }
+            }
+        }
+    }
+
+    // ---- What a drive wants ----
+
+    fn submit(&mut self, cx: &mut Ctx<'_>, op: BlockOp, offset: u64, data: BlockData) {
+        let tag = self.next_tag << 1 | u64::from(self.number);
+        self.next_tag = self.next_tag.wrapping_add(1) & u64::MAX >> 1;
+        self.in_flight = Some(tag);
+        let disk = DiskId(self.number * 2 + u8::from(self.slave));
+        cx.submit(BlockRequest { disk, tag, op, offset, data });
+    }
+
+    /// Carries out what the selected drive wants, until that has to wait for the guest or for the host.
+    fn run(&mut self, cx: &mut Ctx<'_>, step: Step) {
+        match step {
+            Step::Done { irq } => {
+                self.phase = Phase::Idle;
+                if irq {
+                    self.interrupt(cx);
+                }
+            }
+            Step::Failed(error) => {
+                self.phase = Phase::Idle;
+                if let Some(drive) = self.selected() {
+                    drive.task.error = error;
+                    drive.task.status.set_err(true);
+                }
+                self.interrupt(cx);
+            }
+            Step::PioIn { data, .. } if data.is_empty() => self.tell(cx, Event::Sent),
+            Step::PioIn { data, block } => {
+                self.phase = Phase::PioIn { data, at: 0, end: 0, block: block.max(1) };
+                self.next_block(cx);
+            }
+            Step::PioOut { len, irq } => {
+                self.phase = Phase::PioOut { data: Vec::with_capacity(len), len };
+                if let Some(drive) = self.selected() {
+                    drive.block_begins(len, false);
+                }
+                if irq {
+                    self.interrupt(cx);
+                }
+            }
+            Step::DmaIn(data) => {
+                self.phase = Phase::DmaIn { data, at: 0 };
+                self.kick(cx);
+            }
+            Step::DmaOut { len } => {
+                self.phase = Phase::DmaOut { data: Vec::with_capacity(len), len };
+                self.kick(cx);
+            }
+            Step::Dma(span) => {
+                self.phase = Phase::Dma { span, moving: 0 };
+                self.kick(cx);
+            }
+            Step::Read { offset, len } => {
+                self.phase = Phase::Host { reads: true };
+                self.submit(cx, BlockOp::Read, offset, BlockData::Buffer(vec![0; len]));
+            }
+            Step::Write { offset, data } => {
+                self.phase = Phase::Host { reads: false };
+                self.submit(cx, BlockOp::Write, offset, BlockData::Buffer(data));
+            }
+            Step::Flush => {
+                self.phase = Phase::Host { reads: false };
+                self.submit(cx, BlockOp::Flush, 0, BlockData::None);
+            }
+            Step::Discard { offset, len } => {
+                self.phase = Phase::Host { reads: false };
+                self.submit(cx, BlockOp::Discard { len }, offset, BlockData::None);
+            }
+        }
+    }
+
+    fn tell(&mut self, cx: &mut Ctx<'_>, event: Event) {
+        let env = self.env(cx);
+        let Some(drive) = self.selected() else {
+            self.phase = Phase::Idle;
+            return;
+        };
+        let step = drive.event(env, event);
+        self.run(cx, step);
+    }
+
+    /// A request ended.
+    pub fn done(&mut self, cx: &mut Ctx<'_>, done: BlockDone) {
+        if self.in_flight != Some(done.tag) {
+            return;
+        }
+        self.in_flight = None;
+        if self.reset != Reset::None {
+            self.bus_master.settle();
+            self.finish_reset();
+            return self.drive_irq(cx);
+        }
+        let (span, moving) = match &self.phase {
+            Phase::Dma { span, moving } => (*span, *moving),
+            Phase::Host { reads } => {
+                let event = match (done.result, done.data) {
+                    (Ok(()), BlockData::Buffer(data)) if *reads => Event::Read(data),
+                    (result, _) => Event::Host(result),
+                };
+                return self.tell(cx, event);
+            }
+            _ => return,
+        };
+        self.bus_master.settle();
+        match done.result {
+            Ok(()) if moving < span.left => {
+                // The table was too short. No interrupt; the drive waits for the engine to be started again.
+                let span = Span { offset: span.offset.saturating_add(moving), left: span.left - moving, ..span };
+                self.phase = Phase::Dma { span, moving: 0 };
+                self.kick(cx);
+            }
+            result => self.tell(cx, Event::Host(result)),
+        }
+    }
+
+    // ---- PIO ----
+
+    fn next_block(&mut self, cx: &mut Ctx<'_>) {
+        let Phase::PioIn { data, at, end, block } = &mut self.phase else { return };
+        *end = at.saturating_add(*block).min(data.len());
+        let len = *end - *at;
+        if let Some(drive) = self.selected() {
+            drive.block_begins(len, true);
+        }
+        self.interrupt(cx);
+    }
+
+    /// Reads the data port. What is asked for beyond the DRQ block is not there.
+    pub fn read_data(&mut self, cx: &mut Ctx<'_>, out: &mut [u8]) {
+        let Phase::PioIn { data, at, end, .. } = &mut self.phase else { return };
+        let len = out.len().min(*end - *at);
+        out[..len].copy_from_slice(&data[*at..*at + len]);
+        *at += len;
+        if *at < *end {
+            return;
+        }
+        if *end < data.len() {
+            self.next_block(cx);
+        } else {
+            self.tell(cx, Event::Sent);
+        }
+    }
+
+    /// Writes the data port. What comes after the DRQ block is dropped.
+    pub fn write_data(&mut self, cx: &mut Ctx<'_>, bytes: &[u8]) {
+        let Phase::PioOut { data, len } = &mut self.phase else { return };
+        let take = bytes.len().min(len.saturating_sub(data.len()));
+        data.extend_from_slice(&bytes[..take]);
+        if data.len() < *len {
+            return;
+        }
+        let data = std::mem::take(data);
+        self.tell(cx, Event::Received(data));
+    }
+
+    // ---- DMA ----
+
+    /// Reads one byte of the bus master's eight.
+    pub fn read_bus_master(&self, offset: u64) -> u8 {
+        self.bus_master.read(offset)
+    }
+
+    /// Writes one byte of the bus master's eight.
+    pub fn write_bus_master(&mut self, cx: &mut Ctx<'_>, offset: u64, value: u8) {
+        let moving = self.in_flight.is_some() && (matches!(self.phase, Phase::Dma { .. }) || self.reset != Reset::None);
+        if offset == busmaster::COMMAND && moving && !self.bus_master.running() {
+            // Stopped in the middle: it cannot be started before that has ended.
+            return;
+        }
+        if self.bus_master.write(offset, value, moving) {
+            self.kick(cx);
+        }
+    }
+
+    /// The function may or may not master the bus.
+    pub fn set_master(&mut self, cx: &mut Ctx<'_>, master: bool) {
+        self.master = master;
+        self.kick(cx);
+    }
+
+    /// Moves what both the drive and the engine are ready to move.
+    fn kick(&mut self, cx: &mut Ctx<'_>) {
+        if !self.master || !self.bus_master.running() || self.in_flight.is_some() {
+            return;
+        }
+        let memory = cx.memory();
+        match &mut self.phase {
+            Phase::DmaIn { data, at } => {
+                for range in self.bus_master.gather(memory, (data.len() - *at) as u64) {
+                    let part = &data[*at..*at + range.len as usize];
+                    memory.write(range.addr, part);
+                    *at += part.len();
+                }
+                self.bus_master.settle();
+                if *at == data.len() {
+                    self.tell(cx, Event::Sent);
+                }
+            }
+            Phase::DmaOut { data, len } => {
+                for range in self.bus_master.gather(memory, (*len - data.len()) as u64) {
+                    let old = data.len();
+                    data.resize(old + range.len as usize, 0);
+                    memory.read(range.addr, &mut data[old..]);
+                }
+                self.bus_master.settle();
+                if data.len() == *len {
+                    let data = std::mem::take(data);
+                    self.tell(cx, Event::Received(data));
+                }
+            }
+            Phase::Dma { span, moving } => {
+                let span = *span;
+                let mut ranges = self.bus_master.gather(memory, span.left);
+                let total: u64 = ranges.iter().map(|range| u64::from(range.len)).sum();
+                // Sectors are whole: what the table has beyond the last whole one is passed over.
+                let whole = total - total % u64::from(span.unit.max(1));
+                cut(&mut ranges, total - whole);
+                *moving = whole;
+                if whole == 0 {
+                    return self.bus_master.settle();
+                }
+                let op = if span.write { BlockOp::Write } else { BlockOp::Read };
+                self.submit(cx, op, span.offset, BlockData::Guest(ranges));
+            }
+            _ => {}
+        }
+    }
+
+    // ---- State ----
+
+    /// For a saved state.
+    pub fn save(&self) -> ChannelState {
+        let Self {
+            number: _,
+            drives: [master_drive, slave_drive],
+            bus_master,
+            control,
+            slave,
+            line,
+            phase,
+            in_flight,
+            reset,
+            next_tag,
+            master: _,
+        } = self;
+        ChannelState {
+            drives: [master_drive.as_ref().map(Drive::save), slave_drive.as_ref().map(Drive::save)],
+            bus_master: bus_master.clone(),
+            control: *control,
+            slave: *slave,
+            line: *line,
+            phase: phase.clone(),
+            in_flight: *in_flight,
+            reset: *reset,
+            next_tag: *next_tag,
+        }
+    }
+
+    /// Whether `state` is one that this channel can have.
+    pub fn accepts(&self, state: &ChannelState) -> bool {
+        let ChannelState { drives, bus_master, control, slave, line: _, phase, in_flight, reset, next_tag } = state;
+        let same_drives = self.drives.iter().zip(drives).all(|(drive, state)| match (drive, state) {
+            (Some(drive), Some(state)) => drive.accepts(state),
+            (None, None) => true,
+            _ => false,
+        });
+        let present = self.drives[usize::from(*slave)].is_some();
+        let phase_possible = match phase {
+            Phase::Idle => true,
+            Phase::PioIn { data, at, end, block } => {
+                present && at < end && *end <= data.len() && data.len() <= BUFFER && *block > 0
+            }
+            Phase::PioOut { data, len } | Phase::DmaOut { data, len } => present && data.len() < *len && *len <= BUFFER,
+            Phase::DmaIn { data, at } => present && *at < data.len() && data.len() <= BUFFER,
+            Phase::Dma { span, moving } => {
+                present
+                    && span.left > 0
+                    && *moving <= span.left
+                    && matches!(u64::from(span.unit), regs::SECTOR | regs::CD_SECTOR)
+                    && span.offset.checked_add(span.left).is_some_and(|end| end <= i64::MAX as u64)
+            }
+            Phase::Host { .. } => present && in_flight.is_some(),
+        };
+        same_drives
+            && bus_master.is_possible()
+            && control.into_bits() & !0x86 == 0
+            && phase_possible
+            && (*reset == Reset::None || in_flight.is_some() && *phase == Phase::Idle)
+            && in_flight.is_none_or(|tag| tag & 1 == u64::from(self.number) && tag >> 1 < *next_tag)
+    }
+
+    /// Takes a state that [`Channel::accepts`] accepts.
+    pub fn load(&mut self, state: ChannelState, master: bool) {
+        let ChannelState { drives, bus_master, control, slave, line, phase, in_flight, reset, next_tag } = state;
+        for (drive, state) in self.drives.iter_mut().zip(drives) {
+            if let (Some(drive), Some(state)) = (drive, state) {
+                drive.load(state);
+            }
+        }
+        self.bus_master = bus_master;
+        self.control = control;
+        self.slave = slave;
+        self.line = line;
+        self.phase = phase;
+        self.in_flight = in_flight;
+        self.reset = reset;
+        self.next_tag = next_tag;
+        self.master = master;
+    }
+}
+
+/// Takes `excess` bytes off the end.
+fn cut(ranges: &mut Vec<GuestRange>, excess: u64) {
+    let mut excess = excess;
+    while let Some(last) = ranges.last_mut().filter(|_| excess > 0) {
+        let off = u64::from(last.len).min(excess) as u32;
+        last.len -= off;
+        excess -= u64::from(off);
+        if last.len == 0 {
+            ranges.pop();
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The IDE function of the PIIX3 (82371SB data sheet, order 290550, section 2.4): two channels of two drives each.
+//!
+//! PCI 00:01.1, 8086:7010. Ports 1F0h-1F7h and 3F6h with IRQ 14, 170h-177h and 376h with IRQ 15, and 16 ports of bus
+//! master at BAR 4. The drives follow ATA/ATAPI-6 (T13 1410D) and, for the CD-ROM, MMC-3 (T10 1363D).
+//!
+//! A channel's ports are decoded while the command register's I/O bit and the channel's decode enable bit (IDETIM bit
+//! 15) are set. The chip comes out of reset with the decode enable bits clear and firmware sets them; here they are
+//! set at reset, because a kernel that is booted without firmware expects a firmware to have done so.
+//!
+//! Deliberately missing: the timings themselves (IDETIM and SIDETIM read back what was written, and every transfer
+//! mode that a drive offers works at any setting), drives that are both a CD and a disk, the overlapped and queued
+//! commands, and the security feature set beyond FREEZE LOCK.
+//!
+//! The PIIX3 has no Ultra DMA timing registers (the PIIX4 brought them); drives still offer Ultra DMA modes 0-5 and
+//! take whichever mode a driver sets. Linux's `ata_piix` uses multiword DMA 2 on this chip.
+
+mod ata;
+mod atapi;
+mod busmaster;
+mod channel;
+mod drive;
+mod regs;
+#[cfg(test)]
+mod tests;
+
+use crate::pci::{ConfigSpace, ConfigState};
+use crate::{Access, CONFIG_TAG, Ctx, Devfn, Device, DiskId, Effect, Region, RestoreError, Wake};
+use ata::Ata;
+use atapi::Atapi;
+use channel::{Channel, ChannelState};
+use drive::{Drive, Unit};
+use serde::{Deserialize, Serialize};
+
+/// Where the function is.
+pub const DEVFN: Devfn = Devfn::new(1, 1);
+
+/// PCI command register.
+const COMMAND: usize = 0x04;
+/// PCI status register.
+const STATUS: usize = 0x06;
+/// IDETIM of the primary channel; the secondary's is two bytes on.
+const IDETIM: usize = 0x40;
+/// SIDETIM.
+const SIDETIM: usize = 0x44;
+/// IDETIM bit 15, decode enable, in the register's high byte.
+const DECODE_ENABLE: u8 = 0x80;
+
+const TAG_DATA: u8 = 0;
+const TAG_TASK: u8 = 2;
+const TAG_CONTROL: u8 = 4;
+const TAG_BUS_MASTER: u8 = 6;
+
+/// A drive as the configuration describes it. Strings are cut to what IDENTIFY has room for (serial 20, model 40
+/// characters), and characters other than printable ASCII become blanks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DriveSpec {
+    /// An ATA disk.
+    Disk {
+        /// Sectors of 512 bytes; at least 1, at most 2^48 - 1 are used.
+        sectors: u64,
+        /// Writes are refused.
+        read_only: bool,
+        /// Serial number.
+        serial: String,
+        /// Model.
+        model: String,
+    },
+    /// An ATAPI CD-ROM drive.
+    Cdrom {
+        /// The disc's size in bytes (whole sectors of 2048 count), or none.
+        size: Option<u64>,
+        /// Serial number.
+        serial: String,
+        /// Model.
+        model: String,
+    },
+}
+
+impl DriveSpec {
+    /// A disk with the usual model name.
+    pub fn disk(sectors: u64, read_only: bool, serial: &str) -> Self {
+        Self::Disk { sectors, read_only, serial: serial.into(), model: "PCVM HARDDISK".into() }
+    }
+
+    /// A CD-ROM drive with the usual model name.
+    pub fn cdrom(size: Option<u64>, serial: &str) -> Self {
+        Self::Cdrom { size, serial: serial.into(), model: "PCVM DVD-ROM".into() }
+    }
+}
+
+/// The IDE function.
+#[derive(Debug)]
+pub struct Piix3Ide {
+    config: ConfigSpace,
+    channels: [Channel; 2],
+}
+
+/// [`Piix3Ide`] in a saved state.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Piix3IdeState {
+    config: ConfigState,
+    channels: [ChannelState; 2],
+}
+
+impl Piix3Ide {
+    /// The function with the drives hda, hdb, hdc, hdd ([`DiskId`] 0 to 3).
+    pub fn new(drives: [Option<DriveSpec>; 4]) -> Self {
+        let mut units = drives.map(|spec| {
+            spec.map(|spec| {
+                Drive::new(match spec {
+                    DriveSpec::Disk { sectors, read_only, serial, model } => {
+                        Unit::Ata(Box::new(Ata::new(sectors, read_only, &serial, &model)))
+                    }
+                    DriveSpec::Cdrom { size, serial, model } => {
+                        Unit::Atapi(Box::new(Atapi::new(size, &serial, &model)))
+                    }
+                })
+            })
+        });
+        let [hda, hdb, hdc, hdd] = &mut units;
+        let channels = [Channel::new(0, [hda.take(), hdb.take()]), Channel::new(1, [hdc.take(), hdd.take()])];
+        let config = ConfigSpace::new(0x8086, 0x7010, 0x01_0180, 0)
+            // I/O and bus master only; fast back-to-back, medium DEVSEL; the abort bits.
+            .writable(COMMAND, &[0x05, 0x00])
+            .preset(STATUS, &[0x80, 0x02])
+            .write_1_to_clear(STATUS, &[0x00, 0x38])
+            .writable(0x0c, &[0x00, 0xf0])
+            .io_bar(4, 16)
+            .preset(IDETIM, &[0, DECODE_ENABLE, 0, DECODE_ENABLE])
+            .writable(IDETIM, &[0xff, 0xf3, 0xff, 0xf3])
+            .writable(SIDETIM, &[0xff]);
+        Self { config, channels }
+    }
+
+    /// Whether a channel is in the middle of a data-out phase by PIO, so that writes to its data port may lie in the
+    /// coalescing ring and wait to be acted on.
+    pub fn pio_out_pending(&self) -> bool {
+        self.channels.iter().any(Channel::pio_out_pending)
+    }
+
+    /// Whether the guest has opened the tray of this CD-ROM drive. False for what is none.
+    pub fn tray_open(&self, disk: DiskId) -> bool {
+        matches!(self.drive(disk).map(|drive| &drive.unit), Some(Unit::Atapi(atapi)) if atapi.tray_open())
+    }
+
+    /// Whether the guest has locked the tray of this CD-ROM drive. False for what is none.
+    pub fn tray_locked(&self, disk: DiskId) -> bool {
+        matches!(self.drive(disk).map(|drive| &drive.unit), Some(Unit::Atapi(atapi)) if atapi.tray_locked())
+    }
+
+    fn drive(&self, disk: DiskId) -> Option<&Drive> {
+        self.channels.get(usize::from(disk.0 >> 1))?.drive(disk.0 & 1 == 1)
+    }
+
+    fn decoded(&self, channel: usize) -> bool {
+        let timing = self.config.byte((IDETIM + 1 + 2 * channel) as u8);
+        self.config.io_enabled() && timing & DECODE_ENABLE != 0
+    }
+
+    fn write_config(&mut self, cx: &mut Ctx<'_>, offset: u64, data: &[u8]) {
+        let before = [self.decoded(0), self.decoded(1)];
+        let written = self.config.write(offset, data);
+        if written.mapping {
+            let master = self.config.bus_master();
+            for channel in &mut self.channels {
+                channel.set_master(cx, master);
+            }
+        }
+        if written.mapping || before != [self.decoded(0), self.decoded(1)] {
+            cx.effect(Effect::Remap);
+        }
+    }
+}
+
+impl Device for Piix3Ide {
+    type State = Piix3IdeState;
+    const KIND: &'static str = "piix3-ide";
+    const VERSION: u32 = 1;
+
+    fn regions(&self) -> Vec<Region> {
+        let mut regions = Vec::new();
+        for (n, base, control) in [(0, 0x1f0, 0x3f6), (1, 0x170, 0x376)] {
+            if self.decoded(n.into()) {
+                // Words written to the data port may wait in the ring: nothing happens before the last one, and the
+                // board looks at the ring while `pio_out_pending`.
+                regions.push(Region::io(base, 1, TAG_DATA + n).with_fifo().with_coalesce(0..1));
+                regions.push(Region::io(base + 1, 7, TAG_TASK + n).with_coalesce(0..regs::STATUS_COMMAND));
+                regions.push(Region::io(control, 1, TAG_CONTROL + n));
+            }
+        }
+        if let Some(base) = self.config.bar(4) {
+            let mut region = Region::io(base as u16, 16, TAG_BUS_MASTER);
+            for channel in [0, 8] {
+                region = region
+                    .with_coalesce(channel + busmaster::STATUS..channel + busmaster::STATUS + 1)
+                    .with_coalesce(channel + busmaster::TABLE..channel + 8);
+            }
+            regions.push(region);
+        }
+        regions
+    }
+
+    fn pci(&self) -> Option<Devfn> {
+        Some(DEVFN)
+    }
+
+    fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
+        if at.tag == CONFIG_TAG {
+            return self.config.read(at.offset, data);
+        }
+        let n = usize::from(at.tag & 1);
+        match at.tag & !1 {
+            TAG_DATA => self.channels[n].read_data(cx, data),
+            TAG_TASK => {
+                for (byte, offset) in data.iter_mut().zip(at.offset..) {
+                    *byte = self.channels[n].read_task(cx, offset);
+                }
+            }
+            TAG_CONTROL => data.fill(self.channels[n].read_control()),
+            TAG_BUS_MASTER => {
+                for (byte, offset) in data.iter_mut().zip(at.offset..16) {
+                    *byte = self.channels[(offset >> 3) as usize].read_bus_master(offset & 7);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn write(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]) {
+        if at.tag == CONFIG_TAG {
+            return self.write_config(cx, at.offset, data);
+        }
+        let n = usize::from(at.tag & 1);
+        match at.tag & !1 {
+            TAG_DATA => self.channels[n].write_data(cx, data),
+            TAG_TASK => {
+                for (&byte, offset) in data.iter().zip(at.offset..) {
+                    self.channels[n].write_task(cx, offset, byte);
+                }
+            }
+            TAG_CONTROL => {
+                if let Some(&byte) = data.first() {
+                    self.channels[n].write_control(cx, byte);
+                }
+            }
+            TAG_BUS_MASTER => {
+                for (&byte, offset) in data.iter().zip(at.offset..16) {
+                    self.channels[(offset >> 3) as usize].write_bus_master(cx, offset & 7, byte);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn wake(&mut self, cx: &mut Ctx<'_>, why: Wake) {
+        match why {
+            Wake::Block(done) => {
+                if let Some(channel) = self.channels.get_mut(usize::from(done.disk.0 >> 1)) {
+                    channel.done(cx, done);
+                }
+            }
+            Wake::Medium(disk, size) => {
+                let drive = self.channels.get_mut(usize::from(disk.0 >> 1)).and_then(|c| c.drive_mut(disk.0 & 1 == 1));
+                if let Some(Drive { unit: Unit::Atapi(atapi), .. }) = drive {
+                    atapi.set_medium(size);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn reset(&mut self, cx: &mut Ctx<'_>) {
+        let Self { config, channels } = self;
+        config.reset();
+        for channel in channels {
+            channel.hard_reset(cx);
+        }
+        cx.effect(Effect::Remap);
+    }
+
+    fn save(&self) -> Piix3IdeState {
+        let Self { config, channels: [primary, secondary] } = self;
+        Piix3IdeState { config: config.save(), channels: [primary.save(), secondary.save()] }
+    }
+
+    fn load(&mut self, state: Piix3IdeState) -> Result<(), RestoreError> {
+        let Piix3IdeState { config, channels } = state;
+        if !self.channels.iter().zip(&channels).all(|(channel, state)| channel.accepts(state)) {
+            return Err(RestoreError::Impossible { kind: Self::KIND, what: "channel" });
+        }
+        self.config.load(Self::KIND, &config, &[])?;
+        let master = self.config.bus_master();
+        for (channel, state) in self.channels.iter_mut().zip(channels) {
+            channel.load(state, master);
+        }
+        Ok(())
+    }
+
+    fn resync(&mut self, cx: &mut Ctx<'_>) {
+        for channel in &mut self.channels {
+            channel.resync(cx);
+        }
+        cx.effect(Effect::Remap);
+    }
+}

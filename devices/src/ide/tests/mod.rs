@@ -1,0 +1,1 @@
+//! The controller as its drivers see it.

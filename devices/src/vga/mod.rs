@@ -1,0 +1,384 @@
+//! A standard VGA adapter with the Bochs VBE extensions, as PCI function 1234:1111 (IBM Personal System/2 Hardware
+//! Interface Technical Reference, "Video Subsystem"; the extensions as their drivers use them).
+//!
+//! Ports 3B4h-3B5h, 3BAh, 3C0h-3CFh, 3D4h-3D5h, 3DAh, and 1CEh-1D0h for VBE; A0000h-BFFFFh as far as the memory map
+//! register says; BAR 0 the linear frame buffer, BAR 2 a page with the same registers (VGA ports 3C0h-3DFh at 400h, VBE
+//! at 500h), and an expansion ROM. No IRQ. The legacy ports and memory answer whether or not the PCI command register
+//! enables them, so that a machine without firmware has a VGA too.
+//!
+//! Video memory that is linear is a window that does not trap ([`Region::video`]); reads of it do not load the latches.
+//!
+//! Deliberately missing: the vertical retrace interrupt, which PC adapters do not wire; the light pen; text modes' and
+//! CGA's other memory layouts (see `planes`); big-endian frame buffers (the byte order register reads as little).
+
+mod planes;
+mod regs;
+mod render;
+mod text;
+mod vbe;
+
+pub use render::Frame;
+
+use crate::ctx::{Ctx, Effect};
+use crate::device::{Access, CONFIG_TAG, Devfn, Device, Region};
+use crate::pci::{ConfigSpace, ConfigState};
+use crate::state::RestoreError;
+use regs::{Registers, Timing};
+use serde::{Deserialize, Serialize};
+use vbe::Vbe;
+
+const VENDOR: u16 = 0x1234;
+const DEVICE: u16 = 0x1111;
+const CLASS_VGA: u32 = 0x03_0000;
+const REVISION: u8 = 2;
+const SLOT: u8 = 2;
+const BAR_FRAMEBUFFER: usize = 0;
+const BAR_REGISTERS: usize = 2;
+const REGISTERS_SIZE: u32 = 0x1000;
+const ROM_SIZE_MIN: u32 = 0x1_0000;
+const ROM_SIZE_MAX: usize = 1 << 24;
+const VRAM_MIN: u32 = 1 << 20;
+const VRAM_MAX: u32 = 1 << 28;
+
+// Legacy ports: tag and first port, and how many.
+const PORTS: [(u8, u16, u16); 5] = [(0, 0x3b4, 2), (1, 0x3ba, 1), (2, 0x3c0, 0x10), (3, 0x3d4, 2), (4, 0x3da, 1)];
+const VBE_TAG: u8 = 5;
+const VBE_PORT: u16 = 0x1ce;
+const FRAMEBUFFER_TAG: u8 = 6;
+const REGISTERS_TAG: u8 = 7;
+const ROM_TAG: u8 = 8;
+const WINDOW_TAG: u8 = 9;
+
+// Offsets in the register page.
+const PAGE_VGA: std::ops::Range<u64> = 0x400..0x420;
+const PAGE_VBE: std::ops::Range<u64> = 0x500..0x516;
+const PAGE_EXTENSION_SIZE: std::ops::Range<u64> = 0x600..0x604;
+const PAGE_BYTE_ORDER: std::ops::Range<u64> = 0x604..0x608;
+const LITTLE_ENDIAN: u32 = 0x1e1e_1e1e;
+const EXTENSION_SIZE: u32 = 8;
+
+/// Bytes of one plane of the plain VGA.
+const PLANE_SIZE: u32 = 0x1_0000;
+/// The window of VBE's banks.
+const BANK_WINDOW: (u64, u64) = (0xa_0000, 0x1_0000);
+
+/// The adapter.
+pub struct Vga {
+    // Configuration.
+    vram: u32,
+    rom: Vec<u8>,
+    // The chip.
+    pci: ConfigSpace,
+    regs: Registers,
+    vbe: Vbe,
+    /// The bytes that the last read of a plane latched.
+    latch: u32,
+}
+
+/// [`Vga`] in a saved state; video memory is saved with the machine's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VgaState {
+    pci: ConfigState,
+    regs: Registers,
+    vbe: Vbe,
+    latch: u32,
+}
+
+/// What the processor sees at A0000h-BFFFFh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Window {
+    None,
+    /// Base, bytes, first byte of video memory.
+    Linear(u64, u64, u32),
+    /// Base, bytes.
+    Planes(u64, u64),
+}
+
+fn config(vram: u32, rom_size: u32) -> ConfigSpace {
+    ConfigSpace::new(VENDOR, DEVICE, CLASS_VGA, REVISION)
+        .subsystem(0x1af4, 0x1100)
+        .memory_bar(BAR_FRAMEBUFFER, vram, true)
+        .memory_bar(BAR_REGISTERS, REGISTERS_SIZE, false)
+        .rom_bar(rom_size)
+}
+
+impl Vga {
+    /// Bytes of video memory unless somebody wants another size.
+    pub const DEFAULT_VRAM: u32 = 16 << 20;
+
+    /// An adapter with `vram` bytes of video memory (rounded to a power of two from 1 MiB to 256 MiB; the machine's
+    /// [`crate::Memory`] must have as many) and the expansion ROM `rom`.
+    pub fn new(vram: u32, rom: Vec<u8>) -> Self {
+        let vram = vram.clamp(VRAM_MIN, VRAM_MAX).next_power_of_two();
+        let rom_size = (rom.len().min(ROM_SIZE_MAX) as u32).next_power_of_two().max(ROM_SIZE_MIN);
+        Self { vram, rom, pci: config(vram, rom_size), regs: Registers::new(), vbe: Vbe::new(), latch: 0 }
+    }
+
+    /// Bytes of video memory.
+    pub fn vram(&self) -> u32 {
+        self.vram
+    }
+
+    fn window(&self) -> Window {
+        if self.vbe.packed() {
+            return Window::Linear(BANK_WINDOW.0, BANK_WINDOW.1, self.vbe.bank_offset());
+        }
+        if !self.regs.misc.ram_enable() {
+            return Window::None;
+        }
+        // Graphics controller, miscellaneous register, bits 2 and 3.
+        let (base, len) = match self.regs.graphics[6] >> 2 & 3 {
+            0 => (0xa_0000, 0x2_0000),
+            1 => (0xa_0000, 0x1_0000),
+            2 => (0xb_0000, 0x8000),
+            _ => (0xb_8000, 0x8000),
+        };
+        if self.regs.is_linear() && !self.vbe.enabled() {
+            Window::Linear(base, len, 0)
+        } else {
+            Window::Planes(base, len)
+        }
+    }
+
+    /// First byte of a plane at the window's start, and bytes of a plane.
+    fn plane_window(&self) -> (u32, u32) {
+        if self.vbe.enabled() { (self.vbe.bank_offset(), self.vram / 4) } else { (0, PLANE_SIZE) }
+    }
+
+    fn timing(regs: &Registers, vbe: &Vbe) -> Timing {
+        if !vbe.enabled() {
+            return regs.timing();
+        }
+        // 60 Hz with an eighth of it blank: a VBE mode's driver does not set the CRTC's timings.
+        let lines = u64::from(vbe.yres) + u64::from(vbe.yres) / 8 + 2;
+        let shown_lines = u64::from(vbe.yres);
+        Timing {
+            dot_clock: 60 * lines * 1000,
+            dots: 1000,
+            shown_dots: 800,
+            lines,
+            shown_lines,
+            retrace: (shown_lines + 1, lines),
+        }
+    }
+
+    fn read_port(&mut self, cx: &Ctx<'_>, port: u16) -> Option<u8> {
+        let vbe = &self.vbe;
+        self.regs.read(port, cx.now().nanos(), |regs| Self::timing(regs, vbe))
+    }
+
+    fn write_vbe(&mut self, cx: &Ctx<'_>, register: u16, value: u16) {
+        let written = self.vbe.write(register, value, self.vram);
+        if let Some(wide) = written.wide_dac {
+            self.regs.dac.wide = wide;
+        }
+        const ZEROES: [u8; 4096] = [0; 4096];
+        let mut at = 0;
+        while at < written.clear {
+            let len = (written.clear - at).min(ZEROES.len() as u32);
+            cx.memory().write_video(at.into(), &ZEROES[..len as usize]);
+            at += len;
+        }
+    }
+
+    fn read_page(&mut self, cx: &Ctx<'_>, at: u64) -> u8 {
+        let byte_of = |value: u32, from: u64| value.to_le_bytes()[(at - from) as usize];
+        if PAGE_VGA.contains(&at) {
+            self.read_port(cx, 0x3c0 + (at - PAGE_VGA.start) as u16).unwrap_or(0xff)
+        } else if PAGE_VBE.contains(&at) {
+            let offset = at - PAGE_VBE.start;
+            self.vbe.read((offset / 2) as u16, self.vram).to_le_bytes()[(offset % 2) as usize]
+        } else if PAGE_EXTENSION_SIZE.contains(&at) {
+            byte_of(EXTENSION_SIZE, PAGE_EXTENSION_SIZE.start)
+        } else if PAGE_BYTE_ORDER.contains(&at) {
+            byte_of(LITTLE_ENDIAN, PAGE_BYTE_ORDER.start)
+        } else {
+            // The start of the page is for an EDID block, which this monitor has not.
+            0
+        }
+    }
+
+    fn write_page(&mut self, cx: &Ctx<'_>, at: u64, data: &[u8]) {
+        if PAGE_VBE.contains(&at) {
+            for (pair, n) in data.chunks_exact(2).zip(0..) {
+                let offset = at - PAGE_VBE.start + 2 * n;
+                if offset.is_multiple_of(2) && PAGE_VBE.contains(&(PAGE_VBE.start + offset)) {
+                    self.write_vbe(cx, (offset / 2) as u16, u16::from_le_bytes([pair[0], pair[1]]));
+                }
+            }
+        } else {
+            for (&byte, at) in data.iter().zip(at..) {
+                if PAGE_VGA.contains(&at) {
+                    self.regs.write(0x3c0 + (at - PAGE_VGA.start) as u16, byte);
+                }
+            }
+        }
+    }
+
+    /// 1CEh is the index, 1CFh and 1D0h the data, all 16 bits wide.
+    fn write_vbe_port(&mut self, cx: &Ctx<'_>, offset: u64, data: &[u8]) {
+        let word = |at: usize| {
+            u16::from_le_bytes([data.get(at).copied().unwrap_or(0), data.get(at + 1).copied().unwrap_or(0)])
+        };
+        if offset == 0 {
+            self.vbe.index = word(0);
+            if data.len() > 2 {
+                self.write_vbe(cx, self.vbe.index, word(2));
+            }
+        } else {
+            self.write_vbe(cx, self.vbe.index, word(0));
+        }
+    }
+
+    fn read_vbe_port(&self, offset: u64, data: &mut [u8]) {
+        let index = self.vbe.index.to_le_bytes();
+        let value = self.vbe.read(self.vbe.index, self.vram).to_le_bytes();
+        let bytes = if offset == 0 { [index, value].concat() } else { value.to_vec() };
+        for (to, from) in data.iter_mut().zip(bytes) {
+            *to = from;
+        }
+    }
+
+    fn port(at: Access) -> Option<u16> {
+        let (_, base, _) = PORTS.iter().find(|(tag, ..)| *tag == at.tag)?;
+        u16::try_from(at.offset).ok().map(|offset| base + offset)
+    }
+
+    /// Whether the screen shows text.
+    pub fn is_text(&self) -> bool {
+        !self.vbe.enabled() && !self.regs.graphics_mode()
+    }
+
+    fn mapping(&self) -> (Window, Option<u64>, Option<u64>, Option<u64>) {
+        (self.window(), self.pci.bar(BAR_FRAMEBUFFER), self.pci.bar(BAR_REGISTERS), self.pci.rom())
+    }
+
+    fn remap_if_changed(&self, cx: &mut Ctx<'_>, before: (Window, Option<u64>, Option<u64>, Option<u64>)) {
+        if self.mapping() != before {
+            cx.effect(Effect::Remap);
+        }
+    }
+}
+
+impl Device for Vga {
+    type State = VgaState;
+    const KIND: &'static str = "vga";
+    const VERSION: u32 = 1;
+
+    fn regions(&self) -> Vec<Region> {
+        let mut regions: Vec<_> = PORTS.iter().map(|&(tag, base, len)| Region::io(base, len, tag)).collect();
+        regions.push(Region::io(VBE_PORT, 3, VBE_TAG));
+        match self.window() {
+            Window::None => {}
+            Window::Linear(base, len, offset) => regions.push(Region::video(base, len, WINDOW_TAG, offset.into())),
+            // Nothing sees what is written there before it looks, which ends the delay.
+            Window::Planes(base, len) => regions.push(Region::mem(base, len, WINDOW_TAG).with_coalesce(0..len)),
+        }
+        if let Some(base) = self.pci.bar(BAR_FRAMEBUFFER) {
+            regions.push(Region::video(base, self.vram.into(), FRAMEBUFFER_TAG, 0));
+        }
+        if let Some(base) = self.pci.bar(BAR_REGISTERS) {
+            regions.push(Region::mem(base, REGISTERS_SIZE.into(), REGISTERS_TAG));
+        }
+        if let Some(base) = self.pci.rom()
+            && !self.rom.is_empty()
+        {
+            regions.push(Region::mem(base, self.rom.len().min(ROM_SIZE_MAX) as u64, ROM_TAG));
+        }
+        regions
+    }
+
+    fn pci(&self) -> Option<Devfn> {
+        Some(Devfn::new(SLOT, 0))
+    }
+
+    fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
+        match at.tag {
+            WINDOW_TAG => {
+                let (bank, limit) = self.plane_window();
+                for (byte, addr) in data.iter_mut().zip(at.offset as u32..) {
+                    *byte = self.regs.read_plane_byte(&mut self.latch, cx.memory(), addr, bank, limit);
+                }
+            }
+            VBE_TAG => self.read_vbe_port(at.offset, data),
+            REGISTERS_TAG => {
+                for (byte, at) in data.iter_mut().zip(at.offset..) {
+                    *byte = self.read_page(cx, at);
+                }
+            }
+            ROM_TAG => {
+                for (byte, at) in data.iter_mut().zip(at.offset..) {
+                    *byte = usize::try_from(at).ok().and_then(|at| self.rom.get(at)).copied().unwrap_or(0xff);
+                }
+            }
+            CONFIG_TAG => self.pci.read(at.offset, data),
+            _ => {
+                let Some(port) = Self::port(at) else { return };
+                for (byte, port) in data.iter_mut().zip(port..) {
+                    *byte = self.read_port(cx, port).unwrap_or(0xff);
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]) {
+        if at.tag == WINDOW_TAG {
+            let (bank, limit) = self.plane_window();
+            for (&byte, addr) in data.iter().zip(at.offset as u32..) {
+                self.regs.write_plane_byte(self.latch, cx.memory(), addr, byte, bank, limit);
+            }
+            return;
+        }
+        let before = self.mapping();
+        match at.tag {
+            VBE_TAG => self.write_vbe_port(cx, at.offset, data),
+            REGISTERS_TAG => self.write_page(cx, at.offset, data),
+            CONFIG_TAG => {
+                self.pci.write(at.offset, data);
+            }
+            ROM_TAG | FRAMEBUFFER_TAG => {}
+            _ => {
+                let Some(port) = Self::port(at) else { return };
+                for (&byte, port) in data.iter().zip(port..) {
+                    self.regs.write(port, byte);
+                }
+            }
+        }
+        self.remap_if_changed(cx, before);
+    }
+
+    fn reset(&mut self, cx: &mut Ctx<'_>) {
+        let before = self.mapping();
+        let Self { vram: _, rom: _, pci, regs, vbe, latch } = self;
+        pci.reset();
+        *regs = Registers::new();
+        *vbe = Vbe::new();
+        *latch = 0;
+        self.remap_if_changed(cx, before);
+    }
+
+    fn save(&self) -> VgaState {
+        let Self { vram: _, rom: _, pci, regs, vbe, latch } = self;
+        VgaState { pci: pci.save(), regs: regs.clone(), vbe: vbe.clone(), latch: *latch }
+    }
+
+    fn load(&mut self, state: VgaState) -> Result<(), RestoreError> {
+        let VgaState { pci, regs, vbe, latch } = state;
+        if !regs.is_possible() {
+            return Err(RestoreError::Impossible { kind: Self::KIND, what: "registers" });
+        }
+        if !vbe.is_possible(self.vram) {
+            return Err(RestoreError::Impossible { kind: Self::KIND, what: "VBE mode" });
+        }
+        self.pci.load(Self::KIND, &pci, &[])?;
+        (self.regs, self.vbe, self.latch) = (regs, vbe, latch);
+        Ok(())
+    }
+
+    fn resync(&mut self, cx: &mut Ctx<'_>) {
+        cx.effect(Effect::Remap);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,411 @@
+//! Images and the engine, on real files.
+
+use super::*;
+use crate::config::{DriveConfig, Media};
+use pcvm_devices::{BlockData, BlockDone, BlockError, BlockOp, BlockRequest, DiskId, GuestRange, Memory};
+use proptest::prelude::*;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::{NamedTempFile, TempDir};
+
+fn disk(path: &Path, read_only: bool) -> DriveConfig {
+    DriveConfig { media: Media::Disk, path: Some(path.to_owned()), read_only, serial: None }
+}
+
+fn cd(path: &Path) -> DriveConfig {
+    DriveConfig { media: Media::Cdrom, path: Some(path.to_owned()), read_only: true, serial: None }
+}
+
+/// Not on /tmp, which may live in memory: the page cache's way is to be tested too.
+fn file(content: &[u8]) -> NamedTempFile {
+    let mut file = NamedTempFile::new_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
+    file.write_all(content).unwrap();
+    file.flush().unwrap();
+    file
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|n| (n % 251) as u8 ^ (n >> 9) as u8).collect()
+}
+
+struct Rig {
+    engine: BlockEngine,
+    memory: Arc<Memory>,
+}
+
+impl Rig {
+    fn new(images: [Option<Image>; 4]) -> Self {
+        let memory = Arc::new(Memory::new(4 << 20, 0).unwrap());
+        Self { engine: BlockEngine::new(images, Arc::clone(&memory)).unwrap(), memory }
+    }
+
+    fn one(config: &DriveConfig) -> Self {
+        Self::new([Some(Image::open(config).unwrap()), None, None, None])
+    }
+
+    /// The answer, whichever way it comes.
+    fn request(&self, op: BlockOp, offset: u64, data: BlockData) -> BlockDone {
+        match self.engine.start(BlockRequest { disk: DiskId(0), tag: 7, op, offset, data }) {
+            Some(done) => done,
+            None => {
+                self.engine.wait_idle();
+                let mut all = self.engine.take_completions();
+                assert_eq!(all.len(), 1);
+                all.pop().unwrap()
+            }
+        }
+    }
+
+    fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, BlockError> {
+        let done = self.request(BlockOp::Read, offset, BlockData::Buffer(vec![0xee; len]));
+        assert_eq!(done.tag, 7);
+        let BlockData::Buffer(bytes) = done.data else { panic!("the buffer comes back") };
+        done.result.map(|()| bytes)
+    }
+}
+
+#[test]
+fn reads_reach_buffers_and_guest_memory() {
+    let content = pattern(64 << 10);
+    let file = file(&content);
+    let rig = Rig::one(&disk(file.path(), true));
+    assert_eq!(rig.read(512, 1024).unwrap(), content[512..1536]);
+    let ranges = vec![
+        GuestRange { addr: 0x1000, len: 2 },
+        GuestRange { addr: 0x5000, len: 0 },
+        GuestRange { addr: 0x3000, len: 4094 },
+        GuestRange { addr: 0x20_0000, len: 4096 },
+    ];
+    let done = rig.request(BlockOp::Read, 4096, BlockData::Guest(ranges));
+    assert_eq!(done.result, Ok(()));
+    let mut back = vec![0; 4096];
+    rig.memory.read(0x1000, &mut back[..2]);
+    rig.memory.read(0x3000, &mut back[2..]);
+    assert_eq!(back, content[4096..8192]);
+    rig.memory.read(0x20_0000, &mut back);
+    assert_eq!(back, content[8192..12288]);
+}
+
+#[test]
+fn writes_come_from_guest_memory_and_nothing_reads_as_ones() {
+    let file = file(&[0; 8192]);
+    let rig = Rig::one(&disk(file.path(), false));
+    let content = pattern(1024);
+    rig.memory.write(0x9_fe00, &content[..512]);
+    // Half of it conventional memory, half of it video memory.
+    let done = rig.request(BlockOp::Write, 512, BlockData::Guest(vec![GuestRange { addr: 0x9_fe00, len: 1024 }]));
+    assert_eq!(done.result, Ok(()));
+    assert_eq!(rig.request(BlockOp::Flush, 0, BlockData::None).result, Ok(()));
+    let on_disk = std::fs::read(file.path()).unwrap();
+    assert_eq!(on_disk[..512], [0; 512]);
+    assert_eq!(on_disk[512..1024], content[..512]);
+    assert_eq!(on_disk[1024..1536], [0xff; 512]);
+    assert_eq!(on_disk.len(), 8192);
+}
+
+#[test]
+fn a_read_to_no_memory_is_swallowed() {
+    let content = pattern(1 << 20);
+    let file = file(&content);
+    let rig = Rig::one(&disk(file.path(), true));
+    let ranges = vec![
+        GuestRange { addr: 0xf000_0000, len: 0xa_0000 },
+        GuestRange { addr: u64::MAX - 10, len: 0x2_0000 },
+        GuestRange { addr: 0x10_0000, len: 0x4_0000 },
+    ];
+    assert_eq!(rig.request(BlockOp::Read, 0, BlockData::Guest(ranges)).result, Ok(()));
+    let mut back = vec![0; 0x4_0000];
+    rig.memory.read(0x10_0000, &mut back);
+    assert_eq!(back, content[0xc_0000..]);
+}
+
+#[test]
+fn a_list_of_tiny_pieces_takes_as_many_calls_as_it_needs() {
+    let content = pattern(64 << 10);
+    let file = file(&content);
+    let rig = Rig::one(&disk(file.path(), false));
+    let ranges = |base: u64| (0..32768).map(|n| GuestRange { addr: base + n * 4, len: 2 }).collect::<Vec<_>>();
+    assert_eq!(rig.request(BlockOp::Read, 0, BlockData::Guest(ranges(0x10_0000))).result, Ok(()));
+    let mut back = vec![0; 128 << 10];
+    rig.memory.read(0x10_0000, &mut back);
+    assert!(back.chunks(4).zip(content.chunks(2)).all(|(got, want)| got[..2] == *want && got[2..] == [0, 0]));
+    let reversed = ranges(0x10_0000).into_iter().rev().collect();
+    assert_eq!(rig.request(BlockOp::Write, 0, BlockData::Guest(reversed)).result, Ok(()));
+    let on_disk = std::fs::read(file.path()).unwrap();
+    assert!(on_disk.chunks(2).zip(content.chunks(2).rev()).all(|(got, want)| got == want));
+}
+
+#[test]
+fn requests_past_the_end_move_nothing() {
+    let file = file(&[5; 4096]);
+    let rig = Rig::one(&disk(file.path(), false));
+    for (offset, len) in [(4096, 512), (3584, 1024), (u64::MAX, 512), (u64::MAX - 511, 512), (1 << 63, 512)] {
+        assert_eq!(rig.read(offset, len), Err(BlockError::OutOfRange), "{offset:x}");
+        let write = rig.request(BlockOp::Write, offset, BlockData::Buffer(vec![9; len]));
+        assert_eq!(write.result, Err(BlockError::OutOfRange));
+        let discard = rig.request(BlockOp::Discard { len: len as u64 }, offset, BlockData::None);
+        assert_eq!(discard.result, Err(BlockError::OutOfRange));
+    }
+    assert_eq!(rig.read(4096, 0), Ok(vec![]));
+    assert_eq!(std::fs::read(file.path()).unwrap(), [5; 4096]);
+}
+
+#[test]
+fn a_read_only_image_cannot_be_written_even_through_its_descriptor() {
+    let file = file(&[5; 4096]);
+    let rig = Rig::one(&disk(file.path(), true));
+    for op in [BlockOp::Write, BlockOp::Discard { len: 512 }] {
+        assert_eq!(rig.request(op, 0, BlockData::Buffer(vec![1; 512])).result, Err(BlockError::ReadOnly));
+    }
+    assert_eq!(rig.request(BlockOp::Flush, 0, BlockData::None).result, Ok(()));
+    let image = Image::open(&disk(file.path(), true)).unwrap();
+    assert_eq!(rustix::fs::fcntl_getfl(&image.file).unwrap() & rustix::fs::OFlags::ACCMODE, rustix::fs::OFlags::RDONLY);
+    assert_eq!(std::fs::read(file.path()).unwrap(), [5; 4096]);
+}
+
+#[test]
+fn an_absent_drive_answers() {
+    let rig = Rig::new([const { None }; 4]);
+    for disk in [0, 3, 4, 255] {
+        let request =
+            BlockRequest { disk: DiskId(disk), tag: 1, op: BlockOp::Read, offset: 0, data: BlockData::Buffer(vec![1]) };
+        let done = rig.engine.start(request).unwrap();
+        assert_eq!(done.result, Err(BlockError::NoMedium));
+        assert_eq!(done.data, BlockData::Buffer(vec![1]), "given back");
+    }
+}
+
+#[test]
+fn a_discarded_range_reads_as_zeros_or_as_before() {
+    let file = file(&[5; 16384]);
+    let rig = Rig::one(&disk(file.path(), false));
+    assert_eq!(rig.request(BlockOp::Discard { len: 8192 }, 4096, BlockData::None).result, Ok(()));
+    let bytes = rig.read(0, 16384).unwrap();
+    assert!(bytes[..4096].iter().chain(&bytes[12288..]).all(|&b| b == 5));
+    assert!(bytes[4096..12288].iter().all(|&b| b == 0) || bytes[4096..12288].iter().all(|&b| b == 5));
+}
+
+#[test]
+fn the_missing_part_of_a_discs_last_sector_reads_as_zeros() {
+    let content = pattern(2048 * 3 + 512);
+    let file = file(&content);
+    let rig = Rig::one(&cd(file.path()));
+    assert_eq!(rig.engine.image(0).unwrap().size(), 2048 * 4);
+    let last = rig.read(2048 * 3, 2048).unwrap();
+    assert_eq!(last[..512], content[2048 * 3..]);
+    assert!(last[512..].iter().all(|&b| b == 0));
+    rig.memory.write(0x1000, &[0xaa; 4096]);
+    let ranges = vec![GuestRange { addr: 0x1000, len: 3000 }, GuestRange { addr: 0x1000 + 3000, len: 1096 }];
+    assert_eq!(rig.request(BlockOp::Read, 4096, BlockData::Guest(ranges)).result, Ok(()));
+    let mut back = vec![1; 4096];
+    rig.memory.read(0x1000, &mut back);
+    assert_eq!(back[..2560], content[4096..]);
+    assert!(back[2560..].iter().all(|&b| b == 0));
+}
+
+#[test]
+fn a_file_that_is_cut_short_under_us_is_an_error_not_a_loop() {
+    let file = file(&[5; 8192]);
+    let rig = Rig::one(&disk(file.path(), false));
+    file.as_file().set_len(4096).unwrap();
+    assert_eq!(rig.read(4096, 512), Err(BlockError::Io(libc::EIO)));
+    assert_eq!(rig.read(0, 4096), Ok(vec![5; 4096]));
+}
+
+#[test]
+fn requests_of_a_drive_stay_in_order_and_a_flush_follows_its_writes() {
+    let file = file(&vec![0; 1 << 20]);
+    let rig = Rig::one(&disk(file.path(), false));
+    let mut answered = Vec::new();
+    let mut waiting = Vec::new();
+    for tag in 0..200u64 {
+        let (op, data) = match tag % 4 {
+            3 => (BlockOp::Flush, BlockData::None),
+            2 => (BlockOp::Read, BlockData::Buffer(vec![0; 4096])),
+            _ => (BlockOp::Write, BlockData::Buffer(vec![tag as u8; 4096])),
+        };
+        match rig.engine.start(BlockRequest { disk: DiskId(0), tag, op, offset: 8192, data }) {
+            Some(done) => answered.push(done),
+            None => waiting.push(tag),
+        }
+    }
+    rig.engine.wait_idle();
+    assert_eq!(rig.engine.in_flight(), 0);
+    let later = rig.engine.take_completions();
+    assert_eq!(later.iter().map(|done| done.tag).collect::<Vec<_>>(), waiting);
+    for done in answered.iter().chain(&later) {
+        assert_eq!(done.result, Ok(()));
+        if let (2, BlockData::Buffer(bytes)) = (done.tag % 4, &done.data) {
+            assert_eq!(*bytes, vec![done.tag as u8 - 1; 4096], "a read sees the write before it");
+        }
+    }
+    assert!(rig.engine.take_completions().is_empty());
+}
+
+#[test]
+fn completions_are_signalled() {
+    let file = file(&[0; 8192]);
+    let rig = Rig::one(&disk(file.path(), false));
+    // A flush of an image that may be dirty always waits.
+    let flush = BlockRequest { disk: DiskId(0), tag: 1, op: BlockOp::Flush, offset: 0, data: BlockData::None };
+    assert!(rig.engine.start(flush.clone()).is_none());
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while rig.engine.completion_event().read().is_err() {
+        assert!(std::time::Instant::now() < deadline, "no signal");
+        std::thread::yield_now();
+    }
+    assert_eq!(rig.engine.take_completions().len(), 1);
+    assert!(rig.engine.start(flush).is_some(), "nothing was written since");
+}
+
+#[test]
+fn no_space_is_told_as_such() {
+    let full = Path::new("/dev/full");
+    if !full.exists() {
+        return;
+    }
+    let file = file(&[0; 512]);
+    let mut image = Image::open(&disk(file.path(), false)).unwrap();
+    image.file = std::fs::File::options().read(true).write(true).open(full).unwrap();
+    let rig = Rig::new([Some(image), None, None, None]);
+    let done = rig.request(BlockOp::Write, 0, BlockData::Buffer(vec![1; 512]));
+    assert_eq!(done.result, Err(BlockError::NoSpace));
+}
+
+#[test]
+fn what_was_taken_is_carried_out_before_the_engine_goes() {
+    let file = file(&vec![0; 1 << 20]);
+    let rig = Rig::one(&disk(file.path(), false));
+    for n in 0..64u64 {
+        let data = BlockData::Buffer(vec![n as u8 + 1; 16384]);
+        let request = BlockRequest { disk: DiskId(0), tag: n, op: BlockOp::Write, offset: n * 16384, data };
+        let flush = BlockRequest { op: BlockOp::Flush, data: BlockData::None, offset: 0, ..request.clone() };
+        let _ = rig.engine.start(request);
+        let _ = rig.engine.start(flush);
+    }
+    drop(rig);
+    let on_disk = std::fs::read(file.path()).unwrap();
+    assert!(on_disk.chunks(16384).enumerate().all(|(n, chunk)| chunk.iter().all(|&b| b == n as u8 + 1)));
+}
+
+#[test]
+fn images_that_are_none() {
+    let dir = TempDir::new().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::write(at("empty"), "").unwrap();
+    std::fs::write(at("odd"), [0; 513]).unwrap();
+    std::fs::create_dir(at("dir")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, at("fifo"), rustix::fs::Mode::RUSR).unwrap();
+    let shown = dir.path().display();
+    for (name, expect) in [
+        ("absent", "No such file or directory"),
+        ("empty", "is empty"),
+        ("odd", "513 bytes is not a whole number of 512-byte sectors"),
+        ("dir", "is a directory, not a file or a block device"),
+        ("fifo", "is a FIFO, not a file or a block device"),
+    ] {
+        let error = Image::open(&disk(&at(name), false)).unwrap_err();
+        assert_eq!(error.to_string(), format!("{shown}/{name}: {expect}"));
+    }
+    let error = Image::open(&disk(Path::new("/dev/null"), false)).unwrap_err();
+    assert_eq!(error.to_string(), "/dev/null: is a character device, not a file or a block device");
+    assert!(matches!(Image::open(&cd(&at("empty"))), Err(ImageError::Empty(_))));
+    assert_eq!(Image::open(&cd(&at("odd"))).unwrap().size(), 2048);
+}
+
+#[test]
+fn a_sparse_disk_beyond_what_a_drive_addresses_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("huge");
+    let file = std::fs::File::create(&path).unwrap();
+    // Only some file systems have files of 8 TiB and one sector.
+    if file.set_len((2048 << 32) + 2048).is_ok() {
+        assert!(matches!(Image::open(&cd(&path)), Err(ImageError::TooLarge { .. })));
+        assert!(Image::open(&disk(&path, false)).is_ok());
+    }
+}
+
+#[test]
+fn an_image_has_one_writer_or_many_readers() {
+    let file = file(&[0; 512]);
+    let in_use = |config: &DriveConfig| matches!(Image::open(config), Err(ImageError::InUse(_)));
+    let writer = Image::open(&disk(file.path(), false)).unwrap();
+    assert!(in_use(&disk(file.path(), false)) && in_use(&disk(file.path(), true)) && in_use(&cd(file.path())));
+    drop(writer);
+    let reader = Image::open(&disk(file.path(), true)).unwrap();
+    assert!(Image::open(&cd(file.path())).is_ok());
+    assert!(in_use(&disk(file.path(), false)));
+    drop(reader);
+    assert!(Image::open(&disk(file.path(), false)).is_ok());
+}
+
+#[test]
+fn other_formats_are_recognised_and_still_raw() {
+    let mut content = vec![0; 4096];
+    content[..4].copy_from_slice(b"QFI\xfb");
+    let qcow2 = file(&content);
+    let image = Image::open(&disk(qcow2.path(), true)).unwrap();
+    assert_eq!((image.foreign_format(), image.size()), (Some("qcow2"), 4096));
+    let plain = file(&[0; 4096]);
+    assert_eq!(Image::open(&disk(plain.path(), true)).unwrap().foreign_format(), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Whatever the pieces, writing from memory and reading back to other memory is the identity.
+    #[test]
+    fn any_scatter_list_moves_every_byte_once(lens in prop::collection::vec(0u32..5000, 1..300), sector in 0u64..8) {
+        let total: u32 = lens.iter().sum();
+        let file = file(&vec![0xcc; 2 << 20]);
+        let rig = Rig::one(&disk(file.path(), false));
+        let content = pattern(total as usize);
+        rig.memory.write(0x10_0000, &content);
+        let offset = sector * 512;
+        let whole = vec![GuestRange { addr: 0x10_0000, len: total }];
+        prop_assert_eq!(rig.request(BlockOp::Write, offset, BlockData::Guest(whole)).result, Ok(()));
+        let mut at = 0x28_0000;
+        let scattered: Vec<GuestRange> = lens.iter().map(|&len| { let r = GuestRange { addr: at, len }; at += u64::from(len); r }).collect();
+        prop_assert_eq!(rig.request(BlockOp::Read, offset, BlockData::Guest(scattered)).result, Ok(()));
+        let mut back = vec![0; total as usize];
+        rig.memory.read(0x28_0000, &mut back);
+        prop_assert_eq!(back, content);
+    }
+}
+
+#[test]
+fn what_the_page_cache_has_is_answered_on_the_callers_thread() {
+    let content = pattern(64 << 10);
+    let file = file(&content);
+    let rig = Rig::one(&disk(file.path(), true));
+    let read = |offset| BlockRequest {
+        disk: DiskId(0),
+        tag: 1,
+        op: BlockOp::Read,
+        offset,
+        data: BlockData::Guest(vec![GuestRange { addr: 0x10_0000, len: 4096 }]),
+    };
+    // Some file systems know no RWF_NOWAIT; the engine learns that from the first request.
+    let _ = rig.engine.start(read(0));
+    rig.engine.wait_idle();
+    let image = rig.engine.image(0).unwrap();
+    if image.no_nowait_read.load(std::sync::atomic::Ordering::Relaxed) {
+        return;
+    }
+    for offset in (0..65536).step_by(4096) {
+        assert!(rig.engine.start(read(offset)).is_some(), "{offset}");
+    }
+    assert_eq!(rig.engine.in_flight(), 0);
+}
+
+#[test]
+fn a_cold_read_waits_on_the_drives_own_thread() {
+    let content = pattern(1 << 20);
+    let file = file(&content);
+    file.as_file().sync_all().unwrap();
+    rustix::fs::fadvise(file.as_file(), 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    let rig = Rig::one(&disk(file.path(), true));
+    // Half of it in the cache, or all, or nothing: the bytes are the same.
+    let _ = rig.read(0, 4096).unwrap();
+    assert_eq!(rig.read(0, 1 << 20).unwrap(), content);
+}

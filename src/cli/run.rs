@@ -1,0 +1,220 @@
+//! `pcvm run`.
+
+use crate::config::parse::{self, DriveOption, OptionError};
+use crate::config::{CpuConfig, MachineConfig, Payload};
+use clap::Args;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  Install from a CD image onto a disk, with the console in this terminal:
+      truncate -s 8G disk.img
+      pcvm run --memory 1G --disk disk.img --cdrom debian.iso --boot dc
+
+  A machine with two processors, its clock in local time (as Windows wants it):
+      pcvm run --memory 512M --cpus 2 --disk xp.img --rtc localtime
+
+  Two disks, one of them not writable, and an empty CD-ROM drive:
+      pcvm run --disk system.img --disk data.img,readonly --cdrom none
+
+  A Linux kernel without firmware or disk:
+      pcvm run --kernel bzImage --initrd initrd.img --append console=ttyS0
+
+A comma in the name of a disk image is written twice: --disk a,,b.img
+
+In the terminal of '--serial stdio' all keys go to the guest, but:
+  Ctrl-A x       ends the machine at once
+  Ctrl-A h       lists these keys
+  Ctrl-A Ctrl-A  sends one Ctrl-A
+
+Exit status:
+  0  the guest powered off, or Ctrl-A x
+  1  something failed; one line on standard error says what
+  2  a mistake in the command line";
+
+/// Run a machine until its guest powers off.
+#[derive(Debug, Args)]
+#[command(
+    about = "Run a machine until its guest powers off",
+    long_about = "Builds a PC from the options and runs it until its guest powers off.",
+    after_help = EXAMPLES,
+    next_line_help = true
+)]
+pub struct RunArgs {
+    /// Name of the machine, for messages
+    #[arg(long, value_name = "NAME", default_value = "pcvm")]
+    name: String,
+
+    /// Memory: 1M to 1T; K, M, G or T may follow the number, a plain number is MiB
+    #[arg(long, value_name = "SIZE", default_value = "512M")]
+    memory: String,
+
+    /// Processors, 1 to 64, and how they are grouped (N = S x C x T); what is left open is one socket, one thread
+    /// per core
+    #[arg(long, value_name = "N[,sockets=S][,cores=C][,threads=T]", default_value = "1")]
+    cpus: String,
+
+    /// Processor model, such as host, qemu64, kvm64, pentium3 or 486, and features to add or remove
+    #[arg(long, value_name = "MODEL[,+FEATURE][,-FEATURE]")]
+    cpu: Option<String>,
+
+    /// Hard disk: a raw image or a block device; up to four drives, hda first [repeatable]
+    #[arg(long, value_name = "FILE[,unit=hda|hdb|hdc|hdd][,readonly][,serial=TEXT]")]
+    disk: Vec<OsString>,
+
+    /// CD-ROM drive with this ISO image, or 'none' for no disc; hdc if that is free [repeatable]
+    #[arg(long, value_name = "FILE|none[,unit=hda|hdb|hdc|hdd][,serial=TEXT]")]
+    cdrom: Vec<OsString>,
+
+    /// What to boot from, in this order: a floppy, c hard disk, d CD-ROM, n network
+    #[arg(long, value_name = "LETTERS", default_value = "cd")]
+    boot: String,
+
+    /// Firmware image instead of the built-in choice: a multiple of 64 KiB, up to 16 MiB
+    #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
+    firmware: Option<PathBuf>,
+
+    /// Linux kernel (bzImage or vmlinux) to start directly, without firmware
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+
+    /// Initial RAM disk for --kernel
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    initrd: Option<PathBuf>,
+
+    /// Command line for --kernel
+    #[arg(long, value_name = "TEXT", requires = "kernel", allow_hyphen_values = true)]
+    append: Option<String>,
+
+    /// What COM1 is connected to, given again for COM2 to COM4: this terminal, a new pseudo-terminal, a file,
+    /// nothing ('null'), or 'none' for no such port [default: stdio] [repeatable]
+    #[arg(long, value_name = "stdio|pty|file:PATH|null|none")]
+    serial: Vec<OsString>,
+
+    /// How to show the screen
+    #[arg(long, value_name = "none", default_value = "none")]
+    display: String,
+
+    /// What the clock shows when the machine starts: UTC, local time (for Windows and DOS), or a date such as
+    /// 2006-06-17T16:01:21
+    #[arg(long, value_name = "utc|localtime|DATE", default_value = "utc")]
+    rtc: String,
+
+    /// File for the firmware's debug output (ports 402h and E9h)
+    #[arg(long, value_name = "FILE")]
+    debugcon: Option<PathBuf>,
+
+    /// End the machine when the guest resets it
+    #[arg(long)]
+    no_reboot: bool,
+}
+
+/// A flag whose value is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// A single value.
+    #[error("{flag}: {why}")]
+    Option {
+        /// With its dashes.
+        flag: &'static str,
+        /// What is wrong.
+        why: OptionError,
+    },
+    /// One of several values of a flag.
+    #[error("{flag} {value}: {why}")]
+    OneOf {
+        /// With its dashes.
+        flag: &'static str,
+        /// As given.
+        value: String,
+        /// What is wrong.
+        why: OptionError,
+    },
+    /// A processor model.
+    #[error("--cpu: {0}")]
+    Cpu(String),
+    /// A fifth serial port.
+    #[error("--serial {0}: there are four serial ports, COM1 to COM4")]
+    FifthPort(String),
+    /// Two ports want the terminal.
+    #[error("--serial stdio: only one port can have the terminal")]
+    StdioTwice,
+}
+
+impl RunArgs {
+    /// The machine that is asked for. No file has been looked at yet.
+    ///
+    /// # Errors
+    /// The first value that makes no sense.
+    pub fn into_config(self) -> Result<MachineConfig, UsageError> {
+        let option = |flag| move |why| UsageError::Option { flag, why };
+        let topology = parse::cpus(&self.cpus).map_err(option("--cpus"))?;
+        let model = match self.cpu.as_deref() {
+            Some(text) => text.parse().map_err(|why| UsageError::Cpu(format!("{why}")))?,
+            None => Default::default(),
+        };
+        let payload = match self.kernel {
+            Some(kernel) => Payload::Kernel { kernel, initrd: self.initrd, append: self.append.unwrap_or_default() },
+            None => Payload::Firmware(self.firmware),
+        };
+        Ok(MachineConfig {
+            name: parse::machine_name(&self.name).map_err(option("--name"))?,
+            memory: parse::memory_size(&self.memory).map_err(option("--memory"))?,
+            cpus: CpuConfig {
+                count: topology.count,
+                sockets: topology.sockets,
+                cores: topology.cores,
+                threads: topology.threads,
+                model,
+            },
+            drives: drives(&self.disk, &self.cdrom)?,
+            boot: parse::boot_order(&self.boot).map_err(option("--boot"))?,
+            payload,
+            serial: serial_ports(&self.serial)?,
+            debugcon: self.debugcon,
+            rtc: parse::rtc(&self.rtc).map_err(option("--rtc"))?,
+            no_reboot: self.no_reboot,
+            display: parse::display(&self.display).map_err(option("--display"))?,
+        })
+    }
+}
+
+fn drives(disks: &[OsString], cdroms: &[OsString]) -> Result<[Option<crate::config::DriveConfig>; 4], UsageError> {
+    type Parser = fn(&std::ffi::OsStr) -> Result<DriveOption, OptionError>;
+    let given = disks
+        .iter()
+        .map(|value| ("--disk", parse::disk as Parser, value))
+        .chain(cdroms.iter().map(|value| ("--cdrom", parse::cdrom as Parser, value)));
+    let mut names = Vec::new();
+    let mut options = Vec::new();
+    for (flag, parser, value) in given {
+        let text = value.to_string_lossy().into_owned();
+        match parser(value) {
+            Ok(option) => options.push(option),
+            Err(why) => return Err(UsageError::OneOf { flag, value: text, why }),
+        }
+        names.push((flag, text));
+    }
+    parse::assign_units(&options).map_err(|(index, why)| {
+        let (flag, value) = names.swap_remove(index);
+        UsageError::OneOf { flag, value, why }
+    })
+}
+
+fn serial_ports(values: &[OsString]) -> Result<[Option<crate::config::CharSpec>; 4], UsageError> {
+    use crate::config::CharSpec;
+    let mut ports = [const { None }; 4];
+    if values.is_empty() {
+        ports[0] = Some(CharSpec::Stdio);
+    }
+    for (index, value) in values.iter().enumerate() {
+        let text = || value.to_string_lossy().into_owned();
+        let port = parse::serial_port(value).map_err(|why| UsageError::Option { flag: "--serial", why })?;
+        if port == Some(CharSpec::Stdio) && ports.contains(&port) {
+            return Err(UsageError::StdioTwice);
+        }
+        *ports.get_mut(index).ok_or_else(|| UsageError::FifthPort(text()))? = port;
+    }
+    Ok(ports)
+}

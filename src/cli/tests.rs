@@ -1,0 +1,58 @@
+//! The command line as a whole.
+
+use super::*;
+use crate::config::{BootDevice, CharSpec, MachineConfig, Media, Payload, RtcBase};
+use clap::CommandFactory;
+use std::path::PathBuf;
+
+fn config(line: &str) -> Result<MachineConfig, String> {
+    let args = ["pcvm", "run"].into_iter().chain(line.split_whitespace()).map(OsString::from);
+    let Command::Run(run) = Cli::try_parse_from(args).map_err(|error| usage_line(&error))?.command;
+    run.into_config().map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_definition_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn a_machine_without_options() {
+    let machine = config("").unwrap();
+    assert_eq!(machine.name, "pcvm");
+    assert_eq!(machine.memory, 512 << 20);
+    assert_eq!(machine.cpus.count, 1);
+    assert_eq!(machine.drives, [const { None }; 4]);
+    assert_eq!(machine.boot, [BootDevice::Disk, BootDevice::Cdrom]);
+    assert_eq!(machine.payload, Payload::Firmware(None));
+    assert_eq!(machine.serial, [Some(CharSpec::Stdio), None, None, None]);
+    assert_eq!(machine.rtc, RtcBase::Utc);
+    assert!(!machine.no_reboot);
+}
+
+#[test]
+fn a_machine_with_everything() {
+    let machine = config(
+        "--name xp --memory 1G --cpus 4,sockets=2 --disk a --disk b,unit=hdd,readonly --cdrom c --boot dc \
+         --firmware bios.bin --serial file:log --serial none --serial pty --rtc 2001-10-25 --debugcon dbg --no-reboot \
+         --display none",
+    )
+    .unwrap();
+    assert_eq!((machine.cpus.sockets, machine.cpus.cores), (2, 2));
+    let drives: Vec<_> = machine.drives.iter().map(|d| d.as_ref().map(|d| (d.media, d.read_only))).collect();
+    assert_eq!(drives, [Some((Media::Disk, false)), None, Some((Media::Cdrom, true)), Some((Media::Disk, true))]);
+    assert_eq!(machine.payload, Payload::Firmware(Some(PathBuf::from("bios.bin"))));
+    assert_eq!(machine.serial, [Some(CharSpec::File("log".into())), None, Some(CharSpec::Pty), None]);
+    assert_eq!(machine.debugcon, Some(PathBuf::from("dbg")));
+    assert!(machine.no_reboot);
+    let linux = config("--kernel k --initrd i --append -v").unwrap();
+    let expect = Payload::Kernel { kernel: "k".into(), initrd: Some("i".into()), append: "-v".to_owned() };
+    assert_eq!(linux.payload, expect);
+}
+
+#[test]
+fn messages_are_one_line() {
+    assert_eq!(one_line("a\nb\tc\u{1b}[0m\n"), "a\\nb\\tc\\u{1b}[0m");
+    let error = config("--kernel k --firmware f").unwrap_err();
+    assert!(!error.contains('\n') && error.contains("--kernel") && error.contains("--firmware"), "{error}");
+}

@@ -1,0 +1,59 @@
+//! `--boot`, `--serial`, `--display` and `--name`.
+
+use super::{OptionError, lossy};
+use crate::config::{BootDevice, CharSpec, Display};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// Xen's boot letters, in the order of trial.
+pub fn boot_order(text: &str) -> Result<Vec<BootDevice>, OptionError> {
+    let mut order = Vec::new();
+    for letter in text.chars() {
+        let device = match letter {
+            'a' => BootDevice::Floppy,
+            'c' => BootDevice::Disk,
+            'd' => BootDevice::Cdrom,
+            'n' => BootDevice::Network,
+            _ => return Err(OptionError::BootLetter(letter)),
+        };
+        if order.contains(&device) {
+            return Err(OptionError::BootTwice(letter));
+        }
+        order.push(device);
+    }
+    if order.is_empty() { Err(OptionError::Empty) } else { Ok(order) }
+}
+
+/// `stdio`, `pty`, `file:PATH`, `null`, or `none` for no port at all. A path is taken as it is, commas and all.
+pub fn serial_port(value: &OsStr) -> Result<Option<CharSpec>, OptionError> {
+    match value.as_bytes() {
+        b"stdio" => Ok(Some(CharSpec::Stdio)),
+        b"pty" => Ok(Some(CharSpec::Pty)),
+        b"null" => Ok(Some(CharSpec::Null)),
+        b"none" => Ok(None),
+        bytes => match bytes.strip_prefix(b"file:") {
+            Some(b"") => Err(OptionError::NoFile),
+            Some(path) => Ok(Some(CharSpec::File(OsStr::from_bytes(path).into()))),
+            None => Err(OptionError::NotOneOf { value: lossy(value), expected: "stdio, pty, file:PATH, null or none" }),
+        },
+    }
+}
+
+/// `none`.
+pub fn display(text: &str) -> Result<Display, OptionError> {
+    match text {
+        "none" => Ok(Display::None),
+        _ => Err(OptionError::NotOneOf { value: text.to_owned(), expected: "none" }),
+    }
+}
+
+/// What the machine is called: 1 to 64 characters, none of them a control character.
+pub fn machine_name(text: &str) -> Result<String, OptionError> {
+    if text.is_empty() {
+        return Err(OptionError::Empty);
+    }
+    if text.chars().count() > 64 || text.chars().any(char::is_control) {
+        return Err(OptionError::BadName);
+    }
+    Ok(text.to_owned())
+}

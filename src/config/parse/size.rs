@@ -1,0 +1,43 @@
+//! `--memory`.
+
+use super::OptionError;
+
+const MIB: u64 = 1 << 20;
+
+/// Bytes of memory: a whole number of MiB from 1 MiB to 1 TiB. A plain number is in MiB, as for QEMU and xl; the
+/// suffixes K, M, G, T (of either case, powers of 1024, an `iB` or `B` after them is allowed) say otherwise.
+pub fn memory_size(text: &str) -> Result<u64, OptionError> {
+    let bytes = size(text).ok_or_else(|| OptionError::NotASize(text.to_owned()))?;
+    match bytes {
+        Bytes::Exactly(bytes) if (MIB..=1 << 40).contains(&bytes) => {
+            if bytes % MIB == 0 {
+                Ok(bytes)
+            } else {
+                Err(OptionError::NotWholeMiB(text.to_owned()))
+            }
+        }
+        _ => Err(OptionError::MemoryRange(text.to_owned())),
+    }
+}
+
+enum Bytes {
+    Exactly(u64),
+    TooMany,
+}
+
+fn size(text: &str) -> Option<Bytes> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, suffix) = text.split_at(end);
+    if digits.is_empty() {
+        return None;
+    }
+    let shift = match suffix.to_ascii_lowercase().as_str() {
+        "k" | "kb" | "kib" => 10,
+        "" | "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return None,
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    Some(bytes.map_or(Bytes::TooMany, Bytes::Exactly))
+}

@@ -1,0 +1,238 @@
+use super::*;
+use pcvm_devices::{Devfn, Device, IrqLine, RestoreError};
+use std::cell::Cell;
+use std::sync::Mutex;
+
+/// Remembers how it was called; writes to its first port act.
+struct Probe {
+    regions: Vec<Region>,
+    devfn: Option<Devfn>,
+    log: Arc<Mutex<Vec<String>>>,
+    act: fn(&mut Ctx<'_>, u8),
+}
+
+impl Device for Probe {
+    type State = ();
+    const KIND: &'static str = "probe";
+    const VERSION: u32 = 1;
+    fn regions(&self) -> Vec<Region> {
+        self.regions.clone()
+    }
+    fn pci(&self) -> Option<Devfn> {
+        self.devfn
+    }
+    fn read(&mut self, _: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
+        self.log.lock().unwrap().push(format!("r{} {:x}.{}x{}", at.tag, at.offset, at.width, data.len()));
+        data.fill(at.tag);
+    }
+    fn write(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]) {
+        self.log.lock().unwrap().push(format!("w{} {:x}.{} {data:x?}", at.tag, at.offset, at.width));
+        (self.act)(cx, data[0]);
+    }
+    fn wake(&mut self, cx: &mut Ctx<'_>, why: Wake) {
+        self.log.lock().unwrap().push(format!("{why:?}"));
+        if let Wake::Timer(timer) = why
+            && timer.0 == 9
+        {
+            // A guest made it fire again at once, for ever.
+            cx.arm(timer, VmTime::ZERO);
+        }
+    }
+    fn reset(&mut self, _: &mut Ctx<'_>) {}
+    fn save(&self) {}
+    fn load(&mut self, (): ()) -> Result<(), RestoreError> {
+        Ok(())
+    }
+    fn resync(&mut self, _: &mut Ctx<'_>) {}
+}
+
+#[derive(Default, Clone)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Wires for Log {
+    fn gsi(&mut self, gsi: u32, level: bool) {
+        self.0.lock().unwrap().push(format!("gsi {gsi} {}", u8::from(level)));
+    }
+    fn alarm(&mut self, at: VmTime) {
+        self.0.lock().unwrap().push(format!("alarm {}", at.0));
+    }
+    fn memory_map(&mut self, _: &[SlotSpec]) {}
+    fn coalesce(&mut self, ranges: &[(Space, u64, u64)]) {
+        self.0.lock().unwrap().push(format!("coalesce {ranges:x?}"));
+    }
+}
+
+struct TestClock(Mutex<Cell<u64>>);
+
+impl Clock for TestClock {
+    fn now(&self) -> VmTime {
+        VmTime(self.0.lock().unwrap().get())
+    }
+}
+
+struct Setup {
+    board: Board,
+    device: Arc<Mutex<Vec<String>>>,
+    wires: Log,
+    clock: Arc<TestClock>,
+}
+
+fn board(devices: Vec<(Vec<Region>, Option<Devfn>)>, act: fn(&mut Ctx<'_>, u8)) -> Setup {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let devices = devices
+        .into_iter()
+        .map(|(regions, devfn)| Box::new(Probe { regions, devfn, log: log.clone(), act }) as Box<dyn DynDevice>)
+        .collect();
+    let nobody = usize::MAX;
+    let roles = Roles { cmos: nobody, ps2: nobody, ide: nobody, vga: nobody, pm: nobody, serial: [None; 4] };
+    let wires = Log::default();
+    let clock = Arc::new(TestClock(Mutex::new(Cell::new(1000))));
+    let memory = Arc::new(Memory::new(2 << 20, 0).unwrap());
+    let mut board = Board::new(devices, roles, memory, clock.clone(), Box::new(wires.clone()), Rom::default());
+    board.reset();
+    let setup = Setup { board, device: log, wires, clock };
+    setup.wires.0.lock().unwrap().retain(|line| line.starts_with("coalesce"));
+    setup
+}
+
+impl Setup {
+    fn device_log(&self) -> Vec<String> {
+        std::mem::take(&mut self.device.lock().unwrap())
+    }
+    fn wire_log(&self) -> Vec<String> {
+        std::mem::take(&mut self.wires.0.lock().unwrap())
+    }
+}
+
+#[test]
+fn an_access_over_two_devices_is_split_at_their_border() {
+    let regions = vec![(vec![Region::io(0x100, 2, 1)], None), (vec![Region::io(0x102, 8, 2)], None)];
+    let mut setup = board(regions, |_, _| ());
+    setup.board.port_out(0x101, 4, &[1, 2, 3, 4]);
+    assert_eq!(setup.device_log(), ["w1 1.1 [1]", "w2 0.3 [2, 3, 4]"]);
+    let mut data = [0; 4];
+    setup.board.port_in(0xfe, 4, &mut data);
+    assert_eq!(data, [0xff, 0xff, 1, 1], "nobody answers the first two");
+    setup.board.port_in(0xffff, 2, &mut data[..2]);
+    assert_eq!(data[..2], [0xff, 0xff], "the last port ends the port space");
+}
+
+#[test]
+fn a_string_goes_whole_to_a_fifo_and_one_by_one_elsewhere() {
+    let regions = vec![(vec![Region::io(0x100, 1, 1).with_fifo(), Region::io(0x101, 1, 2)], None)];
+    let mut setup = board(regions, |_, _| ());
+    setup.board.port_out(0x100, 2, &[1, 2, 3, 4]);
+    setup.board.port_out(0x101, 1, &[5, 6]);
+    assert_eq!(setup.device_log(), ["w1 0.2 [1, 2, 3, 4]", "w2 0.1 [5]", "w2 0.1 [6]"]);
+}
+
+#[test]
+fn the_first_device_wins_and_only_its_own_ports_are_coalesced() {
+    let first = vec![Region::io(0x100, 2, 1)];
+    let second = vec![Region::io(0x100, 4, 2).with_coalesce(0..2).with_coalesce(2..4)];
+    let mut setup = board(vec![(first, None), (second, None)], |_, _| ());
+    assert_eq!(setup.wire_log(), ["coalesce [(Io, 102, 2)]"]);
+    let mut byte = [0];
+    setup.board.port_in(0x101, 1, &mut byte);
+    assert_eq!(byte, [1]);
+}
+
+#[test]
+fn configuration_space_is_reached_by_mechanism_1_byte_by_byte() {
+    let regions = vec![(vec![Region::io(0xcf9, 1, 3)], Some(Devfn::new(1, 0)))];
+    let mut setup = board(regions, |_, _| ());
+    setup.board.port_out(0xcf9, 1, &[6]);
+    assert_eq!(setup.device_log(), ["w3 0.1 [6]"], "a byte at CF9h is the reset port");
+    setup.board.port_out(0xcf8, 4, &0x8000_0844_u32.to_le_bytes());
+    setup.board.port_out(0xcfe, 2, &[1, 2]);
+    setup.board.port_out(0xcfe, 4, &[1, 2, 3, 4]);
+    assert_eq!(setup.device_log(), ["w255 46.2 [1, 2]", "w255 46.2 [1, 2]"], "cut at the dword's end");
+    setup.board.port_out(0xcf8, 4, &0x8000_1000_u32.to_le_bytes());
+    let mut data = [0; 4];
+    setup.board.port_in(0xcfc, 4, &mut data);
+    assert_eq!(data, [0xff; 4], "an empty slot reads all ones");
+}
+
+#[test]
+fn pulses_reach_the_controller_and_repeats_do_not() {
+    let act: fn(&mut Ctx<'_>, u8) = |cx, value| {
+        cx.set_irq(IrqLine::Isa(5), value & 1 != 0);
+        cx.set_irq(IrqLine::Isa(5), value & 2 != 0);
+    };
+    let mut setup = board(vec![(vec![Region::io(0x100, 1, 1)], None)], act);
+    setup.wire_log();
+    for value in [1, 3, 3, 0] {
+        setup.board.port_out(0x100, 1, &[value]);
+    }
+    assert_eq!(setup.wire_log(), ["gsi 5 1", "gsi 5 0", "gsi 5 1", "gsi 5 0"]);
+}
+
+#[test]
+fn a_timer_that_is_always_due_cannot_hold_the_board() {
+    let mut setup = board(vec![(vec![Region::io(0x100, 1, 1)], None)], |cx, _| cx.arm(TimerId(9), VmTime::ZERO));
+    setup.wire_log();
+    setup.board.port_out(0x100, 1, &[0]);
+    assert_eq!(setup.wire_log(), ["alarm 0"]);
+    setup.device_log();
+    setup.board.fire_timers();
+    assert_eq!(setup.device_log().len(), MAX_WAKES);
+    assert_eq!(setup.wire_log().last().map(String::as_str), Some("alarm 0"), "it goes on at the next alarm");
+}
+
+#[test]
+fn a_later_timer_asks_for_no_new_alarm() {
+    let act: fn(&mut Ctx<'_>, u8) = |cx, value| {
+        let at = VmTime(u64::from(value) * 1000);
+        if value == 0 { cx.disarm(TimerId(1)) } else { cx.arm(TimerId(1), at) }
+    };
+    let mut setup = board(vec![(vec![Region::io(0x100, 1, 1)], None)], act);
+    setup.wire_log();
+    for value in [20, 40, 10, 0, 30] {
+        setup.board.port_out(0x100, 1, &[value]);
+    }
+    assert_eq!(setup.wire_log(), ["alarm 20000", "alarm 10000"]);
+    setup.device_log();
+    setup.clock.0.lock().unwrap().set(10_000);
+    setup.board.fire_timers();
+    assert_eq!(setup.device_log(), [""; 0], "too early");
+    assert_eq!(setup.wire_log(), ["alarm 30000"]);
+    setup.clock.0.lock().unwrap().set(30_000);
+    setup.board.fire_timers();
+    assert_eq!(setup.device_log(), ["Timer(TimerId(1))"]);
+}
+
+#[test]
+fn work_is_handed_out_once() {
+    let act: fn(&mut Ctx<'_>, u8) = |cx, value| match value {
+        1 => cx.put_char(CharId(0), b'x'),
+        2 => cx.effect(Effect::Reset(ResetKind::Init)),
+        _ => cx.effect(Effect::PowerOff),
+    };
+    let mut setup = board(vec![(vec![Region::io(0x100, 1, 1)], None)], act);
+    assert!(setup.board.take_work().is_none());
+    setup.board.port_out(0x100, 1, &[1, 1]);
+    assert!(setup.board.take_work().unwrap().chars);
+    assert_eq!(setup.board.take_chars(CharId(0)), b"xx");
+    assert!(setup.board.take_work().is_none());
+    setup.board.port_out(0x100, 1, &[2]);
+    assert_eq!(
+        setup.board.take_work().unwrap().event,
+        Some(Event::Reset(ResetKind::Hard)),
+        "nobody wants to come back"
+    );
+    setup.board.port_out(0x100, 1, &[2, 3]);
+    assert_eq!(setup.board.take_work().unwrap().event, Some(Event::PowerOff));
+}
+
+#[test]
+fn shadow_ram_is_written_behind_the_rom() {
+    let mut setup = board(vec![], |_, _| ());
+    setup.board.mem_write(0xf_0000, &[1]);
+    let mut shadow = [Shadow::default(); 13];
+    shadow[12].write_ram = true;
+    setup.board.memory.set_shadow(&shadow);
+    setup.board.mem_write(0xf_0001, &[2]);
+    let mut bytes = [9; 2];
+    vm_memory::Bytes::read_slice(setup.board.memory.ram(), &mut bytes, vm_memory::GuestAddress(0xf_0000)).unwrap();
+    assert_eq!(bytes, [0, 2]);
+}

@@ -1,0 +1,93 @@
+//! Everything that a configuration names on the host, opened and checked before KVM is: a mistake in a file name is
+//! told even where there is no KVM.
+
+use crate::block::{Image, ImageError};
+use crate::chardev::{CharError, Chardev};
+use crate::config::firmware::FirmwareError;
+use crate::config::{CharSpec, MachineConfig, Payload};
+use crate::machine::limits::{self, LimitError};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// A machine's files and character devices.
+#[derive(Debug)]
+pub struct Inputs {
+    /// hda, hdb, hdc, hdd; none for no drive and for a CD-ROM drive without a disc.
+    pub images: [Option<Image>; 4],
+    /// COM1 to COM4; none for no port.
+    pub serial: [Option<Chardev>; 4],
+    /// Where the firmware's debug output goes.
+    pub debugcon: Option<Chardev>,
+}
+
+/// Something that the configuration names cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// More than the host has.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// A disk or CD-ROM image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The firmware.
+    #[error(transparent)]
+    Firmware(#[from] FirmwareError),
+    /// A kernel or initial RAM disk.
+    #[error("{}: {}", path.display(), crate::config::host_error(why))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: std::io::Error,
+    },
+    /// A serial port or the debug output.
+    #[error(transparent)]
+    Char(#[from] CharError),
+}
+
+impl Inputs {
+    /// Opens all of it. The terminal comes last: nothing is told in raw mode that could be told before.
+    pub fn open(config: &MachineConfig) -> Result<Self, InputError> {
+        limits::check_memory(config.memory)?;
+        match &config.payload {
+            Payload::Firmware(Some(path)) => crate::config::check_firmware(path)?,
+            Payload::Firmware(None) => {}
+            Payload::Kernel { kernel, initrd, .. } => {
+                check_file(kernel)?;
+                initrd.as_deref().map_or(Ok(()), check_file)?;
+            }
+        }
+        let mut images = [None, None, None, None];
+        for (image, drive) in images.iter_mut().zip(&config.drives) {
+            let Some(drive) = drive.as_ref().filter(|drive| drive.path.is_some()) else { continue };
+            let opened = Image::open(drive)?;
+            if let Some(format) = opened.foreign_format() {
+                let path = drive.path.as_deref().unwrap_or(Path::new(""));
+                eprintln!("pcvm: warning: {}: looks like a {format} file but is used as a raw image", path.display());
+            }
+            *image = Some(opened);
+        }
+        let debugcon = match &config.debugcon {
+            Some(path) => Some(Chardev::open(&CharSpec::File(path.clone()))?),
+            None => None,
+        };
+        let mut serial = [None, None, None, None];
+        for (port, spec) in serial.iter_mut().zip(&config.serial) {
+            *port = spec.as_ref().map(Chardev::open).transpose()?;
+        }
+        Ok(Self { images, serial, debugcon })
+    }
+}
+
+/// A file that is there and can be read.
+fn check_file(path: &Path) -> Result<(), InputError> {
+    let failed = |why| InputError::File { path: path.to_owned(), why };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(failed(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
+    }
+    if metadata.len() == 0 {
+        return Err(failed(std::io::Error::other("is empty")));
+    }
+    File::open(path).map(|_| ()).map_err(failed)
+}

@@ -1,0 +1,201 @@
+//! The main loop: timers, disk completions, input from the host, and what happens to the machine as a whole.
+
+use super::board::Event;
+use super::shared::Shared;
+use super::{Machine, RunError};
+use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
+use pcvm_devices::{CharId, ResetKind};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use vmm_sys_util::eventfd::EventFd;
+
+const EVENT: u32 = 0;
+const TIMER: u32 = 1;
+const BLOCK: u32 = 2;
+const QUIT: u32 = 3;
+/// Plus the number of the character device.
+const CHAR: u32 = 16;
+
+/// Bytes that wait for a serial port before its host side is not read any more.
+const INPUT_HIGH: usize = 4096;
+/// How often a full port is looked at again, in milliseconds.
+const INPUT_RETRY: i32 = 10;
+
+struct Subscriber {
+    shared: Arc<Shared>,
+    timer: Arc<OwnedFd>,
+    quit: Option<EventFd>,
+    /// Character devices that are not read because the guest does not take their bytes.
+    full: [bool; CharId::COUNT],
+}
+
+impl MutEventSubscriber for Subscriber {
+    fn init(&mut self, ops: &mut EventOps<'_>) {
+        let mut add = |fd: &dyn AsRawFd, data| {
+            if let Err(error) = ops.add(Events::with_data_raw(fd.as_raw_fd(), data, EventSet::IN)) {
+                tracing::warn!("a descriptor cannot be watched: {error}");
+            }
+        };
+        add(&self.shared.event_fd, EVENT);
+        add(&self.timer, TIMER);
+        add(self.shared.engine.completion_event(), BLOCK);
+        if let Some(quit) = &self.quit {
+            add(quit, QUIT);
+        }
+        for n in 0..CharId::COUNT {
+            if let Some(chardev) = self.shared.chardev(n)
+                && let Some(fd) = chardev.input_fd()
+            {
+                add(&fd, CHAR + n as u32);
+            }
+        }
+    }
+
+    fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
+        match events.data() {
+            EVENT => {
+                let _ = self.shared.event_fd.read();
+            }
+            TIMER => {
+                let mut count = [0; 8];
+                let _ = rustix::io::read(&*self.timer, &mut count);
+                self.shared.with_board(|board| board.fire_timers());
+            }
+            BLOCK => {
+                let _ = self.shared.engine.completion_event().read();
+                self.completions();
+            }
+            QUIT => {
+                if let Some(quit) = &self.quit {
+                    let _ = quit.read();
+                }
+                self.shared.post(Event::Quit);
+            }
+            n => self.input((n - CHAR) as usize, &events, ops),
+        }
+    }
+}
+
+impl Subscriber {
+    fn completions(&self) {
+        for done in self.shared.engine.take_completions() {
+            self.shared.with_board(|board| board.block_done(done));
+        }
+    }
+
+    fn input(&mut self, n: usize, events: &Events, ops: &mut EventOps<'_>) {
+        let Some(input) = self.shared.chardev(n).map(|chardev| chardev.read_input()) else { return };
+        if input.quit {
+            self.shared.post(Event::Quit);
+        }
+        if input.closed {
+            let _ = ops.remove(Events::empty_raw(events.fd()));
+        }
+        if input.bytes.is_empty() {
+            return;
+        }
+        let waiting = self.shared.with_board(|board| board.char_input(CharId(n as u8), &input.bytes));
+        if waiting >= INPUT_HIGH && !input.closed {
+            let _ = ops.remove(Events::empty_raw(events.fd()));
+            self.full[n] = true;
+        }
+    }
+
+    /// The character devices that were not read and whose ports have room again.
+    fn has_room(&mut self) -> Vec<(u32, RawFd)> {
+        let mut again = Vec::new();
+        for n in 0..CharId::COUNT {
+            if !self.full[n] {
+                continue;
+            }
+            let waiting = self.shared.with_board(|board| board.char_input(CharId(n as u8), &[]));
+            if waiting < INPUT_HIGH / 2
+                && let Some(chardev) = self.shared.chardev(n)
+                && let Some(fd) = chardev.input_fd()
+            {
+                self.full[n] = false;
+                again.push((n as u32, fd.as_raw_fd()));
+            }
+        }
+        again
+    }
+}
+
+impl Machine {
+    /// Switches the machine on and runs it until it is switched off, reset (with `no_reboot`) or told to end.
+    ///
+    /// # Errors
+    /// If the processor or KVM cannot go on: a report.
+    pub fn run(&mut self) -> Result<(), RunError> {
+        let host = |what| move |error: event_manager::Error| RunError::Host { what, error: error.to_string() };
+        let mut manager: EventManager<Subscriber> = EventManager::new().map_err(host("make the main loop"))?;
+        let id = manager.add_subscriber(Subscriber {
+            shared: self.shared.clone(),
+            timer: self.timer.clone(),
+            quit: self.quit.take(),
+            full: [false; CharId::COUNT],
+        });
+        self.power_on()?;
+        let result = loop {
+            while let Some(event) = self.shared.take_event() {
+                if let Some(result) = self.on_event(event)? {
+                    self.shared.control.exit();
+                    return result;
+                }
+            }
+            if let Some(error) = self.failure.get() {
+                break Err(RunError::Broken(error.to_string()));
+            }
+            let again = manager.subscriber_mut(id).map(Subscriber::has_room).unwrap_or_default();
+            for (n, fd) in again {
+                if let Ok(mut ops) = manager.event_ops(id) {
+                    let _ = ops.add(Events::with_data_raw(fd, CHAR + n, EventSet::IN));
+                }
+            }
+            let full = manager.subscriber_mut(id).is_ok_and(|subscriber| subscriber.full.contains(&true));
+            let waited = manager.run_with_timeout(if full { INPUT_RETRY } else { -1 });
+            // A signal is no failure.
+            if let Err(event_manager::Error::Epoll(error)) = waited
+                && error.errno() != libc::EINTR
+            {
+                break Err(RunError::Host { what: "wait for events", error: error.to_string() });
+            }
+        };
+        self.shared.control.exit();
+        result
+    }
+
+    /// Answers an event; `Some` ends the run.
+    fn on_event(&mut self, event: Event) -> Result<Option<Result<(), RunError>>, RunError> {
+        self.shared.control.park();
+        match event {
+            Event::PowerOff | Event::Quit => return Ok(Some(Ok(()))),
+            Event::Broken(report) => return Ok(Some(Err(RunError::Broken(report)))),
+            Event::Reset(ResetKind::Hard) if self.no_reboot => return Ok(Some(Ok(()))),
+            Event::Reset(ResetKind::Hard) => {
+                tracing::info!("reset");
+                // What the drives were doing goes its way, to the sectors it was for, before they forget it.
+                self.drain();
+                self.reset()?;
+            }
+            Event::Reset(ResetKind::Init) => self.shared.control.reset(None),
+        }
+        self.shared.control.run();
+        Ok(None)
+    }
+
+    /// Waits for disk requests under way and lets the devices have their ends, while the processors are parked.
+    fn drain(&self) {
+        loop {
+            self.shared.engine.wait_idle();
+            let ended = self.shared.engine.take_completions();
+            if ended.is_empty() {
+                return;
+            }
+            for done in ended {
+                // This may start the next part of a command, for which the loop goes round again.
+                self.shared.with_board(|board| board.block_done(done));
+            }
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The board: what is where, what the firmware is told about it, and how a kernel is started without firmware.
+//!
+//! [`Machine`] is a whole machine; [`board`] dispatches accesses to the chips of [`pc`]; [`processor`] is a processor's
+//! thread, [`main_loop`] the main one, [`control`] stops and resets them.
+
+pub mod acpi;
+pub mod board;
+pub mod clock;
+pub mod control;
+pub mod e820;
+pub mod firmware;
+pub mod inputs;
+pub mod irq;
+pub mod kernel;
+pub mod limits;
+mod local_time;
+mod main_loop;
+pub mod map;
+pub mod pc;
+mod processor;
+pub mod shared;
+mod signals;
+pub mod smbios;
+
+use crate::block::BlockEngine;
+use crate::config::{MachineConfig, Payload};
+use crate::kvm::cpuid::{apic_id, cpuid_for};
+use crate::kvm::ring::CoalescedRing;
+use crate::kvm::vcpu::{FlatEntry, Vcpu};
+use crate::kvm::vm::Vm;
+use crate::kvm::{KvmError, kick};
+use board::Board;
+use clock::VmClock;
+use control::Control;
+use inputs::Inputs;
+use kernel::KernelEntry;
+use map::Rom;
+use pcvm_devices::fw_cfg::FwCfgItems;
+use pcvm_devices::{CharId, InputEvent, Memory};
+use shared::{KvmWires, Shared};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use thiserror::Error;
+use vmm_sys_util::eventfd::EventFd;
+
+/// The machine could not be made.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// A file or device that the configuration names.
+    #[error(transparent)]
+    Input(#[from] inputs::InputError),
+    /// The firmware.
+    #[error(transparent)]
+    Firmware(#[from] crate::config::firmware::FirmwareError),
+    /// KVM.
+    #[error(transparent)]
+    Kvm(#[from] KvmError),
+    /// Guest memory.
+    #[error("--memory: {0}")]
+    Memory(#[from] pcvm_devices::memory::AllocateError),
+    /// `--cpu` and this host.
+    #[error(transparent)]
+    Cpu(#[from] crate::kvm::cpuid::CpuidError),
+    /// More processors than KVM has.
+    #[error("--cpus: {wanted} processors are more than this host's KVM allows ({most})")]
+    TooManyCpus {
+        /// As configured.
+        wanted: u32,
+        /// As KVM says.
+        most: usize,
+    },
+    /// The host refused something else.
+    #[error("cannot {what}: {error}")]
+    Host {
+        /// What was being done.
+        what: &'static str,
+        /// The host's answer.
+        error: std::io::Error,
+    },
+}
+
+/// The machine cannot go on.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The processor or KVM: a report of several lines.
+    #[error("{0}")]
+    Broken(String),
+    /// The kernel to boot.
+    #[error(transparent)]
+    Kernel(#[from] kernel::KernelError),
+    /// KVM.
+    #[error(transparent)]
+    Kvm(#[from] KvmError),
+    /// The host.
+    #[error("cannot {what}: {error}")]
+    Host {
+        /// What was being done.
+        what: &'static str,
+        /// The host's answer.
+        error: String,
+    },
+}
+
+/// A machine.
+pub struct Machine {
+    shared: Arc<Shared>,
+    vm: Arc<Vm>,
+    memory: Arc<Memory>,
+    config: MachineConfig,
+    timer: Arc<OwnedFd>,
+    quit: Option<EventFd>,
+    failure: Arc<OnceLock<KvmError>>,
+    no_reboot: bool,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Says things to a machine from other threads.
+#[derive(Clone)]
+pub struct Handle(Arc<Shared>);
+
+impl Machine {
+    /// Makes the machine and its threads; it is not switched on yet.
+    ///
+    /// # Errors
+    /// If something that the configuration names, or KVM, is not there or not enough.
+    pub fn new(config: MachineConfig) -> Result<Self, BuildError> {
+        // Host-side input first: a mistake in a file name is told even where there is no KVM.
+        let Inputs { images, serial, debugcon } = Inputs::open(&config)?;
+        let (rom, vga_rom) = roms(&config.payload)?;
+        let host = |what| move |error| BuildError::Host { what, error };
+
+        let vm = Arc::new(Vm::new()?);
+        let wanted = config.cpus.count;
+        if wanted as usize > vm.max_vcpus() {
+            return Err(BuildError::TooManyCpus { wanted, most: vm.max_vcpus() });
+        }
+        let memory = Arc::new(Memory::new(config.memory, pc::VIDEO_MEMORY)?);
+
+        let mut fw_cfg = match config.payload {
+            Payload::Firmware(_) => firmware::fw_cfg_items(&config, &memory),
+            Payload::Kernel { .. } => FwCfgItems::default(),
+        };
+        if !vga_rom.is_empty() {
+            // Firmware copies it from here in one go; from the expansion ROM BAR it would be an exit per dword.
+            fw_cfg.files.insert("pci1234,1111.rom".to_owned(), vga_rom.clone());
+        }
+        let sizes = [0, 1, 2, 3].map(|n: usize| images[n].as_ref().map(crate::block::Image::size));
+        let (devices, roles) = pc::devices(&config, pc::Sockets { fw_cfg, vga_rom, sizes });
+
+        kick::prepare()?;
+        let timer = rustix::time::timerfd_create(
+            rustix::time::TimerfdClockId::Monotonic,
+            rustix::time::TimerfdFlags::CLOEXEC | rustix::time::TimerfdFlags::NONBLOCK,
+        )
+        .map_err(|errno| host("make a timer")(errno.into()))?;
+        let timer = Arc::new(timer);
+        let clock = Arc::new(VmClock::new());
+        let wires = KvmWires::new(vm.clone(), timer.clone(), clock.clone());
+        let failure = wires.failure();
+        let rom = Rom::new(&rom).map_err(|why| host("allocate the firmware's memory")(std::io::Error::other(why)))?;
+        let board = Board::new(devices, roles, memory.clone(), clock.clone(), Box::new(wires), rom);
+        let engine = BlockEngine::new(images, memory.clone())
+            .map_err(|error| host("start the block engine")(std::io::Error::other(error.to_string())))?;
+
+        let supported = vm.supported_cpuid()?;
+        let mut vcpus = Vec::new();
+        for index in 0..wanted {
+            let id = u32::from(apic_id(index, &config.cpus));
+            let made = cpuid_for(&supported, &config.cpus.model, index, &config.cpus)?;
+            if index == 0 && !made.missing.is_empty() {
+                tracing::warn!("--cpu: this host lacks {}", made.missing.join(", "));
+            }
+            vcpus.push(Vcpu::new(&vm, index, id, &made.entries)?);
+        }
+        let first = vcpus.first().ok_or(KvmError::Lacks("processors"))?;
+        let ring = CoalescedRing::map(first.as_fd())?;
+
+        let [com1, com2, com3, com4] = serial;
+        let event_fd = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(host("make an eventfd"))?;
+        let shared = Arc::new(Shared::new(
+            board,
+            ring,
+            Control::new(wanted),
+            clock,
+            engine,
+            [com1, com2, com3, com4, debugcon],
+            event_fd,
+        ));
+        let mut threads = Vec::new();
+        for vcpu in vcpus {
+            let thread = processor::spawn(shared.clone(), vcpu).map_err(host("start a processor's thread"))?;
+            threads.push(thread);
+        }
+        let no_reboot = config.no_reboot;
+        Ok(Self { shared, vm, memory, config, timer, quit: None, failure, no_reboot, threads })
+    }
+
+    /// SIGTERM, SIGINT and SIGHUP end the machine from now on.
+    ///
+    /// # Errors
+    /// If the host has no more descriptors.
+    pub fn quit_on_signals(&mut self) -> std::io::Result<()> {
+        self.quit = Some(signals::quit_event()?);
+        Ok(())
+    }
+
+    /// For other threads.
+    pub fn handle(&self) -> Handle {
+        Handle(self.shared.clone())
+    }
+
+    fn power_on(&mut self) -> Result<(), RunError> {
+        self.shared.control.park();
+        self.reset()?;
+        self.shared.clock.start();
+        self.shared.control.run();
+        Ok(())
+    }
+
+    /// Hard reset, with the processors parked before and after.
+    fn reset(&mut self) -> Result<(), RunError> {
+        let elcr = if matches!(self.config.payload, Payload::Kernel { .. }) { kernel::ELCR } else { 0 };
+        self.vm.reset_chips(elcr)?;
+        let entry = {
+            let mut board = self.shared.lock();
+            board.reset();
+            if let Payload::Kernel { .. } = self.config.payload {
+                pc::configure_without_firmware(&mut board);
+                Some(kernel::load(&self.memory, &self.config, &self.config.payload)?)
+            } else {
+                None
+            }
+        };
+        self.shared.with_board(|_| ());
+        self.shared.control.reset(entry.map(|entry| match entry {
+            KernelEntry::Linux32 { entry, boot_params } => {
+                FlatEntry { eip: entry.into(), esi: boot_params.into(), ebx: 0 }
+            }
+            KernelEntry::Pvh { entry, start_info } => FlatEntry { eip: entry.into(), esi: 0, ebx: start_info.into() },
+        }));
+        Ok(())
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.shared.control.exit();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Handle {
+    /// A key or the pointer.
+    pub fn input(&self, event: InputEvent) {
+        self.0.with_board(|board| board.input(event));
+    }
+
+    /// Bytes to a serial port, 0 for COM1.
+    pub fn serial_input(&self, port: u8, bytes: &[u8]) {
+        self.0.with_board(|board| board.char_input(CharId(port), bytes));
+    }
+
+    /// The power button.
+    pub fn power_button(&self) {
+        self.0.with_board(Board::power_button);
+    }
+
+    /// What the text screen shows, row by row; empty in a graphics mode.
+    pub fn text_screen(&self) -> Vec<String> {
+        self.0
+            .with_board(|board| {
+                let memory = board.memory().clone();
+                board.device::<pcvm_devices::vga::Vga>(board.roles().vga).map(|vga| vga.text_screen(&memory))
+            })
+            .unwrap_or_default()
+    }
+
+    /// Ends the machine.
+    pub fn quit(&self) {
+        self.0.post(board::Event::Quit);
+    }
+
+    /// Resets it.
+    pub fn reset(&self) {
+        self.0.post(board::Event::Reset(pcvm_devices::ResetKind::Hard));
+    }
+}
+
+/// Where Debian's `seabios` package has the default firmware and VGA BIOS.
+const SEABIOS: &str = "/usr/share/seabios/bios-256k.bin";
+const SEAVGABIOS: &str = "/usr/share/seabios/vgabios-stdvga.bin";
+
+/// The firmware's and the VGA BIOS's bytes; empty for a kernel without firmware.
+fn roms(payload: &Payload) -> Result<(Vec<u8>, Vec<u8>), BuildError> {
+    let Payload::Firmware(path) = payload else { return Ok((Vec::new(), Vec::new())) };
+    let path = path.clone().unwrap_or_else(|| SEABIOS.into());
+    let rom = crate::config::read_firmware(&path)?;
+    // A VGA BIOS that lies beside the firmware belongs to it.
+    let beside = path.with_file_name("vgabios-stdvga.bin");
+    let vga = [beside.as_path(), SEAVGABIOS.as_ref()].into_iter().find_map(|path| std::fs::read(path).ok());
+    Ok((rom, vga.unwrap_or_default()))
+}
+
+/// Runs a machine until it ends: the process's exit status.
+///
+/// # Errors
+/// If it cannot be made or cannot go on.
+pub fn run(config: MachineConfig) -> anyhow::Result<u8> {
+    let mut machine = Machine::new(config)?;
+    machine.quit_on_signals()?;
+    machine.run()?;
+    Ok(0)
+}

@@ -1,0 +1,110 @@
+//! The wiring: which chips are on the board, in which slots, and what firmware would have set up.
+//!
+//! Slots, ids, ports and IRQs are those of QEMU's `pc` machine and Xen's HVM guests, and are frozen: installed guests
+//! break when they move.
+
+use super::board::{Board, Roles};
+use super::kernel;
+use crate::config::{BootDevice, DriveConfig, MachineConfig, Media, RtcBase};
+use pcvm_devices::chipset::acpi_pm::AcpiPm;
+use pcvm_devices::chipset::i440fx::I440fx;
+use pcvm_devices::chipset::isa_dma::IsaDma;
+use pcvm_devices::chipset::piix3::Piix3;
+use pcvm_devices::chipset::port92::Port92;
+use pcvm_devices::cmos::{self, Cmos, CmosContents};
+use pcvm_devices::debug::DebugPorts;
+use pcvm_devices::fw_cfg::{FwCfg, FwCfgItems};
+use pcvm_devices::ide::{DriveSpec, Piix3Ide};
+use pcvm_devices::memory::LOW_RAM_MAX;
+use pcvm_devices::ps2::Ps2Controller;
+use pcvm_devices::serial::Uart16550;
+use pcvm_devices::vga::Vga;
+use pcvm_devices::{CharId, DynDevice};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Bytes of video memory.
+pub const VIDEO_MEMORY: u64 = 16 << 20;
+/// Base, IRQ of COM1 to COM4.
+const COM: [(u16, u8); 4] = [(0x3f8, 4), (0x2f8, 3), (0x3e8, 4), (0x2e8, 3)];
+
+/// What the board's sockets hold beyond the configuration.
+pub struct Sockets {
+    /// What the firmware can read.
+    pub fw_cfg: FwCfgItems,
+    /// The VGA BIOS, or empty.
+    pub vga_rom: Vec<u8>,
+    /// Sizes in bytes of the images of hda to hdd.
+    pub sizes: [Option<u64>; 4],
+}
+
+/// All devices, in order of priority where their regions overlap.
+pub fn devices(config: &MachineConfig, sockets: Sockets) -> (Vec<Box<dyn DynDevice>>, Roles) {
+    let mut all: Vec<Box<dyn DynDevice>> = Vec::new();
+    let mut put = |device: Box<dyn DynDevice>| {
+        all.push(device);
+        all.len() - 1
+    };
+    put(Box::new(I440fx::new()));
+    put(Box::new(Piix3::new()));
+    let specs = [0, 1, 2, 3].map(|n| config.drives[n].as_ref().map(|drive| drive_spec(n, drive, sockets.sizes[n])));
+    let ide = put(Box::new(Piix3Ide::new(specs)));
+    let pm = put(Box::new(AcpiPm::new()));
+    put(Box::new(DebugPorts::new(config.debugcon.is_some())));
+    put(Box::new(IsaDma::new()));
+    put(Box::new(Port92::new()));
+    let cmos = put(Box::new(Cmos::new(clock_start(config.rtc), cmos_contents(config))));
+    let ps2 = put(Box::new(Ps2Controller::new()));
+    let mut serial = [None; 4];
+    for (n, (port, irq)) in COM.into_iter().enumerate() {
+        if config.serial[n].is_some() {
+            serial[n] = Some(put(Box::new(Uart16550::new(port, irq, CharId(n as u8)))));
+        }
+    }
+    put(Box::new(FwCfg::new(sockets.fw_cfg)));
+    let vga = put(Box::new(Vga::new(VIDEO_MEMORY as u32, sockets.vga_rom)));
+    (all, Roles { cmos, ps2, ide, vga, pm, serial })
+}
+
+fn drive_spec(n: usize, drive: &DriveConfig, size: Option<u64>) -> DriveSpec {
+    let serial = drive.serial.clone().unwrap_or_else(|| format!("PC{:05}", n + 1));
+    match drive.media {
+        Media::Disk => DriveSpec::disk(size.unwrap_or(0) / 512, drive.read_only, &serial),
+        Media::Cdrom => DriveSpec::cdrom(size, &serial),
+    }
+}
+
+/// What the RTC shows at power-on: seconds since 1970, as if what it shows were UTC.
+fn clock_start(rtc: RtcBase) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    match rtc {
+        RtcBase::Utc => now,
+        RtcBase::LocalTime => now + super::local_time::offset(now),
+        RtcBase::Date(date) => date,
+    }
+}
+
+fn cmos_contents(config: &MachineConfig) -> CmosContents {
+    let mut boot = [None; 3];
+    for (slot, device) in boot.iter_mut().zip(&config.boot) {
+        *slot = Some(match device {
+            BootDevice::Floppy => cmos::BootDevice::Floppy,
+            BootDevice::Disk => cmos::BootDevice::Disk,
+            BootDevice::Cdrom => cmos::BootDevice::Cdrom,
+            BootDevice::Network => cmos::BootDevice::Network,
+        });
+    }
+    CmosContents {
+        low_ram: config.memory.min(LOW_RAM_MAX),
+        high_ram: config.memory.saturating_sub(LOW_RAM_MAX),
+        cpus: config.cpus.count,
+        boot,
+        ..Default::default()
+    }
+}
+
+/// What firmware does before an operating system starts, for a kernel that is started without.
+pub fn configure_without_firmware(board: &mut Board) {
+    for (function, register, value) in kernel::CONFIG_SETUP {
+        board.configure(function, register, &[value]);
+    }
+}

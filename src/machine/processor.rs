@@ -1,0 +1,86 @@
+//! A processor's thread: from the exit to the board and back.
+
+use super::board::Event;
+use super::control::Next;
+use super::shared::Shared;
+use crate::kvm::KvmError;
+use crate::kvm::exit::Exit;
+use crate::kvm::vcpu::Vcpu;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// KVM_SYSTEM_EVENT_SHUTDOWN and _RESET; the others (crash) have no meaning on a PC.
+const SYSTEM_EVENT_SHUTDOWN: u32 = 1;
+const SYSTEM_EVENT_RESET: u32 = 2;
+
+/// Starts the thread, parked.
+///
+/// # Errors
+/// If the host has no more threads.
+pub fn spawn(shared: Arc<Shared>, mut vcpu: Vcpu) -> std::io::Result<JoinHandle<()>> {
+    let name = format!("vcpu{}", vcpu.index());
+    std::thread::Builder::new().name(name.clone()).spawn(move || {
+        shared.control.enlist(vcpu.kick());
+        // A panic here is a bug of ours that a guest found: the machine ends with a report, not with a hang.
+        let result = catch_unwind(AssertUnwindSafe(|| run(&shared, &mut vcpu)));
+        let report = match result {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "internal error: the processor's thread panicked".to_owned(),
+        };
+        shared.post(Event::Broken(format!("{name}: {report}")));
+        // Stay for the commands that the others wait for.
+        let mut seen = 0;
+        loop {
+            match shared.control.attend(&mut seen) {
+                Next::Exit => return,
+                Next::Reset(_) => shared.control.reset_done(),
+                Next::Run => shared.control.stop(),
+            }
+        }
+    })
+}
+
+fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
+    let mut seen = 0;
+    loop {
+        if shared.control.wants_attention() {
+            vcpu.finish_io();
+            let next = shared.control.attend(&mut seen);
+            vcpu.clear_kick();
+            match next {
+                Next::Exit => return Ok(()),
+                Next::Reset(entry) => {
+                    vcpu.reset()?;
+                    if let Some(entry) = entry.filter(|_| vcpu.index() == 0) {
+                        vcpu.enter_flat(entry)?;
+                    }
+                    shared.control.reset_done();
+                }
+                Next::Run => {}
+            }
+            continue;
+        }
+        match vcpu.run()? {
+            Exit::Out { port, width, data } => shared.with_board(|board| board.port_out(port, width, data)),
+            Exit::In { port, width, data } => shared.with_board(|board| board.port_in(port, width, data)),
+            Exit::MemWrite { addr, data } => shared.with_board(|board| board.mem_write(addr, data)),
+            Exit::MemRead { addr, data } => shared.with_board(|board| board.mem_read(addr, data)),
+            Exit::Again => {}
+            Exit::Shutdown => shared.with_board(|board| board.shutdown_cycle()),
+            Exit::SystemEvent(SYSTEM_EVENT_SHUTDOWN) => shared.post(Event::PowerOff),
+            Exit::SystemEvent(SYSTEM_EVENT_RESET) => {
+                shared.post(Event::Reset(pcvm_devices::ResetKind::Hard));
+            }
+            Exit::SystemEvent(event) => {
+                shared.post(Event::Broken(format!("processor {}: system event {event}", vcpu.index())));
+            }
+            Exit::Broken(why) => {
+                let report = vcpu.report(|addr, buf| shared.lock().memory().read(addr, buf));
+                let index = vcpu.index();
+                shared.post(Event::Broken(format!("processor {index}: {why}\n{report}")));
+            }
+        }
+    }
+}

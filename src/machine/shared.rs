@@ -1,0 +1,229 @@
+//! What all threads of a machine share: the board behind its one lock, and what surrounds it.
+
+use super::board::{Board, Event, Wires, Work};
+use super::clock::VmClock;
+use super::control::Control;
+use crate::block::BlockEngine;
+use crate::chardev::Chardev;
+use crate::kvm::KvmError;
+use crate::kvm::ring::CoalescedRing;
+use crate::kvm::slots::{SlotSpec, Slots};
+use crate::kvm::vm::{Coalesced, Vm};
+use pcvm_devices::{CharId, Clock, Space, VmTime};
+use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use vmm_sys_util::eventfd::EventFd;
+
+/// The board and the writes that the kernel keeps back for it.
+struct Inner {
+    board: Board,
+    ring: CoalescedRing,
+}
+
+/// The board, locked, with nothing kept back.
+pub struct Locked<'a>(MutexGuard<'a, Inner>);
+
+impl std::ops::Deref for Locked<'_> {
+    type Target = Board;
+    fn deref(&self) -> &Board {
+        &self.0.board
+    }
+}
+
+impl std::ops::DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Board {
+        &mut self.0.board
+    }
+}
+
+/// A machine as its threads see it.
+pub struct Shared {
+    inner: Mutex<Inner>,
+    /// The processors' threads.
+    pub control: Control,
+    /// Virtual time.
+    pub clock: Arc<VmClock>,
+    /// The images.
+    pub engine: BlockEngine,
+    /// By [`CharId`]. The lock is taken before the board's, so that output keeps its order.
+    chardevs: [Option<Mutex<Chardev>>; CharId::COUNT],
+    events: Mutex<VecDeque<Event>>,
+    /// Wakes the main loop when there are events.
+    pub event_fd: EventFd,
+}
+
+impl Shared {
+    /// Puts the parts together.
+    pub fn new(
+        board: Board,
+        ring: CoalescedRing,
+        control: Control,
+        clock: Arc<VmClock>,
+        engine: BlockEngine,
+        chardevs: [Option<Chardev>; CharId::COUNT],
+        event_fd: EventFd,
+    ) -> Self {
+        Self {
+            inner: Mutex::new(Inner { board, ring }),
+            control,
+            clock,
+            engine,
+            chardevs: chardevs.map(|chardev| chardev.map(Mutex::new)),
+            events: Mutex::new(VecDeque::new()),
+            event_fd,
+        }
+    }
+
+    /// Locks the board and gives it the writes that the kernel has kept back, in order.
+    #[inline]
+    pub fn lock(&self) -> Locked<'_> {
+        // A panic in a device ends the machine (see `vcpu_thread`); until then the others may still look.
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let Inner { board, ring } = &mut *inner;
+        while let Some(write) = ring.pop() {
+            let data = &write.data[..usize::from(write.len)];
+            match write.space {
+                Space::Io => board.port_out(write.addr as u16, write.len, data),
+                Space::Mem => board.mem_write(write.addr, data),
+            }
+        }
+        Locked(inner)
+    }
+
+    /// Locks the board for `f`, then does what it left to do.
+    #[inline]
+    pub fn with_board<R>(&self, f: impl FnOnce(&mut Board) -> R) -> R {
+        let mut board = self.lock();
+        let result = f(&mut board);
+        let work = board.take_work();
+        drop(board);
+        if let Some(work) = work {
+            self.perform(work);
+        }
+        result
+    }
+
+    /// Disk requests, output and events, without the board's lock. Requests that end at once may bring more.
+    #[cold]
+    fn perform(&self, work: Work) {
+        let mut next = Some(work);
+        while let Some(work) = next.take() {
+            if work.chars {
+                self.flush_chars();
+            }
+            if let Some(event) = work.event {
+                self.post(event);
+            }
+            for request in work.requests {
+                if let Some(done) = self.engine.start(request) {
+                    let mut board = self.lock();
+                    board.block_done(done);
+                    if let Some(more) = board.take_work() {
+                        match &mut next {
+                            None => next = Some(more),
+                            Some(next) => {
+                                next.requests.extend(more.requests);
+                                next.chars |= more.chars;
+                                next.event = next.event.take().or(more.event);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes what the guest has sent to its character devices.
+    fn flush_chars(&self) {
+        for (n, chardev) in self.chardevs.iter().enumerate() {
+            let Some(chardev) = chardev else {
+                self.lock().take_chars(CharId(n as u8));
+                continue;
+            };
+            let chardev = chardev.lock().unwrap_or_else(PoisonError::into_inner);
+            let bytes = self.lock().take_chars(CharId(n as u8));
+            if !bytes.is_empty() {
+                chardev.write(&bytes);
+            }
+        }
+    }
+
+    /// A character device.
+    pub fn chardev(&self, n: usize) -> Option<MutexGuard<'_, Chardev>> {
+        Some(self.chardevs.get(n)?.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Tells the main loop that something happened to the machine, and stops the processors.
+    pub fn post(&self, event: Event) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+        self.control.stop();
+        let _ = self.event_fd.write(1);
+    }
+
+    /// The oldest event.
+    pub fn take_event(&self) -> Option<Event> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+/// The board's wires, connected to KVM and to a timerfd.
+pub struct KvmWires {
+    vm: Arc<Vm>,
+    slots: Slots,
+    coalesced: Coalesced,
+    timer: Arc<OwnedFd>,
+    clock: Arc<VmClock>,
+    failure: Arc<OnceLock<KvmError>>,
+}
+
+impl KvmWires {
+    /// Connects.
+    pub fn new(vm: Arc<Vm>, timer: Arc<OwnedFd>, clock: Arc<VmClock>) -> Self {
+        let (slots, coalesced) = (Slots::new(vm.fd().clone()), Coalesced::new(&vm));
+        Self { vm, slots, coalesced, timer, clock, failure: Arc::default() }
+    }
+
+    /// Where the first failure of a wire is found.
+    pub fn failure(&self) -> Arc<OnceLock<KvmError>> {
+        self.failure.clone()
+    }
+
+    fn check(&self, result: Result<(), KvmError>) {
+        if let Err(error) = result {
+            tracing::error!("{error}");
+            let _ = self.failure.set(error);
+        }
+    }
+}
+
+impl Wires for KvmWires {
+    fn gsi(&mut self, gsi: u32, level: bool) {
+        let result = self.vm.irq_line(gsi, level);
+        self.check(result);
+    }
+
+    fn alarm(&mut self, at: VmTime) {
+        let nanos = at.since(self.clock.now()).as_nanos().clamp(1, i64::MAX as u128) as i64;
+        let value = Timespec { tv_sec: nanos / 1_000_000_000, tv_nsec: nanos % 1_000_000_000 };
+        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if let Err(error) = timerfd_settime(
+            &*self.timer,
+            TimerfdTimerFlags::empty(),
+            &Itimerspec { it_interval: zero, it_value: value },
+        ) {
+            tracing::error!("cannot set the timer: {error}");
+        }
+    }
+
+    fn memory_map(&mut self, slots: &[SlotSpec]) {
+        let result = self.slots.set(slots);
+        self.check(result);
+    }
+
+    fn coalesce(&mut self, ranges: &[(Space, u64, u64)]) {
+        let result = self.coalesced.set(ranges);
+        self.check(result);
+    }
+}

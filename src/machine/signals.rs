@@ -1,0 +1,31 @@
+//! SIGTERM, SIGINT and SIGHUP end the machine in an orderly way.
+#![allow(unsafe_code)]
+
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicI32, Ordering};
+use vmm_sys_util::eventfd::EventFd;
+use vmm_sys_util::signal::register_signal_handler;
+
+static QUIT: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn quit(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    let one: u64 = 1;
+    // SAFETY: write is async-signal-safe; the buffer is 8 bytes, as an eventfd takes them; the descriptor is never
+    // closed once it is in QUIT.
+    unsafe { libc::write(QUIT.load(Ordering::Relaxed), (&raw const one).cast(), 8) };
+}
+
+/// Makes the signals count on an eventfd, which lives until the process ends.
+///
+/// # Errors
+/// If the descriptor cannot be had.
+pub fn quit_event() -> std::io::Result<EventFd> {
+    let event = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?;
+    let kept = event.try_clone()?;
+    QUIT.store(kept.as_raw_fd(), Ordering::Relaxed);
+    std::mem::forget(kept);
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        register_signal_handler(signal, quit).map_err(|error| std::io::Error::from_raw_os_error(error.errno()))?;
+    }
+    Ok(event)
+}

@@ -1,0 +1,133 @@
+//! The tables as other people's programs read them: ACPICA's `iasl` and `dmidecode`.
+
+use pcvm::config::{CharSpec, CpuConfig, Display, MachineConfig, Payload, RtcBase};
+use pcvm::machine::acpi::loader::resolve;
+use pcvm::machine::acpi::{RSDP_FILE, TABLES_FILE, Tables};
+use pcvm::machine::smbios::Smbios;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+const MIB: u64 = 1 << 20;
+
+fn machine(memory: u64, cpus: u32, ports: usize) -> MachineConfig {
+    MachineConfig {
+        name: "test".into(),
+        memory,
+        cpus: CpuConfig { count: cpus, sockets: cpus, cores: 1, threads: 1, model: Default::default() },
+        drives: [None, None, None, None],
+        boot: vec![],
+        payload: Payload::Firmware(None),
+        serial: std::array::from_fn(|n| (n < ports).then_some(CharSpec::Null)),
+        debugcon: None,
+        rtc: RtcBase::Utc,
+        no_reboot: false,
+        display: Display::None,
+    }
+}
+
+fn run(program: &str, dir: &Path, args: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(args)
+        .current_dir(dir)
+        .output()
+        .unwrap_or_else(|error| panic!("{program} (package acpica-tools or dmidecode) cannot be run: {error}"));
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{program} {args:?}: {text}");
+    text
+}
+
+/// Tables by signature, as they lie in memory.
+fn tables(config: &MachineConfig) -> Vec<(String, Vec<u8>)> {
+    let tables = Tables::new(config, config.memory);
+    let mut files = BTreeMap::from([(TABLES_FILE, tables.tables), (RSDP_FILE, tables.rsdp)]);
+    resolve(&tables.commands, &mut files, 0xe_0000..0xf_0000).unwrap();
+    let blob = &files[TABLES_FILE];
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < blob.len() {
+        let len = u32::from_le_bytes(blob[at + 4..at + 8].try_into().unwrap()) as usize;
+        found.push((String::from_utf8(blob[at..at + 4].to_vec()).unwrap(), blob[at..at + len].to_vec()));
+        at = (at + len).next_multiple_of(16);
+    }
+    found
+}
+
+#[test]
+fn iasl_disassembles_and_reassembles_every_table() {
+    for (memory, cpus, ports) in [(MIB, 1, 0), (512 * MIB, 2, 1), (4096 * MIB, 9, 4), (65536 * MIB, 64, 2)] {
+        let config = machine(memory, cpus, ports);
+        for (name, bytes) in tables(&config) {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("table.aml"), &bytes).unwrap();
+            let said = run("iasl", dir.path(), &["-d", "table.aml"]);
+            for bad in ["Error", "Warning", "Invalid", "ncorrect"] {
+                assert!(!said.contains(bad), "{name}: {said}");
+            }
+            let source = std::fs::read_to_string(dir.path().join("table.dsl")).unwrap();
+            for bad in ["Incorrect", "Invalid", "Unknown", "External ("] {
+                assert!(!source.contains(bad), "{name}: {bad}: {source}");
+            }
+            // The compiler's remark on the Processor keyword is what Windows XP needs.
+            let said = run("iasl", dir.path(), &["-vw", "3168", "-p", "again", "table.dsl"]);
+            if name == "DSDT" {
+                assert!(said.contains("0 Errors, 0 Warnings"), "{said}");
+                let again = std::fs::read(dir.path().join("again.aml")).unwrap();
+                // The compiler signs with its own name and revision, from byte 28 on, and so has another checksum.
+                assert_eq!(again[10..28], bytes[10..28]);
+                assert!(again.len() <= bytes.len(), "{} {}", again.len(), bytes.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_dsdt_has_what_the_board_has() {
+    let config = machine(512 * MIB, 3, 2);
+    let (_, dsdt) = tables(&config).into_iter().find(|(name, _)| name == "DSDT").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("dsdt.aml"), dsdt).unwrap();
+    run("iasl", dir.path(), &["-d", "dsdt.aml"]);
+    let source = std::fs::read_to_string(dir.path().join("dsdt.dsl")).unwrap();
+    for (text, count) in [
+        ("Processor (CP", 3),
+        ("PNP0501", 2),
+        ("PNP0C0F", 5),
+        ("0x20000000,         // Range Minimum", 1),
+        ("0xFEBFFFFF,         // Range Maximum", 1),
+        ("QWordMemory", 0),
+        ("PNP0103", 0),
+    ] {
+        assert_eq!(source.matches(text).count(), count, "{text}: {source}");
+    }
+}
+
+#[test]
+fn dmidecode_reads_the_structures_without_complaint() {
+    for memory in [MIB, 512 * MIB, 4096 * MIB, 65536 * MIB] {
+        let config = machine(memory, 2, 1);
+        let mut smbios = Smbios::new(&config, memory);
+        // A dump of dmidecode's: the entry point, and the structures at 32.
+        smbios.place(32);
+        let mut dump = smbios.anchor.clone();
+        dump.push(0);
+        dump.extend_from_slice(&smbios.tables);
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("dump"), dump).unwrap();
+        let said = run("dmidecode", dir.path(), &["--from-dump", "dump"]);
+        for text in [
+            "SMBIOS 2.8 present",
+            "Manufacturer: pcvm",
+            "System Boot Information",
+            "Number Of Devices",
+            "Memory Array Mapped Address",
+            "End Of Table",
+        ] {
+            assert!(said.contains(text), "{text}: {said}");
+        }
+        for bad in ["BAD", "broken", "TRUNCATED", "Wrong", "OUT OF SPEC", "Invalid", "unsupported"] {
+            assert!(!said.contains(bad), "{bad}: {said}");
+        }
+        assert_eq!(said.matches("Processor Information").count(), 2);
+    }
+}

@@ -1,0 +1,258 @@
+//! Bad input that needs no guest and no KVM: one line on standard error and the exit status, each.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+const NOBODY: u32 = 65534;
+
+fn pcvm(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pcvm"));
+    command.current_dir(dir).stdin(Stdio::null()).env_remove("PCVM_LOG").env_remove("RUST_LOG");
+    command
+}
+
+fn told(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// Runs `pcvm run` with these arguments in `dir`; it must fail with exactly this status and line.
+#[track_caller]
+fn fails(dir: &Path, args: &[&str], status: i32, line: &str) {
+    let output = pcvm(dir).arg("run").args(args).output().unwrap();
+    assert_eq!(told(&output), (Some(status), String::new(), format!("pcvm: {line}\n")), "{args:?}");
+}
+
+/// A directory with a file of each kind.
+fn files() -> TempDir {
+    let dir = TempDir::new().unwrap();
+    let sized = |name: &str, size: u64| File::create(dir.path().join(name)).unwrap().set_len(size).unwrap();
+    for name in ["a.img", "b.img", "c.img", "d.img", "e.img", "x,y.img"] {
+        sized(name, 1 << 20);
+    }
+    sized("empty", 0);
+    sized("odd.img", 1000);
+    sized("tiny.bin", 1024);
+    sized("uneven.bin", (128 << 10) + 1);
+    sized("large.bin", 32 << 20);
+    sized("cd.iso", 2048 * 10);
+    fs::create_dir(dir.path().join("dir")).unwrap();
+    dir
+}
+
+#[test]
+fn images_that_cannot_be_used() {
+    let dir = files();
+    let at = dir.path();
+    for flag in ["--disk", "--cdrom"] {
+        fails(at, &[flag, "absent"], 1, "absent: No such file or directory");
+        fails(at, &[flag, "a.img/b"], 1, "a.img/b: Not a directory");
+        fails(at, &[flag, "empty"], 1, "empty: is empty");
+        fails(at, &[flag, "dir"], 1, "dir: is a directory, not a file or a block device");
+        fails(at, &[flag, "/dev/null"], 1, "/dev/null: is a character device, not a file or a block device");
+    }
+    fails(at, &["--disk", "odd.img"], 1, "odd.img: 1000 bytes is not a whole number of 512-byte sectors");
+    fails(at, &["--disk", "a.img", "--disk", "a.img"], 1, "a.img: is in use by another machine or drive");
+    fails(at, &["--disk", "a.img,readonly", "--disk", "./a.img"], 1, "./a.img: is in use by another machine or drive");
+}
+
+#[test]
+fn images_without_permission() {
+    let dir = files();
+    let at = dir.path();
+    fs::set_permissions(at, fs::Permissions::from_mode(0o755)).unwrap();
+    let mode = |name: &str, mode| fs::set_permissions(at.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    mode("a.img", 0o000);
+    mode("b.img", 0o444);
+    mode("cd.iso", 0o000);
+    mode("tiny.bin", 0o000);
+    // Root may read everything; somebody else has to try, and must be able to run the program.
+    let program = at.join("pcvm");
+    let root = rustix::process::geteuid().is_root();
+    if root {
+        fs::copy(env!("CARGO_BIN_EXE_pcvm"), &program).unwrap();
+    }
+    for (args, line) in [
+        (["--disk", "a.img"], "a.img: Permission denied"),
+        (["--disk", "a.img,readonly"], "a.img: Permission denied"),
+        (["--cdrom", "cd.iso"], "cd.iso: Permission denied"),
+        (
+            ["--disk", "b.img"],
+            "b.img: cannot be written (Permission denied); give 'readonly' to use it without writing",
+        ),
+        (["--firmware", "tiny.bin"], "firmware tiny.bin: Permission denied"),
+        (["--debugcon", "b.img"], "b.img: Permission denied"),
+        (["--serial", "file:new.log"], "new.log: Permission denied"),
+    ] {
+        // Nobody but the owner may make files here.
+        let mut command = if root {
+            let mut command = Command::new(&program);
+            command.current_dir(at).stdin(Stdio::null()).uid(NOBODY).gid(NOBODY);
+            command
+        } else {
+            if args[0] == "--serial" {
+                continue;
+            }
+            pcvm(at)
+        };
+        let output = command.arg("run").args(args).output().unwrap();
+        assert_eq!(told(&output), (Some(1), String::new(), format!("pcvm: {line}\n")), "{args:?}");
+    }
+}
+
+#[test]
+fn firmware_and_kernels_that_cannot_be_used() {
+    let dir = files();
+    let at = dir.path();
+    let size = |name: &str, bytes: u64| {
+        format!("firmware {name}: {bytes} bytes is not a multiple of 64 KiB from 64 KiB to 16 MiB")
+    };
+    fails(at, &["--firmware", "absent"], 1, "firmware absent: No such file or directory");
+    fails(at, &["--firmware", "dir"], 1, "firmware dir: not a regular file");
+    fails(at, &["--firmware", "/dev/zero"], 1, "firmware /dev/zero: not a regular file");
+    fails(at, &["--firmware", "empty"], 1, &size("empty", 0));
+    fails(at, &["--firmware", "tiny.bin"], 1, &size("tiny.bin", 1024));
+    fails(at, &["--firmware", "uneven.bin"], 1, &size("uneven.bin", 131_073));
+    fails(at, &["--firmware", "large.bin"], 1, &size("large.bin", 33_554_432));
+    fails(at, &["--kernel", "absent"], 1, "absent: No such file or directory");
+    fails(at, &["--kernel", "dir"], 1, "dir: is a directory");
+    fails(at, &["--kernel", "empty"], 1, "empty: is empty");
+    fails(at, &["--kernel", "a.img", "--initrd", "absent"], 1, "absent: No such file or directory");
+    fails(
+        at,
+        &["--kernel", "a.img", "--firmware", "tiny.bin"],
+        2,
+        "the argument '--kernel <FILE>' cannot be used with '--firmware <FILE>'; try 'pcvm run --help'",
+    );
+    fails(
+        at,
+        &["--append", "quiet"],
+        2,
+        "the following required arguments were not provided: --kernel <FILE>; try 'pcvm run --help'",
+    );
+}
+
+#[test]
+fn a_fifth_drive_and_two_on_one_unit() {
+    let dir = files();
+    let at = dir.path();
+    let five = ["--disk", "a.img", "--disk", "b.img", "--disk", "c.img", "--disk", "d.img", "--disk", "e.img"];
+    fails(at, &five, 2, "--disk e.img: no IDE unit is left for it: there are four, hda to hdd");
+    let with_cd = ["--disk", "a.img", "--disk", "b.img", "--disk", "c.img", "--disk", "d.img", "--cdrom", "cd.iso"];
+    fails(at, &with_cd, 2, "--disk d.img: no IDE unit is left for it: there are four, hda to hdd");
+    let cds = ["--cdrom", "none", "--cdrom", "none", "--cdrom", "none", "--cdrom", "none", "--cdrom", "cd.iso"];
+    fails(at, &cds, 2, "--cdrom cd.iso: no IDE unit is left for it: there are four, hda to hdd");
+    let twice = ["--disk", "a.img,unit=hdb", "--cdrom", "cd.iso,unit=hdb"];
+    fails(at, &twice, 2, "--cdrom cd.iso,unit=hdb: hdb has a drive already");
+}
+
+#[test]
+fn nonsense_options() {
+    let dir = files();
+    let at = dir.path();
+    let not_a_size = "is not a size (a number of MiB, or a number with K, M, G or T)";
+    for (args, line) in [
+        (&["--memory", "lots"][..], format!("--memory: 'lots' {not_a_size}")),
+        (&["--memory", "-1"], "unexpected argument '-1' found; try 'pcvm run --help'".to_owned()),
+        (&["--memory", ""], format!("--memory: '' {not_a_size}")),
+        (&["--memory", "0"], "--memory: 0 is not between 1M and 1T".to_owned()),
+        (&["--memory", "2T"], "--memory: 2T is not between 1M and 1T".to_owned()),
+        (&["--memory", "1500K"], "--memory: 1500K is not a whole number of MiB".to_owned()),
+        (&["--cpus", "0"], "--cpus: number '0' is not from 1 to 64".to_owned()),
+        (&["--cpus", "65"], "--cpus: number '65' is not from 1 to 64".to_owned()),
+        (&["--cpus", "3,sockets=2"], "--cpus: 3 processors cannot be 2 sockets of 1 cores of 1 threads".to_owned()),
+        (&["--disk", ""], "--disk : no file name given".to_owned()),
+        (&["--disk", "a.img,unit=sda"], "--disk a.img,unit=sda: unit is 'sda', not hda, hdb, hdc or hdd".to_owned()),
+        (
+            &["--disk", "a.img,format=qcow2"],
+            "--disk a.img,format=qcow2: unknown option 'format=qcow2' (known: unit, readonly, serial)".to_owned(),
+        ),
+        (&["--disk", "x,y.img"], "--disk x,y.img: unknown option 'y.img' (known: unit, readonly, serial)".to_owned()),
+        (&["--cdrom", "cd.iso,readonly=off"], "--cdrom cd.iso,readonly=off: a CD-ROM is always read-only".to_owned()),
+        (&["--boot", "cx"], "--boot: 'x' is no boot device (a floppy, c disk, d CD-ROM, n network)".to_owned()),
+        (&["--boot", ""], "--boot: must not be empty".to_owned()),
+        (&["--boot", "cc"], "--boot: 'c' is there twice".to_owned()),
+        (&["--serial", "tcp:1"], "--serial: 'tcp:1' is not stdio, pty, file:PATH, null or none".to_owned()),
+        (&["--serial", "stdio", "--serial", "stdio"], "--serial stdio: only one port can have the terminal".to_owned()),
+        (&["--display", "gtk"], "--display: 'gtk' is not none".to_owned()),
+        (
+            &["--rtc", "tomorrow"],
+            "--rtc: 'tomorrow' is not utc, localtime or a date such as 2006-06-17T16:01:21".to_owned(),
+        ),
+        (&["--rtc", "2101-01-01"], "--rtc: the year 2101 is not between 1970 and 2099".to_owned()),
+        (&["--name", ""], "--name: must not be empty".to_owned()),
+        (
+            &["--firmware", ""],
+            "a value is required for '--firmware <FILE>' but none was supplied; try 'pcvm run --help'".to_owned(),
+        ),
+        (&["--memroy", "1"], "unexpected argument '--memroy' found (a similar argument exists: '--memory')".to_owned()),
+        (
+            &["--memory", "1", "--memory", "2"],
+            "the argument '--memory <SIZE>' cannot be used multiple times; try 'pcvm run --help'".to_owned(),
+        ),
+        (&["stray"], "unexpected argument 'stray' found; try 'pcvm run --help'".to_owned()),
+        (&["--disk", "a\nb,unit=x"], "--disk a\\nb,unit=x: unit is 'x', not hda, hdb, hdc or hdd".to_owned()),
+    ] {
+        fails(at, args, 2, &line);
+    }
+    let mut five = Vec::new();
+    for _ in 0..5 {
+        five.extend(["--serial", "null"]);
+    }
+    fails(at, &five, 2, "--serial null: there are four serial ports, COM1 to COM4");
+}
+
+#[test]
+fn more_memory_than_the_host_has() {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap();
+    let kib = |name: &str| -> u64 {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let mib = (kib("MemTotal:") + kib("SwapTotal:")) >> 10;
+    if mib >= 1 << 20 {
+        return;
+    }
+    let line = format!("--memory: 1048576 MiB is more than the host has ({mib} MiB of memory and swap)");
+    fails(Path::new("/"), &["--memory", "1T"], 1, &line);
+}
+
+#[test]
+fn serial_ports_that_cannot_be_opened() {
+    let dir = files();
+    fails(dir.path(), &["--serial", "file:dir"], 1, "dir: is a directory");
+    fails(dir.path(), &["--serial", "file:no/log"], 1, "no/log: No such file or directory");
+    fails(dir.path(), &["--debugcon", "dir"], 1, "dir: is a directory");
+}
+
+#[test]
+fn a_mistake_is_told_before_any_file_is_touched() {
+    let dir = files();
+    fs::write(dir.path().join("log"), "precious").unwrap();
+    fails(dir.path(), &["--serial", "file:log", "--disk", "absent"], 1, "absent: No such file or directory");
+    assert_eq!(fs::read(dir.path().join("log")).unwrap(), b"precious");
+}
+
+#[test]
+fn help_and_version() {
+    let dir = TempDir::new().unwrap();
+    for (args, expect) in [
+        (&["--version"][..], "pcvm "),
+        (&["--help"], "Exit status:"),
+        (&["run", "--help"], "Examples:"),
+        (&["run", "-h"], "--memory"),
+    ] {
+        let (status, out, err) = told(&pcvm(dir.path()).args(args).output().unwrap());
+        assert_eq!((status, err.as_str()), (Some(0), ""), "{args:?}");
+        assert!(out.contains(expect), "{args:?}: {out}");
+        assert!(out.ends_with('\n') && out.lines().all(|line| line.len() <= 100), "{args:?}: {out}");
+    }
+    let (status, out, err) = told(&pcvm(dir.path()).output().unwrap());
+    assert_eq!((status, out, err), (Some(2), String::new(), "pcvm: no command given; try 'pcvm --help'\n".into()));
+    let (status, _, err) = told(&pcvm(dir.path()).arg("walk").output().unwrap());
+    assert_eq!((status, err.as_str()), (Some(2), "pcvm: unrecognized subcommand 'walk'; try 'pcvm --help'\n"));
+}
