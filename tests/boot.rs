@@ -1,13 +1,21 @@
 //! Operating systems that nobody here wrote boot on the machine.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pcvm_test_guests::debian::Arch;
-use pcvm_test_guests::{disk, installer};
-use pcvm_test_host::{Host, Job};
+use pcvm_test_guests::{disk, floppy, installer};
+use pcvm_test_host::{Host, Job, Output, require_kvm};
 
-/// Warnings that Linux prints on every i440FX PC, whoever made it.
-const USUAL: [&str; 8] = [
+/// Warnings that are not about our hardware: Linux prints them on every i440FX PC, whoever made it.
+const USUAL: [&str; 14] = [
+    // About the time that a busy nested host leaves to its guest.
+    "clocksource: Long readout interval",
+    "hrtimer: interrupt took",
+    "Unstable clock detected",
+    "If you want to keep using the local clock, then add:",
+    "\"trace_clock=local\"",
+    "] on the kernel command line",
     // A conventional PCI host bridge has no memory-mapped configuration space.
     "fail to add MMCONFIG information",
     // The 64-bit window lies above what an emulated 32-bit or 40-bit processor addresses.
@@ -20,6 +28,10 @@ const USUAL: [&str; 8] = [
     "check_tsc",
     "kvm: ",
 ];
+
+/// The disk offers UDMA in IDENTIFY; Linux's ata_piix drives a PIIX3 (8086:7010) by multi-word DMA 2 at most, as it does
+/// with every machine that has this controller.
+const DMA: [&str; 2] = ["max UDMA/", "dev1.0: ata, XFER_MW_DMA_2"];
 
 /// The kernel's messages of warning level and above in a `dmesg -r` that are not usual.
 fn warnings(log: &str) -> Vec<&str> {
@@ -57,8 +69,8 @@ fn the_installer_reaches_its_first_screen(arch: Arch) {
     for device in ["0x8086:0x1237", "0x8086:0x7000", "0x8086:0x7010", "0x8086:0x7113"] {
         assert_has(&log, &[device]);
     }
-    let dma = |drive: &str| log.lines().any(|line| line.contains(drive) && line.contains("configured for UDMA"));
-    assert!(dma("ata1.00") && dma("ata2.00"), "disk and CD do not both use UDMA:\n{}", pcvm_test_host::tail(&log));
+    assert_has(&log, &DMA);
+    assert_has(&log, &["dev2.0: atapi, XFER_MW_DMA_2"]);
     assert_eq!(warnings(&log), Vec::<&str>::new());
 }
 
@@ -109,7 +121,10 @@ fn a_disk_keeps_what_was_written(cpus: u32) {
         assert_has(&log, &[table]);
     }
     assert_has(&log, &["DefinitionBlock (\"\", \"DSDT\"", "_S5"]);
-    assert!(!log.contains("**** "), "iasl or dmidecode complains:\n{log}");
+    for complaint in ["Could not", "<BAD INDEX>", "Invalid entry", "<TRUNCATED>", "Incorrect checksum"] {
+        assert!(!log.contains(complaint), "iasl or dmidecode says {complaint:?}:\n{log}");
+    }
+    assert_has(&log, &DMA);
     assert_eq!(warnings(&log), Vec::<&str>::new());
 }
 
@@ -126,4 +141,45 @@ fn nested_a_disk_keeps_what_was_written_with_2_processors() {
 #[test]
 fn nested_a_disk_keeps_what_was_written_with_4_processors() {
     a_disk_keeps_what_was_written(4);
+}
+
+/// Boots a floppy image as the CD's emulated floppy on this /dev/kvm itself, which a software KVM can also do.
+fn boot_floppy(name: &str, iso: PathBuf, pattern: &str) -> Output {
+    require_kvm();
+    let job = Job::new(
+        name,
+        format!(
+            // The guest never ends by itself: it is ended when it has said what it has to, or after two minutes.
+            "./pcvm run --memory 32M --firmware bios.bin --cdrom floppy.iso --boot d --serial file:serial.log \
+               --debugcon firmware.log --display none &
+             machine=$!
+             tries=0
+             while ! grep -q '{pattern}' serial.log 2>/dev/null && [ $tries -lt 120 ] && kill -0 $machine; do
+               sleep 1; tries=$((tries + 1))
+             done
+             kill $machine; wait $machine
+             grep -q '{pattern}' serial.log"
+        ),
+    );
+    let job = job.pcvm().unwrap_or_else(|error| panic!("{error}")).file(iso, "floppy.iso");
+    let output = Host::Here.run(&job.timeout(Duration::from_secs(180))).unwrap_or_else(|error| panic!("{error}"));
+    output.expect_status(0, &["firmware.log", "serial.log"]);
+    output
+}
+
+#[test]
+fn software_a_boot_sector_of_our_own_reads_its_floppy_by_bios() {
+    let iso = floppy::own_iso().unwrap_or_else(|error| panic!("{error}"));
+    let output = boot_floppy("own-floppy", iso, "pcvm boot sector: ");
+    assert_has(&output.text("serial.log"), &["pcvm boot sector: 2879 sectors read, sum right"]);
+}
+
+#[test]
+fn software_freedos_boots_to_its_prompt() {
+    let Some(iso) = floppy::freedos_iso().unwrap_or_else(|error| panic!("{error}")) else {
+        eprintln!("there is no FreeDOS image: only the project's own boot sector is tested");
+        return;
+    };
+    let output = boot_floppy("freedos", iso, "A:.>");
+    assert_has(&output.text("serial.log"), &["Welcome to FreeDOS", "A:\\>"]);
 }

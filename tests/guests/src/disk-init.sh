@@ -39,6 +39,10 @@ else
   iasl -d *.dat 2>&1
   section dsdt
   cat dsdt.dsl
+  section ata
+  for device in /sys/class/ata_device/dev*; do
+    echo "${device##*/}: $(cat $device/class), $(cat $device/xfer_mode)"
+  done
   section interrupts
   cat /proc/interrupts
   section dmesg

@@ -22,6 +22,10 @@ section() { echo "==== $*"; }
   for device in /sys/bus/pci/devices/*; do
     echo "${device##*/} $(cat $device/class) $(cat $device/vendor):$(cat $device/device)"
   done
+  section ata
+  for device in /sys/class/ata_device/dev*; do
+    echo "${device##*/}: $(cat $device/class), $(cat $device/xfer_mode)"
+  done
   section interrupts
   cat /proc/interrupts
   section dmesg

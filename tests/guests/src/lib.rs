@@ -7,6 +7,8 @@
 pub mod cache;
 pub mod debian;
 pub mod disk;
+pub mod flat;
+pub mod floppy;
 pub mod installer;
 
 use std::ffi::OsStr;

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pcvm_test_guests::debian::Arch;
-use pcvm_test_guests::{Error, disk, installer};
+use pcvm_test_guests::{Error, disk, flat, floppy, installer};
 
 type Make = fn() -> Result<PathBuf, Error>;
 
-const GUESTS: [(&str, Make); 3] = [
+const GUESTS: [(&str, Make); 5] = [
     ("disk", disk::image),
+    ("floppy", floppy::own_iso),
+    ("hostile", || flat::hostile(10_000_000, 1)),
     ("installer-i386", || installer::iso(Arch::I386)),
     ("installer-amd64", || installer::iso(Arch::Amd64)),
 ];

@@ -1,0 +1,55 @@
+//! Firmware images of the project's own, for tests that want the machine to themselves.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::{Error, cache::cached, file_error};
+
+/// Size of an image: one segment.
+const IMAGE: usize = 64 << 10;
+/// Size of the code of the hostile guest.
+const HOSTILE: usize = 1024;
+/// Where a processor starts: 16 bytes below the end.
+const RESET: usize = IMAGE - 16;
+/// `jmp 0`, near: from FFF0h the instruction pointer wraps, and the segment stays below 4 GiB.
+const JUMP: [u8; 3] = [0xE9, 0x0D, 0x00];
+
+/// What the hostile guest prints on port 402h when it is through.
+pub const THROUGH: &str = "through";
+
+#[allow(unsafe_code)]
+mod code {
+    std::arch::global_asm!(include_str!("hostile.s"), options(att_syntax));
+
+    // SAFETY: hostile.s defines the symbol in .rodata with exactly this many bytes behind it, which nobody writes.
+    unsafe extern "C" {
+        safe static pcvm_hostile_start: [u8; super::HOSTILE];
+    }
+
+    pub fn hostile() -> [u8; super::HOSTILE] {
+        pcvm_hostile_start
+    }
+}
+
+/// A firmware image that makes `accesses` pseudo-random accesses to ports and PCI registers, and its path.
+pub fn hostile(accesses: u32, seed: u32) -> Result<PathBuf, Error> {
+    let mut code = code::hostile();
+    // The two words behind the text that it prints last.
+    let text = format!("{THROUGH}\n\0");
+    let at = code
+        .windows(text.len())
+        .position(|bytes| bytes == text.as_bytes())
+        .ok_or_else(|| Error::Unexpected("hostile.s does not print what flat.rs says".into()))?
+        + text.len();
+    code[at..at + 4].copy_from_slice(&accesses.to_le_bytes());
+    code[at + 4..at + 8].copy_from_slice(&seed.max(1).to_le_bytes());
+
+    let mut image = vec![0_u8; IMAGE];
+    image[..HOSTILE].copy_from_slice(&code);
+    image[RESET..RESET + JUMP.len()].copy_from_slice(&JUMP);
+    let dir = cached(&format!("hostile-{seed:x}"), &[&image], |dir| {
+        let path = dir.join("hostile.bin");
+        fs::write(&path, &image).map_err(file_error(&path))
+    })?;
+    Ok(dir.join("hostile.bin"))
+}
