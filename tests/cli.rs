@@ -256,3 +256,42 @@ fn help_and_version() {
     let (status, _, err) = told(&pcvm(dir.path()).arg("walk").output().unwrap());
     assert_eq!((status, err.as_str()), (Some(2), "pcvm: unrecognized subcommand 'walk'; try 'pcvm --help'\n"));
 }
+
+/// `pcvm run` with a /dev of its own, made by `prepare`, in a mount namespace of its own: for root only.
+fn with_dev(prepare: &str) -> Output {
+    let script = format!("mount -t tmpfs none /dev && touch /dev/null && {prepare} && exec \"$0\" run --serial none");
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", &script, env!("CARGO_BIN_EXE_pcvm")]).stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+#[test]
+fn a_host_without_kvm() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not root: another /dev cannot be mounted");
+        return;
+    }
+    let line = "pcvm: /dev/kvm: not there: this host has no KVM, or its kvm_intel or kvm_amd module is not loaded\n";
+    assert_eq!(told(&with_dev("true")), (Some(1), String::new(), line.to_owned()));
+    // A file that is no device cannot be asked for a machine.
+    let (status, _, errors) = told(&with_dev("touch /dev/kvm"));
+    assert_eq!((status, errors.starts_with("pcvm: /dev/kvm"), errors.lines().count()), (Some(1), true, 1), "{errors}");
+}
+
+#[test]
+fn kvm_without_permission() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not root: cannot become a user without permission");
+        return;
+    }
+    let dir = files();
+    let binary = dir.path().join("pcvm");
+    fs::copy(env!("CARGO_BIN_EXE_pcvm"), &binary).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let script = "mount -t tmpfs none /dev && touch /dev/null && mknod -m 600 /dev/kvm c 10 232 && \
+                  exec setpriv --reuid 65534 --clear-groups \"$0\" run --serial none";
+    let output =
+        Command::new("unshare").args(["-m", "sh", "-c", script]).arg(&binary).stdin(Stdio::null()).output().unwrap();
+    let line = "pcvm: /dev/kvm: permission denied: add the user to the group that owns it (usually `kvm`)\n";
+    assert_eq!(told(&output), (Some(1), String::new(), line.to_owned()));
+}

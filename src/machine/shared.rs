@@ -112,6 +112,8 @@ impl Shared {
         while let Some(work) = next.take() {
             if work.chars {
                 self.flush_chars();
+                // Taking the bytes gave the board writes that the kernel had kept back: they may have brought more.
+                next = self.lock().take_work();
             }
             if let Some(event) = work.event {
                 self.post(event);
@@ -121,14 +123,7 @@ impl Shared {
                     let mut board = self.lock();
                     board.block_done(done);
                     if let Some(more) = board.take_work() {
-                        match &mut next {
-                            None => next = Some(more),
-                            Some(next) => {
-                                next.requests.extend(more.requests);
-                                next.chars |= more.chars;
-                                next.event = next.event.take().or(more.event);
-                            }
-                        }
+                        next.get_or_insert_default().add(more);
                     }
                 }
             }

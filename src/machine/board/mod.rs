@@ -60,6 +60,16 @@ pub struct Work {
     pub event: Option<Event>,
 }
 
+impl Work {
+    /// Puts later work behind this.
+    pub fn add(&mut self, more: Self) {
+        let Self { requests, chars, event } = more;
+        self.requests.extend(requests);
+        self.chars |= chars;
+        self.event = self.event.take().or(event);
+    }
+}
+
 /// Which device is what; numbers are positions on the board.
 #[derive(Clone, Copy, Debug)]
 pub struct Roles {

@@ -67,6 +67,9 @@ report: pushw %si
         call decimal
         popw %si
         call print
+        movw $0x604, %dx            # PM1a control, where the firmware put it: SLP_EN, S5
+        movw $0x2000, %ax
+        outw %ax, %dx
 stop:   hlt
         jmp stop
 
