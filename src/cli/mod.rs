@@ -1,4 +1,4 @@
-//! The command line: flags to a [`MachineConfig`], errors to one line and a status.
+//! The command line: flags to a [`MachineConfig`](crate::config::MachineConfig), errors to one line and a status.
 //!
 //! Exit status: 0 when the guest powered off, 1 when something failed, 2 for a mistake in the command line.
 

@@ -1,7 +1,7 @@
 //! The board: what is where, what the firmware is told about it, and how a kernel is started without firmware.
 //!
-//! [`Machine`] is a whole machine; [`board`] dispatches accesses to the chips of [`pc`]; [`processor`] is a processor's
-//! thread, [`main_loop`] the main one, [`control`] stops and resets them.
+//! [`Machine`] is a whole machine; [`board`] dispatches accesses to the chips of [`pc`]; `processor` is a processor's
+//! thread, `main_loop` the main one, [`control`] stops and resets them.
 
 pub mod acpi;
 pub mod board;

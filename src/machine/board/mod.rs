@@ -1,6 +1,6 @@
 //! The board: which device answers where, and what becomes of what a device asks for.
 //!
-//! An access goes: exit → [`Board::port_out`] → port table → [`DynDevice::write`] → [`Board::settle`] → IRQ levels at
+//! An access goes: exit → [`Board::port_out`] → port table → [`DynDevice::write`] → `Board::settle` → IRQ levels at
 //! once, everything that could block as [`Work`] for whoever holds the lock to do after it has let go of it.
 
 use super::irq::IrqRouter;
