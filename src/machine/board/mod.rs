@@ -60,6 +60,21 @@ pub struct Work {
     pub event: Option<Event>,
 }
 
+impl Work {
+    /// Adds what came later. A power-off overtakes a reset; else the first event counts.
+    pub fn merge(earlier: &mut Option<Self>, later: Option<Self>) {
+        let (Some(first), Some(more)) = (earlier.as_mut(), later.as_ref()) else {
+            *earlier = earlier.take().or(later);
+            return;
+        };
+        first.chars |= more.chars;
+        if first.event.is_none() || more.event == Some(Event::PowerOff) {
+            first.event.clone_from(&more.event);
+        }
+        first.requests.extend(later.into_iter().flat_map(|more| more.requests));
+    }
+}
+
 /// Which device is what; numbers are positions on the board.
 #[derive(Clone, Copy, Debug)]
 pub struct Roles {
