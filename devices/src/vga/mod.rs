@@ -1,7 +1,7 @@
 //! A standard VGA adapter with the Bochs VBE extensions, as PCI function 1234:1111 (IBM Personal System/2 Hardware
 //! Interface Technical Reference, "Video Subsystem"; the extensions as their drivers use them).
 //!
-//! Ports 3B4h-3B5h, 3BAh, 3C0h-3CFh, 3D4h-3D5h, 3DAh, and 1CEh-1D0h for VBE; A0000h-BFFFFh as far as the memory map
+//! Ports 3B4h-3B5h, 3BAh, 3C0h-3CFh, 3D4h-3D5h, 3DAh, and 1CEh-1D1h for VBE; A0000h-BFFFFh as far as the memory map
 //! register says; BAR 0 the linear frame buffer, BAR 2 a page with the same registers (VGA ports 3C0h-3DFh at 400h, VBE
 //! at 500h), and an expansion ROM. No IRQ. The legacy ports and memory answer whether or not the PCI command register
 //! enables them, so that a machine without firmware has a VGA too.
