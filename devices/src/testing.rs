@@ -1,6 +1,9 @@
 //! A bench for one device: mock bus, memory, interrupt lines, clock, timers and disks. Used by unit tests, by property
 //! tests and by the fuzz targets.
 
+pub mod script;
+pub mod subjects;
+
 use crate::block::{BlockData, BlockDone, BlockError, BlockOp, BlockRequest, DiskId};
 use crate::ctx::{Ctx, Effect, IrqLine, Outbox, TimerId};
 use crate::device::{Access, CONFIG_TAG, Device, DynDevice, Region, Space, Wake};
@@ -35,6 +38,8 @@ pub struct Bench<D: Device> {
     pub log: Vec<(DiskId, BlockOp, u64, u64)>,
     /// The next requests fail with this.
     pub fail: Option<BlockError>,
+    /// The device never had a state that it did not make itself: what it asks of the images lies within them.
+    pub trusted: bool,
     now: Cell<VmTime>,
     outbox: Outbox,
 }
@@ -55,6 +60,7 @@ impl<D: Device> Bench<D> {
             pending: VecDeque::new(),
             log: Vec::new(),
             fail: None,
+            trusted: true,
             now: Cell::new(VmTime(1_000_000)),
             outbox: Outbox::default(),
         };

@@ -6,7 +6,7 @@ use pcvm_devices::{BlockDone, BlockError, BlockRequest, Memory};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use vmm_sys_util::eventfd::EventFd;
 
@@ -39,8 +39,11 @@ struct Drive {
     image: Image,
     queue: Mutex<Queue>,
     work: Condvar,
-    /// Requests in the queue or being carried out; nothing may overtake them.
+    /// Requests in the queue or being carried out by the drive's thread; nothing may overtake them.
     pending: AtomicUsize,
+    /// Held by whoever carries out a request, so that requests of two processors (one that was abandoned by a reset,
+    /// and the one after it) keep their order, too.
+    turn: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +70,7 @@ impl BlockEngine {
                 queue: Mutex::default(),
                 work: Condvar::new(),
                 pending: AtomicUsize::new(0),
+                turn: Mutex::default(),
             })
         });
         let shared = Shared {
@@ -96,14 +100,26 @@ impl BlockEngine {
             return Some(done(request, Err(error)));
         }
         let mut job = Job::new(request);
-        if drive.pending.load(Ordering::Acquire) == 0
-            && let Step::Done(result) = job.run(&drive.image, &self.shared.memory, false)
-        {
+        let turn = match drive.turn.try_lock() {
+            Ok(turn) => Some(turn),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        let first = turn.is_some() && drive.pending.load(Ordering::Acquire) == 0;
+        if first && let Step::Done(result) = job.run(&drive.image, &self.shared.memory, false) {
             return Some(done(job.request, result));
         }
         self.shared.in_flight.fetch_add(1, Ordering::AcqRel);
         drive.pending.fetch_add(1, Ordering::AcqRel);
-        lock(&drive.queue).jobs.push_back(job);
+        let mut queue = lock(&drive.queue);
+        if first {
+            // Others may have come while this one was tried.
+            queue.jobs.push_front(job);
+        } else {
+            queue.jobs.push_back(job);
+        }
+        drop(queue);
+        drop(turn);
         drive.work.notify_one();
         self.ensure_worker(index);
         None
@@ -173,6 +189,7 @@ impl Drop for BlockEngine {
 impl Shared {
     /// Carries out the first request of the queue; false if there is none.
     fn carry_out_next(&self, drive: &Drive) -> bool {
+        let _turn = lock(&drive.turn);
         let Some(job) = lock(&drive.queue).jobs.pop_front() else { return false };
         self.carry_out(drive, job);
         true
@@ -203,20 +220,49 @@ fn work(shared: &Shared, index: usize) {
     let Some(drive) = shared.drives.get(index).and_then(Option::as_ref) else { return };
     loop {
         let mut queue = lock(&drive.queue);
-        let job = loop {
-            if let Some(job) = queue.jobs.pop_front() {
-                break job;
-            }
+        while queue.jobs.is_empty() {
             if queue.stop {
                 return;
             }
             queue = drive.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
-        };
+        }
+        // Which request is the next is decided only when it is its turn.
         drop(queue);
-        shared.carry_out(drive, job);
+        shared.carry_out_next(drive);
     }
 }
 
 fn done(request: BlockRequest, result: Result<(), BlockError>) -> BlockDone {
     BlockDone { disk: request.disk, tag: request.tag, data: request.data, result }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{DriveConfig, Media};
+    use pcvm_devices::{BlockData, BlockOp, DiskId};
+
+    #[test]
+    fn a_request_waits_for_one_that_another_processor_is_carrying_out() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1 << 16).unwrap();
+        let drive =
+            DriveConfig { path: Some(file.path().to_owned()), media: Media::Disk, read_only: false, serial: None };
+        let image = Image::open(&drive).unwrap();
+        let memory = Arc::new(Memory::new(1 << 20, 0).unwrap());
+        let engine = BlockEngine::new([Some(image), None, None, None], memory).unwrap();
+        let request = |tag| BlockRequest { disk: DiskId(0), tag, op: BlockOp::Flush, offset: 0, data: BlockData::None };
+        {
+            let drive = engine.shared.drives[0].as_ref().unwrap();
+            drive.image.dirty.store(false, Ordering::Relaxed);
+            assert!(engine.start(request(1)).is_some(), "alone it is answered at once");
+            let _turn = lock(&drive.turn);
+            assert!(engine.start(request(2)).is_none());
+            assert!(engine.start(request(3)).is_none());
+            assert!(engine.take_completions().is_empty());
+        }
+        engine.wait_idle();
+        let tags: Vec<_> = engine.take_completions().into_iter().map(|done| done.tag).collect();
+        assert_eq!(tags, [2, 3]);
+    }
 }

@@ -53,9 +53,25 @@ impl CoalescedRing {
         NonNull::new(page.cast()).map(|page| Self { page }).ok_or(KvmError::Lacks("coalesced I/O"))
     }
 
+    /// Takes the writes that lie there now, oldest first, and none that come meanwhile: other processors can write as
+    /// fast as entries are taken, and must not keep the caller for ever.
+    #[inline]
+    pub fn drain(&mut self) -> impl Iterator<Item = KeptWrite> {
+        (0..self.waiting()).map_while(|_| self.pop())
+    }
+
+    fn waiting(&self) -> u32 {
+        let ring = self.page.as_ptr();
+        // SAFETY: as in `pop`.
+        let (first, last) =
+            unsafe { (AtomicU32::from_ptr(&raw mut (*ring).first), AtomicU32::from_ptr(&raw mut (*ring).last)) };
+        let (first, last) = (first.load(Ordering::Relaxed), last.load(Ordering::Acquire));
+        if last >= first { last - first } else { (ENTRIES + last).saturating_sub(first) }
+    }
+
     /// The oldest write, if there is one.
     #[inline]
-    pub fn pop(&mut self) -> Option<KeptWrite> {
+    fn pop(&mut self) -> Option<KeptWrite> {
         let ring = self.page.as_ptr();
         // SAFETY: `ring` points to the mapped page, which lives as long as `self`; `first` and `last` are aligned u32s
         // that the kernel changes concurrently, so they are accessed as atomics.
@@ -91,4 +107,48 @@ impl Drop for CoalescedRing {
 pub(super) fn borrow(owner: &kvm_ioctls::VcpuFd) -> BorrowedFd<'_> {
     // SAFETY: the descriptor belongs to `owner`, which is borrowed for as long as the result lives.
     unsafe { BorrowedFd::borrow_raw(owner.as_raw_fd()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel's side of a ring in memory of our own.
+    fn ring() -> (CoalescedRing, impl FnMut(u64)) {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a fresh mapping at an address of the kernel's choice.
+        let page = unsafe { libc::mmap(std::ptr::null_mut(), PAGE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+        assert_ne!(page, libc::MAP_FAILED);
+        let page = NonNull::new(page.cast::<kvm_coalesced_mmio_ring>()).unwrap();
+        let push = move |addr| {
+            let ring = page.as_ptr();
+            // SAFETY: the page is mapped for as long as the tests use `push`, and `last` stays below ENTRIES.
+            unsafe {
+                let last = (*ring).last;
+                let entry = kvm_coalesced_mmio { phys_addr: addr, len: 1, ..Default::default() };
+                (*ring).coalesced_mmio.as_mut_ptr().add(last as usize).write(entry);
+                (*ring).last = (last + 1) % ENTRIES;
+            }
+        };
+        (CoalescedRing { page }, push)
+    }
+
+    #[test]
+    fn writes_that_come_while_the_ring_is_drained_wait_for_the_next_time() {
+        let (mut ring, mut push) = ring();
+        for round in 0..100 {
+            let base = 10 * round;
+            for n in base..base + 7 {
+                push(n);
+            }
+            let mut taken = Vec::new();
+            for write in ring.drain() {
+                push(base + 7);
+                taken.push(write.addr);
+            }
+            assert_eq!(taken, (base..base + 7).collect::<Vec<_>>());
+            assert_eq!(ring.drain().count(), 7, "they are not lost");
+        }
+        assert_eq!(ring.drain().count(), 0);
+    }
 }

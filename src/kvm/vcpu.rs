@@ -97,11 +97,13 @@ impl Vcpu {
         Ok(decode(self.fd.get_kvm_run(), self.run_size))
     }
 
-    /// Lets KVM take the answer to a read that it waits for, without running the guest.
-    pub fn finish_io(&mut self) {
+    /// Lets KVM end the instruction whose exit was answered last, without running the guest: [`Exit::Again`] when
+    /// there is nothing more to it. Else this is the instruction's next access (one that crosses a page has two, and
+    /// `ins` may go to memory that is a device's). The kick stays.
+    pub fn finish_io(&mut self) -> Exit<'_> {
         self.fd.set_kvm_immediate_exit(1);
-        let _ = self.fd.run();
-        self.fd.set_kvm_immediate_exit(0);
+        // What fails here fails again when the processor is to run.
+        self.run().unwrap_or(Exit::Again)
     }
 
     /// As at power-on: processor 0 is about to run FFFFFFF0h, the others wait for INIT.

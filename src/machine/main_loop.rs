@@ -174,6 +174,7 @@ impl Machine {
             Event::Reset(ResetKind::Hard) if self.no_reboot => return Ok(Some(Ok(()))),
             Event::Reset(ResetKind::Hard) => {
                 tracing::info!("reset");
+                self.shared.forget_resets();
                 // What the drives were doing goes its way, to the sectors it was for, before they forget it.
                 self.drain();
                 self.reset()?;

@@ -156,7 +156,9 @@ impl Machine {
         .map_err(|errno| host("make a timer")(errno.into()))?;
         let timer = Arc::new(timer);
         let clock = Arc::new(VmClock::new());
-        let wires = KvmWires::new(vm.clone(), timer.clone(), clock.clone());
+        let event_fd = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(host("make an eventfd"))?;
+        let wake = event_fd.try_clone().map_err(host("make an eventfd"))?;
+        let wires = KvmWires::new(vm.clone(), timer.clone(), clock.clone(), wake);
         let failure = wires.failure();
         let rom = Rom::new(&rom).map_err(|why| host("allocate the firmware's memory")(std::io::Error::other(why)))?;
         let board = Board::new(devices, roles, memory.clone(), clock.clone(), Box::new(wires), rom);
@@ -177,7 +179,6 @@ impl Machine {
         let ring = CoalescedRing::map(first.as_fd())?;
 
         let [com1, com2, com3, com4] = serial;
-        let event_fd = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(host("make an eventfd"))?;
         let shared = Arc::new(Shared::new(
             board,
             ring,

@@ -52,16 +52,28 @@ fn idle(shared: &Shared) {
 
 fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
     let mut seen = 0;
+    let index = vcpu.index();
     loop {
         if shared.control.wants_attention() {
-            vcpu.finish_io();
+            // Registers are whole, and nothing of the guest's is lost by a reset, only between instructions.
+            loop {
+                match vcpu.finish_io() {
+                    Exit::Again => break,
+                    exit => {
+                        if let Some(why) = answer(shared, index, exit) {
+                            shared.post(Event::Broken(format!("processor {index}: {why}")));
+                            break;
+                        }
+                    }
+                }
+            }
             let next = shared.control.attend(&mut seen);
             vcpu.clear_kick();
             match next {
                 Next::Exit => return Ok(()),
                 Next::Reset(entry) => {
                     vcpu.reset()?;
-                    if let Some(entry) = entry.filter(|_| vcpu.index() == 0) {
+                    if let Some(entry) = entry.filter(|_| index == 0) {
                         vcpu.enter_flat(entry)?;
                     }
                     shared.control.reset_done();
@@ -70,25 +82,29 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
             }
             continue;
         }
-        match vcpu.run()? {
-            Exit::Out { port, width, data } => shared.with_board(|board| board.port_out(port, width, data)),
-            Exit::In { port, width, data } => shared.with_board(|board| board.port_in(port, width, data)),
-            Exit::MemWrite { addr, data } => shared.with_board(|board| board.mem_write(addr, data)),
-            Exit::MemRead { addr, data } => shared.with_board(|board| board.mem_read(addr, data)),
-            Exit::Again => {}
-            Exit::Shutdown => shared.with_board(|board| board.shutdown_cycle()),
-            Exit::SystemEvent(SYSTEM_EVENT_SHUTDOWN) => shared.post(Event::PowerOff),
-            Exit::SystemEvent(SYSTEM_EVENT_RESET) => {
-                shared.post(Event::Reset(pcvm_devices::ResetKind::Hard));
-            }
-            Exit::SystemEvent(event) => {
-                shared.post(Event::Broken(format!("processor {}: system event {event}", vcpu.index())));
-            }
-            Exit::Broken(why) => {
-                let report = vcpu.report(|addr, buf| shared.lock().memory().read(addr, buf));
-                let index = vcpu.index();
-                shared.post(Event::Broken(format!("processor {index}: {why}\n{report}")));
-            }
+        if let Some(why) = answer(shared, index, vcpu.run()?) {
+            let report = vcpu.report(|addr, buf| shared.lock().memory().read(addr, buf));
+            shared.post(Event::Broken(format!("processor {index}: {why}\n{report}")));
         }
     }
+}
+
+/// Does what an exit asks for. Gives the reason if the processor cannot go on.
+#[inline]
+fn answer(shared: &Shared, index: u32, exit: Exit<'_>) -> Option<String> {
+    match exit {
+        Exit::Out { port, width, data } => shared.with_board(|board| board.port_out(port, width, data)),
+        Exit::In { port, width, data } => shared.with_board(|board| board.port_in(port, width, data)),
+        Exit::MemWrite { addr, data } => shared.with_board(|board| board.mem_write(addr, data)),
+        Exit::MemRead { addr, data } => shared.with_board(|board| board.mem_read(addr, data)),
+        Exit::Again => {}
+        Exit::Shutdown => shared.with_board(|board| board.shutdown_cycle()),
+        Exit::SystemEvent(SYSTEM_EVENT_SHUTDOWN) => shared.post(Event::PowerOff),
+        Exit::SystemEvent(SYSTEM_EVENT_RESET) => {
+            shared.post(Event::Reset(pcvm_devices::ResetKind::Hard));
+        }
+        Exit::SystemEvent(event) => return Some(format!("system event {event}")),
+        Exit::Broken(why) => return Some(why),
+    }
+    None
 }

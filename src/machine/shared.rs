@@ -82,7 +82,7 @@ impl Shared {
         // A panic in a device ends the machine (see `vcpu_thread`); until then the others may still look.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let Inner { board, ring } = &mut *inner;
-        while let Some(write) = ring.pop() {
+        for write in ring.drain() {
             let data = &write.data[..usize::from(write.len)];
             match write.space {
                 Space::Io => board.port_out(write.addr as u16, write.len, data),
@@ -111,9 +111,7 @@ impl Shared {
         let mut next = Some(work);
         while let Some(work) = next.take() {
             if work.chars {
-                self.flush_chars();
-                // Taking the bytes gave the board writes that the kernel had kept back: they may have brought more.
-                next = self.lock().take_work();
+                self.flush_chars(&mut next);
             }
             if let Some(event) = work.event {
                 self.post(event);
@@ -122,23 +120,28 @@ impl Shared {
                 if let Some(done) = self.engine.start(request) {
                     let mut board = self.lock();
                     board.block_done(done);
-                    if let Some(more) = board.take_work() {
-                        next.get_or_insert_default().add(more);
-                    }
+                    Work::merge(&mut next, board.take_work());
                 }
             }
         }
     }
 
-    /// Writes what the guest has sent to its character devices.
-    fn flush_chars(&self) {
+    /// Writes what the guest has sent to its character devices. Locking the board may bring more to do: writes that
+    /// the kernel kept back.
+    fn flush_chars(&self, next: &mut Option<Work>) {
+        let mut take = |n: usize| {
+            let mut board = self.lock();
+            let bytes = board.take_chars(CharId(n as u8));
+            Work::merge(next, board.take_work());
+            bytes
+        };
         for (n, chardev) in self.chardevs.iter().enumerate() {
             let Some(chardev) = chardev else {
-                self.lock().take_chars(CharId(n as u8));
+                take(n);
                 continue;
             };
             let chardev = chardev.lock().unwrap_or_else(PoisonError::into_inner);
-            let bytes = self.lock().take_chars(CharId(n as u8));
+            let bytes = take(n);
             if !bytes.is_empty() {
                 chardev.write(&bytes);
             }
@@ -157,6 +160,12 @@ impl Shared {
         let _ = self.event_fd.write(1);
     }
 
+    /// Forgets resets that were asked for before one that is carried out now: two processors that reset the machine at
+    /// the same time reset it once.
+    pub fn forget_resets(&self) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).retain(|event| !matches!(event, Event::Reset(_)));
+    }
+
     /// The oldest event.
     pub fn take_event(&self) -> Option<Event> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
@@ -171,13 +180,15 @@ pub struct KvmWires {
     timer: Arc<OwnedFd>,
     clock: Arc<VmClock>,
     failure: Arc<OnceLock<KvmError>>,
+    /// Wakes the main loop, which looks at `failure`.
+    event: EventFd,
 }
 
 impl KvmWires {
     /// Connects.
-    pub fn new(vm: Arc<Vm>, timer: Arc<OwnedFd>, clock: Arc<VmClock>) -> Self {
+    pub fn new(vm: Arc<Vm>, timer: Arc<OwnedFd>, clock: Arc<VmClock>, event: EventFd) -> Self {
         let (slots, coalesced) = (Slots::new(vm.fd().clone()), Coalesced::new(&vm));
-        Self { vm, slots, coalesced, timer, clock, failure: Arc::default() }
+        Self { vm, slots, coalesced, timer, clock, failure: Arc::default(), event }
     }
 
     /// Where the first failure of a wire is found.
@@ -189,6 +200,7 @@ impl KvmWires {
         if let Err(error) = result {
             tracing::error!("{error}");
             let _ = self.failure.set(error);
+            let _ = self.event.write(1);
         }
     }
 }

@@ -222,10 +222,12 @@ impl Keyboard {
         }
         if self.queue.len() + bytes.len() < QUEUE {
             self.queue.extend(bytes);
-        } else if self.queue.len() < QUEUE && !bytes.is_empty() {
-            // The last place is the overrun mark's; it is set once.
-            self.queue.resize(QUEUE - 1, 0);
-            self.queue.push_back(if self.set == 1 { 0xff } else { 0 });
+        } else if !bytes.is_empty() {
+            // The last place is the overrun mark's; one mark stands for all that is lost in a row.
+            let mark = if self.set == 1 { 0xff } else { 0 };
+            if self.queue.len() < QUEUE && self.queue.back() != Some(&mark) {
+                self.queue.push_back(mark);
+            }
         }
     }
 

@@ -317,6 +317,20 @@ fn a_full_queue_ends_in_the_overrun_mark() {
 }
 
 #[test]
+fn a_long_sequence_that_does_not_fit_leaves_one_overrun_mark() {
+    let mut ps2 = set_up(false);
+    for _ in 0..3 {
+        key(&mut ps2, 0x1e, true);
+        key(&mut ps2, 0x1e, false);
+    }
+    for _ in 0..3 {
+        key(&mut ps2, PAUSE, true);
+    }
+    let expect = [[0x1c, 0xf0, 0x1c].repeat(3), vec![0]].concat();
+    assert_eq!(keyboard_bytes(&mut ps2), expect);
+}
+
+#[test]
 fn a_held_key_repeats_until_it_is_released() {
     let mut ps2 = set_up(true);
     key(&mut ps2, 0x1e, true);

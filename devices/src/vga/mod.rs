@@ -1,7 +1,7 @@
 //! A standard VGA adapter with the Bochs VBE extensions, as PCI function 1234:1111 (IBM Personal System/2 Hardware
 //! Interface Technical Reference, "Video Subsystem"; the extensions as their drivers use them).
 //!
-//! Ports 3B4h-3B5h, 3BAh, 3C0h-3CFh, 3D4h-3D5h, 3DAh, and 1CEh-1D0h for VBE; A0000h-BFFFFh as far as the memory map
+//! Ports 3B4h-3B5h, 3BAh, 3C0h-3CFh, 3D4h-3D5h, 3DAh, and 1CEh-1D1h for VBE; A0000h-BFFFFh as far as the memory map
 //! register says; BAR 0 the linear frame buffer, BAR 2 a page with the same registers (VGA ports 3C0h-3DFh at 400h, VBE
 //! at 500h), and an expansion ROM. No IRQ. The legacy ports and memory answer whether or not the PCI command register
 //! enables them, so that a machine without firmware has a VGA too.
@@ -44,6 +44,8 @@ const VRAM_MAX: u32 = 1 << 28;
 const PORTS: [(u8, u16, u16); 5] = [(0, 0x3b4, 2), (1, 0x3ba, 1), (2, 0x3c0, 0x10), (3, 0x3d4, 2), (4, 0x3da, 1)];
 const VBE_TAG: u8 = 5;
 const VBE_PORT: u16 = 0x1ce;
+/// With the upper half of the word at 1D0h.
+const VBE_PORTS: u16 = 4;
 const FRAMEBUFFER_TAG: u8 = 6;
 const REGISTERS_TAG: u8 = 7;
 const ROM_TAG: u8 = 8;
@@ -225,7 +227,7 @@ impl Vga {
             if data.len() > 2 {
                 self.write_vbe(cx, self.vbe.index, word(2));
             }
-        } else {
+        } else if offset < 3 {
             self.write_vbe(cx, self.vbe.index, word(0));
         }
     }
@@ -233,7 +235,11 @@ impl Vga {
     fn read_vbe_port(&self, offset: u64, data: &mut [u8]) {
         let index = self.vbe.index.to_le_bytes();
         let value = self.vbe.read(self.vbe.index, self.vram).to_le_bytes();
-        let bytes = if offset == 0 { [index, value].concat() } else { value.to_vec() };
+        let bytes = match offset {
+            0 => [index, value].concat(),
+            1 | 2 => value.to_vec(),
+            _ => vec![value[1]],
+        };
         for (to, from) in data.iter_mut().zip(bytes) {
             *to = from;
         }
@@ -267,7 +273,7 @@ impl Device for Vga {
 
     fn regions(&self) -> Vec<Region> {
         let mut regions: Vec<_> = PORTS.iter().map(|&(tag, base, len)| Region::io(base, len, tag)).collect();
-        regions.push(Region::io(VBE_PORT, 3, VBE_TAG));
+        regions.push(Region::io(VBE_PORT, VBE_PORTS, VBE_TAG));
         match self.window() {
             Window::None => {}
             Window::Linear(base, len, offset) => regions.push(Region::video(base, len, WINDOW_TAG, offset.into())),

@@ -184,7 +184,7 @@ impl Registers {
         }
     }
 
-    /// Reads a port. `frame_time` is the time in nanoseconds, for the retrace; `timing` what the CRTC shows.
+    /// Reads a port. `now` is the time in nanoseconds, for the retrace; `timing` what the CRTC shows.
     pub fn read(&mut self, port: u16, now: u64, timing: impl FnOnce(&Self) -> Timing) -> Option<u8> {
         Some(match self.decoded(port)? {
             ATTRIBUTE => self.attribute_index,

@@ -642,3 +642,15 @@ fn an_impossible_state_is_refused() {
     Device::load(&mut other.device, good).unwrap();
     assert_eq!(Device::regions(&other.device), Device::regions(&vga.device));
 }
+
+#[test]
+fn a_vbe_register_is_a_word_at_either_data_port() {
+    let mut vga = Bench::new(Vga::new(Vga::DEFAULT_VRAM, Vec::new()));
+    for port in [0x1cf, 0x1d0] {
+        vga.outw(0x1ce, 1);
+        vga.outw(port, 0x0320);
+        assert_eq!(vga.inw(0x1cf), 0x0320);
+        assert_eq!(vga.inw(0x1d0), 0x0320);
+        vga.outw(port, 0);
+    }
+}

@@ -61,12 +61,17 @@ pub struct Work {
 }
 
 impl Work {
-    /// Puts later work behind this.
-    pub fn add(&mut self, more: Self) {
-        let Self { requests, chars, event } = more;
-        self.requests.extend(requests);
-        self.chars |= chars;
-        self.event = self.event.take().or(event);
+    /// Adds what came later. A power-off overtakes a reset; else the first event counts.
+    pub fn merge(earlier: &mut Option<Self>, later: Option<Self>) {
+        let (Some(first), Some(more)) = (earlier.as_mut(), later.as_ref()) else {
+            *earlier = earlier.take().or(later);
+            return;
+        };
+        first.chars |= more.chars;
+        if first.event.is_none() || more.event == Some(Event::PowerOff) {
+            first.event.clone_from(&more.event);
+        }
+        first.requests.extend(later.into_iter().flat_map(|more| more.requests));
     }
 }
 

@@ -236,3 +236,35 @@ fn shadow_ram_is_written_behind_the_rom() {
     vm_memory::Bytes::read_slice(setup.board.memory.ram(), &mut bytes, vm_memory::GuestAddress(0xf_0000)).unwrap();
     assert_eq!(bytes, [0, 2]);
 }
+
+#[test]
+fn work_that_comes_later_is_added_and_only_a_power_off_overtakes() {
+    let work = |tag, event| {
+        let request = BlockRequest {
+            disk: DiskId(0),
+            tag,
+            op: pcvm_devices::BlockOp::Flush,
+            offset: 0,
+            data: pcvm_devices::BlockData::None,
+        };
+        Some(Work { requests: vec![request], chars: tag == 2, event })
+    };
+    let reset = Some(Event::Reset(ResetKind::Hard));
+    let off = Some(Event::PowerOff);
+    for (first, second, expect) in [
+        (None, None, None),
+        (reset.clone(), None, reset.clone()),
+        (None, reset.clone(), reset.clone()),
+        (reset.clone(), off.clone(), off.clone()),
+        (off.clone(), reset, off),
+    ] {
+        let mut all = None;
+        Work::merge(&mut all, work(1, first));
+        Work::merge(&mut all, None);
+        Work::merge(&mut all, work(2, second));
+        let all = all.unwrap();
+        assert_eq!(all.requests.iter().map(|request| request.tag).collect::<Vec<_>>(), [1, 2]);
+        assert!(all.chars);
+        assert_eq!(all.event, expect);
+    }
+}

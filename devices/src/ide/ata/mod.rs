@@ -197,6 +197,8 @@ impl Ata {
             (Job::Flush, Event::Host(Err(error))) => Err(failure(task, error, true)),
             (Job::WriteBuffer, Event::Received(data)) => {
                 self.state.buffer = data;
+                // Another size comes only from a damaged state; it must not make the next one impossible.
+                self.state.buffer.resize(SECTOR as usize, 0);
                 Ok(Step::Done { irq: true })
             }
             (Job::SmartLog { address, at, sectors }, Event::Received(data)) => {

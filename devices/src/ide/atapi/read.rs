@@ -26,7 +26,7 @@ pub struct Reading {
 impl Reading {
     /// Whether a saved read is one that can be.
     pub fn is_possible(&self) -> bool {
-        self.now <= self.left && self.lba.checked_add(self.left).is_some()
+        self.now <= self.left && self.lba.checked_add(self.left).is_some() && self.parts.len() > 0
     }
 }
 

@@ -264,3 +264,51 @@ proptest! {
         }
     }
 }
+
+/// Changes every field of this name in a saved state.
+fn damaged(state: &[u8], name: &str, to: &ciborium::Value) -> Vec<u8> {
+    fn walk(value: &mut ciborium::Value, name: &str, to: &ciborium::Value) {
+        match value {
+            ciborium::Value::Map(fields) => {
+                for (key, field) in fields {
+                    if key.as_text() == Some(name) { field.clone_from(to) } else { walk(field, name, to) }
+                }
+            }
+            ciborium::Value::Array(items) => items.iter_mut().for_each(|item| walk(item, name, to)),
+            _ => {}
+        }
+    }
+    let mut value: ciborium::Value = ciborium::from_reader(state).unwrap();
+    walk(&mut value, name, to);
+    let mut bytes = Vec::new();
+    ciborium::into_writer(&value, &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn a_damaged_length_of_a_data_phase_leads_to_no_impossible_state() {
+    use crate::DynDevice;
+    let mut bench = machine();
+    primary(&mut bench).issue28(0xe8, 0, 0);
+    let state = damaged(&bench.device.save_cbor(), "len", &ciborium::Value::Integer(600.into()));
+    bench.device.load_cbor(&state).unwrap();
+    bench.outs(0x1f0, 2, &[7; 600]);
+    let saved = bench.device.save_cbor();
+    bench.device.load_cbor(&saved).unwrap();
+    assert_eq!(bench.inb(0x1f7), 0x50);
+}
+
+#[test]
+fn a_damaged_read_of_no_part_of_its_sectors_is_refused() {
+    use crate::DynDevice;
+    let mut bench = machine();
+    let mut driver = ready_cdrom(&mut bench);
+    driver.packet(&[0xbe, 0, 0, 0, 0, 0, 0, 0, 40, 0xf8, 0, 0], 0xfffe, false);
+    let saved = bench.device.save_cbor();
+    assert!(bench.device.load_cbor(&saved).is_ok());
+    let mut state = saved;
+    for part in ["sync", "header", "user", "correction"] {
+        state = damaged(&state, part, &ciborium::Value::Bool(false));
+    }
+    assert!(bench.device.load_cbor(&state).is_err(), "it would go on reading for nobody");
+}

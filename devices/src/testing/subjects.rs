@@ -1,0 +1,379 @@
+//! The devices as subjects of scripts: each function takes any bytes. What a byte means may change; a saved corpus is a
+//! beginning, not a regression test.
+
+use super::script::{Script, play, save_and_load};
+use super::{Bench, Rng};
+use crate::chipset::acpi_pm::AcpiPm;
+use crate::chipset::i440fx::I440fx;
+use crate::chipset::isa_dma::{Direction, IsaDma};
+use crate::chipset::piix3::Piix3;
+use crate::chipset::port92::Port92;
+use crate::cmos::{Cmos, CmosContents};
+use crate::debug::DebugPorts;
+use crate::device::{Device, DynDevice, Wake};
+use crate::fw_cfg::{FwCfg, FwCfgItems};
+use crate::ide::{DriveSpec, Piix3Ide};
+use crate::pci::bus::ConfigAddress;
+use crate::ps2::Ps2Controller;
+use crate::serial::Uart16550;
+use crate::vga::Vga;
+use crate::{CharId, DiskId};
+use ciborium::Value;
+
+/// Every subject, by name.
+pub const ALL: [(&str, fn(&[u8])); 7] = [
+    ("ide", ide),
+    ("vga", vga),
+    ("fw_cfg", fw_cfg),
+    ("ps2", ps2),
+    ("chipset", chipset),
+    ("serial", serial),
+    ("state", state),
+];
+
+/// Plays so many random scripts, each of up to `len` bytes; the same ones every time.
+pub fn random(count: u64, len: u64, subject: fn(&[u8])) {
+    for seed in 0..count {
+        let mut rng = Rng(seed);
+        let mut script = vec![0; 1 + rng.below(len) as usize];
+        script.fill_with(|| rng.next_u64() as u8);
+        // The number goes out before a panic does: it is what makes the script again.
+        struct Told(u64);
+        impl Drop for Told {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    eprintln!("random script number {}", self.0);
+                }
+            }
+        }
+        let _told = Told(seed);
+        subject(&script);
+    }
+}
+
+fn run<D: Device>(make: impl Fn() -> D, bytes: &[u8], extra: impl FnMut(&mut Bench<D>, &mut Script<'_>)) {
+    play(&mut Bench::new(make()), &make, &mut Script::new(bytes), extra);
+}
+
+/// Bytes of hda and hdb, of hdc.
+const DISK: usize = 1 << 20;
+const DISC: usize = 1 << 19;
+
+fn make_ide() -> Piix3Ide {
+    Piix3Ide::new([
+        Some(DriveSpec::disk((DISK / 512) as u64, false, "A")),
+        Some(DriveSpec::disk((DISK / 512) as u64, true, "B")),
+        Some(DriveSpec::cdrom(Some(DISC as u64), "C")),
+        None,
+    ])
+}
+
+fn ide_bench(trusted: bool) -> Bench<Piix3Ide> {
+    let mut bench = Bench::new(make_ide());
+    bench.trusted = trusted;
+    for (disk, size) in [(0, DISK), (1, DISK), (2, DISC)] {
+        bench.disks.insert(DiskId(disk), vec![0x5a; size]);
+    }
+    bench
+}
+
+/// A whole command, with a descriptor table that may be anything, and the engine started or not.
+fn ide_command(bench: &mut Bench<Piix3Ide>, script: &mut Script<'_>) {
+    if script.byte() & 0x1f == 0 {
+        let size = script.number(3);
+        let why = Wake::Medium(DiskId(2), (size & 1 == 0).then_some(size));
+        // The image behind the drive stays: a read that was under way may go past its end, and fail there.
+        bench.trusted = false;
+        return bench.call(|device, cx| Device::wake(device, cx, why));
+    }
+    let how = script.byte();
+    let base: u16 = if how & 1 == 0 { 0x1f0 } else { 0x170 };
+    bench.config_write(0x20, 4, 0xc001);
+    bench.config_write(0x04, 1, 5);
+    let master = if how & 1 == 0 { 0xc000 } else { 0xc008 };
+    let at = u32::from(script.byte()) << 8;
+    for n in 0..u64::from(how >> 5) {
+        let mut entry = [script.number(3) as u32, script.number(2) as u32];
+        entry[1] |= u32::from(script.byte() & 1) << 31;
+        bench.memory.write(u64::from(at) + 8 * n, &entry.map(u32::to_le_bytes).concat());
+    }
+    bench.outb(base + 6, 0xa0 | script.byte() & 0x5f);
+    let wide = how & 2 != 0;
+    for register in 1..6 {
+        if wide {
+            bench.outb(base + register, script.byte() & 0x03);
+        }
+        bench.outb(base + register, script.byte());
+    }
+    bench.outb(base + 7, script.byte());
+    if how & 4 != 0 {
+        let mut packet = [0; 12];
+        for (to, from) in packet.iter_mut().zip(script.take(12)) {
+            *to = *from;
+        }
+        bench.outs(base, 2, &packet);
+    }
+    if how & 8 != 0 {
+        bench.outl(master + 4, at);
+        bench.outb(master, 1 | script.byte() & 8);
+    }
+    if how & 16 != 0 {
+        let mut data = vec![script.byte(); 0x1000];
+        if how & 8 != 0 {
+            bench.ins(base, 2, &mut data);
+        } else {
+            bench.outs(base, 2, &data);
+        }
+    }
+}
+
+/// The IDE function with two disks, one of them read-only, and a CD-ROM.
+pub fn ide(bytes: &[u8]) {
+    play(&mut ide_bench(true), &make_ide, &mut Script::new(bytes), ide_command);
+}
+
+fn make_vga() -> Vga {
+    Vga::new(1 << 20, vec![0x55; 0x200])
+}
+
+fn vga_extra(bench: &mut Bench<Vga>, script: &mut Script<'_>) {
+    // Indexed registers by pairs, as every driver writes them: sequencer, graphics, CRTC, attributes, VBE.
+    let (which, index) = (script.byte(), script.byte());
+    match which % 8 {
+        0 => bench.outw(0x3c4, u16::from(index & 7) | u16::from(script.byte()) << 8),
+        1 => bench.outw(0x3ce, u16::from(index & 15) | u16::from(script.byte()) << 8),
+        2 => bench.outw(0x3d4, u16::from(index & 31) | u16::from(script.byte()) << 8),
+        3 => {
+            bench.inb(0x3da);
+            bench.outb(0x3c0, index);
+            bench.outb(0x3c0, script.byte());
+        }
+        4 | 5 => {
+            bench.outw(0x1ce, u16::from(index & 15));
+            bench.outw(0x1cf, script.number(2) as u16);
+        }
+        _ => {
+            let frame = bench.device.render(&bench.memory);
+            assert_eq!(frame.rgb.len(), frame.width as usize * frame.height as usize * 3);
+            let text = bench.device.text_screen(&bench.memory);
+            assert!(text.is_empty() || bench.device.is_text());
+        }
+    }
+}
+
+/// The display adapter, looked at now and then.
+pub fn vga(bytes: &[u8]) {
+    run(make_vga, bytes, vga_extra);
+}
+
+fn make_fw_cfg() -> FwCfg {
+    let mut items = FwCfgItems::default();
+    items.keys.insert(5, vec![1, 0]);
+    items.files.insert("etc/a".into(), vec![7; 5000]);
+    items.files.insert("etc/empty".into(), Vec::new());
+    FwCfg::new(items)
+}
+
+fn fw_cfg_dma(bench: &mut Bench<FwCfg>, script: &mut Script<'_>) {
+    let at = script.number(3) as u32 & 0x3f_ffff;
+    let mut access = [0; 16];
+    let keys = [0u16, 1, 5, 0x19, 0x20, 0x21, 0x22, 0x8000, 0x4020, 0xffff];
+    let control = u32::from(keys[script.below(keys.len())]) << 16 | u32::from(script.byte() & 0x1f);
+    access[..4].copy_from_slice(&control.to_be_bytes());
+    access[4..8].copy_from_slice(&(script.number(4) as u32 >> script.below(32)).to_be_bytes());
+    access[8..].copy_from_slice(&(script.number(8) >> script.below(64)).to_be_bytes());
+    bench.memory.write(at.into(), &access);
+    bench.outl(0x514, (script.byte() & 1).into());
+    bench.outl(0x518, at.swap_bytes());
+}
+
+/// fw_cfg with a few items, and its DMA.
+pub fn fw_cfg(bytes: &[u8]) {
+    run(make_fw_cfg, bytes, fw_cfg_dma);
+}
+
+/// Keyboard controller, keyboard and mouse.
+pub fn ps2(bytes: &[u8]) {
+    run(Ps2Controller::new, bytes, ps2_extra);
+}
+
+fn ps2_extra(bench: &mut Bench<Ps2Controller>, script: &mut Script<'_>) {
+    // A command to the mouse, or a byte read once it can be there.
+    if script.byte() & 1 == 0 {
+        bench.outb(0x64, 0xd4);
+        bench.outb(0x60, script.byte());
+    } else {
+        bench.advance(crate::ps2::controller::BYTE_GAP);
+        bench.inb(0x60);
+    }
+}
+
+fn make_cmos() -> Cmos {
+    Cmos::new(1_700_000_000, CmosContents::default())
+}
+
+fn make_debug() -> DebugPorts {
+    DebugPorts::new(true)
+}
+
+fn isa_dma_extra(bench: &mut Bench<IsaDma>, script: &mut Script<'_>) {
+    let channel = script.below(10);
+    let mut data = vec![script.byte(); script.number(2) as usize & 0xfff];
+    let way = if script.byte() & 1 == 0 { Direction::ToMemory } else { Direction::FromMemory };
+    let done = bench.device.transfer(&bench.memory, channel, &mut data, way);
+    assert!(done.bytes <= data.len());
+}
+
+fn config_address(script: &mut Script<'_>) {
+    let mut address = ConfigAddress::default();
+    while !script.is_over() {
+        let port = 0xcf0 | script.number(1) as u16 & 0x1f;
+        let width = usize::from(script.width());
+        let mut data = [0; 4];
+        data.copy_from_slice(&(script.number(4) as u32).to_le_bytes());
+        address.write(port, &data[..width]);
+        address.read(port, &mut data[..width]);
+        if let Some((_, register)) = address.decode(port) {
+            assert!((0xcfc..0xd00).contains(&port) && u16::from(register) & 3 == port & 3);
+        }
+    }
+}
+
+/// The small chips; the first byte says which.
+pub fn chipset(bytes: &[u8]) {
+    let [which, bytes @ ..] = bytes else { return };
+    match which % 8 {
+        0 => run(I440fx::new, bytes, |_, _| {}),
+        1 => run(Piix3::new, bytes, |_, _| {}),
+        2 => run(AcpiPm::new, bytes, |_, _| {}),
+        3 => run(Port92::new, bytes, |_, _| {}),
+        4 => run(IsaDma::new, bytes, isa_dma_extra),
+        5 => run(make_cmos, bytes, |_, _| {}),
+        6 => run(make_debug, bytes, |_, _| {}),
+        _ => config_address(&mut Script::new(bytes)),
+    }
+}
+
+fn make_serial() -> Uart16550 {
+    Uart16550::new(0x3f8, 4, CharId(0))
+}
+
+fn serial_extra(bench: &mut Bench<Uart16550>, script: &mut Script<'_>) {
+    let len = script.below(40);
+    bench.type_chars(CharId(0), script.take(len));
+}
+
+/// A serial port with somebody at the other end.
+pub fn serial(bytes: &[u8]) {
+    run(make_serial, bytes, serial_extra);
+}
+
+/// A damaged state of some device (the first byte says which), taken or refused, and what was taken used.
+pub fn state(bytes: &[u8]) {
+    let [which, bytes @ ..] = bytes else { return };
+    match which % 12 {
+        0 | 1 => damaged(ide_bench(false), ide_bench(false), make_ide, bytes, ide_command),
+        2 => damage(make_vga, bytes, vga_extra),
+        3 => damage(make_fw_cfg, bytes, fw_cfg_dma),
+        4 => damage(Ps2Controller::new, bytes, ps2_extra),
+        5 => damage(I440fx::new, bytes, |_, _| {}),
+        6 => damage(Piix3::new, bytes, |_, _| {}),
+        7 => damage(AcpiPm::new, bytes, |_, _| {}),
+        8 => damage(IsaDma::new, bytes, isa_dma_extra),
+        9 => damage(make_cmos, bytes, |_, _| {}),
+        10 => damage(make_serial, bytes, serial_extra),
+        _ => damage(Port92::new, bytes, |_, _| {}),
+    }
+}
+
+fn damage<D: Device>(make: impl Fn() -> D, bytes: &[u8], extra: impl FnMut(&mut Bench<D>, &mut Script<'_>)) {
+    damaged(Bench::new(make()), Bench::new(make()), make, bytes, extra);
+}
+
+fn damaged<D: Device>(
+    mut first: Bench<D>,
+    mut second: Bench<D>,
+    make: impl Fn() -> D,
+    bytes: &[u8],
+    mut extra: impl FnMut(&mut Bench<D>, &mut Script<'_>),
+) {
+    let mut script = Script::new(bytes);
+    let (before, how) = (script.byte().into(), script.byte());
+    let mut beginning = Script::new(script.take(before));
+    play(&mut first, &make, &mut beginning, &mut extra);
+    let mut state = first.device.save_cbor();
+    if how & 1 == 0 {
+        let Ok(mut value) = ciborium::from_reader::<Value, _>(state.as_slice()) else { return };
+        for _ in 0..=how >> 1 & 3 {
+            if let Some(leaf) = nth_leaf(&mut value, &mut (script.number(2) as usize % 1024)) {
+                change(leaf, &mut script);
+            }
+        }
+        state.clear();
+        if ciborium::into_writer(&value, &mut state).is_err() {
+            return;
+        }
+    } else if how & 2 == 0 {
+        for _ in 0..=how >> 2 & 3 {
+            let at = script.number(2) as usize % state.len();
+            state[at] = script.byte();
+        }
+    } else {
+        let len = usize::from(how >> 2) * 4;
+        state = script.take(len).to_vec();
+    }
+    let untouched = second.device.save_cbor();
+    if second.device.load_cbor(&state).is_err() {
+        assert_eq!(second.device.save_cbor(), untouched, "{}: a state that is refused changes nothing", D::KIND);
+        return;
+    }
+    second.call(|device, cx| Device::resync(device, cx));
+    save_and_load(&mut second, &make);
+    play(&mut second, &make, &mut script, extra);
+}
+
+/// The leaf number `n`, counted down; lists are leaves, too.
+fn nth_leaf<'a>(value: &'a mut Value, n: &mut usize) -> Option<&'a mut Value> {
+    if let Value::Map(fields) = value {
+        return fields.iter_mut().find_map(|(_, field)| nth_leaf(field, n));
+    }
+    if *n == 0 {
+        return Some(value);
+    }
+    *n -= 1;
+    match value {
+        // Long lists are bytes, of which the first few stand for all.
+        Value::Array(items) => items.iter_mut().take(16).find_map(|item| nth_leaf(item, n)),
+        _ => None,
+    }
+}
+
+fn change(leaf: &mut Value, script: &mut Script<'_>) {
+    let how = script.byte();
+    match leaf {
+        Value::Integer(number) => {
+            let wide = script.number(8) >> script.below(64);
+            *number = match how % 4 {
+                0 => how.into(),
+                1 => wide.into(),
+                2 => u64::MAX.wrapping_sub(wide).into(),
+                _ => (i128::from(*number) as u64).wrapping_add(u64::from(how) % 5).wrapping_sub(2).into(),
+            };
+        }
+        Value::Bool(flag) => *flag = !*flag,
+        Value::Array(items) => match how % 3 {
+            0 => items.clear(),
+            1 => items.truncate(items.len() / 2),
+            _ => {
+                let more = usize::from(how) * 8;
+                if let Some(last) = items.last().cloned() {
+                    items.resize(items.len() + more, last);
+                } else {
+                    items.resize(more, Value::Integer(how.into()));
+                }
+            }
+        },
+        Value::Null => *leaf = Value::Integer(script.number(8).into()),
+        other => *other = Value::Null,
+    }
+}

@@ -1,0 +1,38 @@
+//! Random scripts for every device (see `pcvm_devices::testing::script`): what the fuzz targets do at length, in short.
+
+use pcvm_devices::testing::subjects::{self, random};
+
+#[test]
+fn ide() {
+    random(1500, 400, subjects::ide);
+}
+
+#[test]
+fn vga() {
+    random(150, 300, subjects::vga);
+}
+
+#[test]
+fn fw_cfg() {
+    random(1500, 300, subjects::fw_cfg);
+}
+
+#[test]
+fn ps2() {
+    random(3000, 400, subjects::ps2);
+}
+
+#[test]
+fn chipset() {
+    random(3000, 300, subjects::chipset);
+}
+
+#[test]
+fn serial() {
+    random(3000, 400, subjects::serial);
+}
+
+#[test]
+fn state() {
+    random(4000, 400, subjects::state);
+}
