@@ -317,7 +317,7 @@ impl Board {
         let video: Vec<Region> =
             self.mem.iter().filter(|m| m.region.video.is_some()).map(|m| m.region.clone()).collect();
         self.wires.memory_map(&map::slots(&self.memory, &self.shadow, &self.rom, &video));
-        self.wires.coalesce(&coalesce);
+        self.wires.coalesce(&joined(coalesce));
     }
 
     /// `out` and `outs`: `data` is one or more accesses of `width` bytes to one port.
@@ -584,6 +584,20 @@ impl Board {
     pub fn memory(&self) -> &Arc<Memory> {
         &self.memory
     }
+}
+
+/// Makes one of ranges that touch: KVM keeps a write back only if it lies within a single one, and a word written to
+/// an IDE data port, which is one port wide, reaches into the next.
+fn joined(mut ranges: Vec<(Space, u64, u64)>) -> Vec<(Space, u64, u64)> {
+    ranges.sort_unstable_by_key(|&(space, base, _)| (space == Space::Mem, base));
+    ranges.dedup_by(|next, last| {
+        let touches = next.0 == last.0 && next.1 <= last.1 + last.2;
+        if touches {
+            last.2 = last.2.max(next.1 + next.2 - last.1);
+        }
+        touches
+    });
+    ranges
 }
 
 #[cfg(test)]

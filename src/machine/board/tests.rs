@@ -138,6 +138,18 @@ fn the_first_device_wins_and_only_its_own_ports_are_coalesced() {
 }
 
 #[test]
+fn coalesced_ranges_that_touch_are_one_so_that_wide_writes_fit_in() {
+    let regions = vec![
+        Region::io(0x171, 6, 1).with_coalesce(0..6),
+        Region::io(0x1f0, 1, 2).with_fifo().with_coalesce(0..1),
+        Region::io(0x1f1, 7, 3).with_coalesce(0..6),
+        Region::mem(0x1f7, 9, 4).with_coalesce(0..9),
+    ];
+    let setup = board(vec![(regions, None)], |_, _| ());
+    assert_eq!(setup.wire_log(), ["coalesce [(Io, 171, 6), (Io, 1f0, 7), (Mem, 1f7, 9)]"]);
+}
+
+#[test]
 fn configuration_space_is_reached_by_mechanism_1_byte_by_byte() {
     let regions = vec![(vec![Region::io(0xcf9, 1, 3)], Some(Devfn::new(1, 0)))];
     let mut setup = board(regions, |_, _| ());

@@ -1,4 +1,4 @@
-//! Firmware images of the project's own, for tests that want the machine to themselves.
+//! Firmware images of the project's own, for tests and measurements that want the machine to themselves.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use crate::{Error, cache::cached, file_error};
 
 /// Size of an image: one segment.
 const IMAGE: usize = 64 << 10;
-/// Size of the code of the hostile guest.
-const HOSTILE: usize = 1024;
+/// Size of the code of a guest.
+const CODE: usize = 1024;
 /// Where a processor starts: 16 bytes below the end.
 const RESET: usize = IMAGE - 16;
 /// `jmp 0`, near: from FFF0h the instruction pointer wraps, and the segment stays below 4 GiB.
@@ -23,11 +23,22 @@ mod code {
 
     // SAFETY: hostile.s defines the symbol in .rodata with exactly this many bytes behind it, which nobody writes.
     unsafe extern "C" {
-        safe static pcvm_hostile_start: [u8; super::HOSTILE];
+        safe static pcvm_hostile_start: [u8; super::CODE];
     }
 
-    pub fn hostile() -> [u8; super::HOSTILE] {
+    pub fn hostile() -> [u8; super::CODE] {
         pcvm_hostile_start
+    }
+
+    std::arch::global_asm!(include_str!("bench.s"), options(att_syntax));
+
+    // SAFETY: as above, in bench.s.
+    unsafe extern "C" {
+        safe static pcvm_bench_start: [u8; super::CODE];
+    }
+
+    pub fn bench() -> [u8; super::CODE] {
+        pcvm_bench_start
     }
 }
 
@@ -44,12 +55,22 @@ pub fn hostile(accesses: u32, seed: u32) -> Result<PathBuf, Error> {
     code[at..at + 4].copy_from_slice(&accesses.to_le_bytes());
     code[at + 4..at + 8].copy_from_slice(&seed.max(1).to_le_bytes());
 
+    image(&format!("hostile-{seed:x}"), "hostile.bin", &code)
+}
+
+/// The firmware image that `benches/compare` runs, which patches into it what is to be measured (see bench.s), and
+/// its path.
+pub fn bench() -> Result<PathBuf, Error> {
+    image("bench", "bench.bin", &code::bench())
+}
+
+fn image(name: &str, file: &str, code: &[u8; CODE]) -> Result<PathBuf, Error> {
     let mut image = vec![0_u8; IMAGE];
-    image[..HOSTILE].copy_from_slice(&code);
+    image[..CODE].copy_from_slice(code);
     image[RESET..RESET + JUMP.len()].copy_from_slice(&JUMP);
-    let dir = cached(&format!("hostile-{seed:x}"), &[&image], |dir| {
-        let path = dir.join("hostile.bin");
+    let dir = cached(name, &[&image], |dir| {
+        let path = dir.join(file);
         fs::write(&path, &image).map_err(file_error(&path))
     })?;
-    Ok(dir.join("hostile.bin"))
+    Ok(dir.join(file))
 }

@@ -8,7 +8,8 @@ use pcvm_test_guests::{Error, disk, flat, floppy, installer};
 
 type Make = fn() -> Result<PathBuf, Error>;
 
-const GUESTS: [(&str, Make); 5] = [
+const GUESTS: [(&str, Make); 6] = [
+    ("bench", flat::bench),
     ("disk", disk::image),
     ("floppy", floppy::own_iso),
     ("hostile", || flat::hostile(10_000_000, 1)),

@@ -1,0 +1,331 @@
+# The guest of benches/compare: a firmware image that does one thing so many times, and then resets the machine.
+#
+# What and how often is patched in below the reset vector. The drivers are minimal ones: they make the accesses that the
+# hardware's documents ask for and no others, so that what is counted is the machine's doing. A '!' on COM1 tells that
+# something went wrong.
+        .set    MEASURE, 0xFFE0         # byte: a number of the table
+        .set    TURNS, 0xFFE4           # long: at least 1
+        .set    BUFFER, 0x10000         # 64 KiB
+        .set    PRD, 0x1000
+        .set    BLOCK, 0x0FF8           # words per DRQ block
+        .set    DONE, 0x0FFC            # the interrupt came
+        .set    COMMAND, 0x1F7
+        .set    CONTROL, 0x3F6
+        .set    MASTER, 0xC000          # the bus master's ports
+
+        .section .rodata.pcvm_bench, "a"
+        .code16
+        .globl pcvm_bench_start
+pcvm_bench_start:
+        outb %al, $0xED                 # the first instruction, seen from outside
+        cli
+        cld
+        ljmp $0xF000, $(1f - pcvm_bench_start)
+1:      xorw %ax, %ax
+        movw %ax, %ds
+        movw %ax, %es
+        movw %ax, %ss
+        movw $0x0800, %sp
+        movl %cs:TURNS, %ebp
+        movzbw %cs:MEASURE, %bx
+        addw %bx, %bx
+        call *%cs:table - pcvm_bench_start(%bx)
+        jmp reset
+failed: movw $0x3F8, %dx
+        movb $'!', %al
+        outb %al, %dx
+reset:  movw $0xCF9, %dx                # PIIX3's reset control: a hard reset
+        movb $0x02, %al
+        outb %al, %dx
+        movb $0x06, %al
+        outb %al, %dx
+1:      hlt
+        jmp 1b
+
+table:  .word nothing - pcvm_bench_start
+        .word port_out - pcvm_bench_start
+        .word port_in - pcvm_bench_start
+        .word dma_read - pcvm_bench_start
+        .word write_multiple - pcvm_bench_start
+        .word write_sectors - pcvm_bench_start
+        .word read_multiple - pcvm_bench_start
+        .word serial_polled - pcvm_bench_start
+        .word serial_blind - pcvm_bench_start
+        .word touch - pcvm_bench_start
+
+nothing: ret
+
+# A port that no chip has.
+port_out:
+        outb %al, $0xED
+        decl %ebp
+        jnz port_out
+        ret
+
+# The RTC's register D: what a chip answers.
+port_in:
+        movb $0x0D, %al
+        outb %al, $0x70
+1:      inb $0x71, %al
+        decl %ebp
+        jnz 1b
+        ret
+
+# Writes 16 pages and stays.
+touch:  movw $BUFFER >> 4, %ax
+        movw %ax, %es
+        xorw %di, %di
+        movw $0x8000, %cx
+        rep stosw
+1:      hlt
+        jmp 1b
+
+# ---- COM1 ----
+
+# 115200 8N1 with the FIFO on.
+uart:   movw $0x3FB, %dx
+        movb $0x83, %al
+        outb %al, %dx
+        movw $0x3F8, %dx
+        movb $1, %al
+        outb %al, %dx
+        incw %dx
+        xorb %al, %al
+        outb %al, %dx
+        incw %dx
+        movb $7, %al
+        outb %al, %dx
+        incw %dx
+        movb $3, %al
+        outb %al, %dx
+        ret
+
+# A byte a turn, once the transmitter is ready.
+serial_polled:
+        call uart
+1:      movw $0x3FD, %dx
+2:      inb %dx, %al
+        testb $0x20, %al
+        jz 2b
+        movw $0x3F8, %dx
+        movb $'.', %al
+        outb %al, %dx
+        decl %ebp
+        jnz 1b
+        ret
+
+# A byte a turn, without a look.
+serial_blind:
+        call uart
+        movw $0x3F8, %dx
+        movb $'.', %al
+1:      outb %al, %dx
+        decl %ebp
+        jnz 1b
+        ret
+
+# ---- IDE: drive 0 of the primary channel ----
+
+# What firmware does: the function decodes both channels, masters the bus, and has its ports where we say.
+ide_setup:
+        movl $0x80000904, %eax
+        movl $0x00000005, %ecx
+        call config
+        movl $0x80000920, %eax
+        movl $MASTER | 1, %ecx
+        call config
+        movl $0x80000940, %eax
+        movl $0x80008000, %ecx
+        call config
+        movw $CONTROL, %dx              # no interrupts
+        movb $0x02, %al
+        outb %al, %dx
+        jmp ready
+config: movw $0xCF8, %dx
+        outl %eax, %dx
+        movw $0xCFC, %dx
+        movl %ecx, %eax
+        outl %eax, %dx
+        ret
+
+# Waits until the drive is not busy; AL is its status. Anything wrong ends the run.
+ready:  movw $COMMAND, %dx
+1:      inb %dx, %al
+        testb $0x80, %al
+        jnz 1b
+        testb $0x21, %al
+        jnz failed
+        ret
+
+# Waits for a DRQ block.
+wanted: call ready
+        testb $0x08, %al
+        jz wanted
+        ret
+
+# The task file: AL sectors from LBA ESI on.
+task_file:
+        movw $0x1F2, %dx
+        outb %al, %dx
+        incw %dx
+        movl %esi, %eax
+        outb %al, %dx
+        incw %dx
+        shrl $8, %eax
+        outb %al, %dx
+        incw %dx
+        shrl $8, %eax
+        outb %al, %dx
+        incw %dx
+        movb $0xE0, %al
+        outb %al, %dx
+        ret
+
+# READ DMA: 4 KiB a turn, from one place after another of the first 64 MiB, waiting for IRQ 14 in HLT.
+dma_read:
+        call ide_setup
+        movl $0x1B, %ecx                # no local APIC: the PIC's INTR goes to the processor
+        rdmsr
+        andl $0xFFFFF7FF, %eax
+        wrmsr
+        movw $pic - pcvm_bench_start, %si
+        movw $(pic_end - pic) / 2, %cx
+        xorb %dh, %dh
+1:      movb %cs:(%si), %dl
+        movb %cs:1(%si), %al
+        outb %al, %dx
+        addw $2, %si
+        loop 1b
+        movw $irq - pcvm_bench_start, 0x76 * 4
+        movw $0xF000, 0x76 * 4 + 2
+        movl $BUFFER, PRD
+        movl $0x80001000, PRD + 4
+        movw $CONTROL, %dx
+        xorb %al, %al
+        outb %al, %dx
+        xorl %esi, %esi
+1:      movb $0, DONE
+        movb $8, %al
+        call task_file
+        movw $MASTER + 4, %dx
+        movl $PRD, %eax
+        outl %eax, %dx
+        movw $MASTER + 2, %dx           # clears error and interrupt; drive 0 can do DMA
+        movb $0x26, %al
+        outb %al, %dx
+        movw $MASTER, %dx               # towards memory
+        movb $0x08, %al
+        outb %al, %dx
+        movw $COMMAND, %dx
+        movb $0xC8, %al
+        outb %al, %dx
+        movw $MASTER, %dx               # start
+        movb $0x09, %al
+        outb %al, %dx
+2:      cli
+        cmpb $0, DONE
+        jne 3f
+        sti
+        hlt
+        jmp 2b
+3:      movw $MASTER + 2, %dx           # was it this one's interrupt?
+        inb %dx, %al
+        testb $0x04, %al
+        jz failed
+        movw $MASTER, %dx               # stop
+        movb $0x08, %al
+        outb %al, %dx
+        movw $COMMAND, %dx
+        inb %dx, %al
+        testb $0xA9, %al
+        jnz failed
+        addl $8, %esi
+        andl $0x1FFFF, %esi
+        decl %ebp
+        jnz 1b
+        ret
+
+irq:    movb $1, DONE
+        pushw %ax
+        movb $0x20, %al
+        outb %al, $0xA0
+        outb %al, $0x20
+        popw %ax
+        iretw
+
+# Port and value: vectors 8 and 70h, all masked but IRQ 2 and 14.
+pic:    .byte 0x20, 0x11, 0x21, 0x08, 0x21, 0x04, 0x21, 0x01
+        .byte 0xA0, 0x11, 0xA1, 0x70, 0xA1, 0x02, 0xA1, 0x01
+        .byte 0x21, 0xFB, 0xA1, 0xBF
+pic_end:
+
+# PIO, polled, 64 KiB a turn. BL is the command, BH the DRQ blocks of a turn, BLOCK the words of each.
+write_multiple:
+        call multiple
+        movw $0x08C5, %bx
+        jmp write_pio
+write_sectors:
+        call ide_setup
+        movw $256, BLOCK
+        movw $0x8030, %bx
+write_pio:
+        movw $BUFFER >> 4, %ax
+        movw %ax, %ds
+1:      call turn
+        jnz 1b
+        ret
+turn:   pushw %bx
+        xorl %esi, %esi
+        movb $128, %al
+        call task_file
+        movw $COMMAND, %dx
+        movb %bl, %al
+        outb %al, %dx
+1:      call wanted
+        movw %ss:BLOCK, %cx
+        movw $0x1F0, %dx
+        rep outsw
+        decb %bh
+        jnz 1b
+        call ready
+        popw %bx
+        decl %ebp
+        ret
+
+read_multiple:
+        call multiple
+        movw $BUFFER >> 4, %ax
+        movw %ax, %es
+1:      xorl %esi, %esi
+        xorw %di, %di
+        movb $128, %al
+        call task_file
+        movw $COMMAND, %dx
+        movb $0xC4, %al
+        outb %al, %dx
+        movb $8, %bh
+2:      call wanted
+        movw BLOCK, %cx
+        movw $0x1F0, %dx
+        rep insw
+        decb %bh
+        jnz 2b
+        decl %ebp
+        jnz 1b
+        ret
+
+# SET MULTIPLE MODE: 16 sectors.
+multiple:
+        call ide_setup
+        movw $4096, BLOCK
+        xorl %esi, %esi
+        movb $16, %al
+        call task_file
+        movw $COMMAND, %dx
+        movb $0xC6, %al
+        outb %al, %dx
+        jmp ready
+pcvm_bench_end:
+        .org 1024
+        .code64
+        .text
