@@ -20,8 +20,11 @@ use crate::vga::Vga;
 use crate::{CharId, DiskId};
 use ciborium::Value;
 
+/// Plays a script.
+pub type Play = fn(&[u8]);
+
 /// Every subject, by name.
-pub const ALL: [(&str, fn(&[u8])); 7] = [
+pub const ALL: [(&str, Play); 7] = [
     ("ide", ide),
     ("vga", vga),
     ("fw_cfg", fw_cfg),
@@ -32,7 +35,7 @@ pub const ALL: [(&str, fn(&[u8])); 7] = [
 ];
 
 /// Plays so many random scripts, each of up to `len` bytes; the same ones every time.
-pub fn random(count: u64, len: u64, subject: fn(&[u8])) {
+pub fn random(count: u64, len: u64, subject: Play) {
     for seed in 0..count {
         let mut rng = Rng(seed);
         let mut script = vec![0; 1 + rng.below(len) as usize];
