@@ -51,16 +51,23 @@ fn assert_has(log: &str, what: &[&str]) {
     }
 }
 
-fn the_installer_reaches_its_first_screen(arch: Arch) {
-    let iso = installer::iso(arch).unwrap_or_else(|error| panic!("{error}"));
-    let name = format!("installer-{}", arch.name());
+const FROM_CD: &str = "--firmware bios.bin --boot dc";
+
+/// `start` is what tells pcvm how to start it.
+fn the_installer_reaches_its_first_screen(arch: Arch, name: &str, start: &str) {
+    let installer = installer::make(arch).unwrap_or_else(|error| panic!("{error}"));
     let job = Job::new(
-        &name,
-        "truncate -s 64M disk.img
-         exec ./pcvm run --memory 1G --firmware bios.bin --disk disk.img --cdrom installer.iso --boot dc \
-           --serial file:serial.log --debugcon firmware.log --display none --no-reboot",
+        name,
+        format!(
+            "truncate -s 64M disk.img
+             exec ./pcvm run --memory 1G {start} --disk disk.img --cdrom installer.iso \
+               --serial file:serial.log --debugcon firmware.log --display none --no-reboot"
+        ),
     );
-    let job = job.pcvm().unwrap_or_else(|error| panic!("{error}")).file(iso, "installer.iso");
+    let job = job.pcvm().unwrap_or_else(|error| panic!("{error}"));
+    let job = job.file(installer.iso, "installer.iso");
+    let job = job.file(installer.kernel, "vmlinuz").file(installer.initrd, "initrd.img");
+    let job = job.timeout(Duration::from_secs(360));
     let output = Host::pick().run(&job).unwrap_or_else(|error| panic!("{error}"));
     output.expect_status(0, &["firmware.log", "serial.log"]);
 
@@ -76,12 +83,18 @@ fn the_installer_reaches_its_first_screen(arch: Arch) {
 
 #[test]
 fn nested_the_i386_installer_boots_from_cd() {
-    the_installer_reaches_its_first_screen(Arch::I386);
+    the_installer_reaches_its_first_screen(Arch::I386, "installer-i386", FROM_CD);
 }
 
 #[test]
 fn nested_the_amd64_installer_boots_from_cd() {
-    the_installer_reaches_its_first_screen(Arch::Amd64);
+    the_installer_reaches_its_first_screen(Arch::Amd64, "installer-amd64", FROM_CD);
+}
+
+#[test]
+fn nested_a_kernel_starts_without_firmware() {
+    let start = format!("--kernel vmlinuz --initrd initrd.img --append '{}'", installer::COMMAND_LINE);
+    the_installer_reaches_its_first_screen(Arch::Amd64, "kernel-amd64", &start);
 }
 
 fn a_disk_keeps_what_was_written(cpus: u32) {

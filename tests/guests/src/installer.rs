@@ -39,8 +39,21 @@ pub const REPORT_END: &str = "==== end of report";
 /// The installer's first question on its text front end.
 pub const FIRST_SCREEN: &str = "Select a language";
 
-/// Makes the ISO and gives its path.
-pub fn iso(arch: Arch) -> Result<PathBuf, Error> {
+/// What is on the CD, and the same without one.
+pub struct Installer {
+    /// The CD image.
+    pub iso: PathBuf,
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// Both initial RAM disks in one.
+    pub initrd: PathBuf,
+}
+
+/// The kernel's command line without a boot loader.
+pub const COMMAND_LINE: &str = "console=ttyS0,115200n8 loglevel=5 DEBIAN_FRONTEND=text TERM=dumb";
+
+/// Makes the ISO and the files, and gives their paths.
+pub fn make(arch: Arch) -> Result<Installer, Error> {
     let inputs = [REPORT, ISOLINUX_CFG, include_str!("installer.rs")].map(str::as_bytes);
     let dir = cached(&format!("installer-{}", arch.name()), &inputs, |dir| {
         let apt = Apt::new(arch)?;
@@ -77,9 +90,10 @@ pub fn iso(arch: Arch) -> Result<PathBuf, Error> {
              (cd iso && md5sum linux initrd.gz report.gz >sums)
              xorriso -as mkisofs -quiet -V PCVM -J -r -o installer.iso -b isolinux/isolinux.bin -c isolinux/boot.cat \\
                -no-emul-boot -boot-load-size 4 -boot-info-table iso
+             mv iso/linux vmlinuz && cat iso/initrd.gz iso/report.gz >initrd.img
              rm -rf packages kernel report initrd iso version",
         )?;
         Ok(())
     })?;
-    Ok(dir.join("installer.iso"))
+    Ok(Installer { iso: dir.join("installer.iso"), kernel: dir.join("vmlinuz"), initrd: dir.join("initrd.img") })
 }

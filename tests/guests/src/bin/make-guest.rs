@@ -13,8 +13,8 @@ const GUESTS: [(&str, Make); 6] = [
     ("disk", disk::image),
     ("floppy", floppy::own_iso),
     ("hostile", || flat::hostile(10_000_000, 1)),
-    ("installer-i386", || installer::iso(Arch::I386)),
-    ("installer-amd64", || installer::iso(Arch::Amd64)),
+    ("installer-i386", || installer::make(Arch::I386).map(|made| made.iso)),
+    ("installer-amd64", || installer::make(Arch::Amd64).map(|made| made.iso)),
 ];
 
 fn main() -> ExitCode {
