@@ -17,12 +17,15 @@ const LEGACY_ROM: u64 = 0x2_0000;
 pub struct Rom(Option<(GuestMemoryMmap, u64)>);
 
 impl Rom {
-    /// Copies the image, which is a whole number of 4 KiB pages, into memory of its own.
+    /// Copies the image, which is a whole number of 4 KiB pages, into memory of its own. No bytes: an empty socket.
     ///
     /// # Errors
     /// If that cannot be allocated.
     pub fn new(image: &[u8]) -> Result<Self, String> {
         let len = image.len();
+        if len == 0 {
+            return Ok(Self(None));
+        }
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), len)]).map_err(|error| error.to_string())?;
         vm_memory::Bytes::write_slice(&memory, image, GuestAddress(0)).map_err(|error| error.to_string())?;
         Ok(Self(Some((memory, len as u64))))
