@@ -60,7 +60,7 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
                 match vcpu.finish_io() {
                     Exit::Again => break,
                     exit => {
-                        if let Some(why) = answer(shared, index, exit) {
+                        if let Some(why) = answer(shared, exit) {
                             shared.post(Event::Broken(format!("processor {index}: {why}")));
                             break;
                         }
@@ -82,7 +82,7 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
             }
             continue;
         }
-        if let Some(why) = answer(shared, index, vcpu.run()?) {
+        if let Some(why) = answer(shared, vcpu.run()?) {
             let report = vcpu.report(|addr, buf| shared.lock().memory().read(addr, buf));
             shared.post(Event::Broken(format!("processor {index}: {why}\n{report}")));
         }
@@ -91,7 +91,7 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
 
 /// Does what an exit asks for. Gives the reason if the processor cannot go on.
 #[inline]
-fn answer(shared: &Shared, index: u32, exit: Exit<'_>) -> Option<String> {
+fn answer(shared: &Shared, exit: Exit<'_>) -> Option<String> {
     match exit {
         Exit::Out { port, width, data } => shared.with_board(|board| board.port_out(port, width, data)),
         Exit::In { port, width, data } => shared.with_board(|board| board.port_in(port, width, data)),
