@@ -20,17 +20,6 @@ use crate::vga::Vga;
 use crate::{CharId, DiskId};
 use ciborium::Value;
 
-/// Every subject, by name.
-pub const ALL: [(&str, fn(&[u8])); 7] = [
-    ("ide", ide),
-    ("vga", vga),
-    ("fw_cfg", fw_cfg),
-    ("ps2", ps2),
-    ("chipset", chipset),
-    ("serial", serial),
-    ("state", state),
-];
-
 /// Plays so many random scripts, each of up to `len` bytes; the same ones every time.
 pub fn random(count: u64, len: u64, subject: fn(&[u8])) {
     for seed in 0..count {

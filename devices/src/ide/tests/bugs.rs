@@ -76,7 +76,7 @@ fn a_reset_during_a_write_never_writes_sector_zero() {
             }
             assert_eq!(driver.bench.pending.len(), 1);
             if device_reset {
-                driver.bench.call(|device, cx| Device::reset(device, cx));
+                driver.bench.call(Device::reset);
                 enable_again(driver.bench);
             } else {
                 driver.bench.outb(0x3f6, 4);

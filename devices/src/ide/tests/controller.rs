@@ -89,7 +89,7 @@ fn random_drivers_are_survived_and_their_states_come_back() {
                 let mut other = Bench::new(all_kinds());
                 other.device.load_cbor(&saved).expect("a device takes its own state");
                 assert_eq!(other.device.save_cbor(), saved);
-                other.call(|device, cx| Device::resync(device, cx));
+                other.call(Device::resync);
             }
         }
         bench.hold_requests = false;
@@ -115,7 +115,7 @@ fn damaged_states_of_a_busy_machine_are_refused_or_usable() {
         if other.device.load_cbor(&bytes).is_err() {
             continue;
         }
-        other.call(|device, cx| Device::resync(device, cx));
+        other.call(Device::resync);
         for base in [PRIMARY, SECONDARY] {
             other.ins(base, 2, &mut [0; 5000]);
             other.outs(base, 2, &[0; 5000]);
@@ -248,7 +248,7 @@ fn a_machine_saved_in_a_pio_read_goes_on_where_it_was() {
     let saved = bench.device.save_cbor();
     let mut other = machine();
     other.device.load_cbor(&saved).unwrap();
-    other.call(|device, cx| Device::resync(device, cx));
+    other.call(Device::resync);
     assert!(other.irq(IrqLine::Isa(14)));
     let mut rest = [0; 924];
     other.ins(PRIMARY, 2, &mut rest[..412]);
