@@ -4,7 +4,7 @@ use pcvm_devices::testing::subjects::{self, random};
 
 #[test]
 fn ide() {
-    random(1500, 400, subjects::ide);
+    random(500, 400, subjects::ide);
 }
 
 #[test]
@@ -19,12 +19,12 @@ fn fw_cfg() {
 
 #[test]
 fn ps2() {
-    random(3000, 400, subjects::ps2);
+    random(500, 400, subjects::ps2);
 }
 
 #[test]
 fn chipset() {
-    random(3000, 300, subjects::chipset);
+    random(1500, 300, subjects::chipset);
 }
 
 #[test]
@@ -34,5 +34,5 @@ fn serial() {
 
 #[test]
 fn state() {
-    random(4000, 400, subjects::state);
+    random(700, 400, subjects::state);
 }

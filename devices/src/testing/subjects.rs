@@ -23,17 +23,6 @@ use ciborium::Value;
 /// Plays a script.
 pub type Play = fn(&[u8]);
 
-/// Every subject, by name.
-pub const ALL: [(&str, Play); 7] = [
-    ("ide", ide),
-    ("vga", vga),
-    ("fw_cfg", fw_cfg),
-    ("ps2", ps2),
-    ("chipset", chipset),
-    ("serial", serial),
-    ("state", state),
-];
-
 /// Plays so many random scripts, each of up to `len` bytes; the same ones every time.
 pub fn random(count: u64, len: u64, subject: Play) {
     for seed in 0..count {
