@@ -101,6 +101,8 @@ measure_ports() {
 measure_dma() {
   exits $1 dma_exits 3 20 120
   nanos $1 dma_ns 3 100 1100
+  exits $1 dma_ext_exits 10 20 120
+  nanos $1 dma_ext_ns 10 100 1100
 }
 measure_pio() {
   exits $1 write_multiple_exits 4 1 2
@@ -148,6 +150,7 @@ measure_start() {
 }
 
 result host loop "$(./kvm-loop 20000 | awk '{ print $2 }')"
+cat /sys/devices/system/clocksource/clocksource0/current_clocksource >&2
 for what in "$@"; do
   for vmm in ${VMMS:-pcvm qemu}; do measure_$what $vmm; done
 done

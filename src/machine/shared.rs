@@ -96,6 +96,13 @@ impl Shared {
     #[inline]
     pub fn with_board<R>(&self, f: impl FnOnce(&mut Board) -> R) -> R {
         let mut board = self.lock();
+        // What the kept writes began comes before what follows them: a driver that looks at the status right after
+        // the last word of a sector finds the sector written, and need not look again.
+        if let Some(work) = board.take_work() {
+            drop(board);
+            self.perform(work);
+            board = self.lock();
+        }
         let result = f(&mut board);
         let work = board.take_work();
         drop(board);

@@ -116,6 +116,7 @@ impl Channel {
         *phase = Phase::Idle;
         *reset = if in_flight.is_some() { Reset::Both } else { Reset::None };
         self.drive_irq(cx);
+        cx.set_irq(IrqLine::Isa(14 + self.number), self.line);
     }
 
     /// Whether the guest is in the middle of a data-out phase by PIO.
@@ -144,7 +145,10 @@ impl Channel {
     fn drive_irq(&mut self, cx: &mut Ctx<'_>) {
         let raised = self.drives[usize::from(self.slave)].as_ref().is_some_and(|drive| drive.intrq);
         let level = raised && !self.control.nien();
-        if level && !self.line {
+        if level == self.line {
+            return;
+        }
+        if level {
             self.bus_master.latch_interrupt();
         }
         self.line = level;
@@ -168,6 +172,7 @@ impl Channel {
             }
         }
         self.drive_irq(cx);
+        cx.set_irq(IrqLine::Isa(14 + self.number), self.line);
     }
 
     // ---- Registers ----

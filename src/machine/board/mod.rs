@@ -206,13 +206,15 @@ impl Board {
                 self.wires.gsi(gsi, level);
             }
         }
-        for (timer, at) in self.outbox.timers.drain(..) {
-            self.timers.retain(|&(_, owner, id)| (owner, id) != (source, timer));
-            if let Some(at) = at {
-                self.timers.push((at, source, timer));
+        if !self.outbox.timers.is_empty() {
+            for (timer, at) in self.outbox.timers.drain(..) {
+                self.timers.retain(|&(_, owner, id)| (owner, id) != (source, timer));
+                if let Some(at) = at {
+                    self.timers.push((at, source, timer));
+                }
             }
+            self.set_alarm();
         }
-        self.set_alarm();
         if !self.outbox.requests.is_empty() {
             self.work.requests.append(&mut self.outbox.requests);
             self.has_work = true;

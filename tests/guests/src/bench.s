@@ -9,6 +9,7 @@
         .set    PRD, 0x1000
         .set    BLOCK, 0x0FF8           # words per DRQ block
         .set    DONE, 0x0FFC            # the interrupt came
+        .set    EXT, 0x0FFE             # 48-bit addresses
         .set    COMMAND, 0x1F7
         .set    CONTROL, 0x3F6
         .set    MASTER, 0xC000          # the bus master's ports
@@ -52,6 +53,7 @@ table:  .word nothing - pcvm_bench_start
         .word serial_polled - pcvm_bench_start
         .word serial_blind - pcvm_bench_start
         .word touch - pcvm_bench_start
+        .word dma_read_ext - pcvm_bench_start
 
 nothing: ret
 
@@ -181,9 +183,13 @@ task_file:
         outb %al, %dx
         ret
 
-# READ DMA: 4 KiB a turn, from one place after another of the first 64 MiB, waiting for IRQ 14 in HLT.
+# READ DMA (EXT): 4 KiB a turn, from one place after another of the first 64 MiB, waiting for IRQ 14 in HLT.
+dma_read_ext:
+        movb $1, EXT
+        jmp 1f
 dma_read:
-        call ide_setup
+        movb $0, EXT
+1:      call ide_setup
         movl $0x1B, %ecx                # no local APIC: the PIC's INTR goes to the processor
         rdmsr
         andl $0xFFFFF7FF, %eax
@@ -205,7 +211,24 @@ dma_read:
         outb %al, %dx
         xorl %esi, %esi
 1:      movb $0, DONE
-        movb $8, %al
+        cmpb $0, EXT
+        je 2f
+        movw $0x1F1, %dx                # the high halves first
+        xorb %al, %al
+        outb %al, %dx
+        outb %al, %dx
+        incw %dx
+        outb %al, %dx
+        incw %dx
+        movl %esi, %eax
+        shrl $24, %eax
+        outb %al, %dx
+        incw %dx
+        xorb %al, %al
+        outb %al, %dx
+        incw %dx
+        outb %al, %dx
+2:      movb $8, %al
         call task_file
         movw $MASTER + 4, %dx
         movl $PRD, %eax
@@ -218,7 +241,10 @@ dma_read:
         outb %al, %dx
         movw $COMMAND, %dx
         movb $0xC8, %al
-        outb %al, %dx
+        cmpb $0, EXT
+        je 2f
+        movb $0x25, %al
+2:      outb %al, %dx
         movw $MASTER, %dx               # start
         movb $0x09, %al
         outb %al, %dx
