@@ -103,6 +103,8 @@ measure_dma() {
   nanos $1 dma_ns 3 100 1100
   exits $1 dma_ext_exits 10 20 120
   nanos $1 dma_ext_ns 10 100 1100
+  exits $1 dma_polled_exits 11 20 120
+  nanos $1 dma_polled_ns 11 100 1100
 }
 measure_pio() {
   exits $1 write_multiple_exits 4 1 2
