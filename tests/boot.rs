@@ -51,6 +51,10 @@ fn assert_has(log: &str, what: &[&str]) {
     }
 }
 
+/// Makes a file for the disk, `$disk`, outside the job's directory: on a nested host that directory is a network file
+/// system, and a lot of writing to it stalls the whole host for tens of seconds.
+const DISK: &str = "disk=$(mktemp /tmp/pcvm-disk.XXXXXX); trap 'rm -f $disk' EXIT";
+
 const FROM_CD: &str = "--firmware bios.bin --boot dc";
 
 /// `start` is what tells pcvm how to start it.
@@ -59,8 +63,9 @@ fn the_installer_reaches_its_first_screen(arch: Arch, name: &str, start: &str) {
     let job = Job::new(
         name,
         format!(
-            "truncate -s 64M disk.img
-             exec ./pcvm run --memory 1G {start} --disk disk.img --cdrom installer.iso \
+            "{DISK}
+             truncate -s 64M $disk
+             ./pcvm run --memory 1G {start} --disk $disk --cdrom installer.iso \
                --serial file:serial.log --debugcon firmware.log --display none --no-reboot"
         ),
     );
@@ -102,9 +107,10 @@ fn a_disk_keeps_what_was_written(cpus: u32) {
     let job = Job::new(
         &format!("disk-{cpus}"),
         format!(
-            "cp pristine.img disk.img
+            "{DISK}
+             cp pristine.img $disk
              for boot in 1 2; do
-               ./pcvm run --memory 512M --cpus {cpus} --firmware bios.bin --disk disk.img --boot c \
+               ./pcvm run --memory 512M --cpus {cpus} --firmware bios.bin --disk $disk --boot c \
                  --serial file:boot$boot.log --debugcon firmware.log --display none --no-reboot || exit
              done"
         ),
