@@ -267,10 +267,7 @@ impl Channel {
     }
 
     fn write_command(&mut self, cx: &mut Ctx<'_>, opcode: u8) {
-        let packet = match self.selected() {
-            Some(drive) => drive.is_packet(),
-            None => return,
-        };
+        let packet = self.selected().is_some_and(|drive| drive.is_packet());
         if opcode == op::DEVICE_RESET && packet {
             if !self.control.srst() && self.reset == Reset::None {
                 self.begin_reset(Reset::Device);
@@ -281,8 +278,8 @@ impl Channel {
         if self.occupied() {
             return;
         }
-        if opcode == op::DIAGNOSTIC {
-            // Both drives carry it out, and device 0 answers.
+        if opcode == op::DIAGNOSTIC && self.drives.iter().any(Option::is_some) {
+            // Both drives carry it out, whichever is selected, and device 0 answers.
             self.drives.iter_mut().flatten().for_each(Drive::soft_reset);
             self.slave = false;
             return self.interrupt(cx);

@@ -199,6 +199,17 @@ fn a_soft_reset_gives_the_signatures() {
 }
 
 #[test]
+fn a_diagnostic_is_carried_out_though_the_selected_drive_is_absent() {
+    let mut bench = machine();
+    bench.outb(0x1f6, 0xb0);
+    bench.outb(0x1f7, 0x90);
+    let mut driver = primary(&mut bench);
+    assert!(driver.irq());
+    assert_eq!(driver.status(), 0x50);
+    assert_eq!(driver.error(), 1);
+}
+
+#[test]
 fn interrupts_are_cleared_by_reading_status_and_masked_by_nien() {
     let mut bench = machine();
     let mut driver = primary(&mut bench);
