@@ -177,9 +177,14 @@ fn without_a_terminal_every_byte_passes_and_the_end_of_input_is_only_that() {
 #[test]
 fn a_reader_that_closes_its_end_does_not_kill_the_machine() {
     let mut child = start("flood", Stdio::null(), Stdio::piped());
-    let mut first = [0; 10];
     let mut stdout = child.stdout.take().unwrap();
-    stdout.read_exact(&mut first).unwrap();
+    // Until the test harness in the child has said what it has to: it would not survive a closed pipe itself.
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"<ready>") {
+        let mut byte = [0];
+        stdout.read_exact(&mut byte).unwrap();
+        seen.extend(byte);
+    }
     drop(stdout);
     assert!(child.wait().unwrap().success());
 }
