@@ -2,7 +2,7 @@
 //!
 //! [`vm`] is the virtual machine with its in-kernel interrupt controllers, [`slots`] its memory, [`vcpu`] a processor,
 //! [`exit`] why a processor stopped, [`ring`] the writes that the kernel keeps back, [`cpu_model`] what CPUID says.
-//! All `unsafe` of the VMM proper is in `slots`, `exit`, `ring` and `kick`.
+//! All `unsafe` of this module is in `slots`, `exit`, `ring` and `kick`.
 
 pub mod cpu_features;
 pub mod cpu_model;

@@ -79,7 +79,7 @@ impl Shared {
     /// Locks the board and gives it the writes that the kernel has kept back, in order.
     #[inline]
     pub fn lock(&self) -> Locked<'_> {
-        // A panic in a device ends the machine (see `vcpu_thread`); until then the others may still look.
+        // A panic in a device ends the machine (see `processor::spawn`); until then the others may still look.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let Inner { board, ring } = &mut *inner;
         for write in ring.drain() {
