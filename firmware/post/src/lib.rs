@@ -11,6 +11,7 @@ mod pci;
 mod roms;
 mod scratch;
 mod shadow;
+mod tables;
 
 use fw_cfg::FwCfg;
 pub use pci::Pci;
@@ -48,7 +49,7 @@ pub fn power_on<M: Machine>(machine: &mut M, pci: &mut Pci, handoff: &mut Handof
     let mut shadow = shadow::Shadow::copy_bios(machine);
     let fw_cfg = FwCfg::find(machine);
     let fw_cfg = fw_cfg.as_ref();
-    let map = map::Map::of_machine(machine, fw_cfg);
+    let mut map = map::Map::of_machine(machine, fw_cfg);
 
     pci.scan(machine);
     pci.place(machine, pci::Windows { memory_start: map.devices_start(), memory_end: DEVICES_END });
@@ -59,10 +60,34 @@ pub fn power_on<M: Machine>(machine: &mut M, pci: &mut Pci, handoff: &mut Handof
     handoff.pm_timer = chipset.pm_timer;
     handoff.pm1a_control = chipset.pm1a_control;
 
-    roms::Roms::new(&mut shadow, handoff).install(machine, fw_cfg, pci);
-    map.write(handoff);
+    let roms_end = roms::Roms::new(&mut shadow, handoff).install(machine, fw_cfg, pci);
+    let mut room = tables::Room::new(machine, &map, roms_end);
     if let Some(fw_cfg) = fw_cfg {
+        let rsdp = tables::loader::run(machine, fw_cfg, &mut room, &mut shadow);
+        handoff.has_acpi = rsdp.is_some().into();
+        tables::smbios::install(machine, fw_cfg, &mut room, &mut shadow);
         told(machine, fw_cfg, handoff);
+        boot_order(machine, fw_cfg, &mut room, &mut shadow, handoff);
+    }
+    room.write(&mut map);
+    map.write(handoff);
+}
+
+/// Keeps the boot order for the BIOS.
+fn boot_order<M: Machine>(
+    machine: &mut M,
+    fw_cfg: &FwCfg,
+    room: &mut tables::Room,
+    shadow: &mut shadow::Shadow,
+    handoff: &mut Handoff,
+) {
+    let Some(file) = fw_cfg.file(machine, b"bootorder").filter(|file| (1..=0x7fff).contains(&file.size)) else {
+        return;
+    };
+    let Some(at) = room.low(machine, shadow, file.size, 1) else { return };
+    if fw_cfg.read_file(machine, file, at) {
+        handoff.boot_order = at;
+        handoff.boot_order_size = file.size as u16;
     }
 }
 
