@@ -8,6 +8,7 @@ mod cmos;
 mod fw_cfg;
 mod map;
 mod pci;
+mod processors;
 mod roms;
 mod scratch;
 mod shadow;
@@ -16,6 +17,7 @@ mod tables;
 use fw_cfg::FwCfg;
 pub use pci::Pci;
 use pcvm_firmware_rt::{Handoff, Ports};
+pub use processors::{IDS_OFFSET, TABLE_OFFSET};
 
 /// The machine in 32-bit flat mode: ports, and memory by physical address.
 pub trait Machine: Ports {
@@ -37,8 +39,15 @@ pub trait Machine: Ports {
     fn fill(&mut self, to: u32, value: u8, bytes: u32);
     /// `rep insb`.
     fn insb(&mut self, port: u16, to: u32, bytes: u32);
-    /// The time stamp counter.
-    fn timestamp(&mut self) -> u64;
+    /// CPUID's EAX, EBX, ECX and EDX for this leaf (sub-leaf 0): none if the processor has no such instruction.
+    fn cpuid(&mut self, leaf: u32) -> Option<[u32; 4]>;
+    /// Reads a model-specific register, which the processor has.
+    fn rdmsr(&mut self, register: u32) -> u64;
+    /// Writes a model-specific register, which the processor has.
+    fn wrmsr(&mut self, register: u32, value: u64);
+    /// What other processors run first: real-mode code for any page below 1 MiB, entered at its start. It loads the
+    /// model-specific registers listed behind it (see [`processors`]), says that it is there, and halts.
+    fn trampoline(&self) -> &'static [u8];
 }
 
 /// Below it there are addresses for devices: the I/O APIC's place.
@@ -69,6 +78,10 @@ pub fn power_on<M: Machine>(machine: &mut M, pci: &mut Pci, handoff: &mut Handof
         told(machine, fw_cfg, handoff);
         boot_order(machine, fw_cfg, &mut room, &mut shadow, handoff);
     }
+    let processors = processors::start(machine, fw_cfg, &map, &mut room);
+    handoff.processors = processors.count;
+    tables::pir::install(machine, pci, &chipset, &mut room, &mut shadow);
+    tables::mp::install(machine, &processors, pci, &mut room, &mut shadow);
     room.write(&mut map);
     map.write(handoff);
 }

@@ -1,6 +1,8 @@
 //! Tables for operating systems: where there is room for them, and what is in them.
 
 pub mod loader;
+pub mod mp;
+pub mod pir;
 mod room;
 pub mod smbios;
 
