@@ -60,6 +60,8 @@ statuses! {
     NOT_LOCKED = 0xb0, "not locked";
     /// The volume is locked in the drive.
     LOCKED = 0xb1, "locked";
+    /// The medium cannot be taken out.
+    NOT_REMOVABLE = 0xb2, "not removable";
     /// The lock count is at its limit.
     LOCK_COUNT = 0xb4, "locked too often";
     /// An error that has no code.
