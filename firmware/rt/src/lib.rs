@@ -27,6 +27,7 @@ mod mem;
 #[cfg(code16)]
 mod real;
 mod regs;
+pub mod shadow;
 
 #[cfg(not(rom))]
 pub mod fake;
