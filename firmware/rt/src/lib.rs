@@ -11,6 +11,7 @@
 //! | E000:0000 | DS, ES and SS of all Rust code: constants, statics, then the stack up to E000:7800 (RAM) |
 //! | E000:7800 | [`Handoff`]: what the 32-bit power-on code found |
 //! | E800:0000 | tables and strings that the power-on code keeps (RAM) where it needs room |
+//! | EF80:0000 | 2 KiB: the sector of a CD that a drive is emulated from (RAM) |
 //! | F000:0000 | code (read-only RAM) |
 
 #![cfg_attr(rom, no_std)]
@@ -24,6 +25,7 @@ mod handoff;
 mod hw;
 #[cfg(rom)]
 mod mem;
+pub mod pnp;
 #[cfg(code16)]
 mod real;
 mod regs;
