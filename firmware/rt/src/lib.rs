@@ -29,6 +29,7 @@ pub mod pnp;
 #[cfg(code16)]
 mod real;
 mod regs;
+pub mod shadow;
 
 #[cfg(not(rom))]
 pub mod fake;
