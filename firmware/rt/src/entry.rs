@@ -478,7 +478,7 @@ pnp_real:
     .word data_end
     .word 0
 "#,
-    STACK_TOP = const Handoff::OFFSET,
+    STACK_TOP = const crate::CD_BLOCK.offset,
     CALL_RESERVE = const 256,
     NODES = const crate::pnp::NODES.offset,
     options(att_syntax)

@@ -19,11 +19,39 @@ pub const STRUCTURE: [u8; 0x21] = {
     let [real, real_high] = REAL_ENTRY.to_le_bytes();
     let [protected, protected_high] = PROTECTED_ENTRY.to_le_bytes();
     let mut bytes = [
-        b'$', b'P', b'n', b'P', 0x10, 0x21, 0, 0, 0, 0, 0, 0, 0, // version 1.0, length, control, checksum, event flag
-        real, real_high, 0, 0xf0, // real mode: offset, segment
-        protected, protected_high, 0, 0, 0x0f, 0, // protected mode: offset, base of the code segment
-        0, 0, 0, 0, // no OEM device identifier
-        0, 0xe0, 0, 0, 0x0e, 0, // data segment: segment, base
+        b'$',
+        b'P',
+        b'n',
+        b'P',
+        0x10,
+        0x21,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0, // version 1.0, length, control, checksum, event flag
+        real,
+        real_high,
+        0,
+        0xf0, // real mode: offset, segment
+        protected,
+        protected_high,
+        0,
+        0,
+        0x0f,
+        0, // protected mode: offset, base of the code segment
+        0,
+        0,
+        0,
+        0, // no OEM device identifier
+        0,
+        0xe0,
+        0,
+        0,
+        0x0e,
+        0, // data segment: segment, base
     ];
     let mut sum = 0u8;
     let mut n = 0;

@@ -162,12 +162,3 @@ fn sums_up<H: Hw>(bios: &mut Bios<H>, rom: OptionRom, at: u16) -> bool {
     let byte = |n| bios.hw.read8(FarPtr::new(rom.segment, at.wrapping_add(n)));
     length != 0 && (0..length).map(byte).fold(0, u8::wrapping_add) == 0
 }
-
-/// Makes the ROMs read-only, and segment F000h.
-pub fn lock<H: Hw>(bios: &mut Bios<H>) {
-    let handoff = bios.handoff;
-    super::lock::lock(bios.hw, |hw, piece| {
-        let segments = handoff.roms.iter().take(usize::from(handoff.rom_count)).map(|rom| rom.segment);
-        super::lock::covers(hw, segments, piece)
-    });
-}

@@ -25,7 +25,7 @@ const BLOCK: u16 = 2048;
 const SECTOR: u16 = 512;
 const SECTORS_PER_BLOCK: u16 = BLOCK / SECTOR;
 /// One block of the CD: see the memory map in `pcvm_firmware_rt`.
-const CACHE: FarPtr = FarPtr::new(0xef80, 0);
+const CACHE: FarPtr = pcvm_firmware_rt::CD_BLOCK;
 /// Where a boot image goes that says nothing else.
 const BOOT_SEGMENT: u16 = 0x07c0;
 
