@@ -1,8 +1,8 @@
 //! The drives that are booted from: those of [`crate::disk`], or in this crate's tests made-up ones.
 
+pub use crate::disk::{Drive, Kind, Status};
 #[cfg(not(test))]
 pub use crate::disk::{cd_ready, drive, drives, int13, read, set_hard_disk_order};
-pub use crate::disk::{Drive, Kind, Status};
 
 #[cfg(test)]
 pub use made_up::{cd_ready, drive, drives, int13, read, set_hard_disk_order};
@@ -34,7 +34,8 @@ pub mod made_up {
     }
 
     pub fn plug_in(drives: &[(Kind, Vec<u8>)]) {
-        let drives = drives.iter().map(|(kind, image)| MadeUp { kind: *kind, image: image.clone(), bad_from: u64::MAX });
+        let drives =
+            drives.iter().map(|(kind, image)| MadeUp { kind: *kind, image: image.clone(), bad_from: u64::MAX });
         set(drives.collect());
     }
 
@@ -106,7 +107,8 @@ pub mod made_up {
     }
 
     pub fn cd_ready<H: Hw>(_bios: &mut Bios<H>, index: u8) -> Result<(), Status> {
-        let empty = DRIVES.with_borrow(|drives| drives.get(usize::from(index)).is_none_or(|drive| drive.image.is_empty()));
+        let empty =
+            DRIVES.with_borrow(|drives| drives.get(usize::from(index)).is_none_or(|drive| drive.image.is_empty()));
         if empty { Err(Status::NO_MEDIUM) } else { Ok(()) }
     }
 

@@ -5,7 +5,7 @@
 //! tried; at the list's end all reasons are shown together. The menu only puts another device first.
 
 mod console;
-pub mod media;
+pub(crate) mod media;
 mod menu;
 mod order;
 mod pnp;

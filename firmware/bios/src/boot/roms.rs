@@ -135,7 +135,11 @@ fn read_headers<H: Hw>(bios: &mut Bios<H>, rom: OptionRom) -> bool {
     let mut at = word(bios, FIRST);
     let mut found = false;
     for _ in 0..HEADERS {
-        if at == 0 || at > 0xffe0 || bios.hw.read32(FarPtr::new(rom.segment, at)) != SIGNATURE || !sums_up(bios, rom, at) {
+        if at == 0
+            || at > 0xffe0
+            || bios.hw.read32(FarPtr::new(rom.segment, at)) != SIGNATURE
+            || !sums_up(bios, rom, at)
+        {
             break;
         }
         found = true;

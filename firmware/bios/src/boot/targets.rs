@@ -183,7 +183,8 @@ pub fn name<H: Hw>(bios: &mut Bios<H>, target: Target) {
     match target {
         Target::Drive(index) => {
             let Some(drive) = media::drive(bios, index) else { return };
-            let ordinal = (0..index).filter_map(|n| media::drive(bios, n)).filter(|other| other.kind == drive.kind).count();
+            let ordinal =
+                (0..index).filter_map(|n| media::drive(bios, n)).filter(|other| other.kind == drive.kind).count();
             console::text(
                 bios,
                 match drive.kind {

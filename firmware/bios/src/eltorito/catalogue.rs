@@ -190,7 +190,8 @@ impl Parser {
     }
 
     fn entry(&self, record: &[u8; RECORD]) -> Step {
-        let Some(media) = Media::from_number(record[1]).filter(|_| record[0] == BOOTABLE && self.platform == X86) else {
+        let Some(media) = Media::from_number(record[1]).filter(|_| record[0] == BOOTABLE && self.platform == X86)
+        else {
             return Step::Skip;
         };
         let lba = u32::from_le_bytes([record[8], record[9], record[10], record[11]]);

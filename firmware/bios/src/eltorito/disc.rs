@@ -61,7 +61,9 @@ pub fn find<H: Hw>(bios: &mut Bios<H>, cd: u8) -> Result<Found, Reason> {
     'catalogue: for block in 0..BLOCKS {
         // An entry that was found before is good without the rest.
         match read(bios, cd, u64::from(at) + u64::from(block)) {
-            Err(status) if found.count == 0 => return Err(Reason::because("the boot catalogue cannot be read", status)),
+            Err(status) if found.count == 0 => {
+                return Err(Reason::because("the boot catalogue cannot be read", status));
+            }
             Err(_) => break,
             Ok(()) => {}
         }

@@ -10,7 +10,13 @@ use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda};
 const AT_ONCE: u32 = 16;
 
 /// Reads `count` sectors from the image's sector `first` on. An error comes with the number of sectors that were read.
-pub fn read<H: Hw>(bios: &mut Bios<H>, session: &Session, first: u32, count: u32, to: FarPtr) -> Result<(), (u32, Status)> {
+pub fn read<H: Hw>(
+    bios: &mut Bios<H>,
+    session: &Session,
+    first: u32,
+    count: u32,
+    to: FarPtr,
+) -> Result<(), (u32, Status)> {
     let per_block = u32::from(SECTORS_PER_BLOCK);
     let mut done = 0;
     let mut to = to.normalized();

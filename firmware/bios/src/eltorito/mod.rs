@@ -130,8 +130,7 @@ fn emulate_entry<H: Hw>(bios: &mut Bios<H>, cd: u8, entry: &Entry) -> Result<(),
         }
         floppy => {
             session.drive = 0;
-            session.geometry =
-                Geometry { cylinders: 80, heads: 2, sectors: floppy.floppy_sectors().unwrap_or(18) };
+            session.geometry = Geometry { cylinders: 80, heads: 2, sectors: floppy.floppy_sectors().unwrap_or(18) };
             session.sectors = session.geometry.total();
         }
     }
@@ -226,7 +225,15 @@ pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
         return false;
     };
     // CD-ROM drives' numbers stay.
-    let kind = |number: u8| if number < 0x80 { 0 } else if number < 0xe0 { 0x80 } else { 0xe0 };
+    let kind = |number: u8| {
+        if number < 0x80 {
+            0
+        } else if number < 0xe0 {
+            0x80
+        } else {
+            0xe0
+        }
+    };
     let number = regs.dl();
     if kind(number) != session.drive {
         return false;
