@@ -140,7 +140,27 @@ entry_dispatch:
     lssl (%esp), %esp
     iretw
 
-# rt_call(regs, target, interrupt)
+# rt_wait(halt): lets interrupts in. Handlers of others than us may come first, change stacks and call us: the part of this
+# stack that is in use is marked so.
+.globl rt_wait
+rt_wait:
+    movl 4(%esp), %ecx
+    pushl stack_position
+    movl %esp, %eax
+    subw ${CALL_RESERVE}, %ax
+    movw %ax, stack_position
+    jecxz 1f
+    sti
+    hlt                        # nothing comes between these two
+    jmp 2f
+1:  sti
+    nop
+    nop
+2:  cli
+    popl stack_position
+    retl
+
+# rt_call(regs, target, interrupt, words)
 .globl rt_call
 rt_call:
     pushl %ebp
@@ -150,17 +170,34 @@ rt_call:
     movl 20(%esp), %ebx
     movl 24(%esp), %ecx
     movl 28(%esp), %edx
+    movl 32(%esp), %esi
     pushl stack_position
     movl %esp, %eax
     subw ${CALL_RESERVE}, %ax
     movw %ax, stack_position
     pushl %ebx
-    testl %edx, %edx
+    movw $2f, %di
+    testl %esi, %esi
+    jz 1f
+    pushw (%esi)
+    pushw 2(%esi)
+    pushw 4(%esi)
+    pushw 6(%esi)
+    movw $3f, %di
+1:  testl %edx, %edx
     jz 1f
     cli
     pushfw
+    popw %ax
+    andw $0xf72a, %ax          # all but CF, PF, AF, ZF, SF and OF
+    movw 40(%ebx), %dx
+    andw $0x08d5, %dx
+    orw %dx, %ax
+    pushw %ax
+    popfw
+    pushw %ax
 1:  pushw %cs
-    pushw $2f
+    pushw %di
     pushl %ecx
     movw 0(%ebx), %gs
     movw 2(%ebx), %fs
@@ -176,6 +213,7 @@ rt_call:
     popw %ds
     popl %ebx
     lretw
+3:  leaw 8(%esp), %sp
 2:  movzwl %sp, %esp
     pushfw
     cld
@@ -205,6 +243,44 @@ rt_call:
     popl %ebx
     popl %ebp
     retl
+
+# rt_protected_mode(table, regs): INT 15h AH=89h. The table's descriptors 08h and 10h are what LGDT and LIDT want on an 80286:
+# limit, then base of 24 bits. 38h becomes this code's own. The caller's frame is taken off its stack.
+.globl rt_protected_mode
+rt_protected_mode:
+    cli
+    movl 4(%esp), %eax
+    movl 8(%esp), %ebx
+    movzwl %ax, %edi
+    shrl $16, %eax
+    movw %ax, %ds
+    movl $0x0000ffff, 0x38(%edi)
+    movl $0x00009b0f, 0x3c(%edi)
+    lgdtw 0x08(%edi)
+    lidtw 0x10(%edi)
+    movzwl %ss:44(%ebx), %ebp
+    movw %ss:48(%ebx), %fs
+    movw %fs:(%ebp), %cx
+    addw $6, %bp
+    movl %ss:28(%ebx), %edx
+    movl %ss:8(%ebx), %edi
+    movl %ss:12(%ebx), %esi
+    movl %cr0, %eax
+    orb $1, %al
+    movl %eax, %cr0
+    movw $0x28, %ax
+    movw %ax, %ss
+    movl %ebp, %esp
+    pushw $0x30
+    pushw %cx
+    movw $0x18, %ax
+    movw %ax, %ds
+    movw $0x20, %ax
+    movw %ax, %es
+    xorl %eax, %eax            # AH=0, CF=0
+    movw %ax, %fs
+    movw %ax, %gs
+    lretw
 
 # rt_enter(regs, target)
 .globl rt_enter
@@ -276,6 +352,17 @@ move_gdt:
 move_gdtr:
     .word 31
     .long 0xf0000 + move_gdt
+
+# INT 15h AH=C0h: system configuration (IBM PS/2 and PC BIOS Interface Technical Reference). Model FC, submodel 0, BIOS revision
+# 1. There are a second interrupt controller, a clock, the call of INT 15h AH=4Fh and an extended BIOS data area; INT
+# 16h AH=09h.
+.section .fixed.e6f5, "a"
+    .word 8
+    .byte 0xfc, 0x00, 0x01, 0x74, 0x40, 0x00, 0x00, 0x00
+
+# Divisors of INT 14h's rates.
+.section .fixed.e729, "a"
+    .word 1047, 768, 384, 192, 96, 48, 24, 12
 
 # Power-on and every reset. CMOS 0Fh says whether a processor that was reset wants to go on where it left off (IBM AT
 # Technical Reference, "shutdown byte"); memory is intact then, and the caller's.

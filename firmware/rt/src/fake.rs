@@ -53,6 +53,10 @@ pub struct Fake<B> {
     pub pending: VecDeque<u8>,
     /// Times that the processor halted.
     pub halts: u32,
+    /// Far calls with words on their stack.
+    pub called_with: Vec<(FarPtr, [u16; 4])>,
+    /// Times that the processor was stopped for good.
+    pub stops: u32,
     /// IF.
     pub interrupts: bool,
     /// PE.
@@ -74,6 +78,8 @@ impl<B: Bus> Fake<B> {
             resets: 0,
             pending: VecDeque::new(),
             halts: 0,
+            called_with: Vec::new(),
+            stops: 0,
             interrupts: false,
             protected: false,
             a20: true,
@@ -185,6 +191,17 @@ impl<B: Bus> Hw for Fake<B> {
             hook(&mut self.memory, at, regs);
             self.on_call = Some(hook);
         }
+    }
+    fn call_far_with(&mut self, at: FarPtr, words: [u16; 4], regs: &mut Regs) {
+        self.called_with.push((at, words));
+        self.call_far(at, regs);
+    }
+    fn protected_mode(&mut self, table: FarPtr, regs: &Regs) {
+        self.protected = true;
+        self.entered = Some((table, *regs));
+    }
+    fn stop(&mut self) {
+        self.stops += 1;
     }
     fn enter(&mut self, at: FarPtr, regs: &Regs) {
         self.entered = Some((at, *regs));

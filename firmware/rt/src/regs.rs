@@ -84,6 +84,11 @@ macro_rules! words {
 }
 
 impl Regs {
+    /// All zero but AX: to call an interrupt with.
+    pub fn with_ax(ax: u16) -> Self {
+        Self { eax: ax.into(), ..Self::default() }
+    }
+
     parts! {
         ax set_ax ah set_ah al set_al eax;
         bx set_bx bh set_bh bl set_bl ebx;
