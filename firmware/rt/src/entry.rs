@@ -476,6 +476,87 @@ bios_start:
 1:  hlt
     jmp 1b
 
+# Plug and Play BIOS, by C's calling convention: arguments from the far return address up, AX = status. The first entry
+# is for real and virtual-8086 mode. In protected mode the stack may be a 32-bit one.
+.section .fixed.e044, "ax"
+    jmp pnp_real
+    nop
+    jmp pnp_protected
+
+.section .text.pnp, "ax"
+pnp_protected:
+    pushl %ebp
+    pushl %eax
+    movl %esp, %ebp
+    movw %ss, %ax
+    larl %eax, %eax
+    btl $22, %eax
+    jc 1f
+    movzwl %bp, %ebp
+1:  addl $4, %ebp
+    popl %eax
+    jmp 1f
+pnp_real:
+    pushl %ebp
+    movzwl %sp, %ebp
+1:  pushfw
+    pushw %ds
+    pushw %es
+    pushw %cx
+    pushw %dx
+    pushw %si
+    pushw %di
+    cld
+    movw 8(%ebp), %ax
+    cmpw $1, %ax
+    jb 5f
+    je 6f
+    movw $0x82, %ax            # FUNCTION_NOT_SUPPORTED
+2:  popw %di
+    popw %si
+    popw %dx
+    popw %cx
+    popw %es
+    popw %ds
+    popfw
+    popl %ebp
+    lretw
+# 00h: number of nodes, size of the largest.
+5:  lesw 10(%ebp), %di
+    movb %cs:{NODES}+2, %al
+    movb %al, %es:(%di)
+    lesw 14(%ebp), %di
+    movw %cs:{NODES}, %ax
+    movw %ax, %es:(%di)
+    xorw %ax, %ax
+    jmp 2b
+# 01h: one node. Now (1) and at the next boot (2) are the same.
+6:  movw 18(%ebp), %cx
+    decw %cx
+    movw $0x84, %ax            # BAD_PARAMETER
+    cmpw $1, %cx
+    ja 2b
+    lesw 10(%ebp), %di
+    movzbw %es:(%di), %cx
+    movw $0x83, %ax            # INVALID_HANDLE
+    cmpb %cs:{NODES}+2, %cl
+    jae 2b
+    movb %cl, %dl
+    movw ${NODES}+3, %si
+    jcxz 8f
+7:  addw %cs:(%si), %si
+    loop 7b
+8:  incb %dl
+    cmpb %cs:{NODES}+2, %dl
+    jb 9f
+    movb $0xff, %dl
+9:  movb %dl, %es:(%di)
+    lesw 14(%ebp), %di
+    movw %cs:(%si), %cx
+    rep movsb %cs:(%si), %es:(%di)
+    xorw %ax, %ax
+    jmp 2b
+
 # What the 32-bit code has to know of this image.
 .section .header, "ax"
     .ascii "pcvmBIOS"
@@ -484,10 +565,22 @@ bios_start:
     .word data_end
     .word 0
 "#,
-    STACK_TOP = const Handoff::OFFSET,
+    STACK_TOP = const crate::CD_BLOCK.offset,
     CALL_RESERVE = const 256,
+    NODES = const crate::pnp::NODES.offset,
     options(att_syntax)
 );
+
+/// See [`crate::pnp`].
+#[used]
+// SAFETY: the linker script has a place for exactly this.
+#[unsafe(link_section = ".fixed.e020")]
+static PNP_STRUCTURE: [u8; crate::pnp::STRUCTURE.len()] = crate::pnp::STRUCTURE;
+/// See [`crate::pnp`]: room, filled by whoever knows what devices there are.
+#[used]
+// SAFETY: the linker script has a place for this much.
+#[unsafe(link_section = ".fixed.e990")]
+static PNP_NODES: [u8; crate::pnp::NODES_SIZE] = [0; crate::pnp::NODES_SIZE];
 
 unsafe extern "C" {
     static entry_offsets: [u16; STUBS.len()];
