@@ -176,14 +176,16 @@ rt_call:
     subw ${CALL_RESERVE}, %ax
     movw %ax, stack_position
     pushl %ebx
-    movw $2f, %di
+    calll 4f                   # where this is depends on the code segment
+4:  popl %edi
+    addw $(2f - 4b), %di
     testl %esi, %esi
     jz 1f
     pushw (%esi)
     pushw 2(%esi)
     pushw 4(%esi)
     pushw 6(%esi)
-    movw $3f, %di
+    addw $(3f - 2f), %di
 1:  testl %edx, %edx
     jz 1f
     cli
@@ -246,6 +248,7 @@ rt_call:
 
 # rt_protected_mode(table, regs): INT 15h AH=89h. The table's descriptors 08h and 10h are what LGDT and LIDT want on an 80286:
 # limit, then base of 24 bits. 38h becomes this code's own. The caller's frame is taken off its stack.
+.section .text.protected_mode, "ax"
 .globl rt_protected_mode
 rt_protected_mode:
     cli
@@ -283,6 +286,7 @@ rt_protected_mode:
     lretw
 
 # rt_enter(regs, target)
+.section .text.enter, "ax"
 .globl rt_enter
 rt_enter:
     cli
@@ -309,6 +313,7 @@ rt_enter:
 
 # rt_block_move(from, to, words): flat data segments for as long as it takes, interrupts off. Descriptors have their
 # accessed bits set, for they lie in read-only memory.
+.section .text.block_move, "ax"
 .globl rt_block_move
 rt_block_move:
     pushl %esi
@@ -472,9 +477,29 @@ bios_start:
     movw %ax, %es
     movw %ax, %ss
     movl ${STACK_TOP}, %esp
+    ljmpw ${BOOT_SEGMENT}, $boot_start + {BOOT_WINDOW}
+
+.section .boot.entry, "ax"
+boot_start:
     calll bios_main
 1:  hlt
     jmp 1b
+# The firmware's stack is empty again, whoever asked.
+boot_again:
+    movw ${STACK_TOP}, stack_position
+    movl ${STACK_TOP}, %esp
+    pushl %ecx
+    calll bios_boot_again
+1:  hlt
+    jmp 1b
+
+# rt_boot_again(vector)
+.section .text.boot_again, "ax"
+.globl rt_boot_again
+rt_boot_again:
+    cli
+    movl 4(%esp), %ecx
+    ljmpw ${BOOT_SEGMENT}, $boot_again + {BOOT_WINDOW}
 
 # Plug and Play BIOS, by C's calling convention: arguments from the far return address up, AX = status. The first entry
 # is for real and virtual-8086 mode. In protected mode the stack may be a 32-bit one.
@@ -561,12 +586,14 @@ pnp_real:
 .section .header, "ax"
     .ascii "pcvmBIOS"
     .word to_real
-    .word text_end
+    .word high_end
     .word data_end
     .word 0
 "#,
     STACK_TOP = const crate::CD_BLOCK.offset,
     CALL_RESERVE = const 256,
+    BOOT_SEGMENT = const 0xf000 - BOOT_WINDOW / 16,
+    BOOT_WINDOW = const BOOT_WINDOW,
     NODES = const crate::pnp::NODES.offset,
     options(att_syntax)
 );
@@ -581,6 +608,11 @@ static PNP_STRUCTURE: [u8; crate::pnp::STRUCTURE.len()] = crate::pnp::STRUCTURE;
 // SAFETY: the linker script has a place for this much.
 #[unsafe(link_section = ".fixed.e990")]
 static PNP_NODES: [u8; crate::pnp::NODES_SIZE] = [0; crate::pnp::NODES_SIZE];
+
+/// Code that only runs on the way to a boot sector lies this much below F000:0000, and runs with a code segment that starts there:
+/// near calls are relative, so it reaches as much of segment F000h as 64 KiB leave it. `bios/link.ld` places it, and
+/// `bios/reach.awk` sees to it that nothing calls beyond.
+const BOOT_WINDOW: u32 = 0x6000;
 
 unsafe extern "C" {
     static entry_offsets: [u16; STUBS.len()];

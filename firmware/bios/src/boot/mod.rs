@@ -122,16 +122,21 @@ pub fn run<H: Hw>(bios: &mut Bios<H>) {
 
 /// INT 18h: what was booted gives up: on to the next device.
 pub fn int18<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
-    give_up(bios, Reason::new("gave up (INT 18h)"));
+    bios.hw.boot_again(0x18);
 }
 
 /// INT 19h: boot again, from the first device on. From a ROM that took INT 19h for itself and hands on to whoever had it
 /// before: the next one.
 pub fn int19<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
-    if bios.state.boot.hooked.get() {
-        give_up(bios, Reason::new("gave up (INT 19h)"));
-    } else {
-        from(bios, 0);
+    bios.hw.boot_again(0x19);
+}
+
+/// What interrupts 18h and 19h do, on an empty stack.
+pub fn again<H: Hw>(bios: &mut Bios<H>, vector: u8) {
+    match vector {
+        0x18 => give_up(bios, Reason::new("gave up (INT 18h)")),
+        _ if bios.state.boot.hooked.get() => give_up(bios, Reason::new("gave up (INT 19h)")),
+        _ => from(bios, 0),
     }
 }
 

@@ -3,13 +3,13 @@
 
 use crate::Machine;
 use crate::map::{Map, NVS};
-use crate::shadow::Shadow;
+use crate::shadow::{BOOT_CODE, Shadow};
 
 const CODE: u32 = 0xf_0000;
 /// The BIOS's header, and where in it the size of its code is.
 const HEADER: u32 = 0xf_e000;
 const TEXT_END: u32 = 0xa;
-const EXTRA: (u32, u32) = (0xe_8000, 0xf_0000);
+const EXTRA: (u32, u32) = (0xe_8000, BOOT_CODE);
 const MIB: u32 = 0x10_0000;
 const PAGE: u32 = 0x1000;
 
