@@ -305,6 +305,8 @@ fn int18_goes_on_to_the_next_device_and_int19_begins_again() {
     assert_eq!(boot_in(&mut machine, &handoff, &state).1, Some((0x7c00, 0x80)));
     let mut again = |interrupt: fn(&mut Bios<Machine>, &mut Regs)| {
         interrupt(&mut Bios { hw: &mut machine, state: &state, handoff: &handoff }, &mut Regs::default());
+        let vector = machine.booted_again.take().unwrap();
+        super::again(&mut Bios { hw: &mut machine, state: &state, handoff: &handoff }, vector);
         let said = String::from_utf8(std::mem::take(&mut machine.bus.debug)).unwrap();
         (said, machine.entered.take().map(|(_, regs)| regs.dl()))
     };

@@ -269,7 +269,7 @@ fn an_image_without_emulation_is_loaded_where_it_wants() {
             assert_eq!(loaded, Loaded { at, drive: 0xe0 });
             for n in 0..145 {
                 let sector = FarPtr::new(at.segment + (at.offset >> 4) + n * 32, 0);
-                assert_eq!(bios.hw.read32(sector), n.into(), "sector {n}");
+                assert_eq!(bios.hw.read32(sector), u32::from(n), "sector {n}");
             }
         });
     }
