@@ -188,6 +188,7 @@ fn doubled(dots: u8) -> u16 {
 
 /// Draws a character; bit 7 of `colour` combines it with what is there, except with 256 colours, of which `background`
 /// is one.
+#[inline(never)]
 pub fn write<H: Hw>(hw: &mut H, page: u8, at: Position, character: u8, colour: u8, background: u8) {
     let mut surface = Surface::open(hw, page);
     let font = glyph(hw, surface.kind, surface.height, character);
@@ -279,6 +280,7 @@ fn dots<H: Hw>(hw: &mut H, surface: &mut Surface, line: u32) -> u8 {
 }
 
 /// Finds the character that is drawn there; 0 if there is none.
+#[inline(never)]
 pub fn read<H: Hw>(hw: &mut H, page: u8, at: Position) -> u8 {
     let mut surface = Surface::open(hw, page);
     let mut drawn = [0u8; 16];
@@ -322,6 +324,7 @@ fn dot_at(surface: &Surface, x: u16, y: u16) -> (u32, u8) {
 }
 
 /// INT 10h AH=0Ch.
+#[inline(never)]
 pub fn write_dot<H: Hw>(hw: &mut H, page: u8, x: u16, y: u16, colour: u8) {
     let mut surface = Surface::open(hw, page);
     let (offset, bit) = dot_at(&surface, x, y);
@@ -351,6 +354,7 @@ pub fn write_dot<H: Hw>(hw: &mut H, page: u8, x: u16, y: u16, colour: u8) {
 }
 
 /// INT 10h AH=0Dh.
+#[inline(never)]
 pub fn read_dot<H: Hw>(hw: &mut H, page: u8, x: u16, y: u16) -> u8 {
     let mut surface = Surface::open(hw, page);
     let (offset, bit) = dot_at(&surface, x, y);
@@ -435,6 +439,7 @@ fn fill_line<H: Hw>(hw: &mut H, surface: &mut Surface, to: u32, len: u16, colour
 }
 
 /// Moves the rows of a window up or down by `lines` of at most as many as it has, and fills what becomes free.
+#[inline(never)]
 pub fn scroll<H: Hw>(hw: &mut H, up: bool, lines: u8, colour: u8, window: Window) {
     let page = hw.bda8(bda::PAGE);
     let mut surface = Surface::open(hw, page);

@@ -52,7 +52,7 @@ pub trait Hw {
     fn copy(&mut self, to: Far, from: Far, len: u16);
     /// Copies `len` bytes upwards, each by itself (`rep movsb`), as latches need it.
     fn copy_bytes(&mut self, to: Far, from: Far, len: u16);
-    /// Fills `len` bytes with a value of four, dwords first.
+    /// Fills `len` bytes with a value of four, dwords first; an odd last byte gets the lowest.
     fn fill(&mut self, to: Far, value: u32, len: u16);
 
     /// Where [`crate::tables::TABLES`] is in memory.

@@ -270,8 +270,8 @@ impl Hw for Real {
     fn fill(&mut self, to: Far, value: u32, len: u16) {
         // SAFETY: as `write8`.
         unsafe {
-            asm!("movw %dx, %es", "movw %cx, %bx", "shrw $2, %cx", "rep stosl", "movw %bx, %cx", "andw $3, %cx",
-                "rep stosb", "pushw %ss", "popw %es", inout("eax") value => _, out("bx") _, in("dx") to.seg,
+            asm!("movw %dx, %es", "movw %cx, %bx", "shrw $2, %cx", "rep stosl", "movw %bx, %cx", "shrw %cx",
+                "andw $1, %cx", "rep stosw", "movw %bx, %cx", "andw $1, %cx", "rep stosb", "pushw %ss", "popw %es", inout("eax") value => _, out("bx") _, in("dx") to.seg,
                 inout("cx") len => _, inout("di") to.off => _, options(att_syntax));
         }
     }
