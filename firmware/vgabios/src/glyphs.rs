@@ -32,7 +32,7 @@ const MAX_HEIGHT: usize = 32;
 /// Odd lines of CGA graphics.
 const ODD_LINES: u32 = 0x2000;
 /// Bytes that are copied at a time from one bank to another.
-const PIECE: usize = 16;
+const PIECE: usize = 32;
 
 /// The memory of a graphics mode.
 struct Surface {
@@ -392,19 +392,25 @@ fn copy_line<H: Hw>(hw: &mut H, surface: &mut Surface, to: u32, from: u32, len: 
         }
         return;
     }
-    let piece = if surface.planar { 1 } else { PIECE };
     let mut done = 0;
     while done < len {
+        let (from, to) = (from + u32::from(done), to + u32::from(done));
+        // Neither part crosses into the next bank.
+        let room = (0x1_0000 - (from & 0xffff)).min(0x1_0000 - (to & 0xffff));
+        let count = u32::from(len - done).min(room).min(PIECE as u32) as u16;
+        let from = surface.at(hw, from);
+        if surface.planar {
+            hw.read8(from);
+            let to = surface.at(hw, to);
+            hw.write8(to, 0);
+            done += 1;
+            continue;
+        }
         let mut bytes = [0u8; PIECE];
-        let count = piece.min(usize::from(len - done)) as u16;
-        for (n, byte) in (0..count).zip(bytes.iter_mut()) {
-            let at = surface.at(hw, from + u32::from(done + n));
-            *byte = hw.read8(at);
-        }
-        for (n, byte) in (0..count).zip(bytes) {
-            let at = surface.at(hw, to + u32::from(done + n));
-            hw.write8(at, byte);
-        }
+        let bytes = bytes.get_mut(..usize::from(count)).unwrap_or_default();
+        hw.load(bytes, from);
+        let to = surface.at(hw, to);
+        hw.store(to, bytes);
         done += count;
     }
 }

@@ -65,7 +65,7 @@ static STEPS: Mutex<u64> = Mutex::new(0);
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 extern "C" fn memio(_: *mut Emu, addr: u32, value: *mut u32, kind: c_uint) -> c_uint {
-    let mut machine = MACHINE.lock().unwrap();
+    let mut machine = MACHINE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let machine = machine.as_mut().unwrap();
     let width = [1, 2, 4, 1][(kind & 3) as usize];
     // SAFETY: the library gives a variable of its own.
@@ -74,14 +74,14 @@ extern "C" fn memio(_: *mut Emu, addr: u32, value: *mut u32, kind: c_uint) -> c_
     match kind >> 8 {
         0 | 2 => {
             bytes = [0; 4];
-            machine.load(addr, &mut bytes[..width]);
+            machine.fetch(addr, &mut bytes[..width]);
             *value = u32::from_le_bytes(bytes);
         }
         1 => {
             if (0xc_0000..0x10_0000).contains(&addr) && machine.watch_rom {
                 machine.unexpected.push(format!("write to ROM at {addr:x}"));
             }
-            machine.store(addr, &bytes[..width]);
+            machine.keep(addr, &bytes[..width]);
         }
         3 => *value = machine.input(addr as u16, width as u8),
         _ => machine.output(addr as u16, width as u8, *value),
@@ -142,7 +142,7 @@ impl InEmulator {
         // SAFETY: this thread alone has the emulator.
         let emu = unsafe { &mut *self.emu };
         let before = {
-            let mut machine = MACHINE.lock().unwrap();
+            let mut machine = MACHINE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             let machine = machine.as_mut().unwrap();
             let base = u32::from(STACK_SEGMENT) * 16;
             let mut frame = vec![RETURN.1, RETURN.0];
@@ -153,7 +153,7 @@ impl InEmulator {
             machine.stack = 0..0;
             let sp = STACK_TOP - 2 * frame.len() as u16;
             for (word, at) in frame.iter().zip((u32::from(sp)..).step_by(2)) {
-                machine.store(base + at, &word.to_le_bytes());
+                machine.keep(base + at, &word.to_le_bytes());
             }
             // The rest of the segment is somebody else's; so is all above the frame.
             machine.ram[base as usize..base as usize + usize::from(sp)].fill(0xa5);
@@ -175,7 +175,7 @@ impl InEmulator {
         *STEPS.lock().unwrap() = 0;
         // SAFETY: as above.
         unsafe { x86emu_run(self.emu, 0x10) };
-        let mut machine = MACHINE.lock().unwrap();
+        let mut machine = MACHINE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let machine = machine.as_mut().unwrap();
         assert_eq!((emu.seg[1].sel, emu.eip as u16), RETURN, "{regs:x?} did not return; {:?}", machine.unexpected);
         assert_eq!(machine.unexpected, Vec::<String>::new(), "{regs:x?}");
@@ -218,7 +218,7 @@ impl Drop for InEmulator {
 impl Caller for InEmulator {
     fn machine(&mut self) -> &mut Machine {
         // SAFETY: the lock is only taken while the emulator runs or by this thread.
-        let machine = MACHINE.lock().unwrap().as_mut().unwrap() as *mut Machine;
+        let machine = MACHINE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).as_mut().unwrap() as *mut Machine;
         unsafe { &mut *machine }
     }
     fn init(&mut self) {

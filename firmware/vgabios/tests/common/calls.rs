@@ -93,7 +93,7 @@ fn bda16(caller: &mut impl Caller, at: u16) -> u16 {
 }
 
 fn put(caller: &mut impl Caller, at: Far, bytes: &[u8]) {
-    caller.machine().store(linear(at), bytes);
+    caller.machine().keep(linear(at), bytes);
 }
 
 fn get<const N: usize>(caller: &mut impl Caller, at: Far) -> [u8; N] {

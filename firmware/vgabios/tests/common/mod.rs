@@ -124,7 +124,7 @@ impl Machine {
         }
     }
 
-    pub fn load(&mut self, addr: u32, data: &mut [u8]) {
+    pub fn fetch(&mut self, addr: u32, data: &mut [u8]) {
         let addr = addr & 0xf_ffff;
         if VIDEO.contains(&addr) {
             self.count(Space::Mem, addr.into(), data.len(), false);
@@ -136,7 +136,7 @@ impl Machine {
         }
     }
 
-    pub fn store(&mut self, addr: u32, data: &[u8]) {
+    pub fn keep(&mut self, addr: u32, data: &[u8]) {
         let addr = addr & 0xf_ffff;
         if VIDEO.contains(&addr) {
             self.count(Space::Mem, addr.into(), data.len(), true);
@@ -155,7 +155,7 @@ impl Machine {
 
     pub fn byte(&mut self, at: Far) -> u8 {
         let mut data = [0];
-        self.load(linear(at), &mut data);
+        self.fetch(linear(at), &mut data);
         data[0]
     }
 
@@ -192,37 +192,47 @@ impl Hw for Machine {
         self.byte(at)
     }
     fn write8(&mut self, at: Far, value: u8) {
-        self.store(linear(at), &[value]);
+        self.keep(linear(at), &[value]);
     }
     fn read16(&mut self, at: Far) -> u16 {
         let mut data = [0; 2];
-        self.load(linear(at), &mut data);
+        self.fetch(linear(at), &mut data);
         u16::from_le_bytes(data)
     }
     fn write16(&mut self, at: Far, value: u16) {
-        self.store(linear(at), &value.to_le_bytes());
+        self.keep(linear(at), &value.to_le_bytes());
     }
     fn copy(&mut self, to: Far, from: Far, len: u16) {
         let mut done = 0;
         while done < len {
             let n = if len - done >= 4 { 4 } else { 1 };
             let mut data = [0; 4];
-            self.load(linear(from.at(done)), &mut data[..usize::from(n)]);
-            self.store(linear(to.at(done)), &data[..usize::from(n)]);
+            self.fetch(linear(from.at(done)), &mut data[..usize::from(n)]);
+            self.keep(linear(to.at(done)), &data[..usize::from(n)]);
             done += n;
         }
     }
     fn copy_bytes(&mut self, to: Far, from: Far, len: u16) {
         for n in 0..len {
             let byte = self.byte(from.at(n));
-            self.store(linear(to.at(n)), &[byte]);
+            self.keep(linear(to.at(n)), &[byte]);
+        }
+    }
+    fn load(&mut self, to: &mut [u8], from: Far) {
+        for (byte, n) in to.iter_mut().zip(0..) {
+            *byte = self.byte(from.at(n));
+        }
+    }
+    fn store(&mut self, to: Far, from: &[u8]) {
+        for (byte, n) in from.iter().zip(0..) {
+            self.keep(linear(to.at(n)), &[*byte]);
         }
     }
     fn fill(&mut self, to: Far, value: u32, len: u16) {
         let mut done = 0;
         for n in [4, 2, 1] {
             while len - done >= n {
-                self.store(linear(to.at(done)), &value.to_le_bytes()[..usize::from(n)]);
+                self.keep(linear(to.at(done)), &value.to_le_bytes()[..usize::from(n)]);
                 done += n;
             }
         }
