@@ -13,6 +13,10 @@ mod roms;
 mod scratch;
 mod shadow;
 mod tables;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 use fw_cfg::FwCfg;
 pub use pci::Pci;

@@ -65,11 +65,11 @@ pub struct Bus {
 /// What an address range is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
-    /// I/O ports.
-    Io,
     /// Memory.
     #[default]
     Memory,
+    /// I/O ports.
+    Io,
     /// Memory that may be read ahead.
     Prefetchable,
 }
