@@ -49,8 +49,8 @@ impl Map {
     /// What the machine says about itself, and what every PC has.
     pub fn of_machine<M: Machine>(machine: &mut M, fw_cfg: Option<&FwCfg>) -> Self {
         let mut map = Self::new();
-        if !fw_cfg.is_some_and(|fw_cfg| map.told(machine, fw_cfg)) {
-            map.from_cmos(machine);
+        if !fw_cfg.is_some_and(|fw_cfg| map.take_told(machine, fw_cfg)) {
+            map.take_cmos(machine);
         }
         map.set(0xa_0000, BIOS.0, NOTHING);
         map.set(EBDA.0, EBDA.1, RESERVED);
@@ -60,7 +60,7 @@ impl Map {
     }
 
     /// Takes `etc/e820`: u64 address, u64 length, u32 kind. False if it is not there or names no RAM.
-    fn told<M: Machine>(&mut self, machine: &mut M, fw_cfg: &FwCfg) -> bool {
+    fn take_told<M: Machine>(&mut self, machine: &mut M, fw_cfg: &FwCfg) -> bool {
         let Some(file) = fw_cfg.file(machine, b"etc/e820") else { return false };
         let count = (file.size / TOLD_ENTRY).min(MAX_TOLD);
         if !fw_cfg.read_key(machine, file.key, scratch::BUFFER, count * TOLD_ENTRY) {
@@ -81,7 +81,7 @@ impl Map {
         self.low_ram_end() > MIB as u32
     }
 
-    fn from_cmos<M: Machine>(&mut self, machine: &mut M) {
+    fn take_cmos<M: Machine>(&mut self, machine: &mut M) {
         *self = Self::new();
         let above_16m = u64::from(cmos::word(machine, cmos::ABOVE_16M)) << 16;
         let low = if above_16m != 0 {

@@ -123,7 +123,8 @@ pub fn install<M: Machine>(
             table.interrupt(machine, (IO_INTERRUPT, INT, CONFORMS), (isa, line), (io_apic, to));
         }
     }
-    table.interrupt(machine, (LOCAL_INTERRUPT, EXTINT, CONFORMS), (isa, 0), (ALL, 0));
+    let first = processors.ids.first().copied().unwrap_or(0);
+    table.interrupt(machine, (LOCAL_INTERRUPT, EXTINT, CONFORMS), (isa, 0), (first, 0));
     table.interrupt(machine, (LOCAL_INTERRUPT, NMI, CONFORMS), (isa, 0), (ALL, 1));
 
     let length = table.next - table.start;
