@@ -61,8 +61,8 @@ pub fn install<M: Machine>(
     let buses = pci.buses().len() as u32;
     // Processors, PCI buses, ISA, the I/O APIC, 16 ISA interrupts, PCI's, two local ones.
     let most = HEADER_LEN + 20 * u32::from(processors.count) + 8 * (buses + 1 + 1 + 16 + pci_pins + 2);
-    // The pointer to it must lie below 1 MiB; the table may lie anywhere.
-    let floating = room.low(machine, shadow, 16, 16)?;
+    // The pointer to it is looked for from F0000h on; the table may lie anywhere.
+    let floating = room.code(16, 16)?;
     let at = match room.low(machine, shadow, most, 16) {
         Some(at) => at,
         None => room.high(most, 16)?,

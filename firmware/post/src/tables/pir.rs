@@ -5,7 +5,6 @@ use super::{Room, fix_sum, put};
 use crate::Machine;
 use crate::pci::Pci;
 use crate::pci::piix::{Chipset, pirq};
-use crate::shadow::Shadow;
 
 const HEADER_LEN: u32 = 32;
 const ENTRY_LEN: u32 = 16;
@@ -20,13 +19,7 @@ const SLOTS: usize = 32;
 const PIIX: u32 = 0x122e_8086;
 
 /// Makes the table: the slots of bus 0 that have something in them. Nothing where there is no router.
-pub fn install<M: Machine>(
-    machine: &mut M,
-    pci: &Pci,
-    chipset: &Chipset,
-    room: &mut Room,
-    shadow: &mut Shadow,
-) -> Option<u32> {
+pub fn install<M: Machine>(machine: &mut M, pci: &Pci, chipset: &Chipset, room: &mut Room) -> Option<u32> {
     let router = chipset.router?;
     let mut slots = [false; SLOTS];
     for function in pci.functions().iter().filter(|function| function.bus == 0) {
@@ -38,7 +31,7 @@ pub fn install<M: Machine>(
     slots[0] = false;
     let count = slots.iter().filter(|&&slot| slot).count() as u32;
     let bytes = HEADER_LEN + count * ENTRY_LEN;
-    let at = room.low(machine, shadow, bytes, 16)?;
+    let at = room.code(bytes, 16)?;
     machine.fill(at, 0, bytes);
     put(machine, at, b"$PIR");
     // Version 1.0.
