@@ -3,7 +3,7 @@
 
 use super::clock::Stopwatch;
 use super::pic;
-use crate::Bios;
+use crate::{Bios, disk};
 use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda};
 
 const INDEX: u16 = 0x70;
@@ -353,6 +353,8 @@ pub fn int08<H: Hw>(bios: &mut Bios<H>) {
         hw.set(bda::TICKS, ticks);
     }
     super::beep::tick(hw);
+    disk::motor_tick(bios);
+    let hw = &mut *bios.hw;
     hw.call_interrupt(0x1c, &mut Regs::default());
     pic::end(hw, 0);
 }
