@@ -15,6 +15,7 @@
 
 #![cfg_attr(rom, no_std)]
 
+pub mod apm;
 pub mod bda;
 pub mod ebda;
 #[cfg(code16)]
@@ -26,6 +27,8 @@ mod hw;
 mod mem;
 #[cfg(code16)]
 mod real;
+#[cfg(code16)]
+mod protected;
 mod regs;
 pub mod shadow;
 
