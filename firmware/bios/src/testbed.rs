@@ -35,6 +35,8 @@ pub struct Devices {
     pub config: BTreeMap<u32, u8>,
     config_address: u32,
     ticked: u64,
+    /// The clock's interrupts get lost.
+    pub deaf: bool,
     served_edges: BTreeMap<u8, u32>,
 }
 
@@ -54,6 +56,7 @@ impl Devices {
             config: BTreeMap::new(),
             config_address: 0,
             ticked: 0,
+            deaf: false,
             served_edges: BTreeMap::new(),
         }
     }
@@ -89,7 +92,7 @@ impl Devices {
             let edges = edges.copied().unwrap_or(0);
             let masked = self.masks[usize::from(irq >> 3)] >> (irq & 7) & 1 != 0;
             let served = self.served_edges.entry(irq).or_default();
-            if !masked && edges > *served {
+            if !masked && edges > *served && !(irq == 8 && self.deaf) {
                 *served = edges;
                 return Some(irq);
             }

@@ -26,9 +26,9 @@ mod hw;
 #[cfg(rom)]
 mod mem;
 #[cfg(code16)]
-mod real;
-#[cfg(code16)]
 mod protected;
+#[cfg(code16)]
+mod real;
 mod regs;
 pub mod shadow;
 

@@ -179,8 +179,7 @@ pub fn int1a<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
         0x04 => {
             if running(hw) && steady(hw) {
                 let b = read(hw, STATUS_B);
-                // The century is BCD whatever the clock counts in.
-                let century = read(hw, CENTURY);
+                let century = bcd(hw, CENTURY, b);
                 regs.set_ch(century);
                 regs.set_cl(bcd(hw, YEAR, b));
                 regs.set_dh(bcd(hw, MONTH, b));
@@ -197,7 +196,7 @@ pub fn int1a<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
             write(hw, YEAR, native(regs.cl(), b));
             write(hw, MONTH, native(regs.dh(), b));
             write(hw, DAY, native(regs.dl(), b));
-            write(hw, CENTURY, regs.ch());
+            write(hw, CENTURY, native(regs.ch(), b));
             write(hw, STATUS_B, b & !SET);
             regs.set_ah(0);
             regs.set_al(b & !SET);
@@ -323,7 +322,8 @@ pub fn wait<H: Hw>(bios: &mut Bios<H>, regs: &Regs) -> bool {
         }
         return true;
     }
-    if !begin(hw, bda::WAIT_ACTIVE.at, micros) {
+    // The first period has begun already.
+    if !begin(hw, bda::WAIT_ACTIVE.at, micros.saturating_add(PERIOD)) {
         return false;
     }
     let start = hw.get(bda::TICKS);
