@@ -113,7 +113,7 @@ impl Bus for Devices {
             0x21 => self.masks[0].into(),
             0xa1 => self.masks[1].into(),
             0xcfc..=0xcff => (0..u32::from(size)).fold(0, |value, n| {
-                let at = self.config_address & 0xff_fffc | u32::from(port & 3) + n;
+                let at = (self.config_address & 0xff_fffc) + u32::from(port & 3) + n;
                 value | u32::from(self.config.get(&at).copied().unwrap_or(0xff)) << (8 * n)
             }),
             _ => self.ports.get(&port).map_or(u32::MAX, |&value| value.into()),
@@ -141,7 +141,7 @@ impl Bus for Devices {
             0xcf8 if size == 4 => self.config_address = value,
             0xcfc..=0xcff => {
                 for n in 0..u32::from(size) {
-                    let at = self.config_address & 0xff_fffc | u32::from(port & 3) + n;
+                    let at = (self.config_address & 0xff_fffc) + u32::from(port & 3) + n;
                     self.config.insert(at, (value >> (8 * n)) as u8);
                 }
             }

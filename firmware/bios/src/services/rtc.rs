@@ -76,7 +76,7 @@ pub fn init<H: Hw>(hw: &mut H) {
 /// Ticks in so many seconds of a day: 1193182 / 65536 each.
 fn ticks(seconds: u32) -> u32 {
     let seconds = seconds.min(86_399);
-    seconds * 18 + (seconds * 13_534 >> 16)
+    seconds * 18 + ((seconds * 13_534) >> 16)
 }
 
 /// Waits for a moment at which the time registers stand still. False if the clock is broken.
@@ -99,7 +99,7 @@ fn bcd<H: Hw>(hw: &mut H, register: u8, b: u8) -> u8 {
 
 fn to_bcd(value: u8) -> u8 {
     let value = value % 100;
-    value / 10 << 4 | value % 10
+    value / 10 * 16 + value % 10
 }
 
 fn from_bcd(value: u8) -> u8 {
@@ -133,7 +133,7 @@ fn native_hours(hours: u8, b: u8) -> u8 {
         return native(hours, b);
     }
     let hours = from_bcd(hours);
-    let of_half = if hours % 12 == 0 { 12 } else { hours % 12 };
+    let of_half = if hours.is_multiple_of(12) { 12 } else { hours % 12 };
     let value = if b & BINARY != 0 { of_half } else { to_bcd(of_half) };
     value | if hours >= 12 { PM } else { 0 }
 }

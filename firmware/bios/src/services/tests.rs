@@ -330,7 +330,7 @@ fn with_bridge() -> Machine {
     let mut machine = Machine::with(Devices::new(), handoff);
     let mut put = |function: u32, register: u32, value: u32| {
         for n in 0..4 {
-            machine.hw.bus.config.insert(function << 8 | register + n, (value >> (8 * n)) as u8);
+            machine.hw.bus.config.insert(function << 8 | (register + n), (value >> (8 * n)) as u8);
         }
     };
     // A host bridge, a bridge of three functions, a network card behind it on bus 1 and its twin.
