@@ -161,7 +161,7 @@ impl Machine {
         let wires = KvmWires::new(vm.clone(), timer.clone(), clock.clone(), wake);
         let failure = wires.failure();
         let rom = Rom::new(&rom).map_err(|why| host("allocate the firmware's memory")(std::io::Error::other(why)))?;
-        let board = Board::new(devices, roles, memory.clone(), clock.clone(), Box::new(wires), rom);
+        let board = Board::new(devices, roles, memory.clone(), Box::new(clock.clone()), Box::new(wires), rom);
         let engine = BlockEngine::new(images, memory.clone())
             .map_err(|error| host("start the block engine")(std::io::Error::other(error.to_string())))?;
 
