@@ -24,7 +24,7 @@ mod handoff;
 mod hw;
 #[cfg(rom)]
 mod mem;
-#[cfg(code16)]
+#[cfg(any(code16, guest16))]
 mod real;
 mod regs;
 
@@ -34,7 +34,7 @@ pub mod fake;
 pub use far::{FarPtr, Field};
 pub use handoff::{E820, Handoff, OptionRom};
 pub use hw::{Hw, Ports};
-#[cfg(code16)]
+#[cfg(any(code16, guest16))]
 pub use real::Real;
 pub use regs::{Flags, Regs};
 
