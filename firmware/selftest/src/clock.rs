@@ -59,7 +59,7 @@ pub struct Deadline {
 impl Deadline {
     /// `millis` (up to 1000) from now.
     pub fn after<M: Machine>(m: &mut M, millis: u32) -> Self {
-        Self { end: Clock::now(m).wrapping_add(Clock::millis(millis)), looks: millis * 4000 }
+        Self { end: Clock::now(m).wrapping_add(Clock::millis(millis)), looks: millis * 1000 }
     }
 
     /// Whether it is over.
