@@ -24,7 +24,7 @@ const DISK_SIZE: u64 = 4 << 20;
 const CD_SECTOR: u64 = 2048;
 /// The machine's memory.
 const MEMORY: u64 = 64 << 20;
-/// It takes a second or four; after this it is stopped.
+/// It takes a second, or four on a software KVM.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Why there is no result.
@@ -144,6 +144,8 @@ pub struct Demo {
     pub config: MachineConfig,
     /// What the self-test is told.
     pub expect: Expect,
+    /// After this it is stopped.
+    pub patience: Duration,
     disk: File,
     disc: File,
     log: File,
@@ -176,7 +178,7 @@ impl Demo {
             display: Display::None,
         };
         let expect = Expect::all_of(&config);
-        Ok(Self { config, expect, disk, disc, log })
+        Ok(Self { config, expect, patience: PATIENCE, disk, disc, log })
     }
 
     /// Runs it until the machine switches itself off.
@@ -184,7 +186,7 @@ impl Demo {
     /// # Errors
     /// If it cannot run or does not come to its end.
     pub fn run(self) -> Result<Report, DemoError> {
-        let Self { config, expect, disk, disc, log } = self;
+        let Self { config, expect, patience, disk, disc, log } = self;
         let mut image = IMAGE.to_vec();
         let parameters = expect.parameters();
         image[PARAMETERS..PARAMETERS + parameters.len()].copy_from_slice(&parameters);
@@ -198,7 +200,7 @@ impl Demo {
         let handle = machine.handle();
         let (over, ended) = mpsc::channel::<()>();
         let watch = std::thread::spawn(move || {
-            if ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            if ended.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
                 handle.quit();
             }
         });

@@ -113,7 +113,9 @@ pub fn disk<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
                 Drive::Cdrom => packet,
             };
             if !right {
-                t.fail("another drive than expected: hd")?;
+                let _ = t.fail("another drive than expected: hd");
+                t.note.byte(b'a' + n as u8);
+                return Err(Stop::Fail);
             }
         }
         let Some(base) = identify(t, 0, IDENTIFY) else { return Err(Stop::Absent) };
