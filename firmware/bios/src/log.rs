@@ -8,3 +8,8 @@ const PORT: u16 = 0x402;
 pub fn line<H: Hw>(hw: &mut H, text: &str) {
     text.bytes().chain(*b"\n").for_each(|byte| hw.outb(PORT, byte));
 }
+
+/// Writes part of a line.
+pub fn text<H: Hw>(hw: &mut H, text: &str) {
+    text.bytes().for_each(|byte| hw.outb(PORT, byte));
+}

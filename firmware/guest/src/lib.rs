@@ -25,7 +25,7 @@ pub const PARAMETERS: usize = 32;
 #[macro_export]
 macro_rules! regs {
     ($($name:ident: $value:expr),* $(,)?) => {{
-        let mut regs = ::pcvm_firmware_rt::Regs::default();
+        let mut regs = ::pcvm_firmware_rt::Regs::ZERO;
         $(regs.$name = $value;)*
         regs
     }};

@@ -10,7 +10,9 @@ mod rom {
     #[unsafe(no_mangle)]
     extern "C" fn post_main() {
         let mut hw = super::real::Real;
-        let handoff = pcvm_post::power_on(&mut hw);
+        let mut pci = pcvm_post::Pci::new();
+        let mut handoff = pcvm_firmware_rt::Handoff::EMPTY;
+        pcvm_post::power_on(&mut hw, &mut pci, &mut handoff);
         super::real::hand_over(&handoff);
     }
 

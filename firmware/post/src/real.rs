@@ -94,6 +94,13 @@ impl Machine for Real {
         };
     }
 
+    fn insb(&mut self, port: u16, to: u32, bytes: u32) {
+        // SAFETY: as for single writes.
+        unsafe {
+            asm!("rep insb", in("dx") port, inout("edi") to => _, inout("ecx") bytes => _, options(preserves_flags))
+        };
+    }
+
     fn timestamp(&mut self) -> u64 {
         let (low, high): (u32, u32);
         // SAFETY: RDTSC only reads.
@@ -106,7 +113,7 @@ impl Machine for Real {
 pub fn hand_over(handoff: &Handoff) {
     const PLACE: usize = 0xe_0000 + Handoff::OFFSET as usize;
     // SAFETY: shadow RAM that belongs to nothing else.
-    unsafe { (PLACE as *mut Handoff).write_volatile(*handoff) };
+    unsafe { (PLACE as *mut Handoff).copy_from_nonoverlapping(handoff, 1) };
 }
 
 /// Says so on the debug port, and stops.

@@ -32,4 +32,8 @@ fields! {
     DISK_0: u8 = 0x3d;
     /// Hard disk 1's parameter table: 16 bytes (INT 46h).
     DISK_1: u8 = 0x4d;
+    /// Device parameter table extensions that INT 13h AH=48h points to: 16 bytes for each drive, 6 of them.
+    DISK_EXTENSIONS: u8 = 0x100;
+    /// A sector that the disk driver looks at, or that is on its way to memory above 1 MiB: 512 bytes.
+    SECTOR: u8 = 0x200;
 }

@@ -27,6 +27,7 @@ mod mem;
 #[cfg(any(code16, guest16))]
 mod real;
 mod regs;
+pub mod shadow;
 
 #[cfg(not(rom))]
 pub mod fake;

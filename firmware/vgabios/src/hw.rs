@@ -1,0 +1,97 @@
+//! What the BIOS needs of the machine: ports, memory by segment and offset, and the ROM's own tables.
+//!
+//! The ROM's implementation is in `main.rs`; tests implement it with a fake, or with the device model.
+
+use crate::bda;
+
+/// A real-mode address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Far {
+    /// Segment.
+    pub seg: u16,
+    /// Offset; it wraps at 64 KiB as the processor's index registers do.
+    pub off: u16,
+}
+
+/// Makes a [`Far`].
+pub const fn far(seg: u16, off: u16) -> Far {
+    Far { seg, off }
+}
+
+impl Far {
+    /// The address `n` bytes on, in the same segment.
+    pub const fn at(self, n: u16) -> Self {
+        Self { seg: self.seg, off: self.off.wrapping_add(n) }
+    }
+}
+
+/// The machine.
+pub trait Hw {
+    /// Reads a byte port.
+    fn inb(&mut self, port: u16) -> u8;
+    /// Writes a byte port.
+    fn outb(&mut self, port: u16, value: u8);
+    /// Reads a word port.
+    fn inw(&mut self, port: u16) -> u16;
+    /// Writes a word port.
+    fn outw(&mut self, port: u16, value: u16);
+    /// Reads a dword port.
+    fn inl(&mut self, port: u16) -> u32;
+    /// Writes a dword port.
+    fn outl(&mut self, port: u16, value: u32);
+
+    /// Reads a byte of memory.
+    fn read8(&mut self, at: Far) -> u8;
+    /// Writes a byte of memory.
+    fn write8(&mut self, at: Far, value: u8);
+    /// Reads a word of memory.
+    fn read16(&mut self, at: Far) -> u16;
+    /// Writes a word of memory.
+    fn write16(&mut self, at: Far, value: u16);
+    /// Copies `len` bytes upwards (`rep movs`), dwords first.
+    fn copy(&mut self, to: Far, from: Far, len: u16);
+    /// Fills `count` dwords.
+    fn fill(&mut self, to: Far, value: u32, count: u16);
+    /// Fills `count` words.
+    fn fill16(&mut self, to: Far, value: u16, count: u16);
+
+    /// Where [`crate::tables::TABLES`] is in memory.
+    fn tables(&self) -> Far;
+    /// Reads a byte of [`crate::tables::TABLES`].
+    fn table8(&self, at: u16) -> u8;
+    /// The video function on the PCI bus (bus, device, function as in CONFIG_ADDRESS bits 23-8), as POST told.
+    fn location(&self) -> u16;
+
+    /// Reads a word of [`crate::tables::TABLES`].
+    fn table16(&self, at: u16) -> u16 {
+        u16::from(self.table8(at)) | u16::from(self.table8(at.wrapping_add(1))) << 8
+    }
+
+    /// Reads a byte of the BIOS data area.
+    fn bda8(&mut self, at: u16) -> u8 {
+        self.read8(far(bda::SEGMENT, at))
+    }
+    /// Reads a word of the BIOS data area.
+    fn bda16(&mut self, at: u16) -> u16 {
+        self.read16(far(bda::SEGMENT, at))
+    }
+    /// Writes a byte of the BIOS data area.
+    fn set_bda8(&mut self, at: u16, value: u8) {
+        self.write8(far(bda::SEGMENT, at), value);
+    }
+    /// Writes a word of the BIOS data area.
+    fn set_bda16(&mut self, at: u16, value: u16) {
+        self.write16(far(bda::SEGMENT, at), value);
+    }
+
+    /// Reads an interrupt vector, or any other far pointer.
+    fn read_far(&mut self, at: Far) -> Far {
+        let off = self.read16(at);
+        far(self.read16(at.at(2)), off)
+    }
+    /// Writes an interrupt vector, or any other far pointer.
+    fn write_far(&mut self, at: Far, value: Far) {
+        self.write16(at, value.off);
+        self.write16(at.at(2), value.seg);
+    }
+}

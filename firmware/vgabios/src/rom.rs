@@ -1,0 +1,284 @@
+//! What only the processor can do.
+
+use core::arch::{asm, global_asm};
+use vgabios::tables::{ROM_SEGMENT, TABLES, TABLES_OFFSET};
+use vgabios::{Far, Hw, Regs, far};
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // Compiled away: the check of the finished ROM would find it.
+    loop {}
+}
+
+#[used]
+#[unsafe(link_section = ".romdata")]
+static ROM_TABLES: [u8; TABLES.len()] = TABLES;
+
+// The header: PCI Firmware Specification 3.0, section 5.1 (expansion ROM header and PCI data structure), and what the
+// IBM VGA's ROM has at 1Eh, which programs look for. ROM_PAGES and the checksum are set after linking.
+global_asm!(
+    r#"
+    .section .header, "ax"
+    .code16
+    .globl start
+start:
+    .byte 0x55, 0xaa
+    .byte 0                     # size in 512 bytes
+    jmp init_entry
+    .org 0x07
+rom_checksum:
+    .byte 0
+    .org 0x18
+    .word pci_data
+    .word 0                     # no Plug and Play header
+    .org 0x1e
+    .ascii "IBM VGA Compatible BIOS of pcvm"
+    .byte 0
+    .balign 4
+pci_data:
+    .ascii "PCIR"
+    .word 0x1234, 0x1111
+    .word 0                     # no list of devices
+    .word 24
+    .byte 0                     # revision of this structure
+    .byte 0, 0, 3               # class: VGA
+    .word 0                     # size in 512 bytes
+    .word 1                     # revision of the code
+    .byte 0                     # for PCs
+    .byte 0x80                  # the last image
+    .word 0
+    # Bus, device and function that POST gave; kept in the ROM while it can be written.
+    .globl rom_location
+rom_location:
+    .word 0
+    .org 0x60
+
+    .section .text.entry, "ax"
+    .code16
+init_entry:
+    pushfw
+    cld
+    pushl %eax
+    pushl %ecx
+    pushl %edx
+    pushl %ebx
+    pushl %ebp
+    pushl %esi
+    pushl %edi
+    pushw %ds
+    pushw %es
+    # The sum of all bytes stays 0.
+    movw %cs:rom_location, %bx
+    addb %bl, %cs:rom_checksum
+    addb %bh, %cs:rom_checksum
+    movw %ax, %cs:rom_location
+    movw %cs:rom_location, %bx
+    subb %bl, %cs:rom_checksum
+    subb %bh, %cs:rom_checksum
+    movl %esp, %ebp
+    movzwl %sp, %ecx
+    movl %ecx, %esp
+    movw %ss, %ax
+    movw %ax, %ds
+    movw %ax, %es
+    movw $int10_entry, %cx
+    callw rust_init
+    movl %ebp, %esp
+    popw %es
+    popw %ds
+    popl %edi
+    popl %esi
+    popl %ebp
+    popl %ebx
+    popl %edx
+    popl %ecx
+    popl %eax
+    popfw
+    lretw
+
+    .globl int10_entry
+int10_entry:
+    sti
+    cld
+    pushl %eax
+    pushl %ecx
+    pushl %edx
+    pushl %ebx
+    pushl %ebp
+    pushl %esi
+    pushl %edi
+    pushw %ds
+    pushw %es
+    # The upper half of ESP may be anything.
+    movl %esp, %ebp
+    movzwl %sp, %ecx
+    movl %ecx, %esp
+    movw %ss, %ax
+    movw %ax, %ds
+    movw %ax, %es
+    callw rust_int10
+    movl %ebp, %esp
+    popw %es
+    popw %ds
+    popl %edi
+    popl %esi
+    popl %ebp
+    popl %ebx
+    popl %edx
+    popl %ecx
+    popl %eax
+    iretw
+"#,
+    options(att_syntax)
+);
+
+/// The machine itself.
+struct Real;
+
+// In all of these ES is the stack's segment again afterwards, as Rust code wants it.
+impl Hw for Real {
+    fn inb(&mut self, port: u16) -> u8 {
+        let value: u8;
+        // SAFETY: a port has no effect on this program's memory.
+        unsafe { asm!("inb %dx, %al", in("dx") port, out("al") value, options(att_syntax, nostack, preserves_flags)) };
+        value
+    }
+
+    fn outb(&mut self, port: u16, value: u8) {
+        // SAFETY: as above.
+        unsafe { asm!("outb %al, %dx", in("dx") port, in("al") value, options(att_syntax, nostack, preserves_flags)) };
+    }
+
+    fn inw(&mut self, port: u16) -> u16 {
+        let value: u16;
+        // SAFETY: as above.
+        unsafe { asm!("inw %dx, %ax", in("dx") port, out("ax") value, options(att_syntax, nostack, preserves_flags)) };
+        value
+    }
+
+    fn outw(&mut self, port: u16, value: u16) {
+        // SAFETY: as above.
+        unsafe { asm!("outw %ax, %dx", in("dx") port, in("ax") value, options(att_syntax, nostack, preserves_flags)) };
+    }
+
+    fn inl(&mut self, port: u16) -> u32 {
+        let value: u32;
+        // SAFETY: as above.
+        unsafe {
+            asm!("inl %dx, %eax", in("dx") port, out("eax") value, options(att_syntax, nostack, preserves_flags))
+        };
+        value
+    }
+
+    fn outl(&mut self, port: u16, value: u32) {
+        // SAFETY: as above.
+        unsafe {
+            asm!("outl %eax, %dx", in("dx") port, in("eax") value, options(att_syntax, nostack, preserves_flags))
+        };
+    }
+
+    #[inline(never)]
+    fn read8(&mut self, at: Far) -> u8 {
+        let value: u8;
+        // SAFETY: reading memory that is no variable of this program.
+        unsafe {
+            asm!("movw {seg:x}, %es", "movb %es:({off}), %al", "pushw %ss", "popw %es", seg = in(reg) at.seg,
+                off = in(reg) u32::from(at.off), out("al") value, options(att_syntax, preserves_flags));
+        }
+        value
+    }
+
+    #[inline(never)]
+    fn write8(&mut self, at: Far, value: u8) {
+        // SAFETY: video memory, the BIOS data area, vectors or the caller's buffer; never this program's stack.
+        unsafe {
+            asm!("movw {seg:x}, %es", "movb %al, %es:({off})", "pushw %ss", "popw %es", seg = in(reg) at.seg,
+                off = in(reg) u32::from(at.off), in("al") value, options(att_syntax, preserves_flags));
+        }
+    }
+
+    #[inline(never)]
+    fn read16(&mut self, at: Far) -> u16 {
+        let value: u16;
+        // SAFETY: as `read8`.
+        unsafe {
+            asm!("movw {seg:x}, %es", "movw %es:({off}), %ax", "pushw %ss", "popw %es", seg = in(reg) at.seg,
+                off = in(reg) u32::from(at.off), out("ax") value, options(att_syntax, preserves_flags));
+        }
+        value
+    }
+
+    #[inline(never)]
+    fn write16(&mut self, at: Far, value: u16) {
+        // SAFETY: as `write8`.
+        unsafe {
+            asm!("movw {seg:x}, %es", "movw %ax, %es:({off})", "pushw %ss", "popw %es", seg = in(reg) at.seg,
+                off = in(reg) u32::from(at.off), in("ax") value, options(att_syntax, preserves_flags));
+        }
+    }
+
+    #[inline(never)]
+    fn copy(&mut self, to: Far, from: Far, len: u16) {
+        // SAFETY: as `write8`. ESI, which the compiler keeps to itself, and DS are as before at the end.
+        unsafe {
+            asm!("pushl %esi", "movw %dx, %es", "movw %ax, %ds", "movw %bx, %si", "movw %cx, %ax", "shrw $2, %cx",
+                "rep movsl", "movw %ax, %cx", "andw $3, %cx", "rep movsb", "pushw %ss", "popw %ds", "pushw %ss",
+                "popw %es", "popl %esi", inout("ax") from.seg => _, in("bx") from.off, inout("cx") len => _,
+                in("dx") to.seg, inout("di") to.off => _, options(att_syntax));
+        }
+    }
+
+    #[inline(never)]
+    fn fill(&mut self, to: Far, value: u32, count: u16) {
+        // SAFETY: as `write8`.
+        unsafe {
+            asm!("movw %dx, %es", "rep stosl", "pushw %ss", "popw %es", in("eax") value, in("dx") to.seg,
+                inout("cx") count => _, inout("di") to.off => _, options(att_syntax, preserves_flags));
+        }
+    }
+
+    #[inline(never)]
+    fn fill16(&mut self, to: Far, value: u16, count: u16) {
+        // SAFETY: as `write8`.
+        unsafe {
+            asm!("movw %dx, %es", "rep stosw", "pushw %ss", "popw %es", in("ax") value, in("dx") to.seg,
+                inout("cx") count => _, inout("di") to.off => _, options(att_syntax, preserves_flags));
+        }
+    }
+
+    fn tables(&self) -> Far {
+        far(ROM_SEGMENT, TABLES_OFFSET)
+    }
+
+    #[inline(never)]
+    fn table8(&self, at: u16) -> u8 {
+        let value: u8;
+        // SAFETY: reading the ROM.
+        unsafe {
+            asm!("movb %cs:({off}), %al", off = in(reg) u32::from(at) + u32::from(TABLES_OFFSET), out("al") value,
+                options(att_syntax, nostack, preserves_flags, pure, readonly));
+        }
+        value
+    }
+
+    fn location(&self) -> u16 {
+        let value: u16;
+        // SAFETY: reading the ROM.
+        unsafe {
+            asm!("movw %cs:rom_location, {:x}", out(reg) value, options(att_syntax, nostack, preserves_flags, readonly));
+        }
+        value
+    }
+}
+
+/// From `int10_entry`, with the caller's registers on the stack.
+#[unsafe(no_mangle)]
+extern "fastcall" fn rust_int10(regs: &mut Regs) {
+    vgabios::int10::int10(&mut Real, regs);
+}
+
+/// From `init_entry`, with the offset of `int10_entry`.
+#[unsafe(no_mangle)]
+extern "fastcall" fn rust_init(entry: u16) {
+    vgabios::init::init(&mut Real, far(ROM_SEGMENT, entry));
+}

@@ -1,0 +1,61 @@
+//! INT 10h AH=06h and 07h: scrolling a window of the current page.
+
+use crate::bda;
+use crate::cursor;
+use crate::glyphs;
+use crate::hw::{Hw, far};
+use crate::modes::{self, Kind};
+use crate::vga;
+
+/// A window of character cells, corners included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// First row.
+    pub top: u8,
+    /// First column.
+    pub left: u8,
+    /// Last row.
+    pub bottom: u8,
+    /// Last column.
+    pub right: u8,
+}
+
+/// Moves the window's rows up (or down) by `lines`, or clears all of it if that is 0 or more than there are; what
+/// becomes free gets blanks of the attribute (in graphics: the colour) `attribute`.
+pub fn scroll<H: Hw>(hw: &mut H, up: bool, lines: u8, attribute: u8, window: Window) {
+    let columns = hw.bda16(bda::COLUMNS);
+    let last_row = hw.bda8(bda::ROWS);
+    let Window { top, left, bottom, right } = window;
+    let bottom = bottom.min(last_row);
+    let right = u16::from(right).min(columns.wrapping_sub(1)) as u8;
+    if top > bottom || left > right {
+        return;
+    }
+    let height = bottom - top + 1;
+    let lines = if lines == 0 || lines > height { height } else { lines };
+    let moved = height - lines;
+    let width = right - left + 1;
+    if !matches!(modes::kind(hw.bda8(bda::MODE)), Kind::Text) {
+        return glyphs::scroll(hw, up, lines, attribute, Window { top, left, bottom, right });
+    }
+    let pitch = columns * 2;
+    let page = hw.bda8(bda::PAGE);
+    let base = cursor::page_start(hw, page) + u16::from(left) * 2;
+    let segment = vga::text_segment(hw);
+    let row_at = |row: u8| far(segment, base.wrapping_add(u16::from(row) * pitch));
+    let blank = u16::from(attribute) << 8 | 0x20;
+    let (rows, cleared) = if up { (top, top + moved) } else { (bottom - moved + 1, top) };
+    if u16::from(width) == columns && up {
+        // Whole lines are one block.
+        hw.copy(row_at(top), row_at(top + lines), u16::from(moved) * pitch);
+        hw.fill16(row_at(cleared), blank, u16::from(lines) * columns);
+        return;
+    }
+    for n in 0..moved {
+        let (to, from) = if up { (rows + n, rows + n + lines) } else { (bottom - n, bottom - n - lines) };
+        hw.copy(row_at(to), row_at(from), u16::from(width) * 2);
+    }
+    for n in 0..lines {
+        hw.fill16(row_at(cleared + n), blank, width.into());
+    }
+}

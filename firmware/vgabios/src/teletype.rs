@@ -1,0 +1,168 @@
+//! INT 10h AH=08h, 09h, 0Ah, 0Eh, 13h: characters at the cursor.
+
+use crate::bda;
+use crate::cursor::{self, Position};
+use crate::glyphs;
+use crate::hw::{Far, Hw, far};
+use crate::modes::{self, Kind};
+use crate::regs::Regs;
+use crate::scroll::{self, Window};
+use crate::vga;
+
+const BELL: u8 = 7;
+const BACKSPACE: u8 = 8;
+const LINE_FEED: u8 = 10;
+const CARRIAGE_RETURN: u8 = 13;
+
+/// Where in memory a cell of text is.
+fn cell<H: Hw>(hw: &mut H, page: u8, at: Position) -> Far {
+    let columns = hw.bda16(bda::COLUMNS);
+    let cell = u16::from(at.row).wrapping_mul(columns).wrapping_add(at.column.into());
+    let segment = vga::text_segment(hw);
+    far(segment, cursor::page_start(hw, page).wrapping_add(cell << 1))
+}
+
+fn is_text<H: Hw>(hw: &mut H) -> bool {
+    matches!(modes::kind(hw.bda8(bda::MODE)), Kind::Text)
+}
+
+/// AH=08h: the character and (in text modes) the attribute at the cursor.
+pub fn read<H: Hw>(hw: &mut H, page: u8) -> (u8, u8) {
+    let at = cursor::get(hw, page);
+    if is_text(hw) {
+        let at = cell(hw, page, at);
+        let [character, attribute] = hw.read16(at).to_le_bytes();
+        (character, attribute)
+    } else {
+        (glyphs::read(hw, page, at), 0)
+    }
+}
+
+/// AH=09h and 0Ah: `count` times a character from the cursor on, which stays; `attribute` is left as it is in text
+/// modes if `keep`.
+pub fn write<H: Hw>(hw: &mut H, page: u8, character: u8, attribute: u8, keep: bool, count: u16) {
+    let mut at = cursor::get(hw, page);
+    if is_text(hw) {
+        let mut at = cell(hw, page, at);
+        if !keep {
+            return hw.fill16(at, u16::from(attribute) << 8 | u16::from(character), count);
+        }
+        for _ in 0..count {
+            hw.write8(at, character);
+            at = at.at(2);
+        }
+        return;
+    }
+    let columns = hw.bda16(bda::COLUMNS);
+    let rows = hw.bda8(bda::ROWS);
+    for _ in 0..count {
+        glyphs::write(hw, page, at, character, attribute);
+        at.column = at.column.wrapping_add(1);
+        if u16::from(at.column) >= columns {
+            at.column = 0;
+            if at.row >= rows {
+                return;
+            }
+            at.row += 1;
+        }
+    }
+}
+
+/// The speaker for a moment: 896 Hz from timer channel 2.
+fn bell<H: Hw>(hw: &mut H) {
+    const DIVISOR: u16 = 1331;
+    hw.outb(0x43, 0xb6);
+    hw.outb(0x42, DIVISOR as u8);
+    hw.outb(0x42, (DIVISOR >> 8) as u8);
+    let control = hw.inb(0x61);
+    hw.outb(0x61, control | 3);
+    // The refresh bit turns every 15 us; where it does not, the reads are slow by themselves.
+    for _ in 0..4096 {
+        hw.inb(0x61);
+    }
+    hw.outb(0x61, control);
+}
+
+/// Writes a character and moves the cursor, as a terminal does. `attribute` for text modes; without it the cell's
+/// attribute stays.
+fn put<H: Hw>(hw: &mut H, page: u8, character: u8, colour: u8, attribute: Option<u8>, mut at: Position) -> Position {
+    let columns = hw.bda16(bda::COLUMNS);
+    let rows = hw.bda8(bda::ROWS);
+    match character {
+        BELL => {
+            bell(hw);
+            return at;
+        }
+        BACKSPACE => {
+            at.column = at.column.saturating_sub(1);
+            return at;
+        }
+        CARRIAGE_RETURN => {
+            at.column = 0;
+            return at;
+        }
+        LINE_FEED => at.row = at.row.wrapping_add(1),
+        _ => {
+            if is_text(hw) {
+                let at = cell(hw, page, at);
+                match attribute {
+                    Some(attribute) => hw.write16(at, u16::from(attribute) << 8 | u16::from(character)),
+                    None => hw.write8(at, character),
+                }
+            } else {
+                glyphs::write(hw, page, at, character, colour);
+            }
+            at.column = at.column.wrapping_add(1);
+            if u16::from(at.column) >= columns {
+                at.column = 0;
+                at.row = at.row.wrapping_add(1);
+            }
+        }
+    }
+    if at.row > rows {
+        at.row = rows;
+        // The blank line has the attribute of the line above it.
+        let fill = if is_text(hw) {
+            let last = cell(hw, page, at);
+            (hw.read16(last) >> 8) as u8
+        } else {
+            0
+        };
+        let all = Window { top: 0, left: 0, bottom: rows, right: columns.wrapping_sub(1) as u8 };
+        scroll::scroll(hw, true, 1, fill, all);
+    }
+    at
+}
+
+/// AH=0Eh.
+pub fn teletype<H: Hw>(hw: &mut H, page: u8, character: u8, colour: u8) {
+    let at = cursor::get(hw, page);
+    let at = put(hw, page, character, colour, None, at);
+    cursor::set(hw, page, at);
+}
+
+/// AH=13h: a string. AL bit 0: the cursor moves along; bit 1: attributes follow the characters.
+pub fn string<H: Hw>(hw: &mut H, regs: &Regs) {
+    let mode = regs.al();
+    if mode > 3 {
+        return;
+    }
+    let page = regs.bh();
+    let before = cursor::get(hw, page);
+    let mut at = Position { column: regs.dl(), row: regs.dh() };
+    if regs.dh() == 0xff {
+        at = before;
+    }
+    let mut from = far(regs.es, regs.bp());
+    let mut attribute = regs.bl();
+    for _ in 0..regs.cx() {
+        let character = hw.read8(from);
+        from = from.at(1);
+        if mode & 2 != 0 {
+            attribute = hw.read8(from);
+            from = from.at(1);
+        }
+        at = put(hw, page, character, attribute, Some(attribute), at);
+    }
+    cursor::set(hw, page, if mode & 1 != 0 { at } else { before });
+}
