@@ -98,12 +98,13 @@ impl<'a, M: Machine> Calls<'a, M> {
     }
 
     /// Calls interrupt `number` and writes the line. A name must not have spaces.
-    pub fn call(&mut self, name: &str, number: u8, mut regs: Regs, look: Look) -> Regs {
+    pub fn call(&mut self, name: &str, number: u8, regs: &Regs, look: &Look) -> Regs {
         let buffer = FarPtr::new(BUFFER, 0);
         if look.buffer > 0 && !look.given {
             self.m.fill(buffer, FILL, look.buffer);
         }
         let before = regs;
+        let mut regs = *before;
         regs.flags |= Flags::IF | 2;
         self.m.call_interrupt(number, &mut regs);
         self.count += 1;
@@ -145,7 +146,7 @@ impl<'a, M: Machine> Calls<'a, M> {
             }
         }
         line.put(" fl=");
-        for (flag, letter) in [(Flags::CF, b'C'), (Flags::ZF, b'Z'), (Flags::IF, b'I'), (Flags::DF, b'D')] {
+        for &(flag, letter) in &[(Flags::CF, b'C'), (Flags::ZF, b'Z'), (Flags::IF, b'I'), (Flags::DF, b'D')] {
             if regs.flag(flag) && (flag != Flags::ZF || number == 0x16) {
                 line.byte(letter);
             }

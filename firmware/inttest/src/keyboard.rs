@@ -52,18 +52,39 @@ fn waiting<M: Machine>(c: &mut Calls<'_, M>) -> u16 {
 fn key<M: Machine>(c: &mut Calls<'_, M>, name: &str, codes: &[u8], release: &[u8]) {
     empty(c);
     send(c, codes);
-    c.call(name, 0x16, regs! {eax: 0x1100}, KEYS);
-    c.call(name, 0x16, regs! {eax: 0x0100}, REGISTERS);
+    c.call(
+        name,
+        0x16,
+        &const {
+            regs! {eax: 0x1100}
+        },
+        &KEYS,
+    );
+    c.call(
+        name,
+        0x16,
+        &const {
+            regs! {eax: 0x0100}
+        },
+        &REGISTERS,
+    );
     // Function 01h throws away keys that it does not know.
     if waiting(c) > 0 {
-        c.call(name, 0x16, regs! {eax: 0x1000}, REGISTERS);
+        c.call(
+            name,
+            0x16,
+            &const {
+                regs! {eax: 0x1000}
+            },
+            &REGISTERS,
+        );
     }
     send(c, release);
 }
 
 pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
     empty(c);
-    for (name, ax) in [
+    for &(name, ax) in &[
         ("peek-nothing", 0x0100),
         ("peek-nothing", 0x1100),
         ("shift", 0x0200),
@@ -82,30 +103,58 @@ pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
         ("no-function", 0x6f08),
         ("no-function", 0xff00),
     ] {
-        c.call(name, 0x16, regs! {eax: ax}, REGISTERS);
+        c.call(name, 0x16, &regs! {eax: ax}, &REGISTERS);
     }
-    c.call("rate-set", 0x16, regs! {eax: 0x0305, ebx: 0x000b}, REGISTERS);
-    c.call("rate-set-wrong", 0x16, regs! {eax: 0x0305, ebx: 0xffff}, REGISTERS);
+    c.call(
+        "rate-set",
+        0x16,
+        &const {
+            regs! {eax: 0x0305, ebx: 0x000b}
+        },
+        &REGISTERS,
+    );
+    c.call(
+        "rate-set-wrong",
+        0x16,
+        &const {
+            regs! {eax: 0x0305, ebx: 0xffff}
+        },
+        &REGISTERS,
+    );
 
     // The buffer holds 15 keys.
     empty(c);
     for n in 0..17 {
-        c.call("stuff", 0x16, regs! {eax: 0x0500, ecx: 0x1e61 + n}, REGISTERS);
+        c.call("stuff", 0x16, &regs! {eax: 0x0500, ecx: 0x1e61 + n}, &REGISTERS);
     }
     for _ in 0..3 {
-        c.call("read-stuffed", 0x16, regs! {eax: 0x0000}, REGISTERS);
-        c.call("read-stuffed", 0x16, regs! {eax: 0x1000}, REGISTERS);
+        c.call(
+            "read-stuffed",
+            0x16,
+            &const {
+                regs! {eax: 0x0000}
+            },
+            &REGISTERS,
+        );
+        c.call(
+            "read-stuffed",
+            0x16,
+            &const {
+                regs! {eax: 0x1000}
+            },
+            &REGISTERS,
+        );
     }
     empty(c);
     // Keys that only the extended functions know.
-    for (name, key) in
-        [("extended-f11", 0x8500), ("extended-arrow", 0x48e0), ("extended-enter", 0xe00d), ("f0", 0x00f0)]
+    for &(name, key) in
+        &[("extended-f11", 0x8500), ("extended-arrow", 0x48e0), ("extended-enter", 0xe00d), ("f0", 0x00f0)]
     {
         for ax in [0x0100, 0x1100] {
-            c.call("stuff", 0x16, regs! {eax: 0x0500, ecx: key}, REGISTERS);
-            c.call(name, 0x16, regs! {eax: ax}, REGISTERS);
+            c.call("stuff", 0x16, &regs! {eax: 0x0500, ecx: key}, &REGISTERS);
+            c.call(name, 0x16, &regs! {eax: ax}, &REGISTERS);
             if waiting(c) > 0 {
-                c.call(name, 0x16, regs! {eax: ax & 0x1000}, REGISTERS);
+                c.call(name, 0x16, &regs! {eax: ax & 0x1000}, &REGISTERS);
             }
             empty(c);
         }
@@ -118,7 +167,7 @@ pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
 
 /// Each key of the main part, plain and with each shift key.
 fn every_key<M: Machine>(c: &mut Calls<'_, M>) {
-    for (name, down, up) in [("plain", 0, 0), ("shift", 0x2a, 0xaa), ("ctrl", 0x1d, 0x9d), ("alt", 0x38, 0xb8)] {
+    for &(name, down, up) in &[("plain", 0, 0), ("shift", 0x2a, 0xaa), ("ctrl", 0x1d, 0x9d), ("alt", 0x38, 0xb8)] {
         if down != 0 {
             send(c, &[down]);
         }
@@ -136,7 +185,14 @@ fn every_key<M: Machine>(c: &mut Calls<'_, M>) {
             let mut text = Text::<16>::new();
             text.put(name).byte(b'-').hex(code.into(), 2);
             let name = core::str::from_utf8(text.bytes()).unwrap_or("key");
-            c.call(name, 0x16, regs! {eax: 0x1100}, REGISTERS);
+            c.call(
+                name,
+                0x16,
+                &const {
+                    regs! {eax: 0x1100}
+                },
+                &REGISTERS,
+            );
         }
         if up != 0 {
             send(c, &[up]);
@@ -146,7 +202,7 @@ fn every_key<M: Machine>(c: &mut Calls<'_, M>) {
 
 /// Locks, prefixes, Alt with the keypad, keys that say nothing.
 fn special<M: Machine>(c: &mut Calls<'_, M>) {
-    for (name, codes, release) in [
+    for &(name, codes, release) in &[
         ("e0-home", &[0xe0, 0x47][..], &[0xe0, 0xc7][..]),
         ("e0-up", &[0xe0, 0x48], &[0xe0, 0xc8]),
         ("e0-delete", &[0xe0, 0x53], &[0xe0, 0xd3]),
@@ -209,6 +265,13 @@ fn special<M: Machine>(c: &mut Calls<'_, M>) {
         if waiting(c) == 0 {
             break;
         }
-        c.call("full-buffer", 0x16, regs! {eax: 0x1000}, REGISTERS);
+        c.call(
+            "full-buffer",
+            0x16,
+            &const {
+                regs! {eax: 0x1000}
+            },
+            &REGISTERS,
+        );
     }
 }
