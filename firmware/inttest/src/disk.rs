@@ -223,9 +223,8 @@ fn edd<M: Machine>(c: &mut Calls<'_, M>) {
         packet(c, size, blocks, to, lba);
         extended(c, name, 0x4200, SCRATCH_DISK, &Look { buffer: bytes, given: true, ..REGISTERS });
     }
-    packet(c, 24, 1, (0xffff, 0xffff), 2);
-    c.m.write32(FarPtr::new(BUFFER, PACKET + 16), u32::from(BUFFER) << 4);
-    extended(c, "read-to-flat-address", 0x4200, SCRATCH_DISK, &const { buffer(512) });
+    // A packet with a flat address (FFFF:FFFF and 64 bits behind it) is not tried: a BIOS without it, as SeaBIOS is, writes
+    // over this program.
     for &(name, ax, blocks, lba) in &[
         ("write-1", 0x4300, 1, 100),
         ("write-and-verify", 0x4302, 1, 101),

@@ -56,7 +56,7 @@ fn information<M: Machine>(c: &mut Calls<'_, M>) {
 
 fn modes<M: Machine>(c: &mut Calls<'_, M>) {
     for mode in MODES {
-        for flags in [0, 0x4000, 0x8000] {
+        for flags in [0x8000, 0xc000] {
             c.call("set", 0x10, &regs! {eax: 0x4f02, ebx: mode | flags}, &Look { video: true, ..REGISTERS });
             c.call(
                 "get",
