@@ -5,13 +5,14 @@ use crate::call::{BUFFER, Calls, Look, REGISTERS, buffer, hide};
 use pcvm_firmware_rt::{FarPtr, bda};
 use pcvm_guest::{Machine, regs};
 
-/// Where address packets lie, behind what calls read.
+/// Where address packets lie: a segment of their own, and an offset in it.
+const PACKETS: u16 = 0x3000;
 const PACKET: u16 = 0xf000;
 const SCRATCH_DISK: u32 = 0x81;
 
 /// An address packet (EDD 3.0, section 8.2) at [`PACKET`].
 fn packet<M: Machine>(c: &mut Calls<'_, M>, size: u8, blocks: u16, to: (u16, u16), lba: u64) {
-    let at = |offset| FarPtr::new(BUFFER, PACKET + offset);
+    let at = |offset| FarPtr::new(PACKETS, PACKET + offset);
     c.m.fill(at(0), 0, 32);
     c.m.write8(at(0), size);
     c.m.write16(at(2), blocks);
@@ -23,9 +24,9 @@ fn packet<M: Machine>(c: &mut Calls<'_, M>, size: u8, blocks: u16, to: (u16, u16
 
 /// A call with DS:SI at the packet.
 fn extended<M: Machine>(c: &mut Calls<'_, M>, name: &str, ax: u32, drive: u32, look: &Look) {
-    let regs = &regs! {eax: ax, edx: drive, esi: PACKET as u32, ds: BUFFER};
+    let regs = &regs! {eax: ax, edx: drive, esi: PACKET as u32, ds: PACKETS};
     c.call(name, 0x13, regs, &look);
-    c.note("packet", FarPtr::new(BUFFER, PACKET), 16);
+    c.note("packet", FarPtr::new(PACKETS, PACKET), 16);
 }
 
 pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
@@ -287,7 +288,7 @@ fn absent<M: Machine>(c: &mut Calls<'_, M>) {
             ("edd-read", 0x4200),
             ("edd-parameters", 0x4800),
         ] {
-            let regs = &regs! {eax: ax, ecx: 1, edx: drive, es: BUFFER, ds: BUFFER, esi: PACKET as u32};
+            let regs = &regs! {eax: ax, ecx: 1, edx: drive, es: BUFFER, ds: PACKETS, esi: PACKET as u32};
             let look =
                 if drive < 0x80 && ax == 0x0800 { Look { hide: hide::ES | hide::EDI, ..REGISTERS } } else { REGISTERS };
             c.call(name, 0x13, regs, &look);

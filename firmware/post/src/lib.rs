@@ -13,6 +13,10 @@ mod roms;
 mod scratch;
 mod shadow;
 mod tables;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 use fw_cfg::FwCfg;
 pub use pci::Pci;
@@ -80,7 +84,7 @@ pub fn power_on<M: Machine>(machine: &mut M, pci: &mut Pci, handoff: &mut Handof
     }
     let processors = processors::start(machine, fw_cfg, &map, &mut room);
     handoff.processors = processors.count;
-    tables::pir::install(machine, pci, &chipset, &mut room, &mut shadow);
+    tables::pir::install(machine, pci, &chipset, &mut room);
     tables::mp::install(machine, &processors, pci, &mut room, &mut shadow);
     room.write(&mut map);
     map.write(handoff);

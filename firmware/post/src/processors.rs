@@ -111,9 +111,9 @@ fn virtual_wire<M: Machine>(machine: &mut M) {
     const SPURIOUS: u32 = LOCAL_APIC + 0xf0;
     const LINT0: u32 = LOCAL_APIC + 0x350;
     const LINT1: u32 = LOCAL_APIC + 0x360;
-    machine.write32(SPURIOUS, 0x10f);
-    machine.write32(LINT0, 0x700);
-    machine.write32(LINT1, 0x400);
+    machine.write32(SPURIOUS, 0x1ff);
+    machine.write32(LINT0, 0x8700);
+    machine.write32(LINT1, 0x8400);
 }
 
 /// Wakes the others, and waits until `wanted` are done, or for long enough if nobody knows. Returns how many are.

@@ -143,7 +143,9 @@ impl Machine for Real {
     fn fill(&mut self, to: u32, value: u8, bytes: u32) {
         // SAFETY: as for single writes.
         unsafe {
-            asm!("rep stosb", in("al") value, inout("edi") to => _, inout("ecx") bytes => _, options(preserves_flags))
+            asm!("rep stosd", "mov ecx, {rest}", "rep stosb", rest = in(reg) bytes & 3,
+                in("eax") u32::from(value) * 0x0101_0101, inout("edi") to => _, inout("ecx") bytes >> 2 => _,
+                options(preserves_flags))
         };
     }
 

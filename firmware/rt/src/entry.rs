@@ -101,6 +101,10 @@ entry 75
 entry 76
 entry 77
 
+# The floppy parameter table that INT 1Eh's vector points to: 1.44 MB (the fields are named in the disk driver).
+.section .fixed.efc7, "ax"
+    .byte 0xaf, 0x02, 0x25, 0x02, 18, 0x1b, 0xff, 0x6c, 0xf6, 0x0f, 0x08
+
 .section .fixed.ff53, "ax"
 .globl entry_iret
 entry_iret: iretw

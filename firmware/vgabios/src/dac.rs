@@ -85,6 +85,7 @@ pub fn grey([red, green, blue]: [u8; 3]) -> u8 {
 }
 
 /// Loads a mode's colours.
+#[inline(never)]
 pub fn load<H: Hw>(hw: &mut H, palette: Palette) {
     let grey_summing = hw.bda8(bda::FLAGS) & bda::FLAG_GREY != 0;
     hw.outb(vga::DAC_WRITE, 0);

@@ -32,7 +32,7 @@ const MAX_HEIGHT: usize = 32;
 /// Odd lines of CGA graphics.
 const ODD_LINES: u32 = 0x2000;
 /// Bytes that are copied at a time from one bank to another.
-const PIECE: usize = 16;
+const PIECE: usize = 32;
 
 /// The memory of a graphics mode.
 struct Surface {
@@ -188,6 +188,7 @@ fn doubled(dots: u8) -> u16 {
 
 /// Draws a character; bit 7 of `colour` combines it with what is there, except with 256 colours, of which `background`
 /// is one.
+#[inline(never)]
 pub fn write<H: Hw>(hw: &mut H, page: u8, at: Position, character: u8, colour: u8, background: u8) {
     let mut surface = Surface::open(hw, page);
     let font = glyph(hw, surface.kind, surface.height, character);
@@ -279,6 +280,7 @@ fn dots<H: Hw>(hw: &mut H, surface: &mut Surface, line: u32) -> u8 {
 }
 
 /// Finds the character that is drawn there; 0 if there is none.
+#[inline(never)]
 pub fn read<H: Hw>(hw: &mut H, page: u8, at: Position) -> u8 {
     let mut surface = Surface::open(hw, page);
     let mut drawn = [0u8; 16];
@@ -322,6 +324,7 @@ fn dot_at(surface: &Surface, x: u16, y: u16) -> (u32, u8) {
 }
 
 /// INT 10h AH=0Ch.
+#[inline(never)]
 pub fn write_dot<H: Hw>(hw: &mut H, page: u8, x: u16, y: u16, colour: u8) {
     let mut surface = Surface::open(hw, page);
     let (offset, bit) = dot_at(&surface, x, y);
@@ -351,6 +354,7 @@ pub fn write_dot<H: Hw>(hw: &mut H, page: u8, x: u16, y: u16, colour: u8) {
 }
 
 /// INT 10h AH=0Dh.
+#[inline(never)]
 pub fn read_dot<H: Hw>(hw: &mut H, page: u8, x: u16, y: u16) -> u8 {
     let mut surface = Surface::open(hw, page);
     let (offset, bit) = dot_at(&surface, x, y);
@@ -388,19 +392,25 @@ fn copy_line<H: Hw>(hw: &mut H, surface: &mut Surface, to: u32, from: u32, len: 
         }
         return;
     }
-    let piece = if surface.planar { 1 } else { PIECE };
     let mut done = 0;
     while done < len {
+        let (from, to) = (from + u32::from(done), to + u32::from(done));
+        // Neither part crosses into the next bank.
+        let room = (0x1_0000 - (from & 0xffff)).min(0x1_0000 - (to & 0xffff));
+        let count = u32::from(len - done).min(room).min(PIECE as u32) as u16;
+        let from = surface.at(hw, from);
+        if surface.planar {
+            hw.read8(from);
+            let to = surface.at(hw, to);
+            hw.write8(to, 0);
+            done += 1;
+            continue;
+        }
         let mut bytes = [0u8; PIECE];
-        let count = piece.min(usize::from(len - done)) as u16;
-        for (n, byte) in (0..count).zip(bytes.iter_mut()) {
-            let at = surface.at(hw, from + u32::from(done + n));
-            *byte = hw.read8(at);
-        }
-        for (n, byte) in (0..count).zip(bytes) {
-            let at = surface.at(hw, to + u32::from(done + n));
-            hw.write8(at, byte);
-        }
+        let bytes = bytes.get_mut(..usize::from(count)).unwrap_or_default();
+        hw.load(bytes, from);
+        let to = surface.at(hw, to);
+        hw.store(to, bytes);
         done += count;
     }
 }
@@ -435,6 +445,7 @@ fn fill_line<H: Hw>(hw: &mut H, surface: &mut Surface, to: u32, len: u16, colour
 }
 
 /// Moves the rows of a window up or down by `lines` of at most as many as it has, and fills what becomes free.
+#[inline(never)]
 pub fn scroll<H: Hw>(hw: &mut H, up: bool, lines: u8, colour: u8, window: Window) {
     let page = hw.bda8(bda::PAGE);
     let mut surface = Surface::open(hw, page);

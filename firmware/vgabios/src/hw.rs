@@ -52,7 +52,11 @@ pub trait Hw {
     fn copy(&mut self, to: Far, from: Far, len: u16);
     /// Copies `len` bytes upwards, each by itself (`rep movsb`), as latches need it.
     fn copy_bytes(&mut self, to: Far, from: Far, len: u16);
-    /// Fills `len` bytes with a value of four, dwords first.
+    /// Reads bytes of memory into a variable.
+    fn load(&mut self, to: &mut [u8], from: Far);
+    /// Writes a variable's bytes to memory.
+    fn store(&mut self, to: Far, from: &[u8]);
+    /// Fills `len` bytes with a value of four, dwords first; an odd last byte gets the lowest.
     fn fill(&mut self, to: Far, value: u32, len: u16);
 
     /// Where [`crate::tables::TABLES`] is in memory.

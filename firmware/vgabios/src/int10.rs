@@ -5,9 +5,13 @@ use crate::cursor::{self, Position};
 use crate::fonts;
 use crate::glyphs;
 use crate::hw::Hw;
+use crate::info;
+use crate::palette;
 use crate::regs::Regs;
 use crate::scroll::{self, Window};
+use crate::select;
 use crate::set_mode::{self, NO_CLEAR};
+use crate::state;
 use crate::teletype;
 use crate::vbe;
 
@@ -51,6 +55,7 @@ pub fn int10<H: Hw>(hw: &mut H, regs: &mut Regs) {
         }
         0x09 => teletype::write(hw, regs.bh(), regs.al(), regs.bl(), false, regs.cx()),
         0x0a => teletype::write(hw, regs.bh(), regs.al(), regs.bl(), true, regs.cx()),
+        0x0b => palette::cga(hw, regs.bh(), regs.bl()),
         0x0c => glyphs::write_dot(hw, regs.bh(), regs.cx(), regs.dx(), regs.al()),
         0x0d => {
             let colour = glyphs::read_dot(hw, regs.bh(), regs.cx(), regs.dx());
@@ -65,7 +70,12 @@ pub fn int10<H: Hw>(hw: &mut H, regs: &mut Regs) {
             regs.set_ah(hw.bda16(bda::COLUMNS) as u8);
             regs.set_bh(hw.bda8(bda::PAGE));
         }
+        0x10 => palette::call(hw, regs),
         0x11 => fonts::generator(hw, regs),
+        0x12 => select::call(hw, regs),
+        0x1a => info::combination(hw, regs),
+        0x1b => info::state(hw, regs),
+        0x1c => state::call(hw, regs),
         0x4f => vbe::call(hw, regs),
         0x13 => teletype::string(hw, regs),
         _ => {}

@@ -267,11 +267,31 @@ impl Hw for Real {
     }
 
     #[inline(never)]
+    fn load(&mut self, to: &mut [u8], from: Far) {
+        // SAFETY: the slice says how long it is; ES is the stack's segment, in which it lies.
+        unsafe {
+            asm!("pushl %esi", "movw %ax, %ds", "movw %bx, %si", "rep movsb", "pushw %ss", "popw %ds", "popl %esi",
+                in("ax") from.seg, in("bx") from.off, inout("cx") to.len() as u16 => _,
+                inout("edi") to.as_mut_ptr() => _, options(att_syntax, preserves_flags));
+        }
+    }
+
+    #[inline(never)]
+    fn store(&mut self, to: Far, from: &[u8]) {
+        // SAFETY: as `write8`; DS is the stack's segment, in which the slice lies.
+        unsafe {
+            asm!("pushl %esi", "movw %dx, %es", "movl %eax, %esi", "rep movsb", "pushw %ss", "popw %es", "popl %esi",
+                in("eax") from.as_ptr(), inout("cx") from.len() as u16 => _, in("dx") to.seg,
+                inout("di") to.off => _, options(att_syntax, preserves_flags));
+        }
+    }
+
+    #[inline(never)]
     fn fill(&mut self, to: Far, value: u32, len: u16) {
         // SAFETY: as `write8`.
         unsafe {
-            asm!("movw %dx, %es", "movw %cx, %bx", "shrw $2, %cx", "rep stosl", "movw %bx, %cx", "andw $3, %cx",
-                "rep stosb", "pushw %ss", "popw %es", inout("eax") value => _, out("bx") _, in("dx") to.seg,
+            asm!("movw %dx, %es", "movw %cx, %bx", "shrw $2, %cx", "rep stosl", "movw %bx, %cx", "shrw %cx",
+                "andw $1, %cx", "rep stosw", "movw %bx, %cx", "andw $1, %cx", "rep stosb", "pushw %ss", "popw %es", inout("eax") value => _, out("bx") _, in("dx") to.seg,
                 inout("cx") len => _, inout("di") to.off => _, options(att_syntax));
         }
     }

@@ -22,6 +22,7 @@ pub struct Window {
 
 /// Moves the window's rows up (or down) by `lines`, or clears all of it if that is 0 or more than there are; what
 /// becomes free gets blanks of the attribute (in graphics: the colour) `attribute`.
+#[inline(never)]
 pub fn scroll<H: Hw>(hw: &mut H, up: bool, lines: u8, attribute: u8, window: Window) {
     let columns = hw.bda16(bda::COLUMNS);
     let last_row = hw.bda8(bda::ROWS);

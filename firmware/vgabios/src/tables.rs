@@ -23,8 +23,11 @@ const FUNCTIONALITY: [u8; 16] = [
     0, 0, 0x3f, 0, // save pointers: none in use but the first
 ];
 
-/// Display combinations: index 0 nothing, then what each has as primary and secondary ("Display combination codes").
-const COMBINATIONS: [u8; 4 + 2 * 9] = [9, 1, 8, 0, 0, 0, 1, 0, 2, 0, 1, 2, 4, 0, 5, 0, 7, 0, 8, 0, 0, 0];
+/// The last index of a display combination.
+pub const LAST_COMBINATION: u8 = 8;
+/// Display combinations: how many, version, the highest code; then the active and the other display of each. Index and
+/// code are the same, and there is no other display ("Display combination codes").
+const COMBINATIONS: [u8; 22] = [9, 1, LAST_COMBINATION, 0, 0, 0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7, 0, 8, 0];
 
 const BIOS_DATE: &[u8; 8] = b"11/22/26";
 

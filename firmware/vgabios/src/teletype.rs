@@ -30,6 +30,7 @@ fn is_text<H: Hw>(hw: &mut H) -> bool {
 }
 
 /// AH=08h: the character and (in text modes) the attribute at the cursor.
+#[inline(never)]
 pub fn read<H: Hw>(hw: &mut H, page: u8) -> (u8, u8) {
     let at = cursor::get(hw, page);
     if is_text(hw) {
@@ -45,6 +46,7 @@ pub fn read<H: Hw>(hw: &mut H, page: u8) -> (u8, u8) {
 /// modes if `keep`.
 ///
 /// With 256 colours there are no pages, and `page` is the background.
+#[inline(never)]
 pub fn write<H: Hw>(hw: &mut H, page: u8, character: u8, attribute: u8, keep: bool, count: u16) {
     let colours = matches!(modes::kind(hw.bda8(bda::MODE)), Kind::Linear);
     let (page, background) = if colours { (0, page) } else { (page, 0) };
@@ -77,6 +79,7 @@ pub fn write<H: Hw>(hw: &mut H, page: u8, character: u8, attribute: u8, keep: bo
 }
 
 /// The speaker for a moment: 896 Hz from timer channel 2.
+#[inline(never)]
 fn bell<H: Hw>(hw: &mut H) {
     const DIVISOR: u16 = 1331;
     hw.outb(0x43, 0xb6);
@@ -143,6 +146,7 @@ fn put<H: Hw>(hw: &mut H, page: u8, character: u8, colour: u8, attribute: Option
 }
 
 /// AH=0Eh.
+#[inline(never)]
 pub fn teletype<H: Hw>(hw: &mut H, page: u8, character: u8, colour: u8) {
     let at = cursor::get(hw, page);
     let at = put(hw, page, character, colour, None, at);
@@ -150,6 +154,7 @@ pub fn teletype<H: Hw>(hw: &mut H, page: u8, character: u8, colour: u8) {
 }
 
 /// AH=13h: a string. AL bit 0: the cursor moves along; bit 1: attributes follow the characters.
+#[inline(never)]
 pub fn string<H: Hw>(hw: &mut H, regs: &Regs) {
     let mode = regs.al();
     if mode > 3 {

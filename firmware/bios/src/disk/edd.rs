@@ -51,14 +51,14 @@ pub fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, index: u8, info: &Info) 
             (2, _) => move_blocks(bios, regs, info, Action::Write, true),
             _ => Err(Status::BAD_COMMAND),
         },
-        0x44 if removable => within(bios, regs, index),
+        0x44 if removable => within(bios, regs, index, info),
         0x44 => move_blocks(bios, regs, info, Action::Verify, false),
-        0x45 if removable => lock(bios, regs, index, info),
+        0x45 if removable => lock(bios, regs, info),
         0x46 if removable => eject(bios, regs, info),
         0x46 => Err(Status::NOT_REMOVABLE),
-        0x47 => within(bios, regs, index),
-        0x48 => parameters(bios, regs, index),
-        0x49 if removable => changed(bios, index, info),
+        0x47 => within(bios, regs, index, info),
+        0x48 => parameters(bios, regs, index, info),
+        0x49 if removable => changed(bios, info),
         0x4e => configure(regs),
         _ => Err(Status::BAD_COMMAND),
     }
@@ -120,7 +120,7 @@ fn move_blocks<H: Hw>(bios: &mut Bios<H>, regs: &Regs, info: &Info, action: Acti
 }
 
 fn place<H: Hw>(bios: &mut Bios<H>, info: &Info, action: Action, request: &Request) -> Result<Place> {
-    let bytes = u32::from(request.count) * u32::from(info.block);
+    let bytes = u32::from(request.count) * u32::from(info.block.get());
     match (action, request.buffer) {
         (Action::Verify, _) => Ok(Place::OWN),
         (_, SEE_FLAT) if request.flat != u64::MAX => Place::flat(bios.hw, request.flat, bytes),
@@ -129,32 +129,32 @@ fn place<H: Hw>(bios: &mut Bios<H>, info: &Info, action: Action, request: &Reque
 }
 
 /// 47h, and 44h of a CD: whether the blocks exist.
-fn within<H: Hw>(bios: &mut Bios<H>, regs: &Regs, index: u8) -> Result<()> {
+fn within<H: Hw>(bios: &mut Bios<H>, regs: &Regs, index: u8, info: &Info) -> Result<()> {
     let Request { lba, count, .. } = request(bios, regs)?;
-    let known = |bios: &Bios<H>| bios.state.disk.info(index).map_or(0, |info| info.sectors);
-    if known(bios) == 0 {
+    if info.sectors.get() == 0 {
         cd_ready(bios, index)?;
     }
     match lba.checked_add(count.max(1).into()) {
-        Some(end) if end <= known(bios) => Ok(()),
+        Some(end) if end <= info.sectors.get() => Ok(()),
         _ => Err(Status::NOT_FOUND),
     }
 }
 
 /// 45h: AL 0 locks, 1 unlocks, 2 asks. Locks are counted; AL says whether it is locked.
-fn lock<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, index: u8, info: &Info) -> Result<()> {
+fn lock<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, info: &Info) -> Result<()> {
+    let before = info.locks.get();
     let locks = match regs.al() {
-        0 if info.locks == MOST_LOCKS => return Err(Status::LOCK_COUNT),
-        0 => info.locks + 1,
-        1 if info.locks == 0 => return Err(Status::NOT_LOCKED),
-        1 => info.locks - 1,
-        2 => info.locks,
+        0 if before == MOST_LOCKS => return Err(Status::LOCK_COUNT),
+        0 => before + 1,
+        1 if before == 0 => return Err(Status::NOT_LOCKED),
+        1 => before - 1,
+        2 => before,
         _ => return Err(Status::BAD_COMMAND),
     };
-    if (locks == 0) != (info.locks == 0) {
+    if (locks == 0) != (before == 0) {
         atapi::prevent_removal(bios, info.bus, locks != 0)?;
     }
-    bios.state.disk.set_info(index, Info { locks, ..*info });
+    info.locks.set(locks);
     regs.set_al(u8::from(locks != 0));
     Ok(())
 }
@@ -164,7 +164,7 @@ fn eject<H: Hw>(bios: &mut Bios<H>, regs: &Regs, info: &Info) -> Result<()> {
     if regs.al() != 0 {
         return Err(Status::BAD_COMMAND);
     }
-    if info.locks != 0 {
+    if info.locks.get() != 0 {
         return Err(Status::LOCKED);
     }
     const MEDIA_EJECT: u8 = 0x52;
@@ -181,9 +181,8 @@ fn eject<H: Hw>(bios: &mut Bios<H>, regs: &Regs, info: &Info) -> Result<()> {
 }
 
 /// 49h.
-fn changed<H: Hw>(bios: &mut Bios<H>, index: u8, info: &Info) -> Result<()> {
-    let changed = atapi::changed(bios, info.bus)? || info.changed;
-    bios.state.disk.set_info(index, Info { changed: false, ..*info });
+fn changed<H: Hw>(bios: &mut Bios<H>, info: &Info) -> Result<()> {
+    let changed = atapi::changed(bios, info.bus)? | info.changed.take();
     if changed { Err(Status::CHANGED) } else { Ok(()) }
 }
 
@@ -201,19 +200,18 @@ fn configure(regs: &mut Regs) -> Result<()> {
 }
 
 /// 48h.
-fn parameters<H: Hw>(bios: &mut Bios<H>, regs: &Regs, index: u8) -> Result<()> {
+fn parameters<H: Hw>(bios: &mut Bios<H>, regs: &Regs, index: u8, info: &Info) -> Result<()> {
     let at = FarPtr::new(regs.ds, regs.si());
     let room = bios.hw.read16(at);
     if room < RESULT_1 {
         return Err(Status::BAD_COMMAND);
     }
-    let get = |bios: &Bios<H>| bios.state.disk.info(index).ok_or(Status::BAD_COMMAND);
-    let mut info = get(bios)?;
-    if info.kind == Kind::Cdrom && info.sectors == 0 && cd_ready(bios, index).is_ok() {
-        info = get(bios)?;
+    if info.kind == Kind::Cdrom && info.sectors.get() == 0 {
+        // Where it fails, "no medium" is what the flags say.
+        let _ = cd_ready(bios, index);
     }
     let mut result = [0; RESULT_T13 as usize];
-    fill(&mut result, &info, bios.state.disk.path.get());
+    fill(&mut result, info, bios.state.disk.path.get());
     let size = match room {
         RESULT_T13.. => RESULT_T13,
         RESULT_3.. => RESULT_3,
@@ -221,7 +219,7 @@ fn parameters<H: Hw>(bios: &mut Bios<H>, regs: &Regs, index: u8) -> Result<()> {
         _ => RESULT_1,
     };
     if size >= RESULT_2 && info.kind != Kind::Floppy {
-        let table = extension(&info);
+        let table = extension(info);
         let table_at = ebda::DISK_EXTENSIONS.at.add(u16::from(index) * 16);
         bios.hw.copy_out(&table, table_at);
         result[0x1a..0x1e].copy_from_slice(&table_at.to_u32().to_le_bytes());
@@ -248,7 +246,7 @@ fn fill(result: &mut [u8; RESULT_T13 as usize], info: &Info, function: u16) {
     const CHANGE_LINE: u16 = 1 << 4;
     const LOCKABLE: u16 = 1 << 5;
     const NO_MEDIUM: u16 = 1 << 6;
-    let (mut flags, mut sectors) = (DMA_SAFE, info.sectors);
+    let (mut flags, mut sectors) = (DMA_SAFE, info.sectors.get());
     if info.kind == Kind::Cdrom {
         flags |= REMOVABLE | CHANGE_LINE | LOCKABLE;
         if sectors == 0 {
@@ -266,7 +264,7 @@ fn fill(result: &mut [u8; RESULT_T13 as usize], info: &Info, function: u16) {
     }
     result[2..4].copy_from_slice(&flags.to_le_bytes());
     result[16..24].copy_from_slice(&sectors.to_le_bytes());
-    result[24..26].copy_from_slice(&info.block.to_le_bytes());
+    result[24..26].copy_from_slice(&info.block.get().to_le_bytes());
     result[26..30].fill(0xff);
     // The device path: on which bus, what it speaks, where.
     result[30..32].copy_from_slice(&[0xdd, 0xbe]);

@@ -85,8 +85,8 @@ fn hard_or_cdrom<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     let index = bios.state.disk.index(number);
     let info = index.and_then(|index| bios.state.disk.info(index));
     let answer = match (index, info) {
-        (Some(index), Some(info)) if info.kind == Kind::Cdrom => cdrom(bios, regs, index, &info),
-        (Some(index), Some(info)) => hard(bios, regs, index, &info),
+        (Some(index), Some(info)) if info.kind == Kind::Cdrom => cdrom(bios, regs, index, info),
+        (Some(index), Some(info)) => hard(bios, regs, index, info),
         _ => nobody(bios, regs),
     };
     answer_with(bios, regs, bda::DISK_STATUS, answer);
@@ -150,7 +150,7 @@ fn hard<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, index: u8, info: &Info) -> A
         0x0c => address(regs, info.logical, false).map(|_| ()).into(),
         0x10 | 0x11 | 0x14 => ata::ready(bios, info.bus).into(),
         0x15 => {
-            let total = u64::from(info.logical.total()).min(info.sectors) as u32;
+            let total = u64::from(info.logical.total()).min(info.sectors.get()) as u32;
             regs.set_cx((total >> 16) as u16);
             regs.set_dx(total as u16);
             regs.set_ah(TYPE_HARD);

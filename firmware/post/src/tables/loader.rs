@@ -25,6 +25,8 @@ const ADD_CHECKSUM: u32 = 3;
 const WRITE_POINTER: u32 = 4;
 const ZONE_HIGH: u8 = 1;
 const ZONE_LOW: u8 = 2;
+/// An entry point, rather than what it leads to.
+const SMALL: u32 = 64;
 /// Offsets in a command: the first file's name, the second's, and operands after one name and after two.
 const NAME: u32 = 4;
 const SECOND_NAME: u32 = 60;
@@ -111,6 +113,7 @@ fn command<M: Machine>(
             }
             let to = match machine.read8(at + AFTER_ONE + 4) {
                 ZONE_HIGH => room.high(file.size, align)?,
+                ZONE_LOW if file.size <= SMALL => room.code(file.size, align)?,
                 ZONE_LOW => room.low(machine, shadow, file.size, align)?,
                 _ => return None,
             };

@@ -61,8 +61,8 @@ pub fn install<M: Machine>(
     let buses = pci.buses().len() as u32;
     // Processors, PCI buses, ISA, the I/O APIC, 16 ISA interrupts, PCI's, two local ones.
     let most = HEADER_LEN + 20 * u32::from(processors.count) + 8 * (buses + 1 + 1 + 16 + pci_pins + 2);
-    // The pointer to it must lie below 1 MiB; the table may lie anywhere.
-    let floating = room.low(machine, shadow, 16, 16)?;
+    // The pointer to it is looked for from F0000h on; the table may lie anywhere.
+    let floating = room.code(16, 16)?;
     let at = match room.low(machine, shadow, most, 16) {
         Some(at) => at,
         None => room.high(most, 16)?,
@@ -123,7 +123,8 @@ pub fn install<M: Machine>(
             table.interrupt(machine, (IO_INTERRUPT, INT, CONFORMS), (isa, line), (io_apic, to));
         }
     }
-    table.interrupt(machine, (LOCAL_INTERRUPT, EXTINT, CONFORMS), (isa, 0), (ALL, 0));
+    let first = processors.ids.first().copied().unwrap_or(0);
+    table.interrupt(machine, (LOCAL_INTERRUPT, EXTINT, CONFORMS), (isa, 0), (first, 0));
     table.interrupt(machine, (LOCAL_INTERRUPT, NMI, CONFORMS), (isa, 0), (ALL, 1));
 
     let length = table.next - table.start;

@@ -5,7 +5,6 @@ use super::{Room, fix_sum, put};
 use crate::Machine;
 use crate::pci::Pci;
 use crate::pci::piix::{Chipset, pirq};
-use crate::shadow::Shadow;
 
 const HEADER_LEN: u32 = 32;
 const ENTRY_LEN: u32 = 16;
@@ -16,15 +15,11 @@ const LINES: u16 = 0xdef8;
 /// Slots that can hold cards are numbered from 1 on; what is on the board is 0.
 const FIRST_CARD: u8 = 3;
 const SLOTS: usize = 32;
+/// The first of the family, whose routing registers all later ones have.
+const PIIX: u32 = 0x122e_8086;
 
 /// Makes the table: the slots of bus 0 that have something in them. Nothing where there is no router.
-pub fn install<M: Machine>(
-    machine: &mut M,
-    pci: &Pci,
-    chipset: &Chipset,
-    room: &mut Room,
-    shadow: &mut Shadow,
-) -> Option<u32> {
+pub fn install<M: Machine>(machine: &mut M, pci: &Pci, chipset: &Chipset, room: &mut Room) -> Option<u32> {
     let router = chipset.router?;
     let mut slots = [false; SLOTS];
     for function in pci.functions().iter().filter(|function| function.bus == 0) {
@@ -36,7 +31,7 @@ pub fn install<M: Machine>(
     slots[0] = false;
     let count = slots.iter().filter(|&&slot| slot).count() as u32;
     let bytes = HEADER_LEN + count * ENTRY_LEN;
-    let at = room.low(machine, shadow, bytes, 16)?;
+    let at = room.code(bytes, 16)?;
     machine.fill(at, 0, bytes);
     put(machine, at, b"$PIR");
     // Version 1.0.
@@ -44,8 +39,8 @@ pub fn install<M: Machine>(
     machine.write16(at + 6, bytes as u16);
     machine.write8(at + 8, (router.place >> 8) as u8);
     machine.write8(at + 9, router.place as u8);
-    // No lines for PCI alone (word at 10); a router compatible with this one.
-    machine.write32(at + 12, router.id);
+    // No lines for PCI alone (word at 10); a router that it is compatible with.
+    machine.write32(at + 12, PIIX);
     let mut next = at + HEADER_LEN;
     for slot in (0..SLOTS as u8).filter(|&slot| slots.get(usize::from(slot)).is_some_and(|&there| there)) {
         machine.write8(next + 1, slot << 3);

@@ -12,6 +12,8 @@ const TEXT_END: u32 = 0xa;
 const EXTRA: (u32, u32) = (0xe_8000, BOOT_CODE);
 const MIB: u32 = 0x10_0000;
 const PAGE: u32 = 0x1000;
+/// Enough for all entry points and the interrupt routing table.
+const KEPT: u32 = 0x300;
 
 /// Room.
 #[derive(Clone, Copy, Debug)]
@@ -41,9 +43,11 @@ impl Room {
         }
     }
 
-    /// Room from F0000h on, or failing that from E8000h on: below 1 MiB, where operating systems look for things.
+    /// Room from F0000h on, of which some is kept for what must lie there, or failing that from E8000h on: below 1 MiB.
     pub fn low<M: Machine>(&mut self, machine: &mut M, shadow: &mut Shadow, bytes: u32, align: u32) -> Option<u32> {
-        if let Some(at) = self.code(bytes, align) {
+        let mut code = (self.code.0, self.code.1.saturating_sub(KEPT));
+        if let Some(at) = take(&mut code, bytes, align) {
+            self.code.0 = code.0;
             return Some(at);
         }
         let at = take(&mut self.extra, bytes, align)?;
@@ -51,7 +55,7 @@ impl Room {
         Some(at)
     }
 
-    /// Room from F0000h on.
+    /// Room from F0000h on, where operating systems look for entry points.
     pub fn code(&mut self, bytes: u32, align: u32) -> Option<u32> {
         take(&mut self.code, bytes, align)
     }

@@ -49,7 +49,7 @@ pub fn install<M: Machine>(machine: &mut M, fw_cfg: &FwCfg, room: &mut Room, sha
     };
 
     let length = if newer { ANCHOR3_LEN } else { ANCHOR_LEN };
-    let to = room.low(machine, shadow, length, 16)?;
+    let to = room.code(length, 16)?;
     machine.copy(scratch::BUFFER, to, length);
     if newer {
         machine.write32(to + 0x0c, bytes);

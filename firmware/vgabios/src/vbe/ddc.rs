@@ -9,6 +9,7 @@ use crate::tables;
 pub const BLOCK: usize = 128;
 
 /// Serves a call.
+#[inline(never)]
 pub fn call<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
     match regs.bl() {
         // Less than a second a block, by DDC2.

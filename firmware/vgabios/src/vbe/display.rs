@@ -8,6 +8,7 @@ use crate::hw::Hw;
 use crate::regs::Regs;
 
 /// 4F05h.
+#[inline(never)]
 pub fn window<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
     if active(hw).is_none() {
         return INVALID;
@@ -42,6 +43,7 @@ fn longest<H: Hw>(hw: &mut H, bpp: u8, height: u16) -> u16 {
 }
 
 /// 4F06h.
+#[inline(never)]
 pub fn line_length<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
     let Some((mode, _)) = active(hw) else { return INVALID };
     let bpp = mode.bpp;
@@ -80,6 +82,7 @@ pub fn line_length<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
 }
 
 /// 4F07h.
+#[inline(never)]
 pub fn start<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
     let Some((mode, _)) = active(hw) else { return INVALID };
     let (x, y) = match regs.bl() {

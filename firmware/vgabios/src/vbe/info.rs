@@ -59,6 +59,7 @@ fn config_read<H: Hw>(hw: &mut H, function: u16, register: u8) -> u32 {
 }
 
 /// 4F00h.
+#[inline(never)]
 pub fn controller<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
     let to = far(regs.es, regs.di());
     let extended = [hw.read16(to), hw.read16(to.at(2))] == VBE2;
@@ -111,6 +112,7 @@ fn write_masks<H: Hw>(hw: &mut H, to: Far, bpp: u8) {
 }
 
 /// 4F01h.
+#[inline(never)]
 pub fn mode<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
     let number = regs.cx() & super::set::NUMBER;
     if !dispi::present(hw) {

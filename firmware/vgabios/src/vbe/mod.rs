@@ -21,6 +21,7 @@ pub const UNSUPPORTED: u16 = 0x024f;
 pub const INVALID: u16 = 0x034f;
 
 /// Serves a call; the answer goes into AX.
+#[inline(never)]
 pub fn call<H: Hw>(hw: &mut H, regs: &mut Regs) {
     let answer = match regs.al() {
         0x00 => info::controller(hw, regs),

@@ -173,6 +173,7 @@ pub const fn line_bytes(width: u16, bpp: u8) -> u16 {
 
 impl Mode {
     /// The mode at a place in the list.
+    #[inline(never)]
     pub fn at<H: Hw>(hw: &H, index: usize) -> Self {
         let entry = tables::VBE_MODES + (index * ENTRY) as u16;
         let resolution = tables::VBE_RESOLUTIONS + 4 * u16::from(hw.table8(entry + 2));

@@ -8,6 +8,7 @@ use crate::regs::Regs;
 use crate::vga;
 
 /// 4F08h.
+#[inline(never)]
 pub fn width<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
     let state = active(hw);
     if state.is_some_and(|(mode, _)| mode.bpp > 8) {
@@ -35,6 +36,7 @@ pub fn width<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
 }
 
 /// 4F09h: blue, green, red and a byte of padding each.
+#[inline(never)]
 pub fn data<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
     if active(hw).is_some_and(|(mode, _)| mode.bpp > 8) {
         return INVALID;

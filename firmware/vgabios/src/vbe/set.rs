@@ -21,6 +21,7 @@ const FIRST: u16 = 0x100;
 const GLYPH_HEIGHT: u16 = 16;
 
 /// 4F02h.
+#[inline(never)]
 pub fn set<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
     let wanted = regs.bx();
     let number = wanted & NUMBER;
@@ -43,7 +44,7 @@ pub fn set<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
 fn enable<H: Hw>(hw: &mut H, mode: Mode, wanted: u16) {
     dispi::write(hw, dispi::ENABLE, 0);
     // The registers as for a mode of the same memory layout: 12h for planes, 13h else.
-    let entry = tables::parameters_of(if mode.bpp == 4 { 0x1b } else { 0x1c });
+    let entry = hw.tables().at(tables::parameters_of(if mode.bpp == 4 { 0x1b } else { 0x1c }));
     set_mode::variables(hw, bda::MODE_VBE, entry, if wanted & NO_CLEAR != 0 { bda::CONTROL_NO_CLEAR } else { 0 });
     set_mode::registers(hw, entry);
     if mode.bpp <= 8 && hw.bda8(bda::FLAGS) & bda::FLAG_KEEP_PALETTE == 0 {
@@ -62,11 +63,12 @@ fn enable<H: Hw>(hw: &mut H, mode: Mode, wanted: u16) {
     hw.set_bda16(bda::PAGE_SIZE, 0);
     let font = hw.tables().at(tables::FONT16);
     hw.write_far(bda::FONT, font);
-    let clocking = hw.table8(entry + crate::modes::SEQUENCER);
+    let clocking = hw.read8(entry.at(crate::modes::SEQUENCER));
     vga::write(hw, vga::SEQUENCER, 1, clocking);
 }
 
 /// The mode that the adapter is in, if it is one of VBE's, from its registers.
+#[inline(never)]
 pub fn active<H: Hw>(hw: &mut H) -> Option<(Mode, u16)> {
     if !dispi::present(hw) {
         return None;
@@ -83,6 +85,7 @@ pub fn active<H: Hw>(hw: &mut H) -> Option<(Mode, u16)> {
 }
 
 /// 4F03h: the number of the current mode, with the bits that it was set with.
+#[inline(never)]
 pub fn current<H: Hw>(hw: &mut H) -> u16 {
     match active(hw) {
         Some((mode, enable)) => {

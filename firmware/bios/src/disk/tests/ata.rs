@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn image(computer: &Computer<Pc>, disk: u8) -> &[u8] {
+fn disk(computer: &Computer<Pc>, disk: u8) -> &[u8] {
     &computer.hw.bus.ide.disks[&DiskId(disk)]
 }
 
@@ -42,7 +42,7 @@ fn sectors_are_read_by_chs() {
     let regs = computer.int13(0x0203, 0x0305, 0x0280);
     assert_eq!((regs.ah(), regs.al(), regs.cf()), (0, 3, false));
     let from = ((3 * 16 + 2) * 63 + 4) * 512;
-    assert_eq!(computer.hw.memory[0x1_0000..][..1536], image(&computer, 0)[from..][..1536]);
+    assert_eq!(computer.hw.memory[0x1_0000..][..1536], disk(&computer, 0)[from..][..1536]);
     assert_eq!(computer.hw.memory[0x1_0600], 0);
 }
 
@@ -57,7 +57,7 @@ fn a_read_crosses_the_end_of_its_segment() {
     regs.set_bx(0xff02);
     let regs = computer.call(regs);
     assert_eq!((regs.ah(), regs.al(), regs.cf()), (0, 128, false));
-    assert_eq!(computer.hw.memory[0x1_ff12..][..65536], image(&computer, 0)[63 * 512..][..65536]);
+    assert_eq!(computer.hw.memory[0x1_ff12..][..65536], disk(&computer, 0)[63 * 512..][..65536]);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn sectors_are_written_and_verified() {
     computer.hw.memory[0x1_0000..][..data.len()].copy_from_slice(&data);
     let regs = computer.int13(0x0314, 0x0001, 0x0080);
     assert_eq!((regs.ah(), regs.al(), regs.cf()), (0, 20, false));
-    assert_eq!(&image(&computer, 0)[..data.len()], data);
+    assert_eq!(&disk(&computer, 0)[..data.len()], data);
     let regs = computer.int13(0x0414, 0x0001, 0x0080);
     assert_eq!((regs.ah(), regs.al(), regs.cf()), (0, 20, false));
 }
@@ -198,7 +198,7 @@ fn disks_of_odd_sizes_have_a_geometry_that_holds_them() {
         1 << 40,
     ] {
         let mut computer =
-            pc([Some(DriveSpec::disk(sectors, false, "")), None, None, None], [1 << 20, 0, 0, 0]).start();
+            pc([Some(DriveSpec::disk(sectors, false, "")), None, None, None], [64 << 10, 0, 0, 0]).start();
         assert_eq!(computer.bios(|bios| drive(bios, 0)).unwrap().sectors, sectors);
         let regs = computer.int13(0x0800, 0, 0x80);
         let (cylinders, heads, per_track) = (
@@ -218,7 +218,7 @@ fn disks_of_odd_sizes_have_a_geometry_that_holds_them() {
 #[test]
 fn large_addresses_reach_the_drive_whole() {
     let sectors = (1 << 40) + 100;
-    let mut computer = pc([Some(DriveSpec::disk(sectors, false, "")), None, None, None], [1 << 20, 0, 0, 0]).start();
+    let mut computer = pc([Some(DriveSpec::disk(sectors, false, "")), None, None, None], [64 << 10, 0, 0, 0]).start();
     for lba in [100, (1 << 28) - 2, (1 << 28) - 1, 1 << 28, (1 << 32) - 1, 1 << 32, (1 << 40) + 98] {
         computer.hw.bus.ide.log.clear();
         computer.packet(0x4200, 0x80, &dap(2, 0x1000_0000, lba));
@@ -235,8 +235,7 @@ fn large_addresses_reach_the_drive_whole() {
 
 #[test]
 fn another_hard_disk_becomes_the_first() {
-    let disk = |sectors| Some(DriveSpec::disk(sectors, false, ""));
-    let drives = [disk(2000), disk(4000), disk(6000), disk(8000)];
+    let drives = [2000, 4000, 6000, 8000].map(|sectors| Some(DriveSpec::disk(sectors, false, "")));
     let mut computer = pc(drives, [2000 * 512, 4000 * 512, 6000 * 512, 8000 * 512]).start();
     let order =
         |computer: &mut Computer<Pc>| [0, 1, 2, 3].map(|n| computer.bios(|bios| drive(bios, n)).unwrap().number);
@@ -245,7 +244,7 @@ fn another_hard_disk_becomes_the_first() {
     assert_eq!(order(&mut computer), [0x81, 0x82, 0x80, 0x83]);
     assert_eq!(computer.bios(|bios| index_of(bios, 0x80)), Some(2));
     computer.int13(0x0201, 0x0001, 0x80);
-    assert_eq!(computer.hw.memory[0x1_0000..][..512], image(&computer, 2)[..512]);
+    assert_eq!(computer.hw.memory[0x1_0000..][..512], disk(&computer, 2)[..512]);
     // The tables follow.
     assert_eq!(computer.hw.memory[0x9_fc3d], (6000u32 / 1008) as u8);
     assert_eq!(computer.hw.memory[0x9_fc4d], (2000u32 / 1008) as u8);
@@ -256,7 +255,7 @@ fn setup_says_which_translation() {
     // Bits of CMOS 39h, cylinders, heads under INT 13h of a disk of 2 GiB (4161 cylinders).
     for (bits, cylinders, heads) in [(0, 1024, 16), (1, 520, 128), (2, 520, 128), (3, 554, 120)] {
         let sectors = 4161 * 16 * 63;
-        let mut computer = pc([Some(DriveSpec::disk(sectors, false, "")), None, None, None], [1 << 20, 0, 0, 0]);
+        let mut computer = pc([Some(DriveSpec::disk(sectors, false, "")), None, None, None], [64 << 10, 0, 0, 0]);
         computer.hw.bus.cmos[0x12] = 0xf0;
         computer.hw.bus.cmos[0x39] = bits;
         let mut computer = computer.start();
@@ -275,7 +274,7 @@ fn setup_says_which_translation() {
 #[test]
 fn the_partition_table_says_how_the_disk_was_partitioned() {
     // 1 GiB, partitioned as if it were larger: 255 heads.
-    let mut computer = pc([Some(DriveSpec::disk(1 << 21, false, "")), None, None, None], [1 << 20, 0, 0, 0]);
+    let mut computer = pc([Some(DriveSpec::disk(1 << 21, false, "")), None, None, None], [64 << 10, 0, 0, 0]);
     let image = computer.hw.bus.ide.disks.get_mut(&DiskId(0)).unwrap();
     let sectors = 100 * 255 * 63 - 63u32;
     image[0x1be..0x1fe].fill(0);
@@ -329,7 +328,7 @@ fn a_drive_whose_multiple_mode_was_switched_off_still_reads() {
     computer.hw.bus.ide.outb(0x1f7, 0xc6);
     let regs = computer.int13(0x0220, 0x0001, 0x80);
     assert_eq!((regs.ah(), regs.al(), regs.cf()), (0, 0x20, false));
-    assert_eq!(computer.hw.memory[0x1_0000..][..0x4000], image(&computer, 0)[..0x4000]);
+    assert_eq!(computer.hw.memory[0x1_0000..][..0x4000], disk(&computer, 0)[..0x4000]);
     // A reset makes it as it was.
     computer.int13(0x0000, 0, 0x80);
     computer.hw.bus.accesses = 0;
@@ -344,7 +343,7 @@ fn a_drive_left_in_the_middle_of_a_transfer_is_reset() {
     computer.hw.bus.ide.outb(0x1f7, 0x20);
     let regs = computer.int13(0x0201, 0x0001, 0x80);
     assert_eq!((regs.ah(), regs.al(), regs.cf()), (0, 1, false));
-    assert_eq!(computer.hw.memory[0x1_0000..][..512], image(&computer, 0)[..512]);
+    assert_eq!(computer.hw.memory[0x1_0000..][..512], disk(&computer, 0)[..512]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn the_extensions_are_there() {
 #[test]
 fn blocks_are_moved() {
     let mut computer = usual();
-    let image = pattern(40 << 20, 0);
+    let image = image();
     let regs = computer.packet(0x4200, 0x80, &dap(127, 0x1000_fff0, 1000));
     assert_eq!((regs.ah(), regs.cf()), (0, false));
     assert_eq!(computer.hw.memory[0x1_fff0..][..127 * 512], image[1000 * 512..][..127 * 512]);
@@ -55,7 +55,7 @@ fn packets_that_cannot_be_are_refused() {
 #[test]
 fn a_flat_address_is_used_when_there_is_one() {
     let mut computer = usual();
-    let image = pattern(40 << 20, 0);
+    let image = image();
     let packet = |address: u64, count| {
         let mut packet = dap(count, 0xffff_ffff, 100);
         packet[0] = 0x18;

@@ -4,6 +4,7 @@ mod ata;
 mod cdrom;
 mod edd;
 mod failing;
+mod floppy;
 
 use super::*;
 use crate::State as BiosState;
@@ -12,6 +13,7 @@ use pcvm_devices::testing::Bench;
 use pcvm_devices::{BlockOp, DiskId};
 use pcvm_firmware_rt::Handoff;
 use pcvm_firmware_rt::fake::{Bus as Ports, Fake};
+use std::sync::OnceLock;
 
 /// An IDE controller, CMOS RAM and a timer.
 struct Pc {
@@ -131,10 +133,18 @@ fn pc(drives: [Option<DriveSpec>; 4], images: [usize; 4]) -> Computer<Pc> {
     Computer::new(Pc { ide, cmos: [0; 128], cmos_index: 0, config: 0, pit: 0, pit_high: false, accesses: 0 })
 }
 
-/// The usual: a disk of 40 MiB of which 4 MiB have been written, and a CD of 2 MiB.
+/// The usual: a disk of 40 MiB and a CD of 2 MiB.
 fn usual() -> Computer<Pc> {
     const SECTORS: u64 = 40 << 11;
     let disk = DriveSpec::disk(SECTORS, false, "ONE");
     let cd = DriveSpec::cdrom(Some(2 << 20), "TWO");
-    pc([Some(disk), None, Some(cd), None], [40 << 20, 0, 2 << 20, 0]).start()
+    let mut computer = pc([Some(disk), None, Some(cd), None], [0, 0, 2 << 20, 0]);
+    computer.hw.bus.ide.disks.insert(DiskId(0), image().to_vec());
+    computer.start()
+}
+
+/// What is on the usual disk.
+fn image() -> &'static [u8] {
+    static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
+    IMAGE.get_or_init(|| pattern(40 << 20, 0))
 }
