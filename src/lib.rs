@@ -4,5 +4,6 @@ pub mod block;
 pub mod chardev;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod kvm;
 pub mod machine;

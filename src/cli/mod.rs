@@ -2,10 +2,12 @@
 //!
 //! Exit status: 0 when the guest powered off, 1 when something failed, 2 for a mistake in the command line.
 
+mod demo;
 mod run;
 #[cfg(test)]
 mod tests;
 
+pub use demo::DemoArgs;
 pub use run::{RunArgs, UsageError};
 
 use clap::error::ErrorKind;
@@ -44,6 +46,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a machine until its guest powers off
     Run(Box<RunArgs>),
+    /// Boot a disk that tests each device of the machine
+    Demo(DemoArgs),
 }
 
 /// All of the command: parses, runs, tells errors on standard error in one line.
@@ -60,6 +64,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 Ok(status) => ExitCode::from(status),
                 Err(error) => fail(&format_args!("{error:#}"), EXIT_FAILURE),
             },
+        },
+        Command::Demo(args) => match args.run() {
+            Ok(status) => ExitCode::from(status),
+            Err(error) => fail(&error, demo::EXIT_NOT_RUN),
         },
     }
 }
