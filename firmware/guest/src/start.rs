@@ -239,9 +239,31 @@ rt_block_move:
     popl %esi
     retl
 
+# rt_wait(halt): interrupts on for a moment, or until one has come.
+.section .text.rt_wait, "ax"
+.globl rt_wait
+rt_wait:
+    cmpl $0, 4(%esp)
+    je 1f
+    sti
+    hlt
+    cli
+    retl
+1:  sti
+    nop
+    nop
+    cli
+    retl
+
+# A booted program boots nothing further, and has no use for protected mode.
 .section .text.rt_enter, "ax"
 .globl rt_enter
+.globl rt_boot_again
+.globl rt_protected_mode
 rt_enter:
+rt_boot_again:
+rt_protected_mode:
+    cli
     hlt
     jmp rt_enter
 
