@@ -239,6 +239,23 @@ rt_block_move:
     popl %esi
     retl
 
+# rt_wait(halt): interrupts on for a moment, or until one has come.
+.section .text.rt_wait, "ax"
+.globl rt_wait
+rt_wait:
+    cmpl $0, 4(%esp)
+    je 1f
+    sti
+    hlt
+    cli
+    retl
+1:  sti
+    nop
+    nop
+    cli
+    retl
+
+# A booted program boots nothing further, and has no use for protected mode.
 .section .text.rt_enter, "ax"
 .globl rt_enter
 .globl rt_boot_again
@@ -246,23 +263,9 @@ rt_block_move:
 rt_enter:
 rt_boot_again:
 rt_protected_mode:
+    cli
     hlt
     jmp rt_enter
-
-# rt_wait(halt): lets interrupts in.
-.section .text.rt_wait, "ax"
-.globl rt_wait
-rt_wait:
-    movl 4(%esp), %ecx
-    jecxz 1f
-    sti
-    hlt
-    jmp 2f
-1:  sti
-    nop
-    nop
-2:  cli
-    retl
 
 .section .data.move_gdt, "aw"
 .balign 8

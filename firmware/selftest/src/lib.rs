@@ -93,6 +93,7 @@ pub struct Test<'a, M> {
     pub lines: [Text<70>; 16],
     /// How many of them.
     pub line_count: usize,
+    last: u32,
 }
 
 /// Scratch memory, 64 KiB that a DMA can reach in one piece.
@@ -103,7 +104,17 @@ pub const SCRATCH_LINEAR: u32 = 0x2_0000;
 impl<'a, M: Machine> Test<'a, M> {
     /// A machine about which nothing is known yet.
     pub fn new(m: &'a mut M, expect: Expect, drive: u8) -> Self {
-        Self { m, expect, facts: Facts::default(), drive, note: Text::new(), lines: [Text::new(); 16], line_count: 0 }
+        let last = Clock::now(m);
+        Self {
+            last,
+            m,
+            expect,
+            facts: Facts::default(),
+            drive,
+            note: Text::new(),
+            lines: [Text::new(); 16],
+            line_count: 0,
+        }
     }
 
     /// Ends the test with `why` unless `right`.
@@ -147,9 +158,14 @@ impl<'a, M: Machine> Test<'a, M> {
         self.m.read8(FarPtr::new(SCRATCH, offset))
     }
 
-    /// The time, which goes on while interrupts are on.
+    /// The time, which goes on while interrupts are on. It never goes back: between the end of a count and its interrupt
+    /// the clock would.
     pub fn now(&mut self) -> u32 {
-        Clock::now(self.m)
+        let now = Clock::now(self.m);
+        if (now.wrapping_sub(self.last) as i32) > 0 {
+            self.last = now;
+        }
+        self.last
     }
 }
 
