@@ -7,6 +7,7 @@
 //! enables them, so that a machine without firmware has a VGA too.
 //!
 //! Video memory that is linear is a window that does not trap ([`Region::video`]); reads of it do not load the latches.
+//! So is text, which has an area of its own for that (see [`Vga::place_text`]).
 //!
 //! Deliberately missing: the vertical retrace interrupt, which PC adapters do not wire; the light pen; text modes' and
 //! CGA's other memory layouts (see `planes`); big-endian frame buffers (the byte order register reads as little).

@@ -54,10 +54,12 @@ impl Registers {
             && self.graphics[BIT_MASK] == 0xff
     }
 
-    /// Whether the processor's bytes are those of planes 0 and 1 by turns, unchanged, in a window of 32 KiB.
+    /// Whether the screen shows text and the processor's bytes are those of planes 0 and 1 by turns, unchanged, in a
+    /// window of 32 KiB.
     pub fn is_plain_text(&self) -> bool {
         const WINDOW_32K: u8 = 1 << 3;
-        self.sequencer[MEMORY_MODE] & (SEQUENTIAL | CHAIN_4) == 0
+        !self.graphics_mode()
+            && self.sequencer[MEMORY_MODE] & (SEQUENTIAL | CHAIN_4) == 0
             && self.sequencer[MAP_MASK] & 3 == 3
             && self.graphics[ENABLE_SET_RESET] & 3 == 0
             && self.graphics[ROTATE] == 0
