@@ -517,12 +517,28 @@ impl Board {
         Some((mapped.device.into(), mapped.region.tag, offset, left))
     }
 
+    /// Where in video memory an address is, and how far the window goes on. The guest reaches it without a stop, but
+    /// writes that were kept back before the window was there, and the access that ended their wait, come this way.
+    fn video_at(&self, addr: u64) -> Option<(u64, usize)> {
+        self.mem.iter().find_map(|m| {
+            let offset = addr.checked_sub(m.region.base).filter(|&at| at < m.region.len)?;
+            let left = usize::try_from(m.region.len - offset).unwrap_or(usize::MAX);
+            m.region.video.map(|at| (at + offset, left))
+        })
+    }
+
     /// The guest writes memory that is no slot, or a read-only one.
     pub fn mem_write(&mut self, addr: u64, data: &[u8]) {
         let mut done = 0;
         while done < data.len() {
             let Some(at) = addr.checked_add(done as u64) else { return };
             let Some((device, tag, offset, left)) = self.mem_at(at) else {
+                if let Some((video, left)) = self.video_at(at) {
+                    let part = &data[done..data.len().min(done.saturating_add(left))];
+                    self.memory.write_video(video, part);
+                    done += part.len();
+                    continue;
+                }
                 // Shadow RAM that is written but not read lies behind the ROM; elsewhere this does nothing.
                 if (0xc_0000..0x10_0000).contains(&at) {
                     self.memory.write(at, &data[done..=done]);
@@ -545,6 +561,12 @@ impl Board {
         while done < len {
             let Some(at) = addr.checked_add(done as u64) else { return };
             let Some((device, tag, offset, left)) = self.mem_at(at) else {
+                if let Some((video, left)) = self.video_at(at) {
+                    let end = len.min(done.saturating_add(left));
+                    self.memory.read_video(video, &mut data[done..end]);
+                    done = end;
+                    continue;
+                }
                 done += 1;
                 continue;
             };

@@ -139,7 +139,7 @@ pub fn post_leaves_mode_3_and_its_vectors(caller: &mut impl Caller) {
     assert_eq!(bda16(caller, bda::EQUIPMENT) & 0x30, 0x20);
     assert_eq!(bda8(caller, bda::CONTROL), 0x60);
     assert_eq!(bda8(caller, bda::SWITCHES), 0xf9);
-    assert_eq!(bda8(caller, bda::FLAGS), 0x11);
+    assert_eq!(bda8(caller, bda::FLAGS), 0x51);
     assert_eq!(caller.machine().word(far(0, 0x42)), 0xc000);
     assert!(caller.machine().bench.device.is_text());
     assert_eq!(text(caller, 24, 79), (b' ', 7));
