@@ -5,12 +5,12 @@ use crate::Machine;
 use crate::fw_cfg::{File, FwCfg};
 use crate::pci::config::{reg, write32};
 use crate::pci::{Function, Pci};
-use crate::shadow::{PIECE, START, Shadow};
+use crate::shadow::{BOOT_CODE, PIECE, START, Shadow};
 use crate::tables::sum;
 use pcvm_firmware_rt::{Handoff, OptionRom};
 
 /// Where option ROMs may lie: the second place is what the BIOS leaves of its segments.
-const PLACES: [(u32, u32); 2] = [(0xc_0000, 0xe_0000), (0xe_8000, 0xf_0000)];
+const PLACES: [(u32, u32); 2] = [(0xc_0000, 0xe_0000), (0xe_8000, BOOT_CODE)];
 /// ROMs start on these boundaries.
 const STEP: u32 = 2048;
 const SIGNATURE: u16 = 0xaa55;

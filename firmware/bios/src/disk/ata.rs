@@ -114,6 +114,11 @@ pub fn not_busy<H: Hw>(bios: &mut Bios<H>, bus: Bus, ms: u32) -> Result<u8> {
     }
 }
 
+/// The device register's bits that always come with this drive.
+pub fn device_bits(info: &Info) -> u8 {
+    DEVICE | if info.bus.slave() { DEVICE_SLAVE } else { 0 } | if info.lba { DEVICE_LBA } else { 0 }
+}
+
 /// Selects the drive, with the device register's other bits, and sees to it that it is idle.
 pub fn select<H: Hw>(bios: &mut Bios<H>, bus: Bus, bits: u8) -> Result<()> {
     let device = DEVICE | bits | if bus.slave() { DEVICE_SLAVE } else { 0 };

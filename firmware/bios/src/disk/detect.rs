@@ -4,7 +4,7 @@ use super::ata::{self, reg, status};
 use super::geometry::{self, Chs, Partition, Translation};
 use super::place::Place;
 use super::status::{Result, Status};
-use super::{Bus, Info, Kind, atapi};
+use super::{Bus, Info, Kind, atapi, edd};
 use crate::{Bios, log};
 use pcvm_firmware_rt::{Hw, ebda};
 
@@ -33,6 +33,8 @@ pub fn cmos<H: Hw>(hw: &mut H, register: u8) -> u8 {
 
 /// Looks at both channels.
 pub fn channels<H: Hw>(bios: &mut Bios<H>) {
+    let function = pci_function(bios);
+    bios.state.disk.path.set(function);
     for channel in [0, 1] {
         for unit in [0, 1] {
             let bus = Bus::new(channel, unit);
@@ -49,6 +51,30 @@ pub fn channels<H: Hw>(bios: &mut Bios<H>) {
             }
         }
     }
+}
+
+/// The IDE controller in legacy mode on bus 0 (PCI Local Bus Specification 2.1, section 3.7.4.1 for the access, appendix D
+/// for the class).
+fn pci_function<H: Hw>(bios: &mut Bios<H>) -> u16 {
+    const ADDRESS: u16 = 0xcf8;
+    const DATA: u16 = 0xcfc;
+    const ENABLE: u32 = 1 << 31;
+    const CLASS: u32 = 0x08;
+    const IDE: u32 = 0x0101;
+    let class = |bios: &mut Bios<H>, function: u16| {
+        bios.hw.outl(ADDRESS, ENABLE | u32::from(function) << 8 | CLASS);
+        bios.hw.inl(DATA)
+    };
+    // A PC of the i440FX has it here. Anything else is looked for.
+    const PIIX: u16 = 1 << 3 | 1;
+    if class(bios, PIIX) >> 16 == IDE {
+        return PIIX;
+    }
+    // Nothing at all there: no PCI either.
+    if class(bios, 0) == u32::MAX {
+        return edd::NOT_PCI;
+    }
+    (0..256).find(|&function| class(bios, function) >> 16 == IDE).unwrap_or(edd::NOT_PCI)
 }
 
 fn complain<H: Hw>(bios: &mut Bios<H>, bus: Bus, status: Status) {

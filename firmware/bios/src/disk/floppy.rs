@@ -30,8 +30,8 @@ pub fn interrupt<H: Hw>(bios: &mut Bios<H>) {
 }
 
 /// INT 13h for floppies.
-pub fn int13<H: Hw>(_bios: &mut Bios<H>, _regs: &mut Regs) -> Result<()> {
-    Err(Status::BAD_COMMAND)
+pub fn int13<H: Hw>(_bios: &mut Bios<H>, _regs: &mut Regs) -> super::int13::Answer {
+    super::int13::Answer::Status(Err(Status::BAD_COMMAND))
 }
 
 /// Reads, writes or verifies sectors by LBA.

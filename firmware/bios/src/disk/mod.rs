@@ -17,6 +17,8 @@ mod int13;
 mod place;
 mod status;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 pub use floppy::motor_tick;
 pub use int13::{int13, int40};
@@ -127,6 +129,8 @@ pub struct State {
     /// Index of hard disk 80h, 81h ...
     order: [Cell<u8>; MAX_DISKS],
     disks: Cell<u8>,
+    /// The PCI function that the channels belong to: bus, device and function, or [`edd::NOT_PCI`].
+    path: Cell<u16>,
     /// Floppy drives.
     floppy: floppy::State,
 }
@@ -171,6 +175,7 @@ impl State {
             model: [const { Cell::new(Model::NONE) }; MAX_DRIVES],
             order: [const { Cell::new(0) }; MAX_DISKS],
             disks: Cell::new(0),
+            path: Cell::new(edd::NOT_PCI),
             floppy: floppy::State::new(),
         }
     }

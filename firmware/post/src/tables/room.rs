@@ -3,13 +3,13 @@
 
 use crate::Machine;
 use crate::map::{Map, NVS};
-use crate::shadow::Shadow;
+use crate::shadow::{BOOT_CODE, Shadow};
 
 const CODE: u32 = 0xf_0000;
 /// The BIOS's header, and where in it the size of its code is.
 const HEADER: u32 = 0xf_e000;
 const TEXT_END: u32 = 0xa;
-const EXTRA: (u32, u32) = (0xe_8000, 0xf_0000);
+const EXTRA: (u32, u32) = (0xe_8000, BOOT_CODE);
 const MIB: u32 = 0x10_0000;
 const PAGE: u32 = 0x1000;
 /// Enough for all entry points and the interrupt routing table.
@@ -43,15 +43,15 @@ impl Room {
         }
     }
 
-    /// Room from F0000h on, of which some is kept for what must lie there, or failing that from E8000h on: below 1 MiB.
+    /// Room from E8000h on, or failing that from F0000h on, of which some is kept for what must lie there: below 1 MiB.
     pub fn low<M: Machine>(&mut self, machine: &mut M, shadow: &mut Shadow, bytes: u32, align: u32) -> Option<u32> {
-        let mut code = (self.code.0, self.code.1.saturating_sub(KEPT));
-        if let Some(at) = take(&mut code, bytes, align) {
-            self.code.0 = code.0;
+        if let Some(at) = take(&mut self.extra, bytes, align) {
+            shadow.make_ram(machine, at, bytes);
             return Some(at);
         }
-        let at = take(&mut self.extra, bytes, align)?;
-        shadow.make_ram(machine, at, bytes);
+        let mut code = (self.code.0, self.code.1.saturating_sub(KEPT));
+        let at = take(&mut code, bytes, align)?;
+        self.code.0 = code.0;
         Some(at)
     }
 
