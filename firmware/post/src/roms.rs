@@ -5,11 +5,12 @@ use crate::Machine;
 use crate::fw_cfg::{File, FwCfg};
 use crate::pci::Pci;
 use crate::pci::config::{reg, write32};
-use crate::shadow::{PIECE, START, Shadow};
+use crate::shadow::{BOOT_CODE, PIECE, START, Shadow};
+use crate::tables::sum;
 use pcvm_firmware_rt::{Handoff, OptionRom};
 
 /// Where option ROMs may lie: the second place is what the BIOS leaves of its segments.
-const PLACES: [(u32, u32); 2] = [(0xc_0000, 0xe_0000), (0xe_8000, 0xf_0000)];
+const PLACES: [(u32, u32); 2] = [(0xc_0000, 0xe_0000), (0xe_8000, BOOT_CODE)];
 /// ROMs start on these boundaries.
 const STEP: u32 = 2048;
 const SIGNATURE: u16 = 0xaa55;
@@ -40,8 +41,8 @@ impl<'a> Roms<'a> {
         Self { shadow, handoff, next: START, foreign: 0 }
     }
 
-    /// All of them, the VGA BIOS first.
-    pub fn install<M: Machine>(&mut self, machine: &mut M, fw_cfg: Option<&FwCfg>, pci: &Pci) {
+    /// All of them, the VGA BIOS first. Returns the first address after them.
+    pub fn install<M: Machine>(&mut self, machine: &mut M, fw_cfg: Option<&FwCfg>, pci: &Pci) -> u32 {
         self.install_vga(machine, fw_cfg, pci);
         self.list_present(machine);
         let vga = pci.vga().map(|vga| vga.place);
@@ -56,6 +57,7 @@ impl<'a> Roms<'a> {
             });
         }
         self.clear_rest(machine);
+        self.next
     }
 
     fn install_vga<M: Machine>(&mut self, machine: &mut M, fw_cfg: Option<&FwCfg>, pci: &Pci) {
@@ -200,16 +202,4 @@ fn image<M: Machine>(machine: &mut M, base: u32, size: u32, id: u32) -> Option<(
         offset += length;
     }
     None
-}
-
-/// The sum of bytes: zero for a ROM that is whole. `bytes` is a multiple of 4.
-fn sum<M: Machine>(machine: &mut M, at: u32, bytes: u32) -> u8 {
-    // Two sums at once, each with 8 bits to spare.
-    const LANES: u32 = 0x00ff_00ff;
-    let mut total = 0u32;
-    for at in (at..at + bytes).step_by(4) {
-        let word = machine.read32(at);
-        total = (total & LANES) + (word & LANES) + (word >> 8 & LANES);
-    }
-    (total as u8).wrapping_add((total >> 16) as u8)
 }

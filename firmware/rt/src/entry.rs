@@ -144,7 +144,27 @@ entry_dispatch:
     lssl (%esp), %esp
     iretw
 
-# rt_call(regs, target, interrupt)
+# rt_wait(halt): lets interrupts in. Handlers of others than us may come first, change stacks and call us: the part of this
+# stack that is in use is marked so.
+.globl rt_wait
+rt_wait:
+    movl 4(%esp), %ecx
+    pushl stack_position
+    movl %esp, %eax
+    subw ${CALL_RESERVE}, %ax
+    movw %ax, stack_position
+    jecxz 1f
+    sti
+    hlt                        # nothing comes between these two
+    jmp 2f
+1:  sti
+    nop
+    nop
+2:  cli
+    popl stack_position
+    retl
+
+# rt_call(regs, target, interrupt, words)
 .globl rt_call
 rt_call:
     pushl %ebp
@@ -154,17 +174,36 @@ rt_call:
     movl 20(%esp), %ebx
     movl 24(%esp), %ecx
     movl 28(%esp), %edx
+    movl 32(%esp), %esi
     pushl stack_position
     movl %esp, %eax
     subw ${CALL_RESERVE}, %ax
     movw %ax, stack_position
     pushl %ebx
-    testl %edx, %edx
+    calll 4f                   # where this is depends on the code segment
+4:  popl %edi
+    addw $(2f - 4b), %di
+    testl %esi, %esi
+    jz 1f
+    pushw (%esi)
+    pushw 2(%esi)
+    pushw 4(%esi)
+    pushw 6(%esi)
+    addw $(3f - 2f), %di
+1:  testl %edx, %edx
     jz 1f
     cli
     pushfw
+    popw %ax
+    andw $0xf72a, %ax          # all but CF, PF, AF, ZF, SF and OF
+    movw 40(%ebx), %dx
+    andw $0x08d5, %dx
+    orw %dx, %ax
+    pushw %ax
+    popfw
+    pushw %ax
 1:  pushw %cs
-    pushw $2f
+    pushw %di
     pushl %ecx
     movw 0(%ebx), %gs
     movw 2(%ebx), %fs
@@ -180,6 +219,7 @@ rt_call:
     popw %ds
     popl %ebx
     lretw
+3:  leaw 8(%esp), %sp
 2:  movzwl %sp, %esp
     pushfw
     cld
@@ -210,7 +250,47 @@ rt_call:
     popl %ebp
     retl
 
+# rt_protected_mode(table, regs): INT 15h AH=89h. The table's descriptors 08h and 10h are what LGDT and LIDT want on an 80286:
+# limit, then base of 24 bits. 38h becomes this code's own. The caller's frame is taken off its stack.
+.section .text.protected_mode, "ax"
+.globl rt_protected_mode
+rt_protected_mode:
+    cli
+    movl 4(%esp), %eax
+    movl 8(%esp), %ebx
+    movzwl %ax, %edi
+    shrl $16, %eax
+    movw %ax, %ds
+    movl $0x0000ffff, 0x38(%edi)
+    movl $0x00009b0f, 0x3c(%edi)
+    lgdtw 0x08(%edi)
+    lidtw 0x10(%edi)
+    movzwl %ss:44(%ebx), %ebp
+    movw %ss:48(%ebx), %fs
+    movw %fs:(%ebp), %cx
+    addw $6, %bp
+    movl %ss:28(%ebx), %edx
+    movl %ss:8(%ebx), %edi
+    movl %ss:12(%ebx), %esi
+    movl %cr0, %eax
+    orb $1, %al
+    movl %eax, %cr0
+    movw $0x28, %ax
+    movw %ax, %ss
+    movl %ebp, %esp
+    pushw $0x30
+    pushw %cx
+    movw $0x18, %ax
+    movw %ax, %ds
+    movw $0x20, %ax
+    movw %ax, %es
+    xorl %eax, %eax            # AH=0, CF=0
+    movw %ax, %fs
+    movw %ax, %gs
+    lretw
+
 # rt_enter(regs, target)
+.section .text.enter, "ax"
 .globl rt_enter
 rt_enter:
     cli
@@ -237,6 +317,7 @@ rt_enter:
 
 # rt_block_move(from, to, words): flat data segments for as long as it takes, interrupts off. Descriptors have their
 # accessed bits set, for they lie in read-only memory.
+.section .text.block_move, "ax"
 .globl rt_block_move
 rt_block_move:
     pushl %esi
@@ -280,6 +361,17 @@ move_gdt:
 move_gdtr:
     .word 31
     .long 0xf0000 + move_gdt
+
+# INT 15h AH=C0h: system configuration (IBM PS/2 and PC BIOS Interface Technical Reference). Model FC, submodel 0, BIOS revision
+# 1. There are a second interrupt controller, a clock, the call of INT 15h AH=4Fh and an extended BIOS data area; INT
+# 16h AH=09h.
+.section .fixed.e6f5, "a"
+    .word 8
+    .byte 0xfc, 0x00, 0x01, 0x74, 0x40, 0x00, 0x00, 0x00
+
+# Divisors of INT 14h's rates.
+.section .fixed.e729, "a"
+    .word 1047, 768, 384, 192, 96, 48, 24, 12
 
 # Power-on and every reset. CMOS 0Fh says whether a processor that was reset wants to go on where it left off (IBM AT
 # Technical Reference, "shutdown byte"); memory is intact then, and the caller's.
@@ -389,22 +481,142 @@ bios_start:
     movw %ax, %es
     movw %ax, %ss
     movl ${STACK_TOP}, %esp
+    ljmpw ${BOOT_SEGMENT}, $boot_start + {BOOT_WINDOW}
+
+.section .boot.entry, "ax"
+boot_start:
     calll bios_main
 1:  hlt
     jmp 1b
+# The firmware's stack is empty again, whoever asked.
+boot_again:
+    movw ${STACK_TOP}, stack_position
+    movl ${STACK_TOP}, %esp
+    pushl %ecx
+    calll bios_boot_again
+1:  hlt
+    jmp 1b
+
+# rt_boot_again(vector)
+.section .text.boot_again, "ax"
+.globl rt_boot_again
+rt_boot_again:
+    cli
+    movl 4(%esp), %ecx
+    ljmpw ${BOOT_SEGMENT}, $boot_again + {BOOT_WINDOW}
+
+# Plug and Play BIOS, by C's calling convention: arguments from the far return address up, AX = status. The first entry
+# is for real and virtual-8086 mode. In protected mode the stack may be a 32-bit one.
+.section .fixed.e044, "ax"
+    jmp pnp_real
+    nop
+    jmp pnp_protected
+
+.section .text.pnp, "ax"
+pnp_protected:
+    pushl %ebp
+    pushl %eax
+    movl %esp, %ebp
+    movw %ss, %ax
+    larl %eax, %eax
+    btl $22, %eax
+    jc 1f
+    movzwl %bp, %ebp
+1:  addl $4, %ebp
+    popl %eax
+    jmp 1f
+pnp_real:
+    pushl %ebp
+    movzwl %sp, %ebp
+1:  pushfw
+    pushw %ds
+    pushw %es
+    pushw %cx
+    pushw %dx
+    pushw %si
+    pushw %di
+    cld
+    movw 8(%ebp), %ax
+    cmpw $1, %ax
+    jb 5f
+    je 6f
+    movw $0x82, %ax            # FUNCTION_NOT_SUPPORTED
+2:  popw %di
+    popw %si
+    popw %dx
+    popw %cx
+    popw %es
+    popw %ds
+    popfw
+    popl %ebp
+    lretw
+# 00h: number of nodes, size of the largest.
+5:  lesw 10(%ebp), %di
+    movb %cs:{NODES}+2, %al
+    movb %al, %es:(%di)
+    lesw 14(%ebp), %di
+    movw %cs:{NODES}, %ax
+    movw %ax, %es:(%di)
+    xorw %ax, %ax
+    jmp 2b
+# 01h: one node. Now (1) and at the next boot (2) are the same.
+6:  movw 18(%ebp), %cx
+    decw %cx
+    movw $0x84, %ax            # BAD_PARAMETER
+    cmpw $1, %cx
+    ja 2b
+    lesw 10(%ebp), %di
+    movzbw %es:(%di), %cx
+    movw $0x83, %ax            # INVALID_HANDLE
+    cmpb %cs:{NODES}+2, %cl
+    jae 2b
+    movb %cl, %dl
+    movw ${NODES}+3, %si
+    jcxz 8f
+7:  addw %cs:(%si), %si
+    loop 7b
+8:  incb %dl
+    cmpb %cs:{NODES}+2, %dl
+    jb 9f
+    movb $0xff, %dl
+9:  movb %dl, %es:(%di)
+    lesw 14(%ebp), %di
+    movw %cs:(%si), %cx
+    rep movsb %cs:(%si), %es:(%di)
+    xorw %ax, %ax
+    jmp 2b
 
 # What the 32-bit code has to know of this image.
 .section .header, "ax"
     .ascii "pcvmBIOS"
     .word to_real
-    .word text_end
+    .word high_end
     .word data_end
     .word 0
 "#,
-    STACK_TOP = const Handoff::OFFSET,
+    STACK_TOP = const crate::CD_BLOCK.offset,
     CALL_RESERVE = const 256,
+    BOOT_SEGMENT = const 0xf000 - BOOT_WINDOW / 16,
+    BOOT_WINDOW = const BOOT_WINDOW,
+    NODES = const crate::pnp::NODES.offset,
     options(att_syntax)
 );
+
+/// See [`crate::pnp`].
+#[used]
+// SAFETY: the linker script has a place for exactly this.
+#[unsafe(link_section = ".fixed.e020")]
+static PNP_STRUCTURE: [u8; crate::pnp::STRUCTURE.len()] = crate::pnp::STRUCTURE;
+/// See [`crate::pnp`]: room, filled by whoever knows what devices there are.
+#[used]
+// SAFETY: the linker script has a place for this much.
+#[unsafe(link_section = ".fixed.e990")]
+static PNP_NODES: [u8; crate::pnp::NODES_SIZE] = [0; crate::pnp::NODES_SIZE];
+
+/// Code that only runs on the way to a boot sector lies this much below F000:0000, and runs with a code segment that starts there:
+/// near calls are relative, so it reaches as much of segment F000h as 64 KiB leave it. `bios/link.ld` places it, and
+/// `bios/reach.awk` sees to it that nothing calls beyond.
+const BOOT_WINDOW: u32 = 0x6000;
 
 unsafe extern "C" {
     static entry_offsets: [u16; STUBS.len()];

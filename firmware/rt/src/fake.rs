@@ -47,12 +47,18 @@ pub struct Fake<B> {
     pub called: Vec<u8>,
     /// Where [`Hw::enter`] went.
     pub entered: Option<(FarPtr, Regs)>,
+    /// What [`Hw::boot_again`] was last called for.
+    pub booted_again: Option<u8>,
     /// Times [`Hw::reset`] was called.
     pub resets: u32,
     /// Interrupts that waits have brought and that the test has not served.
     pub pending: VecDeque<u8>,
     /// Times that the processor halted.
     pub halts: u32,
+    /// Far calls with words on their stack.
+    pub called_with: Vec<(FarPtr, [u16; 4])>,
+    /// Times that the processor was stopped for good.
+    pub stops: u32,
     /// IF.
     pub interrupts: bool,
     /// PE.
@@ -71,9 +77,12 @@ impl<B: Bus> Fake<B> {
             on_call: None,
             called: Vec::new(),
             entered: None,
+            booted_again: None,
             resets: 0,
             pending: VecDeque::new(),
             halts: 0,
+            called_with: Vec::new(),
+            stops: 0,
             interrupts: false,
             protected: false,
             a20: true,
@@ -186,8 +195,22 @@ impl<B: Bus> Hw for Fake<B> {
             self.on_call = Some(hook);
         }
     }
+    fn call_far_with(&mut self, at: FarPtr, words: [u16; 4], regs: &mut Regs) {
+        self.called_with.push((at, words));
+        self.call_far(at, regs);
+    }
+    fn protected_mode(&mut self, table: FarPtr, regs: &Regs) {
+        self.protected = true;
+        self.entered = Some((table, *regs));
+    }
+    fn stop(&mut self) {
+        self.stops += 1;
+    }
     fn enter(&mut self, at: FarPtr, regs: &Regs) {
         self.entered = Some((at, *regs));
+    }
+    fn boot_again(&mut self, vector: u8) {
+        self.booted_again = Some(vector);
     }
     fn reset(&mut self) {
         self.resets += 1;

@@ -81,15 +81,29 @@ pub trait Hw: Ports {
     /// Sets IF to `enabled`, and returns what it was.
     fn set_interrupts(&mut self, enabled: bool) -> bool;
 
-    /// Calls interrupt `number`'s handler, through its vector, with `regs`, which takes its results. The flags
-    /// that the handler sees have IF clear.
+    /// Calls interrupt `number`'s handler, through its vector, with `regs`, which takes its results. The handler
+    /// sees the flags of `regs` (arithmetic ones), with IF clear.
     fn call_interrupt(&mut self, number: u8, regs: &mut Regs);
     /// Calls a far procedure (which ends by RETF) with `regs`, which takes its results.
     fn call_far(&mut self, at: FarPtr, regs: &mut Regs);
 
+    /// The same, with `words` on the stack, the first of them pushed first. The procedure leaves them there.
+    fn call_far_with(&mut self, at: FarPtr, words: [u16; 4], regs: &mut Regs);
+
+    /// Goes to protected mode for INT 15h AH=89h, with the caller's descriptor table: 08h describes the table itself, 10h the
+    /// interrupt table, 18h, 20h and 28h become DS, ES and SS, 30h CS; the caller goes on after its INT instruction. On the
+    /// real machine it does not return; a fake records it.
+    fn protected_mode(&mut self, table: FarPtr, regs: &Regs);
+
+    /// Stops the processor for good.
+    fn stop(&mut self);
+
     /// Enters what was booted: jumps to `at` with `regs` and a stack at 0000:7C00, interrupts enabled. On the real machine it does not
     /// return; a fake records it.
     fn enter(&mut self, at: FarPtr, regs: &Regs);
+    /// Drops what the firmware is doing and goes on with the way to a boot sector, for interrupt `vector` (18h or 19h). On the real machine it
+    /// does not return; a fake records it.
+    fn boot_again(&mut self, vector: u8);
     /// Resets the machine. On the real machine it does not return.
     fn reset(&mut self);
     /// Moves `words` words between physical addresses of 32 bits by protected mode (INT 15h AH=87h), with interrupts off. Under a memory manager this is not

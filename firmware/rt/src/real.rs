@@ -6,8 +6,12 @@ use crate::regs::{Flags, Regs};
 use core::arch::asm;
 
 unsafe extern "C" {
-    /// See `entry.rs`. `target` is a far pointer; `interrupt` says that the callee returns by IRET.
-    fn rt_call(regs: *mut Regs, target: u32, interrupt: u32);
+    /// See `entry.rs`. `target` is a far pointer; `interrupt` says that the callee returns by IRET; `words` are four for its
+    /// stack, or null.
+    fn rt_call(regs: *mut Regs, target: u32, interrupt: u32, words: *const u16);
+    fn rt_protected_mode(table: u32, regs: *const Regs) -> !;
+    fn rt_wait(halt: u32);
+    fn rt_boot_again(vector: u32) -> !;
     fn rt_enter(regs: *const Regs, target: u32) -> !;
     fn rt_block_move(from: u32, to: u32, words: u32);
 }
@@ -121,12 +125,12 @@ impl Hw for Real {
 
     fn wait_for_interrupt(&mut self) {
         // SAFETY: what interrupt handlers change is reached through far memory or `Cell`s, and this is a compiler barrier.
-        unsafe { asm!("sti", "hlt", "cli") };
+        unsafe { rt_wait(1) };
     }
 
     fn poll_interrupts(&mut self) {
         // SAFETY: as above.
-        unsafe { asm!("sti", "nop", "nop", "cli") };
+        unsafe { rt_wait(0) };
     }
 
     fn set_interrupts(&mut self, enabled: bool) -> bool {
@@ -145,12 +149,29 @@ impl Hw for Real {
         let target = self.read32(FarPtr::vector(number));
         // SAFETY: `rt_call` keeps what the ABI asks for whatever the callee does to registers. A callee that writes into
         // segment E000h breaks the firmware, as it would break any.
-        unsafe { rt_call(regs, target, 1) };
+        unsafe { rt_call(regs, target, 1, core::ptr::null()) };
     }
 
     fn call_far(&mut self, at: FarPtr, regs: &mut Regs) {
         // SAFETY: as above.
-        unsafe { rt_call(regs, at.to_u32(), 0) };
+        unsafe { rt_call(regs, at.to_u32(), 0, core::ptr::null()) };
+    }
+
+    fn call_far_with(&mut self, at: FarPtr, words: [u16; 4], regs: &mut Regs) {
+        // SAFETY: as above; four words are there.
+        unsafe { rt_call(regs, at.to_u32(), 0, words.as_ptr()) };
+    }
+
+    fn protected_mode(&mut self, table: FarPtr, regs: &Regs) {
+        // SAFETY: the caller of INT 15h AH=89h says what the processor does from here on; nothing of ours is used any more.
+        unsafe { rt_protected_mode(table.to_u32(), regs) }
+    }
+
+    fn stop(&mut self) {
+        loop {
+            // SAFETY: nothing is left to do.
+            unsafe { asm!("cli", "hlt") };
+        }
     }
 
     fn enter(&mut self, at: FarPtr, regs: &Regs) {
@@ -158,15 +179,17 @@ impl Hw for Real {
         unsafe { rt_enter(regs, at.to_u32()) }
     }
 
+    fn boot_again(&mut self, vector: u8) {
+        // SAFETY: nothing of ours is live any more: the stack starts anew, and statics are `Cell`s.
+        unsafe { rt_boot_again(u32::from(vector)) }
+    }
+
     fn reset(&mut self) {
         self.set_interrupts(false);
         self.outb(RESET_CONTROL, 0x02);
         self.outb(RESET_CONTROL, 0x06);
         self.outb(KEYBOARD_COMMAND, PULSE_RESET);
-        loop {
-            // SAFETY: nothing is left to do.
-            unsafe { asm!("cli", "hlt") };
-        }
+        self.stop();
     }
 
     fn block_move(&mut self, from: u32, to: u32, words: u16) {

@@ -3,11 +3,13 @@
 use crate::bda;
 use crate::cursor::{self, Position};
 use crate::fonts;
+use crate::glyphs;
 use crate::hw::Hw;
 use crate::regs::Regs;
 use crate::scroll::{self, Window};
 use crate::set_mode::{self, NO_CLEAR};
 use crate::teletype;
+use crate::vbe;
 
 /// What AH=00h returns in AL, by the number of the mode.
 const fn mode_answer(mode: u8) -> u8 {
@@ -49,6 +51,11 @@ pub fn int10<H: Hw>(hw: &mut H, regs: &mut Regs) {
         }
         0x09 => teletype::write(hw, regs.bh(), regs.al(), regs.bl(), false, regs.cx()),
         0x0a => teletype::write(hw, regs.bh(), regs.al(), regs.bl(), true, regs.cx()),
+        0x0c => glyphs::write_dot(hw, regs.bh(), regs.cx(), regs.dx(), regs.al()),
+        0x0d => {
+            let colour = glyphs::read_dot(hw, regs.bh(), regs.cx(), regs.dx());
+            regs.set_al(colour);
+        }
         0x0e => {
             let page = hw.bda8(bda::PAGE);
             teletype::teletype(hw, page, regs.al(), regs.bl());
@@ -59,6 +66,7 @@ pub fn int10<H: Hw>(hw: &mut H, regs: &mut Regs) {
             regs.set_bh(hw.bda8(bda::PAGE));
         }
         0x11 => fonts::generator(hw, regs),
+        0x4f => vbe::call(hw, regs),
         0x13 => teletype::string(hw, regs),
         _ => {}
     }

@@ -23,8 +23,10 @@ pub mod modes;
 pub mod regs;
 pub mod scroll;
 pub mod set_mode;
+pub mod state;
 pub mod tables;
 pub mod teletype;
+pub mod vbe;
 pub mod vga;
 
 pub use hw::{Far, Hw, far};

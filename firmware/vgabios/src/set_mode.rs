@@ -2,7 +2,7 @@
 
 use crate::bda;
 use crate::cursor;
-use crate::dac::{self, Palette};
+use crate::dac;
 use crate::dispi;
 use crate::fonts;
 use crate::hw::{Hw, far};
@@ -54,30 +54,28 @@ pub fn set_mode<H: Hw>(hw: &mut H, number: u8) -> bool {
         Kind::Text => {
             if clear {
                 let segment = vga::text_segment(hw);
-                hw.fill(far(segment, 0), 0x0720_0720, 0x2000);
+                hw.fill(far(segment, 0), 0x0720_0720, 0x8000);
             }
             let height = hw.table8(entry + modes::HEIGHT);
             fonts::load_rom(hw, height, 0);
         }
         _ => {
             if clear && !dispi::present(hw) {
-                let (segment, dwords) = match kind {
-                    Kind::Cga4 | Kind::Cga2 => (vga::COLOUR_SEGMENT, 0x1000),
-                    _ => (vga::GRAPHICS_SEGMENT, 0x4000),
-                };
-                hw.fill(far(segment, 0), 0, dwords);
+                match kind {
+                    Kind::Cga4 | Kind::Cga2 => hw.fill(far(vga::COLOUR_SEGMENT, 0), 0, 0x4000),
+                    _ => {
+                        hw.fill(far(vga::GRAPHICS_SEGMENT, 0), 0, 0x8000);
+                        hw.fill(far(vga::GRAPHICS_SEGMENT, 0x8000), 0, 0x8000);
+                    }
+                }
             }
         }
     }
-    graphics_font(hw, hw_height(kind, entry));
+    graphics_font(hw, entry + modes::HEIGHT);
     // The screen comes on again.
     let clocking = hw.table8(entry + modes::SEQUENCER);
     vga::write(hw, vga::SEQUENCER, 1, clocking);
     true
-}
-
-const fn hw_height(_kind: Kind, entry: u16) -> u16 {
-    entry + modes::HEIGHT
 }
 
 /// Points the vectors to the glyphs of a mode.
@@ -92,7 +90,7 @@ fn graphics_font<H: Hw>(hw: &mut H, height_at: u16) {
 }
 
 /// Sets the variables of a mode.
-fn variables<H: Hw>(hw: &mut H, mode: u8, entry: u16, no_clear: u8) {
+pub fn variables<H: Hw>(hw: &mut H, mode: u8, entry: u16, no_clear: u8) {
     hw.set_bda8(bda::MODE, mode);
     let columns = hw.table8(entry + modes::COLUMNS);
     hw.set_bda16(bda::COLUMNS, columns.into());
@@ -152,6 +150,3 @@ pub fn registers<H: Hw>(hw: &mut H, entry: u16) {
     hw.outb(vga::ATTRIBUTE, 0);
     hw.outb(vga::ATTRIBUTE, vga::SHOW);
 }
-
-/// The palette that VBE modes with 256 colours start with.
-pub const VBE_PALETTE: Palette = Palette::Full;

@@ -2,6 +2,7 @@
 //! byte by byte ([`crate::Hw::table8`]), and programs reach it through the pointers that the BIOS gives them.
 
 use crate::modes;
+use crate::vbe;
 
 /// Segment at which an adapter's ROM runs, for pointers in its tables.
 pub const ROM_SEGMENT: u16 = 0xc000;
@@ -94,6 +95,20 @@ block! {
     SAVE_POINTERS[28]: &save_pointers();
     /// The secondary one: its size and six far pointers.
     SECONDARY_POINTERS[26]: &secondary_pointers();
+    /// See [`vbe::modes::list`].
+    VBE_MODES[vbe::modes::COUNT * vbe::modes::ENTRY]: &vbe::modes::list();
+    /// See [`vbe::modes::resolutions`].
+    VBE_RESOLUTIONS[4 * vbe::modes::RESOLUTIONS.len()]: &vbe::modes::resolutions();
+    /// VBE's name of the adapter.
+    OEM_NAME[14]: b"pcvm VGA BIOS\0";
+    /// VBE's name of who made it.
+    VENDOR_NAME[5]: b"pcvm\0";
+    /// VBE's name of the adapter's kind.
+    PRODUCT_NAME[13]: b"VGA with VBE\0";
+    /// VBE's revision of it.
+    PRODUCT_REVISION[4]: b"1.0\0";
+    /// The monitor's identification.
+    EDID[vbe::ddc::BLOCK]: &vbe::ddc::edid();
     /// When the BIOS was made.
     DATE[8]: BIOS_DATE;
 }

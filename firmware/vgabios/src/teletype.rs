@@ -12,6 +12,9 @@ use crate::vga;
 const BELL: u8 = 7;
 const BACKSPACE: u8 = 8;
 const LINE_FEED: u8 = 10;
+/// A page of text is not larger.
+const MAX_COUNT: u16 = 0x4000;
+
 const CARRIAGE_RETURN: u8 = 13;
 
 /// Where in memory a cell of text is.
@@ -40,14 +43,19 @@ pub fn read<H: Hw>(hw: &mut H, page: u8) -> (u8, u8) {
 
 /// AH=09h and 0Ah: `count` times a character from the cursor on, which stays; `attribute` is left as it is in text
 /// modes if `keep`.
+///
+/// With 256 colours there are no pages, and `page` is the background.
 pub fn write<H: Hw>(hw: &mut H, page: u8, character: u8, attribute: u8, keep: bool, count: u16) {
+    let colours = matches!(modes::kind(hw.bda8(bda::MODE)), Kind::Linear);
+    let (page, background) = if colours { (0, page) } else { (page, 0) };
     let mut at = cursor::get(hw, page);
     if is_text(hw) {
         let mut at = cell(hw, page, at);
         if !keep {
-            return hw.fill16(at, u16::from(attribute) << 8 | u16::from(character), count);
+            let value = u32::from(attribute) << 8 | u32::from(character);
+            return hw.fill(at, value | value << 16, count.min(MAX_COUNT) * 2);
         }
-        for _ in 0..count {
+        for _ in 0..count.min(MAX_COUNT) {
             hw.write8(at, character);
             at = at.at(2);
         }
@@ -56,7 +64,7 @@ pub fn write<H: Hw>(hw: &mut H, page: u8, character: u8, attribute: u8, keep: bo
     let columns = hw.bda16(bda::COLUMNS);
     let rows = hw.bda8(bda::ROWS);
     for _ in 0..count {
-        glyphs::write(hw, page, at, character, attribute);
+        glyphs::write(hw, page, at, character, attribute, background);
         at.column = at.column.wrapping_add(1);
         if u16::from(at.column) >= columns {
             at.column = 0;
@@ -110,7 +118,7 @@ fn put<H: Hw>(hw: &mut H, page: u8, character: u8, colour: u8, attribute: Option
                     None => hw.write8(at, character),
                 }
             } else {
-                glyphs::write(hw, page, at, character, colour);
+                glyphs::write(hw, page, at, character, colour, 0);
             }
             at.column = at.column.wrapping_add(1);
             if u16::from(at.column) >= columns {
