@@ -25,6 +25,7 @@ use crate::pci::{ConfigSpace, ConfigState};
 use crate::state::RestoreError;
 use regs::{Registers, Timing};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use vbe::Vbe;
 
 const VENDOR: u16 = 0x1234;
@@ -52,10 +53,10 @@ const ROM_TAG: u8 = 8;
 const WINDOW_TAG: u8 = 9;
 
 // Offsets in the register page.
-const PAGE_VGA: std::ops::Range<u64> = 0x400..0x420;
-const PAGE_VBE: std::ops::Range<u64> = 0x500..0x516;
-const PAGE_EXTENSION_SIZE: std::ops::Range<u64> = 0x600..0x604;
-const PAGE_BYTE_ORDER: std::ops::Range<u64> = 0x604..0x608;
+const PAGE_VGA: Range<u64> = 0x400..0x420;
+const PAGE_VBE: Range<u64> = 0x500..0x516;
+const PAGE_EXTENSION_SIZE: Range<u64> = 0x600..0x604;
+const PAGE_BYTE_ORDER: Range<u64> = 0x604..0x608;
 const LITTLE_ENDIAN: u32 = 0x1e1e_1e1e;
 const EXTENSION_SIZE: u32 = 8;
 
@@ -255,6 +256,23 @@ impl Vga {
         !self.vbe.enabled() && !self.regs.graphics_mode()
     }
 
+    /// The offsets of a range of ports whose writes nothing looks at until the next read, or until somebody looks at the
+    /// screen: either ends the delay. What can change the memory window is kept back only while accesses to the window
+    /// trap (or meet nothing): then a write to it is kept back behind them, or ends the delay as well.
+    fn kept_back(base: u16, window: &Window) -> impl Iterator<Item = Range<u64>> + use<> {
+        let traps = !matches!(window, Window::Linear(..));
+        let ranges: &[Range<u64>] = match (base, traps) {
+            // CRT controller.
+            (0x3b4 | 0x3d4, _) => &[0..2],
+            // Attribute controller, miscellaneous output; sequencer, DAC; graphics controller.
+            (0x3c0, true) => &[0..1, 2..3, 4..10, 14..16],
+            // The same without the output register and the sequencer's and the graphics controller's data.
+            (0x3c0, false) => &[0..1, 4..5, 6..10, 14..15],
+            _ => &[],
+        };
+        ranges.iter().cloned()
+    }
+
     fn mapping(&self) -> (Window, Option<u64>, Option<u64>, Option<u64>) {
         (self.window(), self.pci.bar(BAR_FRAMEBUFFER), self.pci.bar(BAR_REGISTERS), self.pci.rom())
     }
@@ -272,9 +290,14 @@ impl Device for Vga {
     const VERSION: u32 = 1;
 
     fn regions(&self) -> Vec<Region> {
-        let mut regions: Vec<_> = PORTS.iter().map(|&(tag, base, len)| Region::io(base, len, tag)).collect();
-        regions.push(Region::io(VBE_PORT, VBE_PORTS, VBE_TAG));
-        match self.window() {
+        let window = self.window();
+        let mut regions: Vec<_> = PORTS
+            .iter()
+            .map(|&(tag, base, len)| Self::kept_back(base, &window).fold(Region::io(base, len, tag), Region::with_coalesce))
+            .collect();
+        // The index, which only the data port's next access looks at.
+        regions.push(Region::io(VBE_PORT, VBE_PORTS, VBE_TAG).with_coalesce(0..2));
+        match window {
             Window::None => {}
             Window::Linear(base, len, offset) => regions.push(Region::video(base, len, WINDOW_TAG, offset.into())),
             // Nothing sees what is written there before it looks, which ends the delay.

@@ -19,6 +19,15 @@ mod rom {
         );
     }
 
+    /// Called by the entry code, on an empty stack, when what was booted wants something else to be booted.
+    #[unsafe(no_mangle)]
+    extern "C" fn bios_boot_again(vector: u32) {
+        pcvm_bios::boot::again(
+            &mut Bios { hw: &mut Real, state: STATE.get(), handoff: entry::handoff() },
+            vector as u8,
+        );
+    }
+
     /// Called by the entry code for every interrupt.
     #[unsafe(no_mangle)]
     extern "C" fn bios_interrupt(regs: &mut Regs) {

@@ -78,11 +78,6 @@ impl FwCfg {
         Some(found)
     }
 
-    /// Files in the directory.
-    pub fn files(&self) -> u32 {
-        self.files
-    }
-
     /// Reads `bytes` bytes of the item, zeros after its end.
     pub fn read_key<M: Machine>(&self, machine: &mut M, key: u16, to: u32, bytes: u32) -> bool {
         if self.dma {
@@ -137,37 +132,34 @@ impl FwCfg {
                 *word |= u32::from(*byte) << (8 * (n % 4));
             }
         }
-        self.file_of_words(machine, &words, (name.len() / 4 + 1).min(NAME_WORDS))
+        self.file_of_words(machine, words.get(..name.len() / 4 + 1)?)
     }
 
-    /// The file whose name (padded with zeros, 56 bytes) lies in memory.
+    /// The file whose name (up to a zero, 56 bytes at most) lies in memory.
     pub fn file_named_at<M: Machine>(&self, machine: &mut M, at: u32) -> Option<File> {
         let mut words = [0; NAME_WORDS];
-        for (n, word) in words.iter_mut().enumerate() {
-            *word = machine.read32(at + 4 * n as u32);
+        let mut count = 0;
+        for word in &mut words {
+            *word = machine.read32(at + 4 * count as u32);
+            count += 1;
+            if has_zero(*word) {
+                break;
+            }
         }
-        self.file_of_words(machine, &words, NAME_WORDS)
+        self.file_of_words(machine, words.get(..count)?)
     }
 
-    fn file_of_words<M: Machine>(&self, machine: &mut M, words: &[u32; NAME_WORDS], count: usize) -> Option<File> {
+    fn file_of_words<M: Machine>(&self, machine: &mut M, words: &[u32]) -> Option<File> {
         for n in 0..self.files {
             let name = scratch::DIRECTORY + 4 + n * ENTRY + 8;
-            // The last word before the first, as most names begin alike.
-            let same = words
-                .iter()
-                .enumerate()
-                .take(count)
-                .rev()
-                .all(|(k, &word)| machine.read32(name + 4 * k as u32) == word);
-            if same {
+            if words.iter().enumerate().all(|(k, &word)| machine.read32(name + 4 * k as u32) == word) {
                 return Some(self.entry(machine, n));
             }
         }
         None
     }
 
-    /// Calls `each` for the files whose names start with `prefix` (4 or 8 bytes' worth is compared by dwords, so its
-    /// length is a multiple of 4 after which nothing more is looked at).
+    /// Calls `each` for the files whose names start with `prefix`.
     pub fn files_under<M: Machine>(&self, machine: &mut M, prefix: &[u8; 8], mut each: impl FnMut(&mut M, File)) {
         let [a, b, c, d, e, f, g, h] = *prefix;
         let wanted = [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])];
@@ -180,9 +172,9 @@ impl FwCfg {
         }
     }
 
-    /// Reads a whole file of at most `room` bytes.
-    pub fn read_file<M: Machine>(&self, machine: &mut M, file: File, to: u32, room: u32) -> bool {
-        file.size <= room && self.read_key(machine, file.key, to, file.size)
+    /// Reads a whole file, for which there is room.
+    pub fn read_file<M: Machine>(&self, machine: &mut M, file: File, to: u32) -> bool {
+        self.read_key(machine, file.key, to, file.size)
     }
 
     /// A little-endian number of 1, 2 or 4 bytes in a file of that size (or longer).
@@ -192,4 +184,9 @@ impl FwCfg {
         machine.write32(scratch::BUFFER, 0);
         self.read_key(machine, file.key, scratch::BUFFER, bytes).then(|| machine.read32(scratch::BUFFER))
     }
+}
+
+/// Whether one of the four bytes is zero.
+pub fn has_zero(word: u32) -> bool {
+    word.wrapping_sub(0x0101_0101) & !word & 0x8080_8080 != 0
 }

@@ -8,13 +8,20 @@ mod cmos;
 mod fw_cfg;
 mod map;
 mod pci;
+mod processors;
 mod roms;
 mod scratch;
 mod shadow;
+mod tables;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 use fw_cfg::FwCfg;
 pub use pci::Pci;
 use pcvm_firmware_rt::{Handoff, Ports};
+pub use processors::{IDS_OFFSET, TABLE_OFFSET};
 
 /// The machine in 32-bit flat mode: ports, and memory by physical address.
 pub trait Machine: Ports {
@@ -36,8 +43,15 @@ pub trait Machine: Ports {
     fn fill(&mut self, to: u32, value: u8, bytes: u32);
     /// `rep insb`.
     fn insb(&mut self, port: u16, to: u32, bytes: u32);
-    /// The time stamp counter.
-    fn timestamp(&mut self) -> u64;
+    /// CPUID's EAX, EBX, ECX and EDX for this leaf (sub-leaf 0): none if the processor has no such instruction.
+    fn cpuid(&mut self, leaf: u32) -> Option<[u32; 4]>;
+    /// Reads a model-specific register, which the processor has.
+    fn rdmsr(&mut self, register: u32) -> u64;
+    /// Writes a model-specific register, which the processor has.
+    fn wrmsr(&mut self, register: u32, value: u64);
+    /// What other processors run first: real-mode code for any page below 1 MiB, entered at its start. It loads the
+    /// model-specific registers listed behind it (see [`processors`]), says that it is there, and halts.
+    fn trampoline(&self) -> &'static [u8];
 }
 
 /// Below it there are addresses for devices: the I/O APIC's place.
@@ -48,7 +62,7 @@ pub fn power_on<M: Machine>(machine: &mut M, pci: &mut Pci, handoff: &mut Handof
     let mut shadow = shadow::Shadow::copy_bios(machine);
     let fw_cfg = FwCfg::find(machine);
     let fw_cfg = fw_cfg.as_ref();
-    let map = map::Map::of_machine(machine, fw_cfg);
+    let mut map = map::Map::of_machine(machine, fw_cfg);
 
     pci.scan(machine);
     pci.place(machine, pci::Windows { memory_start: map.devices_start(), memory_end: DEVICES_END });
@@ -59,10 +73,38 @@ pub fn power_on<M: Machine>(machine: &mut M, pci: &mut Pci, handoff: &mut Handof
     handoff.pm_timer = chipset.pm_timer;
     handoff.pm1a_control = chipset.pm1a_control;
 
-    roms::Roms::new(&mut shadow, handoff).install(machine, fw_cfg, pci);
-    map.write(handoff);
+    let roms_end = roms::Roms::new(&mut shadow, handoff).install(machine, fw_cfg, pci);
+    let mut room = tables::Room::new(machine, &map, roms_end);
     if let Some(fw_cfg) = fw_cfg {
+        let rsdp = tables::loader::run(machine, fw_cfg, &mut room, &mut shadow);
+        handoff.has_acpi = rsdp.is_some().into();
+        tables::smbios::install(machine, fw_cfg, &mut room, &mut shadow);
         told(machine, fw_cfg, handoff);
+        boot_order(machine, fw_cfg, &mut room, &mut shadow, handoff);
+    }
+    let processors = processors::start(machine, fw_cfg, &map, &mut room);
+    handoff.processors = processors.count;
+    tables::pir::install(machine, pci, &chipset, &mut room);
+    tables::mp::install(machine, &processors, pci, &mut room, &mut shadow);
+    room.write(&mut map);
+    map.write(handoff);
+}
+
+/// Keeps the boot order for the BIOS.
+fn boot_order<M: Machine>(
+    machine: &mut M,
+    fw_cfg: &FwCfg,
+    room: &mut tables::Room,
+    shadow: &mut shadow::Shadow,
+    handoff: &mut Handoff,
+) {
+    let Some(file) = fw_cfg.file(machine, b"bootorder").filter(|file| (1..=0x7fff).contains(&file.size)) else {
+        return;
+    };
+    let Some(at) = room.low(machine, shadow, file.size, 1) else { return };
+    if fw_cfg.read_file(machine, file, at) {
+        handoff.boot_order = at;
+        handoff.boot_order_size = file.size as u16;
     }
 }
 

@@ -49,8 +49,8 @@ impl Map {
     /// What the machine says about itself, and what every PC has.
     pub fn of_machine<M: Machine>(machine: &mut M, fw_cfg: Option<&FwCfg>) -> Self {
         let mut map = Self::new();
-        if !fw_cfg.is_some_and(|fw_cfg| map.told(machine, fw_cfg)) {
-            map.from_cmos(machine);
+        if !fw_cfg.is_some_and(|fw_cfg| map.take_told(machine, fw_cfg)) {
+            map.take_cmos(machine);
         }
         map.set(0xa_0000, BIOS.0, NOTHING);
         map.set(EBDA.0, EBDA.1, RESERVED);
@@ -60,7 +60,7 @@ impl Map {
     }
 
     /// Takes `etc/e820`: u64 address, u64 length, u32 kind. False if it is not there or names no RAM.
-    fn told<M: Machine>(&mut self, machine: &mut M, fw_cfg: &FwCfg) -> bool {
+    fn take_told<M: Machine>(&mut self, machine: &mut M, fw_cfg: &FwCfg) -> bool {
         let Some(file) = fw_cfg.file(machine, b"etc/e820") else { return false };
         let count = (file.size / TOLD_ENTRY).min(MAX_TOLD);
         if !fw_cfg.read_key(machine, file.key, scratch::BUFFER, count * TOLD_ENTRY) {
@@ -81,7 +81,7 @@ impl Map {
         self.low_ram_end() > MIB as u32
     }
 
-    fn from_cmos<M: Machine>(&mut self, machine: &mut M) {
+    fn take_cmos<M: Machine>(&mut self, machine: &mut M) {
         *self = Self::new();
         let above_16m = u64::from(cmos::word(machine, cmos::ABOVE_16M)) << 16;
         let low = if above_16m != 0 {
@@ -95,50 +95,63 @@ impl Map {
         self.set(1 << 32, (1 << 32) + high, RAM);
     }
 
-    /// Makes the range this kind, whatever was there. Past what the map can hold, it is left as it is.
+    /// Makes the range this kind, whatever was there. A map that is full stays as it is.
     pub fn set(&mut self, start: u64, end: u64, kind: u32) {
-        if start >= end {
+        // It may split one range into two besides being one itself.
+        if start >= end || self.count + 2 > self.ranges.len() {
             return;
         }
-        let mut next = Self::new();
-        let mut placed = kind == NOTHING;
-        let own = Range { start, end, kind };
-        for &old in self.ranges.iter().take(self.count) {
-            if !placed && old.start >= start {
-                next.push(own);
-                placed = true;
+        let mut n = 0;
+        while let Some(range) = self.ranges.get_mut(n).filter(|_| n < self.count) {
+            let old = *range;
+            if old.end <= start {
+                n += 1;
+            } else if old.start >= end {
+                break;
+            } else if old.start < start {
+                range.end = start;
+                if old.end > end {
+                    self.insert(n + 1, Range { start: end, ..old });
+                }
+                n += 1;
+            } else if old.end > end {
+                range.start = end;
+                break;
+            } else {
+                self.remove(n);
             }
-            next.push(Range { end: old.end.min(start), ..old });
-            if !placed && old.end > start {
-                next.push(own);
-                placed = true;
-            }
-            next.push(Range { start: old.start.max(end), ..old });
         }
-        if !placed {
-            next.push(own);
+        if kind == NOTHING {
+            return;
         }
-        if next.count <= Handoff::E820_MAX {
-            *self = next;
+        self.insert(n, Range { start, end, kind });
+        self.join(n + 1);
+        self.join(n);
+    }
+
+    /// Makes one of range `n` and the one before it, if they are neighbours of one kind.
+    fn join(&mut self, n: usize) {
+        let before = n.checked_sub(1).and_then(|n| self.ranges.get(n)).copied();
+        let (Some(before), Some(range)) = (before, self.ranges.get_mut(n).filter(|_| n < self.count)) else { return };
+        if before.kind == range.kind && before.end == range.start {
+            range.start = before.start;
+            self.remove(n - 1);
         }
     }
 
-    fn push(&mut self, range: Range) {
-        if range.start >= range.end {
-            return;
+    fn insert(&mut self, at: usize, range: Range) {
+        for n in (at..self.count).rev() {
+            self.ranges[n + 1] = self.ranges[n];
         }
-        if let Some(last) = self.count.checked_sub(1).and_then(|n| self.ranges.get_mut(n))
-            && last.kind == range.kind
-            && last.end == range.start
-        {
-            last.end = range.end;
-            return;
-        }
-        if let Some(place) = self.ranges.get_mut(self.count) {
-            *place = range;
-        }
-        // Counted even where there is no place: `set` sees it.
+        self.ranges[at] = range;
         self.count += 1;
+    }
+
+    fn remove(&mut self, at: usize) {
+        self.count -= 1;
+        for n in at..self.count {
+            self.ranges[n] = self.ranges[n + 1];
+        }
     }
 
     /// Where the RAM that starts at 1 MiB ends: 1 MiB if there is none.

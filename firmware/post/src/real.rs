@@ -37,6 +37,59 @@ post_start:
     options(att_syntax)
 );
 
+// What a processor runs that was woken by SIPI: 16-bit code at offset 0 of a segment of its own, whatever that is. At
+// TABLE there lie: far pointer to where it halts, words: count of MSRs, processors that have come; then for each MSR
+// its number and value; at IDS a byte for each processor. Nothing here needs a stack.
+global_asm!(
+    r#"
+.section .rodata.trampoline, "a"
+.code16
+.globl trampoline_start
+trampoline_start:
+    cli
+    cld
+    movw %cs, %ax
+    movw %ax, %ds
+    movw %ax, %es
+    movl %cr0, %eax
+    andl $0x9fffffff, %eax     # caches on: INIT leaves them off or as they were
+    movl %eax, %cr0
+    movw {TABLE} + 4, %bp
+    movw ${TABLE} + 8, %si
+1:  testw %bp, %bp
+    jz 2f
+    movl 0(%si), %ecx
+    movl 4(%si), %eax
+    movl 8(%si), %edx
+    wrmsr
+    addw $12, %si
+    decw %bp
+    jmp 1b
+2:  movl $1, %eax
+    cpuid
+    shrl $24, %ebx             # initial APIC id
+    movw $1, %ax
+    lock xaddw %ax, {TABLE} + 6
+    cmpw $256, %ax
+    jae 3f
+    movw %ax, %di
+    movb %bl, {IDS}(%di)
+3:  lock incw {TABLE} - 2      # after its id is there
+    ljmpw *{TABLE}
+.globl trampoline_end
+trampoline_end:
+.code32
+"#,
+    TABLE = const pcvm_post::TABLE_OFFSET,
+    IDS = const pcvm_post::IDS_OFFSET,
+    options(att_syntax)
+);
+
+unsafe extern "C" {
+    static trampoline_start: u8;
+    static trampoline_end: u8;
+}
+
 /// The machine that this code runs on.
 pub struct Real;
 
@@ -90,7 +143,9 @@ impl Machine for Real {
     fn fill(&mut self, to: u32, value: u8, bytes: u32) {
         // SAFETY: as for single writes.
         unsafe {
-            asm!("rep stosb", in("al") value, inout("edi") to => _, inout("ecx") bytes => _, options(preserves_flags))
+            asm!("rep stosd", "mov ecx, {rest}", "rep stosb", rest = in(reg) bytes & 3,
+                in("eax") u32::from(value) * 0x0101_0101, inout("edi") to => _, inout("ecx") bytes >> 2 => _,
+                options(preserves_flags))
         };
     }
 
@@ -101,11 +156,49 @@ impl Machine for Real {
         };
     }
 
-    fn timestamp(&mut self) -> u64 {
+    fn cpuid(&mut self, leaf: u32) -> Option<[u32; 4]> {
+        let changed: u32;
+        // SAFETY: flips the flag by which a processor shows that it has the instruction (Intel SDM, volume 1, 20.1.2), and
+        // puts the flags back.
+        unsafe {
+            asm!("pushfd", "mov eax, [esp]", "xor dword ptr [esp], 0x200000", "popfd", "pushfd", "xor eax, [esp]", "popfd",
+                out("eax") changed)
+        };
+        if changed & 0x20_0000 == 0 {
+            return None;
+        }
+        let (a, b, c, d): (u32, u32, u32, u32);
+        // SAFETY: CPUID only reads. EBX is put back, as the compiler may keep something there.
+        unsafe {
+            asm!("xchg {b}, ebx", "cpuid", "xchg {b}, ebx", b = out(reg) b, inout("eax") leaf => a,
+                inout("ecx") 0 => c, out("edx") d, options(nomem, nostack, preserves_flags))
+        };
+        Some([a, b, c, d])
+    }
+
+    fn rdmsr(&mut self, register: u32) -> u64 {
         let (low, high): (u32, u32);
-        // SAFETY: RDTSC only reads.
-        unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
+        // SAFETY: callers read registers that CPUID says are there.
+        unsafe {
+            asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags))
+        };
         u64::from(high) << 32 | u64::from(low)
+    }
+
+    fn wrmsr(&mut self, register: u32, value: u64) {
+        // SAFETY: callers write memory types, which change no memory's content.
+        unsafe {
+            asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
+                options(nostack, preserves_flags))
+        };
+    }
+
+    fn trampoline(&self) -> &'static [u8] {
+        // SAFETY: two labels of the code below, in order, in read-only memory.
+        unsafe {
+            let start = &raw const trampoline_start;
+            core::slice::from_raw_parts(start, (&raw const trampoline_end).byte_offset_from(start) as usize)
+        }
     }
 }
 

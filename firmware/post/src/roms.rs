@@ -3,13 +3,14 @@
 
 use crate::Machine;
 use crate::fw_cfg::{File, FwCfg};
-use crate::pci::Pci;
 use crate::pci::config::{reg, write32};
-use crate::shadow::{PIECE, START, Shadow};
+use crate::pci::{Function, Pci};
+use crate::shadow::{BOOT_CODE, PIECE, START, Shadow};
+use crate::tables::sum;
 use pcvm_firmware_rt::{Handoff, OptionRom};
 
 /// Where option ROMs may lie: the second place is what the BIOS leaves of its segments.
-const PLACES: [(u32, u32); 2] = [(0xc_0000, 0xe_0000), (0xe_8000, 0xf_0000)];
+const PLACES: [(u32, u32); 2] = [(0xc_0000, 0xe_0000), (0xe_8000, BOOT_CODE)];
 /// ROMs start on these boundaries.
 const STEP: u32 = 2048;
 const SIGNATURE: u16 = 0xaa55;
@@ -40,33 +41,34 @@ impl<'a> Roms<'a> {
         Self { shadow, handoff, next: START, foreign: 0 }
     }
 
-    /// All of them, the VGA BIOS first.
-    pub fn install<M: Machine>(&mut self, machine: &mut M, fw_cfg: Option<&FwCfg>, pci: &Pci) {
+    /// All of them, the VGA BIOS first. Returns the first address after them.
+    pub fn install<M: Machine>(&mut self, machine: &mut M, fw_cfg: Option<&FwCfg>, pci: &Pci) -> u32 {
         self.install_vga(machine, fw_cfg, pci);
         self.list_present(machine);
         let vga = pci.vga().map(|vga| vga.place);
         for (n, function) in pci.functions().iter().enumerate() {
             if Some(function.place) != vga && !function.bridge {
-                self.copy_from_function(machine, pci, n);
+                self.copy_of_function(machine, fw_cfg, pci, n);
             }
         }
         if let Some(fw_cfg) = fw_cfg {
             fw_cfg.files_under(machine, b"genroms/", |machine, file| {
-                self.copy_from_file(machine, fw_cfg, file);
+                self.copy_from_file(machine, fw_cfg, file, NO_FUNCTION);
             });
         }
         self.clear_rest(machine);
+        self.next
     }
 
     fn install_vga<M: Machine>(&mut self, machine: &mut M, fw_cfg: Option<&FwCfg>, pci: &Pci) {
         let vga = pci.vga().and_then(|vga| pci.functions().iter().position(|f| f.place == vga.place));
-        if vga.is_some_and(|vga| self.copy_from_function(machine, pci, vga)) {
+        if vga.is_some_and(|vga| self.copy_of_function(machine, fw_cfg, pci, vga)) {
             return;
         }
         if let Some(fw_cfg) = fw_cfg {
             let mut done = false;
             fw_cfg.files_under(machine, b"vgaroms/", |machine, file| {
-                done = done || self.copy_from_file(machine, fw_cfg, file);
+                done = done || self.copy_from_file(machine, fw_cfg, file, NO_FUNCTION);
             });
         }
     }
@@ -118,13 +120,24 @@ impl<'a> Roms<'a> {
         None
     }
 
-    /// Copies the image for PCs from a PCI function's expansion ROM.
-    fn copy_from_function<M: Machine>(&mut self, machine: &mut M, pci: &Pci, function: usize) -> bool {
-        let Some(place) = pci.functions().get(function).map(|function| function.place) else { return false };
+    /// Copies a PCI function's option ROM: from fw_cfg where it has a file `pciVVVV,DDDD.rom`, which costs one transfer
+    /// rather than an access for each dword, else from the function.
+    fn copy_of_function<M: Machine>(
+        &mut self,
+        machine: &mut M,
+        fw_cfg: Option<&FwCfg>,
+        pci: &Pci,
+        function: usize,
+    ) -> bool {
+        let Some(&Function { place, id, .. }) = pci.functions().get(function) else { return false };
+        if let Some(fw_cfg) = fw_cfg
+            && let Some(file) = fw_cfg.file(machine, &file_name(id))
+            && self.copy_from_file(machine, fw_cfg, file, place)
+        {
+            return true;
+        }
         let Some((base, size)) = pci.rom(function) else { return false };
         write32(machine, place, reg::ROM, base | 1);
-        let id = pci.functions().get(function).map_or(0, |function| function.id);
-        let is_vga = self.next == START;
         let found = image(machine, base, size, id).and_then(|(image, bytes)| {
             let to = self.room(bytes)?;
             self.shadow.make_ram(machine, to, bytes);
@@ -132,36 +145,33 @@ impl<'a> Roms<'a> {
             Some((to, bytes))
         });
         write32(machine, place, reg::ROM, base);
-        let Some((to, bytes)) = found else { return false };
-        // A VGA BIOS that is wrong is better than none: there is no other way to say so.
-        if !is_vga && sum(machine, to, bytes) != 0 {
-            machine.write16(to, 0);
-            return false;
-        }
-        self.list(to, place);
-        self.next = to + bytes;
-        true
+        found.is_some_and(|(to, bytes)| self.take(machine, to, bytes, place))
     }
 
     /// Copies an image from fw_cfg.
-    fn copy_from_file<M: Machine>(&mut self, machine: &mut M, fw_cfg: &FwCfg, file: File) -> bool {
-        if file.size == 0 || file.size > PLACES[0].1 - PLACES[0].0 {
+    fn copy_from_file<M: Machine>(&mut self, machine: &mut M, fw_cfg: &FwCfg, file: File, function: u16) -> bool {
+        if file.size < UNIT || file.size > PLACES[0].1 - PLACES[0].0 {
             return false;
         }
         let Some(to) = self.room(file.size) else { return false };
         self.shadow.make_ram(machine, to, file.size);
-        if !fw_cfg.read_key(machine, file.key, to, file.size) {
+        if !fw_cfg.read_file(machine, file, to) {
             return false;
         }
         let bytes = u32::from(machine.read8(to + 2)) * UNIT;
-        let good = machine.read16(to) == SIGNATURE && (1..=file.size).contains(&bytes) && sum(machine, to, bytes) == 0;
-        if !good {
-            machine.write16(to, 0);
-            return false;
+        (1..=file.size).contains(&bytes) && self.take(machine, to, bytes, function)
+    }
+
+    /// Lists what was copied, if it is whole. The VGA BIOS is taken as it is: there would be no other way to say so.
+    fn take<M: Machine>(&mut self, machine: &mut M, at: u32, bytes: u32, function: u16) -> bool {
+        let good = machine.read16(at) == SIGNATURE && (at == START || sum(machine, at, bytes) == 0);
+        if good {
+            self.list(at, function);
+            self.next = at + bytes;
+        } else {
+            machine.write16(at, 0);
         }
-        self.list(to, NO_FUNCTION);
-        self.next = to + bytes;
-        true
+        good
     }
 
     /// Takes the signatures off whatever lies in RAM after the last ROM: what ran before a reset left it there.
@@ -174,6 +184,20 @@ impl<'a> Roms<'a> {
             }
         }
     }
+}
+
+/// `pciVVVV,DDDD.rom`.
+fn file_name(id: u32) -> [u8; 16] {
+    let mut name = *b"pci0000,0000.rom";
+    for digit in 0..4 {
+        let hex = |value: u32| {
+            let nibble = (value >> (12 - 4 * digit) & 0xf) as u8;
+            if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
+        };
+        name[3 + digit] = hex(id & 0xffff);
+        name[8 + digit] = hex(id >> 16);
+    }
+    name
 }
 
 /// Finds the image for PCs of this vendor and device: its address and the bytes that it wants copied.
@@ -200,16 +224,4 @@ fn image<M: Machine>(machine: &mut M, base: u32, size: u32, id: u32) -> Option<(
         offset += length;
     }
     None
-}
-
-/// The sum of bytes: zero for a ROM that is whole. `bytes` is a multiple of 4.
-fn sum<M: Machine>(machine: &mut M, at: u32, bytes: u32) -> u8 {
-    // Two sums at once, each with 8 bits to spare.
-    const LANES: u32 = 0x00ff_00ff;
-    let mut total = 0u32;
-    for at in (at..at + bytes).step_by(4) {
-        let word = machine.read32(at);
-        total = (total & LANES) + (word & LANES) + (word >> 8 & LANES);
-    }
-    (total as u8).wrapping_add((total >> 16) as u8)
 }

@@ -17,11 +17,17 @@ pub const PIECE: u32 = 0x4000;
 /// Where the BIOS's data segment lies.
 const DATA: u32 = 0xe_0000;
 const DATA_SIZE: u32 = 0x8000;
+/// Constants and statics at its start.
+const CONSTANTS_SIZE: u32 = 0x2000;
+/// Code that only the way to a boot sector needs.
+pub const BOOT_CODE: u32 = 0xe_a800;
+const BOOT_CODE_SIZE: u32 = 0x5800;
 /// Where its code lies.
 const CODE: u32 = 0xf_0000;
 const CODE_SIZE: u32 = 0x1_0000;
 /// The same in the ROM below 4 GiB.
 const ROM_DATA: u32 = 0xfffe_0000;
+const ROM_BOOT_CODE: u32 = ROM_DATA + CONSTANTS_SIZE;
 const ROM_CODE: u32 = 0xffff_0000;
 
 /// Which pieces are RAM.
@@ -39,9 +45,11 @@ impl Shadow {
         let mut shadow = Self { registers: u64::from(high) << 32 | u64::from(low) };
         // A reset of the processor alone leaves RAM where it was.
         shadow.registers &= 0xff;
-        let bios = shadow.with(DATA, DATA_SIZE).with(CODE, CODE_SIZE);
+        let bios = shadow.with(DATA, DATA_SIZE).with(BOOT_CODE, BOOT_CODE_SIZE).with(CODE, CODE_SIZE);
         bios.write(machine);
-        machine.copy(ROM_DATA, DATA, DATA_SIZE);
+        machine.copy(ROM_DATA, DATA, CONSTANTS_SIZE);
+        machine.fill(DATA + CONSTANTS_SIZE, 0, DATA_SIZE - CONSTANTS_SIZE);
+        machine.copy(ROM_BOOT_CODE, BOOT_CODE, BOOT_CODE_SIZE);
         machine.copy(ROM_CODE, CODE, CODE_SIZE);
         bios
     }

@@ -34,6 +34,8 @@ fields! {
     DISK_1: u8 = 0x4d;
     /// Device parameter table extensions that INT 13h AH=48h points to: 16 bytes for each drive, 6 of them.
     DISK_EXTENSIONS: u8 = 0x100;
+    /// Parameter tables of floppy drives A and B: 16 bytes each.
+    FLOPPY_TABLES: u8 = 0x160;
     /// A sector that the disk driver looks at, or that is on its way to memory above 1 MiB: 512 bytes.
     SECTOR: u8 = 0x200;
 }

@@ -103,6 +103,10 @@ entry 75
 entry 76
 entry 77
 
+# The floppy parameter table that INT 1Eh's vector points to: 1.44 MB (the fields are named in the disk driver).
+.section .fixed.efc7, "ax"
+    .byte 0xaf, 0x02, 0x25, 0x02, 18, 0x1b, 0xff, 0x6c, 0xf6, 0x0f, 0x08
+
 .section .fixed.ff53, "ax"
 .globl entry_iret
 entry_iret: iretw
@@ -181,14 +185,16 @@ rt_call:
     subw ${CALL_RESERVE}, %ax
     movw %ax, stack_position
     pushl %ebx
-    movw $2f, %di
+    calll 4f                   # where this is depends on the code segment
+4:  popl %edi
+    addw $(2f - 4b), %di
     testl %esi, %esi
     jz 1f
     pushw (%esi)
     pushw 2(%esi)
     pushw 4(%esi)
     pushw 6(%esi)
-    movw $3f, %di
+    addw $(3f - 2f), %di
 1:  testl %edx, %edx
     jz 1f
     cli
@@ -251,6 +257,7 @@ rt_call:
 
 # rt_protected_mode(table, regs): INT 15h AH=89h. The table's descriptors 08h and 10h are what LGDT and LIDT want on an 80286:
 # limit, then base of 24 bits. 38h becomes this code's own. The caller's frame is taken off its stack.
+.section .text.protected_mode, "ax"
 .globl rt_protected_mode
 rt_protected_mode:
     cli
@@ -288,6 +295,7 @@ rt_protected_mode:
     lretw
 
 # rt_enter(regs, target)
+.section .text.enter, "ax"
 .globl rt_enter
 rt_enter:
     cli
@@ -314,6 +322,7 @@ rt_enter:
 
 # rt_block_move(from, to, words): flat data segments for as long as it takes, interrupts off. Descriptors have their
 # accessed bits set, for they lie in read-only memory.
+.section .text.block_move, "ax"
 .globl rt_block_move
 rt_block_move:
     pushl %esi
@@ -477,23 +486,143 @@ bios_start:
     movw %ax, %es
     movw %ax, %ss
     movl ${STACK_TOP}, %esp
+    ljmpw ${BOOT_SEGMENT}, $boot_start + {BOOT_WINDOW}
+
+.section .boot.entry, "ax"
+boot_start:
     calll bios_main
 1:  hlt
     jmp 1b
+# The firmware's stack is empty again, whoever asked.
+boot_again:
+    movw ${STACK_TOP}, stack_position
+    movl ${STACK_TOP}, %esp
+    pushl %ecx
+    calll bios_boot_again
+1:  hlt
+    jmp 1b
+
+# rt_boot_again(vector)
+.section .text.boot_again, "ax"
+.globl rt_boot_again
+rt_boot_again:
+    cli
+    movl 4(%esp), %ecx
+    ljmpw ${BOOT_SEGMENT}, $boot_again + {BOOT_WINDOW}
+
+# Plug and Play BIOS, by C's calling convention: arguments from the far return address up, AX = status. The first entry
+# is for real and virtual-8086 mode. In protected mode the stack may be a 32-bit one.
+.section .fixed.e044, "ax"
+    jmp pnp_real
+    nop
+    jmp pnp_protected
+
+.section .text.pnp, "ax"
+pnp_protected:
+    pushl %ebp
+    pushl %eax
+    movl %esp, %ebp
+    movw %ss, %ax
+    larl %eax, %eax
+    btl $22, %eax
+    jc 1f
+    movzwl %bp, %ebp
+1:  addl $4, %ebp
+    popl %eax
+    jmp 1f
+pnp_real:
+    pushl %ebp
+    movzwl %sp, %ebp
+1:  pushfw
+    pushw %ds
+    pushw %es
+    pushw %cx
+    pushw %dx
+    pushw %si
+    pushw %di
+    cld
+    movw 8(%ebp), %ax
+    cmpw $1, %ax
+    jb 5f
+    je 6f
+    movw $0x82, %ax            # FUNCTION_NOT_SUPPORTED
+2:  popw %di
+    popw %si
+    popw %dx
+    popw %cx
+    popw %es
+    popw %ds
+    popfw
+    popl %ebp
+    lretw
+# 00h: number of nodes, size of the largest.
+5:  lesw 10(%ebp), %di
+    movb %cs:{NODES}+2, %al
+    movb %al, %es:(%di)
+    lesw 14(%ebp), %di
+    movw %cs:{NODES}, %ax
+    movw %ax, %es:(%di)
+    xorw %ax, %ax
+    jmp 2b
+# 01h: one node. Now (1) and at the next boot (2) are the same.
+6:  movw 18(%ebp), %cx
+    decw %cx
+    movw $0x84, %ax            # BAD_PARAMETER
+    cmpw $1, %cx
+    ja 2b
+    lesw 10(%ebp), %di
+    movzbw %es:(%di), %cx
+    movw $0x83, %ax            # INVALID_HANDLE
+    cmpb %cs:{NODES}+2, %cl
+    jae 2b
+    movb %cl, %dl
+    movw ${NODES}+3, %si
+    jcxz 8f
+7:  addw %cs:(%si), %si
+    loop 7b
+8:  incb %dl
+    cmpb %cs:{NODES}+2, %dl
+    jb 9f
+    movb $0xff, %dl
+9:  movb %dl, %es:(%di)
+    lesw 14(%ebp), %di
+    movw %cs:(%si), %cx
+    rep movsb %cs:(%si), %es:(%di)
+    xorw %ax, %ax
+    jmp 2b
 
 # What the 32-bit code has to know of this image.
 .section .header, "ax"
     .ascii "pcvmBIOS"
     .word to_real
-    .word text_end
+    .word high_end
     .word data_end
     .word 0
 "#,
-    STACK_TOP = const Handoff::OFFSET,
+    STACK_TOP = const crate::CD_BLOCK.offset,
     CALL_RESERVE = const 256,
     ACTIVATION = const 0xc00,
+    BOOT_SEGMENT = const 0xf000 - BOOT_WINDOW / 16,
+    BOOT_WINDOW = const BOOT_WINDOW,
+    NODES = const crate::pnp::NODES.offset,
     options(att_syntax)
 );
+
+/// See [`crate::pnp`].
+#[used]
+// SAFETY: the linker script has a place for exactly this.
+#[unsafe(link_section = ".fixed.e020")]
+static PNP_STRUCTURE: [u8; crate::pnp::STRUCTURE.len()] = crate::pnp::STRUCTURE;
+/// See [`crate::pnp`]: room, filled by whoever knows what devices there are.
+#[used]
+// SAFETY: the linker script has a place for this much.
+#[unsafe(link_section = ".fixed.e990")]
+static PNP_NODES: [u8; crate::pnp::NODES_SIZE] = [0; crate::pnp::NODES_SIZE];
+
+/// Code that only runs on the way to a boot sector lies this much below F000:0000, and runs with a code segment that starts there:
+/// near calls are relative, so it reaches as much of segment F000h as 64 KiB leave it. `bios/link.ld` places it, and
+/// `bios/reach.awk` sees to it that nothing calls beyond.
+const BOOT_WINDOW: u32 = 0x5800;
 
 unsafe extern "C" {
     static entry_offsets: [u16; STUBS.len()];

@@ -53,6 +53,8 @@ pub struct Fake<B> {
     pub called: Vec<u8>,
     /// Where [`Hw::enter`] went.
     pub entered: Option<(FarPtr, Regs)>,
+    /// What [`Hw::boot_again`] was last called for.
+    pub booted_again: Option<u8>,
     /// Times [`Hw::reset`] was called.
     pub resets: u32,
     /// Interrupts that waits have brought and that the test has not served.
@@ -82,6 +84,7 @@ impl<B: Bus> Fake<B> {
             on_wait: None,
             called: Vec::new(),
             entered: None,
+            booted_again: None,
             resets: 0,
             pending: VecDeque::new(),
             halts: 0,
@@ -216,6 +219,9 @@ impl<B: Bus> Hw for Fake<B> {
     }
     fn enter(&mut self, at: FarPtr, regs: &Regs) {
         self.entered = Some((at, *regs));
+    }
+    fn boot_again(&mut self, vector: u8) {
+        self.booted_again = Some(vector);
     }
     fn reset(&mut self) {
         self.resets += 1;

@@ -101,6 +101,9 @@ pub trait Hw: Ports {
     /// Enters what was booted: jumps to `at` with `regs` and a stack at 0000:7C00, interrupts enabled. On the real machine it does not
     /// return; a fake records it.
     fn enter(&mut self, at: FarPtr, regs: &Regs);
+    /// Drops what the firmware is doing and goes on with the way to a boot sector, for interrupt `vector` (18h or 19h). On the real machine it
+    /// does not return; a fake records it.
+    fn boot_again(&mut self, vector: u8);
     /// Resets the machine. On the real machine it does not return.
     fn reset(&mut self);
     /// Moves `words` words between physical addresses of 32 bits by protected mode (INT 15h AH=87h), with interrupts off. Under a memory manager this is not

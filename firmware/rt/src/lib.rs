@@ -8,7 +8,8 @@
 //! |---|---|
 //! | 0040:0000 | BIOS data area, see [`bda`] |
 //! | 9FC0:0000 | extended BIOS data area, 1 KiB, see [`ebda`] |
-//! | E000:0000 | DS, ES and SS of all Rust code: constants, statics, then the stack up to E000:7800 (RAM) |
+//! | E000:0000 | DS, ES and SS of all Rust code: constants, statics, then the stack up to E000:7000 (RAM) |
+//! | E000:7000 | 2 KiB: a block of the CD that a drive is emulated from, [`CD_BLOCK`] |
 //! | E000:7800 | [`Handoff`]: what the 32-bit power-on code found |
 //! | E800:0000 | tables and strings that the power-on code keeps (RAM) where it needs room |
 //! | F000:0000 | code (read-only RAM) |
@@ -25,6 +26,7 @@ mod handoff;
 mod hw;
 #[cfg(rom)]
 mod mem;
+pub mod pnp;
 #[cfg(code16)]
 mod protected;
 #[cfg(code16)]
@@ -41,6 +43,9 @@ pub use hw::{Hw, Ports};
 #[cfg(code16)]
 pub use real::Real;
 pub use regs::{Flags, Regs};
+
+/// 2 KiB that a block of a CD is read into.
+pub const CD_BLOCK: FarPtr = FarPtr::new(0xe000, 0x7000);
 
 /// Vectors with an entry of their own, in the order in which `entry` gives the entries' offsets.
 pub const STUBS: &[u8] = &[

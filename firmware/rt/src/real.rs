@@ -11,6 +11,7 @@ unsafe extern "C" {
     fn rt_call(regs: *mut Regs, target: u32, interrupt: u32, words: *const u16);
     fn rt_protected_mode(table: u32, regs: *const Regs) -> !;
     fn rt_wait(halt: u32);
+    fn rt_boot_again(vector: u32) -> !;
     fn rt_enter(regs: *const Regs, target: u32) -> !;
     fn rt_block_move(from: u32, to: u32, words: u32);
 }
@@ -176,6 +177,11 @@ impl Hw for Real {
     fn enter(&mut self, at: FarPtr, regs: &Regs) {
         // SAFETY: nothing of ours is live any more; the firmware's next activation starts at its stack's top.
         unsafe { rt_enter(regs, at.to_u32()) }
+    }
+
+    fn boot_again(&mut self, vector: u8) {
+        // SAFETY: nothing of ours is live any more: the stack starts anew, and statics are `Cell`s.
+        unsafe { rt_boot_again(u32::from(vector)) }
     }
 
     fn reset(&mut self) {

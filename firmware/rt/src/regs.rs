@@ -36,7 +36,8 @@ pub struct Regs {
     pub esi: u32,
     /// EBP.
     pub ebp: u32,
-    pushed_esp: u32,
+    /// What PUSHAD pushed of ESP: nothing of use.
+    pub pushed_esp: u32,
     /// EBX.
     pub ebx: u32,
     /// EDX.
@@ -53,7 +54,8 @@ pub struct Regs {
     pub esp: u32,
     /// The caller's SS.
     pub ss: u16,
-    pad: u16,
+    /// To a multiple of 4.
+    pub pad: u16,
 }
 
 macro_rules! parts {

@@ -49,6 +49,7 @@ pub fn scaled(start: u8, end: u8, height: u8) -> (u8, u8) {
 }
 
 /// Sets the cursor's first (`start`, with bits 6-5 as the caller gave them) and last line.
+#[inline(never)]
 pub fn set_shape<H: Hw>(hw: &mut H, start: u8, end: u8) {
     hw.set_bda16(bda::CURSOR_SHAPE, u16::from(start) << 8 | u16::from(end));
     let (mut first, mut last) = (start & 0x3f, end & 0x1f);
@@ -71,6 +72,7 @@ pub fn get<H: Hw>(hw: &mut H, page: u8) -> Position {
 }
 
 /// Sets the cursor of a page.
+#[inline(never)]
 pub fn set<H: Hw>(hw: &mut H, page: u8, at: Position) {
     if page > 7 {
         return;
@@ -98,6 +100,7 @@ pub fn page_start<H: Hw>(hw: &mut H, page: u8) -> u16 {
 }
 
 /// INT 10h AH=05h: shows a page.
+#[inline(never)]
 pub fn select_page<H: Hw>(hw: &mut H, page: u8) {
     let kind = modes::kind(hw.bda8(bda::MODE));
     if page > 7 || matches!(kind, Kind::Vbe | Kind::Cga4 | Kind::Cga2 | Kind::Linear) && page != 0 {

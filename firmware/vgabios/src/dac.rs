@@ -34,7 +34,7 @@ fn third(bit: u8) -> u8 {
 }
 
 /// A colour of a CGA; dark yellow is brown.
-fn cga(colour: u8, bright: bool) -> [u8; 3] {
+pub fn cga(colour: u8, bright: bool) -> [u8; 3] {
     let level = |bit: u8| (colour >> bit & 1) * 0x2a + if bright { 0x15 } else { 0 };
     if colour & 7 == 6 && !bright {
         return [0x2a, 0x15, 0];
@@ -85,6 +85,7 @@ pub fn grey([red, green, blue]: [u8; 3]) -> u8 {
 }
 
 /// Loads a mode's colours.
+#[inline(never)]
 pub fn load<H: Hw>(hw: &mut H, palette: Palette) {
     let grey_summing = hw.bda8(bda::FLAGS) & bda::FLAG_GREY != 0;
     hw.outb(vga::DAC_WRITE, 0);

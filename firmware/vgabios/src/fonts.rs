@@ -27,12 +27,14 @@ pub const fn rom_font(height: u8) -> u16 {
 }
 
 /// Loads the ROM's font of a height into a block.
+#[inline(never)]
 pub fn load_rom<H: Hw>(hw: &mut H, height: u8, block: u8) {
     let from = hw.tables().at(rom_font(height));
     load(hw, from, 0, 256, height, block);
 }
 
 /// Loads `count` glyphs, the first of which is number `first`, into a block.
+#[inline(never)]
 pub fn load<H: Hw>(hw: &mut H, from: Far, first: u16, count: u16, height: u8, block: u8) {
     // Plane 2 alone, without odd/even addressing, 64 KiB at A0000h.
     vga::write(hw, vga::SEQUENCER, 2, 4);
@@ -59,7 +61,8 @@ pub fn load<H: Hw>(hw: &mut H, from: Far, first: u16, count: u16, height: u8, bl
 }
 
 /// The text mode gets cells of `height` lines.
-fn set_height<H: Hw>(hw: &mut H, height: u8) {
+#[inline(never)]
+pub fn set_height<H: Hw>(hw: &mut H, height: u8) {
     let height = height.clamp(1, 32);
     let crtc = vga::crtc(hw);
     let scan = vga::read(hw, crtc, MAX_SCAN_LINE);
@@ -100,6 +103,7 @@ fn graphics_rows<H: Hw>(hw: &mut H, regs: &Regs, height: u16) {
 }
 
 /// INT 10h AH=11h.
+#[inline(never)]
 pub fn generator<H: Hw>(hw: &mut H, regs: &mut Regs) {
     let function = regs.al();
     match function {

@@ -50,10 +50,14 @@ pub trait Hw {
     fn write16(&mut self, at: Far, value: u16);
     /// Copies `len` bytes upwards (`rep movs`), dwords first.
     fn copy(&mut self, to: Far, from: Far, len: u16);
-    /// Fills `count` dwords.
-    fn fill(&mut self, to: Far, value: u32, count: u16);
-    /// Fills `count` words.
-    fn fill16(&mut self, to: Far, value: u16, count: u16);
+    /// Copies `len` bytes upwards, each by itself (`rep movsb`), as latches need it.
+    fn copy_bytes(&mut self, to: Far, from: Far, len: u16);
+    /// Reads bytes of memory into a variable.
+    fn load(&mut self, to: &mut [u8], from: Far);
+    /// Writes a variable's bytes to memory.
+    fn store(&mut self, to: Far, from: &[u8]);
+    /// Fills `len` bytes with a value of four, dwords first; an odd last byte gets the lowest.
+    fn fill(&mut self, to: Far, value: u32, len: u16);
 
     /// Where [`crate::tables::TABLES`] is in memory.
     fn tables(&self) -> Far;
@@ -61,6 +65,10 @@ pub trait Hw {
     fn table8(&self, at: u16) -> u8;
     /// The video function on the PCI bus (bus, device, function as in CONFIG_ADDRESS bits 23-8), as POST told.
     fn location(&self) -> u16;
+    /// The window function that programs may call instead of 4F05h.
+    fn window_function(&self) -> Far;
+    /// The table of VBE's protected mode interface and the bytes of it with its code.
+    fn protected_mode(&self) -> (Far, u16);
 
     /// Reads a word of [`crate::tables::TABLES`].
     fn table16(&self, at: u16) -> u16 {

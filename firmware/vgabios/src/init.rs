@@ -20,12 +20,14 @@ pub fn init<H: Hw>(hw: &mut H, entry: Far) {
     hw.set_bda8(bda::CONTROL, bda::CONTROL_DEFAULT);
     hw.set_bda8(bda::SWITCHES, bda::SWITCHES_DEFAULT);
     hw.set_bda8(bda::FLAGS, bda::FLAG_VGA | bda::FLAG_400);
-    hw.set_bda8(bda::COMBINATION, 2);
+    hw.set_bda8(bda::COMBINATION, tables::LAST_COMBINATION);
     let tables = hw.tables();
     hw.write_far(far(bda::SEGMENT, bda::SAVE_POINTERS), tables.at(tables::SAVE_POINTERS));
     // The BIOS' own video services, which are the motherboard's until now.
     let old = hw.read_far(VECTOR_10);
-    hw.write_far(VECTOR_42, old);
+    if old != entry {
+        hw.write_far(VECTOR_42, old);
+    }
     hw.write_far(VECTOR_10, entry);
     hw.write_far(VECTOR_6D, entry);
     hw.write_far(bda::FONT_UPPER, tables.at(tables::FONT8 + 128 * 8));

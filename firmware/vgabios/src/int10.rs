@@ -3,11 +3,17 @@
 use crate::bda;
 use crate::cursor::{self, Position};
 use crate::fonts;
+use crate::glyphs;
 use crate::hw::Hw;
+use crate::info;
+use crate::palette;
 use crate::regs::Regs;
 use crate::scroll::{self, Window};
+use crate::select;
 use crate::set_mode::{self, NO_CLEAR};
+use crate::state;
 use crate::teletype;
+use crate::vbe;
 
 /// What AH=00h returns in AL, by the number of the mode.
 const fn mode_answer(mode: u8) -> u8 {
@@ -49,6 +55,12 @@ pub fn int10<H: Hw>(hw: &mut H, regs: &mut Regs) {
         }
         0x09 => teletype::write(hw, regs.bh(), regs.al(), regs.bl(), false, regs.cx()),
         0x0a => teletype::write(hw, regs.bh(), regs.al(), regs.bl(), true, regs.cx()),
+        0x0b => palette::cga(hw, regs.bh(), regs.bl()),
+        0x0c => glyphs::write_dot(hw, regs.bh(), regs.cx(), regs.dx(), regs.al()),
+        0x0d => {
+            let colour = glyphs::read_dot(hw, regs.bh(), regs.cx(), regs.dx());
+            regs.set_al(colour);
+        }
         0x0e => {
             let page = hw.bda8(bda::PAGE);
             teletype::teletype(hw, page, regs.al(), regs.bl());
@@ -58,7 +70,13 @@ pub fn int10<H: Hw>(hw: &mut H, regs: &mut Regs) {
             regs.set_ah(hw.bda16(bda::COLUMNS) as u8);
             regs.set_bh(hw.bda8(bda::PAGE));
         }
+        0x10 => palette::call(hw, regs),
         0x11 => fonts::generator(hw, regs),
+        0x12 => select::call(hw, regs),
+        0x1a => info::combination(hw, regs),
+        0x1b => info::state(hw, regs),
+        0x1c => state::call(hw, regs),
+        0x4f => vbe::call(hw, regs),
         0x13 => teletype::string(hw, regs),
         _ => {}
     }

@@ -128,6 +128,34 @@ int10_entry:
     popl %ecx
     popl %eax
     iretw
+
+    # 4F05h by a far call: BH 0 sets the bank to DX, 1 gets it; AX and DX are lost.
+    .globl vbe_window
+vbe_window:
+    cmpb $1, %bh
+    ja 2f
+    cmpb $0, %bl
+    jne 2f
+    pushw %dx
+    movw $0x1ce, %dx
+    movw $5, %ax
+    outw %ax, %dx
+    incw %dx
+    cmpb $0, %bh
+    jne 1f
+    popw %ax
+    outw %ax, %dx
+    movw $0x004f, %ax
+    lretw
+1:
+    inw %dx, %ax
+    movw %ax, %dx
+    popw %ax
+    movw $0x004f, %ax
+    lretw
+2:
+    movw $0x014f, %ax
+    lretw
 "#,
     options(att_syntax)
 );
@@ -229,20 +257,42 @@ impl Hw for Real {
     }
 
     #[inline(never)]
-    fn fill(&mut self, to: Far, value: u32, count: u16) {
-        // SAFETY: as `write8`.
+    fn copy_bytes(&mut self, to: Far, from: Far, len: u16) {
+        // SAFETY: as `copy`.
         unsafe {
-            asm!("movw %dx, %es", "rep stosl", "pushw %ss", "popw %es", in("eax") value, in("dx") to.seg,
-                inout("cx") count => _, inout("di") to.off => _, options(att_syntax, preserves_flags));
+            asm!("pushl %esi", "movw %dx, %es", "movw %ax, %ds", "movw %bx, %si", "rep movsb", "pushw %ss", "popw %ds",
+                "pushw %ss", "popw %es", "popl %esi", in("ax") from.seg, in("bx") from.off, inout("cx") len => _,
+                in("dx") to.seg, inout("di") to.off => _, options(att_syntax, preserves_flags));
         }
     }
 
     #[inline(never)]
-    fn fill16(&mut self, to: Far, value: u16, count: u16) {
+    fn load(&mut self, to: &mut [u8], from: Far) {
+        // SAFETY: the slice says how long it is; ES is the stack's segment, in which it lies.
+        unsafe {
+            asm!("pushl %esi", "movw %ax, %ds", "movw %bx, %si", "rep movsb", "pushw %ss", "popw %ds", "popl %esi",
+                in("ax") from.seg, in("bx") from.off, inout("cx") to.len() as u16 => _,
+                inout("edi") to.as_mut_ptr() => _, options(att_syntax, preserves_flags));
+        }
+    }
+
+    #[inline(never)]
+    fn store(&mut self, to: Far, from: &[u8]) {
+        // SAFETY: as `write8`; DS is the stack's segment, in which the slice lies.
+        unsafe {
+            asm!("pushl %esi", "movw %dx, %es", "movl %eax, %esi", "rep movsb", "pushw %ss", "popw %es", "popl %esi",
+                in("eax") from.as_ptr(), inout("cx") from.len() as u16 => _, in("dx") to.seg,
+                inout("di") to.off => _, options(att_syntax, preserves_flags));
+        }
+    }
+
+    #[inline(never)]
+    fn fill(&mut self, to: Far, value: u32, len: u16) {
         // SAFETY: as `write8`.
         unsafe {
-            asm!("movw %dx, %es", "rep stosw", "pushw %ss", "popw %es", in("ax") value, in("dx") to.seg,
-                inout("cx") count => _, inout("di") to.off => _, options(att_syntax, preserves_flags));
+            asm!("movw %dx, %es", "movw %cx, %bx", "shrw $2, %cx", "rep stosl", "movw %bx, %cx", "shrw %cx",
+                "andw $1, %cx", "rep stosw", "movw %bx, %cx", "andw $1, %cx", "rep stosb", "pushw %ss", "popw %es", inout("eax") value => _, out("bx") _, in("dx") to.seg,
+                inout("cx") len => _, inout("di") to.off => _, options(att_syntax));
         }
     }
 
@@ -268,6 +318,25 @@ impl Hw for Real {
             asm!("movw %cs:rom_location, {:x}", out(reg) value, options(att_syntax, nostack, preserves_flags, readonly));
         }
         value
+    }
+
+    fn window_function(&self) -> Far {
+        let offset: u16;
+        // SAFETY: a constant.
+        unsafe {
+            asm!("movw $vbe_window, {:x}", out(reg) offset, options(att_syntax, nostack, preserves_flags, pure, nomem));
+        }
+        far(ROM_SEGMENT, offset)
+    }
+
+    fn protected_mode(&self) -> (Far, u16) {
+        let (offset, len): (u16, u16);
+        // SAFETY: constants.
+        unsafe {
+            asm!("movw $protected_mode, {:x}", "movw $protected_mode_size, {:x}", out(reg) offset, out(reg) len,
+                options(att_syntax, nostack, preserves_flags, pure, nomem));
+        }
+        (far(ROM_SEGMENT, offset), len)
     }
 }
 

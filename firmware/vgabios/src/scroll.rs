@@ -22,6 +22,7 @@ pub struct Window {
 
 /// Moves the window's rows up (or down) by `lines`, or clears all of it if that is 0 or more than there are; what
 /// becomes free gets blanks of the attribute (in graphics: the colour) `attribute`.
+#[inline(never)]
 pub fn scroll<H: Hw>(hw: &mut H, up: bool, lines: u8, attribute: u8, window: Window) {
     let columns = hw.bda16(bda::COLUMNS);
     let last_row = hw.bda8(bda::ROWS);
@@ -43,12 +44,12 @@ pub fn scroll<H: Hw>(hw: &mut H, up: bool, lines: u8, attribute: u8, window: Win
     let base = cursor::page_start(hw, page) + u16::from(left) * 2;
     let segment = vga::text_segment(hw);
     let row_at = |row: u8| far(segment, base.wrapping_add(u16::from(row) * pitch));
-    let blank = u16::from(attribute) << 8 | 0x20;
+    let blank = u32::from(attribute) * 0x0100_0100 | 0x0020_0020;
     let (rows, cleared) = if up { (top, top + moved) } else { (bottom - moved + 1, top) };
     if u16::from(width) == columns && up {
         // Whole lines are one block.
         hw.copy(row_at(top), row_at(top + lines), u16::from(moved) * pitch);
-        hw.fill16(row_at(cleared), blank, u16::from(lines) * columns);
+        hw.fill(row_at(cleared), blank, u16::from(lines) * pitch);
         return;
     }
     for n in 0..moved {
@@ -56,6 +57,6 @@ pub fn scroll<H: Hw>(hw: &mut H, up: bool, lines: u8, attribute: u8, window: Win
         hw.copy(row_at(to), row_at(from), u16::from(width) * 2);
     }
     for n in 0..lines {
-        hw.fill16(row_at(cleared + n), blank, width.into());
+        hw.fill(row_at(cleared + n), blank, u16::from(width) * 2);
     }
 }

@@ -2,11 +2,12 @@
 
 use crate::bda;
 use crate::cursor;
-use crate::dac::{self, Palette};
+use crate::dac;
 use crate::dispi;
 use crate::fonts;
-use crate::hw::{Hw, far};
+use crate::hw::{Far, Hw, far};
 use crate::modes::{self, Kind, Lines};
+use crate::saved;
 use crate::tables;
 use crate::vga;
 
@@ -31,6 +32,7 @@ pub fn lines<H: Hw>(hw: &mut H) -> Lines {
 }
 
 /// Sets a mode. False if there is none of that number.
+#[inline(never)]
 pub fn set_mode<H: Hw>(hw: &mut H, number: u8) -> bool {
     let mode = number & !NO_CLEAR;
     let lines = lines(hw);
@@ -43,7 +45,7 @@ pub fn set_mode<H: Hw>(hw: &mut H, number: u8) -> bool {
             dispi::clear_planes(hw);
         }
     }
-    let entry = tables::parameters_of(index);
+    let entry = saved::parameters(hw, index);
     variables(hw, mode, entry, number & NO_CLEAR);
     registers(hw, entry);
     if hw.bda8(bda::FLAGS) & bda::FLAG_KEEP_PALETTE == 0 {
@@ -54,60 +56,53 @@ pub fn set_mode<H: Hw>(hw: &mut H, number: u8) -> bool {
         Kind::Text => {
             if clear {
                 let segment = vga::text_segment(hw);
-                hw.fill(far(segment, 0), 0x0720_0720, 0x2000);
+                hw.fill(far(segment, 0), 0x0720_0720, 0x8000);
             }
-            let height = hw.table8(entry + modes::HEIGHT);
-            fonts::load_rom(hw, height, 0);
+            if !saved::text_font(hw, mode) {
+                let height = hw.read8(entry.at(modes::HEIGHT));
+                fonts::load_rom(hw, height, 0);
+            }
         }
         _ => {
             if clear && !dispi::present(hw) {
-                let (segment, dwords) = match kind {
-                    Kind::Cga4 | Kind::Cga2 => (vga::COLOUR_SEGMENT, 0x1000),
-                    _ => (vga::GRAPHICS_SEGMENT, 0x4000),
-                };
-                hw.fill(far(segment, 0), 0, dwords);
+                match kind {
+                    Kind::Cga4 | Kind::Cga2 => hw.fill(far(vga::COLOUR_SEGMENT, 0), 0, 0x4000),
+                    _ => {
+                        hw.fill(far(vga::GRAPHICS_SEGMENT, 0), 0, 0x8000);
+                        hw.fill(far(vga::GRAPHICS_SEGMENT, 0x8000), 0, 0x8000);
+                    }
+                }
             }
         }
     }
-    graphics_font(hw, hw_height(kind, entry));
+    let font = hw.tables().at(fonts::rom_font(hw.bda8(bda::CHAR_HEIGHT)));
+    hw.write_far(bda::FONT, font);
+    if !matches!(kind, Kind::Text) {
+        saved::graphics_font(hw, mode);
+    }
     // The screen comes on again.
-    let clocking = hw.table8(entry + modes::SEQUENCER);
+    let clocking = hw.read8(entry.at(modes::SEQUENCER));
     vga::write(hw, vga::SEQUENCER, 1, clocking);
     true
 }
 
-const fn hw_height(_kind: Kind, entry: u16) -> u16 {
-    entry + modes::HEIGHT
-}
-
-/// Points the vectors to the glyphs of a mode.
-fn graphics_font<H: Hw>(hw: &mut H, height_at: u16) {
-    let tables = hw.tables();
-    let font = match hw.table8(height_at) {
-        8 => tables::FONT8,
-        14 => tables::FONT14,
-        _ => tables::FONT16,
-    };
-    hw.write_far(bda::FONT, tables.at(font));
-}
-
 /// Sets the variables of a mode.
-fn variables<H: Hw>(hw: &mut H, mode: u8, entry: u16, no_clear: u8) {
+pub fn variables<H: Hw>(hw: &mut H, mode: u8, entry: Far, no_clear: u8) {
     hw.set_bda8(bda::MODE, mode);
-    let columns = hw.table8(entry + modes::COLUMNS);
+    let columns = hw.read8(entry.at(modes::COLUMNS));
     hw.set_bda16(bda::COLUMNS, columns.into());
-    let page_size = hw.table16(entry + modes::PAGE_SIZE);
+    let page_size = hw.read16(entry.at(modes::PAGE_SIZE));
     hw.set_bda16(bda::PAGE_SIZE, page_size);
     hw.set_bda16(bda::PAGE_START, 0);
     hw.set_bda8(bda::PAGE, 0);
     for page in 0..8 {
         hw.set_bda16(bda::CURSOR + 2 * page, 0);
     }
-    let misc = hw.table8(entry + modes::MISC);
+    let misc = hw.read8(entry.at(modes::MISC));
     hw.set_bda16(bda::CRTC, if misc & 1 != 0 { vga::CRTC_COLOUR } else { vga::CRTC_COLOUR - 0x20 });
-    let rows = hw.table8(entry + modes::ROWS);
+    let rows = hw.read8(entry.at(modes::ROWS));
     hw.set_bda8(bda::ROWS, rows);
-    let height = hw.table8(entry + modes::HEIGHT);
+    let height = hw.read8(entry.at(modes::HEIGHT));
     hw.set_bda16(bda::CHAR_HEIGHT, height.into());
     let control = hw.bda8(bda::CONTROL) & !bda::CONTROL_NO_CLEAR;
     hw.set_bda8(bda::CONTROL, control | no_clear);
@@ -121,37 +116,36 @@ fn variables<H: Hw>(hw: &mut H, mode: u8, entry: u16, no_clear: u8) {
 }
 
 /// Loads the registers of an entry; the screen stays off.
-pub fn registers<H: Hw>(hw: &mut H, entry: u16) {
+pub fn registers<H: Hw>(hw: &mut H, entry: Far) {
     vga::write(hw, vga::SEQUENCER, 0, 1);
-    let clocking = hw.table8(entry + modes::SEQUENCER);
+    let clocking = hw.read8(entry.at(modes::SEQUENCER));
     vga::write(hw, vga::SEQUENCER, 1, clocking | SCREEN_OFF);
-    let misc = hw.table8(entry + modes::MISC);
+    let misc = hw.read8(entry.at(modes::MISC));
     hw.outb(vga::MISC, misc);
     for index in 2..=4 {
-        let value = hw.table8(entry + modes::SEQUENCER - 1 + u16::from(index));
+        let value = hw.read8(entry.at(modes::SEQUENCER - 1 + u16::from(index)));
         vga::write(hw, vga::SEQUENCER, index, value);
     }
     vga::write(hw, vga::SEQUENCER, 0, 3);
     for index in 0..modes::GRAPHICS_COUNT {
-        let value = hw.table8(entry + modes::GRAPHICS + u16::from(index));
+        let value = hw.read8(entry.at(modes::GRAPHICS + u16::from(index)));
         vga::write(hw, vga::GRAPHICS, index, value);
     }
     let crtc = vga::crtc(hw);
-    vga::write(hw, crtc, 0x11, hw.table8(entry + modes::CRTC + 0x11) & !PROTECT);
+    let end = hw.read8(entry.at(modes::CRTC + 0x11));
+    vga::write(hw, crtc, 0x11, end & !PROTECT);
     for index in 0..modes::CRTC_COUNT {
-        let value = hw.table8(entry + modes::CRTC + u16::from(index));
+        let value = hw.read8(entry.at(modes::CRTC + u16::from(index)));
         vga::write(hw, crtc, index, value);
     }
     vga::attribute_reset(hw);
     for index in 0..modes::ATTRIBUTE_COUNT {
-        let value = hw.table8(entry + modes::ATTRIBUTE + u16::from(index));
+        let value = hw.read8(entry.at(modes::ATTRIBUTE + u16::from(index)));
         hw.outb(vga::ATTRIBUTE, index);
         hw.outb(vga::ATTRIBUTE, value);
+        saved::palette(hw, index, value);
     }
     hw.outb(vga::ATTRIBUTE, modes::ATTRIBUTE_COUNT);
     hw.outb(vga::ATTRIBUTE, 0);
     hw.outb(vga::ATTRIBUTE, vga::SHOW);
 }
-
-/// The palette that VBE modes with 256 colours start with.
-pub const VBE_PALETTE: Palette = Palette::Full;

@@ -2,6 +2,7 @@
 //! byte by byte ([`crate::Hw::table8`]), and programs reach it through the pointers that the BIOS gives them.
 
 use crate::modes;
+use crate::vbe;
 
 /// Segment at which an adapter's ROM runs, for pointers in its tables.
 pub const ROM_SEGMENT: u16 = 0xc000;
@@ -22,8 +23,11 @@ const FUNCTIONALITY: [u8; 16] = [
     0, 0, 0x3f, 0, // save pointers: none in use but the first
 ];
 
-/// Display combinations: index 0 nothing, then what each has as primary and secondary ("Display combination codes").
-const COMBINATIONS: [u8; 4 + 2 * 9] = [9, 1, 8, 0, 0, 0, 1, 0, 2, 0, 1, 2, 4, 0, 5, 0, 7, 0, 8, 0, 0, 0];
+/// The last index of a display combination.
+pub const LAST_COMBINATION: u8 = 8;
+/// Display combinations: how many, version, the highest code; then the active and the other display of each. Index and
+/// code are the same, and there is no other display ("Display combination codes").
+const COMBINATIONS: [u8; 22] = [9, 1, LAST_COMBINATION, 0, 0, 0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7, 0, 8, 0];
 
 const BIOS_DATE: &[u8; 8] = b"11/22/26";
 
@@ -94,6 +98,20 @@ block! {
     SAVE_POINTERS[28]: &save_pointers();
     /// The secondary one: its size and six far pointers.
     SECONDARY_POINTERS[26]: &secondary_pointers();
+    /// See [`vbe::modes::list`].
+    VBE_MODES[vbe::modes::COUNT * vbe::modes::ENTRY]: &vbe::modes::list();
+    /// See [`vbe::modes::resolutions`].
+    VBE_RESOLUTIONS[4 * vbe::modes::RESOLUTIONS.len()]: &vbe::modes::resolutions();
+    /// VBE's name of the adapter.
+    OEM_NAME[14]: b"pcvm VGA BIOS\0";
+    /// VBE's name of who made it.
+    VENDOR_NAME[5]: b"pcvm\0";
+    /// VBE's name of the adapter's kind.
+    PRODUCT_NAME[13]: b"VGA with VBE\0";
+    /// VBE's revision of it.
+    PRODUCT_REVISION[4]: b"1.0\0";
+    /// The monitor's identification.
+    EDID[vbe::ddc::BLOCK]: &vbe::ddc::edid();
     /// When the BIOS was made.
     DATE[8]: BIOS_DATE;
 }

@@ -12,6 +12,9 @@ use crate::vga;
 const BELL: u8 = 7;
 const BACKSPACE: u8 = 8;
 const LINE_FEED: u8 = 10;
+/// A page of text is not larger.
+const MAX_COUNT: u16 = 0x4000;
+
 const CARRIAGE_RETURN: u8 = 13;
 
 /// Where in memory a cell of text is.
@@ -27,6 +30,7 @@ fn is_text<H: Hw>(hw: &mut H) -> bool {
 }
 
 /// AH=08h: the character and (in text modes) the attribute at the cursor.
+#[inline(never)]
 pub fn read<H: Hw>(hw: &mut H, page: u8) -> (u8, u8) {
     let at = cursor::get(hw, page);
     if is_text(hw) {
@@ -40,14 +44,20 @@ pub fn read<H: Hw>(hw: &mut H, page: u8) -> (u8, u8) {
 
 /// AH=09h and 0Ah: `count` times a character from the cursor on, which stays; `attribute` is left as it is in text
 /// modes if `keep`.
+///
+/// With 256 colours there are no pages, and `page` is the background.
+#[inline(never)]
 pub fn write<H: Hw>(hw: &mut H, page: u8, character: u8, attribute: u8, keep: bool, count: u16) {
+    let colours = matches!(modes::kind(hw.bda8(bda::MODE)), Kind::Linear);
+    let (page, background) = if colours { (0, page) } else { (page, 0) };
     let mut at = cursor::get(hw, page);
     if is_text(hw) {
         let mut at = cell(hw, page, at);
         if !keep {
-            return hw.fill16(at, u16::from(attribute) << 8 | u16::from(character), count);
+            let value = u32::from(attribute) << 8 | u32::from(character);
+            return hw.fill(at, value | value << 16, count.min(MAX_COUNT) * 2);
         }
-        for _ in 0..count {
+        for _ in 0..count.min(MAX_COUNT) {
             hw.write8(at, character);
             at = at.at(2);
         }
@@ -56,7 +66,7 @@ pub fn write<H: Hw>(hw: &mut H, page: u8, character: u8, attribute: u8, keep: bo
     let columns = hw.bda16(bda::COLUMNS);
     let rows = hw.bda8(bda::ROWS);
     for _ in 0..count {
-        glyphs::write(hw, page, at, character, attribute);
+        glyphs::write(hw, page, at, character, attribute, background);
         at.column = at.column.wrapping_add(1);
         if u16::from(at.column) >= columns {
             at.column = 0;
@@ -69,6 +79,7 @@ pub fn write<H: Hw>(hw: &mut H, page: u8, character: u8, attribute: u8, keep: bo
 }
 
 /// The speaker for a moment: 896 Hz from timer channel 2.
+#[inline(never)]
 fn bell<H: Hw>(hw: &mut H) {
     const DIVISOR: u16 = 1331;
     hw.outb(0x43, 0xb6);
@@ -110,7 +121,7 @@ fn put<H: Hw>(hw: &mut H, page: u8, character: u8, colour: u8, attribute: Option
                     None => hw.write8(at, character),
                 }
             } else {
-                glyphs::write(hw, page, at, character, colour);
+                glyphs::write(hw, page, at, character, colour, 0);
             }
             at.column = at.column.wrapping_add(1);
             if u16::from(at.column) >= columns {
@@ -135,6 +146,7 @@ fn put<H: Hw>(hw: &mut H, page: u8, character: u8, colour: u8, attribute: Option
 }
 
 /// AH=0Eh.
+#[inline(never)]
 pub fn teletype<H: Hw>(hw: &mut H, page: u8, character: u8, colour: u8) {
     let at = cursor::get(hw, page);
     let at = put(hw, page, character, colour, None, at);
@@ -142,6 +154,7 @@ pub fn teletype<H: Hw>(hw: &mut H, page: u8, character: u8, colour: u8) {
 }
 
 /// AH=13h: a string. AL bit 0: the cursor moves along; bit 1: attributes follow the characters.
+#[inline(never)]
 pub fn string<H: Hw>(hw: &mut H, regs: &Regs) {
     let mode = regs.al();
     if mode > 3 {

@@ -101,6 +101,7 @@ fn depths(lines: &[&str]) -> Result<Vec<Option<i32>>, String> {
                 "leal" if operands.ends_with("(%ebp), %esp") => {
                     depth = -operands.trim_end_matches("(%ebp), %esp").parse::<i32>().unwrap_or(0);
                 }
+                "andl" if is_alignment(&operands) => {}
                 "jmp" => match labels.get(&operands) {
                     Some(&to) if operands.starts_with('.') => {
                         at = to;
@@ -120,6 +121,11 @@ fn depths(lines: &[&str]) -> Result<Vec<Option<i32>>, String> {
         }
     }
     Ok(depths)
+}
+
+/// Whether these operands round the stack pointer down.
+fn is_alignment(operands: &str) -> bool {
+    operands.starts_with("$-") && operands.ends_with(", %esp")
 }
 
 /// `n(%esp)` as an operand at the frame pointer, which is `depth` bytes higher.
@@ -145,6 +151,8 @@ fn rewrite(source: &str) -> Result<String, String> {
             "calll" => format!("\tcallw\t{operands}"),
             "retl" => format!("\tretw\t{operands}"),
             "leavel" => "\tmovl\t%ebp, %esp\n\tpopl\t%ebp".to_owned(),
+            // No instruction here needs more than the caller's alignment, and the depth stays known.
+            "andl" if is_alignment(operands) => String::new(),
             // Only where the flags are live: a register that is about to be restored takes what is dropped.
             "leal" if operands.ends_with("(%esp), %esp") => {
                 let bytes = operands.trim_end_matches("(%esp), %esp").parse::<usize>().unwrap_or(1);

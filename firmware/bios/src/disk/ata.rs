@@ -102,21 +102,30 @@ pub enum Action {
 
 /// Waits until the selected drive is not busy. Returns its status.
 pub fn not_busy<H: Hw>(bios: &mut Bios<H>, bus: Bus, ms: u32) -> Result<u8> {
+    let status = bios.hw.inb(bus.base() + reg::STATUS);
+    if status & status::BSY == 0 { Ok(status) } else { still_busy(bios, bus, ms) }
+}
+
+#[cold]
+fn still_busy<H: Hw>(bios: &mut Bios<H>, bus: Bus, ms: u32) -> Result<u8> {
     let mut timeout = Timeout::ms(ms);
-    loop {
+    while !timeout.expired(bios) {
         let status = bios.hw.inb(bus.base() + reg::STATUS);
         if status & status::BSY == 0 {
             return Ok(status);
         }
-        if timeout.expired(bios) {
-            return Err(Status::TIMEOUT);
-        }
     }
+    Err(Status::TIMEOUT)
+}
+
+/// The device register's bits that always come with this drive.
+pub fn device_bits(info: &Info) -> u8 {
+    DEVICE | (info.bus.unit * DEVICE_SLAVE) | if info.lba { DEVICE_LBA } else { 0 }
 }
 
 /// Selects the drive, with the device register's other bits, and sees to it that it is idle.
 pub fn select<H: Hw>(bios: &mut Bios<H>, bus: Bus, bits: u8) -> Result<()> {
-    let device = DEVICE | bits | if bus.slave() { DEVICE_SLAVE } else { 0 };
+    let device = DEVICE | bits | (bus.unit * DEVICE_SLAVE);
     // One read tells, but where a drive was busy with something else, it did not see what was written.
     for _ in 0..2 {
         bios.hw.outb(bus.base() + reg::DEVICE, device);
@@ -154,7 +163,7 @@ pub fn reset<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<()> {
     bios.hw.outb(bus.control(), CONTROL | NIEN);
     // And 2 ms before status is looked at; a drive that needs them is busy from the start.
     not_busy(bios, bus, RESET_MS)?;
-    let device = DEVICE | if bus.slave() { DEVICE_SLAVE } else { 0 };
+    let device = DEVICE | (bus.unit * DEVICE_SLAVE);
     bios.hw.outb(bus.base() + reg::DEVICE, device);
     not_busy(bios, bus, RESET_MS)?;
     Ok(())

@@ -221,7 +221,7 @@ pub fn read<H: Hw>(bios: &mut Bios<H>, info: &Info, lba: u64, count: u16, place:
         let [a, b, c, d] = at.to_be_bytes();
         let [e, f] = now.to_be_bytes();
         let cdb = [READ_10, 0, a, b, c, d, 0, e, f, 0, 0, 0];
-        let bytes = u32::from(now) * u32::from(info.block);
+        let bytes = u32::from(now) * u32::from(info.block.get());
         let before = *place;
         let error = match packet(bios, info.bus, &cdb, place, bytes) {
             Ok(came) if came == bytes => {

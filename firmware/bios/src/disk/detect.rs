@@ -4,7 +4,7 @@ use super::ata::{self, reg, status};
 use super::geometry::{self, Chs, Partition, Translation};
 use super::place::Place;
 use super::status::{Result, Status};
-use super::{Bus, Info, Kind, atapi};
+use super::{Bus, Info, Kind, atapi, edd};
 use crate::{Bios, log};
 use pcvm_firmware_rt::{Hw, ebda};
 
@@ -33,6 +33,8 @@ pub fn cmos<H: Hw>(hw: &mut H, register: u8) -> u8 {
 
 /// Looks at both channels.
 pub fn channels<H: Hw>(bios: &mut Bios<H>) {
+    let function = pci_function(bios);
+    bios.state.disk.path.set(function);
     for channel in [0, 1] {
         for unit in [0, 1] {
             let bus = Bus::new(channel, unit);
@@ -51,6 +53,30 @@ pub fn channels<H: Hw>(bios: &mut Bios<H>) {
     }
 }
 
+/// The IDE controller in legacy mode on bus 0 (PCI Local Bus Specification 2.1, section 3.7.4.1 for the access, appendix D
+/// for the class).
+fn pci_function<H: Hw>(bios: &mut Bios<H>) -> u16 {
+    const ADDRESS: u16 = 0xcf8;
+    const DATA: u16 = 0xcfc;
+    const ENABLE: u32 = 1 << 31;
+    const CLASS: u32 = 0x08;
+    const IDE: u32 = 0x0101;
+    let class = |bios: &mut Bios<H>, function: u16| {
+        bios.hw.outl(ADDRESS, ENABLE | u32::from(function) << 8 | CLASS);
+        bios.hw.inl(DATA)
+    };
+    // A PC of the i440FX has it here. Anything else is looked for.
+    const PIIX: u16 = 1 << 3 | 1;
+    if class(bios, PIIX) >> 16 == IDE {
+        return PIIX;
+    }
+    // Nothing at all there: no PCI either.
+    if class(bios, 0) == u32::MAX {
+        return edd::NOT_PCI;
+    }
+    (0..256).find(|&function| class(bios, function) >> 16 == IDE).unwrap_or(edd::NOT_PCI)
+}
+
 fn complain<H: Hw>(bios: &mut Bios<H>, bus: Bus, status: Status) {
     let name = match (bus.channel, bus.unit) {
         (0, 0) => "ata0 master: ",
@@ -65,7 +91,7 @@ fn complain<H: Hw>(bios: &mut Bios<H>, bus: Bus, status: Status) {
 /// Whether there is a drive, and of which kind.
 fn present<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<Option<Kind>> {
     let base = bus.base();
-    bios.hw.outb(base + reg::DEVICE, if bus.slave() { 0xb0 } else { 0xa0 });
+    bios.hw.outb(base + reg::DEVICE, 0xa0 | bus.unit << 4);
     let mut status = bios.hw.inb(base + reg::STATUS);
     // No channel: the bus floats.
     if status == 0xff {
@@ -110,62 +136,83 @@ fn identify<H: Hw>(bios: &mut Bios<H>, bus: Bus, guess: Kind) -> Result<()> {
     }
     ata::unmask_interrupt(bios, bus);
     result?;
-    let word = |bios: &mut Bios<H>, n: u16| bios.hw.read16(ebda::SECTOR.at.add(n * 2));
-    let mut model = [b' '; 40];
-    for (pair, n) in model.chunks_exact_mut(2).zip(27..) {
-        pair.copy_from_slice(&word(bios, n).to_be_bytes());
+    let mut words = Words([0; 104]);
+    for (word, n) in words.0.iter_mut().zip(0..) {
+        *word = bios.hw.read16(ebda::SECTOR.at.add(n * 2));
     }
-    for byte in &mut model {
-        if !(0x20..0x7f).contains(byte) {
-            *byte = b' ';
-        }
-    }
-    let mut info = Info { kind, bus, ..Info::NONE };
-    info.pio = if word(bios, 53) & 2 != 0 {
-        match word(bios, 64) {
-            modes if modes & 2 != 0 => 4,
-            modes if modes & 1 != 0 => 3,
-            _ => (word(bios, 51) >> 8).min(2) as u8,
-        }
-    } else {
-        (word(bios, 51) >> 8).min(2) as u8
-    };
+    let mut info = words.describe(kind, bus);
     if kind == Kind::Cdrom {
-        // Bits 12-8 of word 0 say what kind of packet device: 5 is CD-ROM, all others cannot be booted from.
-        if word(bios, 0) >> 8 & 0x1f == 5 {
-            info.block = atapi::BLOCK;
-            info.lba = true;
-            bios.state.disk.add(info, model);
+        // Bits 12-8 of word 0 say what kind of packet device: 5 is CD-ROM. All others cannot be booted from.
+        if words.get(0) >> 8 & 0x1f == 5 {
+            bios.state.disk.add(info);
         }
         return Ok(());
     }
-    let double = |bios: &mut Bios<H>, n: u16| u32::from(word(bios, n)) | u32::from(word(bios, n + 1)) << 16;
-    let said =
-        Chs { cylinders: word(bios, 1), heads: word(bios, 3).min(16) as u8, sectors: word(bios, 6).min(255) as u8 };
-    info.lba = word(bios, 49) & 1 << 9 != 0;
-    let features = word(bios, 83);
-    info.lba48 = info.lba && features >> 14 == 1 && features & 1 << 10 != 0;
-    info.sectors = match (info.lba, info.lba48) {
-        (false, _) => said.total().into(),
-        (true, false) => double(bios, 60).into(),
-        (true, true) => {
-            let long = u64::from(double(bios, 100)) | u64::from(double(bios, 102)) << 32;
-            if long == 0 { double(bios, 60).into() } else { long }
-        }
-    };
-    if info.sectors == 0 {
+    if info.sectors.get() == 0 {
         return Err(Status::NO_MEDIUM);
     }
-    let most = word(bios, 47) as u8;
-    info.multiple = [ata::MULTIPLE, 8, 4, 2].into_iter().find(|&n| n <= most).unwrap_or(1);
-    let is_set = word(bios, 59) == 0x100 | u16::from(info.multiple);
-    info.physical = geometry::physical(said, info.sectors);
+    let is_set = words.get(59) == 0x100 | u16::from(info.multiple);
     if (!is_set || !info.lba) && ata::set_up(bios, &info).is_err() {
         info.multiple = 1;
     }
     (info.logical, info.translation) = logical(bios, &info);
-    bios.state.disk.add(info, model);
+    bios.state.disk.add(info);
     Ok(())
+}
+
+/// What a drive answers to IDENTIFY (8.15.8 and 8.16.8), as far as anybody here wants to know.
+struct Words([u16; 104]);
+
+impl Words {
+    fn get(&self, n: usize) -> u16 {
+        self.0.get(n).copied().unwrap_or(0)
+    }
+
+    fn double(&self, n: usize) -> u32 {
+        u32::from(self.get(n)) | u32::from(self.get(n + 1)) << 16
+    }
+
+    fn has(&self, n: usize, bit: u16) -> bool {
+        self.get(n) >> bit & 1 != 0
+    }
+
+    fn describe(&self, kind: Kind, bus: Bus) -> Info {
+        let mut info = Info { kind, bus, lba: true, multiple: 1, ..Info::default() };
+        for (pair, n) in info.model.0.chunks_exact_mut(2).zip(27..) {
+            pair.copy_from_slice(&self.get(n).to_be_bytes());
+        }
+        for byte in &mut info.model.0 {
+            if !(0x20..0x7f).contains(byte) {
+                *byte = b' ';
+            }
+        }
+        info.pio = match self.get(64) & 3 {
+            0 => (self.get(51) >> 8).min(2) as u8,
+            _ if !self.has(53, 1) => (self.get(51) >> 8).min(2) as u8,
+            1 => 3,
+            _ => 4,
+        };
+        if kind == Kind::Cdrom {
+            info.block.set(atapi::BLOCK);
+            return info;
+        }
+        let said =
+            Chs { cylinders: self.get(1), heads: self.get(3).min(16) as u8, sectors: self.get(6).min(255) as u8 };
+        info.lba = self.has(49, 9);
+        info.lba48 = info.lba && self.get(83) >> 14 == 1 && self.has(83, 10);
+        let long = u64::from(self.double(100)) | u64::from(self.double(102)) << 32;
+        let sectors = match (info.lba, info.lba48) {
+            (false, _) => said.total().into(),
+            (true, true) if long != 0 => long,
+            _ => self.double(60).into(),
+        };
+        info.sectors.set(sectors);
+        info.block.set(512);
+        let most = self.get(47) as u8;
+        info.multiple = [ata::MULTIPLE, 8, 4, 2].into_iter().find(|&n| n <= most).unwrap_or(1);
+        info.physical = geometry::physical(said, sectors);
+        info
+    }
 }
 
 /// The geometry of INT 13h: what setup says, else what the partition table says, else by size.
@@ -182,13 +229,13 @@ fn logical<H: Hw>(bios: &mut Bios<H>, info: &Info) -> (Chs, Translation) {
     };
     if told {
         let how = Translation::from_bits(bits);
-        return (geometry::translate(info.physical, info.sectors, how), how);
+        return (geometry::translate(info.physical, info.sectors.get(), how), how);
     }
     if let Some(found) = partitioned(bios, info) {
         return found;
     }
-    let how = geometry::by_size(info.physical, info.sectors);
-    (geometry::translate(info.physical, info.sectors, how), how)
+    let how = geometry::by_size(info.physical, info.sectors.get());
+    (geometry::translate(info.physical, info.sectors.get(), how), how)
 }
 
 fn partitioned<H: Hw>(bios: &mut Bios<H>, info: &Info) -> Option<(Chs, Translation)> {
@@ -205,5 +252,5 @@ fn partitioned<H: Hw>(bios: &mut Bios<H>, info: &Info) -> Option<(Chs, Translati
         bios.hw.copy_in(at.add(TABLE + n * 16), &mut bytes);
         *entry = Partition::parse(&bytes);
     }
-    geometry::by_partitions(&table, info.physical, info.sectors)
+    geometry::by_partitions(&table, info.physical, info.sectors.get())
 }

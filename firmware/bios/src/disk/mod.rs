@@ -17,13 +17,15 @@ mod int13;
 mod place;
 mod status;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 pub use floppy::motor_tick;
 pub use int13::{int13, int40};
 pub use status::{Result, Status};
 
 use crate::Bios;
-use core::cell::Cell;
+use core::cell::{Cell, OnceCell};
 use geometry::{Chs, Translation};
 use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda};
 use place::Place;
@@ -78,14 +80,13 @@ impl Bus {
     const fn new(channel: u8, unit: u8) -> Self {
         Self { channel, unit }
     }
+    /// 1F0h or 170h.
     const fn base(self) -> u16 {
-        if self.channel == 0 { 0x1f0 } else { 0x170 }
+        0x1f0 - ((self.channel as u16) << 7)
     }
+    /// 3F6h or 376h.
     const fn control(self) -> u16 {
-        if self.channel == 0 { 0x3f6 } else { 0x376 }
-    }
-    const fn slave(self) -> bool {
-        self.unit != 0
+        0x3f6 - ((self.channel as u16) << 7)
     }
     const fn irq(self) -> u8 {
         14 + self.channel
@@ -93,12 +94,14 @@ impl Bus {
 }
 
 /// What the driver knows of a drive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Info {
     kind: Kind,
     bus: Bus,
-    sectors: u64,
-    block: u16,
+    /// Blocks; 0 where the medium is not known.
+    sectors: Cell<u64>,
+    /// Bytes in one.
+    block: Cell<u16>,
     /// Sectors per DRQ block.
     multiple: u8,
     /// It takes LBA.
@@ -113,20 +116,22 @@ pub struct Info {
     logical: Chs,
     translation: Translation,
     /// Of a CD-ROM drive: how often it is locked.
-    locks: u8,
+    locks: Cell<u8>,
     /// Of a CD-ROM drive: the disc was changed since somebody asked.
-    changed: bool,
+    changed: Cell<bool>,
+    model: Model,
 }
 
 /// What is remembered about drives.
 #[derive(Debug, Default)]
 pub struct State {
     count: Cell<u8>,
-    info: [Cell<Info>; MAX_DRIVES],
-    model: [Cell<Model>; MAX_DRIVES],
+    info: [OnceCell<Info>; MAX_DRIVES],
     /// Index of hard disk 80h, 81h ...
     order: [Cell<u8>; MAX_DISKS],
     disks: Cell<u8>,
+    /// The PCI function that the channels belong to: bus, device and function, or [`edd::NOT_PCI`].
+    path: Cell<u16>,
     /// Floppy drives.
     floppy: floppy::State,
 }
@@ -144,56 +149,31 @@ impl Model {
     const NONE: Self = Self([b' '; 40]);
 }
 
-impl Info {
-    const NONE: Self = Self {
-        kind: Kind::Hard,
-        bus: Bus::new(0, 0),
-        sectors: 0,
-        block: 512,
-        multiple: 0,
-        lba: false,
-        lba48: false,
-        pio: 0,
-        physical: Chs { cylinders: 0, heads: 0, sectors: 0 },
-        logical: Chs { cylinders: 0, heads: 0, sectors: 0 },
-        translation: Translation::None,
-        locks: 0,
-        changed: false,
-    };
-}
-
 impl State {
     /// At power-on.
     pub const fn new() -> Self {
         Self {
             count: Cell::new(0),
-            info: [const { Cell::new(Info::NONE) }; MAX_DRIVES],
-            model: [const { Cell::new(Model::NONE) }; MAX_DRIVES],
+            info: [const { OnceCell::new() }; MAX_DRIVES],
             order: [const { Cell::new(0) }; MAX_DISKS],
             disks: Cell::new(0),
+            path: Cell::new(edd::NOT_PCI),
             floppy: floppy::State::new(),
         }
     }
 
-    fn info(&self, index: u8) -> Option<Info> {
-        (index < self.count.get()).then(|| self.info.get(usize::from(index)).map(Cell::get))?
+    fn info(&self, index: u8) -> Option<&Info> {
+        self.info.get(usize::from(index))?.get()
     }
 
-    fn set_info(&self, index: u8, info: Info) {
-        if let Some(cell) = self.info.get(usize::from(index)) {
-            cell.set(info);
-        }
-    }
-
-    fn add(&self, info: Info, model: [u8; 40]) {
+    fn add(&self, info: Info) {
         let index = self.count.get();
-        let (Some(slot), Some(name)) = (self.info.get(usize::from(index)), self.model.get(usize::from(index))) else {
+        let kind = info.kind;
+        if self.info.get(usize::from(index)).is_none_or(|slot| slot.set(info).is_err()) {
             return;
-        };
-        slot.set(info);
-        name.set(Model(model));
+        }
         self.count.set(index + 1);
-        if info.kind == Kind::Hard
+        if kind == Kind::Hard
             && let Some(place) = self.order.get(usize::from(self.disks.get()))
         {
             place.set(index);
@@ -244,8 +224,8 @@ pub fn drives<H: Hw>(bios: &Bios<H>) -> u8 {
 pub fn drive<H: Hw>(bios: &Bios<H>, index: u8) -> Option<Drive> {
     let state = &bios.state.disk;
     let info = state.info(index)?;
-    let Info { kind, bus: Bus { channel, unit }, sectors, block, .. } = info;
-    let Model(model) = state.model.get(usize::from(index))?.get();
+    let Info { kind, bus: Bus { channel, unit }, model: Model(model), .. } = *info;
+    let (sectors, block) = (info.sectors.get(), info.block.get());
     Some(Drive { kind, number: state.number(index, kind), channel, unit, sectors, block, model })
 }
 
@@ -257,29 +237,32 @@ pub fn index_of<H: Hw>(bios: &Bios<H>, number: u8) -> Option<u8> {
 /// Reads `count` of the drive's own blocks from block `lba` on. The buffer may cross the end of its segment.
 pub fn read<H: Hw>(bios: &mut Bios<H>, index: u8, lba: u64, count: u16, to: FarPtr) -> Result<()> {
     let info = bios.state.disk.info(index).ok_or(Status::NO_PARAMETERS)?;
-    let mut place = Place::far(to, u32::from(count) * u32::from(info.block))?;
-    access(bios, &info, ata::Action::Read, lba, count, &mut place).1
+    let mut place = Place::far(to, u32::from(count) * u32::from(info.block.get()))?;
+    access(bios, info, ata::Action::Read, lba, count, &mut place).1
 }
 
 /// Writes `count` of the drive's own blocks, as [`read`].
 pub fn write<H: Hw>(bios: &mut Bios<H>, index: u8, lba: u64, count: u16, from: FarPtr) -> Result<()> {
     let info = bios.state.disk.info(index).ok_or(Status::NO_PARAMETERS)?;
-    let mut place = Place::far(from, u32::from(count) * u32::from(info.block))?;
-    access(bios, &info, ata::Action::Write, lba, count, &mut place).1
+    let mut place = Place::far(from, u32::from(count) * u32::from(info.block.get()))?;
+    access(bios, info, ata::Action::Write, lba, count, &mut place).1
 }
 
 /// Waits for a CD-ROM drive's disc and finds out how large it is.
 pub fn cd_ready<H: Hw>(bios: &mut Bios<H>, index: u8) -> Result<()> {
-    let mut info = bios.state.disk.info(index).ok_or(Status::NO_PARAMETERS)?;
+    let info = bios.state.disk.info(index).ok_or(Status::NO_PARAMETERS)?;
     if info.kind != Kind::Cdrom {
         return Err(Status::BAD_COMMAND);
     }
     let ready = atapi::wait_ready(bios, info.bus).and_then(|changed| {
-        info.changed |= changed;
+        if changed {
+            info.changed.set(true);
+        }
         atapi::capacity(bios, info.bus)
     });
-    (info.sectors, info.block) = *ready.as_ref().unwrap_or(&(0, atapi::BLOCK));
-    bios.state.disk.set_info(index, info);
+    let (sectors, block) = *ready.as_ref().unwrap_or(&(0, atapi::BLOCK));
+    info.sectors.set(sectors);
+    info.block.set(block);
     ready.map(|_| ())
 }
 
@@ -315,7 +298,7 @@ fn access<H: Hw>(
         (Kind::Cdrom, ata::Action::Verify) => (0, Err(Status::BAD_COMMAND)),
         (Kind::Floppy, _) => floppy::access(bios, info, action, lba, count, place),
         (Kind::Hard, _) => match lba.checked_add(count.into()) {
-            Some(end) if end <= info.sectors => ata::transfer(bios, info, action, lba, count, place),
+            Some(end) if end <= info.sectors.get() => ata::transfer(bios, info, action, lba, count, place),
             _ => (0, Err(Status::NOT_FOUND)),
         },
     }

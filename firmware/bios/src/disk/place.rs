@@ -50,7 +50,13 @@ impl Place {
         self.linear = self.linear.wrapping_add(bytes);
     }
 
-    fn pointer(self) -> FarPtr {
+    /// Where it is now.
+    pub fn linear(self) -> u32 {
+        self.linear
+    }
+
+    /// The same for real mode, if it is not above what that reaches.
+    pub fn pointer(self) -> FarPtr {
         if self.linear < 0x10_0000 {
             FarPtr::new((self.linear >> 4) as u16, self.linear as u16 & 0xf)
         } else {

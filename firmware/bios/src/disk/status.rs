@@ -60,10 +60,12 @@ statuses! {
     NOT_LOCKED = 0xb0, "not locked";
     /// The volume is locked in the drive.
     LOCKED = 0xb1, "locked";
+    /// The medium cannot be taken out.
+    NOT_REMOVABLE = 0xb2, "not removable";
     /// The lock count is at its limit.
     LOCK_COUNT = 0xb4, "locked too often";
-    /// An error that has no code.
-    UNDEFINED = 0xbb, "unknown error";
+    /// An error that has no code of its own, such as a drive that has no data where it has to have some.
+    UNDEFINED = 0xbb, "no data";
     /// Writing failed.
     WRITE_FAULT = 0xcc, "write error";
 }

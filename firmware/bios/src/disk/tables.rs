@@ -43,7 +43,7 @@ pub fn install<H: Hw>(bios: &mut Bios<H>) {
     bios.hw.set(bda::DISK_COUNT, state.disks.get());
     for (n, vector, at) in [(0, 0x41, ebda::DISK_0.at), (1, 0x46, ebda::DISK_1.at)] {
         let Some(info) = state.index(HARD + n).and_then(|index| state.info(index)) else { continue };
-        bios.hw.copy_out(&parameters(&info), at);
+        bios.hw.copy_out(&parameters(info), at);
         bios.hw.write32(FarPtr::vector(vector), at.to_u32());
     }
 }

@@ -65,11 +65,11 @@ pub struct Bus {
 /// What an address range is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
-    /// I/O ports.
-    Io,
     /// Memory.
     #[default]
     Memory,
+    /// I/O ports.
+    Io,
     /// Memory that may be read ahead.
     Prefetchable,
 }
@@ -105,7 +105,8 @@ pub struct Pci {
 }
 
 impl Pci {
-    /// Nothing found yet.
+    /// Nothing found yet. Large: for a static.
+    #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
         const FUNCTION: Function =
             Function { place: 0, id: 0, class: 0, pin: 0, line: 0, bus: 0, bridge: false, lacking: 0 };

@@ -1,0 +1,251 @@
+//! The floppy controller: NEC 765 as the Intel 82077AA has it (data sheet 290166), with DMA channel 2 of the 8237A (data sheet
+//! 231466) and IRQ 6.
+
+use super::super::clock::Timeout;
+use super::super::status::{Result, Status};
+use crate::Bios;
+use pcvm_firmware_rt::{FarPtr, Field, Hw, Regs, bda};
+
+const DIGITAL_OUTPUT: u16 = 0x3f2;
+const MAIN_STATUS: u16 = 0x3f4;
+const DATA: u16 = 0x3f5;
+/// Reads the disk change line, writes the data rate.
+const DIGITAL_INPUT: u16 = 0x3f7;
+
+/// Digital output: not reset, DMA and interrupt on; motors from bit 4 on.
+const NOT_RESET: u8 = 0x04;
+const DMA_ON: u8 = 0x08;
+/// Main status: ready for a byte; which way.
+const READY: u8 = 0x80;
+const TO_US: u8 = 0x40;
+
+pub mod command {
+    #![allow(missing_docs)]
+    pub const SPECIFY: u8 = 0x03;
+    pub const RECALIBRATE: u8 = 0x07;
+    pub const SENSE_INTERRUPT: u8 = 0x08;
+    pub const SEEK: u8 = 0x0f;
+    pub const PERPENDICULAR: u8 = 0x12;
+    pub const READ_ID: u8 = 0x4a;
+    pub const FORMAT: u8 = 0x4d;
+    /// With multiple tracks and, when reading, deleted data skipped.
+    pub const WRITE: u8 = 0xc5;
+    pub const READ: u8 = 0xe6;
+    pub const VERIFY: u8 = 0xf6;
+}
+
+/// The controller answers within microseconds; a drive steps 80 times in less than a second, and finds a sector within two turns.
+const BYTE_MS: u32 = 100;
+const RESULT_MS: u32 = 2_000;
+const SEEK_MS: u32 = 2_000;
+/// 40:3E: the interrupt has come.
+const INTERRUPTED: u8 = 0x80;
+
+/// INT 15h's type of device: floppy.
+const WAIT: u16 = 0x9001;
+const POST: u16 = 0x9101;
+
+/// The bytes that a command ends with.
+pub type Answer = [u8; 7];
+
+/// Whether there is a controller.
+pub fn present<H: Hw>(bios: &mut Bios<H>) -> bool {
+    bios.hw.inb(MAIN_STATUS) != 0xff
+}
+
+/// IRQ 6.
+pub fn interrupt<H: Hw>(bios: &mut Bios<H>) {
+    const END: u8 = 0x20;
+    let flags = bios.hw.get(bda::FLOPPY_RECALIBRATE);
+    bios.hw.set(bda::FLOPPY_RECALIBRATE, flags | INTERRUPTED);
+    bios.hw.outb(0x20, END);
+    let mut regs = Regs::default();
+    regs.set_ax(POST);
+    bios.hw.call_interrupt(0x15, &mut regs);
+}
+
+/// What of 40:3F goes into the digital output register, with `drive` selected.
+pub fn select<H: Hw>(bios: &mut Bios<H>, drive: u8) {
+    let motors = bios.hw.get(bda::FLOPPY_MOTORS) & 0xf;
+    bios.hw.outb(DIGITAL_OUTPUT, motors << 4 | DMA_ON | NOT_RESET | drive & 3);
+}
+
+/// All motors off.
+pub fn motors_off<H: Hw>(bios: &mut Bios<H>) {
+    let motors = bios.hw.get(bda::FLOPPY_MOTORS);
+    bios.hw.set(bda::FLOPPY_MOTORS, motors & 0xf0);
+    bios.hw.outb(DIGITAL_OUTPUT, DMA_ON | NOT_RESET);
+}
+
+/// Sets the data rate.
+pub fn set_rate<H: Hw>(bios: &mut Bios<H>, rate: u8) {
+    bios.hw.outb(DIGITAL_INPUT, rate);
+    bios.hw.set(bda::FLOPPY_RATE, rate << 6);
+}
+
+/// Whether the selected drive, with its motor on, says that its disk was changed since the last step.
+pub fn change_line<H: Hw>(bios: &mut Bios<H>) -> bool {
+    bios.hw.inb(DIGITAL_INPUT) & 0x80 != 0
+}
+
+fn wait_ready<H: Hw>(bios: &mut Bios<H>, to_us: bool, ms: u32) -> Result<()> {
+    let wanted = if to_us { READY | TO_US } else { READY };
+    let mut timeout = Timeout::ms(ms);
+    loop {
+        if bios.hw.inb(MAIN_STATUS) & (READY | TO_US) == wanted {
+            return Ok(());
+        }
+        if timeout.expired(bios) {
+            return Err(Status::TIMEOUT);
+        }
+    }
+}
+
+/// Sends a command.
+pub fn send<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) -> Result<()> {
+    let flags = bios.hw.get(bda::FLOPPY_RECALIBRATE);
+    bios.hw.set(bda::FLOPPY_RECALIBRATE, flags & !INTERRUPTED);
+    for &byte in bytes {
+        wait_ready(bios, false, BYTE_MS).map_err(|_| Status::CONTROLLER)?;
+        bios.hw.outb(DATA, byte);
+    }
+    Ok(())
+}
+
+/// Takes a command's result, which is kept at 40:42.
+pub fn result<H: Hw>(bios: &mut Bios<H>, bytes: usize, ms: u32) -> Result<Answer> {
+    let mut answer = Answer::default();
+    let mut at: FarPtr = bda::FLOPPY_RESULT.at;
+    let mut ms = ms;
+    for byte in answer.iter_mut().take(bytes) {
+        wait_ready(bios, true, ms)?;
+        ms = BYTE_MS;
+        *byte = bios.hw.inb(DATA);
+        bios.hw.write8(at, *byte);
+        at = at.add(1);
+    }
+    Ok(answer)
+}
+
+/// A command that ends with seven bytes of result.
+pub fn execute<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) -> Result<Answer> {
+    send(bios, bytes)?;
+    announce_wait(bios);
+    let answer = result(bios, 7, RESULT_MS)?;
+    // ST0 and ST1 (6.1 and 6.2 of the data sheet).
+    let [st0, st1, ..] = answer;
+    match (st0 >> 6, st1) {
+        (0, _) => Ok(answer),
+        _ if st0 & 0x08 != 0 => Err(Status::NOT_READY),
+        (_, st1) if st1 & 0x02 != 0 => Err(Status::WRITE_PROTECTED),
+        (_, st1) if st1 & 0x20 != 0 => Err(Status::READ_ERROR),
+        (_, st1) if st1 & 0x10 != 0 => Err(Status::OVERRUN),
+        (_, st1) if st1 & 0x84 != 0 => Err(Status::NOT_FOUND),
+        (_, st1) if st1 & 0x01 != 0 => Err(Status::BAD_ADDRESS_MARK),
+        _ => Err(Status::CONTROLLER),
+    }
+}
+
+/// INT 15h AH=90h: who wants to do something else meanwhile may.
+fn announce_wait<H: Hw>(bios: &mut Bios<H>) {
+    let mut regs = Regs::default();
+    regs.set_ax(WAIT);
+    bios.hw.call_interrupt(0x15, &mut regs);
+    bios.hw.set_interrupts(true);
+}
+
+/// RECALIBRATE or SEEK, to its end.
+pub fn step<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) -> Result<()> {
+    send(bios, bytes)?;
+    announce_wait(bios);
+    let drive = bytes.get(1).copied().unwrap_or(0) & 3;
+    let mut timeout = Timeout::ms(SEEK_MS);
+    loop {
+        // With interrupts masked, or INT 0Eh somebody else's, the controller itself is asked: without a reason for an
+        // interrupt it says "invalid command" (80h).
+        let came = bios.hw.get(bda::FLOPPY_RECALIBRATE) & INTERRUPTED != 0;
+        let expired = timeout.expired(bios);
+        if came || expired {
+            let [st0, ..] = sense_interrupt(bios)?;
+            return match st0 {
+                _ if st0 & 0xe3 == 0x20 | drive => Ok(()),
+                _ if expired => Err(Status::TIMEOUT),
+                _ => Err(Status::SEEK),
+            };
+        }
+        bios.hw.poll_interrupts();
+        bios.hw.set_interrupts(true);
+    }
+}
+
+fn sense_interrupt<H: Hw>(bios: &mut Bios<H>) -> Result<Answer> {
+    send(bios, &[command::SENSE_INTERRUPT])?;
+    wait_ready(bios, true, BYTE_MS)?;
+    let first = bios.hw.inb(DATA);
+    if first == 0x80 {
+        return Ok([first, 0, 0, 0, 0, 0, 0]);
+    }
+    let second = result(bios, 1, BYTE_MS)?;
+    Ok([first, second[0], 0, 0, 0, 0, 0])
+}
+
+/// Resets the controller; every drive has to be recalibrated.
+pub fn reset<H: Hw>(bios: &mut Bios<H>, specify: [u8; 2]) -> Result<()> {
+    let motors = bios.hw.get(bda::FLOPPY_MOTORS) & 0xf;
+    bios.hw.set(bda::FLOPPY_RECALIBRATE, 0);
+    bios.hw.outb(DIGITAL_OUTPUT, motors << 4 | DMA_ON);
+    bios.hw.outb(DIGITAL_OUTPUT, motors << 4 | DMA_ON | NOT_RESET);
+    wait_ready(bios, false, BYTE_MS).map_err(|_| Status::CONTROLLER)?;
+    // One interrupt for each of four drives, since they are polled; fewer where polling is off.
+    for _ in 0..4 {
+        let [st0, ..] = sense_interrupt(bios)?;
+        if st0 == 0x80 {
+            break;
+        }
+    }
+    send(bios, &[command::SPECIFY, specify[0], specify[1]])
+}
+
+/// Which way the DMA controller moves bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dma {
+    /// Disk to memory.
+    Read = 0x46,
+    /// Memory to disk.
+    Write = 0x4a,
+}
+
+/// Programs DMA channel 2 for a transfer. The 8237 counts 16 bits: a buffer must not cross a boundary of 64 KiB.
+pub fn dma<H: Hw>(bios: &mut Bios<H>, way: Dma, linear: u32, bytes: u32) -> Result<()> {
+    const ADDRESS: u16 = 0x04;
+    const COUNT: u16 = 0x05;
+    const MASK: u16 = 0x0a;
+    const MODE: u16 = 0x0b;
+    const FLIP_FLOP: u16 = 0x0c;
+    const PAGE: u16 = 0x81;
+    const CHANNEL: u8 = 2;
+    const MASKED: u8 = 4;
+    let Some(last) = bytes.checked_sub(1).filter(|last| (linear & 0xffff) + last <= 0xffff) else {
+        return Err(Status::BOUNDARY);
+    };
+    // The two bytes of a register are written one after the other through a flip-flop.
+    let enabled = bios.hw.set_interrupts(false);
+    bios.hw.outb(MASK, MASKED | CHANNEL);
+    bios.hw.outb(FLIP_FLOP, 0);
+    bios.hw.outb(MODE, way as u8);
+    let [a, b, page, _] = linear.to_le_bytes();
+    bios.hw.outb(ADDRESS, a);
+    bios.hw.outb(ADDRESS, b);
+    bios.hw.outb(PAGE, page);
+    let [a, b, ..] = last.to_le_bytes();
+    bios.hw.outb(COUNT, a);
+    bios.hw.outb(COUNT, b);
+    bios.hw.outb(MASK, CHANNEL);
+    bios.hw.set_interrupts(enabled);
+    Ok(())
+}
+
+/// One drive's variable of a pair in the BIOS data area.
+pub fn of_drive(field: Field<u8>, drive: u8) -> Field<u8> {
+    Field::new(field.at.segment, field.at.offset + u16::from(drive & 1))
+}

@@ -1,0 +1,338 @@
+//! The whole power-on code on a board, and its parts where they are easier seen through the whole.
+
+use crate::testing::*;
+use crate::{Machine, scratch};
+use pcvm_firmware_rt::Handoff;
+
+mod loader;
+mod pci;
+
+const MIB: usize = 1 << 20;
+
+fn map(handoff: &Handoff) -> Vec<(u64, u64, u32)> {
+    let ranges = handoff.e820.iter().take(handoff.e820_count.into());
+    let wide = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
+    ranges.map(|r| (wide(r.base, r.base_high), wide(r.length, r.length_high), r.kind)).collect()
+}
+
+fn roms(handoff: &Handoff) -> Vec<(u16, u16)> {
+    handoff.roms.iter().take(handoff.rom_count.into()).map(|rom| (rom.segment, rom.function)).collect()
+}
+
+/// Bits of PAM0 to PAM6 as RAM, 16 KiB pieces from C0000h on and the F segment.
+fn ram_pieces(board: &mut Board) -> Vec<u32> {
+    let pam = |board: &mut Board, register| board.config(0, 0, register, 1);
+    let mut pieces = Vec::new();
+    for n in 0..12u8 {
+        if pam(board, 0x5a + n / 2) >> (4 * (n % 2)) & 3 == 3 {
+            pieces.push(0xc_0000 + 0x4000 * u32::from(n));
+        }
+    }
+    if pam(board, 0x59) & 0x30 == 0x30 {
+        pieces.push(0xf_0000);
+    }
+    pieces
+}
+
+#[test]
+fn the_board_of_every_day() {
+    let mut board = Board::pc(16 * MIB);
+    board.file("pci1234,1111.rom", &option_rom(0x9c00, 0x1111_1234, 7));
+    board.file("bootorder", b"/pci@i0cf8/ide@1,1/drive@0/disk@0\0");
+    board.file("etc/boot-menu-wait", &[0x88, 0x13]);
+    board.file("etc/system-states", &[0x80, 0, 0, 1, 2, 0x85]);
+    board.keys.insert(0xe, vec![1, 0]);
+    let handoff = power_on(&mut board);
+    assert_eq!(
+        map(&handoff),
+        [
+            (0, 0x9_fc00, 1),
+            (0x9_fc00, 0x400, 2),
+            (0xe_0000, 0x2_0000, 2),
+            (0x10_0000, 15 << 20, 1),
+            (0xfffc_0000, 0x4_0000, 2),
+        ]
+    );
+    assert_eq!(handoff.extended_memory, 15 << 20);
+    assert_eq!(roms(&handoff), [(0xc000, 0x10)]);
+    // 39 KiB take three pieces; the BIOS's data and code take theirs. Nothing else is RAM.
+    assert_eq!(ram_pieces(&mut board), [0xc_0000, 0xc_4000, 0xc_8000, 0xe_0000, 0xe_4000, 0xf_0000]);
+    assert_eq!(board.read16(0xc_0000), 0xaa55);
+    assert_eq!(board.read16(0xc_9c00), 0);
+    assert_eq!(board.read32(0xf_e000), u32::from_le_bytes(*b"pcvm"), "the BIOS is in RAM");
+
+    assert_eq!((handoff.menu, handoff.menu_wait, handoff.fail_wait), (1, 5000, u32::MAX));
+    assert_eq!((handoff.slp_typ_s5, handoff.pm_timer, handoff.pm1a_control), (5, 0x608, 0x604));
+    assert_eq!((handoff.has_fw_cfg, handoff.has_acpi, handoff.processors), (1, 0, 1));
+    assert_eq!(handoff.pirq, [10, 10, 11, 11]);
+    let order: Vec<u8> = (0..u32::from(handoff.boot_order_size)).map(|n| board.read8(handoff.boot_order + n)).collect();
+    assert_eq!(order, b"/pci@i0cf8/ide@1,1/drive@0/disk@0\0");
+
+    // ISA bridge: routes. IDE: decoded, bus master at an I/O address. PM: at 600h. VGA: placed and enabled.
+    assert_eq!(board.config(0, 0x08, 0x60, 4), 0x0b0b_0a0a);
+    assert_eq!(board.config(0, 0x09, 0x40, 4) & 0x8000_8000, 0x8000_8000);
+    assert_eq!(board.config(0, 0x09, 0x20, 4), 0xc001);
+    assert_eq!(board.config(0, 0x09, 0x04, 2), 5);
+    assert_eq!(board.config(0, 0x0b, 0x40, 4), 0x601);
+    assert_eq!(board.config(0, 0x0b, 0x80, 1) & 1, 1);
+    assert_eq!(board.config(0, 0x0b, 0x90, 4), 0xb101);
+    assert_eq!(board.config(0, 0x0b, 0x3c, 1), 9);
+    assert_eq!(board.config(0, 0x10, 0x10, 4), 0xfd00_0008);
+    assert_eq!(board.config(0, 0x10, 0x04, 2) & 3, 3);
+    assert_eq!(board.config(0, 0x10, 0x30, 4) & 1, 0, "its ROM is not decoded");
+}
+
+#[test]
+fn a_board_with_nothing_but_memory_survives() {
+    let mut board = Board::new(2 * MIB);
+    board.has_fw_cfg = false;
+    board.cpuid.clear();
+    board.cmos[0x30..0x32].copy_from_slice(&1024u16.to_le_bytes());
+    let handoff = power_on(&mut board);
+    assert_eq!(handoff.extended_memory, 1 << 20);
+    assert_eq!((handoff.rom_count, handoff.processors, handoff.pm_timer, handoff.last_bus), (0, 1, 0, 0));
+    assert_eq!(handoff.pirq, [0; 4]);
+}
+
+#[test]
+fn power_on_makes_few_accesses() {
+    let mut board = Board::pc(16 * MIB);
+    power_on(&mut board);
+    // Each costs microseconds on a virtual machine. 32 slots are 64 of them.
+    assert!(board.accesses < 420, "{}", board.accesses);
+}
+
+#[test]
+fn fw_cfg_without_dma_says_the_same() {
+    let mut with = Board::pc(16 * MIB);
+    let mut without = Board::pc(16 * MIB);
+    without.has_dma = false;
+    let (one, other) = (power_on(&mut with), power_on(&mut without));
+    assert_eq!(map(&one), map(&other));
+    assert_eq!(other.has_fw_cfg, 1);
+}
+
+#[test]
+fn memory_maps_of_odd_cmos_values() {
+    // 64 KiB above 16 MiB, KiB above 1 MiB, 64 KiB above 4 GiB: RAM from 1 MiB, and from 4 GiB.
+    for (above_16m, extended, above_4g, low, high) in [
+        (0u16, 0u16, 0u32, 0, 0),
+        (0, 1, 0, 1 << 10, 0),
+        (0, 0xffff, 0, 0xffff << 10, 0),
+        (1, 0, 0, (15 << 20) + 0x1_0000, 0),
+        (0xffff, 0xffff, 0xff_ffff, 0xdff0_0000, 0xff_ffff << 16),
+        (0xbf00, 0xfc00, 0x1_0000, 0xbff0_0000, 1 << 32),
+    ] {
+        let mut board = Board::new(MIB);
+        board.has_fw_cfg = false;
+        board.cmos[0x34..0x36].copy_from_slice(&above_16m.to_le_bytes());
+        board.cmos[0x30..0x32].copy_from_slice(&extended.to_le_bytes());
+        board.cmos[0x5b..0x5e].copy_from_slice(&above_4g.to_le_bytes()[..3]);
+        let handoff = power_on(&mut board);
+        assert_eq!(handoff.extended_memory, low, "{above_16m:x} {extended:x}");
+        let found = map(&handoff).into_iter().find(|r| r.0 == 1 << 32 && r.2 == 1).map_or(0, |r| r.1);
+        assert_eq!(found, high);
+    }
+}
+
+#[test]
+fn maps_that_fw_cfg_tells_are_put_in_order() {
+    let mut board = Board::pc(16 * MIB);
+    board.file(
+        "etc/e820",
+        &e820(&[
+            (1 << 32, 1 << 32, 1),
+            (0xfeff_c000, 0x4000, 2),
+            (0x80_0000, 0x10_0000, 2),
+            (0, 0x100_0000, 1),
+            (0x100_0000, 0, 1),
+            (u64::MAX - 5, 100, 2),
+        ]),
+    );
+    let handoff = power_on(&mut board);
+    assert_eq!(
+        map(&handoff),
+        [
+            (0, 0x9_fc00, 1),
+            (0x9_fc00, 0x400, 2),
+            (0xe_0000, 0x2_0000, 2),
+            (0x10_0000, 0x70_0000, 1),
+            (0x80_0000, 0x10_0000, 2),
+            (0x90_0000, 0x70_0000, 1),
+            (0xfeff_c000, 0x4000, 2),
+            (0xfffc_0000, 0x4_0000, 2),
+            (1 << 32, 1 << 32, 1),
+            (u64::MAX - 5, 5, 2),
+        ]
+    );
+    assert_eq!(handoff.extended_memory, 0x70_0000, "up to the first hole");
+}
+
+#[test]
+fn random_maps_come_out_in_order_and_apart() {
+    for seed in 0..50 {
+        let mut rng = Rng(seed);
+        let mut ranges = vec![(0, 16 << 20, 1)];
+        for _ in 0..rng.below(80) {
+            let base = rng.next_u64() >> rng.below(64);
+            ranges.push((base, rng.next_u64() >> rng.below(64), rng.below(6) as u32));
+        }
+        let mut board = Board::pc(2 * MIB);
+        board.file("etc/e820", &e820(&ranges));
+        let map = map(&power_on(&mut board));
+        for pair in map.windows(2) {
+            assert!(pair[0].0 + pair[0].1 <= pair[1].0, "{map:x?}");
+        }
+        let ram_in_bios = map.iter().any(|r| r.2 == 1 && r.0 < 0x10_0000 && r.0 + r.1 > 0x9_fc00);
+        assert!(!ram_in_bios, "{map:x?}");
+    }
+}
+
+#[test]
+fn option_roms_go_where_there_is_room_and_only_if_whole() {
+    let mut board = Board::pc(16 * MIB);
+    board.file("pci1234,1111.rom", &option_rom(0x8000, 0x1111_1234, 7));
+    // Two NICs: one ROM starts with an EFI image, the other is damaged.
+    board.add(0, 0x18, Function::new(0x8139_10ec, 0x0200, 1, &[Bar::Io(0x100)]).with_rom(0x1_0000));
+    board.add(0, 0x20, Function::new(0x8139_10ed, 0x0200, 1, &[Bar::Io(0x100)]).with_rom(0x1_0000));
+    let mut efi = option_rom(0x400, 0x8139_10ec, 1);
+    efi[0x54] = 3;
+    efi[0x55] = 0;
+    efi.extend(option_rom(0x4e00, 0x8139_10ec, 2));
+    // Where the power-on code will put them: after the VGA's memory and ROM.
+    board.mapped.insert(0xfe01_0000, efi);
+    let mut damaged = option_rom(0x1000, 0x8139_10ed, 3);
+    damaged[0x900] ^= 1;
+    board.mapped.insert(0xfe02_0000, damaged);
+    board.file("genroms/a.bin", &option_rom(0x1200, 0, 4));
+    board.file("genroms/b.bin", &option_rom(0x1_f000, 0, 5));
+    board.file("genroms/c.bin", &[0x55, 0xaa]);
+    board.file("genroms/d.bin", &option_rom(0xa800, 0, 6));
+    board.file("genroms/e.bin", &option_rom(0x4000, 0, 6));
+    let handoff = power_on(&mut board);
+    assert_eq!(
+        roms(&handoff),
+        [(0xc000, 0x10), (0xc800, 0x18), (0xcd00, 0xffff), (0xce80, 0xffff), (0xd900, 0xffff)],
+        "the large one has no room, the short one is none"
+    );
+    assert_eq!(board.read16(0xc_8000), 0xaa55);
+    assert_eq!(board.read8(0xc_8100), 2);
+}
+
+#[test]
+fn an_isa_card_keeps_its_rom() {
+    let mut board = Board::pc(16 * MIB);
+    board.file("pci1234,1111.rom", &option_rom(0x8000, 0x1111_1234, 7));
+    board.mapped.insert(0xc_8000, option_rom(0x2000, 0, 9));
+    board.file("genroms/a.bin", &option_rom(0x1000, 0, 4));
+    let handoff = power_on(&mut board);
+    assert_eq!(roms(&handoff), [(0xc000, 0x10), (0xc800, 0xffff), (0xcc00, 0xffff)]);
+    assert_eq!(board.read8(0xc_8100), 9);
+    assert!(!ram_pieces(&mut board).contains(&0xc_8000), "its own, not RAM");
+}
+
+#[test]
+fn processors_are_counted_and_their_ids_sorted() {
+    for count in [1u16, 2, 4, 255] {
+        let mut board = Board::pc(16 * MIB);
+        board.processors = count;
+        board.keys.insert(5, count.to_le_bytes().to_vec());
+        let handoff = power_on(&mut board);
+        assert_eq!(handoff.processors, count);
+        let expect: &[u32] = if count == 1 { &[] } else { &[0xc_4500, 0xc_467f] };
+        assert_eq!(board.icr, expect);
+        let table = find(&mut board, b"_MP_", 16).expect("an MP table");
+        let at = board.read32(table + 4);
+        assert_eq!(board.read32(at), u32::from_le_bytes(*b"PCMP"));
+        let length = u32::from(board.read16(at + 4));
+        assert_eq!(sum(&mut board, at, length), 0);
+        let ids: Vec<u8> = (0..u32::from(count)).map(|n| board.read8(at + 0x2c + 20 * n + 1)).collect();
+        assert_eq!(ids, (0..count).map(|n| n as u8).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_wrong_count_of_processors_ends_in_what_came() {
+    let mut board = Board::pc(16 * MIB);
+    board.processors = 3;
+    board.keys.insert(5, vec![8, 0]);
+    assert_eq!(power_on(&mut board).processors, 3);
+    let mut board = Board::pc(16 * MIB);
+    board.processors = 3;
+    board.keys.remove(&5);
+    assert_eq!(power_on(&mut board).processors, 3, "nobody said how many");
+}
+
+#[test]
+fn memory_types_are_listed_for_the_others_as_they_are_set() {
+    let mut board = Board::pc(16 * MIB);
+    board.processors = 2;
+    board.keys.insert(5, vec![2, 0]);
+    board.cpuid.insert(0x8000_0000, [0x8000_0008, 0, 0, 0]);
+    board.cpuid.insert(0x8000_0008, [40, 0, 0, 0]);
+    power_on(&mut board);
+    for (register, value) in [
+        (0x250, 0x0606_0606_0606_0606),
+        (0x259, 0),
+        (0x26c, 0x0606_0606_0606_0606),
+        (0x26f, 0x0505_0505_0505_0505),
+        (0x200, 0x8000_0000),
+        (0x201, 0xff_8000_0800),
+        (0x203, 0),
+        (0x2ff, 0xc06),
+    ] {
+        assert_eq!(board.msrs.get(&register), Some(&value), "{register:x}");
+    }
+    let table = scratch::TRAMPOLINE + 0x100;
+    let count = u32::from(board.read16(table + 4));
+    let mut loaded = std::collections::BTreeMap::new();
+    for n in 0..count {
+        let at = table + 8 + 12 * n;
+        let value = u64::from(board.read32(at + 8)) << 32 | u64::from(board.read32(at + 4));
+        loaded.insert(board.read32(at), value);
+    }
+    let mut set = board.msrs.clone();
+    set.remove(&0xfe);
+    assert_eq!(loaded, set);
+}
+
+#[test]
+fn the_routing_table_has_every_slot() {
+    let mut board = Board::pc(16 * MIB);
+    power_on(&mut board);
+    let at = find(&mut board, b"$PIR", 16).expect("a routing table");
+    let bytes = u32::from(board.read16(at + 6));
+    assert_eq!(bytes, 32 + 2 * 16);
+    assert_eq!(sum(&mut board, at, bytes), 0);
+    // Slot 2: INTA# on PIRQB.
+    assert_eq!((board.read8(at + 0x31), board.read8(at + 0x32), board.read16(at + 0x33)), (0x10, 0x61, 0xdef8));
+}
+
+#[test]
+fn smbios_gets_a_bios_structure_where_it_has_none() {
+    for (has, table) in
+        [(true, &b"\0\x04\0\0\0\0\x7f\x04\0\0\0\0"[..]), (false, b"\x01\x05\0\0\x01a\0\0\x7f\x04\0\0\0\0")]
+    {
+        let mut board = Board::pc(16 * MIB);
+        let mut anchor = b"_SM_\0\x1f\x02\x08\x10\0\0\0\0\0\0\0_DMI_\0\0\0\0\0\0\0\x02\0\x28".to_vec();
+        anchor[0x16..0x18].copy_from_slice(&(table.len() as u16).to_le_bytes());
+        board.file("etc/smbios/smbios-anchor", &anchor);
+        board.file("etc/smbios/smbios-tables", table);
+        power_on(&mut board);
+        let at = find(&mut board, b"_SM_", 16).expect("an entry point");
+        assert_eq!((sum(&mut board, at, 0x1f), sum(&mut board, at + 16, 15)), (0, 0));
+        let structures = board.read32(at + 0x18);
+        assert_eq!(board.read8(structures), 0, "type 0 first");
+        assert_eq!(board.read16(at + 0x1c), if has { 2 } else { 3 });
+        let bytes = u32::from(board.read16(at + 0x16));
+        assert_eq!(board.read8(structures + bytes - 6), 127, "the end comes last");
+    }
+}
+
+fn find(board: &mut Board, signature: &[u8; 4], step: usize) -> Option<u32> {
+    (0xe_8000..0x10_0000).step_by(step).find(|&at| board.read32(at) == u32::from_le_bytes(*signature))
+}
+
+fn sum(board: &mut Board, at: u32, bytes: u32) -> u8 {
+    (0..bytes).fold(0, |sum, n| sum.wrapping_add(board.read8(at + n)))
+}

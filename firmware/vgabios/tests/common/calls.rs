@@ -1,0 +1,970 @@
+//! Calls of the BIOS and what must come of them, whoever carries them out.
+
+use super::{Caller, FRAME_BUFFER, linear};
+use vgabios::modes::{self, Kind};
+use vgabios::{Far, Regs, bda, far, tables};
+
+/// Makes a test of each of these for a caller.
+macro_rules! suite {
+    ($make:expr) => {
+        $crate::common::calls::suite!(@tests $make;
+            post_leaves_mode_3_and_its_vectors
+            every_vga_mode_has_the_registers_of_its_table
+            teletype_writes_wraps_and_scrolls
+            strings_are_written_with_and_without_attributes
+            windows_scroll_both_ways_in_text
+            the_cursor_has_a_position_for_each_page_and_a_shape
+            dots_come_back_in_every_graphics_mode
+            characters_come_back_in_every_graphics_mode
+            graphics_scroll_by_character_rows
+            palettes_come_back
+            fonts_are_found_and_loaded
+            settings_change_what_mode_sets_do
+            the_state_is_told_saved_and_restored
+            every_vbe_mode_is_described_and_set
+            vbe_windows_lines_and_starts
+            vbe_palettes
+            the_monitor_is_identified
+            calls_that_do_not_exist_change_nothing
+            a_mode_set_makes_few_exits
+            the_save_pointers_are_honoured
+        );
+    };
+    (@tests $make:expr; $($name:ident)*) => {
+        $(#[test]
+        fn $name() {
+            $crate::common::calls::$name(&mut $make);
+        })*
+    };
+}
+pub(crate) use suite;
+
+/// All of them with one caller.
+pub fn everything(caller: &mut impl Caller) {
+    post_leaves_mode_3_and_its_vectors(caller);
+    every_vga_mode_has_the_registers_of_its_table(caller);
+    teletype_writes_wraps_and_scrolls(caller);
+    strings_are_written_with_and_without_attributes(caller);
+    windows_scroll_both_ways_in_text(caller);
+    the_cursor_has_a_position_for_each_page_and_a_shape(caller);
+    dots_come_back_in_every_graphics_mode(caller);
+    characters_come_back_in_every_graphics_mode(caller);
+    graphics_scroll_by_character_rows(caller);
+    palettes_come_back(caller);
+    fonts_are_found_and_loaded(caller);
+    settings_change_what_mode_sets_do(caller);
+    the_state_is_told_saved_and_restored(caller);
+    every_vbe_mode_is_described_and_set(caller);
+    vbe_windows_lines_and_starts(caller);
+    vbe_palettes(caller);
+    the_monitor_is_identified(caller);
+    calls_that_do_not_exist_change_nothing(caller);
+    a_mode_set_makes_few_exits(caller);
+    the_save_pointers_are_honoured(caller);
+}
+
+const BUFFER: Far = far(0x2000, 0);
+
+fn call(caller: &mut impl Caller, ax: u16, bx: u16, cx: u16, dx: u16) -> Regs {
+    let high = 0xabcd_0000;
+    caller.int10(Regs {
+        eax: high | u32::from(ax),
+        ebx: high | u32::from(bx),
+        ecx: high | u32::from(cx),
+        edx: high | u32::from(dx),
+        esi: 0x1357_2468,
+        edi: high | u32::from(BUFFER.off),
+        ebp: high | u32::from(BUFFER.off),
+        es: BUFFER.seg,
+        ds: 0x1234,
+    })
+}
+
+fn set_mode(caller: &mut impl Caller, mode: u8) -> Regs {
+    call(caller, mode.into(), 0, 0, 0)
+}
+
+fn bda8(caller: &mut impl Caller, at: u16) -> u8 {
+    caller.machine().byte(far(bda::SEGMENT, at))
+}
+
+fn bda16(caller: &mut impl Caller, at: u16) -> u16 {
+    caller.machine().word(far(bda::SEGMENT, at))
+}
+
+fn put(caller: &mut impl Caller, at: Far, bytes: &[u8]) {
+    caller.machine().keep(linear(at), bytes);
+}
+
+fn get<const N: usize>(caller: &mut impl Caller, at: Far) -> [u8; N] {
+    let mut bytes = [0; N];
+    for (byte, n) in bytes.iter_mut().zip(0..) {
+        *byte = caller.machine().byte(at.at(n));
+    }
+    bytes
+}
+
+fn indexed(caller: &mut impl Caller, port: u16, index: u8) -> u8 {
+    caller.machine().bench.outb(port, index);
+    caller.machine().bench.inb(port + 1)
+}
+
+fn dispi(caller: &mut impl Caller, index: u16) -> u16 {
+    caller.machine().bench.outw(0x1ce, index);
+    caller.machine().bench.inw(0x1cf)
+}
+
+fn text(caller: &mut impl Caller, row: u16, column: u16) -> (u8, u8) {
+    let [character, attribute] = get(caller, far(0xb800, row * 160 + column * 2));
+    (character, attribute)
+}
+
+fn cursor(caller: &mut impl Caller, page: u8) -> (u8, u8) {
+    let regs = call(caller, 0x0300, u16::from(page) << 8, 0, 0);
+    (regs.dh(), regs.dl())
+}
+
+fn type_text(caller: &mut impl Caller, text: &str) {
+    for byte in text.bytes() {
+        call(caller, 0x0e00 | u16::from(byte), 7, 0, 0);
+    }
+}
+
+pub fn post_leaves_mode_3_and_its_vectors(caller: &mut impl Caller) {
+    assert_eq!(bda8(caller, bda::MODE), 3);
+    assert_eq!(bda16(caller, bda::COLUMNS), 80);
+    assert_eq!(bda8(caller, bda::ROWS), 24);
+    assert_eq!(bda16(caller, bda::CHAR_HEIGHT), 16);
+    assert_eq!(bda16(caller, bda::CRTC), 0x3d4);
+    assert_eq!(bda16(caller, bda::EQUIPMENT) & 0x30, 0x20);
+    assert_eq!(bda8(caller, bda::CONTROL), 0x60);
+    assert_eq!(bda8(caller, bda::SWITCHES), 0xf9);
+    assert_eq!(bda8(caller, bda::FLAGS), 0x11);
+    assert_eq!(caller.machine().word(far(0, 0x42)), 0xc000);
+    assert!(caller.machine().bench.device.is_text());
+    assert_eq!(text(caller, 24, 79), (b' ', 7));
+    let regs = call(caller, 0x0f00, 0, 0, 0);
+    assert_eq!((regs.ah(), regs.al(), regs.bh()), (80, 3, 0));
+    // What a call does not return it leaves alone, upper halves too.
+    assert_eq!((regs.eax >> 16, regs.esi, regs.ds, regs.edx), (0xabcd, 0x1357_2468, 0x1234, 0xabcd_0000));
+}
+
+pub fn every_vga_mode_has_the_registers_of_its_table(caller: &mut impl Caller) {
+    for mode in (0..=7).chain(0x0d..=0x13) {
+        // Dirt from before, and VBE left on.
+        call(caller, 0x4f02, 0x4118, 0, 0);
+        let regs = set_mode(caller, mode);
+        assert_eq!(
+            regs.al(),
+            if mode == 6 {
+                0x3f
+            } else if mode <= 7 {
+                0x30
+            } else {
+                0x20
+            },
+            "mode {mode:x}"
+        );
+        assert_eq!(dispi(caller, 4) & 1, 0, "mode {mode:x}");
+        let entry = modes::PARAMETERS[usize::from(modes::index(mode, modes::Lines::L400).unwrap())];
+        let misc = caller.machine().bench.inb(0x3cc);
+        assert_eq!(misc, entry[usize::from(modes::MISC)], "mode {mode:x}");
+        let crtc = if misc & 1 != 0 { 0x3d4 } else { 0x3b4 };
+        let cursor = 0x0a..=0x0f;
+        for index in (0..25).filter(|index| !cursor.contains(index)) {
+            let expected = entry[usize::from(modes::CRTC) + usize::from(index)];
+            assert_eq!(indexed(caller, crtc, index), expected, "mode {mode:x}: crtc {index:x}");
+        }
+        for index in 0..5 {
+            let expected = if index == 0 { 3 } else { entry[usize::from(modes::SEQUENCER) - 1 + usize::from(index)] };
+            assert_eq!(indexed(caller, 0x3c4, index), expected, "mode {mode:x}: sequencer {index}");
+        }
+        for index in 0..9 {
+            let expected = entry[usize::from(modes::GRAPHICS) + usize::from(index)];
+            assert_eq!(indexed(caller, 0x3ce, index), expected, "mode {mode:x}: graphics {index}");
+        }
+        for index in 0..20u8 {
+            let expected = entry[usize::from(modes::ATTRIBUTE) + usize::from(index)];
+            let regs = call(caller, 0x1007, index.into(), 0, 0);
+            assert_eq!(regs.bh(), expected, "mode {mode:x}: attribute {index:x}");
+        }
+        assert_eq!(bda8(caller, bda::MODE), mode);
+        assert_eq!(bda16(caller, bda::CRTC), crtc);
+        assert_eq!(bda16(caller, bda::COLUMNS), u16::from(entry[0]));
+        assert_eq!(bda8(caller, bda::ROWS), entry[1]);
+        assert_eq!(caller.machine().bench.device.is_text(), modes::kind(mode) == Kind::Text);
+        // The screen is on.
+        assert_eq!(caller.machine().bench.inb(0x3c0) & 0x20, 0x20);
+        // And blank.
+        if modes::kind(mode) != Kind::Text {
+            let segment = if mode <= 7 { 0xb800 } else { 0xa000 };
+            assert_eq!(get::<64>(caller, far(segment, 0x1f00)), [0; 64]);
+        }
+    }
+    // Text fonts came with the last text mode.
+    set_mode(caller, 3);
+    // Without clearing: what is there stays, and AH=0Fh tells so.
+    put(caller, far(0xb800, 0), b"K\x1e");
+    set_mode(caller, 0x83);
+    assert_eq!(text(caller, 0, 0), (b'K', 0x1e));
+    assert_eq!(call(caller, 0x0f00, 0, 0, 0).al(), 0x83);
+    set_mode(caller, 3);
+    assert_eq!(text(caller, 0, 0), (b' ', 7));
+    assert_eq!(set_mode(caller, 0x55).al(), 0x55);
+    assert_eq!(bda8(caller, bda::MODE), 3);
+}
+
+pub fn teletype_writes_wraps_and_scrolls(caller: &mut impl Caller) {
+    set_mode(caller, 3);
+    type_text(caller, "Hello\r\nWorld\x08!");
+    let machine = caller.machine();
+    assert_eq!(machine.bench.device.text_screen(&machine.bench.memory)[1].trim_end(), "Worl!");
+    assert_eq!(text(caller, 0, 4), (b'o', 7));
+    assert_eq!(cursor(caller, 0), (1, 5));
+    let shown = u16::from(indexed(caller, 0x3d4, 0x0e)) << 8 | u16::from(indexed(caller, 0x3d4, 0x0f));
+    assert_eq!(shown, 85);
+    call(caller, 0x0200, 0, 0, 0x184e);
+    put(caller, far(0xb800, 24 * 160 + 159), &[0x4f]);
+    type_text(caller, "ab");
+    // The last cell was written and the screen went up; the new line has the attribute of the old one's start.
+    assert_eq!(text(caller, 23, 78), (b'a', 7));
+    assert_eq!(text(caller, 23, 79), (b'b', 0x4f));
+    assert_eq!(text(caller, 24, 79), (b' ', 7));
+    assert_eq!(text(caller, 0, 0), (b'W', 7));
+    assert_eq!(cursor(caller, 0), (24, 0));
+    // The bell is no character.
+    type_text(caller, "\x07");
+    assert_eq!(cursor(caller, 0), (24, 0));
+    // Characters at the cursor, with the attribute and without.
+    call(caller, 0x0200, 0, 0, 0x0a0a);
+    call(caller, 0x092a, 0x001e, 3, 0);
+    call(caller, 0x0a2b, 0x0070, 2, 0);
+    assert_eq!(
+        [text(caller, 10, 10), text(caller, 10, 11), text(caller, 10, 12)],
+        [(b'+', 0x1e), (b'+', 0x1e), (b'*', 0x1e)]
+    );
+    assert_eq!(text(caller, 10, 13), (b' ', 7));
+    let regs = call(caller, 0x0800, 0, 0, 0);
+    assert_eq!((regs.al(), regs.ah()), (b'+', 0x1e));
+    assert_eq!(cursor(caller, 0), (10, 10));
+}
+
+pub fn strings_are_written_with_and_without_attributes(caller: &mut impl Caller) {
+    set_mode(caller, 3);
+    put(caller, BUFFER, b"AxByCz");
+    call(caller, 0x1300, 0x0017, 2, 0x0203);
+    assert_eq!((text(caller, 2, 3), text(caller, 2, 4)), ((b'A', 0x17), (b'x', 0x17)));
+    assert_eq!(cursor(caller, 0), (0, 0));
+    call(caller, 0x1303, 0x0017, 3, 0x0303);
+    assert_eq!((text(caller, 3, 3), text(caller, 3, 5)), ((b'A', b'x'), (b'C', b'z')));
+    assert_eq!(cursor(caller, 0), (3, 6));
+    // On a page that is not shown.
+    call(caller, 0x1301, 0x0207, 6, 0);
+    assert_eq!(get(caller, far(0xb800, 0x2000)), *b"A\x07x\x07");
+    assert_eq!((cursor(caller, 2), cursor(caller, 0)), ((0, 6), (3, 6)));
+}
+
+pub fn windows_scroll_both_ways_in_text(caller: &mut impl Caller) {
+    set_mode(caller, 3);
+    for row in 0..25u8 {
+        let line: Vec<u8> = (0..80).flat_map(|column| [b'a' + row, column]).collect();
+        put(caller, far(0xb800, u16::from(row) * 160), &line);
+    }
+    call(caller, 0x0602, 0x1f00, 0x050a, 0x0a14);
+    assert_eq!(text(caller, 5, 10), (b'h', 10));
+    assert_eq!(text(caller, 8, 20), (b'k', 20));
+    assert_eq!([text(caller, 9, 10), text(caller, 10, 20)], [(b' ', 0x1f); 2]);
+    assert_eq!([text(caller, 5, 9), text(caller, 5, 21), text(caller, 11, 10)], [(b'f', 9), (b'f', 21), (b'l', 10)]);
+    call(caller, 0x0701, 0x2f00, 0x0000, 0x184f);
+    assert_eq!([text(caller, 0, 0), text(caller, 0, 79)], [(b' ', 0x2f); 2]);
+    assert_eq!(text(caller, 24, 0), (b'x', 0));
+    // Corners beyond the screen mean its edge; nothing else is touched.
+    call(caller, 0x0600, 0x4e00, 0x1800, 0xffff);
+    assert_eq!([text(caller, 24, 0), text(caller, 24, 79)], [(b' ', 0x4e); 2]);
+    assert_eq!(text(caller, 23, 79), (b'w', 79));
+    assert_eq!(text(caller, 25, 0), (b' ', 7));
+    // Upside down corners do nothing.
+    call(caller, 0x0600, 0x4e00, 0x0a00, 0x054f);
+    assert_eq!(text(caller, 10, 0).1, 0);
+}
+
+pub fn the_cursor_has_a_position_for_each_page_and_a_shape(caller: &mut impl Caller) {
+    set_mode(caller, 3);
+    let shape = |caller: &mut _| (indexed(caller, 0x3d4, 0x0a), indexed(caller, 0x3d4, 0x0b));
+    assert_eq!(call(caller, 0x0300, 0, 0, 0).cx(), 0x0607);
+    assert_eq!(shape(caller), (13, 14));
+    for (cx, expected) in
+        [(0x0607, (13, 14)), (0x0007, (0, 15)), (0x0407, (8, 15)), (0x0d0e, (13, 14)), (0x2000, (0x20, 0))]
+    {
+        call(caller, 0x0100, 0, cx, 0);
+        assert_eq!(shape(caller), expected, "{cx:x}");
+        assert_eq!(call(caller, 0x0300, 0, 0, 0).cx(), cx);
+    }
+    call(caller, 0x1201, 0x34, 0, 0);
+    call(caller, 0x0100, 0, 0x0607, 0);
+    assert_eq!(shape(caller), (6, 7));
+    assert_eq!(call(caller, 0x1200, 0x34, 0, 0).al(), 0x12);
+    for page in 0..8u8 {
+        call(caller, 0x0200, u16::from(page) << 8, 0, 0x0100 + u16::from(page));
+    }
+    call(caller, 0x0503, 0, 0, 0);
+    assert_eq!((bda8(caller, bda::PAGE), bda16(caller, bda::PAGE_START)), (3, 0x3000));
+    assert_eq!((indexed(caller, 0x3d4, 0x0c), indexed(caller, 0x3d4, 0x0d)), (0x18, 0));
+    assert_eq!((indexed(caller, 0x3d4, 0x0e), indexed(caller, 0x3d4, 0x0f)), (0x18, 83));
+    assert_eq!(cursor(caller, 7), (1, 7));
+    assert_eq!(call(caller, 0x0f00, 0, 0, 0).bh(), 3);
+    call(caller, 0x0508, 0, 0, 0);
+    assert_eq!(bda8(caller, bda::PAGE), 3);
+    set_mode(caller, 3);
+    assert_eq!(cursor(caller, 7), (0, 0));
+    // No light pen.
+    assert_eq!(call(caller, 0x0400, 0, 0, 0).ah(), 0);
+}
+
+/// Every register there is, by name.
+fn registers(caller: &mut impl Caller) -> Vec<(String, u16)> {
+    let misc = caller.machine().bench.inb(0x3cc);
+    let crtc = if misc & 1 != 0 { 0x3d4 } else { 0x3b4 };
+    let mut all = vec![("misc".to_owned(), misc.into()), ("mask".to_owned(), caller.machine().bench.inb(0x3c6).into())];
+    for (name, port, count) in [("sequencer", 0x3c4, 5), ("crtc", crtc, 25), ("graphics", 0x3ce, 9)] {
+        for index in 0..count {
+            all.push((format!("{name} {index:x}"), indexed(caller, port, index).into()));
+        }
+    }
+    for index in 0..21 {
+        all.push((format!("attribute {index:x}"), call(caller, 0x1007, index, 0, 0).bh().into()));
+    }
+    caller.machine().bench.outb(0x3c7, 0);
+    for index in 0..768 {
+        all.push((format!("dac {index}"), caller.machine().bench.inb(0x3c9).into()));
+    }
+    if dispi(caller, 4) & 1 != 0 {
+        // But the bit that says whether memory was cleared.
+        all.extend(
+            (1..10).map(|index| (format!("dispi {index}"), dispi(caller, index) & !(u16::from(index == 4) << 7))),
+        );
+    }
+    all
+}
+
+/// Graphics modes with their size and colours (as a mask).
+const GRAPHICS: [(u16, u16, u16, u8); 18] = [
+    (4, 320, 200, 3),
+    (5, 320, 200, 3),
+    (6, 640, 200, 1),
+    (0x0d, 320, 200, 15),
+    (0x0e, 640, 200, 15),
+    (0x0f, 640, 350, 15),
+    (0x10, 640, 350, 15),
+    (0x11, 640, 480, 15),
+    (0x12, 640, 480, 15),
+    (0x13, 320, 200, 255),
+    (0x101, 640, 480, 255),
+    (0x102, 800, 600, 15),
+    (0x107, 1280, 1024, 255),
+    (0x14f, 1600, 1200, 15),
+    (0x110, 640, 480, 255),
+    (0x114, 800, 600, 255),
+    (0x112, 640, 480, 255),
+    (0x143, 800, 600, 255),
+];
+
+fn set_any(caller: &mut impl Caller, mode: u16) {
+    if mode < 0x100 {
+        set_mode(caller, mode as u8);
+    } else {
+        assert_eq!(call(caller, 0x4f02, mode, 0, 0).ax(), 0x004f, "mode {mode:x}");
+    }
+}
+
+pub fn dots_come_back_in_every_graphics_mode(caller: &mut impl Caller) {
+    for (mode, width, height, mask) in GRAPHICS {
+        set_any(caller, mode);
+        let direct = matches!(mode, 0x110 | 0x114 | 0x112 | 0x143);
+        let dots =
+            [(0, 0), (1, 0), (width - 1, 0), (7, 1), (8, 1), (width / 2, height / 2 + 1), (width - 1, height - 1)];
+        for ((x, y), colour) in dots.into_iter().zip([1u8, 15, 6, 9, 10, 5, 15]) {
+            call(caller, 0x0c00 | u16::from(colour), 0, x, y);
+        }
+        for ((x, y), colour) in dots.into_iter().zip([1u8, 15, 6, 9, 10, 5, 15]) {
+            let read = call(caller, 0x0d00, 0, x, y).al();
+            if direct {
+                // Only the lowest byte of the colour comes back: white is all ones in every depth.
+                assert!(colour != 15 || read >= 0xfc, "mode {mode:x}: {x},{y}: {read:x}");
+            } else {
+                assert_eq!(read, colour & mask, "mode {mode:x}: {x},{y}");
+            }
+        }
+        // Its neighbours are as they were.
+        assert_eq!(call(caller, 0x0d00, 0, width / 2 + 1, height / 2 + 1).al(), 0, "mode {mode:x}");
+        if mode < 0x13 {
+            let before = call(caller, 0x0d00, 0, 7, 1).al();
+            call(caller, 0x0c83, 0, 7, 1);
+            assert_eq!(call(caller, 0x0d00, 0, 7, 1).al(), (before ^ 3) & mask, "mode {mode:x}");
+        }
+    }
+    set_mode(caller, 3);
+}
+
+pub fn characters_come_back_in_every_graphics_mode(caller: &mut impl Caller) {
+    for (mode, width, height, _) in GRAPHICS {
+        set_any(caller, mode);
+        let high = if width == 640 && height == 350 {
+            14
+        } else if height < 350 {
+            8
+        } else {
+            16
+        };
+        let rows = bda8(caller, bda::ROWS);
+        assert_eq!(rows, (height / high - 1) as u8, "mode {mode:x}");
+        let columns = bda16(caller, bda::COLUMNS);
+        assert_eq!(columns, width / 8);
+        for (row, column, character) in [(0, 0, b'A'), (1, columns - 1, b'g'), (u16::from(rows), 3, 0xdb), (2, 2, 0xe1)]
+        {
+            call(caller, 0x0200, 0, 0, row << 8 | column);
+            call(caller, 0x0900 | u16::from(character), 0x0f, 1, 0);
+            let regs = call(caller, 0x0800, 0, 0, 0);
+            assert_eq!(regs.al(), character, "mode {mode:x}: {row},{column}");
+        }
+        // Overwritten, not combined.
+        call(caller, 0x0a42, 0x0f, 1, 0);
+        assert_eq!(call(caller, 0x0800, 0, 0, 0).al(), b'B', "mode {mode:x}");
+        // Combined twice, it is as before.
+        if mode != 0x13 && mode != 0x101 && mode != 0x107 {
+            call(caller, 0x0a58, 0x8f, 1, 0);
+            assert_ne!(call(caller, 0x0800, 0, 0, 0).al(), b'B', "mode {mode:x}");
+            call(caller, 0x0a58, 0x8f, 1, 0);
+            assert_eq!(call(caller, 0x0800, 0, 0, 0).al(), b'B', "mode {mode:x}");
+        }
+        // Repeats go on in the next row.
+        call(caller, 0x0200, 0, 0, columns - 1);
+        call(caller, 0x0951, 0x0f, 2, 0);
+        call(caller, 0x0200, 0, 0, 0x0100);
+        assert_eq!(call(caller, 0x0800, 0, 0, 0).al(), b'Q', "mode {mode:x}");
+        // The terminal too.
+        call(caller, 0x0200, 0, 0, 0x0300);
+        type_text(caller, "ok");
+        call(caller, 0x0200, 0, 0, 0x0301);
+        assert_eq!(call(caller, 0x0800, 0, 0, 0).al(), b'k', "mode {mode:x}");
+    }
+    set_mode(caller, 3);
+}
+
+pub fn graphics_scroll_by_character_rows(caller: &mut impl Caller) {
+    for (mode, ..) in GRAPHICS {
+        set_any(caller, mode);
+        let rows = u16::from(bda8(caller, bda::ROWS));
+        let columns = bda16(caller, bda::COLUMNS);
+        let write = |caller: &mut _, row: u16, column: u16, character: u8| {
+            call(caller, 0x0200, 0, 0, row << 8 | column);
+            call(caller, 0x0900 | u16::from(character), 0x0f, 1, 0);
+        };
+        let read = |caller: &mut _, row: u16, column: u16| {
+            call(caller, 0x0200, 0, 0, row << 8 | column);
+            call(caller, 0x0800, 0, 0, 0).al()
+        };
+        // Rows at both ends and the columns beside the window; 15 rows down banks are crossed in the large modes.
+        for (row, character) in [(2, b'a'), (3, b'b'), (4, b'c'), (rows - 1, b'y'), (rows, b'z')] {
+            write(caller, row, 0, b'L');
+            write(caller, row, 1, character);
+            write(caller, row, columns - 1, character);
+        }
+        let window = |caller: &mut _, ax: u16, top: u16, bottom: u16| {
+            call(caller, ax, 0, top << 8 | 1, bottom << 8 | (columns - 1));
+        };
+        window(caller, 0x0601, 2, rows);
+        for column in [1, columns - 1] {
+            assert_eq!([read(caller, 2, column), read(caller, 3, column)], *b"bc", "mode {mode:x}");
+            assert_eq!(read(caller, rows - 1, column), b'z', "mode {mode:x}");
+            assert_eq!(read(caller, rows - 2, column), b'y', "mode {mode:x}");
+            assert_eq!(read(caller, rows, column), 0, "mode {mode:x}");
+        }
+        assert_eq!(read(caller, rows, 0), b'L', "mode {mode:x}");
+        window(caller, 0x0702, 2, rows);
+        assert_eq!([read(caller, 4, 1), read(caller, 5, 1)], *b"bc", "mode {mode:x}");
+        assert_eq!([read(caller, 2, 1), read(caller, rows, 1)], [0, b'y'], "mode {mode:x}");
+        // Clearing with a colour.
+        call(caller, 0x0600, 0x0f00, 0x0201, 0x0202);
+        if !matches!(mode, 0x11) {
+            assert_eq!(read(caller, 2, 2), 0xdb, "mode {mode:x}");
+        }
+        assert_eq!(read(caller, 2, 0), b'L', "mode {mode:x}");
+    }
+    set_mode(caller, 3);
+}
+
+pub fn palettes_come_back(caller: &mut impl Caller) {
+    set_mode(caller, 3);
+    call(caller, 0x1000, 0x2a03, 0, 0);
+    assert_eq!(call(caller, 0x1007, 0x0003, 0, 0).bh(), 0x2a);
+    call(caller, 0x1001, 0x1500, 0, 0);
+    assert_eq!(call(caller, 0x1008, 0, 0, 0).bh(), 0x15);
+    let palette: Vec<u8> = (0..17).map(|n| 16 + n).collect();
+    put(caller, BUFFER, &palette);
+    call(caller, 0x1002, 0, 0, 0);
+    put(caller, BUFFER, &[0; 17]);
+    call(caller, 0x1009, 0, 0, 0);
+    assert_eq!(get::<17>(caller, BUFFER).to_vec(), palette);
+    for (blink, expected) in [(0, 0x04), (1, 0x0c)] {
+        call(caller, 0x1003, blink, 0, 0);
+        assert_eq!(call(caller, 0x1007, 0x0010, 0, 0).bh(), expected);
+    }
+    call(caller, 0x1010, 0x0007, 0x0203, 0x0100);
+    let regs = call(caller, 0x1015, 0x0007, 0, 0);
+    assert_eq!((regs.dh(), regs.ch(), regs.cl()), (1, 2, 3));
+    put(caller, BUFFER, &[1, 2, 3, 4, 5, 6]);
+    call(caller, 0x1012, 0x00fe, 2, 0);
+    put(caller, BUFFER, &[0; 6]);
+    call(caller, 0x1017, 0x00fe, 2, 0);
+    assert_eq!(get(caller, BUFFER), [1, 2, 3, 4, 5, 6]);
+    call(caller, 0x1013, 0x0100, 0, 0);
+    call(caller, 0x1013, 0x0501, 0, 0);
+    let regs = call(caller, 0x101a, 0, 0, 0);
+    assert_eq!((regs.bl(), regs.bh()), (1, 5));
+    call(caller, 0x1013, 0x0000, 0, 0);
+    call(caller, 0x1013, 0x0201, 0, 0);
+    let regs = call(caller, 0x101a, 0, 0, 0);
+    assert_eq!((regs.bl(), regs.bh()), (0, 2));
+    call(caller, 0x1018, 0x007f, 0, 0);
+    assert_eq!(call(caller, 0x1019, 0, 0, 0).bl(), 0x7f);
+    call(caller, 0x1010, 0x0020, 0x0000, 0x3f00);
+    call(caller, 0x101b, 0x0020, 1, 0);
+    let regs = call(caller, 0x1015, 0x0020, 0, 0);
+    assert_eq!((regs.dh(), regs.ch(), regs.cl()), (0x13, 0x13, 0x13));
+    // CGA's palettes.
+    set_mode(caller, 4);
+    call(caller, 0x0b00, 0x0004, 0, 0);
+    call(caller, 0x0b00, 0x0100, 0, 0);
+    let register = |caller: &mut _, index| call(caller, 0x1007, index, 0, 0).bh();
+    assert_eq!([register(caller, 0), register(caller, 1), register(caller, 3), register(caller, 0x11)], [4, 2, 6, 4]);
+    call(caller, 0x0b00, 0x0101, 0, 0);
+    assert_eq!([register(caller, 1), register(caller, 2), register(caller, 3)], [3, 5, 7]);
+    call(caller, 0x0b00, 0x0011, 0, 0);
+    assert_eq!([register(caller, 0), register(caller, 1)], [1, 0x13]);
+    // What modes start with.
+    let colour = |caller: &mut _, index| {
+        let regs = call(caller, 0x1015, index, 0, 0);
+        [regs.dh(), regs.ch(), regs.cl()]
+    };
+    set_mode(caller, 3);
+    assert_eq!([colour(caller, 7), colour(caller, 0x14), colour(caller, 0x3f)], [[42; 3], [42, 21, 0], [63; 3]]);
+    set_mode(caller, 0x13);
+    for (index, rgb) in [
+        (1, [0, 0, 42]),
+        (6, [42, 21, 0]),
+        (15, [63; 3]),
+        (24, [28; 3]),
+        (32, [0, 0, 63]),
+        (33, [16, 0, 63]),
+        (36, [63, 0, 63]),
+        (40, [63, 0, 0]),
+        (44, [63, 63, 0]),
+        (48, [0, 63, 0]),
+        (52, [0, 63, 63]),
+        (56, [31, 31, 63]),
+        (104, [0, 0, 28]),
+        (247, [11, 12, 16]),
+        (255, [0; 3]),
+    ] {
+        assert_eq!(colour(caller, index), rgb, "colour {index}");
+    }
+    set_mode(caller, 3);
+}
+
+pub fn fonts_are_found_and_loaded(caller: &mut impl Caller) {
+    set_mode(caller, 3);
+    // A glyph in plane 2, by the place where the adapter keeps the byte.
+    let glyph = |caller: &mut dyn FnMut(u64) -> u8, at: u64| caller(at * 4 + 2);
+    let plane2 = |caller: &mut _, at: u16| {
+        let machine = Caller::machine(caller);
+        let mut read = |offset| {
+            let mut byte = [0];
+            machine.bench.memory.read_video(offset, &mut byte);
+            byte[0]
+        };
+        glyph(&mut read, at.into())
+    };
+    let rom = |caller: &mut _, which: u16| {
+        let regs = call(caller, 0x1130, which << 8, 0, 0);
+        (far(regs.es, regs.bp()), regs.cx(), regs.dl())
+    };
+    let (font16, height, rows) = rom(caller, 6);
+    assert_eq!((height, rows), (16, 24));
+    for row in 0..16 {
+        let expected = caller.machine().byte(font16.at(u16::from(b'R') * 16 + row));
+        assert_eq!(plane2(caller, u16::from(b'R') * 32 + row), expected);
+    }
+    let (font8, ..) = rom(caller, 3);
+    assert_eq!(rom(caller, 4).0, font8.at(1024));
+    assert_eq!(rom(caller, 0).0, font8.at(1024));
+    assert_eq!(rom(caller, 1).0, font16);
+    // 8 by 8: 50 rows.
+    call(caller, 0x1112, 0, 0, 0);
+    assert_eq!((bda8(caller, bda::ROWS), bda16(caller, bda::CHAR_HEIGHT)), (49, 8));
+    assert_eq!((indexed(caller, 0x3d4, 9) & 0x1f, indexed(caller, 0x3d4, 0x12)), (7, 0x8f));
+    assert_eq!((indexed(caller, 0x3d4, 0x0a), indexed(caller, 0x3d4, 0x0b)), (6, 7));
+    assert_eq!(plane2(caller, 0x52 * 32 + 1), caller.machine().byte(font8.at(0x52 * 8 + 1)));
+    call(caller, 0x0200, 0, 0, 0x3100);
+    type_text(caller, "x\r\n");
+    assert_eq!(text(caller, 48, 0), (b'x', 7));
+    // 8 by 14: 28 rows.
+    call(caller, 0x1111, 0, 0, 0);
+    assert_eq!((bda8(caller, bda::ROWS), indexed(caller, 0x3d4, 0x12)), (27, 0x87));
+    // A glyph of one's own, in block 1, and the map that shows it.
+    put(caller, BUFFER, &[0x11; 16]);
+    call(caller, 0x1100, 0x1001, 1, 0x41);
+    assert_eq!(plane2(caller, 0x4000 + 0x41 * 32 + 15), 0x11);
+    assert_eq!(bda8(caller, bda::ROWS), 27);
+    call(caller, 0x1103, 0x0004, 0, 0);
+    assert_eq!(indexed(caller, 0x3c4, 3), 4);
+    assert_eq!([indexed(caller, 0x3c4, 2), indexed(caller, 0x3c4, 4)], [3, 2]);
+    assert_eq!([indexed(caller, 0x3ce, 4), indexed(caller, 0x3ce, 5), indexed(caller, 0x3ce, 6)], [0, 0x10, 0x0e]);
+    // Glyphs for graphics.
+    set_mode(caller, 0x12);
+    call(caller, 0x1121, 0x0000, 10, 0x0030);
+    assert_eq!((bda16(caller, bda::CHAR_HEIGHT), bda8(caller, bda::ROWS)), (10, 0x2f));
+    assert_eq!(rom(caller, 1).0, BUFFER);
+    call(caller, 0x1120, 0, 0, 0);
+    assert_eq!(rom(caller, 0).0, BUFFER);
+    call(caller, 0x1123, 2, 0, 0);
+    assert_eq!((rom(caller, 1).0, bda8(caller, bda::ROWS)), (font8, 24));
+    call(caller, 0x1122, 3, 0, 0);
+    assert_eq!(bda8(caller, bda::ROWS), 42);
+    call(caller, 0x1124, 1, 0, 0);
+    assert_eq!((rom(caller, 1).0, bda8(caller, bda::ROWS)), (font16, 13));
+    put(caller, bda::FONT_UPPER, &[(font8.off + 1024) as u8, ((font8.off + 1024) >> 8) as u8, 0, 0xc0]);
+    set_mode(caller, 3);
+}
+
+pub fn settings_change_what_mode_sets_do(caller: &mut impl Caller) {
+    set_mode(caller, 3);
+    let regs = call(caller, 0x1200, 0x10, 0, 0);
+    assert_eq!((regs.bh(), regs.bl(), regs.ch(), regs.cl()), (0, 3, 0x0f, 9));
+    for (al, rows_of, lines) in [(0, 8, 199), (1, 14, 349), (2, 16, 399)] {
+        assert_eq!(call(caller, 0x1200 | al, 0x30, 0, 0).al(), 0x12);
+        set_mode(caller, 3);
+        assert_eq!(bda16(caller, bda::CHAR_HEIGHT), rows_of);
+        let shown = u16::from(indexed(caller, 0x3d4, 0x12)) | u16::from(indexed(caller, 0x3d4, 7) & 2) << 7;
+        // 200 lines are scanned twice.
+        assert_eq!(shown, if lines == 199 { 399 } else { lines });
+        assert_eq!(bda8(caller, bda::ROWS), 24);
+    }
+    assert_eq!(call(caller, 0x1203, 0x30, 0, 0).al(), 3);
+    // No default palette.
+    call(caller, 0x1201, 0x31, 0, 0);
+    call(caller, 0x1010, 0x0001, 0x1122, 0x3300);
+    set_mode(caller, 3);
+    assert_eq!(call(caller, 0x1015, 1, 0, 0).cx(), 0x1122);
+    call(caller, 0x1200, 0x31, 0, 0);
+    // Grey.
+    call(caller, 0x1200, 0x33, 0, 0);
+    set_mode(caller, 3);
+    let regs = call(caller, 0x1015, 1, 0, 0);
+    assert!(regs.ch() == regs.cl() && regs.dh() == regs.cl() && regs.cl() > 0);
+    call(caller, 0x1201, 0x33, 0, 0);
+    // Memory that does not answer, and a screen that is off.
+    call(caller, 0x1201, 0x32, 0, 0);
+    assert_eq!(caller.machine().bench.inb(0x3cc) & 2, 0);
+    call(caller, 0x1200, 0x32, 0, 0);
+    call(caller, 0x1201, 0x36, 0, 0);
+    assert_eq!(indexed(caller, 0x3c4, 1) & 0x20, 0x20);
+    call(caller, 0x1200, 0x36, 0, 0);
+    assert_eq!(indexed(caller, 0x3c4, 1) & 0x20, 0);
+    // No other display to switch to; nonsense.
+    assert_eq!(call(caller, 0x1200, 0x35, 0, 0).al(), 0);
+    assert_eq!(call(caller, 0x1207, 0x33, 0, 0).al(), 7);
+    set_mode(caller, 3);
+}
+
+pub fn the_state_is_told_saved_and_restored(caller: &mut impl Caller) {
+    set_mode(caller, 3);
+    let regs = call(caller, 0x1a00, 0, 0, 0);
+    assert_eq!((regs.al(), regs.bl(), regs.bh()), (0x1a, 8, 0));
+    assert_eq!(call(caller, 0x1a01, 0x0007, 0, 0).al(), 0x1a);
+    assert_eq!(call(caller, 0x1a00, 0, 0, 0).bl(), 7);
+    call(caller, 0x1a01, 0x0008, 0, 0);
+    assert_eq!(call(caller, 0x1b00, 0, 0, 0).al(), 0x1b);
+    let state: [u8; 64] = get(caller, BUFFER);
+    assert_eq!((state[4], state[5], state[0x22], state[0x23], state[0x25], state[0x26]), (3, 80, 25, 16, 8, 0));
+    assert_eq!((&state[0x27..0x2b], state[0x31]), (&[16, 0, 8, 2][..], 3));
+    let table = far(u16::from_le_bytes([state[2], state[3]]), u16::from_le_bytes([state[0], state[1]]));
+    assert_eq!(get(caller, table), [0xff, 0xe0, 0x0f]);
+    // Save all, spoil it, restore.
+    for (function, mode) in
+        [(0x1c00, 3u16), (0x1c00, 0x12), (0x4f04, 0x3), (0x4f04, 0x13), (0x4f04, 0x118), (0x4f04, 0x101)]
+    {
+        set_any(caller, mode);
+        call(caller, 0x1010, 0x0003, 0x1122, 0x3300);
+        call(caller, 0x1000, 0x2a05, 0, 0);
+        call(caller, 0x0200, 0, 0, 0x0505);
+        let vbe = function == 0x4f04;
+        let parts = if vbe { 15 } else { 7 };
+        let subfunction = |n: u16| if vbe { (function, n) } else { (function | n, 0) };
+        let (ax, dx) = subfunction(0);
+        let regs = call(caller, ax, 0, parts, dx);
+        assert_eq!(regs.bx(), if vbe { 17 } else { 16 });
+        assert_eq!(regs.ax(), if vbe { 0x004f } else { 0x1c1c });
+        put(caller, BUFFER.at(64 * regs.bx()), &[0xee]);
+        let chip = registers(caller);
+        let (ax, dx) = subfunction(1);
+        call(caller, ax, 0, parts, dx);
+        assert_eq!(get(caller, BUFFER.at(64 * regs.bx())), [0xee], "the size told is the most that is written");
+        set_any(caller, 0x10d);
+        set_mode(caller, 0x0e);
+        call(caller, 0x1010, 0x0003, 0, 0);
+        let (ax, dx) = subfunction(2);
+        let regs = call(caller, ax, 0, parts, dx);
+        assert_eq!(regs.ax(), if vbe { 0x004f } else { 0x1c1c });
+        let restored = registers(caller);
+        let changed: Vec<_> = chip.iter().zip(&restored).filter(|(before, after)| before != after).collect();
+        assert!(chip.len() == restored.len() && changed.is_empty(), "mode {mode:x}: {changed:?}");
+        assert_eq!(call(caller, 0x1007, 0x0005, 0, 0).bh(), 0x2a);
+        assert_eq!(cursor(caller, 0), (5, 5));
+        let regs = call(caller, 0x1015, 3, 0, 0);
+        assert_eq!((regs.dh(), regs.cx()), (0x33, 0x1122));
+        if vbe {
+            assert_eq!(call(caller, 0x4f03, 0, 0, 0).bx() & 0x1ff, mode);
+        }
+    }
+    assert_eq!(call(caller, 0x1c00, 0, 0, 0).al(), 0);
+    assert_eq!(call(caller, 0x4f04, 0, 0, 0).ax(), 0x014f);
+    set_mode(caller, 3);
+}
+
+pub fn every_vbe_mode_is_described_and_set(caller: &mut impl Caller) {
+    put(caller, BUFFER, b"VBE2");
+    put(caller, BUFFER.at(512), &[0x77]);
+    assert_eq!(call(caller, 0x4f00, 0, 0, 0).ax(), 0x004f);
+    assert_eq!(get(caller, BUFFER), *b"VESA\x00\x03");
+    assert_eq!(caller.machine().word(BUFFER.at(0x12)), 256);
+    assert_eq!(get(caller, BUFFER.at(512)), [0x77]);
+    let far_at = |caller: &mut _, at: u16| {
+        let machine = Caller::machine(caller);
+        far(machine.word(BUFFER.at(at + 2)), machine.word(BUFFER.at(at)))
+    };
+    for pointer in [6, 0x16, 0x1a, 0x1e] {
+        let text = far_at(caller, pointer);
+        let length = (0..64).find(|&n| caller.machine().byte(text.at(n)) == 0).unwrap();
+        assert!(length >= 3);
+    }
+    let list = far_at(caller, 0x0e);
+    let modes: Vec<u16> =
+        (0..).map(|n| caller.machine().word(list.at(2 * n))).take_while(|&mode| mode != 0xffff).collect();
+    assert_eq!(modes.len(), vgabios::vbe::modes::COUNT);
+    let mut seen = std::collections::BTreeSet::new();
+    for mode in modes {
+        let info_at = far(BUFFER.seg, 0x1000);
+        let regs =
+            caller.int10(Regs { eax: 0x4f01, ecx: mode.into(), es: info_at.seg, edi: 0x1000, ..Regs::default() });
+        assert_eq!(regs.ax(), 0x004f, "mode {mode:x}");
+        let word = |caller: &mut _, at| Caller::machine(caller).word(info_at.at(at));
+        let [planes, bpp, banks, model]: [u8; 4] = get(caller, info_at.at(0x18));
+        let (attributes, pitch, width, height) =
+            (word(caller, 0), word(caller, 0x10), word(caller, 0x12), word(caller, 0x14));
+        let base = u32::from(word(caller, 0x28)) | u32::from(word(caller, 0x2a)) << 16;
+        assert!(seen.insert((width, height, bpp)), "mode {mode:x} twice");
+        assert_eq!((word(caller, 2), word(caller, 4), word(caller, 6), word(caller, 8), banks), (7, 64, 64, 0xa000, 1));
+        assert_eq!(word(caller, 0x0e), 0xc000);
+        if bpp == 4 {
+            assert_eq!((planes, model, attributes, base, pitch), (4, 3, 0x3f, 0, width / 8));
+        } else {
+            assert_eq!((planes, attributes, base), (1, 0xbf, FRAME_BUFFER), "mode {mode:x}");
+            assert_eq!((model, pitch), (if bpp == 8 { 4 } else { 6 }, width * (u16::from(bpp) + 1 >> 3)));
+            assert_eq!(word(caller, 0x32), pitch);
+        }
+        let masks: [u8; 8] = get(caller, info_at.at(0x1f));
+        let expected = match bpp {
+            15 => [5, 10, 5, 5, 5, 0, 1, 15],
+            16 => [5, 11, 6, 5, 5, 0, 0, 0],
+            24 => [8, 16, 8, 8, 8, 0, 0, 0],
+            32 => [8, 16, 8, 8, 8, 0, 8, 24],
+            _ => [0; 8],
+        };
+        assert_eq!(masks, expected);
+        for flags in [0, 0x8000, 0x4000, 0xc000] {
+            let regs = call(caller, 0x4f02, mode | flags, 0, 0);
+            if bpp == 4 && flags & 0x4000 != 0 {
+                assert_eq!(regs.ax(), 0x014f);
+                continue;
+            }
+            assert_eq!(regs.ax(), 0x004f, "mode {mode:x}");
+            assert_eq!(
+                [dispi(caller, 1), dispi(caller, 2), dispi(caller, 3)],
+                [width, height, bpp.into()],
+                "mode {mode:x}"
+            );
+            assert_eq!(dispi(caller, 4) & 1, 1);
+            let regs = call(caller, 0x4f03, 0, 0, 0);
+            assert_eq!((regs.ax(), regs.bx()), (0x004f, mode | flags));
+        }
+        // The window and the frame buffer show the same memory.
+        if bpp != 4 {
+            call(caller, 0x4f02, mode | 0x4000, 0, 0);
+            put(caller, far(0xa000, 0x10), &[0xfe, 0xdc]);
+            let mut bytes = [0; 2];
+            caller.machine().bench.mem_read(u64::from(FRAME_BUFFER) + 0x10, &mut bytes);
+            assert_eq!(bytes, [0xfe, 0xdc]);
+            call(caller, 0x4f02, mode | 0xc000, 0, 0);
+            assert_eq!(get(caller, far(0xa000, 0x10)), [0xfe, 0xdc]);
+            call(caller, 0x4f02, mode, 0, 0);
+            assert_eq!(get(caller, far(0xa000, 0x10)), [0, 0], "mode {mode:x}");
+        }
+    }
+    for (width, height) in [(640, 400), (640, 480), (800, 600), (1024, 768), (1280, 1024), (1920, 1080), (2560, 1600)] {
+        for bpp in [8, 15, 16, 24, 32] {
+            assert!(seen.contains(&(width, height, bpp)), "{width}x{height}x{bpp}");
+        }
+    }
+    // The VGA's modes by this call, and modes that do not exist.
+    assert_eq!(call(caller, 0x4f02, 0x8003, 0, 0).ax(), 0x004f);
+    assert_eq!(call(caller, 0x4f03, 0, 0, 0).bx(), 0x8003);
+    for bx in [0x1fe, 0x10c, 0x55, 0x4102] {
+        assert_eq!(call(caller, 0x4f02, bx, 0, 0).ax(), 0x014f, "{bx:x}");
+    }
+    assert_eq!(call(caller, 0x4f01, 0, 0x1fe, 0).ax(), 0x014f);
+    set_mode(caller, 3);
+    // Without VBE2 only the block of 256 bytes is written.
+    put(caller, BUFFER, &[0; 4]);
+    put(caller, BUFFER.at(256), &[0x66]);
+    call(caller, 0x4f00, 0, 0, 0);
+    assert_eq!(get(caller, BUFFER.at(256)), [0x66]);
+}
+
+pub fn vbe_windows_lines_and_starts(caller: &mut impl Caller) {
+    set_mode(caller, 3);
+    for function in [0x4f05, 0x4f06, 0x4f07] {
+        assert_eq!(call(caller, function, 0x0001, 0, 0).ax(), 0x034f);
+    }
+    call(caller, 0x4f02, 0x0118, 0, 0);
+    assert_eq!(call(caller, 0x4f05, 0, 0, 7).ax(), 0x004f);
+    assert_eq!(call(caller, 0x4f05, 0x0100, 0, 0).dx(), 7);
+    put(caller, far(0xa000, 5), &[0x5a]);
+    let mut byte = [0];
+    caller.machine().bench.mem_read(u64::from(FRAME_BUFFER) + 0x7_0005, &mut byte);
+    assert_eq!(byte, [0x5a]);
+    assert_eq!(call(caller, 0x4f05, 0, 0, 256).ax(), 0x014f);
+    assert_eq!(call(caller, 0x4f05, 0x0001, 0, 0).ax(), 0x014f);
+    let regs = call(caller, 0x4f06, 1, 0, 0);
+    assert_eq!((regs.ax(), regs.bx(), regs.cx(), regs.dx()), (0x004f, 3072, 1024, 5461));
+    let regs = call(caller, 0x4f06, 0, 2000, 0);
+    assert_eq!((regs.ax(), regs.bx(), regs.cx(), regs.dx()), (0x004f, 6000, 2000, 2796));
+    let regs = call(caller, 0x4f06, 2, 4800, 0);
+    assert_eq!((regs.ax(), regs.bx(), regs.cx()), (0x004f, 4800, 1600));
+    let regs = call(caller, 0x4f06, 3, 0, 0);
+    assert_eq!((regs.ax(), regs.cx()), (0x004f, 7280));
+    assert_eq!(call(caller, 0x4f06, 0, 7288, 0).ax(), 0x024f);
+    // Shorter than the screen is the screen.
+    assert_eq!(call(caller, 0x4f06, 0, 100, 0).cx(), 1024);
+    call(caller, 0x4f06, 0, 1600, 0);
+    for bl in [0x00, 0x80] {
+        assert_eq!(call(caller, 0x4f07, bl, 100, 200).ax(), 0x004f);
+        let regs = call(caller, 0x4f07, 1, 0, 0);
+        assert_eq!((regs.bh(), regs.cx(), regs.dx()), (0, 100, 200));
+    }
+    let regs = caller.int10(Regs { eax: 0x4f07, ebx: 2, ecx: 4800 * 300 + 30, ..Regs::default() });
+    assert_eq!(regs.ax(), 0x004f);
+    assert_eq!((dispi(caller, 8), dispi(caller, 9)), (10, 300));
+    assert_eq!(call(caller, 0x4f07, 4, 0, 0).cx(), 1);
+    assert_eq!(call(caller, 0x4f07, 0, 577, 0).ax(), 0x014f);
+    assert_eq!(call(caller, 0x4f07, 0, 0, 0xffff).ax(), 0x014f);
+    set_mode(caller, 3);
+}
+
+pub fn vbe_palettes(caller: &mut impl Caller) {
+    call(caller, 0x4f02, 0x0101, 0, 0);
+    assert_eq!(call(caller, 0x4f08, 1, 0, 0).bh(), 6);
+    assert_eq!(call(caller, 0x4f08, 0x0800, 0, 0).bx(), 0x0800);
+    assert_eq!(call(caller, 0x4f08, 1, 0, 0).bh(), 8);
+    assert_eq!(call(caller, 0x4f03, 0, 0, 0).bx(), 0x101);
+    put(caller, BUFFER, &[0xf1, 0xe2, 0xd3, 0, 1, 2, 3, 0]);
+    assert_eq!(call(caller, 0x4f09, 0, 2, 254).ax(), 0x004f);
+    put(caller, BUFFER, &[0xcc; 8]);
+    assert_eq!(call(caller, 0x4f09, 1, 2, 254).ax(), 0x004f);
+    assert_eq!(get(caller, BUFFER), [0xf1, 0xe2, 0xd3, 0, 1, 2, 3, 0]);
+    assert_eq!(call(caller, 0x4f09, 0, 3, 254).ax(), 0x014f);
+    assert_eq!(call(caller, 0x4f09, 2, 0, 0).ax(), 0x024f);
+    assert_eq!(call(caller, 0x4f08, 0x0600, 0, 0).bh(), 6);
+    assert_eq!(call(caller, 0x4f08, 0x0500, 0, 0).ax(), 0x014f);
+    call(caller, 0x4f02, 0x0118, 0, 0);
+    assert_eq!(call(caller, 0x4f08, 1, 0, 0).ax(), 0x034f);
+    assert_eq!(call(caller, 0x4f09, 0, 1, 0).ax(), 0x034f);
+    set_mode(caller, 3);
+    assert_eq!(call(caller, 0x4f08, 0x0800, 0, 0).bh(), 6);
+}
+
+pub fn the_monitor_is_identified(caller: &mut impl Caller) {
+    let regs = call(caller, 0x4f15, 0, 0, 0);
+    assert_eq!((regs.ax(), regs.bx()), (0x004f, 2));
+    assert_eq!(call(caller, 0x4f15, 1, 0, 0).ax(), 0x004f);
+    let edid: [u8; 128] = get(caller, BUFFER);
+    assert_eq!(edid[..8], [0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]);
+    assert_eq!(edid.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)), 0);
+    assert_eq!(call(caller, 0x4f15, 1, 0, 1).ax(), 0x014f);
+    assert_eq!(call(caller, 0x4f15, 2, 0, 0).ax(), 0x014f);
+}
+
+pub fn calls_that_do_not_exist_change_nothing(caller: &mut impl Caller) {
+    set_mode(caller, 3);
+    let before = caller.machine().ram[0x400..0x500].to_vec();
+    let chip = pcvm_devices::device::DynDevice::save_cbor(&caller.machine().bench.device);
+    for ax in [0x1400, 0x2000, 0x4e00, 0x4f0b, 0x4f14, 0x4fff, 0x5000, 0xfe00, 0x10ff, 0x11ff, 0x1304, 0x1a02, 0x1c03] {
+        let regs = call(caller, ax, 0x1111, 0, 0);
+        assert_eq!((regs.ax(), regs.bx()), (ax, 0x1111), "{ax:x}");
+    }
+    assert_eq!(caller.machine().ram[0x400..0x500], before);
+    assert_eq!(pcvm_devices::device::DynDevice::save_cbor(&caller.machine().bench.device), chip);
+}
+
+pub fn a_mode_set_makes_few_exits(caller: &mut impl Caller) {
+    let modes = (0..=7).chain(0x0d..=0x13).chain([0x101, 0x102, 0x118, 0x144]);
+    caller.machine().counting = true;
+    for mode in modes {
+        for from in [3, 0x13, 0x144] {
+            set_any(caller, from);
+            caller.machine().take_exits();
+            set_any(caller, mode);
+            let exits = caller.machine().take_exits();
+            println!("mode {from:x} to {mode:x}: {exits} exits");
+            assert!(exits <= 100, "mode {from:x} to {mode:x}: {exits} exits");
+        }
+    }
+    set_mode(caller, 3);
+    caller.machine().take_exits();
+    type_text(caller, "0123456789");
+    let exits = caller.machine().take_exits();
+    assert!(exits <= 1, "{exits} exits for ten characters");
+    caller.machine().counting = false;
+}
+
+pub fn the_save_pointers_are_honoured(caller: &mut impl Caller) {
+    let table = far(0x2100, 0);
+    let old: [u8; 4] = get(caller, far(bda::SEGMENT, bda::SAVE_POINTERS));
+    let rom = far(u16::from_le_bytes([old[2], old[3]]), u16::from_le_bytes([old[0], old[1]]));
+    let standard: [u8; 28] = get(caller, rom);
+    let parameters =
+        far(u16::from_le_bytes([standard[2], standard[3]]), u16::from_le_bytes([standard[0], standard[1]]));
+    assert_eq!(get::<64>(caller, parameters.at(0x18 * 64)), modes::PARAMETERS[0x18]);
+    // An area that hears of the palette, and a font of eight lines for mode 3.
+    let mut own = standard;
+    own[4..8].copy_from_slice(&[0, 1, 0x00, 0x21]);
+    own[8..12].copy_from_slice(&[0, 2, 0x00, 0x21]);
+    own[12..16].copy_from_slice(&[0, 3, 0x00, 0x21]);
+    put(caller, table, &own);
+    put(caller, table.at(0x200), &[8, 0, 1, 0, b'A', 0, 0, 4, 0x00, 0x21, 0xff, 3, 0xff]);
+    put(caller, table.at(0x300), &[60, 8, 0, 0, 4, 0x00, 0x21, 0x12, 0xff]);
+    put(caller, table.at(0x400), &[0x99; 8]);
+    put(caller, far(bda::SEGMENT, bda::SAVE_POINTERS), &[0, 0, 0x00, 0x21]);
+    set_mode(caller, 3);
+    assert_eq!(bda8(caller, bda::ROWS), 49);
+    assert_eq!(get::<17>(caller, table.at(0x100)), [0, 1, 2, 3, 4, 5, 0x14, 7, 56, 57, 58, 59, 60, 61, 62, 63, 0]);
+    call(caller, 0x1000, 0x2a03, 0, 0);
+    assert_eq!(get(caller, table.at(0x103)), [0x2a]);
+    set_mode(caller, 0x12);
+    assert_eq!((bda8(caller, bda::ROWS), bda16(caller, bda::CHAR_HEIGHT)), (59, 8));
+    put(caller, far(bda::SEGMENT, bda::SAVE_POINTERS), &[0; 4]);
+    set_mode(caller, 3);
+    assert_eq!(bda8(caller, bda::ROWS), 24);
+    put(caller, far(bda::SEGMENT, bda::SAVE_POINTERS), &old);
+    let _ = tables::PARAMETERS;
+}

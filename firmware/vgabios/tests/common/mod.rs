@@ -1,0 +1,288 @@
+//! A machine for the BIOS: memory below 1 MiB and the VGA of the `devices` crate, with the ports counted as pcvm's board
+//! would handle them.
+#![allow(dead_code)]
+
+pub mod calls;
+
+use pcvm_devices::device::{Device, Space};
+use pcvm_devices::testing::Bench;
+use pcvm_devices::vga::Vga;
+use vgabios::tables::{ROM_SEGMENT, TABLES, TABLES_OFFSET};
+use vgabios::{Far, Hw, Regs, far};
+
+/// Where POST put the adapter.
+pub const DEVFN: u16 = 0x10;
+pub const FRAME_BUFFER: u32 = 0xe000_0000;
+const ROM: u32 = 0xc_0000;
+const VIDEO: std::ops::Range<u32> = 0xa_0000..0xc_0000;
+
+/// Entries of KVM's ring of writes kept back.
+const RING: u32 = 169;
+
+pub struct Machine {
+    pub bench: Bench<Vga>,
+    pub ram: Vec<u8>,
+    pub rom_len: u32,
+    config_address: u32,
+    /// Exits to userspace that the board would see.
+    pub exits: u32,
+    kept_back: u32,
+    /// Lowest address written below `stack_top` and above `stack_floor`.
+    pub lowest: u32,
+    pub stack: std::ops::Range<u32>,
+    pub unexpected: Vec<String>,
+    /// Writes to the ROM are unexpected.
+    pub watch_rom: bool,
+    /// Exits are counted.
+    pub counting: bool,
+}
+
+impl Machine {
+    pub fn new(rom: &[u8]) -> Self {
+        let mut ram = vec![0; 1 << 20];
+        ram[ROM as usize..ROM as usize + rom.len()].copy_from_slice(rom);
+        let mut bench = Bench::new(Vga::new(Vga::DEFAULT_VRAM, Vec::new()));
+        bench.config_write(0x10, 4, FRAME_BUFFER);
+        bench.config_write(0x04, 2, 3);
+        Self {
+            bench,
+            ram,
+            rom_len: rom.len() as u32,
+            config_address: 0,
+            exits: 0,
+            kept_back: 0,
+            lowest: u32::MAX,
+            stack: 0..0,
+            unexpected: Vec::new(),
+            watch_rom: false,
+            counting: false,
+        }
+    }
+
+    /// Counts an access as the board would meet it.
+    fn count(&mut self, space: Space, addr: u64, width: usize, write: bool) {
+        if !self.counting {
+            return;
+        }
+        let region = Device::regions(&self.bench.device)
+            .into_iter()
+            .find(|r| r.space == space && (r.base..r.base + r.len).contains(&addr));
+        if let Some(region) = &region {
+            if region.video.is_some() {
+                return;
+            }
+            if write
+                && region
+                    .coalesce
+                    .iter()
+                    .any(|range| range.start <= addr - region.base && addr - region.base + width as u64 <= range.end)
+            {
+                self.kept_back += 1;
+                if self.kept_back > RING {
+                    self.kept_back = 1;
+                    self.exits += 1;
+                }
+                return;
+            }
+        }
+        self.exits += 1;
+        self.kept_back = 0;
+    }
+
+    /// Exits since the last call.
+    pub fn take_exits(&mut self) -> u32 {
+        self.kept_back = 0;
+        std::mem::take(&mut self.exits)
+    }
+
+    pub fn input(&mut self, port: u16, width: u8) -> u32 {
+        match port {
+            0xcf8 => return self.config_address,
+            0xcfc if width == 4 => {
+                let function = (self.config_address >> 8 & 0xffff) as u16;
+                return if function == DEVFN { self.bench.config_read(self.config_address as u8, 4) } else { u32::MAX };
+            }
+            0x61 => return 0x10,
+            _ => {}
+        }
+        self.count(Space::Io, port.into(), width.into(), false);
+        self.bench.input(port, width)
+    }
+
+    pub fn output(&mut self, port: u16, width: u8, value: u32) {
+        match port {
+            0xcf8 => self.config_address = value,
+            0x42 | 0x43 | 0x61 => {}
+            _ => {
+                self.count(Space::Io, port.into(), width.into(), true);
+                match width {
+                    1 => self.bench.outb(port, value as u8),
+                    2 => self.bench.outw(port, value as u16),
+                    _ => self.bench.outl(port, value),
+                }
+            }
+        }
+    }
+
+    pub fn fetch(&mut self, addr: u32, data: &mut [u8]) {
+        let addr = addr & 0xf_ffff;
+        if VIDEO.contains(&addr) {
+            self.count(Space::Mem, addr.into(), data.len(), false);
+            self.bench.mem_read(addr.into(), data);
+        } else {
+            for (byte, at) in data.iter_mut().zip(addr..) {
+                *byte = self.ram.get(at as usize).copied().unwrap_or(0xff);
+            }
+        }
+    }
+
+    pub fn keep(&mut self, addr: u32, data: &[u8]) {
+        let addr = addr & 0xf_ffff;
+        if VIDEO.contains(&addr) {
+            self.count(Space::Mem, addr.into(), data.len(), true);
+            self.bench.mem_write(addr.into(), data);
+            return;
+        }
+        if self.stack.contains(&addr) {
+            self.lowest = self.lowest.min(addr);
+        }
+        for (byte, at) in data.iter().zip(addr..) {
+            if let Some(to) = self.ram.get_mut(at as usize) {
+                *to = *byte;
+            }
+        }
+    }
+
+    pub fn byte(&mut self, at: Far) -> u8 {
+        let mut data = [0];
+        self.fetch(linear(at), &mut data);
+        data[0]
+    }
+
+    pub fn word(&mut self, at: Far) -> u16 {
+        u16::from(self.byte(at)) | u16::from(self.byte(at.at(1))) << 8
+    }
+}
+
+pub fn linear(at: Far) -> u32 {
+    u32::from(at.seg) * 16 + u32::from(at.off)
+}
+
+/// The BIOS as Rust on the host.
+impl Hw for Machine {
+    fn inb(&mut self, port: u16) -> u8 {
+        self.input(port, 1) as u8
+    }
+    fn outb(&mut self, port: u16, value: u8) {
+        self.output(port, 1, value.into());
+    }
+    fn inw(&mut self, port: u16) -> u16 {
+        self.input(port, 2) as u16
+    }
+    fn outw(&mut self, port: u16, value: u16) {
+        self.output(port, 2, value.into());
+    }
+    fn inl(&mut self, port: u16) -> u32 {
+        self.input(port, 4)
+    }
+    fn outl(&mut self, port: u16, value: u32) {
+        self.output(port, 4, value);
+    }
+    fn read8(&mut self, at: Far) -> u8 {
+        self.byte(at)
+    }
+    fn write8(&mut self, at: Far, value: u8) {
+        self.keep(linear(at), &[value]);
+    }
+    fn read16(&mut self, at: Far) -> u16 {
+        let mut data = [0; 2];
+        self.fetch(linear(at), &mut data);
+        u16::from_le_bytes(data)
+    }
+    fn write16(&mut self, at: Far, value: u16) {
+        self.keep(linear(at), &value.to_le_bytes());
+    }
+    fn copy(&mut self, to: Far, from: Far, len: u16) {
+        let mut done = 0;
+        while done < len {
+            let n = if len - done >= 4 { 4 } else { 1 };
+            let mut data = [0; 4];
+            self.fetch(linear(from.at(done)), &mut data[..usize::from(n)]);
+            self.keep(linear(to.at(done)), &data[..usize::from(n)]);
+            done += n;
+        }
+    }
+    fn copy_bytes(&mut self, to: Far, from: Far, len: u16) {
+        for n in 0..len {
+            let byte = self.byte(from.at(n));
+            self.keep(linear(to.at(n)), &[byte]);
+        }
+    }
+    fn load(&mut self, to: &mut [u8], from: Far) {
+        for (byte, n) in to.iter_mut().zip(0..) {
+            *byte = self.byte(from.at(n));
+        }
+    }
+    fn store(&mut self, to: Far, from: &[u8]) {
+        for (byte, n) in from.iter().zip(0..) {
+            self.keep(linear(to.at(n)), &[*byte]);
+        }
+    }
+    fn fill(&mut self, to: Far, value: u32, len: u16) {
+        let mut done = 0;
+        for n in [4, 2, 1] {
+            while len - done >= n {
+                self.keep(linear(to.at(done)), &value.to_le_bytes()[..usize::from(n)]);
+                done += n;
+            }
+        }
+    }
+    fn tables(&self) -> Far {
+        far(ROM_SEGMENT, TABLES_OFFSET)
+    }
+    fn table8(&self, at: u16) -> u8 {
+        TABLES[usize::from(at)]
+    }
+    fn location(&self) -> u16 {
+        DEVFN
+    }
+    fn window_function(&self) -> Far {
+        far(ROM_SEGMENT, 0xff00)
+    }
+    fn protected_mode(&self) -> (Far, u16) {
+        (far(ROM_SEGMENT, 0xff10), 16)
+    }
+}
+
+/// Somebody who can call the BIOS.
+pub trait Caller {
+    fn machine(&mut self) -> &mut Machine;
+    fn init(&mut self);
+    fn int10(&mut self, regs: Regs) -> Regs;
+}
+
+/// By a function call.
+pub struct OnHost(pub Machine);
+
+impl OnHost {
+    pub fn new() -> Self {
+        let mut rom = vec![0; usize::from(TABLES_OFFSET)];
+        rom.extend_from_slice(&TABLES);
+        let mut host = Self(Machine::new(&rom));
+        host.init();
+        host
+    }
+}
+
+impl Caller for OnHost {
+    fn machine(&mut self) -> &mut Machine {
+        &mut self.0
+    }
+    fn init(&mut self) {
+        vgabios::init::init(&mut self.0, far(ROM_SEGMENT, 0xff20));
+    }
+    fn int10(&mut self, mut regs: Regs) -> Regs {
+        vgabios::int10::int10(&mut self.0, &mut regs);
+        regs
+    }
+}

@@ -1,0 +1,260 @@
+//! The built ROM in libx86emu, the interpreter that X.Org's and SUSE's tools run video BIOSes in: every call that the
+//! unit tests make, with the stack watched. `cargo test --features x86emu`, with `VGABIOS` naming the ROM or
+//! `firmware/target/vgabios.bin` built.
+#![cfg(feature = "x86emu")]
+#![allow(unsafe_code)]
+
+mod common;
+
+use common::{Caller, Machine};
+use std::ffi::{c_int, c_uint, c_void};
+use std::sync::Mutex;
+use vgabios::Regs;
+
+#[repr(C)]
+struct Segment {
+    base: u32,
+    limit: u32,
+    sel: u16,
+    acc: u16,
+}
+
+/// The beginning of `x86emu_t`.
+#[repr(C)]
+struct Emu {
+    eax: u32,
+    ebx: u32,
+    ecx: u32,
+    edx: u32,
+    esp: u32,
+    ebp: u32,
+    esi: u32,
+    edi: u32,
+    eip: u32,
+    flags: u32,
+    sse: [u8; 128],
+    /// ES, CS, SS, DS, FS, GS.
+    seg: [Segment; 8],
+}
+
+type Memio = extern "C" fn(*mut Emu, u32, *mut u32, c_uint) -> c_uint;
+type Code = extern "C" fn(*mut Emu) -> c_int;
+type Intr = extern "C" fn(*mut Emu, u8, c_uint) -> c_int;
+
+#[link(name = "x86emu")]
+unsafe extern "C" {
+    fn x86emu_new(memory: c_uint, io: c_uint) -> *mut Emu;
+    fn x86emu_done(emu: *mut Emu) -> *mut c_void;
+    fn x86emu_run(emu: *mut Emu, flags: c_uint) -> c_uint;
+    fn x86emu_set_memio_handler(emu: *mut Emu, handler: Memio) -> *mut c_void;
+    fn x86emu_set_code_handler(emu: *mut Emu, handler: Code) -> *mut c_void;
+    fn x86emu_set_intr_handler(emu: *mut Emu, handler: Intr) -> *mut c_void;
+    fn x86emu_set_seg_register(emu: *mut Emu, seg: *mut Segment, value: u16);
+}
+
+const ALL: c_uint = 7;
+const STACK_SEGMENT: u16 = 0x3000;
+const STACK_TOP: u16 = 0x0400;
+/// Where calls return to.
+const RETURN: (u16, u16) = (0x0050, 0x0000);
+const BUDGET: u64 = 50_000_000;
+
+// The library's handlers have no argument of ours.
+static MACHINE: Mutex<Option<Machine>> = Mutex::new(None);
+static STEPS: Mutex<u64> = Mutex::new(0);
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+extern "C" fn memio(_: *mut Emu, addr: u32, value: *mut u32, kind: c_uint) -> c_uint {
+    let mut machine = MACHINE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let machine = machine.as_mut().unwrap();
+    let width = [1, 2, 4, 1][(kind & 3) as usize];
+    // SAFETY: the library gives a variable of its own.
+    let value = unsafe { &mut *value };
+    let mut bytes = value.to_le_bytes();
+    match kind >> 8 {
+        0 | 2 => {
+            bytes = [0; 4];
+            machine.fetch(addr, &mut bytes[..width]);
+            *value = u32::from_le_bytes(bytes);
+        }
+        1 => {
+            if (0xc_0000..0x10_0000).contains(&addr) && machine.watch_rom {
+                machine.unexpected.push(format!("write to ROM at {addr:x}"));
+            }
+            machine.keep(addr, &bytes[..width]);
+        }
+        3 => *value = machine.input(addr as u16, width as u8),
+        _ => machine.output(addr as u16, width as u8, *value),
+    }
+    0
+}
+
+extern "C" fn code(emu: *mut Emu) -> c_int {
+    // SAFETY: the library's own object.
+    let emu = unsafe { &mut *emu };
+    let mut steps = STEPS.lock().unwrap();
+    *steps += 1;
+    let back = emu.seg[1].sel == RETURN.0 && emu.eip as u16 == RETURN.1;
+    c_int::from(back || *steps > BUDGET)
+}
+
+extern "C" fn interrupt(emu: *mut Emu, number: u8, kind: c_uint) -> c_int {
+    // SAFETY: the library's own object.
+    let (cs, ip) = unsafe { ((*emu).seg[1].sel, (*emu).eip) };
+    MACHINE
+        .lock()
+        .unwrap()
+        .as_mut()
+        .unwrap()
+        .unexpected
+        .push(format!("interrupt {number:x} ({kind:x}) at {cs:x}:{ip:x}"));
+    1
+}
+
+struct InEmulator {
+    emu: *mut Emu,
+    deepest: u32,
+    worst: (u32, Regs),
+    _only: std::sync::MutexGuard<'static, ()>,
+}
+
+impl InEmulator {
+    fn new() -> Self {
+        let only = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let path =
+            std::env::var("VGABIOS").unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/vgabios.bin").into());
+        let rom = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        *MACHINE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Machine::new(&rom));
+        // SAFETY: as the library's documentation says.
+        let emu = unsafe {
+            let emu = x86emu_new(ALL, ALL);
+            x86emu_set_memio_handler(emu, memio);
+            x86emu_set_code_handler(emu, code);
+            x86emu_set_intr_handler(emu, interrupt);
+            emu
+        };
+        let mut new = Self { emu, deepest: 0, worst: (0, Regs::default()), _only: only };
+        new.init();
+        new
+    }
+
+    fn call(&mut self, regs: Regs, cs: u16, ip: u16, interrupt: bool) -> Regs {
+        // SAFETY: this thread alone has the emulator.
+        let emu = unsafe { &mut *self.emu };
+        let before = {
+            let mut machine = MACHINE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let machine = machine.as_mut().unwrap();
+            let base = u32::from(STACK_SEGMENT) * 16;
+            let mut frame = vec![RETURN.1, RETURN.0];
+            if interrupt {
+                frame.push(0x0202);
+            }
+            machine.watch_rom = interrupt;
+            machine.stack = 0..0;
+            let sp = STACK_TOP - 2 * frame.len() as u16;
+            for (word, at) in frame.iter().zip((u32::from(sp)..).step_by(2)) {
+                machine.keep(base + at, &word.to_le_bytes());
+            }
+            // The rest of the segment is somebody else's; so is all above the frame.
+            machine.ram[base as usize..base as usize + usize::from(sp)].fill(0xa5);
+            machine.lowest = u32::MAX;
+            machine.stack = base..base + u32::from(sp);
+            // Garbage in the upper halves, as an interpreter's caller may leave it.
+            emu.esp = 0xdead_0000 | u32::from(sp);
+            machine.ram[base as usize + usize::from(STACK_TOP)..base as usize + 0x1_0000].to_vec()
+        };
+        (emu.eax, emu.ebx, emu.ecx, emu.edx) = (regs.eax, regs.ebx, regs.ecx, regs.edx);
+        (emu.esi, emu.edi, emu.ebp, emu.flags) = (regs.esi, regs.edi, regs.ebp, 0x0202);
+        // SAFETY: as above.
+        unsafe {
+            for (index, value) in [(0, regs.es), (1, cs), (2, STACK_SEGMENT), (3, regs.ds)] {
+                x86emu_set_seg_register(self.emu, &mut (*self.emu).seg[index], value);
+            }
+        }
+        emu.eip = ip.into();
+        *STEPS.lock().unwrap() = 0;
+        // SAFETY: as above.
+        unsafe { x86emu_run(self.emu, 0x10) };
+        let mut machine = MACHINE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let machine = machine.as_mut().unwrap();
+        assert_eq!((emu.seg[1].sel, emu.eip as u16), RETURN, "{regs:x?} did not return; {:?}", machine.unexpected);
+        assert_eq!(machine.unexpected, Vec::<String>::new(), "{regs:x?}");
+        assert_eq!(emu.esp, 0xdead_0000 | u32::from(STACK_TOP), "{regs:x?}: stack");
+        assert_eq!(emu.seg[2].sel, STACK_SEGMENT);
+        assert_eq!(emu.flags & 0x400, 0, "direction flag");
+        let base = u32::from(STACK_SEGMENT) * 16;
+        assert_eq!(
+            machine.ram[base as usize + usize::from(STACK_TOP)..base as usize + 0x1_0000],
+            before,
+            "{regs:x?}: caller's stack"
+        );
+        let depth = machine.stack.end - machine.lowest.min(machine.stack.end);
+        if depth > self.deepest {
+            self.deepest = depth;
+            self.worst = (depth, regs);
+        }
+        machine.stack = 0..0;
+        Regs {
+            es: emu.seg[0].sel,
+            ds: emu.seg[3].sel,
+            edi: emu.edi,
+            esi: emu.esi,
+            ebp: emu.ebp,
+            ebx: emu.ebx,
+            edx: emu.edx,
+            ecx: emu.ecx,
+            eax: emu.eax,
+        }
+    }
+}
+
+impl Drop for InEmulator {
+    fn drop(&mut self) {
+        // SAFETY: it is not used again.
+        unsafe { x86emu_done(self.emu) };
+    }
+}
+
+impl Caller for InEmulator {
+    fn machine(&mut self) -> &mut Machine {
+        // SAFETY: the lock is only taken while the emulator runs or by this thread.
+        let machine = MACHINE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).as_mut().unwrap() as *mut Machine;
+        unsafe { &mut *machine }
+    }
+    fn init(&mut self) {
+        let regs = Regs { eax: common::DEVFN.into(), ebx: 0x1111_2222, ecx: 0x3333_4444, ..Regs::default() };
+        // The ROM is RAM while POST calls it: no watch over writes to it.
+        let after = self.call_init(regs);
+        assert_eq!(after, regs);
+    }
+    fn int10(&mut self, regs: Regs) -> Regs {
+        let vector = self.machine().word(vgabios::far(0, 0x40));
+        let segment = self.machine().word(vgabios::far(0, 0x42));
+        self.call(regs, segment, vector, true)
+    }
+}
+
+impl InEmulator {
+    fn call_init(&mut self, regs: Regs) -> Regs {
+        let sum = |machine: &Machine| {
+            machine.ram[0xc_0000..0xc_0000 + machine.rom_len as usize].iter().fold(0u8, |sum, b| sum.wrapping_add(*b))
+        };
+        assert_eq!(sum(self.machine()), 0, "checksum");
+        self.machine().unexpected.clear();
+        let after = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.call(regs, 0xc000, 3, false)));
+        match after {
+            Ok(after) => after,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+common::calls::suite!(InEmulator::new());
+
+#[test]
+fn no_call_takes_more_than_200_bytes_of_stack() {
+    let mut caller = InEmulator::new();
+    common::calls::everything(&mut caller);
+    println!("{} bytes at most: {:x?}", caller.deepest, caller.worst);
+    assert!(caller.deepest <= 200, "{} bytes: {:x?}", caller.deepest, caller.worst);
+}
