@@ -10,6 +10,7 @@ pub mod disk;
 pub mod flat;
 pub mod floppy;
 pub mod installer;
+pub mod media;
 
 use std::ffi::OsStr;
 use std::io;
