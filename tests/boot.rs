@@ -51,9 +51,14 @@ fn assert_has(log: &str, what: &[&str]) {
     }
 }
 
-/// Makes a file for the disk, `$disk`, outside the job's directory: on a nested host that directory is a network file
-/// system, and a lot of writing to it stalls the whole host for tens of seconds.
-const DISK: &str = "disk=$(mktemp /tmp/pcvm-disk.XXXXXX); trap 'rm -f $disk' EXIT";
+/// Makes a directory for the disk and the logs, `$scratch`, outside the job's own: on a nested host that is a network
+/// file system, to which a byte costs a processor of the guest most of a millisecond. The logs come along every few
+/// seconds and at the end.
+const SCRATCH: &str = "scratch=$(mktemp -d /tmp/pcvm.XXXXXX)
+     while sleep 5; do cp $scratch/*.log . 2>/dev/null; done &
+     copier=$!
+     trap 'kill $copier; cp $scratch/*.log .; rm -rf $scratch' EXIT
+     disk=$scratch/disk.img";
 
 const FROM_CD: &str = "--firmware bios.bin --boot dc";
 
@@ -63,10 +68,10 @@ fn the_installer_reaches_its_first_screen(arch: Arch, name: &str, start: &str) {
     let job = Job::new(
         name,
         format!(
-            "{DISK}
+            "{SCRATCH}
              truncate -s 64M $disk
              ./pcvm run --memory 1G {start} --disk $disk --cdrom installer.iso \
-               --serial file:serial.log --debugcon firmware.log --display none --no-reboot"
+               --serial file:$scratch/serial.log --debugcon $scratch/firmware.log --display none --no-reboot"
         ),
     );
     let job = job.pcvm().unwrap_or_else(|error| panic!("{error}"));
@@ -107,11 +112,11 @@ fn a_disk_keeps_what_was_written(cpus: u32) {
     let job = Job::new(
         &format!("disk-{cpus}"),
         format!(
-            "{DISK}
+            "{SCRATCH}
              cp pristine.img $disk
              for boot in 1 2; do
                ./pcvm run --memory 512M --cpus {cpus} --firmware bios.bin --disk $disk --boot c \
-                 --serial file:boot$boot.log --debugcon firmware.log --display none --no-reboot || exit
+                 --serial file:$scratch/boot$boot.log --debugcon $scratch/firmware.log --display none --no-reboot || exit
              done"
         ),
     );

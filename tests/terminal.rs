@@ -148,6 +148,53 @@ fn keys_reach_the_guest_and_the_escape_ends_the_machine() {
     assert!(same(&terminal.settings(), &before));
 }
 
+/// A processor that halts for ever, as firmware.
+fn halted() -> tempfile::NamedTempFile {
+    let mut image = vec![0; 0x1_0000];
+    // hlt; jmp to it.
+    image[0xfff0..0xfff3].copy_from_slice(&[0xf4, 0xeb, 0xfd]);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&image).unwrap();
+    file
+}
+
+#[test]
+fn software_a_guest_that_reads_nothing_does_not_hide_the_escape() {
+    pcvm_test_host::require_kvm();
+    let mut terminal = Terminal::new();
+    let firmware = halted();
+    let mut machine = Command::new(env!("CARGO_BIN_EXE_pcvm"))
+        .args(["run", "--memory", "16M", "--serial", "stdio", "--display", "none", "--firmware"])
+        .arg(firmware.path())
+        .stdin(terminal.theirs.try_clone().unwrap())
+        .stdout(terminal.theirs.try_clone().unwrap())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while terminal.settings().local_modes.contains(LocalModes::ICANON) {
+        assert!(Instant::now() < deadline, "no raw mode");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // More than the port's queue holds.
+    for _ in 0..20 {
+        terminal.ours.write_all(&[b'a'; 1000]).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    terminal.ours.write_all(b"\x01x").unwrap();
+    let status = loop {
+        if let Some(status) = machine.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > deadline {
+            let _ = machine.kill();
+            panic!("Ctrl-A x was not seen");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert!(status.success());
+}
+
 fn all_output(mut child: Child) -> Vec<u8> {
     let mut all = Vec::new();
     child.stdout.take().unwrap().read_to_end(&mut all).unwrap();

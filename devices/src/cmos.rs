@@ -100,7 +100,7 @@ impl Cmos {
         match offset {
             DATA => {
                 let at = Self::at(self.index);
-                let clock = self.rtc.read(at, cx.now());
+                let clock = self.rtc.read(at, || cx.now());
                 if at == rtc::REGISTER_C {
                     self.drive(cx);
                 }

@@ -12,6 +12,12 @@ pub trait Clock {
     fn now(&self) -> VmTime;
 }
 
+impl<T: Clock + ?Sized> Clock for std::sync::Arc<T> {
+    fn now(&self) -> VmTime {
+        (**self).now()
+    }
+}
+
 impl Clock for Cell<VmTime> {
     fn now(&self) -> VmTime {
         self.get()
@@ -85,10 +91,13 @@ pub struct Outbox {
     /// The A20 gate, shared by the keyboard controller and port 92h. KVM guests always have address line 20: the
     /// gate is a bit that reads back.
     pub a20: bool,
+    /// Somebody waits for writes that may lie in the coalescing ring ([`Ctx::await_writes`]).
+    pub awaits_writes: bool,
 }
 
 impl Outbox {
     /// Whether the device asked for nothing that the board must see to.
+    #[inline]
     pub fn is_quiet(&self) -> bool {
         self.irqs.is_empty()
             && self.timers.is_empty()
@@ -107,6 +116,7 @@ pub struct Ctx<'a> {
 
 impl<'a> Ctx<'a> {
     /// Lends the world.
+    #[inline]
     pub fn new(clock: &'a dyn Clock, memory: &'a Memory, out: &'a mut Outbox) -> Self {
         Self { clock, memory, out }
     }
@@ -150,6 +160,13 @@ impl<'a> Ctx<'a> {
     /// [`crate::Wake::CharReady`]; the device takes as many as it has room for, and comes back for more by itself.
     pub fn take_char(&mut self, from: CharId) -> Option<u8> {
         self.out.char_input.get_mut(usize::from(from.0))?.pop_front()
+    }
+
+    /// Says whether the device now waits for writes to a range of its that may be kept back, and that must not lie
+    /// there until the guest's next exit: it may halt after the last of them. Only the IDE function does so.
+    #[inline]
+    pub fn await_writes(&mut self, waits: bool) {
+        self.out.awaits_writes = waits;
     }
 
     /// The A20 gate.

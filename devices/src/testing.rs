@@ -291,6 +291,11 @@ impl<D: Device> Bench<D> {
         self.irqs.get(&line).copied().unwrap_or(false)
     }
 
+    /// Whether the device waits for writes that may be kept back ([`Ctx::await_writes`]).
+    pub fn awaits_writes(&self) -> bool {
+        self.outbox.awaits_writes
+    }
+
     /// Gives the device bytes from a character device.
     pub fn type_chars(&mut self, from: crate::CharId, bytes: &[u8]) {
         self.outbox.char_input[usize::from(from.0)].extend(bytes);

@@ -1,5 +1,5 @@
 # Reads `objdump -d` of the BIOS, and fails if code calls or jumps to what it cannot reach (bios/link.ld): code for the
-# way to a boot sector runs in a segment that ends at F000:9FFF, all other code in one that starts at F000:0000. So
+# way to a boot sector runs in a segment that ends at F000:A7FF, all other code in one that starts at F000:0000. So
 # nothing outside .boot may go there, and nothing that .boot leads to may lie in .high or call by a pointer, which is
 # an offset in segment F000h.
 /^Disassembly of section/ { section = $4; sub(/:$/, "", section) }

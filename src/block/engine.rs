@@ -5,6 +5,7 @@ use super::transfer::{self, Job, Step};
 use pcvm_devices::{BlockDone, BlockError, BlockRequest, Memory};
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
@@ -196,9 +197,12 @@ impl Shared {
     }
 
     fn carry_out(&self, drive: &Drive, mut job: Job) {
-        let result = match job.run(&drive.image, &self.memory, true) {
-            Step::Done(result) => result,
-            Step::WouldWait => Err(BlockError::Io(libc::EAGAIN)),
+        // A bug must not leave a reset waiting for the request's end for ever: the guest is told of a failure.
+        let step = catch_unwind(AssertUnwindSafe(|| job.run(&drive.image, &self.memory, true)));
+        let result = match step {
+            Ok(Step::Done(result)) => result,
+            Ok(Step::WouldWait) => Err(BlockError::Io(libc::EAGAIN)),
+            Err(_) => Err(BlockError::Io(libc::EIO)),
         };
         // From here on a request that comes in sees this one's effect.
         drive.pending.fetch_sub(1, Ordering::AcqRel);
@@ -242,15 +246,42 @@ mod tests {
     use crate::config::{DriveConfig, Media};
     use pcvm_devices::{BlockData, BlockOp, DiskId};
 
-    #[test]
-    fn a_request_waits_for_one_that_another_processor_is_carrying_out() {
+    fn engine() -> BlockEngine {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(1 << 16).unwrap();
         let drive =
             DriveConfig { path: Some(file.path().to_owned()), media: Media::Disk, read_only: false, serial: None };
         let image = Image::open(&drive).unwrap();
         let memory = Arc::new(Memory::new(1 << 20, 0).unwrap());
-        let engine = BlockEngine::new([Some(image), None, None, None], memory).unwrap();
+        BlockEngine::new([Some(image), None, None, None], memory).unwrap()
+    }
+
+    #[test]
+    fn a_bug_in_a_request_ends_it_and_does_not_hold_up_a_reset() {
+        let engine = engine();
+        let data = BlockData::Guest(vec![pcvm_devices::GuestRange { addr: 0, len: 512 }]);
+        let request = BlockRequest { disk: DiskId(0), tag: 7, op: BlockOp::Read, offset: 0, data };
+        let drive = engine.shared.drives[0].as_ref().unwrap();
+        engine.shared.in_flight.fetch_add(1, Ordering::AcqRel);
+        drive.pending.fetch_add(1, Ordering::AcqRel);
+        lock(&drive.queue).jobs.push_back(Job::broken(request.clone()));
+        engine.ensure_worker(0);
+        drive.work.notify_one();
+        engine.wait_idle();
+        let done = engine.take_completions();
+        assert_eq!(
+            done.iter().map(|done| (done.tag, done.result)).collect::<Vec<_>>(),
+            [(7, Err(BlockError::Io(libc::EIO)))]
+        );
+        let at_once = engine.start(request);
+        engine.wait_idle();
+        let all: Vec<_> = engine.take_completions().into_iter().chain(at_once).collect();
+        assert!(matches!(&all[..], [done] if done.result.is_ok()), "the drive goes on: {all:?}");
+    }
+
+    #[test]
+    fn a_request_waits_for_one_that_another_processor_is_carrying_out() {
+        let engine = engine();
         let request = |tag| BlockRequest { disk: DiskId(0), tag, op: BlockOp::Flush, offset: 0, data: BlockData::None };
         {
             let drive = engine.shared.drives[0].as_ref().unwrap();

@@ -15,14 +15,24 @@ const SCRATCH: usize = 4096;
 /// What a bus master reads where there is no memory.
 static ONES: [u8; SCRATCH] = [0xff; SCRATCH];
 
-/// Where bytes go that nobody wants. Never read.
-pub struct Scratch(MaybeUninit<[u8; SCRATCH]>);
+/// Room for a list of pieces, and where bytes go that nobody wants, which is never read.
+pub struct Scratch {
+    list: MaybeUninit<[libc::iovec; PIECES]>,
+    sink: MaybeUninit<[u8; SCRATCH]>,
+}
 
 impl Scratch {
     /// Not initialised: it costs nothing.
+    #[inline]
     pub fn new() -> Self {
-        Self(MaybeUninit::uninit())
+        Self { list: MaybeUninit::uninit(), sink: MaybeUninit::uninit() }
     }
+}
+
+/// An array of uninitialised elements for an uninitialised array.
+fn as_uninit<T, const N: usize>(array: &mut MaybeUninit<[T; N]>) -> &mut [MaybeUninit<T>] {
+    // SAFETY: both have the same layout (MaybeUninit<T> has T's), and neither promises anything about the content.
+    unsafe { &mut *std::ptr::from_mut(array).cast::<[MaybeUninit<T>; N]>() }
 }
 
 /// Which way the bytes go.
@@ -36,19 +46,20 @@ pub enum Direction {
 
 /// A list of pieces of memory that live at least for `'a`.
 pub struct Pieces<'a> {
-    list: [MaybeUninit<libc::iovec>; PIECES],
+    list: &'a mut [MaybeUninit<libc::iovec>],
     len: usize,
     sink: *mut u8,
     _memory: PhantomData<&'a mut ()>,
 }
 
 impl<'a> Pieces<'a> {
-    /// An empty list whose [`Self::push_nothing`] uses `scratch`.
+    /// An empty list in `scratch`, which [`Self::push_nothing`] uses, too.
+    #[inline]
     pub fn new(scratch: &'a mut Scratch) -> Self {
         Self {
-            list: [MaybeUninit::uninit(); PIECES],
+            list: as_uninit(&mut scratch.list),
             len: 0,
-            sink: scratch.0.as_mut_ptr().cast(),
+            sink: scratch.sink.as_mut_ptr().cast(),
             _memory: PhantomData,
         }
     }

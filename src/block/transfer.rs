@@ -30,6 +30,12 @@ impl Job {
         Self { request, done: 0, range: 0, within: 0 }
     }
 
+    /// One that panics when it is carried out.
+    #[cfg(test)]
+    pub fn broken(request: BlockRequest) -> Self {
+        Self { within: u32::MAX, ..Self::new(request) }
+    }
+
     /// Carries the request on as far as it goes: to its end, or with `may_wait` false until it would wait.
     pub fn run(&mut self, image: &Image, memory: &Memory, may_wait: bool) -> Step {
         match self.request.op {

@@ -136,6 +136,12 @@ impl Chardev {
         self.source.as_ref().filter(|_| !self.closed.load(Ordering::Relaxed)).map(AsFd::as_fd)
     }
 
+    /// Whether a person types here, whose escapes count even when the guest takes nothing: it is to be read always,
+    /// and what there is no room for is lost, as on a line without handshake.
+    pub fn is_terminal(&self) -> bool {
+        self.escape.is_some()
+    }
+
     /// Takes what has come in, without waiting.
     pub fn read_input(&self) -> Input {
         let mut input = Input::default();

@@ -4,6 +4,11 @@
 #![allow(unsafe_code)]
 
 use kvm_bindings::*;
+use kvm_ioctls::{Error as Errno, VcpuFd};
+use std::os::fd::AsRawFd;
+
+/// _IO(KVMIO, 0x80).
+const KVM_RUN: libc::Ioctl = 0xae80;
 
 /// Why KVM_RUN came back.
 #[derive(Debug)]
@@ -50,11 +55,23 @@ pub enum Exit<'a> {
     Broken(String),
 }
 
+/// KVM_RUN. kvm-ioctls has it, too, and then reads the exit for an enum of its own.
+#[inline]
+pub(super) fn enter(vcpu: &VcpuFd) -> Result<(), Errno> {
+    // SAFETY: the descriptor is a processor's, borrowed for the call; KVM_RUN takes no argument (0) and touches no memory of
+    // ours but the mapping of kvm_run, which nobody borrows while `vcpu` is, and guest memory, which is volatile.
+    match unsafe { libc::ioctl(vcpu.as_raw_fd(), KVM_RUN, 0) } {
+        0.. => Ok(()),
+        _ => Err(Errno::last()),
+    }
+}
+
 /// Reads the exit.
 ///
 /// # Safety rests on
 /// `run` being the mapping that kvm-ioctls made, of KVM_GET_VCPU_MMAP_SIZE bytes (`run_size`): the I/O data lies in
 /// it, behind the structure.
+#[inline(always)]
 pub fn decode(run: &mut kvm_run, run_size: usize) -> Exit<'_> {
     match run.exit_reason {
         KVM_EXIT_IO => {

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const PAGE: usize = 4096;
 /// Entries of a one-page ring.
 const ENTRIES: u32 = ((PAGE - size_of::<kvm_coalesced_mmio_ring>()) / size_of::<kvm_coalesced_mmio>()) as u32;
+/// Where entries begin after [`CoalescedRing::rewind`]: anywhere in the second half.
+const START: u32 = 128;
 
 /// The machine's ring, mapped.
 pub struct CoalescedRing {
@@ -53,46 +55,63 @@ impl CoalescedRing {
         NonNull::new(page.cast()).map(|page| Self { page }).ok_or(KvmError::Lacks("coalesced I/O"))
     }
 
-    /// Takes the writes that lie there now, oldest first, and none that come meanwhile: other processors can write as
-    /// fast as entries are taken, and must not keep the caller for ever.
+    /// Where the kernel takes the next entry from us, and where it will put the next one.
     #[inline]
-    pub fn drain(&mut self) -> impl Iterator<Item = KeptWrite> {
-        (0..self.waiting()).map_while(|_| self.pop())
-    }
-
-    fn waiting(&self) -> u32 {
-        let ring = self.page.as_ptr();
-        // SAFETY: as in `pop`.
-        let (first, last) =
-            unsafe { (AtomicU32::from_ptr(&raw mut (*ring).first), AtomicU32::from_ptr(&raw mut (*ring).last)) };
-        let (first, last) = (first.load(Ordering::Relaxed), last.load(Ordering::Acquire));
-        if last >= first { last - first } else { (ENTRIES + last).saturating_sub(first) }
-    }
-
-    /// The oldest write, if there is one.
-    #[inline]
-    fn pop(&mut self) -> Option<KeptWrite> {
+    fn ends(&self) -> (&AtomicU32, &AtomicU32) {
         let ring = self.page.as_ptr();
         // SAFETY: `ring` points to the mapped page, which lives as long as `self`; `first` and `last` are aligned u32s
         // that the kernel changes concurrently, so they are accessed as atomics.
-        let (first, last) =
-            unsafe { (AtomicU32::from_ptr(&raw mut (*ring).first), AtomicU32::from_ptr(&raw mut (*ring).last)) };
-        let at = first.load(Ordering::Relaxed);
-        if at == last.load(Ordering::Acquire) || at >= ENTRIES {
-            return None;
+        unsafe { (AtomicU32::from_ptr(&raw mut (*ring).first), AtomicU32::from_ptr(&raw mut (*ring).last)) }
+    }
+
+    /// Takes the writes that lie there now, oldest first, and none that come meanwhile: other processors can write as
+    /// fast as entries are taken, and must not keep the caller for ever.
+    #[inline]
+    pub fn drain(&mut self, mut take: impl FnMut(&KeptWrite)) {
+        let (first, last) = self.ends();
+        // Only we move `first`, and the kernel takes it from us an entry at a time, so that a panic in `take` does not
+        // bring the same write back.
+        let (mut at, end) = (first.load(Ordering::Relaxed), last.load(Ordering::Acquire));
+        if at == end || at >= ENTRIES || end >= ENTRIES {
+            return;
         }
-        // SAFETY: `at` is below ENTRIES, so the entry lies within the page; the kernel published it before it moved
-        // `last` past it and does not touch it again until `first` moves.
-        let entry = unsafe { (*ring).coalesced_mmio.as_ptr().add(at as usize).read() };
-        // SAFETY: `pio` shares its u32 with `pad` of the same type.
-        let pio = unsafe { entry.__bindgen_anon_1.pio };
-        first.store((at + 1) % ENTRIES, Ordering::Release);
-        Some(KeptWrite {
-            space: if pio == 0 { Space::Mem } else { Space::Io },
-            addr: entry.phys_addr,
-            data: entry.data,
-            len: entry.len.min(8) as u8,
-        })
+        while at != end {
+            // SAFETY: `at` is below ENTRIES, so the entry lies within the page; the kernel published it before it moved
+            // `last` past it and does not touch it again until `first` moves.
+            let entry = unsafe { (*self.page.as_ptr()).coalesced_mmio.as_ptr().add(at as usize).read() };
+            // SAFETY: `pio` shares its u32 with `pad` of the same type.
+            let pio = unsafe { entry.__bindgen_anon_1.pio };
+            at = if at + 1 == ENTRIES { 0 } else { at + 1 };
+            first.store(at, Ordering::Release);
+            take(&KeptWrite {
+                space: if pio == 0 { Space::Mem } else { Space::Io },
+                addr: entry.phys_addr,
+                data: entry.data,
+                len: entry.len.min(8) as u8,
+            });
+        }
+    }
+
+    /// Makes the next entries begin at [`START`], if the ring is empty, which gives a kernel before 6.12 all of the room:
+    /// its subtraction wraps at 2^32, and it takes the ring for full at half of its length unless the entries wrap first.
+    ///
+    /// The kernel must not be putting an entry there: no processor may be in the guest. Only for a machine with one
+    /// processor, on that processor's thread.
+    #[inline]
+    pub fn rewind(&mut self) {
+        let (first, last) = self.ends();
+        if first.load(Ordering::Relaxed) == last.load(Ordering::Acquire) {
+            first.store(START, Ordering::Relaxed);
+            last.store(START, Ordering::Release);
+        }
+    }
+}
+
+impl KeptWrite {
+    /// The bytes that were written.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        self.data.get(..usize::from(self.len)).unwrap_or_default()
     }
 }
 
@@ -142,13 +161,49 @@ mod tests {
                 push(n);
             }
             let mut taken = Vec::new();
-            for write in ring.drain() {
+            ring.drain(|write| {
                 push(base + 7);
                 taken.push(write.addr);
-            }
+            });
             assert_eq!(taken, (base..base + 7).collect::<Vec<_>>());
-            assert_eq!(ring.drain().count(), 7, "they are not lost");
+            assert_eq!(count(&mut ring), 7, "they are not lost");
         }
-        assert_eq!(ring.drain().count(), 0);
+        assert_eq!(count(&mut ring), 0);
+    }
+
+    fn count(ring: &mut CoalescedRing) -> usize {
+        let mut count = 0;
+        ring.drain(|_| count += 1);
+        count
+    }
+
+    #[test]
+    fn a_rewound_ring_gives_a_kernel_before_6_12_all_of_its_room() {
+        // `coalesced_mmio_has_room` of Linux 4.20 to 6.11.
+        let has_room = |ring: &CoalescedRing| {
+            let (first, last) = ring.ends();
+            let (first, last) = (first.load(Ordering::Relaxed), last.load(Ordering::Relaxed));
+            !first.wrapping_sub(last).wrapping_sub(1).is_multiple_of(ENTRIES)
+        };
+        let (mut ring, mut push) = ring();
+        for round in 0..10 {
+            // Whatever has happened before.
+            (0..round * 7).for_each(&mut push);
+            ring.rewind();
+            assert_eq!(count(&mut ring), round as usize * 7, "entries that wait are left where they are");
+            ring.rewind();
+            let mut entries = 0;
+            while has_room(&ring) {
+                push(entries);
+                entries += 1;
+            }
+            assert_eq!(entries, u64::from(ENTRIES) - 1);
+            let mut next = 0;
+            ring.drain(|write| {
+                assert_eq!(write.addr, next);
+                next += 1;
+            });
+            assert_eq!(next, entries);
+        }
     }
 }

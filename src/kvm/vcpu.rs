@@ -1,6 +1,6 @@
 //! A processor: creation, reset, registers, running.
 
-use super::exit::{Exit, decode};
+use super::exit::{Exit, decode, enter};
 use super::kick::{self, Kick};
 use super::{KvmError, ask};
 use kvm_bindings::*;
@@ -86,9 +86,9 @@ impl Vcpu {
     ///
     /// # Errors
     /// If KVM_RUN itself fails.
-    #[inline]
+    #[inline(always)]
     pub fn run(&mut self) -> Result<Exit<'_>, KvmError> {
-        if let Err(errno) = self.fd.run() {
+        if let Err(errno) = enter(&self.fd) {
             return match errno.errno() {
                 libc::EINTR | libc::EAGAIN => Ok(Exit::Again),
                 _ => Err(KvmError::Request { what: "run a processor", errno }),

@@ -61,6 +61,12 @@ impl Control {
         }
     }
 
+    /// How many processors there are.
+    #[inline]
+    pub fn processors(&self) -> u32 {
+        self.processors
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -16,7 +16,7 @@ const QUIT: u32 = 3;
 /// Plus the number of the character device.
 const CHAR: u32 = 16;
 
-/// Bytes that wait for a serial port before its host side is not read any more.
+/// Bytes that wait for a serial port before its host side is not read any more; a terminal's are lost then.
 const INPUT_HIGH: usize = 4096;
 /// How often a full port is looked at again, in milliseconds.
 const INPUT_RETRY: i32 = 10;
@@ -94,7 +94,15 @@ impl Subscriber {
         if input.bytes.is_empty() {
             return;
         }
-        let waiting = self.shared.with_board(|board| board.char_input(CharId(n as u8), &input.bytes));
+        let port = CharId(n as u8);
+        if self.shared.chardev(n).is_some_and(|chardev| chardev.is_terminal()) {
+            self.shared.with_board(|board| {
+                let room = INPUT_HIGH.saturating_sub(board.char_input(port, &[]));
+                board.char_input(port, input.bytes.get(..room).unwrap_or(&input.bytes));
+            });
+            return;
+        }
+        let waiting = self.shared.with_board(|board| board.char_input(port, &input.bytes));
         if waiting >= INPUT_HIGH && !input.closed {
             let _ = ops.remove(Events::empty_raw(events.fd()));
             self.full[n] = true;

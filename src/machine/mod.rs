@@ -164,7 +164,7 @@ impl Machine {
         let wake = event_fd.try_clone().map_err(host("make an eventfd"))?;
         let wires = KvmWires::new(vm.clone(), timer.clone(), clock.clone(), wake);
         let failure = wires.failure();
-        let board = Board::new(devices, roles, memory.clone(), clock.clone(), Box::new(wires), rom);
+        let board = Board::new(devices, roles, memory.clone(), Box::new(clock.clone()), Box::new(wires), rom);
         let engine = BlockEngine::new(images, memory.clone())
             .map_err(|error| host("start the block engine")(std::io::Error::other(error.to_string())))?;
 

@@ -93,12 +93,12 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
 #[inline]
 fn answer(shared: &Shared, exit: Exit<'_>) -> Option<String> {
     match exit {
-        Exit::Out { port, width, data } => shared.with_board(|board| board.port_out(port, width, data)),
-        Exit::In { port, width, data } => shared.with_board(|board| board.port_in(port, width, data)),
-        Exit::MemWrite { addr, data } => shared.with_board(|board| board.mem_write(addr, data)),
-        Exit::MemRead { addr, data } => shared.with_board(|board| board.mem_read(addr, data)),
+        Exit::Out { port, width, data } => shared.with_board_at_exit(|board| board.port_out(port, width, data)),
+        Exit::In { port, width, data } => shared.with_board_at_exit(|board| board.port_in(port, width, data)),
+        Exit::MemWrite { addr, data } => shared.with_board_at_exit(|board| board.mem_write(addr, data)),
+        Exit::MemRead { addr, data } => shared.with_board_at_exit(|board| board.mem_read(addr, data)),
         Exit::Again => {}
-        Exit::Shutdown => shared.with_board(|board| board.shutdown_cycle()),
+        Exit::Shutdown => shared.with_board_at_exit(|board| board.shutdown_cycle()),
         Exit::SystemEvent(SYSTEM_EVENT_SHUTDOWN) => shared.post(Event::PowerOff),
         Exit::SystemEvent(SYSTEM_EVENT_RESET) => {
             shared.post(Event::Reset(pcvm_devices::ResetKind::Hard));

@@ -22,6 +22,18 @@ struct Inner {
     ring: CoalescedRing,
 }
 
+impl Inner {
+    /// Gives the board the writes that the kernel has kept back, in order.
+    #[inline]
+    fn drain(&mut self) {
+        let Self { board, ring } = self;
+        ring.drain(|write| match write.space {
+            Space::Io => board.port_out(write.addr as u16, write.len, write.bytes()),
+            Space::Mem => board.mem_write(write.addr, write.bytes()),
+        });
+    }
+}
+
 /// The board, locked, with nothing kept back.
 pub struct Locked<'a>(MutexGuard<'a, Inner>);
 
@@ -81,21 +93,28 @@ impl Shared {
     pub fn lock(&self) -> Locked<'_> {
         // A panic in a device ends the machine (see `processor::spawn`); until then the others may still look.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let Inner { board, ring } = &mut *inner;
-        for write in ring.drain() {
-            let data = &write.data[..usize::from(write.len)];
-            match write.space {
-                Space::Io => board.port_out(write.addr as u16, write.len, data),
-                Space::Mem => board.mem_write(write.addr, data),
-            }
-        }
+        inner.drain();
         Locked(inner)
     }
 
     /// Locks the board for `f`, then does what it left to do.
     #[inline]
     pub fn with_board<R>(&self, f: impl FnOnce(&mut Board) -> R) -> R {
+        self.with_locked(self.lock(), f)
+    }
+
+    /// The same, on the thread of a processor that is not in the guest.
+    #[inline]
+    pub fn with_board_at_exit<R>(&self, f: impl FnOnce(&mut Board) -> R) -> R {
         let mut board = self.lock();
+        if self.control.processors() == 1 {
+            board.0.ring.rewind();
+        }
+        self.with_locked(board, f)
+    }
+
+    #[inline]
+    fn with_locked<'a, R>(&'a self, mut board: Locked<'a>, f: impl FnOnce(&mut Board) -> R) -> R {
         // What the kept writes began comes before what follows them: a driver that looks at the status right after
         // the last word of a sector finds the sector written, and need not look again.
         if let Some(work) = board.take_work() {

@@ -253,16 +253,16 @@ impl Rtc {
     }
 
     /// A register of the clock; none if it is RAM.
-    pub(super) fn read(&mut self, at: u8, now: VmTime) -> Option<u8> {
+    pub(super) fn read(&mut self, at: u8, now: impl FnOnce() -> VmTime) -> Option<u8> {
         Some(match at {
-            REGISTER_A => self.a.with_update_in_progress(self.updating(now)).into_bits(),
+            REGISTER_A => self.a.with_update_in_progress(self.updating(now())).into_bits(),
             REGISTER_B => self.b.into_bits(),
-            REGISTER_C => self.acknowledge(now),
+            REGISTER_C => self.acknowledge(now()),
             REGISTER_D => VALID,
             SECONDS_ALARM | MINUTES_ALARM | HOURS_ALARM => self.alarm[usize::from(at / 2)],
             _ => {
                 let n = TIME_REGISTERS.iter().position(|&register| register == at)?;
-                if self.runs() { self.registers(self.seconds(now)) } else { self.standing }.bytes[n]
+                if self.runs() { self.registers(self.seconds(now())) } else { self.standing }.bytes[n]
             }
         })
     }

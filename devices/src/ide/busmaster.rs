@@ -147,9 +147,10 @@ impl BusMaster {
         }
     }
 
-    /// Takes the next `want` bytes' worth of memory off the table, less if it ends before.
-    pub fn gather(&mut self, memory: &Memory, want: u64) -> Vec<GuestRange> {
-        let mut ranges: Vec<GuestRange> = Vec::new();
+    /// Takes the next `want` bytes' worth of memory off the table, less if it ends before, and puts it into `ranges`,
+    /// whose content is dropped.
+    pub fn gather(&mut self, memory: &Memory, want: u64, mut ranges: Vec<GuestRange>) -> Vec<GuestRange> {
+        ranges.clear();
         let mut need = want;
         while need > 0 {
             if self.cursor.left == 0 {

@@ -10,6 +10,9 @@ use super::regs::{self, Control, DEVICE_DEV, Status, op};
 use crate::{BlockData, BlockDone, BlockOp, BlockRequest, Ctx, DiskId, GuestRange, IrqLine};
 use serde::{Deserialize, Serialize};
 
+/// Ranges of guest memory that a list kept for the next request may have room for.
+const SPARE: usize = 64;
+
 /// What the channel is doing for the selected drive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Phase {
@@ -59,6 +62,8 @@ pub struct Channel {
     next_tag: u64,
     /// The function may master the bus.
     master: bool,
+    /// The last request's list, so that the next one needs no allocation.
+    spare: Vec<GuestRange>,
 }
 
 /// [`Channel`] in a saved state.
@@ -90,6 +95,7 @@ impl Channel {
             reset: Reset::None,
             next_tag: 0,
             master: false,
+            spare: Vec::new(),
         }
     }
 
@@ -107,6 +113,7 @@ impl Channel {
             reset,
             next_tag: _,
             master,
+            spare: _,
         } = self;
         *master = false;
         drives.iter_mut().flatten().for_each(Drive::hard_reset);
@@ -120,6 +127,7 @@ impl Channel {
     }
 
     /// Whether the guest is in the middle of a data-out phase by PIO.
+    #[inline]
     pub fn pio_out_pending(&self) -> bool {
         matches!(self.phase, Phase::PioOut { .. })
     }
@@ -195,8 +203,9 @@ impl Channel {
     }
 
     /// Whether the selected drive is busy or wants data.
+    #[inline]
     fn occupied(&self) -> bool {
-        self.control.srst() || self.reset != Reset::None || self.phase != Phase::Idle
+        self.control.srst() || self.reset != Reset::None || !matches!(self.phase, Phase::Idle)
     }
 
     /// Reads the task file, one byte. A drive that is not there reads as 00h, as with the data lines pulled down:
@@ -244,11 +253,25 @@ impl Channel {
         if offset == regs::STATUS_COMMAND {
             return self.write_command(cx, value);
         }
+        if offset != regs::DEVICE {
+            return self.latch(offset, value);
+        }
         if self.occupied() {
             return;
         }
-        if offset == regs::DEVICE {
-            self.slave = value & DEVICE_DEV != 0;
+        self.slave = value & DEVICE_DEV != 0;
+        for drive in self.drives.iter_mut().flatten() {
+            drive.task.device = value;
+        }
+        self.drive_irq(cx);
+    }
+
+    /// Writes a register of the task file that only keeps the value: features to LBA high.
+    #[inline]
+    pub fn latch(&mut self, offset: u64, value: u8) {
+        self.control.set_hob(false);
+        if self.occupied() {
+            return;
         }
         for drive in self.drives.iter_mut().flatten() {
             match offset {
@@ -257,12 +280,8 @@ impl Channel {
                 regs::LBA_LOW => drive.task.low.push(value),
                 regs::LBA_MID => drive.task.mid.push(value),
                 regs::LBA_HIGH => drive.task.high.push(value),
-                regs::DEVICE => drive.task.device = value,
                 _ => {}
             }
-        }
-        if offset == regs::DEVICE {
-            self.drive_irq(cx);
         }
     }
 
@@ -403,11 +422,16 @@ impl Channel {
     }
 
     /// A request ended.
-    pub fn done(&mut self, cx: &mut Ctx<'_>, done: BlockDone) {
+    pub fn done(&mut self, cx: &mut Ctx<'_>, mut done: BlockDone) {
         if self.in_flight != Some(done.tag) {
             return;
         }
         self.in_flight = None;
+        if let BlockData::Guest(ranges) = &mut done.data
+            && ranges.capacity() <= SPARE
+        {
+            self.spare = std::mem::take(ranges);
+        }
         if self.reset != Reset::None {
             self.bus_master.settle();
             self.finish_reset();
@@ -509,7 +533,7 @@ impl Channel {
         let memory = cx.memory();
         match &mut self.phase {
             Phase::DmaIn { data, at } => {
-                for range in self.bus_master.gather(memory, (data.len() - *at) as u64) {
+                for range in self.bus_master.gather(memory, (data.len() - *at) as u64, Vec::new()) {
                     let part = &data[*at..*at + range.len as usize];
                     memory.write(range.addr, part);
                     *at += part.len();
@@ -520,7 +544,7 @@ impl Channel {
                 }
             }
             Phase::DmaOut { data, len } => {
-                for range in self.bus_master.gather(memory, (*len - data.len()) as u64) {
+                for range in self.bus_master.gather(memory, (*len - data.len()) as u64, Vec::new()) {
                     let old = data.len();
                     data.resize(old + range.len as usize, 0);
                     memory.read(range.addr, &mut data[old..]);
@@ -533,7 +557,7 @@ impl Channel {
             }
             Phase::Dma { span, moving } => {
                 let span = *span;
-                let mut ranges = self.bus_master.gather(memory, span.left);
+                let mut ranges = self.bus_master.gather(memory, span.left, std::mem::take(&mut self.spare));
                 let total: u64 = ranges.iter().map(|range| u64::from(range.len)).sum();
                 // Sectors are whole: what the table has beyond the last whole one is passed over.
                 let whole = total - total % u64::from(span.unit.max(1));
@@ -565,6 +589,7 @@ impl Channel {
             reset,
             next_tag,
             master: _,
+            spare: _,
         } = self;
         ChannelState {
             drives: [master_drive.as_ref().map(Drive::save), slave_drive.as_ref().map(Drive::save)],

@@ -47,6 +47,7 @@ const DECODE_ENABLE: u8 = 0x80;
 
 const TAG_DATA: u8 = 0;
 const TAG_TASK: u8 = 2;
+const SECOND_TASK: u8 = TAG_TASK + 1;
 const TAG_CONTROL: u8 = 4;
 const TAG_BUS_MASTER: u8 = 6;
 
@@ -132,10 +133,12 @@ impl Piix3Ide {
         Self { config, channels }
     }
 
-    /// Whether a channel is in the middle of a data-out phase by PIO, so that writes to its data port may lie in the
-    /// coalescing ring and wait to be acted on.
-    pub fn pio_out_pending(&self) -> bool {
-        self.channels.iter().any(Channel::pio_out_pending)
+    /// While a channel is in the middle of a data-out phase by PIO, writes to its data port may lie in the coalescing
+    /// ring and wait to be acted on.
+    #[inline]
+    fn await_writes(&self, cx: &mut Ctx<'_>) {
+        let [primary, secondary] = &self.channels;
+        cx.await_writes(primary.pio_out_pending() || secondary.pio_out_pending());
     }
 
     /// Whether the guest has opened the tray of this CD-ROM drive. False for what is none.
@@ -170,65 +173,12 @@ impl Piix3Ide {
             cx.effect(Effect::Remap);
         }
     }
-}
 
-impl Device for Piix3Ide {
-    type State = Piix3IdeState;
-    const KIND: &'static str = "piix3-ide";
-    const VERSION: u32 = 1;
-
-    fn regions(&self) -> Vec<Region> {
-        let mut regions = Vec::new();
-        for (n, base, control) in [(0, 0x1f0, 0x3f6), (1, 0x170, 0x376)] {
-            if self.decoded(n.into()) {
-                // Words written to the data port may wait in the ring: nothing happens before the last one, and the
-                // board looks at the ring while `pio_out_pending`.
-                regions.push(Region::io(base, 1, TAG_DATA + n).with_fifo().with_coalesce(0..1));
-                regions.push(Region::io(base + 1, 7, TAG_TASK + n).with_coalesce(0..regs::STATUS_COMMAND));
-                regions.push(Region::io(control, 1, TAG_CONTROL + n));
-            }
-        }
-        if let Some(base) = self.config.bar(4) {
-            let mut region = Region::io(base as u16, 16, TAG_BUS_MASTER);
-            for channel in [0, 8] {
-                region = region
-                    .with_coalesce(channel + busmaster::STATUS..channel + busmaster::STATUS + 1)
-                    .with_coalesce(channel + busmaster::TABLE..channel + 8);
-            }
-            regions.push(region);
-        }
-        regions
-    }
-
-    fn pci(&self) -> Option<Devfn> {
-        Some(DEVFN)
-    }
-
-    fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
+    #[inline(never)]
+    fn write_any(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]) {
         if at.tag == CONFIG_TAG {
-            return self.config.read(at.offset, data);
-        }
-        let n = usize::from(at.tag & 1);
-        match at.tag & !1 {
-            TAG_DATA => self.channels[n].read_data(cx, data),
-            TAG_TASK => {
-                for (byte, offset) in data.iter_mut().zip(at.offset..) {
-                    *byte = self.channels[n].read_task(cx, offset);
-                }
-            }
-            TAG_CONTROL => data.fill(self.channels[n].read_control()),
-            TAG_BUS_MASTER => {
-                for (byte, offset) in data.iter_mut().zip(at.offset..16) {
-                    *byte = self.channels[(offset >> 3) as usize].read_bus_master(offset & 7);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn write(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]) {
-        if at.tag == CONFIG_TAG {
-            return self.write_config(cx, at.offset, data);
+            self.write_config(cx, at.offset, data);
+            return self.await_writes(cx);
         }
         let n = usize::from(at.tag & 1);
         match at.tag & !1 {
@@ -250,6 +200,76 @@ impl Device for Piix3Ide {
             }
             _ => {}
         }
+        self.await_writes(cx);
+    }
+}
+
+impl Device for Piix3Ide {
+    type State = Piix3IdeState;
+    const KIND: &'static str = "piix3-ide";
+    const VERSION: u32 = 1;
+
+    fn regions(&self) -> Vec<Region> {
+        let mut regions = Vec::new();
+        for (n, base, control) in [(0, 0x1f0, 0x3f6), (1, 0x170, 0x376)] {
+            if self.decoded(n.into()) {
+                // Words written to the data port may wait in the ring: nothing happens before the last one, and the
+                // board looks at the ring while the function awaits writes.
+                regions.push(Region::io(base, 1, TAG_DATA + n).with_fifo().with_coalesce(0..1));
+                regions.push(Region::io(base + 1, 7, TAG_TASK + n).with_coalesce(0..regs::STATUS_COMMAND));
+                regions.push(Region::io(control, 1, TAG_CONTROL + n));
+            }
+        }
+        if let Some(base) = self.config.bar(4) {
+            let mut region = Region::io(base as u16, 16, TAG_BUS_MASTER);
+            for channel in [0, 8] {
+                region = region
+                    // Status, a byte that is nothing, and the table pointer.
+                    .with_coalesce(channel + busmaster::STATUS..channel + 8);
+            }
+            regions.push(region);
+        }
+        regions
+    }
+
+    fn pci(&self) -> Option<Devfn> {
+        Some(DEVFN)
+    }
+
+    fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
+        if at.tag == CONFIG_TAG {
+            return self.config.read(at.offset, data);
+        }
+        let n = usize::from(at.tag & 1);
+        match at.tag & !1 {
+            TAG_DATA => {
+                self.channels[n].read_data(cx, data);
+                self.await_writes(cx);
+            }
+            TAG_TASK => {
+                for (byte, offset) in data.iter_mut().zip(at.offset..) {
+                    *byte = self.channels[n].read_task(cx, offset);
+                }
+            }
+            TAG_CONTROL => data.fill(self.channels[n].read_control()),
+            TAG_BUS_MASTER => {
+                for (byte, offset) in data.iter_mut().zip(at.offset..16) {
+                    *byte = self.channels[(offset >> 3) as usize].read_bus_master(offset & 7);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    #[inline]
+    fn write(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]) {
+        // Most writes by far only fill a register for the command to come.
+        if let (&[byte], TAG_TASK | SECOND_TASK) = (data, at.tag)
+            && at.offset < regs::DEVICE
+        {
+            return self.channels[usize::from(at.tag & 1)].latch(at.offset, byte);
+        }
+        self.write_any(cx, at, data);
     }
 
     fn wake(&mut self, cx: &mut Ctx<'_>, why: Wake) {
@@ -257,6 +277,7 @@ impl Device for Piix3Ide {
             Wake::Block(done) => {
                 if let Some(channel) = self.channels.get_mut(usize::from(done.disk.0 >> 1)) {
                     channel.done(cx, done);
+                    self.await_writes(cx);
                 }
             }
             Wake::Medium(disk, size) => {
@@ -272,9 +293,10 @@ impl Device for Piix3Ide {
     fn reset(&mut self, cx: &mut Ctx<'_>) {
         let Self { config, channels } = self;
         config.reset();
-        for channel in channels {
+        for channel in channels.iter_mut() {
             channel.hard_reset(cx);
         }
+        self.await_writes(cx);
         cx.effect(Effect::Remap);
     }
 
@@ -300,6 +322,7 @@ impl Device for Piix3Ide {
         for channel in &mut self.channels {
             channel.resync(cx);
         }
+        self.await_writes(cx);
         cx.effect(Effect::Remap);
     }
 }

@@ -11,6 +11,8 @@ pub mod eltorito;
 pub mod input;
 mod log;
 pub mod services;
+#[cfg(test)]
+mod testbed;
 mod vectors;
 
 use pcvm_firmware_rt::{FarPtr, Flags, Handoff, Hw, Regs};

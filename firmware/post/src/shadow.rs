@@ -20,8 +20,8 @@ const DATA_SIZE: u32 = 0x8000;
 /// Constants and statics at its start.
 const CONSTANTS_SIZE: u32 = 0x2000;
 /// Code that only the way to a boot sector needs.
-pub const BOOT_CODE: u32 = 0xe_a000;
-const BOOT_CODE_SIZE: u32 = 0x6000;
+pub const BOOT_CODE: u32 = 0xe_a800;
+const BOOT_CODE_SIZE: u32 = 0x5800;
 /// Where its code lies.
 const CODE: u32 = 0xf_0000;
 const CODE_SIZE: u32 = 0x1_0000;

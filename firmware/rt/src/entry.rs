@@ -616,7 +616,7 @@ static PNP_NODES: [u8; crate::pnp::NODES_SIZE] = [0; crate::pnp::NODES_SIZE];
 /// Code that only runs on the way to a boot sector lies this much below F000:0000, and runs with a code segment that starts there:
 /// near calls are relative, so it reaches as much of segment F000h as 64 KiB leave it. `bios/link.ld` places it, and
 /// `bios/reach.awk` sees to it that nothing calls beyond.
-const BOOT_WINDOW: u32 = 0x6000;
+const BOOT_WINDOW: u32 = 0x5800;
 
 unsafe extern "C" {
     static entry_offsets: [u16; STUBS.len()];

@@ -4,11 +4,15 @@ use crate::far::FarPtr;
 use crate::hw::{Hw, Ports};
 use crate::regs::Regs;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 /// What runs in place of an interrupt's handler: it gets memory by linear address, the number, and the registers.
 pub type OnInterrupt = Box<dyn FnMut(&mut Vec<u8>, u8, &mut Regs)>;
 /// What runs in place of a far procedure.
 pub type OnCall = Box<dyn FnMut(&mut Vec<u8>, FarPtr, &mut Regs)>;
+
+/// What runs while the processor waits for an interrupt, or lets pending ones in.
+pub type OnWait<B> = Rc<dyn Fn(&mut Fake<B>)>;
 
 /// Ports of a [`Fake`].
 pub trait Bus {
@@ -43,6 +47,8 @@ pub struct Fake<B> {
     pub on_interrupt: Option<OnInterrupt>,
     /// As above, for far calls.
     pub on_call: Option<OnCall>,
+    /// What serves interrupts while the processor waits; without, they are only noted.
+    pub on_wait: Option<OnWait<B>>,
     /// Interrupts called, in order.
     pub called: Vec<u8>,
     /// Where [`Hw::enter`] went.
@@ -75,6 +81,7 @@ impl<B: Bus> Fake<B> {
             bus,
             on_interrupt: None,
             on_call: None,
+            on_wait: None,
             called: Vec::new(),
             entered: None,
             booted_again: None,
@@ -92,6 +99,10 @@ impl<B: Bus> Fake<B> {
     fn served(&mut self) {
         let came = self.bus.wait();
         self.pending.extend(came);
+        // Handlers may wait too.
+        if let Some(hook) = self.on_wait.clone() {
+            hook(self);
+        }
     }
 }
 

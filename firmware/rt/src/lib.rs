@@ -16,6 +16,7 @@
 
 #![cfg_attr(rom, no_std)]
 
+pub mod apm;
 pub mod bda;
 pub mod ebda;
 #[cfg(code16)]
@@ -26,6 +27,8 @@ mod hw;
 #[cfg(rom)]
 mod mem;
 pub mod pnp;
+#[cfg(code16)]
+mod protected;
 #[cfg(code16)]
 mod real;
 mod regs;

@@ -8,8 +8,8 @@ use super::map::{self, Rom};
 use crate::kvm::slots::SlotSpec;
 use pcvm_devices::pci::bus::ConfigAddress;
 use pcvm_devices::{
-    Access, BlockDone, BlockRequest, CONFIG_TAG, CharId, Clock, Ctx, DiskId, DynDevice, Effect, InputEvent, Memory,
-    Outbox, Region, ResetKind, Shadow, Space, TimerId, VmTime, Wake,
+    Access, BlockDone, BlockRequest, CONFIG_TAG, CharId, Clock, Ctx, Devfn, DiskId, DynDevice, Effect, InputEvent,
+    Memory, Outbox, Region, ResetKind, Shadow, Space, TimerId, VmTime, Wake,
 };
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ const RESUME_CODES: [u8; 5] = [0x05, 0x09, 0x0a, 0x0b, 0x0c];
 /// How long writes to an IDE data port may lie in the coalesced ring. Nothing else would end the wait if the guest
 /// halts until the interrupt that follows the last word.
 const DRAIN_NANOS: u64 = 500_000;
+/// Configuration mechanism #1, and PIIX3's reset control among its ports.
+const CONFIG_PORTS: std::ops::Range<u16> = 0xcf8..0xd00;
 /// The pseudo device that owns the drain timer.
 const BOARD: u8 = 0xff;
 /// Timer wake-ups per call, so that a timer re-armed in the past by each of its wake-ups cannot hold the lock.
@@ -49,11 +51,45 @@ pub enum Event {
     Broken(String),
 }
 
+/// Disk requests in order. Hardly ever more than one, which costs no allocation.
+#[derive(Default)]
+pub struct Requests {
+    first: Option<BlockRequest>,
+    more: Vec<BlockRequest>,
+}
+
+impl Requests {
+    #[inline]
+    fn push(&mut self, request: BlockRequest) {
+        match &mut self.first {
+            first @ None => *first = Some(request),
+            Some(_) => self.more.push(request),
+        }
+    }
+}
+
+impl IntoIterator for Requests {
+    type Item = BlockRequest;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<BlockRequest>, std::vec::IntoIter<BlockRequest>>;
+    #[inline]
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.more)
+    }
+}
+
+impl FromIterator<BlockRequest> for Requests {
+    fn from_iter<I: IntoIterator<Item = BlockRequest>>(requests: I) -> Self {
+        let mut all = Self::default();
+        requests.into_iter().for_each(|request| all.push(request));
+        all
+    }
+}
+
 /// What is left to do without the lock.
 #[derive(Default)]
 pub struct Work {
-    /// Disk requests, in order.
-    pub requests: Vec<BlockRequest>,
+    /// Disk requests.
+    pub requests: Requests,
     /// [`Board::take_chars`] has bytes.
     pub chars: bool,
     /// What happened to the machine.
@@ -71,7 +107,7 @@ impl Work {
         if first.event.is_none() || more.event == Some(Event::PowerOff) {
             first.event.clone_from(&more.event);
         }
-        first.requests.extend(later.into_iter().flat_map(|more| more.requests));
+        later.into_iter().flat_map(|more| more.requests).for_each(|request| first.requests.push(request));
     }
 }
 
@@ -92,10 +128,21 @@ pub struct Roles {
     pub serial: [Option<usize>; 4],
 }
 
+/// Memory that traps, or a window into video memory.
 #[derive(Clone, Debug)]
 struct Mapped {
     device: u8,
     region: Region,
+}
+
+/// Who answers at a range of ports: no more than what every access needs.
+#[derive(Clone, Copy, Debug)]
+struct Decoder {
+    device: u8,
+    tag: u8,
+    fifo: bool,
+    first: u16,
+    last: u16,
 }
 
 /// The board.
@@ -103,7 +150,7 @@ pub struct Board {
     devices: Vec<Box<dyn DynDevice>>,
     roles: Roles,
     memory: Arc<Memory>,
-    clock: Arc<dyn Clock + Send + Sync>,
+    clock: Box<dyn Clock + Send + Sync>,
     wires: Box<dyn Wires>,
     rom: Rom,
     outbox: Outbox,
@@ -114,15 +161,18 @@ pub struct Board {
     config_address: ConfigAddress,
     shadow: [Shadow; 13],
     /// By port: 0, or one more than the position in `io`.
-    ports: Box<[u16]>,
-    io: Vec<Mapped>,
+    ports: Box<[u16; 0x1_0000]>,
+    io: Vec<Decoder>,
     mem: Vec<Mapped>,
     /// By devfn: the device.
     functions: [Option<u8>; 256],
+    /// By device: its devfn, if it is a PCI function.
+    devfns: Vec<Devfn>,
     chars: [Vec<u8>; CharId::COUNT],
     work: Work,
     has_work: bool,
-    pio_out: bool,
+    /// The drain timer runs.
+    watching: bool,
 }
 
 impl Board {
@@ -131,11 +181,12 @@ impl Board {
         devices: Vec<Box<dyn DynDevice>>,
         roles: Roles,
         memory: Arc<Memory>,
-        clock: Arc<dyn Clock + Send + Sync>,
+        clock: Box<dyn Clock + Send + Sync>,
         wires: Box<dyn Wires>,
         rom: Rom,
     ) -> Self {
         let mut functions = [None; 256];
+        let devfns = devices.iter().map(|device| device.pci().unwrap_or_default()).collect();
         for (n, device) in devices.iter().enumerate() {
             if let Some(devfn) = device.pci() {
                 functions[usize::from(devfn.0)] = Some(n as u8);
@@ -154,14 +205,15 @@ impl Board {
             alarm: None,
             config_address: ConfigAddress::default(),
             shadow: [Shadow::default(); 13],
-            ports: vec![0; 0x1_0000].into(),
+            ports: Box::new([0; 0x1_0000]),
             io: Vec::new(),
             mem: Vec::new(),
             functions,
+            devfns,
             chars: Default::default(),
             work: Work::default(),
             has_work: false,
-            pio_out: false,
+            watching: false,
         }
     }
 
@@ -193,17 +245,19 @@ impl Board {
         if !self.outbox.is_quiet() {
             self.settle(device);
         }
-        if device == self.roles.ide {
-            self.watch_pio_out();
+        if self.outbox.awaits_writes && !self.watching {
+            self.watch();
         }
     }
 
     fn settle(&mut self, device: usize) {
         let source = device as u8;
-        let devfn = self.devices[device].pci().unwrap_or_default();
-        for (line, level) in self.outbox.irqs.drain(..) {
-            if let Some((gsi, level)) = self.irqs.set(source, devfn, line, level) {
-                self.wires.gsi(gsi, level);
+        if !self.outbox.irqs.is_empty() {
+            let devfn = self.devfns[device];
+            for (line, level) in self.outbox.irqs.drain(..) {
+                if let Some((gsi, level)) = self.irqs.set(source, devfn, line, level) {
+                    self.wires.gsi(gsi, level);
+                }
             }
         }
         if !self.outbox.timers.is_empty() {
@@ -216,19 +270,26 @@ impl Board {
             self.set_alarm();
         }
         if !self.outbox.requests.is_empty() {
-            self.work.requests.append(&mut self.outbox.requests);
+            for request in self.outbox.requests.drain(..) {
+                self.work.requests.push(request);
+            }
             self.has_work = true;
         }
-        for (to, byte) in self.outbox.chars.drain(..) {
-            if let Some(queue) = self.chars.get_mut(usize::from(to.0)) {
-                queue.push(byte);
-                self.work.chars = true;
-                self.has_work = true;
+        if !self.outbox.chars.is_empty() {
+            for (to, byte) in self.outbox.chars.drain(..) {
+                if let Some(queue) = self.chars.get_mut(usize::from(to.0)) {
+                    queue.push(byte);
+                    self.work.chars = true;
+                    self.has_work = true;
+                }
             }
         }
-        if self.outbox.effects.is_empty() {
-            return;
+        if !self.outbox.effects.is_empty() {
+            self.carry_out_effects();
         }
+    }
+
+    fn carry_out_effects(&mut self) {
         let mut remap = false;
         for effect in std::mem::take(&mut self.outbox.effects) {
             match effect {
@@ -286,15 +347,19 @@ impl Board {
         let mut coalesce = Vec::new();
         for (n, device) in self.devices.iter().enumerate() {
             for region in device.regions() {
-                let mapped = Mapped { device: n as u8, region };
-                match mapped.region.space {
+                match region.space {
                     Space::Io => {
-                        self.io.push(mapped);
-                        let region = &self.io[self.io.len() - 1].region;
+                        self.io.push(Decoder {
+                            device: n as u8,
+                            tag: region.tag,
+                            fifo: region.fifo,
+                            first: region.base as u16,
+                            last: (region.base + region.len - 1).min(0xffff) as u16,
+                        });
                         let number = self.io.len() as u16;
                         let mine = |port: u64, ports: &[u16]| ports.get(port as usize).is_some_and(|&n| n == 0);
                         for port in region.base..region.base + region.len {
-                            if mine(port, &self.ports) {
+                            if mine(port, &*self.ports) {
                                 self.ports[port as usize] = number;
                             }
                         }
@@ -308,10 +373,10 @@ impl Board {
                         }
                     }
                     Space::Mem => {
-                        for range in &mapped.region.coalesce {
-                            coalesce.push((Space::Mem, mapped.region.base + range.start, range.end - range.start));
+                        for range in &region.coalesce {
+                            coalesce.push((Space::Mem, region.base + range.start, range.end - range.start));
                         }
-                        self.mem.push(mapped);
+                        self.mem.push(Mapped { device: n as u8, region });
                     }
                 }
             }
@@ -325,10 +390,14 @@ impl Board {
     /// `out` and `outs`: `data` is one or more accesses of `width` bytes to one port.
     #[inline]
     pub fn port_out(&mut self, port: u16, width: u8, data: &[u8]) {
-        if let Some((device, tag)) = self.fifo_at(port) {
-            let at = Access { tag, offset: 0, width };
+        if let Some((device, at)) = self.whole(port, width, data.len()) {
             return self.call(device, |device, cx| device.write(cx, at, data));
         }
+        self.ports_write(port, width, data);
+    }
+
+    #[cold]
+    fn ports_write(&mut self, port: u16, width: u8, data: &[u8]) {
         for element in data.chunks(usize::from(width.max(1))) {
             self.port_write(port, element);
         }
@@ -337,34 +406,45 @@ impl Board {
     /// `in` and `ins`.
     #[inline]
     pub fn port_in(&mut self, port: u16, width: u8, data: &mut [u8]) {
-        data.fill(0xff);
-        if let Some((device, tag)) = self.fifo_at(port) {
-            let at = Access { tag, offset: 0, width };
+        match *data {
+            [ref mut byte] => *byte = 0xff,
+            _ => data.fill(0xff),
+        }
+        if let Some((device, at)) = self.whole(port, width, data.len()) {
             return self.call(device, |device, cx| device.read(cx, at, data));
         }
+        self.ports_read(port, width, data);
+    }
+
+    #[cold]
+    fn ports_read(&mut self, port: u16, width: u8, data: &mut [u8]) {
         for element in data.chunks_mut(usize::from(width.max(1))) {
             self.port_read(port, element);
         }
     }
 
-    /// The device whose FIFO a port is, and the region's tag.
+    /// Whom an access of `len` bytes concerns that one device answers as a whole: a single one within its ports, or any
+    /// to its FIFO. That is nearly every access.
     #[inline]
-    fn fifo_at(&self, port: u16) -> Option<(usize, u8)> {
-        let mapped = self.io.get(usize::from(self.ports[usize::from(port)]).checked_sub(1)?)?;
-        (mapped.region.fifo && mapped.region.base == u64::from(port))
-            .then_some((mapped.device.into(), mapped.region.tag))
+    fn whole(&self, port: u16, width: u8, len: usize) -> Option<(usize, Access)> {
+        let decoder = self.io.get(usize::from(self.ports[usize::from(port)]).wrapping_sub(1))?;
+        let offset = port - decoder.first;
+        let whole = decoder.fifo && offset == 0
+            || len == usize::from(width)
+                && len <= usize::from(decoder.last - port) + 1
+                && !CONFIG_PORTS.contains(&port);
+        whole.then_some((decoder.device.into(), Access { tag: decoder.tag, offset: offset.into(), width }))
     }
 
     /// The region at a port, how far into it the port lies and how many bytes are left of it.
-    #[inline]
     fn io_at(&self, port: u16) -> Option<(usize, u8, u64, usize)> {
-        let mapped = self.io.get(usize::from(self.ports[usize::from(port)]).checked_sub(1)?)?;
-        let offset = u64::from(port) - mapped.region.base;
-        Some((mapped.device.into(), mapped.region.tag, offset, (mapped.region.len - offset) as usize))
+        let decoder = self.io.get(usize::from(self.ports[usize::from(port)]).checked_sub(1)?)?;
+        let offset = port - decoder.first;
+        Some((decoder.device.into(), decoder.tag, offset.into(), usize::from(decoder.last - port) + 1))
     }
 
     fn port_write(&mut self, port: u16, data: &[u8]) {
-        if (0xcf8..0xd00).contains(&port) && self.config_write(port, data) {
+        if CONFIG_PORTS.contains(&port) && self.config_write(port, data) {
             return;
         }
         let width = data.len() as u8;
@@ -383,7 +463,7 @@ impl Board {
     }
 
     fn port_read(&mut self, port: u16, data: &mut [u8]) {
-        if (0xcf8..0xd00).contains(&port) && self.config_read(port, data) {
+        if CONFIG_PORTS.contains(&port) && self.config_read(port, data) {
             return;
         }
         let len = data.len();
@@ -476,7 +556,7 @@ impl Board {
     }
 
     /// Configuration space, for whoever does firmware's work.
-    pub fn configure(&mut self, devfn: pcvm_devices::Devfn, register: u8, data: &[u8]) {
+    pub fn configure(&mut self, devfn: Devfn, register: u8, data: &[u8]) {
         if let Some(device) = self.functions[usize::from(devfn.0)] {
             let at = Access { tag: CONFIG_TAG, offset: register.into(), width: data.len() as u8 };
             self.call(device.into(), |device, cx| device.write(cx, at, data));
@@ -506,8 +586,10 @@ impl Board {
             let (_, owner, timer) = self.timers.swap_remove(due);
             if owner == BOARD {
                 // The ring was drained when the lock was taken.
-                self.pio_out = false;
-                self.watch_pio_out();
+                self.watching = false;
+                if self.outbox.awaits_writes {
+                    self.watch();
+                }
             } else {
                 self.call(owner.into(), |device, cx| device.wake(cx, Wake::Timer(timer)));
             }
@@ -515,17 +597,12 @@ impl Board {
         self.set_alarm();
     }
 
-    /// Keeps the drain timer running while a drive takes data through its data port.
-    fn watch_pio_out(&mut self) {
-        let pending = self
-            .device::<pcvm_devices::ide::Piix3Ide>(self.roles.ide)
-            .is_some_and(pcvm_devices::ide::Piix3Ide::pio_out_pending);
-        if pending && !self.pio_out {
-            self.timers.push((self.clock.now().plus_nanos(DRAIN_NANOS), BOARD, TimerId(0)));
-            self.set_alarm();
-        }
-        // Once armed it stays until it fires: PIO ends and begins too often to disarm it each time.
-        self.pio_out |= pending;
+    /// Starts the drain timer. Once armed it stays until it fires: PIO ends and begins too often to disarm it each time.
+    #[cold]
+    fn watch(&mut self) {
+        self.watching = true;
+        self.timers.push((self.clock.now().plus_nanos(DRAIN_NANOS), BOARD, TimerId(0)));
+        self.set_alarm();
     }
 
     /// A disk request ended.

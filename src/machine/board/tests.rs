@@ -88,7 +88,8 @@ fn board(devices: Vec<(Vec<Region>, Option<Devfn>)>, act: fn(&mut Ctx<'_>, u8)) 
     let wires = Log::default();
     let clock = Arc::new(TestClock(Mutex::new(Cell::new(1000))));
     let memory = Arc::new(Memory::new(2 << 20, 0).unwrap());
-    let mut board = Board::new(devices, roles, memory, clock.clone(), Box::new(wires.clone()), Rom::default());
+    let mut board =
+        Board::new(devices, roles, memory, Box::new(clock.clone()), Box::new(wires.clone()), Rom::default());
     board.reset();
     let setup = Setup { board, device: log, wires, clock };
     setup.wires.0.lock().unwrap().retain(|line| line.starts_with("coalesce"));
@@ -259,7 +260,7 @@ fn work_that_comes_later_is_added_and_only_a_power_off_overtakes() {
             offset: 0,
             data: pcvm_devices::BlockData::None,
         };
-        Some(Work { requests: vec![request], chars: tag == 2, event })
+        Some(Work { requests: [request].into_iter().collect(), chars: tag == 2, event })
     };
     let reset = Some(Event::Reset(ResetKind::Hard));
     let off = Some(Event::PowerOff);
@@ -275,7 +276,7 @@ fn work_that_comes_later_is_added_and_only_a_power_off_overtakes() {
         Work::merge(&mut all, None);
         Work::merge(&mut all, work(2, second));
         let all = all.unwrap();
-        assert_eq!(all.requests.iter().map(|request| request.tag).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(all.requests.into_iter().map(|request| request.tag).collect::<Vec<_>>(), [1, 2]);
         assert!(all.chars);
         assert_eq!(all.event, expect);
     }

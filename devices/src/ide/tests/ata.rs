@@ -76,13 +76,13 @@ fn one_interrupt_per_block_and_none_after_a_read() {
     assert_eq!(driver.status(), 0x50);
     driver.issue28(0x30, 0, 2);
     assert!(!driver.irq(), "the first block is not announced");
-    assert!(driver.bench.device.pio_out_pending());
+    assert!(driver.bench.awaits_writes());
     for n in 4..=5 {
         driver.bench.outs(PRIMARY, 2, &[1; 512]);
         assert_eq!(driver.edges(), n);
         driver.status();
     }
-    assert!(!driver.bench.device.pio_out_pending());
+    assert!(!driver.bench.awaits_writes());
 }
 
 #[test]

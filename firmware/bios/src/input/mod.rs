@@ -49,8 +49,6 @@ impl State {
 }
 
 const RESET: u8 = 0xff;
-const SCAN_CODE_SET: u8 = 0xf0;
-const ENABLE: u8 = 0xf4;
 const DISABLE: u8 = 0xf5;
 /// The equipment word's bit for a pointing device.
 const EQUIPMENT_POINTER: u16 = 0x0004;
@@ -78,10 +76,7 @@ pub fn init<H: Hw>(bios: &mut Bios<H>) {
         controller::receive(hw, Side::Keyboard, 1_000_000) == Some(controller::PASSED)
     };
     if keyboard {
-        let _ = controller::send(hw, Side::Keyboard, DISABLE)
-            && controller::send(hw, Side::Keyboard, SCAN_CODE_SET)
-            && controller::send(hw, Side::Keyboard, 2)
-            && controller::send(hw, Side::Keyboard, ENABLE);
+        // Its reset leaves it with scan code set 2, 10.9 repetitions a second after half a second, dark, and enabled.
         hw.set(bda::KEYBOARD_MODE, int09::mode::ENHANCED);
     } else {
         crate::log::line(hw, "no keyboard");

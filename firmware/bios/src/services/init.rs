@@ -1,8 +1,9 @@
 //! The BIOS data areas, interrupt controllers, timer and ports at power-on (IBM PS/2 and PC BIOS Interface Technical Reference,
 //! section 3).
 
-use super::{pic, rtc};
+use super::{apm, pic, rtc};
 use crate::Bios;
+use pcvm_firmware_rt::apm::PCI_LAST_BUS;
 use pcvm_firmware_rt::{FarPtr, Hw, bda, ebda};
 
 const TIMER_CONTROL: u16 = 0x43;
@@ -45,6 +46,8 @@ pub fn init<H: Hw>(bios: &mut Bios<H>) {
     hw.outb(PORT_B, port & 0xf0 | 0x0c);
 
     rtc::init(hw);
+    apm::init(hw);
+    hw.set(PCI_LAST_BUS, bios.handoff.last_bus);
 
     let floppies = rtc::read(hw, FLOPPY_TYPES);
     let count = u16::from(floppies & 0xf0 != 0) + u16::from(floppies & 0x0f != 0);

@@ -16,22 +16,18 @@ mod system;
 mod tests;
 
 use crate::Bios;
-use core::cell::Cell;
 use pcvm_firmware_rt::{Hw, Regs, bda};
 
 pub use init::init;
 
-/// What is remembered beyond the BIOS data areas.
+/// What is remembered beyond the BIOS data areas and [`pcvm_firmware_rt::apm`]: nothing.
 #[derive(Debug, Default)]
-pub struct State {
-    /// APM events that wait for INT 15h AX=530Bh: none yet.
-    apm_version: Cell<u16>,
-}
+pub struct State {}
 
 impl State {
     /// At power-on.
     pub const fn new() -> Self {
-        Self { apm_version: Cell::new(0) }
+        Self {}
     }
 }
 

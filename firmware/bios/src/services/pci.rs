@@ -21,7 +21,7 @@ enum Failed {
     BadVendor = 0x83,
     NotFound = 0x86,
     BadRegister = 0x87,
-    SetFailed = 0x88,
+    CannotSet = 0x88,
     BufferTooSmall = 0x89,
 }
 
@@ -157,7 +157,7 @@ impl Routing {
                 continue;
             }
             let size = hw.read16(at.add(6));
-            if size < ROUTING_HEADER || size > 0x1000 || size % ROUTING_ENTRY != 0 {
+            if !(ROUTING_HEADER..=0x1000).contains(&size) || !size.is_multiple_of(ROUTING_ENTRY) {
                 continue;
             }
             let sum = (0..size).fold(0u8, |sum, n| sum.wrapping_add(hw.read8(at.add(n))));
@@ -204,15 +204,15 @@ fn set_interrupt<H: Hw>(hw: &mut H, regs: &Regs) -> Result<(), Failed> {
     const EDGE_LEVEL: u16 = 0x4d0;
     let (irq, pin) = (regs.ch(), regs.cl().wrapping_sub(0x0a));
     if irq > 15 || pin > 3 {
-        return Err(Failed::SetFailed);
+        return Err(Failed::CannotSet);
     }
     let table = Routing::find(hw).ok_or(Failed::Function)?;
-    let (link, allowed) = table.link(hw, regs.bx() & 0xfff8, pin.into()).ok_or(Failed::SetFailed)?;
+    let (link, allowed) = table.link(hw, regs.bx() & 0xfff8, pin.into()).ok_or(Failed::CannotSet)?;
     if !(0x60..=0x63).contains(&link) || allowed >> irq & 1 == 0 {
-        return Err(Failed::SetFailed);
+        return Err(Failed::CannotSet);
     }
     let bridge = hw.read16(table.at.add(8));
-    let router = bridge << 8 | bridge >> 8;
+    let router = bridge.swap_bytes();
     select(hw, router, link.into());
     hw.outb(CONFIG_DATA + u16::from(link & 3), irq);
     let port = EDGE_LEVEL + u16::from(irq >> 3);

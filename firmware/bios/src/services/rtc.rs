@@ -3,7 +3,7 @@
 
 use super::clock::Stopwatch;
 use super::pic;
-use crate::Bios;
+use crate::{Bios, disk};
 use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda};
 
 const INDEX: u16 = 0x70;
@@ -76,7 +76,7 @@ pub fn init<H: Hw>(hw: &mut H) {
 /// Ticks in so many seconds of a day: 1193182 / 65536 each.
 fn ticks(seconds: u32) -> u32 {
     let seconds = seconds.min(86_399);
-    seconds * 18 + (seconds * 13_534 >> 16)
+    seconds * 18 + ((seconds * 13_534) >> 16)
 }
 
 /// Waits for a moment at which the time registers stand still. False if the clock is broken.
@@ -99,7 +99,7 @@ fn bcd<H: Hw>(hw: &mut H, register: u8, b: u8) -> u8 {
 
 fn to_bcd(value: u8) -> u8 {
     let value = value % 100;
-    value / 10 << 4 | value % 10
+    value / 10 * 16 + value % 10
 }
 
 fn from_bcd(value: u8) -> u8 {
@@ -133,7 +133,7 @@ fn native_hours(hours: u8, b: u8) -> u8 {
         return native(hours, b);
     }
     let hours = from_bcd(hours);
-    let of_half = if hours % 12 == 0 { 12 } else { hours % 12 };
+    let of_half = if hours.is_multiple_of(12) { 12 } else { hours % 12 };
     let value = if b & BINARY != 0 { of_half } else { to_bcd(of_half) };
     value | if hours >= 12 { PM } else { 0 }
 }
@@ -179,8 +179,7 @@ pub fn int1a<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
         0x04 => {
             if running(hw) && steady(hw) {
                 let b = read(hw, STATUS_B);
-                // The century is BCD whatever the clock counts in.
-                let century = read(hw, CENTURY);
+                let century = bcd(hw, CENTURY, b);
                 regs.set_ch(century);
                 regs.set_cl(bcd(hw, YEAR, b));
                 regs.set_dh(bcd(hw, MONTH, b));
@@ -197,7 +196,7 @@ pub fn int1a<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
             write(hw, YEAR, native(regs.cl(), b));
             write(hw, MONTH, native(regs.dh(), b));
             write(hw, DAY, native(regs.dl(), b));
-            write(hw, CENTURY, regs.ch());
+            write(hw, CENTURY, native(regs.ch(), b));
             write(hw, STATUS_B, b & !SET);
             regs.set_ah(0);
             regs.set_al(b & !SET);
@@ -323,7 +322,8 @@ pub fn wait<H: Hw>(bios: &mut Bios<H>, regs: &Regs) -> bool {
         }
         return true;
     }
-    if !begin(hw, bda::WAIT_ACTIVE.at, micros) {
+    // The first period has begun already.
+    if !begin(hw, bda::WAIT_ACTIVE.at, micros.saturating_add(PERIOD)) {
         return false;
     }
     let start = hw.get(bda::TICKS);
@@ -353,6 +353,8 @@ pub fn int08<H: Hw>(bios: &mut Bios<H>) {
         hw.set(bda::TICKS, ticks);
     }
     super::beep::tick(hw);
+    disk::motor_tick(bios);
+    let hw = &mut *bios.hw;
     hw.call_interrupt(0x1c, &mut Regs::default());
     pic::end(hw, 0);
 }
