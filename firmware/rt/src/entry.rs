@@ -22,6 +22,7 @@ global_asm!(
 .macro stub n
   .section .estubs, "awx"
   stub_\n:
+    cli                        # whoever hooked the vector may have called on with interrupts enabled
     movw $0x\n, %cs:entry_vector
     jmp entry_common
 .endm

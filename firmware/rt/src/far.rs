@@ -29,10 +29,19 @@ impl FarPtr {
         ((self.segment as u32) << 4) + self.offset as u32
     }
 
-    /// The same place with the smallest offset (0 to 15), so that up to 65520 bytes follow without a wrap.
+    /// The same place with the smallest offset: 0 to 15, or more above 1 MiB, where the last segment ends at 10FFEFh.
     pub const fn normalized(self) -> Self {
-        let paragraphs = self.segment.wrapping_add(self.offset >> 4);
-        Self { offset: self.offset & 0xf, segment: paragraphs }
+        Self::from_linear(self.linear())
+    }
+
+    /// The linear address, with the smallest offset. What real mode does not reach is its last byte.
+    pub const fn from_linear(linear: u32) -> Self {
+        const TOP: u32 = 0xf_fff0;
+        match linear {
+            0..0x10_0000 => Self::new((linear >> 4) as u16, (linear & 0xf) as u16),
+            0x10_0000..0x10_fff0 => Self::new(0xffff, (linear - TOP) as u16),
+            _ => Self::new(0xffff, 0xffff),
+        }
     }
 
     /// From the dword that an interrupt vector or a pointer in memory is.

@@ -11,6 +11,7 @@ pub mod disk;
 pub mod flat;
 pub mod floppy;
 pub mod installer;
+pub mod media;
 
 use std::ffi::OsStr;
 use std::io;

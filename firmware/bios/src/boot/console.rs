@@ -69,6 +69,20 @@ pub fn init<H: Hw>(bios: &mut Bios<H>) {
     }
 }
 
+/// Sets 80x25 text on a video adapter whose BIOS leaves the first mode to the system's: SeaVGABIOS does.
+pub fn init_screen<H: Hw>(bios: &mut Bios<H>) {
+    const TEXT_80X25: u32 = 0x0003;
+    if has_screen(bios) && bios.hw.get(bda::VIDEO_COLUMNS) == 0 {
+        bios.hw.call_interrupt(0x10, &mut Regs { eax: TEXT_80X25, ..Regs::default() });
+    }
+}
+
+/// Whether somebody else than this BIOS serves INT 10h.
+fn has_screen<H: Hw>(bios: &mut Bios<H>) -> bool {
+    let handler = FarPtr::from_u32(bios.hw.read32(FarPtr::vector(0x10)));
+    handler.segment != BIOS_SEGMENT && handler.segment != 0
+}
+
 fn serial_ready<H: Hw>(bios: &mut Bios<H>, port: u16, bit: u8) -> bool {
     let status = bios.hw.inb(port + LINE_STATUS);
     // All ones: nobody is there.
@@ -93,8 +107,7 @@ fn put_serial<H: Hw>(bios: &mut Bios<H>, byte: u8) {
 fn put_screen<H: Hw>(bios: &mut Bios<H>, byte: u8) {
     const TELETYPE: u16 = 0x0e00;
     const LIGHT_GREY: u32 = 7;
-    let handler = FarPtr::from_u32(bios.hw.read32(FarPtr::vector(0x10)));
-    if handler.segment != BIOS_SEGMENT && handler.segment != 0 {
+    if has_screen(bios) {
         let mut regs = Regs { eax: u32::from(TELETYPE) | u32::from(byte), ebx: LIGHT_GREY, ..Regs::default() };
         bios.hw.call_interrupt(0x10, &mut regs);
     }

@@ -101,7 +101,7 @@ pub mod made_up {
             if lba + u64::from(count) > *bad_from { Err(Status::READ_ERROR) } else { Ok(bytes.to_vec()) }
         })?;
         for (n, &byte) in bytes.iter().enumerate() {
-            bios.hw.write8(FarPtr::new(to.segment + (n >> 4) as u16, to.offset + (n & 15) as u16), byte);
+            bios.hw.write8(FarPtr::from_linear(to.linear() + n as u32), byte);
         }
         Ok(())
     }

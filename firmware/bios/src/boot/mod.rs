@@ -103,6 +103,7 @@ impl State {
 pub fn init_video<H: Hw>(bios: &mut Bios<H>) {
     roms::init_video(bios);
     console::init(bios);
+    console::init_screen(bios);
     console::text(bios, "pcvm BIOS: F12 or Esc for the boot menu\n");
 }
 

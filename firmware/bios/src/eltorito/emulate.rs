@@ -18,12 +18,19 @@ pub fn read<H: Hw>(
     to: FarPtr,
 ) -> Result<(), (u32, Status)> {
     let per_block = u32::from(SECTORS_PER_BLOCK);
+    /// The first address that real mode does not reach.
+    const REACH: u32 = 0x10_fff0;
+    let start = to.linear();
+    if start + count * u32::from(SECTOR) > REACH {
+        return Err((0, Status::BOUNDARY));
+    }
     let mut done = 0;
-    let mut to = to.normalized();
     while done < count {
         let at = first + done;
         let (block, part) = (session.lba + at / per_block, at % per_block);
         let left = count - done;
+        // A disk operating system may keep its buffers above 1 MiB.
+        let to = FarPtr::from_linear(start + done * u32::from(SECTOR));
         let sectors = if part == 0 && left >= per_block {
             let blocks = (left / per_block).min(AT_ONCE);
             media::read(bios, session.cd, block.into(), blocks as u16, to).map_err(|status| (done, status))?;
@@ -35,7 +42,6 @@ pub fn read<H: Hw>(
             sectors
         };
         done += sectors;
-        to.segment = to.segment.wrapping_add(sectors as u16 * (SECTOR >> 4));
     }
     Ok(())
 }

@@ -310,6 +310,31 @@ fn every_sector_of_an_emulated_floppy_is_read_in_whatever_pieces() {
 }
 
 #[test]
+fn a_buffer_may_lie_above_1_mib_and_must_not_end_beyond_reach() {
+    with(&[(Kind::Cdrom, floppy())], |bios| {
+        start_first(bios, 0);
+        for (segment, offset, count, status) in [
+            (0xffff, 0x0010, 9, 0),
+            (0xfff0, 0x0100, 5, 0),
+            (0xffff, 0xfe00, 1, 0),
+            (0xffff, 0xfe01, 1, 9),
+            (0xffff, 0xf000, 9, 9),
+        ] {
+            let at = FarPtr::new(segment, offset);
+            bios.hw.memory[at.linear() as usize..].fill(0);
+            bios.hw.memory[..0x1_0000].fill(0xee);
+            let mut regs = Regs { es: segment, ebx: offset.into(), eax: 0x0200 | count, ecx: 3, ..Regs::default() };
+            assert!(int13(bios, &mut regs));
+            assert_eq!(regs.ah(), status, "{segment:04x}:{offset:04x}");
+            for n in (0..count).filter(|_| status == 0) {
+                assert_eq!(bios.hw.memory[(at.linear() + n * 512) as usize], 2 + n as u8);
+            }
+            assert!(bios.hw.memory[0x500..0x1_0000].iter().all(|&byte| byte == 0xee), "nothing wraps to address 0");
+        }
+    });
+}
+
+#[test]
 fn emulated_floppies_answer_as_floppies_do() {
     let read =
         |cx: u16, dx: u16, count: u16| move |bios: &mut Bios<Fake<Nothing>>| call(bios, 0x0200 | count, cx, dx).ah();
