@@ -4,5 +4,7 @@ pub mod block;
 pub mod chardev;
 pub mod cli;
 pub mod config;
+pub mod control;
+pub mod keys;
 pub mod kvm;
 pub mod machine;

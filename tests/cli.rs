@@ -180,6 +180,12 @@ fn nonsense_options() {
         (&["--serial", "stdio", "--serial", "stdio"], "--serial stdio: only one port can have the terminal".to_owned()),
         (&["--display", "gtk"], "--display: 'gtk' is not none".to_owned()),
         (
+            &["--name", "a/b"],
+            "--name: a name has at most 64 characters, none of them a slash or a control character".to_owned(),
+        ),
+        (&["--control", "tcp:1"], "--control: 'tcp:1' is not none or unix:PATH".to_owned()),
+        (&["--control", "unix:"], "--control: no file name given".to_owned()),
+        (
             &["--rtc", "tomorrow"],
             "--rtc: 'tomorrow' is not utc, localtime or a date such as 2006-06-17T16:01:21".to_owned(),
         ),
@@ -227,6 +233,46 @@ fn serial_ports_that_cannot_be_opened() {
     fails(dir.path(), &["--serial", "file:dir"], 1, "dir: is a directory");
     fails(dir.path(), &["--serial", "file:no/log"], 1, "no/log: No such file or directory");
     fails(dir.path(), &["--debugcon", "dir"], 1, "dir: is a directory");
+}
+
+#[test]
+fn control_sockets_that_cannot_be() {
+    let dir = files();
+    let long = "x".repeat(200);
+    for (path, why) in [
+        ("a.img", "the file exists and is no socket"),
+        ("dir", "the file exists and is no socket"),
+        ("no/socket", "No such file or directory"),
+        (&long, "File name too long"),
+    ] {
+        fails(dir.path(), &["--control", &format!("unix:{path}")], 1, &format!("control socket {path}: {why}"));
+    }
+}
+
+#[test]
+fn machines_that_do_not_run_cannot_be_spoken_to() {
+    let dir = files();
+    for args in [
+        &["screen", "./gone", "--text"][..],
+        &["screenshot", "./gone", "a.png"],
+        &["type", "./gone", "x"],
+        &["key", "./gone", "x"],
+        &["wait", "./gone", "--text", "x"],
+    ] {
+        let line = "pcvm: no machine named './gone' is running (nobody listens at ./gone)\n";
+        let output = pcvm(dir.path()).args(args).output().unwrap();
+        assert_eq!(told(&output), (Some(1), String::new(), line.to_owned()), "{args:?}");
+    }
+    for (args, line) in [
+        (&["key", "x"][..], "the following required arguments were not provided: <KEY>...; try 'pcvm key --help'"),
+        (&["key", "x", "ctrl-"], "ctrl-: a key is missing"),
+        (&["screen", "x"], "the following required arguments were not provided: --text; try 'pcvm screen --help'"),
+        (&["wait", "x", "--text", "a", "--timeout", "-1"], "--timeout: -1 is not a number of seconds"),
+        (&["wait", "x", "--text", "a", "--timeout", "NaN"], "--timeout: NaN is not a number of seconds"),
+    ] {
+        let output = pcvm(dir.path()).args(args).output().unwrap();
+        assert_eq!(told(&output), (Some(2), String::new(), format!("pcvm: {line}\n")), "{args:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `pcvm run`.
 
 use crate::config::parse::{self, DriveOption, OptionError};
-use crate::config::{CpuConfig, MachineConfig, Payload};
+use crate::config::{ControlSpec, CpuConfig, MachineConfig, Payload};
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -42,9 +42,10 @@ Exit status:
     next_line_help = true
 )]
 pub struct RunArgs {
-    /// Name of the machine, for messages
-    #[arg(long, value_name = "NAME", default_value = "pcvm")]
-    name: String,
+    /// Name of the machine, by which 'pcvm screen' and the like find it [default: pcvm, or pcvm-2 and so on while
+    /// that is taken]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
 
     /// Memory: 1M to 1T; K, M, G or T may follow the number, a plain number is MiB
     #[arg(long, value_name = "SIZE", default_value = "512M")]
@@ -95,6 +96,15 @@ pub struct RunArgs {
     /// How to show the screen
     #[arg(long, value_name = "none", default_value = "none")]
     display: String,
+
+    /// Where programs control the machine, in QMP's format [default: a socket NAME.sock in $XDG_RUNTIME_DIR/pcvm, or
+    /// in /run/pcvm for root]
+    #[arg(long, value_name = "none|unix:PATH")]
+    control: Option<OsString>,
+
+    /// Answer "Press any key to boot from CD", the first time that it is asked
+    #[arg(long)]
+    press_key_for_cd: bool,
 
     /// What the clock shows when the machine starts: UTC, local time (for Windows and DOS), or a date such as
     /// 2006-06-17T16:01:21
@@ -159,7 +169,12 @@ impl RunArgs {
             None => Payload::Firmware(self.firmware),
         };
         Ok(MachineConfig {
-            name: parse::machine_name(&self.name).map_err(option("--name"))?,
+            control: match &self.control {
+                Some(value) => parse::control(value).map_err(option("--control"))?,
+                None => ControlSpec::ByName { given: self.name.is_some() },
+            },
+            name: parse::machine_name(self.name.as_deref().unwrap_or("pcvm")).map_err(option("--name"))?,
+            press_key_for_cd: self.press_key_for_cd,
             memory: parse::memory_size(&self.memory).map_err(option("--memory"))?,
             cpus: CpuConfig {
                 count: topology.count,

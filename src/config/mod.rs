@@ -41,6 +41,10 @@ pub struct MachineConfig {
     pub no_reboot: bool,
     /// The screen.
     pub display: Display,
+    /// Where programs find the machine.
+    pub control: ControlSpec,
+    /// "Press any key to boot from CD" is answered.
+    pub press_key_for_cd: bool,
 }
 
 /// Processors.
@@ -120,6 +124,20 @@ pub enum CharSpec {
     File(PathBuf),
     /// Connected to nothing.
     Null,
+}
+
+/// Where a machine's control socket is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlSpec {
+    /// Nowhere.
+    None,
+    /// Where machines are found by their names.
+    ByName {
+        /// Somebody gave the name; else a number follows it if it is taken.
+        given: bool,
+    },
+    /// There.
+    Path(PathBuf),
 }
 
 /// What the RTC shows.

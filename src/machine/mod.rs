@@ -22,6 +22,7 @@ pub mod roms;
 pub mod shared;
 mod signals;
 pub mod smbios;
+pub mod typist;
 
 use crate::block::BlockEngine;
 use crate::config::{MachineConfig, Payload};
@@ -37,6 +38,7 @@ use inputs::Inputs;
 use kernel::KernelEntry;
 use map::Rom;
 use pcvm_devices::fw_cfg::FwCfgItems;
+use pcvm_devices::vga::{Frame, Vga};
 use pcvm_devices::{CharId, InputEvent, Memory};
 use roms::Roms;
 use shared::{KvmWires, Shared};
@@ -115,6 +117,10 @@ pub struct Machine {
     failure: Arc<OnceLock<KvmError>>,
     no_reboot: bool,
     threads: Vec<JoinHandle<()>>,
+    /// Until the main loop takes it.
+    control: Option<crate::control::Server>,
+    /// Since the control clients were last told.
+    happened: Vec<crate::control::Happened>,
 }
 
 /// Says things to a machine from other threads.
@@ -128,7 +134,8 @@ impl Machine {
     /// If something that the configuration names, or KVM, is not there or not enough.
     pub fn new(config: MachineConfig) -> Result<Self, BuildError> {
         // Host-side input first: a mistake in a file name is told even where there is no KVM.
-        let Inputs { images, serial, debugcon } = Inputs::open(&config)?;
+        let mut config = config;
+        let Inputs { images, serial, debugcon, control: control_place } = Inputs::open(&mut config)?;
         let roms = Roms::new(&config.payload)?;
         let host = |what| move |error| BuildError::Host { what, error };
 
@@ -197,7 +204,30 @@ impl Machine {
             threads.push(thread);
         }
         let no_reboot = config.no_reboot;
-        Ok(Self { shared, vm, memory, config, timer, quit: None, failure, no_reboot, threads })
+        let control = if control_place.is_some() || config.press_key_for_cd {
+            let server = crate::control::Server::new(
+                Handle(shared.clone()),
+                &config.name,
+                control_place,
+                config.press_key_for_cd,
+            );
+            Some(server.map_err(host("serve the control socket"))?)
+        } else {
+            None
+        };
+        Ok(Self {
+            shared,
+            vm,
+            memory,
+            config,
+            timer,
+            quit: None,
+            failure,
+            no_reboot,
+            threads,
+            control,
+            happened: Vec::new(),
+        })
     }
 
     /// SIGTERM, SIGINT and SIGHUP end the machine from now on.
@@ -272,14 +302,36 @@ impl Handle {
         self.0.with_board(Board::power_button);
     }
 
+    /// Bytes of scan codes that the guest has not taken, of the sixteen that the keyboard has room for.
+    pub fn keys_waiting(&self) -> usize {
+        self.0.with_board(|board| board.keys_waiting())
+    }
+
     /// What the text screen shows, row by row; empty in a graphics mode.
     pub fn text_screen(&self) -> Vec<String> {
-        self.0
-            .with_board(|board| {
-                let memory = board.memory().clone();
-                board.device::<pcvm_devices::vga::Vga>(board.roles().vga).map(|vga| vga.text_screen(&memory))
-            })
-            .unwrap_or_default()
+        let (vga, memory) = self.shown();
+        vga.map(|vga| vga.text_screen(&memory)).unwrap_or_default()
+    }
+
+    /// A copy of what the picture depends on, and the memory with the pixels: the guest goes on while it is drawn.
+    pub fn shown(&self) -> (Option<Vga>, Arc<Memory>) {
+        self.0.with_board(|board| (board.device::<Vga>(board.roles().vga).map(Vga::shown), board.memory().clone()))
+    }
+
+    /// The screen as pixels.
+    pub fn screen(&self) -> Option<Frame> {
+        let (vga, memory) = self.shown();
+        vga.map(|vga| vga.render(&memory))
+    }
+
+    /// Makes it stand still, or go on.
+    pub fn pause(&self, pause: bool) {
+        self.0.post(if pause { board::Event::Stop } else { board::Event::Continue });
+    }
+
+    /// Whether it was made to stand still.
+    pub fn paused(&self) -> bool {
+        self.0.paused()
     }
 
     /// Ends the machine.

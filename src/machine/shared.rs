@@ -13,6 +13,7 @@ use pcvm_devices::{CharId, Clock, Space, VmTime};
 use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -50,6 +51,8 @@ pub struct Shared {
     /// By [`CharId`]. The lock is taken before the board's, so that output keeps its order.
     chardevs: [Option<Mutex<Chardev>>; CharId::COUNT],
     events: Mutex<VecDeque<Event>>,
+    /// Somebody outside has stopped the machine.
+    paused: AtomicBool,
     /// Wakes the main loop when there are events.
     pub event_fd: EventFd,
 }
@@ -72,6 +75,7 @@ impl Shared {
             engine,
             chardevs: chardevs.map(|chardev| chardev.map(Mutex::new)),
             events: Mutex::new(VecDeque::new()),
+            paused: AtomicBool::new(false),
             event_fd,
         }
     }
@@ -165,6 +169,16 @@ impl Shared {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
         self.control.stop();
         let _ = self.event_fd.write(1);
+    }
+
+    /// Whether somebody outside has stopped the machine.
+    pub fn paused(&self) -> bool {
+        self.paused.load(Ordering::SeqCst)
+    }
+
+    /// The main loop has stopped the machine, or lets it go on.
+    pub fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::SeqCst);
     }
 
     /// Forgets resets that were asked for before one that is carried out now: two processors that reset the machine at

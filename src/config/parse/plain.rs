@@ -1,7 +1,7 @@
-//! `--boot`, `--serial`, `--display` and `--name`.
+//! `--boot`, `--serial`, `--display`, `--control` and `--name`.
 
 use super::{OptionError, lossy};
-use crate::config::{BootDevice, CharSpec, Display};
+use crate::config::{BootDevice, CharSpec, ControlSpec, Display};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -47,12 +47,24 @@ pub fn display(text: &str) -> Result<Display, OptionError> {
     }
 }
 
-/// What the machine is called: 1 to 64 characters, none of them a control character.
+/// `none` or `unix:PATH`. A path is taken as it is, commas and all.
+pub fn control(value: &OsStr) -> Result<ControlSpec, OptionError> {
+    match value.as_bytes() {
+        b"none" => Ok(ControlSpec::None),
+        bytes => match bytes.strip_prefix(b"unix:") {
+            Some(b"") => Err(OptionError::NoFile),
+            Some(path) => Ok(ControlSpec::Path(OsStr::from_bytes(path).into())),
+            None => Err(OptionError::NotOneOf { value: lossy(value), expected: "none or unix:PATH" }),
+        },
+    }
+}
+
+/// What the machine is called: 1 to 64 characters, none of them a slash or a control character.
 pub fn machine_name(text: &str) -> Result<String, OptionError> {
     if text.is_empty() {
         return Err(OptionError::Empty);
     }
-    if text.chars().count() > 64 || text.chars().any(char::is_control) {
+    if text.chars().count() > 64 || text.chars().any(|c| c.is_control() || c == '/') {
         return Err(OptionError::BadName);
     }
     Ok(text.to_owned())

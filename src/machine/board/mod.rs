@@ -45,6 +45,10 @@ pub enum Event {
     PowerOff,
     /// Somebody outside wants it to end.
     Quit,
+    /// Somebody outside wants it to stand still.
+    Stop,
+    /// Somebody outside wants it to go on.
+    Continue,
     /// It cannot go on: a report.
     Broken(String),
 }
@@ -541,6 +545,11 @@ impl Board {
     /// A person did something.
     pub fn input(&mut self, event: InputEvent) {
         self.call(self.roles.ps2, |device, cx| device.wake(cx, Wake::Input(event)));
+    }
+
+    /// Bytes of scan codes that the guest has not taken, of the sixteen that the keyboard has room for.
+    pub fn keys_waiting(&self) -> usize {
+        self.device::<pcvm_devices::ps2::Ps2Controller>(self.roles.ps2).map_or(0, |ps2| ps2.keys_waiting())
     }
 
     /// The power button.
