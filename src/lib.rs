@@ -8,3 +8,4 @@ pub mod control;
 pub mod keys;
 pub mod kvm;
 pub mod machine;
+pub mod vnc;

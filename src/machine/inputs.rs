@@ -8,6 +8,7 @@ use crate::config::firmware::FirmwareError;
 use crate::config::{CharSpec, MachineConfig, Payload};
 use crate::control::place::{self, Place, PlaceError};
 use crate::machine::limits::{self, LimitError};
+use crate::vnc::{ListenError, Listeners};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,8 @@ pub struct Inputs {
     pub debugcon: Option<Chardev>,
     /// Where programs find the machine.
     pub control: Option<Place>,
+    /// What the VNC server listens on.
+    pub vnc: Option<Listeners>,
 }
 
 /// Something that the configuration names cannot be used.
@@ -53,6 +56,9 @@ pub enum InputError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] PlaceError),
+    /// VNC.
+    #[error(transparent)]
+    Vnc(#[from] ListenError),
 }
 
 impl Inputs {
@@ -82,12 +88,13 @@ impl Inputs {
             Some(path) => Some(Chardev::open(&CharSpec::File(path.clone()))?),
             None => None,
         };
+        let vnc = config.vnc.as_ref().map(Listeners::open).transpose()?;
         let control = open_control(config)?;
         let mut serial = [None, None, None, None];
         for (port, spec) in serial.iter_mut().zip(&config.serial) {
             *port = spec.as_ref().map(Chardev::open).transpose()?;
         }
-        Ok(Self { images, serial, debugcon, control })
+        Ok(Self { images, serial, debugcon, control, vnc })
     }
 }
 

@@ -180,6 +180,7 @@ impl Machine {
             full: [false; CharId::COUNT],
         }));
         let control = self.control.take().map(|server| manager.add_subscriber(Part::Control(Box::new(server))));
+        self.start_vnc()?;
         self.power_on()?;
         let result = loop {
             let ended = self.events();

@@ -121,6 +121,8 @@ pub struct Machine {
     control: Option<crate::control::Server>,
     /// Since the control clients were last told.
     happened: Vec<crate::control::Happened>,
+    /// What the VNC server is to listen on, then the server.
+    vnc: (Option<crate::vnc::Listeners>, Option<crate::vnc::Server>),
 }
 
 /// Says things to a machine from other threads.
@@ -135,7 +137,7 @@ impl Machine {
     pub fn new(config: MachineConfig) -> Result<Self, BuildError> {
         // Host-side input first: a mistake in a file name is told even where there is no KVM.
         let mut config = config;
-        let Inputs { images, serial, debugcon, control: control_place } = Inputs::open(&mut config)?;
+        let Inputs { images, serial, debugcon, control: control_place, vnc } = Inputs::open(&mut config)?;
         let roms = Roms::new(&config.payload)?;
         let host = |what| move |error| BuildError::Host { what, error };
 
@@ -227,6 +229,7 @@ impl Machine {
             threads,
             control,
             happened: Vec::new(),
+            vnc: (vnc, None),
         })
     }
 
@@ -242,6 +245,20 @@ impl Machine {
     /// For other threads.
     pub fn handle(&self) -> Handle {
         Handle(self.shared.clone())
+    }
+
+    /// Lets clients in, and tells where.
+    fn start_vnc(&mut self) -> Result<(), RunError> {
+        let Some(listeners) = self.vnc.0.take() else { return Ok(()) };
+        if let Some(address) = listeners.address() {
+            let display = crate::vnc::Listeners::display(address).map(|n| format!(" (display {n})"));
+            eprintln!("pcvm: VNC on {address}{}", display.unwrap_or_default());
+        }
+        let server = crate::vnc::Server::start(self.handle(), &self.config.name, listeners).map_err(|error| {
+            RunError::Host { what: "start the VNC server", error: crate::config::host_error(&error) }
+        })?;
+        self.vnc.1 = Some(server);
+        Ok(())
     }
 
     fn power_on(&mut self) -> Result<(), RunError> {
@@ -305,6 +322,11 @@ impl Handle {
     /// Bytes of scan codes that the guest has not taken, of the sixteen that the keyboard has room for.
     pub fn keys_waiting(&self) -> usize {
         self.0.with_board(|board| board.keys_waiting())
+    }
+
+    /// The keyboard's LEDs: bit 0 scroll lock, 1 num lock, 2 caps lock.
+    pub fn keyboard_leds(&self) -> u8 {
+        self.0.with_board(|board| board.keyboard_leds())
     }
 
     /// What the text screen shows, row by row; empty in a graphics mode.

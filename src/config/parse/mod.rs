@@ -12,7 +12,7 @@ mod tests;
 
 pub use cpus::{CpuTopology, cpus};
 pub use drive::{DriveOption, UNITS, assign_units, cdrom, disk};
-pub use plain::{boot_order, control, display, machine_name, serial_port};
+pub use plain::{boot_order, control, display, machine_name, serial_port, vnc, websocket};
 pub use rtc::rtc;
 pub use size::memory_size;
 

@@ -552,6 +552,11 @@ impl Board {
         self.device::<pcvm_devices::ps2::Ps2Controller>(self.roles.ps2).map_or(0, |ps2| ps2.keys_waiting())
     }
 
+    /// The keyboard's LEDs: bit 0 scroll lock, 1 num lock, 2 caps lock.
+    pub fn keyboard_leds(&self) -> u8 {
+        self.device::<pcvm_devices::ps2::Ps2Controller>(self.roles.ps2).map_or(0, |ps2| ps2.leds())
+    }
+
     /// The power button.
     pub fn power_button(&mut self) {
         self.call(self.roles.pm, |device, cx| device.wake(cx, Wake::PowerButton));

@@ -18,6 +18,7 @@ pub(crate) fn machine(memory: u64) -> MachineConfig {
         no_reboot: false,
         control: crate::config::ControlSpec::None,
         press_key_for_cd: false,
+        vnc: None,
         display: Display::None,
     }
 }
