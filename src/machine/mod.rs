@@ -6,6 +6,7 @@
 pub mod acpi;
 pub mod board;
 pub mod clock;
+pub mod console;
 pub mod control;
 pub mod e820;
 pub mod firmware;
@@ -254,9 +255,10 @@ impl Machine {
             let display = crate::vnc::Listeners::display(address).map(|n| format!(" (display {n})"));
             eprintln!("pcvm: VNC on {address}{}", display.unwrap_or_default());
         }
-        let server = crate::vnc::Server::start(self.handle(), &self.config.name, listeners).map_err(|error| {
-            RunError::Host { what: "start the VNC server", error: crate::config::host_error(&error) }
-        })?;
+        let server =
+            crate::vnc::Server::start(console::Display::new(self.handle()), &self.config.name, listeners).map_err(
+                |error| RunError::Host { what: "start the VNC server", error: crate::config::host_error(&error) },
+            )?;
         self.vnc.1 = Some(server);
         Ok(())
     }
@@ -338,6 +340,14 @@ impl Handle {
     /// A copy of what the picture depends on, and the memory with the pixels: the guest goes on while it is drawn.
     pub fn shown(&self) -> (Option<Vga>, Arc<Memory>) {
         self.0.with_board(|board| (board.device::<Vga>(board.roles().vga).map(Vga::shown), board.memory().clone()))
+    }
+
+    /// The same, and whether video memory was written since this was asked for the last time.
+    pub fn shown_and_touched(&self) -> (Option<Vga>, Arc<Memory>, bool) {
+        self.0.with_board(|board| {
+            let touched = board.video_touched();
+            (board.device::<Vga>(board.roles().vga).map(Vga::shown), board.memory().clone(), touched)
+        })
     }
 
     /// The screen as pixels.

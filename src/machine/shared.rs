@@ -250,6 +250,10 @@ impl Wires for KvmWires {
         self.check(result);
     }
 
+    fn video_touched(&mut self) -> bool {
+        self.slots.video_touched()
+    }
+
     fn coalesce(&mut self, ranges: &[(Space, u64, u64)]) {
         let result = self.coalesced.set(ranges);
         self.check(result);

@@ -1,10 +1,10 @@
 //! The server's thread.
 
+use super::Console;
 use super::listen::Listeners;
 use super::picture::{Damage, Picture};
 use super::session::{Goodbye, Options, Request, Session};
 use super::wire::{Over, Socket, Wire};
-use crate::machine::Handle;
 use pcvm_devices::InputEvent;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
 use std::collections::VecDeque;
@@ -49,12 +49,12 @@ impl Server {
     ///
     /// # Errors
     /// If the host has no more descriptors or threads.
-    pub fn start(handle: Handle, name: &str, listeners: Listeners) -> io::Result<Self> {
+    pub fn start(console: impl Console, name: &str, listeners: Listeners) -> io::Result<Self> {
         let quit = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let options =
             Options { name: name.to_owned(), password: listeners.password.clone(), tls: listeners.tls.is_some() };
         let mut serving = Serving {
-            handle,
+            console: Box::new(console),
             listeners,
             options: Arc::new(options),
             quit: quit.try_clone()?,
@@ -94,7 +94,7 @@ struct Client {
 }
 
 struct Serving {
-    handle: Handle,
+    console: Box<dyn Console>,
     listeners: Listeners,
     options: Arc<Options>,
     quit: OwnedFd,
@@ -117,7 +117,8 @@ impl Serving {
         loop {
             let now = Instant::now();
             self.deaf_until = self.deaf_until.filter(|&until| until > now);
-            if self.clients.iter().any(|client| client.session.waits()) && now >= self.next_look {
+            let wanted = |client: &Client| client.session.waits() || client.session.begins();
+            if self.clients.iter().any(wanted) && now >= self.next_look {
                 self.look(now);
             }
             for client in &mut self.clients {
@@ -261,8 +262,8 @@ impl Serving {
     fn look(&mut self, now: Instant) {
         let calm = now.saturating_duration_since(self.last_change) > CALM;
         self.next_look = now + if calm { CALM_FRAME } else { FRAME };
-        self.leds = self.handle.keyboard_leds();
-        let Some(frame) = self.handle.screen() else { return };
+        self.leds = self.console.leds();
+        let Some(frame) = self.console.look() else { return };
         let picture = Picture::from_frame(&frame);
         if picture == self.picture {
             return;
@@ -284,13 +285,13 @@ impl Serving {
     fn deliver(&mut self, now: Instant) {
         while let Some(&event) = self.input.front() {
             if matches!(event, InputEvent::Key { .. }) {
-                if self.handle.keys_waiting() <= KEYBOARD_LOW {
+                if self.console.keys_waiting() <= KEYBOARD_LOW {
                     self.full_since = None;
                 } else if now.saturating_duration_since(*self.full_since.get_or_insert(now)) < KEYBOARD_PATIENCE {
                     return;
                 }
             }
-            self.handle.input(event);
+            self.console.input(event);
             self.input.pop_front();
         }
     }

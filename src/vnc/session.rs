@@ -189,10 +189,15 @@ impl Session {
 
     /// TLS is up.
     pub fn tls_is_up(&mut self) {
+        self.encrypted = true;
         if let State::Tls(security) = self.state {
-            self.encrypted = true;
             self.authenticate(security);
         }
+    }
+
+    /// Whether the next thing that the client is told is the screen's size.
+    pub fn begins(&self) -> bool {
+        self.state == State::Init
     }
 
     /// The security types that are offered.

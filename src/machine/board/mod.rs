@@ -32,6 +32,9 @@ pub trait Wires: Send {
     fn alarm(&mut self, at: VmTime);
     /// This is all memory now.
     fn memory_map(&mut self, slots: &[SlotSpec]);
+    /// Whether a slot of video memory was written by a processor since this was asked for the last time. From the first
+    /// time on KVM keeps account of it, for which a page that is written costs a little more the first time.
+    fn video_touched(&mut self) -> bool;
     /// Writes to these ranges (start, length) may be kept back, and no others.
     fn coalesce(&mut self, ranges: &[(Space, u64, u64)]);
 }
@@ -555,6 +558,12 @@ impl Board {
     /// The keyboard's LEDs: bit 0 scroll lock, 1 num lock, 2 caps lock.
     pub fn keyboard_leds(&self) -> u8 {
         self.device::<pcvm_devices::ps2::Ps2Controller>(self.roles.ps2).map_or(0, |ps2| ps2.leds())
+    }
+
+    /// Whether video memory was written since this was asked for the last time.
+    pub fn video_touched(&mut self) -> bool {
+        // Both: neither may stay for the next time.
+        self.memory.take_video_written() | self.wires.video_touched()
     }
 
     /// The power button.
