@@ -183,6 +183,29 @@ fn nonsense_options() {
             &["--name", "a/b"],
             "--name: a name has at most 64 characters, none of them a slash or a control character".to_owned(),
         ),
+        (
+            &["--vnc", "5901"],
+            "--vnc: '5901' is not HOST:DISPLAY (such as 127.0.0.1:1; displays are 0 to 59635) or unix:PATH".to_owned(),
+        ),
+        (
+            &["--vnc", ":59636"],
+            "--vnc: ':59636' is not HOST:DISPLAY (such as 127.0.0.1:1; displays are 0 to 59635) or unix:PATH"
+                .to_owned(),
+        ),
+        (&["--vnc", "unix:"], "--vnc: no file name given".to_owned()),
+        (
+            &["--vnc-password", "x"],
+            "--vnc-password, --vnc-cert and --vnc-websocket need --vnc or --vnc-unused".to_owned(),
+        ),
+        (&["--vnc", "unix:x", "--vnc-unused"], "--vnc-unused: a Unix socket has no display number".to_owned()),
+        (
+            &["--vnc", ":1", "--vnc-websocket", "x"],
+            "--vnc-websocket: ':x' is not PORT or HOST:PORT (such as 127.0.0.1:5700)".to_owned(),
+        ),
+        (
+            &["--vnc", ":1", "--vnc-cert", "x"],
+            "the following required arguments were not provided: --vnc-key <FILE>; try 'pcvm run --help'".to_owned(),
+        ),
         (&["--control", "tcp:1"], "--control: 'tcp:1' is not none or unix:PATH".to_owned()),
         (&["--control", "unix:"], "--control: no file name given".to_owned()),
         (
@@ -245,8 +268,29 @@ fn control_sockets_that_cannot_be() {
         ("no/socket", "No such file or directory"),
         (&long, "File name too long"),
     ] {
-        fails(dir.path(), &["--control", &format!("unix:{path}")], 1, &format!("control socket {path}: {why}"));
+        fails(dir.path(), &["--control", &format!("unix:{path}")], 1, &format!("socket {path}: {why}"));
     }
+}
+
+#[test]
+fn vnc_servers_that_cannot_be() {
+    let dir = files();
+    let at = dir.path();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    if let Some(display) = port.checked_sub(5900) {
+        let line = format!("VNC on 127.0.0.1:{port}: Address already in use");
+        fails(at, &["--vnc", &format!("127.0.0.1:{display}")], 1, &line);
+        fails(at, &["--vnc", "unix:new", "--vnc-websocket", &port.to_string()], 1, &line);
+    }
+    // TEST-NET-1 (RFC 5737) is no address of this host.
+    fails(at, &["--vnc", "192.0.2.1:1"], 1, "VNC on 192.0.2.1:5901: Cannot assign requested address");
+    fails(at, &["--vnc", "unix:a.img"], 1, "socket a.img: the file exists and is no socket");
+    fails(at, &["--vnc", "unix:new", "--vnc-password", "absent"], 1, "absent: No such file or directory");
+    fails(at, &["--vnc", "unix:new", "--vnc-password", "empty"], 1, "empty: has no password in its first line");
+    let tls = ["--vnc", "unix:new", "--vnc-cert", "empty", "--vnc-key", "empty"];
+    fails(at, &tls, 1, "empty: has no certificate");
+    assert!(!at.join("new").exists());
 }
 
 #[test]

@@ -339,6 +339,6 @@ fn software_a_name_that_is_taken_is_told() {
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(errors, "pcvm: control socket socket: is in use by another machine\n");
+    assert_eq!(errors, "pcvm: socket socket: is in use by another machine\n");
     assert_eq!(output.status.code(), Some(1));
 }

@@ -33,13 +33,13 @@ pub enum PlaceError {
         path: PathBuf,
     },
     /// Another process listens there.
-    #[error("control socket {}: is in use by another machine", .0.display())]
+    #[error("socket {}: is in use by another machine", .0.display())]
     InUse(PathBuf),
     /// What is there is no socket.
-    #[error("control socket {}: the file exists and is no socket", .0.display())]
+    #[error("socket {}: the file exists and is no socket", .0.display())]
     NoSocket(PathBuf),
     /// The socket.
-    #[error("control socket {}: {}", path.display(), host_error(why))]
+    #[error("socket {}: {}", path.display(), host_error(why))]
     Socket {
         /// Which.
         path: PathBuf,

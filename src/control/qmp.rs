@@ -118,6 +118,11 @@ impl Reader {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Bytes that wait for the rest of their request.
+    pub fn held(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The next request, or what is wrong with it; `None` if more has to come. `ended`: nothing more will.
     pub fn next(&mut self, ended: bool) -> Option<Result<Request, (Failure, Option<Value>)>> {
         let mut values = serde_json::Deserializer::from_slice(&self.bytes).into_iter::<Value>();

@@ -33,6 +33,9 @@ const PARTS_LEFT: usize = 256;
 /// Bytes of events that wait for a client; one that leaves more unread is let go.
 const OUT_MAX: usize = 256 << 10;
 
+/// What a thread has done, and for which client.
+type Answer = (u32, Outcome);
+
 /// What happened to the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Happened {
@@ -83,7 +86,7 @@ pub struct Server {
     next: u32,
     typist: Typist,
     /// What threads have done.
-    results: (mpsc::Sender<(u32, Outcome)>, mpsc::Receiver<(u32, Outcome)>),
+    results: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
     /// There are results, or answers that waited for the main loop.
     wake: EventFd,
     /// The timer of looks at the screen, and how many are left.
@@ -391,7 +394,7 @@ fn watch(ops: &mut EventOps<'_>, fd: RawFd, data: u32) {
 /// What capabilities a client enables: there are none.
 fn negotiate(mut arguments: Arguments) -> Result<(), Failure> {
     if arguments.0.contains_key("enable") {
-        for wanted in arguments.list("enable")? {
+        if let Some(wanted) = arguments.list("enable")?.first() {
             let name = wanted.as_str().unwrap_or("?").escape_debug().to_string();
             return Err(Failure::generic(format!("Capability {name} not available")));
         }

@@ -59,7 +59,7 @@ impl Decoder {
         let [_, red, green, blue] = rgb.to_be_bytes();
         [red, green, blue].iter().enumerate().fold(0, |value, (n, &part)| {
             let max = u32::from(self.format.max[n]);
-            value | (u32::from(part) * max + 127) / 255 << self.format.shift[n]
+            value | ((u32::from(part) * max + 127) / 255) << self.format.shift[n]
         })
     }
 

@@ -45,7 +45,7 @@ impl Input {
         let Some((code, shift)) = keys::by_keysym(keysym) else { return };
         let (Some(shift), true) = (shift, down) else { return self.press(code, down) };
         let shifts = |&key: &u16| key == keys::SHIFT || key == keys::RIGHT_SHIFT;
-        let add = shift && !self.held.iter().any(|key| shifts(key));
+        let add = shift && !self.held.iter().any(shifts);
         let lifted: Vec<u16> =
             self.held.iter().copied().filter(|key| !shift && shifts(key) || *key == keys::RIGHT_ALT).collect();
         let mut key = |code, down| self.events.push(InputEvent::Key { code, down });

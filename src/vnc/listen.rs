@@ -39,7 +39,7 @@ pub enum ListenError {
         last: u16,
     },
     /// A Unix socket.
-    #[error("VNC: {0}")]
+    #[error(transparent)]
     Socket(#[from] PlaceError),
     /// A file with the password, the certificate or its key.
     #[error("{}: {why}", path.display())]

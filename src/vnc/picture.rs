@@ -379,7 +379,7 @@ pub(super) mod tests {
             let mut back = before.scroll(&after).unwrap();
             assert_eq!((back.to.y, back.from), (20 + by as u16, 20));
             // What is left covers the lines that came in.
-            let mut covered = vec![false; 200];
+            let mut covered = [false; 200];
             back.left.take(before.all(), 1 << 20, |rect| {
                 covered[usize::from(rect.y)..usize::from(rect.y + rect.height)].fill(true);
                 true

@@ -123,7 +123,7 @@ impl Translation {
         for (n, table) in tables.iter_mut().enumerate() {
             let max = u32::from(format.max[n]);
             for (value, entry) in table.iter_mut().enumerate() {
-                *entry = (value as u32 * max + 127) / 255 << format.shift[n];
+                *entry = ((value as u32 * max + 127) / 255) << format.shift[n];
             }
         }
         Self { format, tables }

@@ -74,7 +74,7 @@ fn a_screen_of_text_is_small() {
         let n: u32 = n.next().unwrap();
         let (x, y) = (n % 720, n / 720);
         let glyph = (x / 9 * 31 + y / 16 * 17) % 26;
-        if (glyph * 0x9e37 >> (x % 9 + y % 16 / 2)) & 1 == 1 && x % 9 < 8 { 0xaa_aaaa } else { 0 }
+        if ((glyph * 0x9e37) >> (x % 9 + y % 16 / 2)) & 1 == 1 && x % 9 < 8 { 0xaa_aaaa } else { 0 }
     });
     let translation = Translation::new(NATIVE);
     for (encoding, most) in [(Encoding::Hextile, 500_000), (Encoding::Zrle, 40_000), (Encoding::Tight, 20_000)] {
