@@ -176,6 +176,9 @@ impl Demo {
             // A triple fault would start it all again.
             no_reboot: true,
             display: Display::None,
+            control: crate::config::ControlSpec::None,
+            press_key_for_cd: false,
+            vnc: None,
         };
         let expect = Expect::all_of(&config);
         Ok(Self { config, expect, patience: PATIENCE, disk, disc, log })

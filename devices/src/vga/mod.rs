@@ -133,6 +133,16 @@ impl Vga {
         self.vram
     }
 
+    /// A copy of what the picture depends on, besides video memory: it is rendered while this adapter goes on.
+    pub fn shown(&self) -> Self {
+        Self { regs: self.regs.clone(), vbe: self.vbe.clone(), ..Self::new(self.vram, Vec::new()) }
+    }
+
+    /// Whether both show the same as long as video memory is the same.
+    pub fn shows_like(&self, other: &Self) -> bool {
+        self.regs == other.regs && self.vbe == other.vbe
+    }
+
     fn window(&self) -> Window {
         if self.vbe.packed() {
             return Window::Linear(BANK_WINDOW.0, BANK_WINDOW.1, self.vbe.bank_offset());

@@ -34,6 +34,9 @@ pub trait Wires: Send {
     fn alarm(&mut self, at: VmTime);
     /// This is all memory now.
     fn memory_map(&mut self, slots: &[SlotSpec]);
+    /// Whether a slot of video memory was written by a processor since this was asked for the last time. From the first
+    /// time on KVM keeps account of it, for which a page that is written costs a little more the first time.
+    fn video_touched(&mut self) -> bool;
     /// Writes to these ranges (start, length) may be kept back, and no others.
     fn coalesce(&mut self, ranges: &[(Space, u64, u64)]);
 }
@@ -47,6 +50,10 @@ pub enum Event {
     PowerOff,
     /// Somebody outside wants it to end.
     Quit,
+    /// Somebody outside wants it to stand still.
+    Stop,
+    /// Somebody outside wants it to go on.
+    Continue,
     /// It cannot go on: a report.
     Broken(String),
 }
@@ -640,6 +647,22 @@ impl Board {
     /// A person did something.
     pub fn input(&mut self, event: InputEvent) {
         self.call(self.roles.ps2, |device, cx| device.wake(cx, Wake::Input(event)));
+    }
+
+    /// Bytes of scan codes that the guest has not taken, of the sixteen that the keyboard has room for.
+    pub fn keys_waiting(&self) -> usize {
+        self.device::<pcvm_devices::ps2::Ps2Controller>(self.roles.ps2).map_or(0, |ps2| ps2.keys_waiting())
+    }
+
+    /// The keyboard's LEDs: bit 0 scroll lock, 1 num lock, 2 caps lock.
+    pub fn keyboard_leds(&self) -> u8 {
+        self.device::<pcvm_devices::ps2::Ps2Controller>(self.roles.ps2).map_or(0, |ps2| ps2.leds())
+    }
+
+    /// Whether video memory was written since this was asked for the last time.
+    pub fn video_touched(&mut self) -> bool {
+        // Both: neither may stay for the next time.
+        self.memory.take_video_written() | self.wires.video_touched()
     }
 
     /// The power button.
