@@ -245,6 +245,9 @@ pub fn transfer<H: Hw>(
     mask_interrupt(bios, info.bus);
     let mut result = Ok(());
     while done < count {
+        if done > 0 {
+            bios.hw.poll_interrupts();
+        }
         let now = (count - done).min(PER_COMMAND);
         let before = *place;
         let (moved, ended) = one_command(bios, info, action, multiple, lba, now, place);
