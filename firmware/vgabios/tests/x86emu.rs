@@ -223,8 +223,8 @@ impl Drop for InEmulator {
 
 impl Caller for InEmulator {
     fn machine(&mut self) -> &mut Machine {
-        // SAFETY: the lock is only taken while the emulator runs or by this thread.
         let machine = MACHINE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).as_mut().unwrap() as *mut Machine;
+        // SAFETY: it lives as long as this object has the emulator for itself, and is not replaced meanwhile.
         unsafe { &mut *machine }
     }
     fn init(&mut self) {
