@@ -226,7 +226,7 @@ pub fn write<H: Hw>(hw: &mut H, page: u8, at: Position, character: u8, colour: u
         match surface.kind {
             Kind::Cga4 => {
                 // The colour in each pixel, the leftmost in the highest bits of the first byte.
-                let dots = (doubled(dots) & u16::from(colour & 3) * 0x5555).swap_bytes();
+                let dots = (doubled(dots) & (u16::from(colour & 3) * 0x5555)).swap_bytes();
                 let old = if xor { hw.read16(to) } else { 0 };
                 hw.write16(to, old ^ dots);
             }
