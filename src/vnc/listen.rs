@@ -152,9 +152,11 @@ fn load_tls(certificate: &Path, key: &Path) -> Result<Arc<rustls::ServerConfig>,
     }
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| pem(key, error, "private key"))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, private))
         .map_err(|error| file(key, format!("does not go with {}: {error}", certificate.display())))?;
+    // Nobody resumes a session, and TigerVNC 1.12 was seen to wait for ever after tickets that came with data behind them.
+    config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
