@@ -147,8 +147,7 @@ impl Machine {
         if wanted as usize > vm.max_vcpus() {
             return Err(BuildError::TooManyCpus { wanted, most: vm.max_vcpus() });
         }
-        let memory =
-            Arc::new(Memory::new(config.memory, pcvm_devices::vga::Vga::memory_size(pc::VIDEO_MEMORY as u32))?);
+        let memory = Arc::new(Memory::new(config.memory, Vga::memory_size(pc::VIDEO_MEMORY as u32))?);
 
         let mut fw_cfg = match config.payload {
             Payload::Firmware(_) => firmware::fw_cfg_items(&config, &memory),
