@@ -4,7 +4,7 @@
 use crate::{Bios, State};
 use pcvm_devices::Wake;
 use pcvm_devices::cmos::{Cmos, CmosContents};
-use pcvm_devices::ctx::{Effect, IrqLine};
+use pcvm_devices::ctx::IrqLine;
 use pcvm_devices::input::InputEvent;
 use pcvm_devices::ps2::Ps2Controller;
 use pcvm_devices::testing::Bench;
@@ -245,11 +245,6 @@ impl Machine {
     /// A byte of the BIOS data area.
     pub fn bda(&self, at: usize) -> u8 {
         self.hw.memory[0x400 + at]
-    }
-
-    /// Effects that the keyboard controller asked for.
-    pub fn effects(&self) -> Vec<Effect> {
-        self.hw.bus.ps2.as_ref().map(|ps2| ps2.effects.clone()).unwrap_or_default()
     }
 }
 

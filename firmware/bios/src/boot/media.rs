@@ -83,7 +83,7 @@ pub mod made_up {
             model[..7].copy_from_slice(b"MADE UP");
             let sectors = image.len() as u64 / u64::from(block);
             let unit = if *kind == Kind::Floppy { before } else { index & 1 };
-            Some(Drive { kind: *kind, number, channel: index / 2 & 1, unit, sectors, block, model })
+            Some(Drive { kind: *kind, number, channel: (index / 2) & 1, unit, sectors, block, model })
         })
     }
 

@@ -303,19 +303,19 @@ fn int18_goes_on_to_the_next_device_and_int19_begins_again() {
     press(&mut machine, &NO_KEY);
     let (state, handoff) = (BiosState::new(), handoff());
     assert_eq!(boot_in(&mut machine, &handoff, &state).1, Some((0x7c00, 0x80)));
-    let mut again = |interrupt: fn(&mut Bios<Machine>, &mut Regs)| {
+    let mut call = |interrupt: fn(&mut Bios<Machine>, &mut Regs)| {
         interrupt(&mut Bios { hw: &mut machine, state: &state, handoff: &handoff }, &mut Regs::default());
         let vector = machine.booted_again.take().unwrap();
-        super::again(&mut Bios { hw: &mut machine, state: &state, handoff: &handoff }, vector);
+        again(&mut Bios { hw: &mut machine, state: &state, handoff: &handoff }, vector);
         let said = String::from_utf8(std::mem::take(&mut machine.bus.debug)).unwrap();
         (said, machine.entered.take().map(|(_, regs)| regs.dl()))
     };
-    let (said, entered) = again(int18);
+    let (said, entered) = call(int18);
     assert_eq!(said, "  failed: gave up (INT 18h)\nBooting from floppy 1\n");
     assert_eq!(entered, Some(0));
-    assert_eq!(again(int19).1, Some(0x80));
-    assert_eq!(again(int18).1, Some(0));
-    let (said, entered) = again(int18);
+    assert_eq!(call(int19).1, Some(0x80));
+    assert_eq!(call(int18).1, Some(0));
+    let (said, entered) = call(int18);
     assert_eq!(entered, None);
     assert!(said.contains("  floppy 1: gave up (INT 18h)\n"), "{said}");
 }
