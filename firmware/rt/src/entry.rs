@@ -595,7 +595,7 @@ pnp_real:
     .word data_end
     .word 0
 "#,
-    STACK_TOP = const crate::CD_BLOCK.offset,
+    STACK_TOP = const (crate::ebda::PRIVATE - 0xe000) * 16,
     CALL_RESERVE = const 256,
     BOOT_SEGMENT = const 0xf000 - BOOT_WINDOW / 16,
     BOOT_WINDOW = const BOOT_WINDOW,
