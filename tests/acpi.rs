@@ -22,6 +22,9 @@ fn machine(memory: u64, cpus: u32, ports: usize) -> MachineConfig {
         debugcon: None,
         rtc: RtcBase::Utc,
         no_reboot: false,
+        control: pcvm::config::ControlSpec::None,
+        press_key_for_cd: false,
+        vnc: None,
         display: Display::None,
     }
 }

@@ -180,6 +180,35 @@ fn nonsense_options() {
         (&["--serial", "stdio", "--serial", "stdio"], "--serial stdio: only one port can have the terminal".to_owned()),
         (&["--display", "gtk"], "--display: 'gtk' is not none".to_owned()),
         (
+            &["--name", "a/b"],
+            "--name: a name has at most 64 characters, none of them a slash or a control character".to_owned(),
+        ),
+        (
+            &["--vnc", "5901"],
+            "--vnc: '5901' is not HOST:DISPLAY (such as 127.0.0.1:1; displays are 0 to 59635) or unix:PATH".to_owned(),
+        ),
+        (
+            &["--vnc", ":59636"],
+            "--vnc: ':59636' is not HOST:DISPLAY (such as 127.0.0.1:1; displays are 0 to 59635) or unix:PATH"
+                .to_owned(),
+        ),
+        (&["--vnc", "unix:"], "--vnc: no file name given".to_owned()),
+        (
+            &["--vnc-password", "x"],
+            "--vnc-password, --vnc-cert and --vnc-websocket need --vnc or --vnc-unused".to_owned(),
+        ),
+        (&["--vnc", "unix:x", "--vnc-unused"], "--vnc-unused: a Unix socket has no display number".to_owned()),
+        (
+            &["--vnc", ":1", "--vnc-websocket", "x"],
+            "--vnc-websocket: ':x' is not PORT or HOST:PORT (such as 127.0.0.1:5700)".to_owned(),
+        ),
+        (
+            &["--vnc", ":1", "--vnc-cert", "x"],
+            "the following required arguments were not provided: --vnc-key <FILE>; try 'pcvm run --help'".to_owned(),
+        ),
+        (&["--control", "tcp:1"], "--control: 'tcp:1' is not none or unix:PATH".to_owned()),
+        (&["--control", "unix:"], "--control: no file name given".to_owned()),
+        (
             &["--rtc", "tomorrow"],
             "--rtc: 'tomorrow' is not utc, localtime or a date such as 2006-06-17T16:01:21".to_owned(),
         ),
@@ -227,6 +256,67 @@ fn serial_ports_that_cannot_be_opened() {
     fails(dir.path(), &["--serial", "file:dir"], 1, "dir: is a directory");
     fails(dir.path(), &["--serial", "file:no/log"], 1, "no/log: No such file or directory");
     fails(dir.path(), &["--debugcon", "dir"], 1, "dir: is a directory");
+}
+
+#[test]
+fn control_sockets_that_cannot_be() {
+    let dir = files();
+    let long = "x".repeat(200);
+    for (path, why) in [
+        ("a.img", "the file exists and is no socket"),
+        ("dir", "the file exists and is no socket"),
+        ("no/socket", "No such file or directory"),
+        (&long, "File name too long"),
+    ] {
+        fails(dir.path(), &["--control", &format!("unix:{path}")], 1, &format!("socket {path}: {why}"));
+    }
+}
+
+#[test]
+fn vnc_servers_that_cannot_be() {
+    let dir = files();
+    let at = dir.path();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    if let Some(display) = port.checked_sub(5900) {
+        let line = format!("VNC on 127.0.0.1:{port}: Address already in use");
+        fails(at, &["--vnc", &format!("127.0.0.1:{display}")], 1, &line);
+        fails(at, &["--vnc", "unix:new", "--vnc-websocket", &port.to_string()], 1, &line);
+    }
+    // TEST-NET-1 (RFC 5737) is no address of this host.
+    fails(at, &["--vnc", "192.0.2.1:1"], 1, "VNC on 192.0.2.1:5901: Cannot assign requested address");
+    fails(at, &["--vnc", "unix:a.img"], 1, "socket a.img: the file exists and is no socket");
+    fails(at, &["--vnc", "unix:new", "--vnc-password", "absent"], 1, "absent: No such file or directory");
+    fails(at, &["--vnc", "unix:new", "--vnc-password", "empty"], 1, "empty: has no password in its first line");
+    let tls = ["--vnc", "unix:new", "--vnc-cert", "empty", "--vnc-key", "empty"];
+    fails(at, &tls, 1, "empty: has no certificate");
+    assert!(!at.join("new").exists());
+}
+
+#[test]
+fn machines_that_do_not_run_cannot_be_spoken_to() {
+    let dir = files();
+    for args in [
+        &["screen", "./gone", "--text"][..],
+        &["screenshot", "./gone", "a.png"],
+        &["type", "./gone", "x"],
+        &["key", "./gone", "x"],
+        &["wait", "./gone", "--text", "x"],
+    ] {
+        let line = "pcvm: no machine named './gone' is running (nobody listens at ./gone)\n";
+        let output = pcvm(dir.path()).args(args).output().unwrap();
+        assert_eq!(told(&output), (Some(1), String::new(), line.to_owned()), "{args:?}");
+    }
+    for (args, line) in [
+        (&["key", "x"][..], "the following required arguments were not provided: <KEY>...; try 'pcvm key --help'"),
+        (&["key", "x", "ctrl-"], "ctrl-: a key is missing"),
+        (&["screen", "x"], "the following required arguments were not provided: --text; try 'pcvm screen --help'"),
+        (&["wait", "x", "--text", "a", "--timeout", "-1"], "--timeout: -1 is not a number of seconds"),
+        (&["wait", "x", "--text", "a", "--timeout", "NaN"], "--timeout: NaN is not a number of seconds"),
+    ] {
+        let output = pcvm(dir.path()).args(args).output().unwrap();
+        assert_eq!(told(&output), (Some(2), String::new(), format!("pcvm: {line}\n")), "{args:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! memory and ROM: what it does there is harmless. Video memory is a range of its own, mapped for the guest by
 //! [`crate::Region::video`].
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap, VolatileSlice};
 
 /// How one piece of C0000h-FFFFFh is decoded (82441FX data sheet, PAM registers: RE and WE).
@@ -23,6 +23,8 @@ pub struct Memory {
     video: GuestMemoryMmap,
     /// Bit n: piece n of C0000h-FFFFFh reads RAM; bit 16+n: writes reach RAM.
     shadow: AtomicU32,
+    /// A device wrote video memory.
+    video_written: AtomicBool,
 }
 
 /// Where RAM stops below 4 GiB at the latest, and the PCI hole begins (as on QEMU's `pc`: 3 GiB, of which firmware
@@ -62,6 +64,7 @@ impl Memory {
             ram: allocate(&ranges)?,
             video: if video == 0 { GuestMemoryMmap::new() } else { allocate(&[(GuestAddress(0), video)])? },
             shadow: AtomicU32::new(0),
+            video_written: AtomicBool::new(false),
         })
     }
 
@@ -201,6 +204,13 @@ impl Memory {
     /// Writes video memory; what lies past its end is dropped.
     pub fn write_video(&self, offset: u64, buf: &[u8]) {
         let _ = Bytes::write(&self.video, buf, GuestAddress(offset));
+        self.video_written.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Self::write_video`] was called since this was asked for the last time. Who writes through a window is not
+    /// seen here.
+    pub fn take_video_written(&self) -> bool {
+        self.video_written.swap(false, Ordering::Relaxed)
     }
 }
 

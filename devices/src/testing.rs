@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub struct Bench<D: Device> {
     /// The device.
     pub device: D,
-    /// Guest memory: 2 MiB of RAM and 16 MiB of video memory.
+    /// Guest memory: 2 MiB of RAM, 16 MiB of video memory and what an adapter wants besides.
     pub memory: Memory,
     /// Levels of the interrupt lines.
     pub irqs: BTreeMap<IrqLine, bool>,
@@ -49,7 +49,7 @@ impl<D: Device> Bench<D> {
     pub fn new(device: D) -> Self {
         let mut bench = Self {
             device,
-            memory: Memory::new(2 << 20, 16 << 20).expect("18 MiB of address space"),
+            memory: Memory::new(2 << 20, (16 << 20) + (1 << 16)).expect("18 MiB of address space"),
             irqs: BTreeMap::new(),
             edges: BTreeMap::new(),
             timers: BTreeMap::new(),

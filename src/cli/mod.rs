@@ -2,10 +2,14 @@
 //!
 //! Exit status: 0 when the guest powered off, 1 when something failed, 2 for a mistake in the command line.
 
+mod demo;
+mod remote;
 mod run;
 #[cfg(test)]
 mod tests;
 
+pub use demo::DemoArgs;
+pub use remote::{KeyArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
 pub use run::{RunArgs, UsageError};
 
 use clap::error::ErrorKind;
@@ -44,6 +48,18 @@ pub struct Cli {
 pub enum Command {
     /// Run a machine until its guest powers off
     Run(Box<RunArgs>),
+    /// Boot a disk that tests each device of the machine
+    Demo(DemoArgs),
+    /// Write a picture of a running machine's screen into a file
+    Screenshot(ScreenshotArgs),
+    /// Print a running machine's screen
+    Screen(ScreenArgs),
+    /// Type a text on a running machine's keyboard
+    Type(TypeArgs),
+    /// Press keys of a running machine's keyboard, such as f8 or ctrl-alt-delete
+    Key(KeyArgs),
+    /// Wait until a running machine's screen shows a text
+    Wait(WaitArgs),
 }
 
 /// All of the command: parses, runs, tells errors on standard error in one line.
@@ -61,6 +77,23 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 Err(error) => fail(&format_args!("{error:#}"), EXIT_FAILURE),
             },
         },
+        Command::Demo(args) => match args.run() {
+            Ok(status) => ExitCode::from(status),
+            Err(error) => fail(&error, demo::EXIT_NOT_RUN),
+        },
+        Command::Screenshot(args) => remote(args.run()),
+        Command::Screen(args) => remote(args.run()),
+        Command::Type(args) => remote(args.run()),
+        Command::Key(args) => remote(args.run()),
+        Command::Wait(args) => remote(args.run()),
+    }
+}
+
+fn remote(result: Result<(), RemoteError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error @ RemoteError::Usage(_)) => fail(&error, EXIT_USAGE),
+        Err(error) => fail(&error, EXIT_FAILURE),
     }
 }
 
@@ -100,7 +133,13 @@ fn usage_line(error: &clap::Error) -> String {
     match text.lines().find_map(|line| line.trim().strip_prefix("tip: ")) {
         Some(tip) => format!("{line} ({tip})"),
         None if error.kind() == ErrorKind::InvalidSubcommand => format!("{line}; try 'pcvm --help'"),
-        None => format!("{line}; try 'pcvm run --help'"),
+        None => {
+            // The usage that follows knows which command it is about.
+            let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: pcvm "));
+            let command = usage.and_then(|usage| usage.split_whitespace().next());
+            let command = command.filter(|word| word.chars().all(|c| c.is_ascii_lowercase())).unwrap_or("run");
+            format!("{line}; try 'pcvm {command} --help'")
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `pcvm run`.
 
 use crate::config::parse::{self, DriveOption, OptionError};
-use crate::config::{CpuConfig, MachineConfig, Payload};
+use crate::config::{ControlSpec, CpuConfig, MachineConfig, Payload, VncAddress, VncConfig};
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -42,9 +42,10 @@ Exit status:
     next_line_help = true
 )]
 pub struct RunArgs {
-    /// Name of the machine, for messages
-    #[arg(long, value_name = "NAME", default_value = "pcvm")]
-    name: String,
+    /// Name of the machine, by which 'pcvm screen' and the like find it [default: pcvm, or pcvm-2 and so on while
+    /// that is taken]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
 
     /// Memory: 1M to 1T; K, M, G or T may follow the number, a plain number is MiB
     #[arg(long, value_name = "SIZE", default_value = "512M")]
@@ -96,6 +97,40 @@ pub struct RunArgs {
     #[arg(long, value_name = "none", default_value = "none")]
     display: String,
 
+    /// Show the screen over VNC, on a display number (0 is port 5900) or a Unix socket
+    #[arg(long, value_name = "HOST:DISPLAY|unix:PATH")]
+    vnc: Option<OsString>,
+
+    /// Take the first display that is free, from that of --vnc on, or from 127.0.0.1:0 on; which one is told on
+    /// standard error
+    #[arg(long)]
+    vnc_unused: bool,
+
+    /// File whose first line is the password for VNC, of up to eight characters
+    #[arg(long, value_name = "FILE")]
+    vnc_password: Option<PathBuf>,
+
+    /// Let nobody use VNC without TLS (VeNCrypt): the server's certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "vnc_key")]
+    vnc_cert: Option<PathBuf>,
+
+    /// The certificate's private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "vnc_cert")]
+    vnc_key: Option<PathBuf>,
+
+    /// Show the screen to browsers too (noVNC), over WebSocket on this port; over wss with --vnc-cert
+    #[arg(long, value_name = "[HOST:]PORT")]
+    vnc_websocket: Option<String>,
+
+    /// Where programs control the machine, in QMP's format [default: a socket NAME.sock in $XDG_RUNTIME_DIR/pcvm, or
+    /// in /run/pcvm for root]
+    #[arg(long, value_name = "none|unix:PATH")]
+    control: Option<OsString>,
+
+    /// Answer "Press any key to boot from CD", the first time that it is asked
+    #[arg(long)]
+    press_key_for_cd: bool,
+
     /// What the clock shows when the machine starts: UTC, local time (for Windows and DOS), or a date such as
     /// 2006-06-17T16:01:21
     #[arg(long, value_name = "utc|localtime|DATE", default_value = "utc")]
@@ -134,6 +169,12 @@ pub enum UsageError {
     /// A processor model.
     #[error("--cpu: {0}")]
     Cpu(String),
+    /// Options for a server that is not asked for.
+    #[error("--vnc-password, --vnc-cert and --vnc-websocket need --vnc or --vnc-unused")]
+    NoVnc,
+    /// A Unix socket has no number.
+    #[error("--vnc-unused: a Unix socket has no display number")]
+    UnusedSocket,
     /// A fifth serial port.
     #[error("--serial {0}: there are four serial ports, COM1 to COM4")]
     FifthPort(String),
@@ -158,8 +199,34 @@ impl RunArgs {
             Some(kernel) => Payload::Kernel { kernel, initrd: self.initrd, append: self.append.unwrap_or_default() },
             None => Payload::Firmware(self.firmware),
         };
+        let asked =
+            self.vnc_unused || self.vnc_password.is_some() || self.vnc_cert.is_some() || self.vnc_websocket.is_some();
+        let vnc = match &self.vnc {
+            Some(address) => Some(parse::vnc(address).map_err(option("--vnc"))?),
+            None if self.vnc_unused => Some(VncAddress::Tcp { host: "127.0.0.1".to_owned(), display: 0 }),
+            None if asked => return Err(UsageError::NoVnc),
+            None => None,
+        };
+        if self.vnc_unused && matches!(vnc, Some(VncAddress::Unix(_))) {
+            return Err(UsageError::UnusedSocket);
+        }
+        let websocket = self.vnc_websocket.as_deref().map(parse::websocket).transpose();
+        let websocket = websocket.map_err(option("--vnc-websocket"))?;
+        let vnc = vnc.map(|address| VncConfig {
+            address,
+            unused: self.vnc_unused,
+            password: self.vnc_password,
+            tls: self.vnc_cert.zip(self.vnc_key),
+            websocket,
+        });
         Ok(MachineConfig {
-            name: parse::machine_name(&self.name).map_err(option("--name"))?,
+            control: match &self.control {
+                Some(value) => parse::control(value).map_err(option("--control"))?,
+                None => ControlSpec::ByName { given: self.name.is_some() },
+            },
+            name: parse::machine_name(self.name.as_deref().unwrap_or("pcvm")).map_err(option("--name"))?,
+            vnc,
+            press_key_for_cd: self.press_key_for_cd,
             memory: parse::memory_size(&self.memory).map_err(option("--memory"))?,
             cpus: CpuConfig {
                 count: topology.count,

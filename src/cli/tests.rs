@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 fn config(line: &str) -> Result<MachineConfig, String> {
     let args = ["pcvm", "run"].into_iter().chain(line.split_whitespace()).map(OsString::from);
-    let Command::Run(run) = Cli::try_parse_from(args).map_err(|error| usage_line(&error))?.command;
+    let Command::Run(run) = Cli::try_parse_from(args).map_err(|error| usage_line(&error))?.command else {
+        panic!("another command");
+    };
     run.into_config().map_err(|error| error.to_string())
 }
 

@@ -41,6 +41,12 @@ pub struct MachineConfig {
     pub no_reboot: bool,
     /// The screen.
     pub display: Display,
+    /// Where programs find the machine.
+    pub control: ControlSpec,
+    /// The screen over VNC.
+    pub vnc: Option<VncConfig>,
+    /// "Press any key to boot from CD" is answered.
+    pub press_key_for_cd: bool,
 }
 
 /// Processors.
@@ -120,6 +126,49 @@ pub enum CharSpec {
     File(PathBuf),
     /// Connected to nothing.
     Null,
+}
+
+/// How the screen is shown over VNC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VncConfig {
+    /// Where it listens.
+    pub address: VncAddress,
+    /// The first display that is free, from that of the address on.
+    pub unused: bool,
+    /// A file whose first line is the password.
+    pub password: Option<PathBuf>,
+    /// Certificate and private key, in PEM.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Host and port for browsers.
+    pub websocket: Option<(String, u16)>,
+}
+
+/// Where a VNC server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VncAddress {
+    /// A display of a host, which is port 5900 and so on.
+    Tcp {
+        /// Name or address.
+        host: String,
+        /// From 0.
+        display: u16,
+    },
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// Where a machine's control socket is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlSpec {
+    /// Nowhere.
+    None,
+    /// Where machines are found by their names.
+    ByName {
+        /// Somebody gave the name; else a number follows it if it is taken.
+        given: bool,
+    },
+    /// There.
+    Path(PathBuf),
 }
 
 /// What the RTC shows.

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::{KvmError, ask};
-use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
+use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub struct SlotSpec {
     pub at: u64,
     /// Writes exit.
     pub read_only: bool,
+    /// What is written there may be seen on the screen.
+    pub video: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,7 @@ struct Installed {
     len: u64,
     host: u64,
     read_only: bool,
+    video: bool,
 }
 
 /// The slots of one machine.
@@ -37,12 +40,16 @@ pub struct Slots {
     installed: BTreeMap<u64, Installed>,
     /// Keeps what the slots point to mapped for as long as they do.
     owners: BTreeMap<u64, GuestMemoryMmap>,
+    /// Somebody wants to know what is written into video memory.
+    logging: bool,
+    /// A slot of video memory went or came: what was written into it is not known.
+    video_changed: bool,
 }
 
 impl Slots {
     /// No slots yet.
     pub fn new(vm: Arc<VmFd>) -> Self {
-        Self { vm, installed: BTreeMap::new(), owners: BTreeMap::new() }
+        Self { vm, installed: BTreeMap::new(), owners: BTreeMap::new(), logging: false, video_changed: false }
     }
 
     /// Makes the machine's memory this, and nothing else. What stays the same is not touched.
@@ -64,7 +71,7 @@ impl Slots {
             .iter()
             .filter(|(gpa, old)| {
                 target.get(gpa).is_none_or(|(spec, host)| {
-                    spec.len != old.len || *host != old.host || spec.read_only != old.read_only
+                    (spec.len, *host, spec.read_only, spec.video) != (old.len, old.host, old.read_only, old.video)
                 })
             })
             .map(|(gpa, _)| *gpa)
@@ -73,6 +80,7 @@ impl Slots {
             if let Some(old) = self.installed.remove(&gpa) {
                 self.region(gpa, Installed { len: 0, ..old })?;
                 self.owners.remove(&gpa);
+                self.video_changed |= old.video;
             }
         }
         for (gpa, (spec, host)) in target {
@@ -81,18 +89,46 @@ impl Slots {
             }
             let used: Vec<u32> = self.installed.values().map(|slot| slot.number).collect();
             let number = (0..).find(|n| !used.contains(n)).unwrap_or(0);
-            let slot = Installed { number, len: spec.len, host, read_only: spec.read_only };
+            let slot = Installed { number, len: spec.len, host, read_only: spec.read_only, video: spec.video };
             self.region(gpa, slot)?;
+            self.video_changed |= spec.video;
             self.installed.insert(gpa, slot);
             self.owners.insert(gpa, spec.memory.clone());
         }
         Ok(())
     }
 
+    /// Whether a processor wrote into a slot of video memory since this was asked for the last time. From the first time
+    /// on KVM keeps a log of it. Where it cannot, the answer is yes.
+    pub fn video_touched(&mut self) -> bool {
+        let mut touched = std::mem::take(&mut self.video_changed);
+        let video: Vec<_> =
+            self.installed.iter().filter(|(_, slot)| slot.video).map(|(gpa, slot)| (*gpa, *slot)).collect();
+        if !self.logging {
+            self.logging = true;
+            touched = true;
+            for &(gpa, slot) in &video {
+                if let Err(error) = self.region(gpa, slot) {
+                    tracing::debug!("video memory cannot be logged: {error}");
+                }
+            }
+        }
+        for (_, slot) in video {
+            // Asking clears the log: every slot must be asked.
+            let log = self.vm.get_dirty_log(slot.number, slot.len as usize);
+            touched |= log.map_or(true, |pages| pages.iter().any(|&pages| pages != 0));
+        }
+        touched
+    }
+
     fn region(&self, gpa: u64, slot: Installed) -> Result<(), KvmError> {
         let region = kvm_userspace_memory_region {
             slot: slot.number,
-            flags: if slot.read_only { KVM_MEM_READONLY } else { 0 },
+            flags: match (slot.read_only, slot.video && self.logging && slot.len > 0) {
+                (true, _) => KVM_MEM_READONLY,
+                (false, true) => KVM_MEM_LOG_DIRTY_PAGES,
+                (false, false) => 0,
+            },
             guest_phys_addr: gpa,
             memory_size: slot.len,
             userspace_addr: slot.host,

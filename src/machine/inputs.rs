@@ -3,11 +3,17 @@
 
 use crate::block::{Image, ImageError};
 use crate::chardev::{CharError, Chardev};
+use crate::config::ControlSpec;
 use crate::config::firmware::FirmwareError;
 use crate::config::{CharSpec, MachineConfig, Payload};
+use crate::control::place::{self, Place, PlaceError};
 use crate::machine::limits::{self, LimitError};
+use crate::vnc::{ListenError, Listeners};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+
+/// Machines without a name that can run at a time, and have control sockets.
+const UNNAMED: u32 = 1000;
 
 /// A machine's files and character devices.
 #[derive(Debug)]
@@ -18,6 +24,10 @@ pub struct Inputs {
     pub serial: [Option<Chardev>; 4],
     /// Where the firmware's debug output goes.
     pub debugcon: Option<Chardev>,
+    /// Where programs find the machine.
+    pub control: Option<Place>,
+    /// What the VNC server listens on.
+    pub vnc: Option<Listeners>,
 }
 
 /// Something that the configuration names cannot be used.
@@ -43,11 +53,18 @@ pub enum InputError {
     /// A serial port or the debug output.
     #[error(transparent)]
     Char(#[from] CharError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] PlaceError),
+    /// VNC.
+    #[error(transparent)]
+    Vnc(#[from] ListenError),
 }
 
 impl Inputs {
-    /// Opens all of it. The terminal comes last: nothing is told in raw mode that could be told before.
-    pub fn open(config: &MachineConfig) -> Result<Self, InputError> {
+    /// Opens all of it, and gives a machine without a name one that is free. The terminal comes last: nothing is told in
+    /// raw mode that could be told before.
+    pub fn open(config: &mut MachineConfig) -> Result<Self, InputError> {
         limits::check_memory(config.memory)?;
         match &config.payload {
             Payload::Firmware(Some(path)) => crate::config::check_firmware(path)?,
@@ -71,11 +88,42 @@ impl Inputs {
             Some(path) => Some(Chardev::open(&CharSpec::File(path.clone()))?),
             None => None,
         };
+        let vnc = config.vnc.as_ref().map(Listeners::open).transpose()?;
+        let control = open_control(config)?;
         let mut serial = [None, None, None, None];
         for (port, spec) in serial.iter_mut().zip(&config.serial) {
             *port = spec.as_ref().map(Chardev::open).transpose()?;
         }
-        Ok(Self { images, serial, debugcon })
+        Ok(Self { images, serial, debugcon, control, vnc })
+    }
+}
+
+/// The control socket.
+fn open_control(config: &mut MachineConfig) -> Result<Option<Place>, InputError> {
+    match &config.control {
+        ControlSpec::None => Ok(None),
+        ControlSpec::Path(path) => Ok(Some(place::claim_path(path)?)),
+        ControlSpec::ByName { given: true } => Ok(Some(place::claim_name(&place::directory()?, &config.name)?)),
+        ControlSpec::ByName { given: false } => {
+            let first = config.name.clone();
+            let mut claimed = place::directory().and_then(|dir| place::claim_name(&dir, &first));
+            for n in 2..=UNNAMED {
+                if !matches!(claimed, Err(PlaceError::NameTaken { .. })) {
+                    break;
+                }
+                config.name = format!("{first}-{n}");
+                claimed = place::directory().and_then(|dir| place::claim_name(&dir, &config.name));
+            }
+            match claimed {
+                Ok(place) => Ok(Some(place)),
+                // Nobody has asked for one; whoever looks for one is told.
+                Err(PlaceError::NoDirectory) => Ok(None),
+                Err(why) => {
+                    tracing::warn!("no control socket: {why}");
+                    Ok(None)
+                }
+            }
+        }
     }
 }
 

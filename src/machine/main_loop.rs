@@ -3,6 +3,7 @@
 use super::board::Event;
 use super::shared::Shared;
 use super::{Machine, RunError};
+use crate::control::{self, Happened};
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
 use pcvm_devices::{CharId, ResetKind};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -20,6 +21,46 @@ const CHAR: u32 = 16;
 const INPUT_HIGH: usize = 4096;
 /// How often a full port is looked at again, in milliseconds.
 const INPUT_RETRY: i32 = 10;
+
+/// What the main loop serves.
+enum Part {
+    /// The machine itself.
+    Machine(Subscriber),
+    /// Control clients.
+    Control(Box<control::Server>),
+}
+
+impl MutEventSubscriber for Part {
+    fn init(&mut self, ops: &mut EventOps<'_>) {
+        match self {
+            Self::Machine(subscriber) => subscriber.init(ops),
+            Self::Control(server) => server.init(ops),
+        }
+    }
+
+    fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
+        match self {
+            Self::Machine(subscriber) => subscriber.process(events, ops),
+            Self::Control(server) => server.process(events, ops),
+        }
+    }
+}
+
+impl Part {
+    fn machine(&mut self) -> Option<&mut Subscriber> {
+        match self {
+            Self::Machine(subscriber) => Some(subscriber),
+            Self::Control(_) => None,
+        }
+    }
+
+    fn control(&mut self) -> Option<&mut control::Server> {
+        match self {
+            Self::Machine(_) => None,
+            Self::Control(server) => Some(server),
+        }
+    }
+}
 
 struct Subscriber {
     shared: Arc<Shared>,
@@ -59,7 +100,10 @@ impl MutEventSubscriber for Subscriber {
             TIMER => {
                 let mut count = [0; 8];
                 let _ = rustix::io::read(&*self.timer, &mut count);
-                self.shared.with_board(|board| board.fire_timers());
+                // While time stands still the alarm would be set again and again; going on looks at the timers.
+                if !self.shared.paused() {
+                    self.shared.with_board(|board| board.fire_timers());
+                }
             }
             BLOCK => {
                 let _ = self.shared.engine.completion_event().read();
@@ -136,31 +180,44 @@ impl Machine {
     /// If the processor or KVM cannot go on: a report.
     pub fn run(&mut self) -> Result<(), RunError> {
         let host = |what| move |error: event_manager::Error| RunError::Host { what, error: error.to_string() };
-        let mut manager: EventManager<Subscriber> = EventManager::new().map_err(host("make the main loop"))?;
-        let id = manager.add_subscriber(Subscriber {
+        let mut manager: EventManager<Part> = EventManager::new().map_err(host("make the main loop"))?;
+        let id = manager.add_subscriber(Part::Machine(Subscriber {
             shared: self.shared.clone(),
             timer: self.timer.clone(),
             quit: self.quit.take(),
             full: [false; CharId::COUNT],
-        });
+        }));
+        let control = self.control.take().map(|server| manager.add_subscriber(Part::Control(Box::new(server))));
+        self.start_vnc()?;
         self.power_on()?;
         let result = loop {
-            while let Some(event) = self.shared.take_event() {
-                if let Some(result) = self.on_event(event)? {
-                    self.shared.control.exit();
-                    return result;
+            let ended = self.events();
+            if let Some(control) = control.and_then(|id| manager.subscriber_mut(id).ok()?.control()) {
+                control.happened(&std::mem::take(&mut self.happened));
+                if ended.is_some() {
+                    control.farewell();
                 }
+            }
+            if let Some(result) = ended {
+                break result;
             }
             if let Some(error) = self.failure.get() {
                 break Err(RunError::Broken(error.to_string()));
             }
-            let again = manager.subscriber_mut(id).map(Subscriber::has_room).unwrap_or_default();
+            let subscriber = |manager: &mut EventManager<Part>, f: &mut dyn FnMut(&mut Subscriber)| {
+                if let Some(subscriber) = manager.subscriber_mut(id).ok().and_then(Part::machine) {
+                    f(subscriber);
+                }
+            };
+            let mut again = Vec::new();
+            subscriber(&mut manager, &mut |subscriber| again = subscriber.has_room());
             for (n, fd) in again {
                 if let Ok(mut ops) = manager.event_ops(id) {
                     let _ = ops.add(Events::with_data_raw(fd, CHAR + n, EventSet::IN));
                 }
             }
-            let full = manager.subscriber_mut(id).is_ok_and(|subscriber| subscriber.full.contains(&true));
+            let mut full = false;
+            subscriber(&mut manager, &mut |subscriber| full = subscriber.full.contains(&true));
             let waited = manager.run_with_timeout(if full { INPUT_RETRY } else { -1 });
             // A signal is no failure.
             if let Err(event_manager::Error::Epoll(error)) = waited
@@ -173,23 +230,57 @@ impl Machine {
         result
     }
 
+    /// Answers all events that there are; `Some` ends the run.
+    fn events(&mut self) -> Option<Result<(), RunError>> {
+        while let Some(event) = self.shared.take_event() {
+            match self.on_event(event) {
+                Ok(None) => {}
+                Ok(Some(result)) => return Some(result),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        None
+    }
+
     /// Answers an event; `Some` ends the run.
     fn on_event(&mut self, event: Event) -> Result<Option<Result<(), RunError>>, RunError> {
         self.shared.control.park();
         match event {
-            Event::PowerOff | Event::Quit => return Ok(Some(Ok(()))),
+            Event::PowerOff | Event::Quit => {
+                self.happened.push(Happened::Shutdown(event == Event::PowerOff));
+                return Ok(Some(Ok(())));
+            }
             Event::Broken(report) => return Ok(Some(Err(RunError::Broken(report)))),
-            Event::Reset(ResetKind::Hard) if self.no_reboot => return Ok(Some(Ok(()))),
+            Event::Reset(ResetKind::Hard) if self.no_reboot => {
+                self.happened.push(Happened::Shutdown(true));
+                return Ok(Some(Ok(())));
+            }
             Event::Reset(ResetKind::Hard) => {
                 tracing::info!("reset");
                 self.shared.forget_resets();
                 // What the drives were doing goes its way, to the sectors it was for, before they forget it.
                 self.drain();
                 self.reset()?;
+                self.happened.push(Happened::Reset);
             }
             Event::Reset(ResetKind::Init) => self.shared.control.reset(None),
+            Event::Stop if !self.shared.paused() => {
+                self.shared.set_paused(true);
+                self.shared.clock.stop();
+                self.happened.push(Happened::Stopped);
+            }
+            Event::Continue if self.shared.paused() => {
+                self.shared.clock.start();
+                self.shared.set_paused(false);
+                // The alarm was for a time that has been put off.
+                self.shared.with_board(|board| board.fire_timers());
+                self.happened.push(Happened::Resumed);
+            }
+            Event::Stop | Event::Continue => {}
         }
-        self.shared.control.run();
+        if !self.shared.paused() {
+            self.shared.control.run();
+        }
         Ok(None)
     }
 

@@ -78,6 +78,7 @@ pub fn slots(memory: &Memory, shadow: &[Shadow; 13], rom: &Rom, video: &[Region]
         memory: memory.ram().clone(),
         at: range.start,
         read_only,
+        video: false,
     };
     for region in memory.ram().iter() {
         let start = region.start_addr().0;
@@ -94,7 +95,14 @@ pub fn slots(memory: &Memory, shadow: &[Shadow; 13], rom: &Rom, video: &[Region]
         }
     }
     if let Some(Image { memory, len }) = &rom.system {
-        all.push(SlotSpec { gpa: HIGH_RAM_BASE - len, len: *len, memory: memory.clone(), at: 0, read_only: true });
+        all.push(SlotSpec {
+            gpa: HIGH_RAM_BASE - len,
+            len: *len,
+            memory: memory.clone(),
+            at: 0,
+            read_only: true,
+            video: false,
+        });
     }
     for window in video {
         let Some(at) = window.video else { continue };
@@ -103,7 +111,14 @@ pub fn slots(memory: &Memory, shadow: &[Shadow; 13], rom: &Rom, video: &[Region]
         // A BAR that the guest put over RAM or ROM stays hidden behind it, as behind the host bridge.
         if len >= 0x1000 && !all.iter().any(taken) {
             let len = len & !0xfff;
-            all.push(SlotSpec { gpa: window.base, len, memory: memory.video().clone(), at, read_only: false });
+            all.push(SlotSpec {
+                gpa: window.base,
+                len,
+                memory: memory.video().clone(),
+                at,
+                read_only: false,
+                video: true,
+            });
         }
     }
     all
@@ -152,6 +167,7 @@ fn shadowed(
                 memory: image.memory.clone(),
                 at,
                 read_only: true,
+                video: false,
             }),
             _ => {}
         }

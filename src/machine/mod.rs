@@ -6,6 +6,7 @@
 pub mod acpi;
 pub mod board;
 pub mod clock;
+pub mod console;
 pub mod control;
 pub mod e820;
 pub mod firmware;
@@ -22,6 +23,7 @@ pub mod roms;
 pub mod shared;
 mod signals;
 pub mod smbios;
+pub mod typist;
 
 use crate::block::BlockEngine;
 use crate::config::{MachineConfig, Payload};
@@ -37,6 +39,7 @@ use inputs::Inputs;
 use kernel::KernelEntry;
 use map::Rom;
 use pcvm_devices::fw_cfg::FwCfgItems;
+use pcvm_devices::vga::{Frame, Vga};
 use pcvm_devices::{CharId, InputEvent, Memory};
 use roms::Roms;
 use shared::{KvmWires, Shared};
@@ -115,6 +118,12 @@ pub struct Machine {
     failure: Arc<OnceLock<KvmError>>,
     no_reboot: bool,
     threads: Vec<JoinHandle<()>>,
+    /// Until the main loop takes it.
+    control: Option<crate::control::Server>,
+    /// Since the control clients were last told.
+    happened: Vec<crate::control::Happened>,
+    /// What the VNC server is to listen on, then the server.
+    vnc: (Option<crate::vnc::Listeners>, Option<crate::vnc::Server>),
 }
 
 /// Says things to a machine from other threads.
@@ -128,7 +137,8 @@ impl Machine {
     /// If something that the configuration names, or KVM, is not there or not enough.
     pub fn new(config: MachineConfig) -> Result<Self, BuildError> {
         // Host-side input first: a mistake in a file name is told even where there is no KVM.
-        let Inputs { images, serial, debugcon } = Inputs::open(&config)?;
+        let mut config = config;
+        let Inputs { images, serial, debugcon, control: control_place, vnc } = Inputs::open(&mut config)?;
         let roms = Roms::new(&config.payload)?;
         let host = |what| move |error| BuildError::Host { what, error };
 
@@ -137,7 +147,7 @@ impl Machine {
         if wanted as usize > vm.max_vcpus() {
             return Err(BuildError::TooManyCpus { wanted, most: vm.max_vcpus() });
         }
-        let memory = Arc::new(Memory::new(config.memory, pc::VIDEO_MEMORY)?);
+        let memory = Arc::new(Memory::new(config.memory, Vga::memory_size(pc::VIDEO_MEMORY as u32))?);
 
         let mut fw_cfg = match config.payload {
             Payload::Firmware(_) => firmware::fw_cfg_items(&config, &memory),
@@ -197,7 +207,31 @@ impl Machine {
             threads.push(thread);
         }
         let no_reboot = config.no_reboot;
-        Ok(Self { shared, vm, memory, config, timer, quit: None, failure, no_reboot, threads })
+        let control = if control_place.is_some() || config.press_key_for_cd {
+            let server = crate::control::Server::new(
+                Handle(shared.clone()),
+                &config.name,
+                control_place,
+                config.press_key_for_cd,
+            );
+            Some(server.map_err(host("serve the control socket"))?)
+        } else {
+            None
+        };
+        Ok(Self {
+            shared,
+            vm,
+            memory,
+            config,
+            timer,
+            quit: None,
+            failure,
+            no_reboot,
+            threads,
+            control,
+            happened: Vec::new(),
+            vnc: (vnc, None),
+        })
     }
 
     /// SIGTERM, SIGINT and SIGHUP end the machine from now on.
@@ -212,6 +246,21 @@ impl Machine {
     /// For other threads.
     pub fn handle(&self) -> Handle {
         Handle(self.shared.clone())
+    }
+
+    /// Lets clients in, and tells where.
+    fn start_vnc(&mut self) -> Result<(), RunError> {
+        let Some(listeners) = self.vnc.0.take() else { return Ok(()) };
+        if let Some(address) = listeners.address() {
+            let display = crate::vnc::Listeners::display(address).map(|n| format!(" (display {n})"));
+            eprintln!("pcvm: VNC on {address}{}", display.unwrap_or_default());
+        }
+        let server =
+            crate::vnc::Server::start(console::Display::new(self.handle()), &self.config.name, listeners).map_err(
+                |error| RunError::Host { what: "start the VNC server", error: crate::config::host_error(&error) },
+            )?;
+        self.vnc.1 = Some(server);
+        Ok(())
     }
 
     fn power_on(&mut self) -> Result<(), RunError> {
@@ -272,14 +321,49 @@ impl Handle {
         self.0.with_board(Board::power_button);
     }
 
+    /// Bytes of scan codes that the guest has not taken, of the sixteen that the keyboard has room for.
+    pub fn keys_waiting(&self) -> usize {
+        self.0.with_board(|board| board.keys_waiting())
+    }
+
+    /// The keyboard's LEDs: bit 0 scroll lock, 1 num lock, 2 caps lock.
+    pub fn keyboard_leds(&self) -> u8 {
+        self.0.with_board(|board| board.keyboard_leds())
+    }
+
     /// What the text screen shows, row by row; empty in a graphics mode.
     pub fn text_screen(&self) -> Vec<String> {
-        self.0
-            .with_board(|board| {
-                let memory = board.memory().clone();
-                board.device::<pcvm_devices::vga::Vga>(board.roles().vga).map(|vga| vga.text_screen(&memory))
-            })
-            .unwrap_or_default()
+        let (vga, memory) = self.shown();
+        vga.map(|vga| vga.text_screen(&memory)).unwrap_or_default()
+    }
+
+    /// A copy of what the picture depends on, and the memory with the pixels: the guest goes on while it is drawn.
+    pub fn shown(&self) -> (Option<Vga>, Arc<Memory>) {
+        self.0.with_board(|board| (board.device::<Vga>(board.roles().vga).map(Vga::shown), board.memory().clone()))
+    }
+
+    /// The same, and whether video memory was written since this was asked for the last time.
+    pub fn shown_and_touched(&self) -> (Option<Vga>, Arc<Memory>, bool) {
+        self.0.with_board(|board| {
+            let touched = board.video_touched();
+            (board.device::<Vga>(board.roles().vga).map(Vga::shown), board.memory().clone(), touched)
+        })
+    }
+
+    /// The screen as pixels.
+    pub fn screen(&self) -> Option<Frame> {
+        let (vga, memory) = self.shown();
+        vga.map(|vga| vga.render(&memory))
+    }
+
+    /// Makes it stand still, or go on.
+    pub fn pause(&self, pause: bool) {
+        self.0.post(if pause { board::Event::Stop } else { board::Event::Continue });
+    }
+
+    /// Whether it was made to stand still.
+    pub fn paused(&self) -> bool {
+        self.0.paused()
     }
 
     /// Ends the machine.

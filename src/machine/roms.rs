@@ -4,10 +4,8 @@ use crate::config::Payload;
 use crate::config::firmware::FirmwareError;
 
 /// The project's own BIOS and VGA BIOS, as `firmware/build` made them.
+const BIOS: &[u8] = include_bytes!("../../firmware/prebuilt/bios.bin");
 const VGA_BIOS: &[u8] = include_bytes!("../../firmware/prebuilt/vgabios.bin");
-
-/// Debian's SeaBIOS, until ours boots.
-const SEABIOS: &str = "/usr/share/seabios/bios-256k.bin";
 
 /// Firmware packages put a VGA BIOS for this adapter beside their BIOS, under this name.
 const VGA_BIOS_BESIDE: &str = "vgabios-stdvga.bin";
@@ -29,9 +27,9 @@ impl Roms {
     pub fn new(payload: &Payload) -> Result<Self, FirmwareError> {
         match payload {
             Payload::Kernel { .. } => Ok(Self::default()),
-            Payload::Firmware(path) => {
-                let path = path.clone().unwrap_or_else(|| SEABIOS.into());
-                let bios = crate::config::read_firmware(&path)?;
+            Payload::Firmware(None) => Ok(Self { bios: BIOS.to_vec(), vga: VGA_BIOS.to_vec() }),
+            Payload::Firmware(Some(path)) => {
+                let bios = crate::config::read_firmware(path)?;
                 let beside = std::fs::read(path.with_file_name(VGA_BIOS_BESIDE)).ok();
                 Ok(Self { bios, vga: beside.unwrap_or_else(|| VGA_BIOS.to_vec()) })
             }

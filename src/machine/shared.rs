@@ -13,6 +13,7 @@ use pcvm_devices::{CharId, Clock, Space, VmTime};
 use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -62,6 +63,8 @@ pub struct Shared {
     /// By [`CharId`]. The lock is taken before the board's, so that output keeps its order.
     chardevs: [Option<Mutex<Chardev>>; CharId::COUNT],
     events: Mutex<VecDeque<Event>>,
+    /// Somebody outside has stopped the machine.
+    paused: AtomicBool,
     /// Wakes the main loop when there are events.
     pub event_fd: EventFd,
 }
@@ -84,6 +87,7 @@ impl Shared {
             engine,
             chardevs: chardevs.map(|chardev| chardev.map(Mutex::new)),
             events: Mutex::new(VecDeque::new()),
+            paused: AtomicBool::new(false),
             event_fd,
         }
     }
@@ -186,6 +190,16 @@ impl Shared {
         let _ = self.event_fd.write(1);
     }
 
+    /// Whether somebody outside has stopped the machine.
+    pub fn paused(&self) -> bool {
+        self.paused.load(Ordering::SeqCst)
+    }
+
+    /// The main loop has stopped the machine, or lets it go on.
+    pub fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::SeqCst);
+    }
+
     /// Forgets resets that were asked for before one that is carried out now: two processors that reset the machine at
     /// the same time reset it once.
     pub fn forget_resets(&self) {
@@ -253,6 +267,10 @@ impl Wires for KvmWires {
     fn memory_map(&mut self, slots: &[SlotSpec]) {
         let result = self.slots.set(slots);
         self.check(result);
+    }
+
+    fn video_touched(&mut self) -> bool {
+        self.slots.video_touched()
     }
 
     fn coalesce(&mut self, ranges: &[(Space, u64, u64)]) {

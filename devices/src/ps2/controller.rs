@@ -156,6 +156,11 @@ impl Ps2Controller {
         Self { s: power_on() }
     }
 
+    /// Bytes of scan codes that wait in the keyboard, of the sixteen that it has room for.
+    pub fn keys_waiting(&self) -> usize {
+        self.s.keyboard.waiting()
+    }
+
     /// The keyboard's LEDs: bit 0 scroll lock, 1 num lock, 2 caps lock.
     pub fn leds(&self) -> u8 {
         self.s.keyboard.leds()

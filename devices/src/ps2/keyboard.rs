@@ -98,6 +98,11 @@ impl Keyboard {
         self.leds
     }
 
+    /// Bytes of scan codes that wait to be sent, of the sixteen that it has room for.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Whether it has something to send.
     pub fn has_byte(&self) -> bool {
         // While a command waits for its argument, scan codes wait too.

@@ -7,6 +7,7 @@
 //! enables them, so that a machine without firmware has a VGA too.
 //!
 //! Video memory that is linear is a window that does not trap ([`Region::video`]); reads of it do not load the latches.
+//! So is text, which has an area of its own for that (see [`Vga::place_text`]).
 //!
 //! Deliberately missing: the vertical retrace interrupt, which PC adapters do not wire; the light pen; text modes' and
 //! CGA's other memory layouts (see `planes`); big-endian frame buffers (the byte order register reads as little).
@@ -62,6 +63,8 @@ const EXTENSION_SIZE: u32 = 8;
 
 /// Bytes of one plane of the plain VGA.
 const PLANE_SIZE: u32 = 0x1_0000;
+/// Bytes of text behind the video memory: see [`Vga::place_text`].
+const TEXT_SIZE: u32 = 0x8000;
 /// The window of VBE's banks.
 const BANK_WINDOW: (u64, u64) = (0xa_0000, 0x1_0000);
 
@@ -76,6 +79,8 @@ pub struct Vga {
     vbe: Vbe,
     /// The bytes that the last read of a plane latched.
     latch: u32,
+    /// Planes 0 and 1 are in the text area.
+    text: bool,
 }
 
 /// [`Vga`] in a saved state; video memory is saved with the machine's.
@@ -110,16 +115,32 @@ impl Vga {
     pub const DEFAULT_VRAM: u32 = 16 << 20;
 
     /// An adapter with `vram` bytes of video memory (rounded to a power of two from 1 MiB to 256 MiB; the machine's
-    /// [`crate::Memory`] must have as many) and the expansion ROM `rom`.
+    /// [`crate::Memory`] must have [`Vga::memory_size`]) and the expansion ROM `rom`.
     pub fn new(vram: u32, rom: Vec<u8>) -> Self {
         let vram = vram.clamp(VRAM_MIN, VRAM_MAX).next_power_of_two();
         let rom_size = (rom.len().min(ROM_SIZE_MAX) as u32).next_power_of_two().max(ROM_SIZE_MIN);
-        Self { vram, rom, pci: config(vram, rom_size), regs: Registers::new(), vbe: Vbe::new(), latch: 0 }
+        Self { vram, rom, pci: config(vram, rom_size), regs: Registers::new(), vbe: Vbe::new(), latch: 0, text: false }
+    }
+
+    /// Bytes that the machine's [`crate::Memory`] must have for an adapter with `vram` bytes of video memory: text has
+    /// room of its own behind it.
+    pub const fn memory_size(vram: u32) -> u64 {
+        vram as u64 + TEXT_SIZE as u64
     }
 
     /// Bytes of video memory.
     pub fn vram(&self) -> u32 {
         self.vram
+    }
+
+    /// A copy of what the picture depends on, besides video memory: it is rendered while this adapter goes on.
+    pub fn shown(&self) -> Self {
+        Self { regs: self.regs.clone(), vbe: self.vbe.clone(), ..Self::new(self.vram, Vec::new()) }
+    }
+
+    /// Whether both show the same as long as video memory is the same.
+    pub fn shows_like(&self, other: &Self) -> bool {
+        self.regs == other.regs && self.vbe == other.vbe
     }
 
     fn window(&self) -> Window {
@@ -136,10 +157,44 @@ impl Vga {
             2 => (0xb_0000, 0x8000),
             _ => (0xb_8000, 0x8000),
         };
+        if self.is_linear_text() {
+            // Without the registers' consent the text is not there yet, or still.
+            return if self.text { Window::Linear(base, len, self.vram) } else { Window::Planes(base, len) };
+        }
         if self.regs.is_linear() && !self.vbe.enabled() {
             Window::Linear(base, len, 0)
         } else {
             Window::Planes(base, len)
+        }
+    }
+
+    /// The processor's bytes go to characters and attributes by turns, in a window of 32 KiB, and nothing is done to
+    /// them on the way.
+    fn is_linear_text(&self) -> bool {
+        !self.vbe.enabled() && self.regs.misc.ram_enable() && self.regs.is_plain_text()
+    }
+
+    /// Text that is reached without the planes' logic lies in the area behind video memory, two bytes a cell, so that it
+    /// is a window that does not trap; else it is in planes 0 and 1. Moves it from the one to the other.
+    fn place_text(&mut self, cx: &Ctx<'_>, apart: bool) {
+        if self.text == apart {
+            return;
+        }
+        self.text = apart;
+        let mut planes = vec![0; TEXT_SIZE as usize * 2];
+        let mut text = vec![0; TEXT_SIZE as usize];
+        cx.memory().read_video(0, &mut planes);
+        if apart {
+            for (cell, bytes) in text.chunks_exact_mut(2).zip(planes.chunks_exact(4)) {
+                cell.copy_from_slice(&bytes[..2]);
+            }
+            cx.memory().write_video(self.vram.into(), &text);
+        } else {
+            cx.memory().read_video(self.vram.into(), &mut text);
+            for (cell, bytes) in text.chunks_exact(2).zip(planes.chunks_exact_mut(4)) {
+                bytes[..2].copy_from_slice(cell);
+            }
+            cx.memory().write_video(0, &planes);
         }
     }
 
@@ -171,6 +226,10 @@ impl Vga {
     }
 
     fn write_vbe(&mut self, cx: &Ctx<'_>, register: u16, value: u16) {
+        if register == vbe::ENABLE && value & vbe::ENABLED != 0 {
+            // Before it may be cleared.
+            self.place_text(cx, false);
+        }
         let written = self.vbe.write(register, value, self.vram);
         if let Some(wide) = written.wide_dac {
             self.regs.dac.wide = wide;
@@ -293,7 +352,9 @@ impl Device for Vga {
         let window = self.window();
         let mut regions: Vec<_> = PORTS
             .iter()
-            .map(|&(tag, base, len)| Self::kept_back(base, &window).fold(Region::io(base, len, tag), Region::with_coalesce))
+            .map(|&(tag, base, len)| {
+                Self::kept_back(base, &window).fold(Region::io(base, len, tag), Region::with_coalesce)
+            })
             .collect();
         // The index, which only the data port's next access looks at.
         regions.push(Region::io(VBE_PORT, VBE_PORTS, VBE_TAG).with_coalesce(0..2));
@@ -373,12 +434,14 @@ impl Device for Vga {
                 }
             }
         }
+        self.place_text(cx, self.is_linear_text());
         self.remap_if_changed(cx, before);
     }
 
     fn reset(&mut self, cx: &mut Ctx<'_>) {
         let before = self.mapping();
-        let Self { vram: _, rom: _, pci, regs, vbe, latch } = self;
+        self.place_text(cx, false);
+        let Self { vram: _, rom: _, pci, regs, vbe, latch, text: _ } = self;
         pci.reset();
         *regs = Registers::new();
         *vbe = Vbe::new();
@@ -387,7 +450,8 @@ impl Device for Vga {
     }
 
     fn save(&self) -> VgaState {
-        let Self { vram: _, rom: _, pci, regs, vbe, latch } = self;
+        // Where the text is follows from the registers.
+        let Self { vram: _, rom: _, pci, regs, vbe, latch, text: _ } = self;
         VgaState { pci: pci.save(), regs: regs.clone(), vbe: vbe.clone(), latch: *latch }
     }
 
@@ -401,6 +465,7 @@ impl Device for Vga {
         }
         self.pci.load(Self::KIND, &pci, &[])?;
         (self.regs, self.vbe, self.latch) = (regs, vbe, latch);
+        self.text = self.is_linear_text();
         Ok(())
     }
 

@@ -54,6 +54,23 @@ impl Registers {
             && self.graphics[BIT_MASK] == 0xff
     }
 
+    /// Whether the screen shows text and the processor's bytes are those of planes 0 and 1 by turns, unchanged, in a
+    /// window of 32 KiB.
+    pub fn is_plain_text(&self) -> bool {
+        const WINDOW_32K: u8 = 1 << 3;
+        !self.graphics_mode()
+            && self.sequencer[MEMORY_MODE] & (SEQUENTIAL | CHAIN_4) == 0
+            && self.sequencer[MAP_MASK] & 3 == 3
+            && self.graphics[ENABLE_SET_RESET] & 3 == 0
+            && self.graphics[ROTATE] == 0
+            && self.graphics[READ_MAP] & 2 == 0
+            && self.graphics[MODE] & (3 | MODE_READ_1 | MODE_ODD_EVEN) == MODE_ODD_EVEN
+            && self.graphics[6] & WINDOW_32K != 0
+            && self.graphics[BIT_MASK] == 0xff
+            // Writes would reach planes 2 and 3 as well.
+            && self.sequencer[MAP_MASK] & 0xc == 0
+    }
+
     /// The processor reads the byte `addr` of its window. `bank` and `limit` are in bytes of a plane.
     pub fn read_plane_byte(&self, latch: &mut Latch, memory: &Memory, addr: u32, bank: u32, limit: u32) -> u8 {
         let (offset, plane) = if self.chain_4() {

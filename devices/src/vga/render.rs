@@ -97,8 +97,7 @@ impl Vga {
         for row in 0..grid.rows {
             for column in 0..grid.columns {
                 let address = grid.address(row, column);
-                let at = address as usize * 4;
-                let (code, attribute) = (plane_bytes[at], plane_bytes[at + 1]);
+                let [code, attribute] = self.cell(memory, address);
                 // Attribute bit 3 chooses between two fonts if they differ, and is intensity as well.
                 let glyph = fonts[usize::from(attribute & 8 == 0)] + usize::from(code) * 32;
                 let blink = regs.attribute[MODE_CONTROL] & BLINK != 0;

@@ -654,3 +654,49 @@ fn a_vbe_register_is_a_word_at_either_data_port() {
         vga.outw(port, 0);
     }
 }
+
+#[test]
+fn text_does_not_trap_and_is_in_the_planes_when_somebody_looks_there() {
+    let mut vga = bench();
+    set(&mut vga, &MODE_3);
+    print(&mut vga, 3, b"ab");
+    let windows = |vga: &Bench<Vga>| {
+        let regions = Device::regions(&vga.device);
+        regions.iter().find(|r| r.base == 0xb_8000).map(|r| r.video)
+    };
+    assert_eq!(windows(&vga), Some(Some(Vga::DEFAULT_VRAM.into())));
+    // A font is loaded: plane 2 alone at A0000h, then text again.
+    let (sequencer, graphics) = ([(2, 4), (4, 7)], [(4, 2), (5, 0), (6, 4)]);
+    for (index, value) in sequencer {
+        vga.outw(0x3c4, u16::from_le_bytes([index, value]));
+    }
+    for (index, value) in graphics {
+        vga.outw(0x3ce, u16::from_le_bytes([index, value]));
+    }
+    assert_eq!(windows(&vga), None);
+    assert_eq!(planes(&vga.memory, 3), [b'a', 7, 0, 0]);
+    vga.mem_write(0xa_0003, &[0x55]);
+    vga.memory.write_video(4 * 4, b"x");
+    for (index, value) in [(2, 3), (4, 2)] {
+        vga.outw(0x3c4, u16::from_le_bytes([index, value]));
+    }
+    for (index, value) in [(4, 0), (5, 0x10), (6, 0x0e)] {
+        vga.outw(0x3ce, u16::from_le_bytes([index, value]));
+    }
+    assert!(vga.device.text_screen(&vga.memory)[0][3..].starts_with("ax"));
+    let mut cells = [0; 4];
+    vga.mem_read(0xb_8006, &mut cells);
+    assert_eq!(cells, [b'a', 7, b'x', 7]);
+    assert_eq!(planes(&vga.memory, 3)[2], 0x55);
+    // CGA graphics have the same addressing, but the screen takes them from the planes.
+    vga.outw(0x3ce, 0x0f06);
+    assert_eq!(windows(&vga), Some(None));
+    // A mode of the extensions that clears memory clears the text too.
+    vga.outw(0x3ce, 0x0e06);
+    for (register, value) in [(1, 640), (2, 480), (3, 8), (4, 1), (4, 0)] {
+        vga.outw(0x1ce, register);
+        vga.outw(0x1cf, value);
+    }
+    vga.mem_read(0xb_8006, &mut cells);
+    assert_eq!(cells, [0; 4]);
+}

@@ -42,6 +42,17 @@ impl Grid {
 }
 
 impl Vga {
+    /// Code and attribute of the cell at a counter value.
+    pub(super) fn cell(&self, memory: &Memory, address: u32) -> [u8; 2] {
+        let mut cell = [0; 2];
+        let apart = self.text && address < super::TEXT_SIZE / 2;
+        memory.read_video(
+            if apart { u64::from(self.vram) + u64::from(address) * 2 } else { u64::from(address) * 4 },
+            &mut cell,
+        );
+        cell
+    }
+
     pub(super) fn grid(&self) -> Grid {
         let regs = &self.regs;
         let height = regs.row_height() * if regs.double_scan() { 2 } else { 1 };
@@ -66,9 +77,8 @@ impl Vga {
             .map(|row| {
                 (0..grid.columns)
                     .map(|column| {
-                        let mut code = [0];
-                        memory.read_video(u64::from(grid.address(row, column)) * 4, &mut code);
-                        cp437(code[0])
+                        let [code, _] = self.cell(memory, grid.address(row, column));
+                        cp437(code)
                     })
                     .collect()
             })

@@ -7,7 +7,8 @@
 //! pushed and nothing else. Then `bios_interrupt` runs with DS = ES = SS = E000h.
 //!
 //! Entered with SS = E000h already (an IRQ or a nested call while the firmware runs), it goes on on the same stack. Else it
-//! starts at `stack_position`: the top, or below what is in use while the firmware calls somebody else's code.
+//! starts at `stack_position`: the top, or below what is in use while the firmware calls somebody else's code or serves a call with
+//! interrupts on: handlers that come then may have changed stacks before they call us (DOS's do).
 
 use crate::STUBS;
 use crate::handoff::Handoff;
@@ -51,6 +52,7 @@ entry_common:
     je 1f
     movw %ax, %ss
     movzwl %cs:stack_position, %esp
+    subw ${ACTIVATION}, %cs:stack_position
 1:  pushw $0
     pushw %cs:entry_ss
     pushl %cs:entry_esp
@@ -142,7 +144,10 @@ entry_dispatch:
     popw %ds
     popal
     addl $4, %esp
-    lssl (%esp), %esp
+    cmpw $0xe000, 4(%esp)
+    je 1f
+    addw ${ACTIVATION}, %ss:stack_position
+1:  lssl (%esp), %esp
     iretw
 
 # rt_wait(halt): lets interrupts in. Handlers of others than us may come first, change stacks and call us: the part of this
@@ -597,6 +602,7 @@ pnp_real:
 "#,
     STACK_TOP = const (crate::ebda::PRIVATE - 0xe000) * 16,
     CALL_RESERVE = const 256,
+    ACTIVATION = const 0xc00,
     BOOT_SEGMENT = const 0xf000 - BOOT_WINDOW / 16,
     BOOT_WINDOW = const BOOT_WINDOW,
     NODES = const crate::pnp::NODES.offset,

@@ -30,7 +30,7 @@ mod mem;
 pub mod pnp;
 #[cfg(code16)]
 mod protected;
-#[cfg(code16)]
+#[cfg(any(code16, guest16))]
 mod real;
 mod regs;
 pub mod shadow;
@@ -41,7 +41,7 @@ pub mod fake;
 pub use far::{FarPtr, Field};
 pub use handoff::{E820, Handoff, OptionRom};
 pub use hw::{Hw, Ports};
-#[cfg(code16)]
+#[cfg(any(code16, guest16))]
 pub use real::Real;
 pub use regs::{Flags, Regs};
 

@@ -95,6 +95,15 @@ macro_rules! string {
     };
 }
 
+/// Interrupts are enabled for an instruction or two. A handler that somebody has put in front of ours may have changed
+/// stacks when it passes on to ours, which then has to start below what is in use here.
+macro_rules! window {
+    ($instruction:tt) => {
+        asm!("push dword ptr [stack_position]", "lea {below:e}, [esp - 16]", "mov word ptr [stack_position], {below:x}",
+            "sti", $instruction, "cli", "pop dword ptr [stack_position]", below = out(reg) _)
+    };
+}
+
 impl Hw for Real {
     memory!(read8, write8, u8, reg_byte, "{value}");
     memory!(read16, write16, u16, reg, "{value:x}");

@@ -84,6 +84,27 @@ macro_rules! words {
 }
 
 impl Regs {
+    /// All 0.
+    pub const ZERO: Self = Self {
+        gs: 0,
+        fs: 0,
+        es: 0,
+        ds: 0,
+        edi: 0,
+        esi: 0,
+        ebp: 0,
+        pushed_esp: 0,
+        ebx: 0,
+        edx: 0,
+        ecx: 0,
+        eax: 0,
+        flags: 0,
+        vector: 0,
+        esp: 0,
+        ss: 0,
+        pad: 0,
+    };
+
     /// All zero but AX: to call an interrupt with.
     pub fn with_ax(ax: u16) -> Self {
         Self { eax: ax.into(), ..Self::default() }

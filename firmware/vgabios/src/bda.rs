@@ -57,6 +57,8 @@ pub const FLAG_VGA: u8 = 0x01;
 pub const FLAG_GREY: u8 = 0x02;
 /// [`FLAGS`]: mode sets leave the palette alone.
 pub const FLAG_KEEP_PALETTE: u8 = 0x08;
+/// [`FLAGS`]: displays can be switched.
+pub const FLAG_SWITCH: u8 = 0x40;
 /// [`FLAGS`]: text modes have 400 lines.
 pub const FLAG_400: u8 = 0x10;
 /// [`FLAGS`]: text modes have 200 lines.

@@ -12,7 +12,7 @@ pub enum Palette {
     Ega,
     /// 16 colours of a CGA, bit 4 for intensity.
     Cga,
-    /// Four levels, bits 4 and 3.
+    /// Black, normal, and with bits 3 and 4 both, bright.
     Mono,
     /// The 256 colours of mode 13h.
     Full,
@@ -62,7 +62,10 @@ pub fn colour<H: Hw>(hw: &H, palette: Palette, index: u8) -> [u8; 3] {
             [level(2), level(1), level(0)]
         }
         Palette::Cga => cga(index & 7, index & 0x10 != 0),
-        Palette::Mono => [(index >> 3 & 1) * 0x2a + third(index >> 4); 3],
+        Palette::Mono => {
+            let (normal, bright) = (index >> 3 & 1, index >> 4 & 1);
+            [(normal | bright) * 0x2a + third(normal & bright); 3]
+        }
         Palette::Full => match index {
             0..=15 => cga(index & 7, index & 8 != 0),
             16..=31 => [hw.table8(tables::GREYS + u16::from(index & 15)); 3],

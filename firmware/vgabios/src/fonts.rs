@@ -77,13 +77,14 @@ pub fn set_height<H: Hw>(hw: &mut H, height: u8) {
     };
     let rows = lines.checked_div(height.into()).unwrap_or(1);
     // Cells that do not fill the screen leave the rest of it off.
-    let shown = rows * u16::from(height) << if scan & 0x80 != 0 { 1 } else { 0 };
+    let scans = if scan & 0x80 != 0 { 2 } else { 1 };
+    let shown = rows * u16::from(height) * scans;
     vga::write(hw, crtc, DISPLAY_END, (shown - 1) as u8);
     hw.set_bda8(bda::ROWS, (rows - 1) as u8);
     hw.set_bda16(bda::CHAR_HEIGHT, height.into());
     let page = rows * hw.bda16(bda::COLUMNS) * 2;
     // The same room between pages as mode sets leave: 100h for 25 rows of 80.
-    hw.set_bda16(bda::PAGE_SIZE, page + 0xff & 0xff00);
+    hw.set_bda16(bda::PAGE_SIZE, (page + 0xff) & 0xff00);
     let shape = hw.bda16(bda::CURSOR_SHAPE);
     if shape >> 8 & u16::from(CURSOR_OFF) == 0 {
         cursor::set_shape(hw, (cursor::DEFAULT_SHAPE >> 8) as u8, cursor::DEFAULT_SHAPE as u8);

@@ -32,7 +32,7 @@ const MAX_HEIGHT: usize = 32;
 /// Odd lines of CGA graphics.
 const ODD_LINES: u32 = 0x2000;
 /// Bytes that are copied at a time from one bank to another.
-const PIECE: usize = 32;
+const PIECE: usize = 16;
 
 /// The memory of a graphics mode.
 struct Surface {
@@ -226,7 +226,7 @@ pub fn write<H: Hw>(hw: &mut H, page: u8, at: Position, character: u8, colour: u
         match surface.kind {
             Kind::Cga4 => {
                 // The colour in each pixel, the leftmost in the highest bits of the first byte.
-                let dots = (doubled(dots) & u16::from(colour & 3) * 0x5555).swap_bytes();
+                let dots = (doubled(dots) & (u16::from(colour & 3) * 0x5555)).swap_bytes();
                 let old = if xor { hw.read16(to) } else { 0 };
                 hw.write16(to, old ^ dots);
             }
@@ -252,6 +252,7 @@ pub fn write<H: Hw>(hw: &mut H, page: u8, at: Position, character: u8, colour: u
 }
 
 /// Which dots of a line of a cell are not of colour 0.
+#[inline(never)]
 fn dots<H: Hw>(hw: &mut H, surface: &mut Surface, line: u32) -> u8 {
     if surface.pixel != 0 {
         let mut dots = 0;
@@ -379,6 +380,7 @@ pub fn read_dot<H: Hw>(hw: &mut H, page: u8, x: u16, y: u16) -> u8 {
 }
 
 /// Copies a part of a line to a part of another.
+#[inline(never)]
 fn copy_line<H: Hw>(hw: &mut H, surface: &mut Surface, to: u32, from: u32, len: u16) {
     let last = u32::from(len.saturating_sub(1));
     let bank = to >> 16;
@@ -416,6 +418,7 @@ fn copy_line<H: Hw>(hw: &mut H, surface: &mut Surface, to: u32, from: u32, len: 
 }
 
 /// Fills a part of a line with a colour.
+#[inline(never)]
 fn fill_line<H: Hw>(hw: &mut H, surface: &mut Surface, to: u32, len: u16, colour: u8) {
     if surface.pixel > 1 && colour != 0 {
         let value = surface.pixel_value(colour);

@@ -19,7 +19,7 @@ pub fn init<H: Hw>(hw: &mut H, entry: Far) {
     hw.set_bda16(bda::EQUIPMENT, equipment & !VIDEO_MASK | VIDEO_COLOUR_80);
     hw.set_bda8(bda::CONTROL, bda::CONTROL_DEFAULT);
     hw.set_bda8(bda::SWITCHES, bda::SWITCHES_DEFAULT);
-    hw.set_bda8(bda::FLAGS, bda::FLAG_VGA | bda::FLAG_400);
+    hw.set_bda8(bda::FLAGS, bda::FLAG_VGA | bda::FLAG_SWITCH | bda::FLAG_400);
     hw.set_bda8(bda::COMBINATION, tables::LAST_COMBINATION);
     let tables = hw.tables();
     hw.write_far(far(bda::SEGMENT, bda::SAVE_POINTERS), tables.at(tables::SAVE_POINTERS));

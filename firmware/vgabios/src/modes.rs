@@ -225,7 +225,7 @@ const MONO_400: [u8; ENTRY] = entry(
     TEXT_MONO,
 );
 const LINEAR_13: [u8; ENTRY] = entry(
-    layout(40, 25, 8, 0, [1, 0xf, 0, 0xe], 0x63),
+    layout(40, 25, 8, 0x2000, [1, 0xf, 0, 0xe], 0x63),
     crtc(H80_GRAPHICS, V200, 0x41, NO_CURSOR, 0x28, 0x40, 0xa3),
     attribute(INDEX, 0x41, 0xf, 0),
     graphics(0x40, 5, 0xf),

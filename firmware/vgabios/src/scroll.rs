@@ -44,7 +44,7 @@ pub fn scroll<H: Hw>(hw: &mut H, up: bool, lines: u8, attribute: u8, window: Win
     let base = cursor::page_start(hw, page) + u16::from(left) * 2;
     let segment = vga::text_segment(hw);
     let row_at = |row: u8| far(segment, base.wrapping_add(u16::from(row) * pitch));
-    let blank = u32::from(attribute) * 0x0100_0100 | 0x0020_0020;
+    let blank = (u32::from(attribute) * 0x0100_0100) | 0x0020_0020;
     let (rows, cleared) = if up { (top, top + moved) } else { (bottom - moved + 1, top) };
     if u16::from(width) == columns && up {
         // Whole lines are one block.

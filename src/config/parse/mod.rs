@@ -12,7 +12,7 @@ mod tests;
 
 pub use cpus::{CpuTopology, cpus};
 pub use drive::{DriveOption, UNITS, assign_units, cdrom, disk};
-pub use plain::{boot_order, display, machine_name, serial_port};
+pub use plain::{boot_order, control, display, machine_name, serial_port, vnc, websocket};
 pub use rtc::rtc;
 pub use size::memory_size;
 
@@ -113,7 +113,7 @@ pub enum OptionError {
     #[error("the year {0} is not between 1970 and 2099")]
     Year(u32),
     /// A name that is not fit to be one.
-    #[error("a name has at most 64 characters, none of them a control character")]
+    #[error("a name has at most 64 characters, none of them a slash or a control character")]
     BadName,
 }
 

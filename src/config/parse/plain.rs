@@ -1,7 +1,7 @@
-//! `--boot`, `--serial`, `--display` and `--name`.
+//! `--boot`, `--serial`, `--display`, `--control`, `--vnc` and `--name`.
 
 use super::{OptionError, lossy};
-use crate::config::{BootDevice, CharSpec, Display};
+use crate::config::{BootDevice, CharSpec, ControlSpec, Display, VncAddress};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -47,12 +47,59 @@ pub fn display(text: &str) -> Result<Display, OptionError> {
     }
 }
 
-/// What the machine is called: 1 to 64 characters, none of them a control character.
+/// `none` or `unix:PATH`. A path is taken as it is, commas and all.
+pub fn control(value: &OsStr) -> Result<ControlSpec, OptionError> {
+    match value.as_bytes() {
+        b"none" => Ok(ControlSpec::None),
+        bytes => match bytes.strip_prefix(b"unix:") {
+            Some(b"") => Err(OptionError::NoFile),
+            Some(path) => Ok(ControlSpec::Path(OsStr::from_bytes(path).into())),
+            None => Err(OptionError::NotOneOf { value: lossy(value), expected: "none or unix:PATH" }),
+        },
+    }
+}
+
+/// The largest display number: port 65535.
+const DISPLAY_MAX: u16 = 65535 - 5900;
+
+/// `HOST:NUMBER`, an IPv6 address in brackets; no host is this one.
+fn host_and_number(text: &str, expected: &'static str, max: u16) -> Result<(String, u16), OptionError> {
+    let wrong = || OptionError::NotOneOf { value: text.to_owned(), expected };
+    let (host, number) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let number = number.parse().ok().filter(|&number| number <= max).ok_or_else(wrong)?;
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    if host.contains(':') && !bracketed {
+        return Err(wrong());
+    }
+    Ok((if host.is_empty() { "127.0.0.1" } else { host }.to_owned(), number))
+}
+
+/// `HOST:DISPLAY` or `unix:PATH`. A path is taken as it is, commas and all.
+pub fn vnc(value: &OsStr) -> Result<VncAddress, OptionError> {
+    const EXPECTED: &str = "HOST:DISPLAY (such as 127.0.0.1:1; displays are 0 to 59635) or unix:PATH";
+    match value.as_bytes().strip_prefix(b"unix:") {
+        Some(b"") => Err(OptionError::NoFile),
+        Some(path) => Ok(VncAddress::Unix(OsStr::from_bytes(path).into())),
+        None => {
+            let (host, display) = host_and_number(&lossy(value), EXPECTED, DISPLAY_MAX)?;
+            Ok(VncAddress::Tcp { host, display })
+        }
+    }
+}
+
+/// `PORT` or `HOST:PORT`.
+pub fn websocket(text: &str) -> Result<(String, u16), OptionError> {
+    const EXPECTED: &str = "PORT or HOST:PORT (such as 127.0.0.1:5700)";
+    let text = if text.contains(':') { text.to_owned() } else { format!(":{text}") };
+    host_and_number(&text, EXPECTED, u16::MAX)
+}
+
+/// What the machine is called: 1 to 64 characters, none of them a slash or a control character.
 pub fn machine_name(text: &str) -> Result<String, OptionError> {
     if text.is_empty() {
         return Err(OptionError::Empty);
     }
-    if text.chars().count() > 64 || text.chars().any(char::is_control) {
+    if text.chars().count() > 64 || text.chars().any(|c| c.is_control() || c == '/') {
         return Err(OptionError::BadName);
     }
     Ok(text.to_owned())

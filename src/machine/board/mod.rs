@@ -34,6 +34,9 @@ pub trait Wires: Send {
     fn alarm(&mut self, at: VmTime);
     /// This is all memory now.
     fn memory_map(&mut self, slots: &[SlotSpec]);
+    /// Whether a slot of video memory was written by a processor since this was asked for the last time. From the first
+    /// time on KVM keeps account of it, for which a page that is written costs a little more the first time.
+    fn video_touched(&mut self) -> bool;
     /// Writes to these ranges (start, length) may be kept back, and no others.
     fn coalesce(&mut self, ranges: &[(Space, u64, u64)]);
 }
@@ -47,6 +50,10 @@ pub enum Event {
     PowerOff,
     /// Somebody outside wants it to end.
     Quit,
+    /// Somebody outside wants it to stand still.
+    Stop,
+    /// Somebody outside wants it to go on.
+    Continue,
     /// It cannot go on: a report.
     Broken(String),
 }
@@ -517,12 +524,28 @@ impl Board {
         Some((mapped.device.into(), mapped.region.tag, offset, left))
     }
 
+    /// Where in video memory an address is, and how far the window goes on. The guest reaches it without a stop, but
+    /// writes that were kept back before the window was there, and the access that ended their wait, come this way.
+    fn video_at(&self, addr: u64) -> Option<(u64, usize)> {
+        self.mem.iter().find_map(|m| {
+            let offset = addr.checked_sub(m.region.base).filter(|&at| at < m.region.len)?;
+            let left = usize::try_from(m.region.len - offset).unwrap_or(usize::MAX);
+            m.region.video.map(|at| (at + offset, left))
+        })
+    }
+
     /// The guest writes memory that is no slot, or a read-only one.
     pub fn mem_write(&mut self, addr: u64, data: &[u8]) {
         let mut done = 0;
         while done < data.len() {
             let Some(at) = addr.checked_add(done as u64) else { return };
             let Some((device, tag, offset, left)) = self.mem_at(at) else {
+                if let Some((video, left)) = self.video_at(at) {
+                    let part = &data[done..data.len().min(done.saturating_add(left))];
+                    self.memory.write_video(video, part);
+                    done += part.len();
+                    continue;
+                }
                 // Shadow RAM that is written but not read lies behind the ROM; elsewhere this does nothing.
                 if (0xc_0000..0x10_0000).contains(&at) {
                     self.memory.write(at, &data[done..=done]);
@@ -545,6 +568,12 @@ impl Board {
         while done < len {
             let Some(at) = addr.checked_add(done as u64) else { return };
             let Some((device, tag, offset, left)) = self.mem_at(at) else {
+                if let Some((video, left)) = self.video_at(at) {
+                    let end = len.min(done.saturating_add(left));
+                    self.memory.read_video(video, &mut data[done..end]);
+                    done = end;
+                    continue;
+                }
                 done += 1;
                 continue;
             };
@@ -618,6 +647,22 @@ impl Board {
     /// A person did something.
     pub fn input(&mut self, event: InputEvent) {
         self.call(self.roles.ps2, |device, cx| device.wake(cx, Wake::Input(event)));
+    }
+
+    /// Bytes of scan codes that the guest has not taken, of the sixteen that the keyboard has room for.
+    pub fn keys_waiting(&self) -> usize {
+        self.device::<pcvm_devices::ps2::Ps2Controller>(self.roles.ps2).map_or(0, |ps2| ps2.keys_waiting())
+    }
+
+    /// The keyboard's LEDs: bit 0 scroll lock, 1 num lock, 2 caps lock.
+    pub fn keyboard_leds(&self) -> u8 {
+        self.device::<pcvm_devices::ps2::Ps2Controller>(self.roles.ps2).map_or(0, |ps2| ps2.leds())
+    }
+
+    /// Whether video memory was written since this was asked for the last time.
+    pub fn video_touched(&mut self) -> bool {
+        // Both: neither may stay for the next time.
+        self.memory.take_video_written() | self.wires.video_touched()
     }
 
     /// The power button.

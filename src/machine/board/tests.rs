@@ -57,6 +57,9 @@ impl Wires for Log {
         self.0.lock().unwrap().push(format!("alarm {}", at.0));
     }
     fn memory_map(&mut self, _: &[SlotSpec]) {}
+    fn video_touched(&mut self) -> bool {
+        true
+    }
     fn coalesce(&mut self, ranges: &[(Space, u64, u64)]) {
         self.0.lock().unwrap().push(format!("coalesce {ranges:x?}"));
     }

@@ -16,6 +16,9 @@ pub(crate) fn machine(memory: u64) -> MachineConfig {
         debugcon: None,
         rtc: RtcBase::Utc,
         no_reboot: false,
+        control: crate::config::ControlSpec::None,
+        press_key_for_cd: false,
+        vnc: None,
         display: Display::None,
     }
 }

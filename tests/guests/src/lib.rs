@@ -5,6 +5,7 @@
 //! project's own are assembled with this crate ([`flat`]).
 
 pub mod cache;
+pub mod calls;
 pub mod debian;
 pub mod disk;
 pub mod flat;

@@ -37,6 +37,9 @@ impl Ata {
         words[0] = 0x0040;
         words[1] = cylinders(visible, heads, sectors_per_track).min(16_383) as u16;
         words[3] = heads.into();
+        // Bytes per track and per sector, retired since ATA-2. Bochs' BIOS moves as many bytes a sector as word 5 says.
+        words[4] = 512 * u16::from(sectors_per_track);
+        words[5] = 512;
         words[6] = sectors_per_track.into();
         text(&mut words[10..20], &self.serial);
         text(&mut words[23..27], FIRMWARE);

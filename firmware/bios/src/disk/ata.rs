@@ -245,6 +245,9 @@ pub fn transfer<H: Hw>(
     mask_interrupt(bios, info.bus);
     let mut result = Ok(());
     while done < count {
+        if done > 0 {
+            bios.hw.poll_interrupts();
+        }
         let now = (count - done).min(PER_COMMAND);
         let before = *place;
         let (moved, ended) = one_command(bios, info, action, multiple, lba, now, place);
@@ -279,42 +282,54 @@ fn one_command<H: Hw>(
         return (0, Err(status));
     }
     let (base, write) = (info.bus.base(), action == Action::Write);
-    let mut done = 0;
+    let block = u32::from(multiple.max(1));
+    let mut left = u32::from(count);
+    // Blocks that a disk has been sent but not acknowledged may not have arrived.
+    let mut on_its_way = 0;
     loop {
-        let status = match not_busy(bios, info.bus, COMMAND_MS) {
-            Ok(status) => status,
-            Err(timeout) => {
-                let _ = reset(bios, info.bus);
-                return (done, Err(timeout));
+        let mut status = bios.hw.inb(base + reg::STATUS);
+        if left == 0 || status & (status::BSY | status::DF | status::DRQ | status::ERR) != status::DRQ {
+            status = match settle(bios, info.bus, status, write) {
+                Ok(status) => status,
+                Err(error) => return (count - (left + on_its_way) as u16, Err(error)),
+            };
+            if left == 0 || action == Action::Verify {
+                return (count, Ok(()));
             }
-        };
-        if let Err(error) = check(bios, info.bus, status, write) {
-            if status & status::DRQ != 0 {
-                // A block that nobody wants.
-                let _ = reset(bios, info.bus);
+            if status & status::DRQ == 0 {
+                return (count - (left + on_its_way) as u16, Err(Status::UNDEFINED));
             }
-            // What is on its way to a disk may not have arrived; what had not been asked for again has.
-            return (if write { done.saturating_sub(multiple.into()) } else { done }, Err(error));
         }
-        if done == count || action == Action::Verify {
+        let now = left.min(block);
+        if write {
+            place.drain_to(bios.hw, base + reg::DATA, now * SECTOR);
+            on_its_way = now;
+        } else {
+            place.fill_from(bios.hw, base + reg::DATA, now * SECTOR);
+        }
+        left -= now;
+        if left == 0 && !write {
+            // There is no status phase after the last block that a drive sends.
             return (count, Ok(()));
         }
-        if status & status::DRQ == 0 {
-            return (done, Err(Status::UNDEFINED));
-        }
-        let now = (count - done).min(multiple.max(1).into());
-        let bytes = u32::from(now) * SECTOR;
-        if write {
-            place.drain_to(bios.hw, base + reg::DATA, bytes);
-        } else {
-            place.fill_from(bios.hw, base + reg::DATA, bytes);
-        }
-        done += now;
-        if done == count && !write {
-            // There is no status phase after the last block that a drive sends.
-            return (done, Ok(()));
+    }
+}
+
+/// The status that the drive has when it is not busy any more, if that tells of no error.
+fn settle<H: Hw>(bios: &mut Bios<H>, bus: Bus, mut status: u8, write: bool) -> Result<u8> {
+    let mut result = Ok(());
+    if status & status::BSY != 0 {
+        match still_busy(bios, bus, COMMAND_MS) {
+            Ok(now) => status = now,
+            Err(timeout) => result = Err(timeout),
         }
     }
+    result = result.and_then(|()| check(bios, bus, status, write));
+    // It hangs, or has a block that nobody wants.
+    if result == Err(Status::TIMEOUT) || result.is_err() && status & status::DRQ != 0 {
+        let _ = reset(bios, bus);
+    }
+    result.map(|()| status)
 }
 
 /// Writes the task file and the command.

@@ -36,8 +36,10 @@ impl Timeout {
         Self { left_ms: ms, left: 0, last: 0, polls: 0, standing: 0 }
     }
 
-    /// Whether it has run out. To be called once for every poll of whatever is waited for.
+    /// Whether it has run out. To be called once for every poll of whatever is waited for; interrupts are served, so that
+    /// time goes on for others too.
     pub fn expired<H: Hw>(&mut self, bios: &mut Bios<H>) -> bool {
+        bios.hw.poll_interrupts();
         self.polls = self.polls.wrapping_add(1);
         if !self.polls.is_multiple_of(POLLS_PER_LOOK) {
             return false;
@@ -74,7 +76,5 @@ fn pit<H: Hw>(hw: &mut H) -> u32 {
 /// Lets so many milliseconds pass, with interrupts served.
 pub fn wait<H: Hw>(bios: &mut Bios<H>, ms: u32) {
     let mut timeout = Timeout::ms(ms);
-    while !timeout.expired(bios) {
-        bios.hw.poll_interrupts();
-    }
+    while !timeout.expired(bios) {}
 }

@@ -172,7 +172,6 @@ fn eject<H: Hw>(bios: &mut Bios<H>, regs: &Regs, info: &Info) -> Result<()> {
     asked.set_dx(regs.dl().into());
     asked.set_ah(MEDIA_EJECT);
     bios.hw.call_interrupt(0x15, &mut asked);
-    bios.hw.set_interrupts(true);
     // Carry with 86h, or 80h: nobody knows that function, so nobody minds.
     if asked.cf() && !matches!(asked.ah(), 0x80 | 0x86) {
         return Err(Status(asked.ah()));

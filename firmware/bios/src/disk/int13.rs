@@ -36,22 +36,17 @@ impl From<Result<()>> for Answer {
 
 /// INT 13h.
 pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
-    // Disks take their time, and the clock is to go on.
-    bios.hw.set_interrupts(true);
     if !eltorito::int13(bios, regs) {
         match regs.dl() {
             HARD.. => hard_or_cdrom(bios, regs),
             _ => floppies(bios, regs),
         }
     }
-    bios.hw.set_interrupts(false);
 }
 
 /// INT 40h: INT 13h for floppies only.
 pub fn int40<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
-    bios.hw.set_interrupts(true);
     floppy_call(bios, regs);
-    bios.hw.set_interrupts(false);
 }
 
 /// Floppies are served by INT 40h, which somebody may have hooked.
@@ -63,7 +58,6 @@ fn floppies<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     const ARITHMETIC: u16 = 0xff;
     let flags = regs.flags;
     bios.hw.call_interrupt(0x40, regs);
-    bios.hw.set_interrupts(true);
     regs.flags = flags & !ARITHMETIC | regs.flags & ARITHMETIC;
 }
 

@@ -66,11 +66,15 @@ impl Place {
 
     /// Fills an even number of bytes from a data port.
     pub fn fill_from<H: Hw>(&mut self, hw: &mut H, port: u16, bytes: u32) {
+        if !self.above && bytes <= PIECE && bytes.is_multiple_of(4) {
+            hw.insl(port, self.pointer(), (bytes / 4) as u16);
+            return self.skip(bytes);
+        }
         let mut left = bytes;
         while left > 0 {
             let now = left.min(if self.above { BOUNCE } else { PIECE });
             let to = if self.above { ebda::SECTOR.at } else { self.pointer() };
-            if now % 4 == 0 {
+            if now.is_multiple_of(4) {
                 hw.insl(port, to, (now / 4) as u16);
             } else {
                 hw.insw(port, to, (now / 2) as u16);
@@ -85,6 +89,10 @@ impl Place {
 
     /// Sends an even number of bytes to a data port.
     pub fn drain_to<H: Hw>(&mut self, hw: &mut H, port: u16, bytes: u32) {
+        if !self.above && bytes <= PIECE && bytes.is_multiple_of(4) {
+            hw.outsl(port, self.pointer(), (bytes / 4) as u16);
+            return self.skip(bytes);
+        }
         let mut left = bytes;
         while left > 0 {
             let now = left.min(if self.above { BOUNCE } else { PIECE });
@@ -92,7 +100,7 @@ impl Place {
             if self.above {
                 hw.block_move(self.linear, ebda::SECTOR.at.linear(), (now / 2) as u16);
             }
-            if now % 4 == 0 {
+            if now.is_multiple_of(4) {
                 hw.outsl(port, from, (now / 4) as u16);
             } else {
                 hw.outsw(port, from, (now / 2) as u16);

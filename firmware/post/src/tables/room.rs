@@ -43,15 +43,15 @@ impl Room {
         }
     }
 
-    /// Room from F0000h on, of which some is kept for what must lie there, or failing that from E8000h on: below 1 MiB.
+    /// Room from E8000h on, or failing that from F0000h on, of which some is kept for what must lie there: below 1 MiB.
     pub fn low<M: Machine>(&mut self, machine: &mut M, shadow: &mut Shadow, bytes: u32, align: u32) -> Option<u32> {
-        let mut code = (self.code.0, self.code.1.saturating_sub(KEPT));
-        if let Some(at) = take(&mut code, bytes, align) {
-            self.code.0 = code.0;
+        if let Some(at) = take(&mut self.extra, bytes, align) {
+            shadow.make_ram(machine, at, bytes);
             return Some(at);
         }
-        let at = take(&mut self.extra, bytes, align)?;
-        shadow.make_ram(machine, at, bytes);
+        let mut code = (self.code.0, self.code.1.saturating_sub(KEPT));
+        let at = take(&mut code, bytes, align)?;
+        self.code.0 = code.0;
         Some(at)
     }
 

@@ -68,7 +68,7 @@ pub fn line_length<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
         _ => return FAILED,
     };
     if let Some(wanted) = wanted {
-        let wanted = (wanted + 7 & !7).max(mode.width.into());
+        let wanted = ((wanted + 7) & !7).max(mode.width.into());
         if wanted > u32::from(longest) {
             return UNSUPPORTED;
         }

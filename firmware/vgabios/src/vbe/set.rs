@@ -41,6 +41,7 @@ pub fn set<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
     DONE
 }
 
+#[inline(never)]
 fn enable<H: Hw>(hw: &mut H, mode: Mode, wanted: u16) {
     dispi::write(hw, dispi::ENABLE, 0);
     // The registers as for a mode of the same memory layout: 12h for planes, 13h else.

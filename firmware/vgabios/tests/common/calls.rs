@@ -139,7 +139,7 @@ pub fn post_leaves_mode_3_and_its_vectors(caller: &mut impl Caller) {
     assert_eq!(bda16(caller, bda::EQUIPMENT) & 0x30, 0x20);
     assert_eq!(bda8(caller, bda::CONTROL), 0x60);
     assert_eq!(bda8(caller, bda::SWITCHES), 0xf9);
-    assert_eq!(bda8(caller, bda::FLAGS), 0x11);
+    assert_eq!(bda8(caller, bda::FLAGS), 0x51);
     assert_eq!(caller.machine().word(far(0, 0x42)), 0xc000);
     assert!(caller.machine().bench.device.is_text());
     assert_eq!(text(caller, 24, 79), (b' ', 7));
@@ -395,6 +395,12 @@ pub fn dots_come_back_in_every_graphics_mode(caller: &mut impl Caller) {
                 assert_eq!(read, colour & mask, "mode {mode:x}: {x},{y}");
             }
         }
+        // The screen shows them.
+        let machine = caller.machine();
+        let frame = machine.bench.device.render(&machine.bench.memory);
+        assert!(frame.rgb[..3] != [0; 3], "mode {mode:x}: {}x{}", frame.width, frame.height);
+        let last = frame.rgb.len() - 3;
+        assert!(mode == 6 || frame.rgb[last..] != [0; 3], "mode {mode:x}: {}x{}", frame.width, frame.height);
         // Its neighbours are as they were.
         assert_eq!(call(caller, 0x0d00, 0, width / 2 + 1, height / 2 + 1).al(), 0, "mode {mode:x}");
         if mode < 0x13 {
@@ -770,7 +776,7 @@ pub fn every_vbe_mode_is_described_and_set(caller: &mut impl Caller) {
             assert_eq!((planes, model, attributes, base, pitch), (4, 3, 0x3f, 0, width / 8));
         } else {
             assert_eq!((planes, attributes, base), (1, 0xbf, FRAME_BUFFER), "mode {mode:x}");
-            assert_eq!((model, pitch), (if bpp == 8 { 4 } else { 6 }, width * (u16::from(bpp) + 1 >> 3)));
+            assert_eq!((model, pitch), (if bpp == 8 { 4 } else { 6 }, width * ((u16::from(bpp) + 1) >> 3)));
             assert_eq!(word(caller, 0x32), pitch);
         }
         let masks: [u8; 8] = get(caller, info_at.at(0x1f));

@@ -151,7 +151,6 @@ fn announce_wait<H: Hw>(bios: &mut Bios<H>) {
     let mut regs = Regs::default();
     regs.set_ax(WAIT);
     bios.hw.call_interrupt(0x15, &mut regs);
-    bios.hw.set_interrupts(true);
 }
 
 /// RECALIBRATE or SEEK, to its end.
@@ -173,8 +172,6 @@ pub fn step<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) -> Result<()> {
                 _ => Err(Status::SEEK),
             };
         }
-        bios.hw.poll_interrupts();
-        bios.hw.set_interrupts(true);
     }
 }
 
@@ -229,7 +226,6 @@ pub fn dma<H: Hw>(bios: &mut Bios<H>, way: Dma, linear: u32, bytes: u32) -> Resu
         return Err(Status::BOUNDARY);
     };
     // The two bytes of a register are written one after the other through a flip-flop.
-    let enabled = bios.hw.set_interrupts(false);
     bios.hw.outb(MASK, MASKED | CHANNEL);
     bios.hw.outb(FLIP_FLOP, 0);
     bios.hw.outb(MODE, way as u8);
@@ -241,7 +237,6 @@ pub fn dma<H: Hw>(bios: &mut Bios<H>, way: Dma, linear: u32, bytes: u32) -> Resu
     bios.hw.outb(COUNT, a);
     bios.hw.outb(COUNT, b);
     bios.hw.outb(MASK, CHANNEL);
-    bios.hw.set_interrupts(enabled);
     Ok(())
 }
 

@@ -365,11 +365,9 @@ pub fn access<H: Hw>(
     place: &mut Place,
 ) -> (u16, Result<()>) {
     let drive = info.bus.unit;
-    let enabled = bios.hw.set_interrupts(true);
     let mut done = 0;
     let result = access_prepared(bios, drive, action, lba, count, place, &mut done);
     motor_done(bios);
-    bios.hw.set_interrupts(enabled);
     (done, result)
 }
 

@@ -77,7 +77,7 @@ impl Controller {
         }
     }
 
-    fn run(&mut self, memory: &mut Vec<u8>) {
+    fn run(&mut self, memory: &mut [u8]) {
         let command = std::mem::take(&mut self.command);
         match command[0] & 0x1f {
             0x07 => {

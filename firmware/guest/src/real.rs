@@ -1,0 +1,89 @@
+//! The real machine's side of [`Machine`].
+
+use crate::{Machine, PARAMETERS, SEGMENT, irq_vector};
+use core::arch::asm;
+use core::cell::UnsafeCell;
+use pcvm_firmware_rt::{FarPtr, Hw, Ports, Real};
+
+unsafe extern "C" {
+    static irq_counters: [u16; 16];
+    static irq_counts: [u16; 16];
+    static image_parameters: [u8; PARAMETERS];
+}
+
+/// What was patched into the image.
+pub fn parameters() -> &'static [u8; PARAMETERS] {
+    // SAFETY: made in `start`, as many bytes, never written at run time.
+    unsafe { &image_parameters }
+}
+
+impl Machine for Real {
+    fn cpuid(&mut self, leaf: u32) -> Option<[u32; 4]> {
+        const ID: u32 = 1 << 21;
+        let changed: u32;
+        // SAFETY: the flags are put back as they were.
+        unsafe {
+            asm!("pushfd", "pushfd", "pop eax", "mov {old:e}, eax", "xor eax, {id}", "push eax", "popfd", "pushfd", "pop eax",
+                "xor eax, {old:e}", "popfd", old = out(reg) _, id = const ID, out("eax") changed)
+        };
+        if changed & ID == 0 {
+            return None;
+        }
+        let (a, b, c, d): (u32, u32, u32, u32);
+        // SAFETY: CPUID only changes these registers; EBX, which the compiler keeps, is put back.
+        unsafe {
+            asm!("xchg ebx, {b:e}", "cpuid", "xchg ebx, {b:e}", b = inout(reg) 0 => b, inout("eax") leaf => a,
+                inout("ecx") 0 => c, out("edx") d, options(nomem, nostack))
+        };
+        Some([a, b, c, d])
+    }
+
+    fn timestamp(&mut self) -> u64 {
+        let (low, high): (u32, u32);
+        // SAFETY: RDTSC only reads.
+        unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
+        u64::from(high) << 32 | u64::from(low)
+    }
+
+    fn count_irq(&mut self, irq: u8) -> u32 {
+        let vector = FarPtr::vector(irq_vector(irq & 15));
+        // SAFETY: a table of constants, 16 of them.
+        let handler = unsafe { irq_counters[usize::from(irq & 15)] };
+        let old = self.read32(vector);
+        self.write32(vector, FarPtr::new(SEGMENT, handler).to_u32());
+        old
+    }
+
+    fn irqs(&mut self, irq: u8) -> u16 {
+        // SAFETY: 16 counters, which handlers write: read as a volatile whole.
+        unsafe { (&raw const irq_counts[usize::from(irq & 15)]).read_volatile() }
+    }
+}
+
+/// A static of a program that runs on one processor, whose handlers are all in `start`.
+pub struct Local<T>(UnsafeCell<T>);
+
+// SAFETY: one processor, and no handler touches it. Shared references are all that is given out.
+unsafe impl<T> Sync for Local<T> {}
+
+impl<T> Local<T> {
+    /// Holds `value`.
+    pub const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// The value.
+    pub fn get(&self) -> &T {
+        // SAFETY: no exclusive reference is ever made.
+        unsafe { &*self.0.get() }
+    }
+}
+
+/// A panic has happened: says so on the debug port and stops.
+pub fn die(message: &str) -> ! {
+    message.bytes().for_each(|byte| Real.outb(0x402, byte));
+    loop {
+        // SAFETY: nothing is left to do.
+        unsafe { asm!("cli", "hlt") };
+    }
+}

@@ -1,0 +1,316 @@
+//! All assembly: the boot sector, the way into Rust, BIOS calls, interrupt counters, and memory above 1 MiB.
+
+use core::arch::global_asm;
+
+// The boot sector. It loads `image_sectors` sectors from sector 1 on to 1000:0000: at once by LBA where the BIOS can
+// (EDD 3.0, functions 41h and 42h), else as many at a time as are left on the track, with the geometry that the BIOS
+// names. A hard disk and a floppy do as well. Cylinders are below 256: the image is under 64 KiB.
+global_asm!(
+    r#"
+.section .boot, "ax"
+.code16
+.globl boot_start
+boot_start:
+    cli
+    xorw %ax, %ax
+    movw %ax, %ds
+    movw %ax, %ss
+    movw $0x7c00, %sp
+    sti
+    cld
+    ljmpw $0, $1f
+1:  movb %dl, drive
+    movb $0x41, %ah
+    movw $0x55aa, %bx
+    int $0x13
+    jc by_track
+    cmpw $0xaa55, %bx
+    jne by_track
+    testb $1, %cl
+    jz by_track
+    movw $packet, %si
+    movb drive, %dl
+    movb $0x42, %ah
+    int $0x13
+    jnc loaded
+by_track:
+    movb drive, %dl
+    movb $8, %ah
+    xorw %di, %di
+    movw %di, %es
+    int $0x13
+    jc failed
+    andw $0x3f, %cx
+    jz failed
+    movw %cx, track
+    movzbw %dh, %ax
+    incw %ax
+    movw %ax, heads
+    movw $0x1000, %ax
+    movw %ax, %es
+    xorw %bx, %bx
+    movw $1, %si               # next sector
+    movw $image_sectors, %di   # left
+next:
+    movw %si, %ax
+    xorw %dx, %dx
+    divw track                 # AX tracks, DX sectors before it
+    movw track, %bp
+    subw %dx, %bp              # sectors left on the track
+    cmpw %di, %bp
+    jbe 1f
+    movw %di, %bp
+1:  movw %dx, %cx
+    incw %cx
+    xorw %dx, %dx
+    divw heads
+    movb %al, %ch
+    movb %dl, %dh
+    movb drive, %dl
+    movw $3, tries
+2:  movw %bp, %ax
+    movb $2, %ah
+    pusha
+    int $0x13
+    popa
+    jnc 3f
+    decw tries
+    jz failed
+    pusha
+    movb $0, %ah
+    int $0x13
+    popa
+    jmp 2b
+3:  addw %bp, %si
+    subw %bp, %di
+    shlw $9, %bp
+    addw %bp, %bx
+    testw %di, %di
+    jnz next
+loaded:
+    movb drive, %dl
+    ljmpw $0x1000, $image_start
+failed:
+    movw $message, %si
+1:  lodsb
+    testb %al, %al
+    jz 2f
+    movb $0x0e, %ah
+    movw $7, %bx
+    int $0x10
+    jmp 1b
+2:  int $0x18
+3:  hlt
+    jmp 3b
+message: .asciz "The boot sector cannot read its disk\r\n"
+.balign 2
+track: .word 0
+heads: .word 0
+tries: .word 0
+drive: .byte 0
+.balign 4
+packet: .byte 16, 0
+    .word image_sectors, 0, 0x1000
+    .quad 1
+    .org boot_start + 510
+    .word 0xaa55
+
+.section .start, "ax"
+.globl image_start
+image_start:
+    jmp 1f
+    .balign 8
+.globl image_parameters
+image_parameters: .space 32
+1:  cli
+    movw %cs, %ax
+    movw %ax, %ds
+    movw %ax, %es
+    movw %ax, %ss
+    movl $0xfff0, %esp
+    movl $bss_end, %ecx
+    movl $bss_start, %edi
+    subw %di, %cx
+    xorb %al, %al
+    rep stosb
+    sti
+    movzbl %dl, %edx
+    pushl %edx
+    calll guest_main
+1:  hlt
+    jmp 1b
+
+# rt_call(regs, target, interrupt): as INT does, with the flags of `regs`, or as a far call. What the callee leaves in
+# registers and flags goes to `regs`.
+.section .text.rt_call, "ax"
+.globl rt_call
+rt_call:
+    pushl %ebp
+    pushl %ebx
+    pushl %esi
+    pushl %edi
+    movl 20(%esp), %ebx
+    movl 24(%esp), %ecx
+    movl 28(%esp), %edx
+    pushl %ebx
+    testl %edx, %edx
+    jz 1f
+    pushw 40(%ebx)
+    cli
+1:  pushw %cs
+    pushw $2f
+    pushl %ecx
+    movw 0(%ebx), %gs
+    movw 2(%ebx), %fs
+    movw 4(%ebx), %es
+    movl 8(%ebx), %edi
+    movl 12(%ebx), %esi
+    movl 16(%ebx), %ebp
+    movl 28(%ebx), %edx
+    movl 32(%ebx), %ecx
+    movl 36(%ebx), %eax
+    pushl 24(%ebx)
+    pushw 6(%ebx)
+    popw %ds
+    popl %ebx
+    lretw
+2:  pushfw
+    movzwl %sp, %esp
+    cld
+    sti
+    pushl %ebx
+    pushw %ds
+    pushw %ss
+    popw %ds
+    movl 8(%esp), %ebx
+    popw 6(%ebx)
+    popl 24(%ebx)
+    popw 40(%ebx)
+    movw %gs, 0(%ebx)
+    movw %fs, 2(%ebx)
+    movw %es, 4(%ebx)
+    movl %edi, 8(%ebx)
+    movl %esi, 12(%ebx)
+    movl %ebp, 16(%ebx)
+    movl %edx, 28(%ebx)
+    movl %ecx, 32(%ebx)
+    movl %eax, 36(%ebx)
+    addl $4, %esp
+    pushw %ss
+    popw %es
+    popl %edi
+    popl %esi
+    popl %ebx
+    popl %ebp
+    retl
+
+# rt_block_move(from, to, words): flat data segments for as long as it takes, interrupts off.
+.section .text.rt_block_move, "ax"
+.globl rt_block_move
+rt_block_move:
+    pushl %esi
+    pushl %edi
+    pushfw
+    cli
+    movl 14(%esp), %esi
+    movl 18(%esp), %edi
+    movl 22(%esp), %ecx
+    pushw %ds
+    pushw %es
+    lgdtl move_gdtr
+    movl %cr0, %eax
+    orb $1, %al
+    movl %eax, %cr0
+    ljmpw $0x08, $1f
+1:  movw $0x10, %dx
+    movw %dx, %ds
+    movw %dx, %es
+    .byte 0x67, 0xf3, 0xa5     # rep movsw with ESI, EDI, ECX
+    movw $0x18, %dx
+    movw %dx, %ds
+    movw %dx, %es
+    andb $0xfe, %al
+    movl %eax, %cr0
+    ljmpw $0x1000, $2f
+2:  popw %es
+    popw %ds
+    popfw
+    popl %edi
+    popl %esi
+    retl
+
+# rt_wait(halt): interrupts on for a moment, or until one has come.
+.section .text.rt_wait, "ax"
+.globl rt_wait
+rt_wait:
+    cmpl $0, 4(%esp)
+    je 1f
+    sti
+    hlt
+    cli
+    retl
+1:  sti
+    nop
+    nop
+    cli
+    retl
+
+# A booted program boots nothing further, and has no use for protected mode.
+.section .text.rt_enter, "ax"
+.globl rt_enter
+.globl rt_boot_again
+.globl rt_protected_mode
+rt_enter:
+rt_boot_again:
+rt_protected_mode:
+    cli
+    hlt
+    jmp rt_enter
+
+.section .data.move_gdt, "aw"
+.balign 8
+move_gdt:
+    .quad 0
+    .quad 0x00009b010000ffff   # code, 16 bit, base 10000h
+    .quad 0x00cf93000000ffff   # data, flat
+    .quad 0x000093000000ffff   # data, base 0, 64 KiB
+move_gdtr:
+    .word 31
+    .long 0x10000 + move_gdt
+
+# Interrupt handlers that count and acknowledge.
+.macro counter n
+counter_\n:
+    incw %cs:irq_counts + 2 * \n
+    jmp counter_end
+.endm
+.section .text.counters, "ax"
+.irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+  counter \n
+.endr
+counter_end:
+    pushw %ax
+    # In service on the second controller? Then both want an end of interrupt.
+    movb $0x0b, %al
+    outb %al, $0xa0
+    inb $0xa0, %al
+    testb %al, %al
+    movb $0x20, %al
+    jz 1f
+    outb %al, $0xa0
+1:  outb %al, $0x20
+    popw %ax
+    iretw
+.section .rodata.counters, "a"
+.globl irq_counters
+irq_counters:
+.irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+  .word counter_\n
+.endr
+.section .bss.counters, "aw", @nobits
+.balign 4
+.globl irq_counts
+irq_counts: .space 32
+"#,
+    options(att_syntax)
+);

@@ -1,0 +1,24 @@
+//! The calls as they are booted: built for 16-bit code by `firmware/build`.
+#![cfg_attr(rom, no_std, no_main)]
+
+#[cfg(rom)]
+mod rom {
+    use pcvm_firmware_rt::Real;
+
+    /// Called by the entry code; the disk that was booted is drive 80h.
+    #[unsafe(no_mangle)]
+    extern "C" fn guest_main(_drive: u32) {
+        pcvm_inttest::run(&mut Real);
+    }
+
+    #[panic_handler]
+    fn panic(_: &core::panic::PanicInfo) -> ! {
+        pcvm_guest::die("inttest: panic\n")
+    }
+}
+
+#[cfg(not(rom))]
+fn main() {
+    eprintln!("this is a guest: firmware/build makes it");
+    std::process::exit(2);
+}

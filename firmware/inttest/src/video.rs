@@ -1,0 +1,956 @@
+//! INT 10h but for VBE: modes with their registers and variables, cursor, characters, palette, fonts, state.
+
+use crate::call::{BUFFER, Calls, Look, REGISTERS, hide};
+use pcvm_firmware_rt::FarPtr;
+use pcvm_guest::{Machine, Text, regs};
+
+const VIDEO: Look = Look { video: true, ..REGISTERS };
+/// Where registers are gathered.
+const REGISTERS_AT: u16 = 0xd000;
+
+pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
+    modes(c);
+    text(c);
+    graphics(c);
+    palette(c);
+    fonts(c);
+    switches(c);
+    state(c);
+    functions(c);
+    set_mode(c, 3);
+}
+
+fn set_mode<M: Machine>(c: &mut Calls<'_, M>, mode: u32) {
+    c.call("mode", 0x10, &regs! {eax: mode, ebx: 0x1111_2222, ecx: 0x3333_4444, edx: 0x5555_6666}, &VIDEO);
+}
+
+/// Notes the registers of the VGA: miscellaneous, sequencer, CRT controller, graphics, attributes, and the DAC as a sum.
+fn registers<M: Machine>(c: &mut Calls<'_, M>, mode: u32) {
+    let mut at = REGISTERS_AT;
+    let mut put = |m: &mut M, value: u8| {
+        m.write8(FarPtr::new(BUFFER, at), value);
+        at += 1;
+    };
+    let crtc = if c.m.inb(0x3cc) & 1 != 0 { 0x3d4 } else { 0x3b4 };
+    let misc = c.m.inb(0x3cc);
+    put(c.m, misc);
+    for &(port, count) in &[(0x3c4, 5), (crtc, 25), (0x3ce, 9)] {
+        for n in 0..count {
+            c.m.outb(port, n);
+            let value = c.m.inb(port + 1);
+            // The cursor's place.
+            put(c.m, if port == crtc && (0x0e..0x10).contains(&n) { 0 } else { value });
+        }
+    }
+    for n in 0..21 {
+        c.m.inb(crtc + 6);
+        c.m.outb(0x3c0, n | 0x20);
+        let value = c.m.inb(0x3c1);
+        put(c.m, value);
+    }
+    c.m.inb(crtc + 6);
+    c.m.outb(0x3c0, 0x20);
+    let mut name = Text::<32>::new();
+    name.put("mode-").hex(mode, 2);
+    for &(what, offset, bytes) in
+        &[("-misc", 0, 1), ("-sequencer", 1, 5), ("-crtc", 6, 25), ("-graphics", 31, 9), ("-attributes", 40, 21)]
+    {
+        let mut full = name;
+        full.put(what);
+        c.note(core::str::from_utf8(full.bytes()).unwrap_or("mode"), FarPtr::new(BUFFER, REGISTERS_AT + offset), bytes);
+    }
+    dac(c, &name);
+}
+
+fn dac<M: Machine>(c: &mut Calls<'_, M>, name: &Text<32>) {
+    c.m.outb(0x3c7, 0);
+    for n in 0..768 {
+        let value = c.m.inb(0x3c9);
+        c.m.write8(FarPtr::new(BUFFER, REGISTERS_AT + n), value);
+    }
+    for &(what, offset, bytes) in &[("-dac16", 0, 48), ("-dac64", 48, 144), ("-dac256", 192, 576)] {
+        let mut full = *name;
+        full.put(what);
+        c.note(core::str::from_utf8(full.bytes()).unwrap_or("dac"), FarPtr::new(BUFFER, REGISTERS_AT + offset), bytes);
+    }
+}
+
+fn modes<M: Machine>(c: &mut Calls<'_, M>) {
+    for mode in (0..=0x13).filter(|mode| !(8..=0x0c).contains(mode)) {
+        set_mode(c, mode);
+        registers(c, mode);
+        c.call(
+            "get-mode",
+            0x10,
+            &const {
+                regs! {eax: 0x0f00}
+            },
+            &REGISTERS,
+        );
+    }
+    for mode in [0x08, 0x0c, 0x14, 0x54, 0x6a, 0x7f] {
+        set_mode(c, mode);
+        c.call(
+            "get-mode",
+            0x10,
+            &const {
+                regs! {eax: 0x0f00}
+            },
+            &REGISTERS,
+        );
+    }
+    set_mode(c, 3);
+    // Without clearing memory.
+    c.m.write16(FarPtr::new(0xb800, 0x100), 0x1f41);
+    set_mode(c, 0x83);
+    c.note("kept", FarPtr::new(0xb800, 0x100), 4);
+    set_mode(c, 3);
+    c.note("cleared", FarPtr::new(0xb800, 0x100), 4);
+}
+
+fn text<M: Machine>(c: &mut Calls<'_, M>) {
+    set_mode(c, 3);
+    for &(name, ref regs) in &[
+        (
+            "cursor-shape",
+            const {
+                regs! {eax: 0x0100, ecx: 0x0607}
+            },
+        ),
+        (
+            "cursor-shape-block",
+            const {
+                regs! {eax: 0x0100, ecx: 0x000f}
+            },
+        ),
+        (
+            "cursor-off",
+            const {
+                regs! {eax: 0x0100, ecx: 0x2000}
+            },
+        ),
+        (
+            "cursor-shape",
+            const {
+                regs! {eax: 0x0100, ecx: 0x0607}
+            },
+        ),
+        (
+            "cursor-set",
+            const {
+                regs! {eax: 0x0200, edx: 0x0510}
+            },
+        ),
+        (
+            "cursor-get",
+            const {
+                regs! {eax: 0x0300}
+            },
+        ),
+        (
+            "cursor-set-page-1",
+            const {
+                regs! {eax: 0x0200, ebx: 0x0100, edx: 0x0102}
+            },
+        ),
+        (
+            "cursor-get-page-1",
+            const {
+                regs! {eax: 0x0300, ebx: 0x0100}
+            },
+        ),
+        (
+            "cursor-get-page-9",
+            const {
+                regs! {eax: 0x0300, ebx: 0x0900}
+            },
+        ),
+        (
+            "cursor-set-page-9",
+            const {
+                regs! {eax: 0x0200, ebx: 0x0900, edx: 0x0102}
+            },
+        ),
+        (
+            "light-pen",
+            const {
+                regs! {eax: 0x0400, ebx: 0x1111, ecx: 0x2222, edx: 0x3333}
+            },
+        ),
+        (
+            "page-1",
+            const {
+                regs! {eax: 0x0501}
+            },
+        ),
+        (
+            "page-9",
+            const {
+                regs! {eax: 0x0509}
+            },
+        ),
+        (
+            "page-0",
+            const {
+                regs! {eax: 0x0500}
+            },
+        ),
+        (
+            "write-character",
+            const {
+                regs! {eax: 0x0941, ebx: 0x001e, ecx: 5}
+            },
+        ),
+        (
+            "read-character",
+            const {
+                regs! {eax: 0x0800}
+            },
+        ),
+        (
+            "write-character-only",
+            const {
+                regs! {eax: 0x0a42, ebx: 0x0070, ecx: 2}
+            },
+        ),
+        (
+            "read-character",
+            const {
+                regs! {eax: 0x0800}
+            },
+        ),
+        (
+            "write-none",
+            const {
+                regs! {eax: 0x0943, ebx: 0x0007, ecx: 0}
+            },
+        ),
+        (
+            "read-character-page-1",
+            const {
+                regs! {eax: 0x0800, ebx: 0x0100}
+            },
+        ),
+        (
+            "teletype",
+            const {
+                regs! {eax: 0x0e5a, ebx: 0x0007}
+            },
+        ),
+        (
+            "teletype-bell",
+            const {
+                regs! {eax: 0x0e07, ebx: 0x0007}
+            },
+        ),
+        (
+            "teletype-backspace",
+            const {
+                regs! {eax: 0x0e08, ebx: 0x0007}
+            },
+        ),
+        (
+            "teletype-cr",
+            const {
+                regs! {eax: 0x0e0d, ebx: 0x0007}
+            },
+        ),
+        (
+            "teletype-backspace-at-0",
+            const {
+                regs! {eax: 0x0e08, ebx: 0x0007}
+            },
+        ),
+        (
+            "teletype-lf",
+            const {
+                regs! {eax: 0x0e0a, ebx: 0x0007}
+            },
+        ),
+        (
+            "teletype-tab",
+            const {
+                regs! {eax: 0x0e09, ebx: 0x0007}
+            },
+        ),
+        (
+            "cursor-set-end",
+            const {
+                regs! {eax: 0x0200, edx: 0x184f}
+            },
+        ),
+        (
+            "teletype-at-end",
+            const {
+                regs! {eax: 0x0e45, ebx: 0x0007}
+            },
+        ),
+        (
+            "cursor-get",
+            const {
+                regs! {eax: 0x0300}
+            },
+        ),
+        (
+            "scroll-up",
+            const {
+                regs! {eax: 0x0602, ebx: 0x4f00, ecx: 0x0205, edx: 0x0a20}
+            },
+        ),
+        (
+            "scroll-down",
+            const {
+                regs! {eax: 0x0701, ebx: 0x2e00, ecx: 0x0205, edx: 0x0a20}
+            },
+        ),
+        (
+            "scroll-all",
+            const {
+                regs! {eax: 0x0600, ebx: 0x1700, ecx: 0x0b00, edx: 0x0c4f}
+            },
+        ),
+        (
+            "scroll-too-many",
+            const {
+                regs! {eax: 0x0632, ebx: 0x1700, ecx: 0x0d00, edx: 0x0e4f}
+            },
+        ),
+        (
+            "scroll-beyond",
+            const {
+                regs! {eax: 0x0601, ebx: 0x0700, ecx: 0x1000, edx: 0xffff}
+            },
+        ),
+        (
+            "scroll-inside-out",
+            const {
+                regs! {eax: 0x0601, ebx: 0x0700, ecx: 0x1010, edx: 0x0505}
+            },
+        ),
+    ] {
+        c.call(name, 0x10, regs, &VIDEO);
+        c.note("screen", FarPtr::new(0xb800, 0), 4000);
+    }
+    // Strings, each way: with and without attributes, moving the cursor or not.
+    for (n, byte) in b"P\x1fc\x2fv\x3fm\r\n\x08!".iter().enumerate() {
+        c.m.write8(FarPtr::new(BUFFER, 0x100 + n as u16), *byte);
+    }
+    for al in 0..6 {
+        let regs = &regs! {eax: 0x1300 | al, ebx: 0x001c, ecx: 5, edx: 0x0203 + al, es: BUFFER, ebp: 0x100};
+        c.call("string", 0x10, regs, &VIDEO);
+        c.note("screen", FarPtr::new(0xb800, 0), 4000);
+    }
+    c.call(
+        "string-with-newline",
+        0x10,
+        &const {
+            regs! {eax: 0x1301, ebx: 0x001c, ecx: 11, edx: 0x0803, es: BUFFER, ebp: 0x100}
+        },
+        &VIDEO,
+    );
+    c.note("screen", FarPtr::new(0xb800, 0), 4000);
+    // 40 columns, and the monochrome address.
+    set_mode(c, 1);
+    c.call(
+        "cursor-set",
+        0x10,
+        &const {
+            regs! {eax: 0x0200, edx: 0x0a27}
+        },
+        &VIDEO,
+    );
+    c.call(
+        "teletype-wraps",
+        0x10,
+        &const {
+            regs! {eax: 0x0e41, ebx: 7}
+        },
+        &VIDEO,
+    );
+    c.call(
+        "scroll-up",
+        0x10,
+        &const {
+            regs! {eax: 0x0601, ebx: 0x0700, edx: 0x1827}
+        },
+        &VIDEO,
+    );
+    c.note("screen-40", FarPtr::new(0xb800, 0), 2000);
+    set_mode(c, 7);
+    c.call(
+        "write-character",
+        0x10,
+        &const {
+            regs! {eax: 0x0941, ebx: 0x0001, ecx: 5}
+        },
+        &VIDEO,
+    );
+    c.note("screen-mono", FarPtr::new(0xb000, 0), 4000);
+}
+
+fn graphics<M: Machine>(c: &mut Calls<'_, M>) {
+    for &(mode, segment) in &[
+        (0x04, 0xb800),
+        (0x06, 0xb800),
+        (0x0d, 0xa000),
+        (0x0e, 0xa000),
+        (0x10, 0xa000),
+        (0x11, 0xa000),
+        (0x12, 0xa000),
+        (0x13, 0xa000),
+    ] {
+        set_mode(c, mode);
+        for &(name, ref regs) in &[
+            (
+                "pixel-set",
+                const {
+                    regs! {eax: 0x0c0f, ecx: 5, edx: 3}
+                },
+            ),
+            (
+                "pixel-get",
+                const {
+                    regs! {eax: 0x0d00, ecx: 5, edx: 3}
+                },
+            ),
+            (
+                "pixel-xor",
+                const {
+                    regs! {eax: 0x0c83, ecx: 5, edx: 3}
+                },
+            ),
+            (
+                "pixel-get",
+                const {
+                    regs! {eax: 0x0d00, ecx: 5, edx: 3}
+                },
+            ),
+            (
+                "pixel-get-page-1",
+                const {
+                    regs! {eax: 0x0d00, ebx: 0x0100, ecx: 5, edx: 3}
+                },
+            ),
+            (
+                "pixel-beyond",
+                const {
+                    regs! {eax: 0x0c01, ecx: 2000, edx: 2000}
+                },
+            ),
+            (
+                "write-solid",
+                const {
+                    regs! {eax: 0x09db, ebx: 0x0003, ecx: 2}
+                },
+            ),
+            (
+                "read-character",
+                const {
+                    regs! {eax: 0x0800}
+                },
+            ),
+            (
+                "write-xor",
+                const {
+                    regs! {eax: 0x09db, ebx: 0x0081, ecx: 1}
+                },
+            ),
+            (
+                "teletype",
+                const {
+                    regs! {eax: 0x0e20, ebx: 0x0002}
+                },
+            ),
+            (
+                "scroll-up",
+                const {
+                    regs! {eax: 0x0601, ebx: 0x0200, ecx: 0, edx: 0x1827}
+                },
+            ),
+            (
+                "scroll-clear",
+                const {
+                    regs! {eax: 0x0600, ebx: 0x0300, ecx: 0x0202, edx: 0x0404}
+                },
+            ),
+        ] {
+            c.call(name, 0x10, regs, &VIDEO);
+            // In a planar mode, of the first plane.
+            c.m.outw(0x3ce, 0x0004);
+            c.note("pixels", FarPtr::new(segment, 0), 8000);
+        }
+    }
+}
+
+fn palette<M: Machine>(c: &mut Calls<'_, M>) {
+    set_mode(c, 3);
+    for n in 0..17 {
+        c.m.write8(FarPtr::new(BUFFER, 0x200 + n), 0x3f - n as u8);
+    }
+    for n in 0..48 {
+        c.m.write8(FarPtr::new(BUFFER, 0x300 + n), (n * 5 & 0x3f) as u8);
+    }
+    for &(name, ref regs) in &[
+        (
+            "set-one",
+            const {
+                regs! {eax: 0x1000, ebx: 0x2a05}
+            },
+        ),
+        (
+            "set-one-wrong",
+            const {
+                regs! {eax: 0x1000, ebx: 0x2a15}
+            },
+        ),
+        (
+            "set-border",
+            const {
+                regs! {eax: 0x1001, ebx: 0x0300}
+            },
+        ),
+        (
+            "get-one",
+            const {
+                regs! {eax: 0x1007, ebx: 0x0005}
+            },
+        ),
+        (
+            "get-border",
+            const {
+                regs! {eax: 0x1008}
+            },
+        ),
+        (
+            "set-all",
+            const {
+                regs! {eax: 0x1002, es: BUFFER, edx: 0x200}
+            },
+        ),
+        (
+            "get-one",
+            const {
+                regs! {eax: 0x1007, ebx: 0x0003}
+            },
+        ),
+        (
+            "blink-off",
+            const {
+                regs! {eax: 0x1003, ebx: 0}
+            },
+        ),
+        (
+            "blink-on",
+            const {
+                regs! {eax: 0x1003, ebx: 1}
+            },
+        ),
+        (
+            "dac-one",
+            const {
+                regs! {eax: 0x1010, ebx: 0x0014, ecx: 0x1f2f, edx: 0x0f00}
+            },
+        ),
+        (
+            "dac-get-one",
+            const {
+                regs! {eax: 0x1015, ebx: 0x0014}
+            },
+        ),
+        (
+            "dac-block",
+            const {
+                regs! {eax: 0x1012, ebx: 0x0020, ecx: 16, es: BUFFER, edx: 0x300}
+            },
+        ),
+        (
+            "dac-get-one",
+            const {
+                regs! {eax: 0x1015, ebx: 0x002f}
+            },
+        ),
+        (
+            "pages-mode",
+            const {
+                regs! {eax: 0x1013, ebx: 0x0100}
+            },
+        ),
+        (
+            "pages-select",
+            const {
+                regs! {eax: 0x1013, ebx: 0x0301}
+            },
+        ),
+        (
+            "pages-get",
+            const {
+                regs! {eax: 0x101a}
+            },
+        ),
+        (
+            "pages-mode",
+            const {
+                regs! {eax: 0x1013, ebx: 0x0000}
+            },
+        ),
+        (
+            "mask-set",
+            const {
+                regs! {eax: 0x1018, ebx: 0x007f}
+            },
+        ),
+        (
+            "mask-get",
+            const {
+                regs! {eax: 0x1019}
+            },
+        ),
+        (
+            "mask-set",
+            const {
+                regs! {eax: 0x1018, ebx: 0x00ff}
+            },
+        ),
+        (
+            "grey",
+            const {
+                regs! {eax: 0x101b, ebx: 0, ecx: 64}
+            },
+        ),
+        (
+            "dac-get-one",
+            const {
+                regs! {eax: 0x1015, ebx: 0x0014}
+            },
+        ),
+        (
+            "no-function",
+            const {
+                regs! {eax: 0x1005}
+            },
+        ),
+        (
+            "no-function",
+            const {
+                regs! {eax: 0x10ff}
+            },
+        ),
+        (
+            "background",
+            const {
+                regs! {eax: 0x0b00, ebx: 0x0002}
+            },
+        ),
+        (
+            "cga-palette",
+            const {
+                regs! {eax: 0x0b00, ebx: 0x0101}
+            },
+        ),
+    ] {
+        c.call(name, 0x10, regs, &REGISTERS);
+    }
+    let get_all = Look { buffer: 17, ..REGISTERS };
+    c.call(
+        "get-all",
+        0x10,
+        &const {
+            regs! {eax: 0x1009, es: BUFFER}
+        },
+        &get_all,
+    );
+    let block = Look { buffer: 96, ..REGISTERS };
+    c.call(
+        "dac-get-block",
+        0x10,
+        &const {
+            regs! {eax: 0x1017, ebx: 0x10, ecx: 32, es: BUFFER}
+        },
+        &block,
+    );
+}
+
+fn fonts<M: Machine>(c: &mut Calls<'_, M>) {
+    set_mode(c, 3);
+    let address = hide::EBP | hide::ES;
+    for bh in 0..=8 {
+        c.call("font-address", 0x10, &regs! {eax: 0x1130, ebx: bh << 8}, &Look { hide: address, ..REGISTERS });
+    }
+    for &(name, ref regs) in &[
+        (
+            "load-8x14",
+            const {
+                regs! {eax: 0x1111}
+            },
+        ),
+        (
+            "load-8x8",
+            const {
+                regs! {eax: 0x1112}
+            },
+        ),
+        (
+            "load-8x16",
+            const {
+                regs! {eax: 0x1114}
+            },
+        ),
+        (
+            "load-8x14-quietly",
+            const {
+                regs! {eax: 0x1101}
+            },
+        ),
+        (
+            "load-8x8-quietly",
+            const {
+                regs! {eax: 0x1102}
+            },
+        ),
+        (
+            "load-8x16-quietly",
+            const {
+                regs! {eax: 0x1104}
+            },
+        ),
+        (
+            "block",
+            const {
+                regs! {eax: 0x1103, ebx: 0x04}
+            },
+        ),
+        (
+            "block",
+            const {
+                regs! {eax: 0x1103, ebx: 0x00}
+            },
+        ),
+        (
+            "user-8x10",
+            const {
+                regs! {eax: 0x1110, ebx: 0x0a00, ecx: 1, edx: 0x41, es: BUFFER, ebp: 0x400}
+            },
+        ),
+        (
+            "user-8x10-quietly",
+            const {
+                regs! {eax: 0x1100, ebx: 0x0a00, ecx: 1, edx: 0x41, es: BUFFER, ebp: 0x400}
+            },
+        ),
+        (
+            "load-8x16",
+            const {
+                regs! {eax: 0x1114}
+            },
+        ),
+        (
+            "no-function",
+            const {
+                regs! {eax: 0x1140}
+            },
+        ),
+    ] {
+        c.call(name, 0x10, regs, &VIDEO);
+    }
+    for &(name, ref regs) in &[
+        (
+            "graphics-8x8",
+            const {
+                regs! {eax: 0x1123, ebx: 0x02}
+            },
+        ),
+        (
+            "graphics-8x14",
+            const {
+                regs! {eax: 0x1122, ebx: 0x02}
+            },
+        ),
+        (
+            "graphics-8x16",
+            const {
+                regs! {eax: 0x1124, ebx: 0x02}
+            },
+        ),
+        (
+            "graphics-rows",
+            const {
+                regs! {eax: 0x1124, ebx: 0x00, edx: 20}
+            },
+        ),
+    ] {
+        set_mode(c, 0x12);
+        c.call(name, 0x10, regs, &VIDEO);
+    }
+    set_mode(c, 3);
+}
+
+/// Alternate select (AH=12h), display combination (1Ah).
+fn switches<M: Machine>(c: &mut Calls<'_, M>) {
+    for &(name, ref regs) in &[
+        (
+            "information",
+            const {
+                regs! {eax: 0x1200, ebx: 0x10}
+            },
+        ),
+        (
+            "print-screen",
+            const {
+                regs! {eax: 0x1200, ebx: 0x20}
+            },
+        ),
+        (
+            "lines-200",
+            const {
+                regs! {eax: 0x1200, ebx: 0x30}
+            },
+        ),
+        (
+            "lines-350",
+            const {
+                regs! {eax: 0x1201, ebx: 0x30}
+            },
+        ),
+        (
+            "lines-400",
+            const {
+                regs! {eax: 0x1202, ebx: 0x30}
+            },
+        ),
+        (
+            "lines-wrong",
+            const {
+                regs! {eax: 0x1203, ebx: 0x30}
+            },
+        ),
+        (
+            "palette-load",
+            const {
+                regs! {eax: 0x1200, ebx: 0x31}
+            },
+        ),
+        (
+            "palette-load-wrong",
+            const {
+                regs! {eax: 0x1202, ebx: 0x31}
+            },
+        ),
+        (
+            "addressing",
+            const {
+                regs! {eax: 0x1200, ebx: 0x32}
+            },
+        ),
+        (
+            "grey-off",
+            const {
+                regs! {eax: 0x1201, ebx: 0x33}
+            },
+        ),
+        (
+            "cursor-emulation",
+            const {
+                regs! {eax: 0x1200, ebx: 0x34}
+            },
+        ),
+        (
+            "display-switch",
+            const {
+                regs! {eax: 0x1200, ebx: 0x35}
+            },
+        ),
+        (
+            "refresh",
+            const {
+                regs! {eax: 0x1200, ebx: 0x36}
+            },
+        ),
+        (
+            "no-function",
+            const {
+                regs! {eax: 0x1200, ebx: 0x40}
+            },
+        ),
+        (
+            "no-function",
+            const {
+                regs! {eax: 0x1200, ebx: 0xff}
+            },
+        ),
+        (
+            "combination-get",
+            const {
+                regs! {eax: 0x1a00}
+            },
+        ),
+        (
+            "combination-set",
+            const {
+                regs! {eax: 0x1a01, ebx: 0x0008}
+            },
+        ),
+        (
+            "combination-wrong",
+            const {
+                regs! {eax: 0x1a02}
+            },
+        ),
+    ] {
+        c.call(name, 0x10, regs, &VIDEO);
+    }
+    // 350 and 200 lines change what mode 3 is.
+    for &(lines, al) in &[("200", 0), ("350", 1), ("400", 2)] {
+        c.call(lines, 0x10, &regs! {eax: 0x1200 | al, ebx: 0x30}, &REGISTERS);
+        set_mode(c, 3);
+    }
+}
+
+fn state<M: Machine>(c: &mut Calls<'_, M>) {
+    let look = Look { buffer: 64, ..REGISTERS };
+    c.call(
+        "functionality",
+        0x10,
+        &const {
+            regs! {eax: 0x1b00, es: BUFFER}
+        },
+        &look,
+    );
+    // The static table's address comes first.
+    let at = FarPtr::from_u32(c.m.read32(FarPtr::new(BUFFER, 0)));
+    c.note("functionality-table", at, 16);
+    c.call(
+        "functionality-wrong",
+        0x10,
+        &const {
+            regs! {eax: 0x1b00, ebx: 1, es: BUFFER}
+        },
+        &look,
+    );
+    for cx in 0..8 {
+        c.call("state-size", 0x10, &regs! {eax: 0x1c00, ecx: cx}, &REGISTERS);
+    }
+    c.call(
+        "state-save",
+        0x10,
+        &const {
+            regs! {eax: 0x1c01, ecx: 7, es: BUFFER, ebx: 0x1000}
+        },
+        &REGISTERS,
+    );
+    set_mode(c, 1);
+    c.call(
+        "state-restore",
+        0x10,
+        &const {
+            regs! {eax: 0x1c02, ecx: 7, es: BUFFER, ebx: 0x1000}
+        },
+        &VIDEO,
+    );
+    registers(c, 0x100);
+}
+
+fn functions<M: Machine>(c: &mut Calls<'_, M>) {
+    for ah in [0x14, 0x15, 0x16, 0x18, 0x1d, 0x20, 0x30, 0x40, 0x4e, 0x50, 0x70, 0xbf, 0xef, 0xf0, 0xfa, 0xfe, 0xff] {
+        c.call("no-function", 0x10, &regs! {eax: ah << 8, ebx: 0x1111, ecx: 0x2222, edx: 0x3333}, &REGISTERS);
+    }
+}

@@ -1,0 +1,441 @@
+//! The main loop's side of the control socket.
+
+use super::command::{self, Step};
+use super::place::Place;
+use super::press_key;
+use super::qmp::{self, Arguments, Class, Failure, Outcome, Reader};
+use crate::machine::Handle;
+use crate::machine::typist::Typist;
+use event_manager::{EventOps, EventSet, Events};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::time::Duration;
+use vmm_sys_util::eventfd::EventFd;
+
+const LISTENER: u32 = 0;
+const TYPIST: u32 = 1;
+const WAKE: u32 = 2;
+const SCREEN: u32 = 3;
+/// Plus the client's number.
+const CLIENT: u32 = 16;
+
+/// Clients at a time.
+const CLIENTS: usize = 16;
+/// Bytes read from a client before others have their turn.
+const PART: usize = 4096;
+/// How many such parts a socket's buffer can hold, about.
+const PARTS_LEFT: usize = 256;
+/// Bytes of events that wait for a client; one that leaves more unread is let go.
+const OUT_MAX: usize = 256 << 10;
+
+/// What a thread has done, and for which client.
+type Answer = (u32, Outcome);
+
+/// What happened to the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// It was stopped from outside.
+    Stopped,
+    /// It goes on.
+    Resumed,
+    /// It was reset.
+    Reset,
+    /// It ends; from inside?
+    Shutdown(bool),
+}
+
+/// What the answer to a client's command waits for.
+enum Waiting {
+    /// The main loop.
+    Events,
+    /// The typist.
+    Keys(u64),
+    /// A thread.
+    Thread,
+}
+
+struct Client {
+    stream: UnixStream,
+    reader: Reader,
+    negotiated: bool,
+    out: Vec<u8>,
+    waiting: Option<(Waiting, Option<Value>)>,
+    /// Nothing more comes from it.
+    ended: bool,
+    /// It is gone, or is not worth keeping.
+    gone: bool,
+    buttons: u8,
+    watched: EventSet,
+}
+
+/// Control clients, keys that are typed for them, and `--press-key-for-cd`.
+pub struct Server {
+    handle: Handle,
+    machine: String,
+    place: Option<Place>,
+    /// The listener is not watched because a client could not be accepted.
+    deaf: bool,
+    clients: BTreeMap<u32, Client>,
+    /// A client has asked for the next reset.
+    reset_asked: bool,
+    next: u32,
+    typist: Typist,
+    /// What threads have done.
+    results: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
+    /// There are results, or answers that waited for the main loop.
+    wake: EventFd,
+    /// The timer of looks at the screen, and how many are left.
+    press_key: Option<(OwnedFd, u32)>,
+}
+
+impl Server {
+    /// For a machine that is called `name`, listening at `place` if anywhere.
+    ///
+    /// # Errors
+    /// If the host has no more descriptors.
+    pub fn new(handle: Handle, name: &str, place: Option<Place>, press_key: bool) -> std::io::Result<Self> {
+        let screen = || -> std::io::Result<OwnedFd> {
+            let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+            let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
+            let each = Timespec { tv_sec: 0, tv_nsec: press_key::INTERVAL.subsec_nanos().into() };
+            let set = Itimerspec { it_interval: each, it_value: each };
+            rustix::time::timerfd_settime(&timer, TimerfdTimerFlags::empty(), &set)?;
+            Ok(timer)
+        };
+        Ok(Self {
+            typist: Typist::new(handle.clone())?,
+            handle,
+            machine: name.to_owned(),
+            place,
+            deaf: false,
+            clients: BTreeMap::new(),
+            reset_asked: false,
+            next: 0,
+            results: mpsc::channel(),
+            wake: EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
+            press_key: if press_key { Some((screen()?, press_key::LOOKS)) } else { None },
+        })
+    }
+
+    /// Watches what it needs to.
+    pub fn init(&mut self, ops: &mut EventOps<'_>) {
+        watch(ops, self.typist.timer().as_raw_fd(), TYPIST);
+        watch(ops, self.wake.as_raw_fd(), WAKE);
+        if let Some((timer, _)) = &self.press_key {
+            watch(ops, timer.as_raw_fd(), SCREEN);
+        }
+        if let Some(place) = &self.place {
+            watch(ops, place.listener.as_raw_fd(), LISTENER);
+        }
+    }
+
+    /// One of its descriptors has something.
+    pub fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
+        match events.data() {
+            LISTENER => self.accept(ops),
+            TYPIST => {
+                self.typist.tick();
+                let done = self.typist.done();
+                self.answer_those(ops, |waiting| matches!(waiting, Waiting::Keys(ticket) if *ticket <= done));
+            }
+            WAKE => {
+                let _ = self.wake.read();
+                while let Ok((number, outcome)) = self.results.1.try_recv() {
+                    if let Some(client) = self.clients.get_mut(&number) {
+                        client.answer(outcome);
+                        self.advance(number, ops);
+                    }
+                }
+                // Events go out, and clients go on whose command waited for the main loop.
+                for number in self.clients.keys().copied().collect::<Vec<_>>() {
+                    self.advance(number, ops);
+                }
+            }
+            SCREEN => self.look(ops),
+            n => self.client(n - CLIENT, events.event_set(), ops),
+        }
+    }
+
+    /// The main loop has dealt with all events; `what` happened to the machine by them.
+    pub fn happened(&mut self, what: &[Happened]) {
+        let waits = |client: &Client| matches!(client.waiting, Some((Waiting::Events, _)));
+        if self.clients.values().any(waits) {
+            let _ = self.wake.write(1);
+        }
+        for client in self.clients.values_mut().filter(|client| waits(client)) {
+            client.answer(Ok(json!({})));
+        }
+        let by = |guest, inside, outside| json!({ "guest": guest, "reason": if guest { inside } else { outside } });
+        for happened in what {
+            match *happened {
+                Happened::Stopped => self.tell_all("STOP", &Value::Null),
+                Happened::Resumed => self.tell_all("RESUME", &Value::Null),
+                Happened::Reset => {
+                    let guest = !std::mem::take(&mut self.reset_asked);
+                    self.tell_all("RESET", &by(guest, "guest-reset", "host-qmp-system-reset"));
+                }
+                Happened::Shutdown(guest) => self.tell_all("SHUTDOWN", &by(guest, "guest-shutdown", "host-qmp-quit")),
+            }
+        }
+    }
+
+    /// Tells every client of an event.
+    fn tell_all(&mut self, name: &str, data: &Value) {
+        for client in self.clients.values_mut().filter(|client| client.negotiated) {
+            client.say(&qmp::event(name, data.clone()));
+        }
+        // They are written to from there.
+        let _ = self.wake.write(1);
+    }
+
+    /// The machine ends: what is ready to be told is told if it can be without waiting.
+    pub fn farewell(&mut self) {
+        self.clients.values_mut().for_each(Client::flush);
+    }
+
+    fn accept(&mut self, ops: &mut EventOps<'_>) {
+        let Some(place) = &self.place else { return };
+        let fd = place.listener.as_raw_fd();
+        match place.listener.accept() {
+            Ok((stream, _)) => {
+                if self.clients.len() >= CLIENTS || stream.set_nonblocking(true).is_err() {
+                    tracing::warn!("a control client was turned away: there are {CLIENTS} already");
+                    return;
+                }
+                let number = self.next;
+                self.next = (self.next + 1) % (u32::MAX - CLIENT);
+                let mut client = Client {
+                    stream,
+                    reader: Reader::default(),
+                    negotiated: false,
+                    out: Vec::new(),
+                    waiting: None,
+                    ended: false,
+                    gone: false,
+                    buttons: 0,
+                    watched: EventSet::IN,
+                };
+                watch(ops, client.stream.as_raw_fd(), CLIENT + number);
+                client.say(&qmp::greeting());
+                self.clients.insert(number, client);
+                self.advance(number, ops);
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                // No descriptors, say: it would be told again at once, and for ever.
+                tracing::warn!("a control client cannot be accepted: {}", crate::config::host_error(&error));
+                let _ = ops.remove(Events::empty_raw(fd));
+                self.deaf = true;
+            }
+        }
+    }
+
+    fn client(&mut self, number: u32, set: EventSet, ops: &mut EventOps<'_>) {
+        let Some(client) = self.clients.get_mut(&number) else { return };
+        if set.contains(EventSet::IN) {
+            client.receive();
+        }
+        if set.intersects(EventSet::HANG_UP | EventSet::ERROR) {
+            // Nobody hears answers any more, but what was sent counts, as far as it waits for nothing.
+            for _ in 0..PARTS_LEFT {
+                while self.run(number).is_some() && self.clients.get(&number).is_some_and(|c| c.waiting.is_none()) {}
+                let Some(client) = self.clients.get_mut(&number) else { return };
+                client.out.clear();
+                if client.ended || client.waiting.is_some() {
+                    break;
+                }
+                client.receive();
+            }
+            if let Some(client) = self.clients.get_mut(&number) {
+                client.gone = true;
+            }
+        }
+        self.advance(number, ops);
+    }
+
+    /// Answers what waited and need not wait any longer.
+    fn answer_those(&mut self, ops: &mut EventOps<'_>, ready: impl Fn(&Waiting) -> bool) {
+        let is_ready = |client: &Client| client.waiting.as_ref().is_some_and(|(waiting, _)| ready(waiting));
+        let numbers: Vec<_> =
+            self.clients.iter().filter(|(_, client)| is_ready(client)).map(|(number, _)| *number).collect();
+        for number in numbers {
+            if let Some(client) = self.clients.get_mut(&number) {
+                client.answer(Ok(json!({})));
+                self.advance(number, ops);
+            }
+        }
+    }
+
+    /// Does what can be done for a client now, and watches for what is next.
+    fn advance(&mut self, number: u32, ops: &mut EventOps<'_>) {
+        loop {
+            let Some(client) = self.clients.get_mut(&number) else { return };
+            client.flush();
+            if client.gone || client.waiting.is_some() || !client.out.is_empty() || self.run(number).is_none() {
+                break;
+            }
+        }
+        let Some(client) = self.clients.get_mut(&number) else { return };
+        let idle = client.waiting.is_none() && client.out.is_empty();
+        if client.gone || client.ended && idle {
+            let _ = ops.remove(Events::empty_raw(client.stream.as_raw_fd()));
+            self.clients.remove(&number);
+            if let Some(place) = &self.place
+                && std::mem::take(&mut self.deaf)
+            {
+                watch(ops, place.listener.as_raw_fd(), LISTENER);
+            }
+            return;
+        }
+        let mut wanted = EventSet::empty();
+        if !client.out.is_empty() {
+            wanted |= EventSet::OUT;
+        }
+        if idle && !client.ended {
+            wanted |= EventSet::IN;
+        }
+        if wanted != client.watched {
+            client.watched = wanted;
+            let events = Events::with_data_raw(client.stream.as_raw_fd(), CLIENT + number, wanted);
+            if ops.modify(events).is_err() {
+                client.gone = true;
+            }
+        }
+    }
+
+    /// Carries out a client's next command, if one has come.
+    fn run(&mut self, number: u32) -> Option<()> {
+        let client = self.clients.get_mut(&number)?;
+        let request = match client.reader.next(client.ended)? {
+            Ok(request) => request,
+            Err((failure, id)) => {
+                client.say(&qmp::reply(Err(failure), id));
+                return Some(());
+            }
+        };
+        let not_now = |desc: &str| Failure { class: Class::CommandNotFound, desc: desc.to_owned() };
+        let id = request.id;
+        let reset = request.execute == "system_reset";
+        let powerdown = client.negotiated && request.execute == "system_powerdown" && request.arguments.is_empty();
+        let step = match (client.negotiated, request.execute.as_str()) {
+            (false, "qmp_capabilities") => negotiate(Arguments(request.arguments)).map(|()| {
+                client.negotiated = true;
+                Step::Done(Ok(json!({})))
+            }),
+            (false, _) => Err(not_now("Expecting capabilities negotiation with 'qmp_capabilities'")),
+            (true, "qmp_capabilities") => Err(not_now("Capabilities negotiation is already complete, command ignored")),
+            (true, name) => {
+                command::run(name, Arguments(request.arguments), &self.handle, &self.machine, &mut client.buttons)
+            }
+        };
+        match step.unwrap_or_else(|failure| Step::Done(Err(failure))) {
+            Step::Done(outcome) => {
+                client.say(&qmp::reply(outcome, id));
+                if powerdown {
+                    self.tell_all("POWERDOWN", &Value::Null);
+                }
+            }
+            Step::Events => {
+                client.waiting = Some((Waiting::Events, id));
+                self.reset_asked |= reset;
+            }
+            Step::Type(keys, hold) => match self.typist.chord(&keys, hold) {
+                Ok(ticket) => client.waiting = Some((Waiting::Keys(ticket), id)),
+                Err(_) => client.say(&qmp::reply(Err(Failure::generic("too many keys wait to be typed")), id)),
+            },
+            Step::Dump(dump) => {
+                let (handle, results) = (self.handle.clone(), self.results.0.clone());
+                let spawned = self.wake.try_clone().and_then(|wake| {
+                    std::thread::Builder::new().name("screendump".to_owned()).spawn(move || {
+                        let _ = results.send((number, dump.write(&handle)));
+                        let _ = wake.write(1);
+                    })
+                });
+                match spawned {
+                    Ok(_) => client.waiting = Some((Waiting::Thread, id)),
+                    Err(error) => {
+                        let why = crate::config::host_error(&error);
+                        client.say(&qmp::reply(Err(Failure::generic(why)), id));
+                    }
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Looks whether the screen asks for a key.
+    fn look(&mut self, ops: &mut EventOps<'_>) {
+        let Some((timer, left)) = &mut self.press_key else { return };
+        let _ = rustix::io::read(&*timer, &mut [0; 8]);
+        *left = left.saturating_sub(1);
+        let asked = press_key::asks(&self.handle.text_screen());
+        if asked {
+            let _ = self.typist.chord(&[press_key::ANSWER], Duration::from_millis(50));
+        }
+        if asked || *left == 0 {
+            let _ = ops.remove(Events::empty_raw(timer.as_raw_fd()));
+            self.press_key = None;
+        }
+    }
+}
+
+fn watch(ops: &mut EventOps<'_>, fd: RawFd, data: u32) {
+    if let Err(error) = ops.add(Events::with_data_raw(fd, data, EventSet::IN)) {
+        tracing::warn!("a descriptor cannot be watched: {error}");
+    }
+}
+
+/// What capabilities a client enables: there are none.
+fn negotiate(mut arguments: Arguments) -> Result<(), Failure> {
+    if arguments.0.contains_key("enable") {
+        if let Some(wanted) = arguments.list("enable")?.first() {
+            let name = wanted.as_str().unwrap_or("?").escape_debug().to_string();
+            return Err(Failure::generic(format!("Capability {name} not available")));
+        }
+    }
+    arguments.end()
+}
+
+impl Client {
+    fn say(&mut self, value: &Value) {
+        self.out.extend_from_slice(value.to_string().as_bytes());
+        self.out.extend_from_slice(b"\r\n");
+        if self.out.len() > OUT_MAX {
+            self.gone = true;
+        }
+    }
+
+    fn answer(&mut self, outcome: Outcome) {
+        if let Some((_, id)) = self.waiting.take() {
+            self.say(&qmp::reply(outcome, id));
+        }
+    }
+
+    fn receive(&mut self) {
+        let mut part = [0; PART];
+        match self.stream.read(&mut part) {
+            Ok(0) => self.ended = true,
+            Ok(count) => self.reader.feed(part.get(..count).unwrap_or_default()),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(_) => (self.ended, self.gone) = (true, true),
+        }
+    }
+
+    fn flush(&mut self) {
+        while !self.out.is_empty() && !self.gone {
+            match self.stream.write(&self.out) {
+                Ok(0) => self.gone = true,
+                Ok(count) => drop(self.out.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => self.gone = true,
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Keys by name: QMP's key codes, characters of the US layout, and X keysyms, each as the code that
+//! [`pcvm_devices::InputEvent::Key`] has (scan code set 1, 100h added for E0h).
+//!
+//! Sources: QEMU QMP reference, "QKeyCode"; IBM Personal System/2 Hardware Interface Technical Reference, "Keyboards
+//! (101- and 102-Key)", for the codes; X Window System Protocol, appendix A, for the keysyms. The Japanese and Korean
+//! keys have the codes that Microsoft's "Keyboard Scan Code Specification" (revision 1.3a) gives them.
+
+/// The left shift key.
+pub const SHIFT: u16 = 0x2a;
+/// The right shift key.
+pub const RIGHT_SHIFT: u16 = 0x36;
+/// The right Alt key, AltGr on many.
+pub const RIGHT_ALT: u16 = 0x138;
+
+/// QMP's names.
+#[rustfmt::skip]
+const NAMES: &[(&str, u16)] = &[
+    ("esc", 0x01), ("1", 0x02), ("2", 0x03), ("3", 0x04), ("4", 0x05), ("5", 0x06), ("6", 0x07), ("7", 0x08),
+    ("8", 0x09), ("9", 0x0a), ("0", 0x0b), ("minus", 0x0c), ("equal", 0x0d), ("backspace", 0x0e), ("tab", 0x0f),
+    ("q", 0x10), ("w", 0x11), ("e", 0x12), ("r", 0x13), ("t", 0x14), ("y", 0x15), ("u", 0x16), ("i", 0x17),
+    ("o", 0x18), ("p", 0x19), ("bracket_left", 0x1a), ("bracket_right", 0x1b), ("ret", 0x1c), ("ctrl", 0x1d),
+    ("a", 0x1e), ("s", 0x1f), ("d", 0x20), ("f", 0x21), ("g", 0x22), ("h", 0x23), ("j", 0x24), ("k", 0x25),
+    ("l", 0x26), ("semicolon", 0x27), ("apostrophe", 0x28), ("grave_accent", 0x29), ("shift", 0x2a),
+    ("backslash", 0x2b), ("z", 0x2c), ("x", 0x2d), ("c", 0x2e), ("v", 0x2f), ("b", 0x30), ("n", 0x31), ("m", 0x32),
+    ("comma", 0x33), ("dot", 0x34), ("slash", 0x35), ("shift_r", 0x36), ("asterisk", 0x37), ("kp_multiply", 0x37),
+    ("alt", 0x38), ("spc", 0x39), ("caps_lock", 0x3a), ("f1", 0x3b), ("f2", 0x3c), ("f3", 0x3d), ("f4", 0x3e),
+    ("f5", 0x3f), ("f6", 0x40), ("f7", 0x41), ("f8", 0x42), ("f9", 0x43), ("f10", 0x44), ("num_lock", 0x45),
+    ("scroll_lock", 0x46), ("kp_7", 0x47), ("kp_8", 0x48), ("kp_9", 0x49), ("kp_subtract", 0x4a), ("kp_4", 0x4b),
+    ("kp_5", 0x4c), ("kp_6", 0x4d), ("kp_add", 0x4e), ("kp_1", 0x4f), ("kp_2", 0x50), ("kp_3", 0x51), ("kp_0", 0x52),
+    ("kp_decimal", 0x53), ("sysrq", 0x54), ("less", 0x56), ("f11", 0x57), ("f12", 0x58), ("kp_equals", 0x59),
+    ("hiragana", 0x70), ("katakanahiragana", 0x70), ("ro", 0x73), ("henkan", 0x79), ("muhenkan", 0x7b), ("yen", 0x7d),
+    ("kp_comma", 0x7e),
+    ("kp_enter", 0x11c), ("ctrl_r", 0x11d), ("kp_divide", 0x135), ("print", 0x137), ("alt_r", 0x138), ("home", 0x147),
+    ("up", 0x148), ("pgup", 0x149), ("left", 0x14b), ("right", 0x14d), ("end", 0x14f), ("down", 0x150),
+    ("pgdn", 0x151), ("insert", 0x152), ("delete", 0x153), ("meta_l", 0x15b), ("meta_r", 0x15c), ("menu", 0x15d),
+    ("compose", 0x15d), ("power", 0x15e), ("sleep", 0x15f), ("wake", 0x163), ("audionext", 0x119), ("audioprev", 0x110),
+    ("audiostop", 0x124), ("audioplay", 0x122), ("audiomute", 0x120), ("volumeup", 0x130), ("volumedown", 0x12e),
+    ("mediaselect", 0x16d), ("mail", 0x16c), ("calculator", 0x121), ("computer", 0x16b), ("ac_home", 0x132),
+    ("ac_bookmarks", 0x166), ("ac_back", 0x16a), ("ac_forward", 0x169), ("ac_refresh", 0x167), ("find", 0x165),
+    ("pause", 0x1e1),
+];
+
+/// What people call keys that QMP calls otherwise.
+#[rustfmt::skip]
+const ALIASES: &[(&str, &str)] = &[
+    ("enter", "ret"), ("return", "ret"), ("escape", "esc"), ("space", "spc"), ("control", "ctrl"), ("del", "delete"),
+    ("ins", "insert"), ("pageup", "pgup"), ("pagedown", "pgdn"), ("win", "meta_l"), ("super", "meta_l"),
+    ("period", "dot"), ("altgr", "alt_r"), ("bksp", "backspace"), ("capslock", "caps_lock"), ("numlock", "num_lock"),
+    ("scrolllock", "scroll_lock"), ("printscreen", "print"), ("break", "pause"),
+];
+
+/// The key that QMP gives this name.
+pub fn by_name(name: &str) -> Option<u16> {
+    NAMES.iter().find(|(known, _)| *known == name).map(|(_, code)| *code)
+}
+
+/// The key of QMP's number, which is the scan code with bit 7 for E0h (as a `number` of QMP's KeyValue).
+pub fn by_number(number: u64) -> Option<u16> {
+    let code = u16::try_from(number).ok().filter(|&number| number > 0 && number < 0x100 && number != 0x80)?;
+    // C6h is what QEMU numbers Pause with: a Scroll Lock with E0h, as Ctrl+Pause sends it.
+    Some(if code == 0xc6 {
+        0x1e1
+    } else if code & 0x80 != 0 {
+        0x100 | code & 0x7f
+    } else {
+        code
+    })
+}
+
+/// Keys held together, written as `ctrl-alt-delete` or `ctrl+c`; a name may be QMP's, a common other one, or a
+/// character. Gives the part that is no key.
+pub fn chord(text: &str) -> Result<Vec<u16>, String> {
+    let mut keys = Vec::new();
+    let mut rest = text;
+    loop {
+        // A separator that comes first is the key itself: `ctrl--` is Ctrl with minus.
+        let first = rest.chars().next().map_or(0, char::len_utf8);
+        let end = rest.get(first..).and_then(|more| more.find(['-', '+'])).map_or(rest.len(), |at| first + at);
+        let (name, more) = rest.split_at(end);
+        let lower = name.to_ascii_lowercase();
+        let known = ALIASES.iter().find(|(alias, _)| *alias == lower).map_or(lower.as_str(), |(_, name)| *name);
+        let mut characters = name.chars();
+        if let Some(code) = by_name(known) {
+            keys.push(code);
+        } else if let (Some(c), None) = (characters.next(), characters.next())
+            && let Some((code, shift)) = by_char(c)
+        {
+            if shift && !keys.contains(&SHIFT) {
+                keys.push(SHIFT);
+            }
+            keys.push(code);
+        } else {
+            return Err(name.to_owned());
+        }
+        if more.is_empty() {
+            return Ok(keys);
+        }
+        rest = more.get(1..).unwrap_or_default();
+    }
+}
+
+/// The rows of the US layout, from the code of each row's first key: plain, then with shift.
+const ROWS: [(u16, &str, &str); 5] = [
+    (0x02, "1234567890-=", "!@#$%^&*()_+"),
+    (0x10, "qwertyuiop[]", "QWERTYUIOP{}"),
+    (0x1e, "asdfghjkl;'`", "ASDFGHJKL:\"~"),
+    (0x2b, "\\zxcvbnm,./", "|ZXCVBNM<>?"),
+    (0x39, " ", ""),
+];
+
+/// The key that types a character on the US layout, and whether with shift.
+pub fn by_char(c: char) -> Option<(u16, bool)> {
+    match c {
+        '\n' | '\r' => return Some((0x1c, false)),
+        '\t' => return Some((0x0f, false)),
+        '\u{8}' | '\u{7f}' => return Some((0x0e, false)),
+        '\u{1b}' => return Some((0x01, false)),
+        _ => {}
+    }
+    ROWS.iter().find_map(|&(first, plain, shifted)| {
+        let at = |row: &str| row.find(c).and_then(|at| u16::try_from(at).ok()).map(|at| first + at);
+        at(plain).map(|code| (code, false)).or_else(|| at(shifted).map(|code| (code, true)))
+    })
+}
+
+/// Keysyms that are no characters.
+#[rustfmt::skip]
+const KEYSYMS: &[(u32, u16)] = &[
+    (0xff08, 0x0e), (0xff09, 0x0f), (0xfe20, 0x0f), (0xff0a, 0x1c), (0xff0d, 0x1c), (0xff13, 0x1e1), (0xff14, 0x46),
+    (0xff15, 0x54), (0xff1b, 0x01), (0xff50, 0x147), (0xff51, 0x14b), (0xff52, 0x148), (0xff53, 0x14d),
+    (0xff54, 0x150), (0xff55, 0x149), (0xff56, 0x151), (0xff57, 0x14f), (0xff61, 0x137), (0xff63, 0x152),
+    (0xff67, 0x15d), (0xff6b, 0x1e1), (0xff7e, 0x138), (0xff7f, 0x45), (0xff21, 0x70), (0xff27, 0x70), (0xff22, 0x7b),
+    (0xff23, 0x79),
+    // Keypad: with Num Lock, without, and its operators.
+    (0xffb0, 0x52), (0xffb1, 0x4f), (0xffb2, 0x50), (0xffb3, 0x51), (0xffb4, 0x4b), (0xffb5, 0x4c), (0xffb6, 0x4d),
+    (0xffb7, 0x47), (0xffb8, 0x48), (0xffb9, 0x49), (0xff9e, 0x52), (0xff9c, 0x4f), (0xff99, 0x50), (0xff9b, 0x51),
+    (0xff96, 0x4b), (0xff9d, 0x4c), (0xff98, 0x4d), (0xff95, 0x47), (0xff97, 0x48), (0xff9a, 0x49), (0xff9f, 0x53),
+    (0xffae, 0x53), (0xff80, 0x39), (0xff89, 0x0f), (0xff8d, 0x11c), (0xffaa, 0x37), (0xffab, 0x4e), (0xffac, 0x7e),
+    (0xffad, 0x4a), (0xffaf, 0x135), (0xffbd, 0x59),
+    // Modifiers.
+    (0xffe1, 0x2a), (0xffe2, 0x36), (0xffe3, 0x1d), (0xffe4, 0x11d), (0xffe5, 0x3a), (0xffe6, 0x3a), (0xffe7, 0x15b),
+    (0xffe8, 0x15c), (0xffe9, 0x38), (0xffea, 0x138), (0xffeb, 0x15b), (0xffec, 0x15c), (0xfe03, 0x138),
+    (0xffff, 0x153),
+    // Multimedia (XF86XK).
+    (0x1008_ff11, 0x12e), (0x1008_ff12, 0x120), (0x1008_ff13, 0x130), (0x1008_ff14, 0x122), (0x1008_ff15, 0x124),
+    (0x1008_ff16, 0x110), (0x1008_ff17, 0x119), (0x1008_ff18, 0x132), (0x1008_ff19, 0x16c), (0x1008_ff1b, 0x165),
+    (0x1008_ff1d, 0x121), (0x1008_ff26, 0x16a), (0x1008_ff27, 0x169), (0x1008_ff29, 0x167), (0x1008_ff2a, 0x15e),
+    (0x1008_ff2b, 0x163), (0x1008_ff2f, 0x15f), (0x1008_ff32, 0x16d), (0x1008_ff33, 0x16b),
+];
+
+/// The key for an X keysym, and whether it takes shift to type that; `None` for keys that shift makes no difference to.
+pub fn by_keysym(keysym: u32) -> Option<(u16, Option<bool>)> {
+    if let Some((_, code)) = KEYSYMS.iter().find(|(known, _)| *known == keysym) {
+        return Some((*code, None));
+    }
+    // F1 to F12.
+    if let Some(n) = keysym.checked_sub(0xffbe).filter(|&n| n < 12) {
+        let n = n as u16;
+        return Some((if n < 10 { 0x3b + n } else { 0x57 + n - 10 }, None));
+    }
+    // Latin 1 is itself; Unicode has bit 24 set.
+    let c = char::from_u32(keysym & 0xff_ffff).filter(|_| keysym < 0x100 || keysym >> 24 == 1)?;
+    let (code, shift) = by_char(c).filter(|_| !c.is_control())?;
+    // Caps Lock shifts letters too, here or on the client's side.
+    Some((code, (!c.is_ascii_alphabetic()).then_some(shift)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_is_there_twice_and_every_code_is_a_key() {
+        let mut names: Vec<_> =
+            NAMES.iter().map(|(name, _)| *name).chain(ALIASES.iter().map(|(name, _)| *name)).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+        assert!(NAMES.iter().all(|&(_, code)| code == 0x1e1 || code & !0x17f == 0 && code & 0x7f != 0));
+        assert!(ALIASES.iter().all(|(_, name)| by_name(name).is_some()));
+        let mut keysyms: Vec<_> = KEYSYMS.iter().map(|(keysym, _)| *keysym).collect();
+        keysyms.sort_unstable();
+        assert!(keysyms.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn chords() {
+        for (text, keys) in [
+            ("ctrl-alt-delete", Ok(vec![0x1d, 0x38, 0x153])),
+            ("Ctrl+Alt+Del", Ok(vec![0x1d, 0x38, 0x153])),
+            ("f12", Ok(vec![0x58])),
+            ("A", Ok(vec![0x1e])),
+            ("?", Ok(vec![SHIFT, 0x35])),
+            ("-", Ok(vec![0x0c])),
+            ("ctrl--", Ok(vec![0x1d, 0x0c])),
+            ("ctrl-+", Ok(vec![0x1d, SHIFT, 0x0d])),
+            ("shift-?", Ok(vec![SHIFT, 0x35])),
+            ("ctrl-", Err(String::new())),
+            ("", Err(String::new())),
+            ("hyper-x", Err("hyper".to_owned())),
+            ("ctrl-ß", Err("ß".to_owned())),
+        ] {
+            assert_eq!(chord(text), keys, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_printable_ascii_character_can_be_typed() {
+        for c in ' '..='~' {
+            let (code, shift) = by_char(c).unwrap_or_else(|| panic!("{c}"));
+            assert_eq!(by_keysym(c as u32).map(|(code, _)| code), Some(code));
+            // The names agree with the layout.
+            if !shift && c.is_ascii_alphanumeric() {
+                assert_eq!(by_name(&c.to_string()), Some(code));
+            }
+        }
+        assert_eq!(by_char('|'), Some((0x2b, true)));
+        assert_eq!(by_char('z'), Some((0x2c, false)));
+        assert_eq!(by_char('~'), Some((0x29, true)));
+        assert_eq!(by_char('é'), None);
+    }
+
+    #[test]
+    fn keysyms() {
+        for (keysym, code) in [
+            (0x61, Some((0x1e, None))),
+            (0x40, Some((0x03, Some(true)))),
+            (0x0100_0061, Some((0x1e, None))),
+            (0xffc9, Some((0x58, None))),
+            (0xffbe, Some((0x3b, None))),
+            (0xffca, None),
+            (0xffff, Some((0x153, None))),
+            (0x0a, None),
+            (0xdf, None),
+            (0x0200_0061, None),
+            (u32::MAX, None),
+        ] {
+            assert_eq!(by_keysym(keysym), code, "{keysym:x}");
+        }
+        assert_eq!(by_number(0xd3), Some(0x153));
+        assert_eq!(by_number(0), None);
+        assert_eq!(by_number(0x80), None);
+    }
+}

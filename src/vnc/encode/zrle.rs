@@ -1,0 +1,130 @@
+//! ZRLE (RFC 6143, section 7.7.6): tiles of 64 by 64 pixels in whichever of five forms is shortest, through one zlib
+//! stream.
+
+use super::super::picture::{Picture, Rect};
+use super::super::pixels::{Shape, Translation, Writer};
+use super::{Stream, palette};
+
+const SIDE: usize = 64;
+const PLAIN_RLE: u8 = 128;
+/// Colours of a palette with runs.
+const RLE_COLOURS: usize = 127;
+/// Colours of a packed palette.
+const PACKED_COLOURS: usize = 16;
+
+pub(super) fn encode(
+    picture: &Picture,
+    rect: Rect,
+    translation: &Translation,
+    stream: &mut Stream,
+    scratch: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) {
+    let writer = translation.writer(Shape::Compact);
+    scratch.clear();
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    for y in (0..rect.height).step_by(SIDE) {
+        for x in (0..rect.width).step_by(SIDE) {
+            let tile = Rect {
+                x: rect.x + x,
+                y: rect.y + y,
+                width: (rect.width - x).min(SIDE as u16),
+                height: (rect.height - y).min(SIDE as u16),
+            };
+            encode_tile(picture, tile, writer, scratch);
+        }
+    }
+    stream.deflate(scratch, out);
+    let len = (out.len() - at - 4) as u32;
+    out[at..at + 4].copy_from_slice(&len.to_be_bytes());
+}
+
+fn encode_tile(picture: &Picture, tile: Rect, writer: Writer<'_>, out: &mut Vec<u8>) {
+    let (width, area) = (usize::from(tile.width), usize::from(tile.width) * usize::from(tile.height));
+    let colours = palette(picture.lines(tile), RLE_COLOURS);
+    if let Some([colour]) = colours.as_deref() {
+        out.push(1);
+        return writer.put(*colour, out);
+    }
+    let runs = runs(picture, tile);
+    // Runs of a byte of length each, but for long ones; single pixels of a palette need none.
+    let lengths: usize = runs.iter().map(|(_, len)| (len - 1) / 255 + 1).sum();
+    let plain_rle = runs.len() * writer.len() + lengths;
+    let (mut best, mut form) = (area * writer.len(), 0);
+    if plain_rle < best {
+        (best, form) = (plain_rle, PLAIN_RLE);
+    }
+    let index_bits = |count: usize| match count {
+        2 => 1,
+        3 | 4 => 2,
+        _ => 4,
+    };
+    if let Some(colours) = &colours {
+        let table = colours.len() * writer.len();
+        let rle: usize = runs.iter().map(|(_, len)| if *len == 1 { 1 } else { 2 + (len - 1) / 255 }).sum();
+        if table + rle < best {
+            (best, form) = (table + rle, PLAIN_RLE + colours.len() as u8);
+        }
+        if colours.len() <= PACKED_COLOURS {
+            let packed = table + (width * index_bits(colours.len())).div_ceil(8) * usize::from(tile.height);
+            if packed <= best {
+                form = colours.len() as u8;
+            }
+        }
+    }
+    out.push(form);
+    let colours = colours.unwrap_or_default();
+    let index = |pixel: u32| colours.iter().position(|&colour| colour == pixel).unwrap_or(0) as u8;
+    match form {
+        0 => picture.lines(tile).for_each(|line| writer.put_all(line, out)),
+        PLAIN_RLE => {
+            for (pixel, len) in runs {
+                writer.put(pixel, out);
+                put_length(len, out);
+            }
+        }
+        1..PLAIN_RLE => {
+            writer.put_all(&colours, out);
+            let bits = index_bits(colours.len());
+            for line in picture.lines(tile) {
+                for pixels in line.chunks(8 / bits) {
+                    let packed = pixels.iter().fold(0, |byte, &pixel| byte << bits | index(pixel));
+                    out.push(packed << (bits * (8 / bits - pixels.len())));
+                }
+            }
+        }
+        _ => {
+            writer.put_all(&colours, out);
+            for (pixel, len) in runs {
+                if len == 1 {
+                    out.push(index(pixel));
+                } else {
+                    out.push(index(pixel) | 128);
+                    put_length(len, out);
+                }
+            }
+        }
+    }
+}
+
+/// A run's length less one, as bytes that are added up; the last one is not 255.
+fn put_length(len: usize, out: &mut Vec<u8>) {
+    let rest = len - 1;
+    out.extend(std::iter::repeat_n(255, rest / 255));
+    out.push((rest % 255) as u8);
+}
+
+/// Runs of one colour, which go on from line to line.
+fn runs(picture: &Picture, tile: Rect) -> Vec<(u32, usize)> {
+    let mut runs: Vec<(u32, usize)> = Vec::new();
+    for line in picture.lines(tile) {
+        for &pixel in line {
+            match runs.last_mut() {
+                Some((colour, len)) if *colour == pixel => *len += 1,
+                _ => runs.push((pixel, 1)),
+            }
+        }
+    }
+    runs
+}

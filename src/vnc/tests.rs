@@ -1,0 +1,619 @@
+//! The server over real sockets, with a machine that is only a picture, and clients of the tests' own.
+
+use super::decode::{Decoder, long, word};
+use super::picture::Picture;
+use super::picture::tests::noise;
+use super::pixels::{NATIVE, PixelFormat};
+use super::{Console, Listeners, Server, auth};
+use crate::config::{VncAddress, VncConfig};
+use pcvm_devices::InputEvent;
+use pcvm_devices::vga::Frame;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+#[derive(Default)]
+struct Screen {
+    picture: Option<Picture>,
+    shown: bool,
+    leds: u8,
+    input: Vec<InputEvent>,
+    looks: u32,
+}
+
+#[derive(Clone, Default)]
+struct Fake(Arc<Mutex<Screen>>);
+
+impl Fake {
+    fn show(&self, picture: Picture) {
+        let mut screen = self.0.lock().unwrap();
+        screen.picture = Some(picture);
+        screen.shown = false;
+    }
+}
+
+impl Console for Fake {
+    fn look(&mut self) -> Option<Frame> {
+        let mut screen = self.0.lock().unwrap();
+        screen.looks += 1;
+        if std::mem::replace(&mut screen.shown, true) {
+            return None;
+        }
+        let picture = screen.picture.as_ref()?;
+        let mut rgb = Vec::new();
+        for line in picture.lines(picture.all()) {
+            line.iter().for_each(|pixel| rgb.extend_from_slice(&pixel.to_be_bytes()[1..]));
+        }
+        Some(Frame { width: picture.size().0.into(), height: picture.size().1.into(), rgb })
+    }
+
+    fn leds(&self) -> u8 {
+        self.0.lock().unwrap().leds
+    }
+
+    fn keys_waiting(&self) -> usize {
+        0
+    }
+
+    fn input(&self, event: InputEvent) {
+        self.0.lock().unwrap().input.push(event);
+    }
+}
+
+struct Setup {
+    dir: TempDir,
+    fake: Fake,
+    _server: Server,
+    websocket: Option<u16>,
+}
+
+/// A server on a Unix socket, and for browsers on a free port.
+fn serve(password: Option<&str>, tls: bool, websocket: bool) -> Setup {
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    if let Some(password) = password {
+        std::fs::write(path("password"), format!("{password}\n")).unwrap();
+    }
+    if tls {
+        std::fs::write(path("cert.pem"), include_str!("tests/cert.pem")).unwrap();
+        std::fs::write(path("key.pem"), include_str!("tests/key.pem")).unwrap();
+    }
+    let config = VncConfig {
+        address: VncAddress::Unix(path("vnc")),
+        unused: false,
+        password: password.map(|_| path("password")),
+        tls: tls.then(|| (path("cert.pem"), path("key.pem"))),
+        websocket: websocket.then(|| ("127.0.0.1".to_owned(), 0)),
+    };
+    let listeners = Listeners::open(&config).unwrap();
+    let websocket = listeners.websocket.as_ref().map(|listener| listener.local_addr().unwrap().port());
+    let fake = Fake::default();
+    fake.show(noise(200, 100, 1));
+    let server = Server::start(fake.clone(), "a machine", listeners).unwrap();
+    Setup { dir, fake, _server: server, websocket }
+}
+
+impl Setup {
+    fn connect(&self) -> UnixStream {
+        let stream = UnixStream::connect(self.dir.path().join("vnc")).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    fn input(&self) -> Vec<InputEvent> {
+        self.fake.0.lock().unwrap().input.clone()
+    }
+}
+
+#[track_caller]
+fn until(mut what: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !what() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn read<const N: usize>(stream: &mut impl Read) -> [u8; N] {
+    let mut bytes = [0; N];
+    stream.read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+struct Client<S> {
+    stream: S,
+    screen: Decoder,
+}
+
+impl<S: Read + Write> Client<S> {
+    /// Speaks RFB 3.`minor` until the screen's size is known.
+    fn new(mut stream: S, minor: u8, password: Option<&str>) -> Self {
+        assert_eq!(&read::<12>(&mut stream), b"RFB 003.008\n");
+        stream.write_all(format!("RFB 003.00{minor}\n").as_bytes()).unwrap();
+        let expect = if password.is_some() { 2 } else { 1 };
+        if minor == 3 {
+            assert_eq!(read(&mut stream), [0, 0, 0, expect]);
+        } else {
+            assert_eq!(read(&mut stream), [1, expect]);
+            stream.write_all(&[expect]).unwrap();
+        }
+        Self::authenticated(stream, minor, password)
+    }
+
+    fn authenticated(mut stream: S, minor: u8, password: Option<&str>) -> Self {
+        if let Some(password) = password {
+            let answer = auth::response(password.as_bytes(), &read(&mut stream));
+            stream.write_all(&answer).unwrap();
+        }
+        if password.is_some() || minor >= 8 {
+            assert_eq!(read(&mut stream), [0; 4], "SecurityResult");
+        }
+        stream.write_all(&[1]).unwrap();
+        let init: [u8; 24] = read(&mut stream);
+        let bytes = &mut &init[..];
+        let size = (word(bytes), word(bytes));
+        assert_eq!(PixelFormat::parse(bytes[..16].try_into().unwrap()), Some(NATIVE));
+        let mut name = vec![0; init[23].into()];
+        stream.read_exact(&mut name).unwrap();
+        assert_eq!(name, b"a machine");
+        Self { stream, screen: Decoder::new(NATIVE, size) }
+    }
+
+    fn say(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    fn encodings(&mut self, numbers: &[i32]) {
+        let mut message = vec![2, 0];
+        message.extend_from_slice(&(numbers.len() as u16).to_be_bytes());
+        numbers.iter().for_each(|number| message.extend_from_slice(&number.to_be_bytes()));
+        self.say(&message);
+    }
+
+    fn ask(&mut self, incremental: bool) {
+        let (width, height) = self.screen.size;
+        let mut message = vec![3, incremental.into(), 0, 0, 0, 0];
+        message.extend_from_slice(&width.to_be_bytes());
+        message.extend_from_slice(&height.to_be_bytes());
+        self.say(&message);
+    }
+
+    /// Reads an update. The length of a rectangle is known only to who decodes it, so more is read until it fits.
+    fn update(&mut self) -> Vec<i32> {
+        self.screen.seen.clear();
+        let header: [u8; 4] = read(&mut self.stream);
+        assert_eq!(header[0], 0, "an update: {header:x?}");
+        let count = u16::from_be_bytes([header[2], header[3]]);
+        let mut stream = Recorded { stream: &mut self.stream, bytes: Vec::new() };
+        for _ in 0..count {
+            stream.bytes.clear();
+            rectangle(&mut stream, &mut self.screen);
+        }
+        self.screen.seen.clone()
+    }
+
+    fn shows(&self, picture: &Picture) -> bool {
+        let all = picture.all();
+        let mut expect = Vec::new();
+        picture.lines(all).for_each(|line| expect.extend(line.iter().map(|&rgb| self.screen.rounded(rgb))));
+        self.screen.size == picture.size() && self.screen.pixels(all) == expect
+    }
+
+    /// Asks and reads until the screen is `picture`: which encodings that took.
+    #[track_caller]
+    fn follow(&mut self, picture: &Picture) -> Vec<i32> {
+        let mut seen = Vec::new();
+        for _ in 0..20 {
+            self.ask(!seen.is_empty());
+            seen.extend(self.update());
+            if self.shows(picture) {
+                return seen;
+            }
+        }
+        panic!("never shown: {seen:?}");
+    }
+}
+
+struct Recorded<'a, S> {
+    stream: &'a mut S,
+    bytes: Vec<u8>,
+}
+
+/// Tries to decode with more and more bytes.
+fn rectangle<S: Read>(stream: &mut Recorded<'_, S>, screen: &mut Decoder) {
+    let need = |stream: &mut Recorded<'_, S>, count: usize| {
+        let at = stream.bytes.len();
+        stream.bytes.resize(at + count, 0);
+        stream.stream.read_exact(&mut stream.bytes[at..]).unwrap();
+    };
+    need(stream, 12);
+    let bytes = &mut &stream.bytes[..];
+    let (_, _, width, height) = (word(bytes), word(bytes), word(bytes), word(bytes));
+    let area = usize::from(width) * usize::from(height);
+    match long(bytes) as i32 {
+        0 => need(stream, area * 4),
+        1 => need(stream, 4),
+        16 => {
+            need(stream, 4);
+            let len = u32::from_be_bytes(stream.bytes[12..16].try_into().unwrap());
+            need(stream, len as usize);
+        }
+        -239 => need(stream, area * 4 + usize::from(width).div_ceil(8) * usize::from(height)),
+        -308 => need(stream, 20),
+        -261 => need(stream, 1),
+        -223 | -257 | -258 => {}
+        other => panic!("{other}"),
+    }
+    let bytes = std::mem::take(&mut stream.bytes);
+    let mut rest = &*bytes;
+    assert!(screen.rectangle(&mut rest) && rest.is_empty());
+}
+
+#[test]
+fn every_version_with_and_without_a_password() {
+    for password in [None, Some("secret")] {
+        let setup = serve(password, false, false);
+        for minor in [3, 7, 8] {
+            let mut client = Client::new(setup.connect(), minor, password);
+            client.follow(&noise(200, 100, 1));
+        }
+    }
+}
+
+#[test]
+fn changes_scrolls_and_sizes_are_followed() {
+    let setup = serve(None, false, false);
+    let mut client = Client::new(setup.connect(), 8, None);
+    let mut plain = Client::new(setup.connect(), 8, None);
+    client.encodings(&[16, 1, -223, 0]);
+    let first = noise(200, 100, 1);
+    assert_eq!(client.follow(&first)[0], 16);
+    plain.follow(&first);
+
+    // Two lines of text up.
+    let mut n = 32 * 200..;
+    let mut lines: Vec<u32> = first.lines(first.all()).flatten().copied().collect();
+    lines.extend(vec![7; 32 * 200]);
+    let mut scrolled = Picture::black(200, 100);
+    scrolled.fill_with(|| lines[n.next().unwrap()]);
+    setup.fake.show(scrolled.clone());
+    client.ask(true);
+    let seen = client.update();
+    assert!(seen.contains(&1) && client.shows(&scrolled), "{seen:?}");
+    plain.follow(&scrolled);
+
+    // A mode with another size; who cannot be told sees what fits.
+    let large = noise(333, 222, 9);
+    setup.fake.show(large.clone());
+    assert!(client.follow(&large).contains(&-223));
+    plain.follow(&large.fitted((200, 100)));
+    let small = noise(30, 20, 9);
+    setup.fake.show(small.clone());
+    client.follow(&small);
+    plain.follow(&small.fitted((200, 100)));
+}
+
+#[test]
+fn a_client_that_only_waits_costs_few_looks_and_one_that_does_not_none() {
+    let setup = serve(None, false, false);
+    let looks = || setup.fake.0.lock().unwrap().looks;
+    let mut stream = setup.connect();
+    read::<12>(&mut stream);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(looks(), 0, "nobody has come in");
+    let mut client = Client::new(setup.connect(), 8, None);
+    client.follow(&noise(200, 100, 1));
+    let before = looks();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(looks(), before, "nobody waits");
+    client.ask(true);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(looks() - before <= 20);
+}
+
+#[test]
+fn extensions_are_acknowledged() {
+    let setup = serve(None, false, false);
+    setup.fake.0.lock().unwrap().leds = 5;
+    let mut client = Client::new(setup.connect(), 8, None);
+    client.encodings(&[16, -308, -239, -257, -258, -261]);
+    let seen = client.follow(&noise(200, 100, 1));
+    assert!([-308, -239, -257, -258, -261].iter().all(|number| seen.contains(number)), "{seen:?}");
+    assert_eq!(seen[0..5], [-258, -257, -239, -261, -308]);
+    // A client's wish for another size is refused, and the connection goes on.
+    client.say(&[251, 0, 4, 0, 3, 0, 1, 0]);
+    client.say(&[0; 16]);
+    client.ask(true);
+    assert!(client.update().contains(&-308));
+    // Keys by position, and movements from the middle.
+    client.say(&[255, 0, 0, 1, 0, 0, 0, 0x61, 0, 0, 0, 0x10]);
+    client.say(&[5, 1, 0x80, 0x04, 0x7f, 0xff]);
+    let expect = [InputEvent::Key { code: 0x10, down: true }, InputEvent::Mouse { dx: 5, dy: 0, dz: 0, buttons: 1 }];
+    until(|| setup.input() == expect);
+    // Whoever goes holds nothing any more.
+    drop(client);
+    until(|| setup.input().len() == 4);
+    assert_eq!(setup.input()[2], InputEvent::Key { code: 0x10, down: false });
+    assert_eq!(setup.input()[3], InputEvent::Mouse { dx: 0, dy: 0, dz: 0, buttons: 0 });
+}
+
+/// Whether the server ends the connection.
+fn is_ended(stream: &mut impl Read) -> bool {
+    let mut rest = Vec::new();
+    match stream.read_to_end(&mut rest) {
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+    }
+}
+
+#[test]
+fn what_breaks_the_protocol_ends_the_connection() {
+    let setup = serve(Some("secret"), false, false);
+    for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"RFB 003.008\n\x01", b"RFB 003.008\n\x13", b"RFB 003.007\n\x00"] {
+        let mut stream = setup.connect();
+        stream.write_all(bytes).unwrap();
+        assert!(is_ended(&mut stream), "{bytes:?}");
+    }
+    let mut stream = setup.connect();
+    stream.write_all(b"RFB 003.008\n\x02").unwrap();
+    read::<14>(&mut stream);
+    stream.write_all(&[0; 16]).unwrap();
+    read::<16>(&mut stream);
+    assert_eq!(read(&mut stream), [0, 0, 0, 1]);
+    let len = u32::from_be_bytes(read(&mut stream));
+    let mut why = vec![0; len as usize];
+    stream.read_exact(&mut why).unwrap();
+    assert_eq!(why, b"wrong password");
+    assert!(is_ended(&mut stream));
+    // Others are let in, later.
+    let begin = Instant::now();
+    let mut client = Client::new(setup.connect(), 8, Some("secret"));
+    assert!(begin.elapsed() > Duration::from_millis(500), "nobody guesses quickly");
+    client.say(&[99]);
+    assert!(is_ended(&mut client.stream));
+    for bytes in [&[0_u8; 20][..], &[255, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]] {
+        let mut client = Client::new(setup.connect(), 8, Some("secret"));
+        client.say(bytes);
+        assert!(is_ended(&mut client.stream));
+    }
+}
+
+#[test]
+fn a_client_that_asks_to_be_alone_is() {
+    let setup = serve(None, false, false);
+    let mut first = Client::new(setup.connect(), 8, None);
+    let mut shared = Client::new(setup.connect(), 8, None);
+    first.follow(&noise(200, 100, 1));
+    shared.follow(&noise(200, 100, 1));
+    let mut stream = setup.connect();
+    read::<12>(&mut stream);
+    stream.write_all(b"RFB 003.008\n\x01\x00").unwrap();
+    assert!(is_ended(&mut first.stream) && is_ended(&mut shared.stream));
+    read::<6>(&mut stream);
+    assert_eq!(&read::<4>(&mut stream), &[0, 200, 0, 100]);
+}
+
+#[test]
+fn a_client_that_does_not_read_keeps_nobody_waiting() {
+    let setup = serve(None, false, false);
+    let mut silent = Client::new(setup.connect(), 8, None);
+    let mut client = Client::new(setup.connect(), 8, None);
+    client.encodings(&[16, -223]);
+    // A palette of 1.5 KB for each message, and screens, none of them read.
+    silent.stream.set_nonblocking(true).unwrap();
+    let mut indexed = vec![0, 0, 0, 0];
+    indexed.extend(super::pixels::PALETTE.bytes());
+    for seed in 0..20 {
+        let picture = noise(640, 480, seed);
+        setup.fake.show(picture.clone());
+        let _ = silent.stream.write(&indexed.repeat(1000));
+        let _ = silent.stream.write(&[3, 0, 0, 0, 0, 0, 2, 128, 1, 224]);
+        let begin = Instant::now();
+        client.follow(&picture);
+        assert!(begin.elapsed() < Duration::from_secs(10));
+    }
+}
+
+#[test]
+fn a_clipboard_of_any_length_is_passed_over() {
+    let setup = serve(None, false, false);
+    let mut client = Client::new(setup.connect(), 8, None);
+    for len in [0_u32, 5, 100_000] {
+        client.say(&[6, 0, 0, 0]);
+        client.say(&len.to_be_bytes());
+        client.say(&vec![b'x'; len as usize]);
+    }
+    client.encodings(&(0..20_000).collect::<Vec<_>>());
+    client.encodings(&[]);
+    client.follow(&noise(200, 100, 1));
+}
+
+fn tls(stream: impl Read + Write + 'static) -> impl Read + Write {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(include_bytes!("tests/cert.pem")).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    rustls::StreamOwned::new(rustls::ClientConnection::new(Arc::new(config), name).unwrap(), stream)
+}
+
+#[test]
+fn vencrypt_with_and_without_a_password() {
+    for (password, kind) in [(None, 260_u32), (Some("secret"), 261)] {
+        let setup = serve(password, true, false);
+        let mut stream = setup.connect();
+        read::<12>(&mut stream);
+        stream.write_all(b"RFB 003.008\n").unwrap();
+        assert_eq!(read(&mut stream), [1, 19], "nothing without TLS");
+        stream.write_all(&[19]).unwrap();
+        assert_eq!(read(&mut stream), [0, 2]);
+        stream.write_all(&[0, 2]).unwrap();
+        assert_eq!(read(&mut stream), [0, 1]);
+        assert_eq!(read(&mut stream), kind.to_be_bytes());
+        stream.write_all(&kind.to_be_bytes()).unwrap();
+        assert_eq!(read(&mut stream), [1]);
+        let mut client = Client::authenticated(tls(stream), 8, password);
+        client.encodings(&[16, -223]);
+        client.follow(&noise(200, 100, 1));
+        // More than TLS buffers.
+        let large = noise(640, 480, 2);
+        setup.fake.show(large.clone());
+        client.follow(&large);
+
+        // An old client is told why not.
+        let mut stream = setup.connect();
+        read::<12>(&mut stream);
+        stream.write_all(b"RFB 003.003\n").unwrap();
+        assert_eq!(read(&mut stream), [0; 4]);
+        assert!(is_ended(&mut stream));
+        // One that does not speak TLS after all is let go.
+        let mut stream = setup.connect();
+        stream.write_all(b"RFB 003.008\n\x13\x00\x02").unwrap();
+        read::<22>(&mut stream);
+        stream.write_all(&kind.to_be_bytes()).unwrap();
+        assert_eq!(read(&mut stream), [1]);
+        stream.write_all(b"no TLS at all, but enough bytes for a record").unwrap();
+        assert!(is_ended(&mut stream));
+    }
+}
+
+/// A browser's end of a WebSocket.
+struct Browser<S> {
+    stream: S,
+    payload: Vec<u8>,
+}
+
+impl<S: Read + Write> Browser<S> {
+    fn new(mut stream: S) -> Self {
+        let request = "GET /websockify HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+            Sec-WebSocket-Protocol: binary\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.extend(read::<1>(&mut stream));
+        }
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 101 ") && answer.contains("Protocol: binary"), "{answer}");
+        Self { stream, payload: Vec::new() }
+    }
+}
+
+impl<S: Read + Write> Read for Browser<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.payload.is_empty() {
+            let [first, short] = read(&mut self.stream);
+            assert_eq!(first, 0x82);
+            let len = if short == 126 { u16::from_be_bytes(read(&mut self.stream)) } else { short.into() };
+            self.payload.resize(len.into(), 0);
+            self.stream.read_exact(&mut self.payload)?;
+        }
+        let count = buffer.len().min(self.payload.len());
+        buffer[..count].copy_from_slice(&self.payload[..count]);
+        self.payload.drain(..count);
+        Ok(count)
+    }
+}
+
+impl<S: Read + Write> Write for Browser<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let part = &bytes[..bytes.len().min(100)];
+        let mut frame = vec![0x82, 0x80 | part.len() as u8, 9, 8, 7, 6];
+        frame.extend(part.iter().zip([9, 8, 7, 6].iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        self.stream.write_all(&frame)?;
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn browsers_come_over_websocket_and_over_tls() {
+    let setup = serve(Some("secret"), false, true);
+    let connect = |setup: &Setup| TcpStream::connect(("127.0.0.1", setup.websocket.unwrap())).unwrap();
+    let mut client = Client::new(Browser::new(connect(&setup)), 8, Some("secret"));
+    client.encodings(&[16, -223]);
+    client.follow(&noise(200, 100, 1));
+    let large = noise(640, 480, 2);
+    setup.fake.show(large.clone());
+    client.follow(&large);
+    let mut stream = connect(&setup);
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+
+    let setup = serve(Some("secret"), true, true);
+    let mut client = Client::new(Browser::new(tls(connect(&setup))), 8, Some("secret"));
+    client.encodings(&[16]);
+    client.follow(&noise(200, 100, 1));
+}
+
+#[test]
+fn random_bytes_do_no_harm() {
+    let mut state = 1_u32;
+    let mut byte = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    for round in 0..300 {
+        let mut bytes = vec![byte(), 50];
+        let kind = bytes[0];
+        // Past the handshake, most of the time.
+        if kind & 11 == 0 {
+            bytes.extend_from_slice(b"RFB 003.008\n\x01\x01");
+        }
+        for _ in 0..round * 3 {
+            let next = byte();
+            bytes.push(if next < 200 { [0, 2, 3, 4, 5, 6, 251, 255][usize::from(next % 8)] } else { next });
+            for _ in 0..byte() % 21 {
+                bytes.push(byte() & byte());
+            }
+        }
+        super::fuzz(&bytes);
+    }
+}
+
+#[test]
+fn what_a_server_cannot_use_is_told() {
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::write(path("empty"), "\nsecret\n").unwrap();
+    std::fs::write(path("long"), "far too long\n").unwrap();
+    std::fs::write(path("cert.pem"), include_str!("tests/cert.pem")).unwrap();
+    std::fs::write(path("key.pem"), include_str!("tests/key.pem")).unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let base =
+        VncConfig { address: VncAddress::Unix(path("vnc")), unused: false, password: None, tls: None, websocket: None };
+    let told = |config: VncConfig| Listeners::open(&config).unwrap_err().to_string();
+    let password = |name: &str| told(VncConfig { password: Some(path(name)), ..base.clone() });
+    let named = |name: &str, why: &str| format!("{}: {why}", path(name).display());
+    assert_eq!(password("absent"), named("absent", "No such file or directory"));
+    assert_eq!(password("empty"), named("empty", "has no password in its first line"));
+    assert_eq!(password("long"), named("long", "VNC knows no password of more than 8 characters"));
+    let tls = |cert: &str, key: &str| told(VncConfig { tls: Some((path(cert), path(key))), ..base.clone() });
+    assert_eq!(tls("absent", "key.pem"), named("absent", "No such file or directory"));
+    assert_eq!(tls("empty", "key.pem"), named("empty", "has no certificate"));
+    assert_eq!(tls("cert.pem", "cert.pem"), named("cert.pem", "has no private key"));
+    assert!(!Path::new(&path("vnc")).exists(), "nothing was opened for that");
+    if let Some(display) = port.checked_sub(5900) {
+        let address = VncAddress::Tcp { host: "127.0.0.1".to_owned(), display };
+        let config = VncConfig { address, ..base.clone() };
+        assert_eq!(told(config.clone()), format!("VNC on 127.0.0.1:{port}: Address already in use"));
+        let next = Listeners::open(&VncConfig { unused: true, ..config }).unwrap();
+        assert!(next.address().unwrap().port() > port);
+    }
+}

@@ -1,0 +1,344 @@
+//! The control socket and the commands for programs, on a machine whose guest echoes what is typed.
+
+use pcvm_test_host::require_kvm;
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Prints the text that follows it, waits for a key, prints an arrow, then echoes keys.
+const BOOT_SECTOR: &[u8] = &[
+    0xfc, // cld
+    0x31, 0xc0, 0x8e, 0xd8, // xor ax, ax; mov ds, ax
+    0xbe, 0x40, 0x7c, // mov si, 7C40h
+    0xac, 0x08, 0xc0, 0x74, 0x06, // next: lodsb; or al, al; jz key
+    0xb4, 0x0e, 0xcd, 0x10, 0xeb, 0xf5, // mov ah, 0Eh; int 10h; jmp next
+    0xb4, 0x00, 0xcd, 0x16, // key: mov ah, 0; int 16h
+    0xb8, 0x10, 0x0e, 0xcd, 0x10, // mov ax, 0E10h; int 10h
+    0xb4, 0x00, 0xcd, 0x16, // echo: mov ah, 0; int 16h
+    0xb4, 0x0e, 0xcd, 0x10, 0xeb, 0xf6, // mov ah, 0Eh; int 10h; jmp echo
+];
+
+struct Machine {
+    dir: TempDir,
+    child: Child,
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn pcvm() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pcvm"));
+    command.env_remove("PCVM_LOG").stdin(Stdio::null());
+    command
+}
+
+/// A machine whose boot sector prints `text`.
+fn machine(text: &str, arguments: &[&str]) -> Machine {
+    require_kvm();
+    let dir = TempDir::new().unwrap();
+    let mut disk = BOOT_SECTOR.to_vec();
+    disk.resize(0x40, 0);
+    disk.extend_from_slice(text.as_bytes());
+    disk.resize(510, 0);
+    disk.extend_from_slice(&[0x55, 0xaa]);
+    disk.resize(1 << 20, 0);
+    fs::write(dir.path().join("disk.img"), disk).unwrap();
+    let child = pcvm()
+        .current_dir(dir.path())
+        .args(["run", "--memory", "16M", "--serial", "none", "--disk", "disk.img", "--control", "unix:socket"])
+        .args(["--firmware", "/usr/share/seabios/bios-256k.bin"])
+        .args(arguments)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let machine = Machine { dir, child };
+    until(|| UnixStream::connect(machine.socket()).is_ok());
+    machine
+}
+
+#[track_caller]
+fn until(mut what: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !what() {
+        assert!(Instant::now() < deadline, "nothing for a minute");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+impl Machine {
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("socket")
+    }
+
+    fn tell(&self, command: &str, arguments: &[&str]) -> Output {
+        pcvm().current_dir(self.dir.path()).arg(command).arg("./socket").args(arguments).output().unwrap()
+    }
+
+    #[track_caller]
+    fn does(&self, command: &str, arguments: &[&str]) -> String {
+        let output = self.tell(command, arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && errors.is_empty(), "{command} {arguments:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+}
+
+struct Qmp(BufReader<UnixStream>);
+
+impl Qmp {
+    fn connect(machine: &Machine) -> Self {
+        let stream = UnixStream::connect(machine.socket()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut qmp = Self(BufReader::new(stream));
+        assert!(qmp.line()["QMP"]["version"]["qemu"]["major"].is_u64());
+        qmp
+    }
+
+    fn negotiated(machine: &Machine) -> Self {
+        let mut qmp = Self::connect(machine);
+        assert_eq!(qmp.ask(json!({ "execute": "qmp_capabilities" })), json!({ "return": {} }));
+        qmp
+    }
+
+    fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        assert!(line.ends_with("\r\n"), "{line:?}");
+        serde_json::from_str(&line).unwrap()
+    }
+
+    fn say(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn ask(&mut self, request: Value) -> Value {
+        self.say(&request.to_string());
+        loop {
+            let answer = self.line();
+            if answer.get("event").is_none() {
+                return answer;
+            }
+        }
+    }
+
+    fn event(&mut self, name: &str) -> Value {
+        loop {
+            let line = self.line();
+            if line["event"] == name {
+                assert!(line["timestamp"]["seconds"].is_u64() && line["timestamp"]["microseconds"].is_u64());
+                return line;
+            }
+        }
+    }
+}
+
+#[test]
+fn software_a_program_sees_the_screen_and_types() {
+    let machine = machine("Ready", &[]);
+    machine.does("wait", &["--text", "^Ready$", "--timeout", "60"]);
+    machine.does("key", &["f1"]);
+    let typed = "Hello, World! {\"key\": [~|`^]} -- \\/?";
+    machine.does("type", &[typed]);
+    machine.does("wait", &["--text", &format!("►{}$", regex::escape(typed)), "--timeout", "60"]);
+    machine.does("type", &["--enter", "-x"]);
+    machine.does("key", &["shift-a", "B", "kp_5"]);
+    let screen = machine.does("screen", &["--text"]);
+    assert_eq!(screen.lines().count(), 25, "{screen}");
+
+    machine.does("screenshot", &["a.png"]);
+    machine.does("screenshot", &["a.ppm"]);
+    let picture = fs::File::open(machine.dir.path().join("a.png")).unwrap();
+    let mut reader = png::Decoder::new(BufReader::new(picture)).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    assert_eq!((info.width, info.height, info.color_type), (720, 400, png::ColorType::Rgb));
+    assert!(pixels.iter().any(|&byte| byte != 0), "something is on the screen");
+    let ppm = fs::read(machine.dir.path().join("a.ppm")).unwrap();
+    assert_eq!(ppm.strip_prefix(b"P6\n720 400\n255\n".as_slice()).unwrap().len(), pixels.len());
+
+    let fails = |command: &str, arguments: &[&str], status: i32, line: &str| {
+        let output = machine.tell(command, arguments);
+        assert_eq!(String::from_utf8_lossy(&output.stderr), format!("pcvm: {line}\n"));
+        assert_eq!(output.status.code(), Some(status));
+    };
+    fails("wait", &["--text", "not there", "--timeout", "0.2"], 1, "'not there' did not appear within 0.2 s");
+    fails("wait", &["--text", "("], 2, "--text: unclosed group");
+    fails("key", &["f13"], 2, "f13: 'f13' is no key");
+    fails("type", &["naïve"], 2, "'ï' cannot be typed on a US keyboard");
+    fails("screenshot", &["a.gif"], 2, "a.gif: the name of a picture ends with .png or .ppm");
+    let absent = machine.dir.path().join("no/a.png");
+    let line = format!(
+        "{}: No such file or directory",
+        fs::canonicalize(machine.dir.path()).unwrap().join("no/a.png").display()
+    );
+    fails("screenshot", &[absent.to_str().unwrap()], 1, &line);
+}
+
+#[test]
+fn software_qmp_as_its_clients_expect_it() {
+    let mut machine = machine("Ready", &["--name", "a machine"]);
+    let mut qmp = Qmp::connect(&machine);
+    let class = |answer: &Value| answer["error"]["class"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(class(&qmp.ask(json!({ "execute": "query-status" }))), "CommandNotFound", "not negotiated");
+    assert_eq!(
+        class(&qmp.ask(json!({ "execute": "qmp_capabilities", "arguments": { "enable": ["oob"] } }))),
+        "GenericError"
+    );
+    assert_eq!(qmp.ask(json!({ "execute": "qmp_capabilities", "id": [1] })), json!({ "return": {}, "id": [1] }));
+    assert_eq!(class(&qmp.ask(json!({ "execute": "qmp_capabilities" }))), "CommandNotFound", "twice");
+    assert_eq!(qmp.ask(json!({ "execute": "query-name" })), json!({ "return": { "name": "a machine" } }));
+    assert_eq!(class(&qmp.ask(json!({ "execute": "query-name", "arguments": { "x": 1 } }))), "GenericError");
+    assert_eq!(class(&qmp.ask(json!({ "execute": "device_add" }))), "CommandNotFound");
+    qmp.say("garbage\n");
+    assert_eq!(class(&qmp.line()), "GenericError");
+
+    // Every command that is told to exist does.
+    let commands = qmp.ask(json!({ "execute": "query-commands" }));
+    for command in commands["return"].as_array().unwrap() {
+        let answer = match command["name"].as_str().unwrap() {
+            "quit" | "system_reset" | "system_powerdown" | "qmp_capabilities" => continue,
+            name => qmp.ask(json!({ "execute": name })),
+        };
+        assert_ne!(class(&answer), "CommandNotFound", "{command}");
+    }
+
+    // `stop` was one of them.
+    qmp.ask(json!({ "execute": "cont" }));
+
+    let running = |qmp: &mut Qmp| qmp.ask(json!({ "execute": "query-status" }))["return"]["running"] == true;
+    let mut other = Qmp::negotiated(&machine);
+    assert_eq!(qmp.ask(json!({ "execute": "stop" })), json!({ "return": {} }));
+    assert!(!running(&mut qmp));
+    other.event("STOP");
+    assert_eq!(qmp.ask(json!({ "execute": "stop" })), json!({ "return": {} }), "stopped already");
+    assert_eq!(qmp.ask(json!({ "execute": "cont" })), json!({ "return": {} }));
+    assert!(running(&mut qmp));
+    other.event("RESUME");
+
+    // A stopped machine is reset and stays stopped.
+    qmp.ask(json!({ "execute": "stop" }));
+    qmp.ask(json!({ "execute": "system_reset" }));
+    assert_eq!(other.event("RESET")["data"], json!({ "guest": false, "reason": "host-qmp-system-reset" }));
+    assert!(!running(&mut qmp));
+    qmp.ask(json!({ "execute": "cont" }));
+    machine.does("wait", &["--text", "Ready", "--timeout", "60"]);
+
+    let key = |code: Value| json!({ "type": "key", "data": { "down": true, "key": code } });
+    for (events, right) in [
+        (json!([key(json!({ "type": "qcode", "data": "ret" }))]), true),
+        (json!([key(json!({ "type": "number", "data": 0x9c }))]), true),
+        (json!([key(json!({ "type": "qcode", "data": "no" }))]), false),
+        (json!([{ "type": "rel", "data": { "axis": "x", "value": 5 } }]), true),
+        (json!([{ "type": "btn", "data": { "button": "left", "down": true } }]), true),
+        (json!([{ "type": "btn", "data": { "button": "none", "down": true } }]), false),
+        (json!([{ "type": "abs", "data": { "axis": "x", "value": 5 } }]), false),
+        (json!([7]), false),
+    ] {
+        let answer = qmp.ask(json!({ "execute": "input-send-event", "arguments": { "events": events } }));
+        assert_eq!(answer.get("return").is_some(), right, "{events} {answer}");
+    }
+
+    qmp.ask(json!({ "execute": "system_powerdown" }));
+    other.event("POWERDOWN");
+    assert_eq!(qmp.ask(json!({ "execute": "quit" })), json!({ "return": {} }));
+    assert_eq!(other.event("SHUTDOWN")["data"], json!({ "guest": false, "reason": "host-qmp-quit" }));
+    assert_eq!(machine.child.wait().unwrap().code(), Some(0));
+    assert!(!machine.socket().exists(), "the socket goes with the machine");
+}
+
+#[test]
+fn software_a_client_that_does_not_read_disturbs_nobody() {
+    let machine = machine("Ready", &[]);
+    machine.does("wait", &["--text", "Ready", "--timeout", "60"]);
+    let before = machine.resident_kib();
+    let mut silent = Qmp::negotiated(&machine);
+    silent.0.get_mut().set_nonblocking(true).unwrap();
+    let flood = "{\"execute\":\"x-screen-text\"}".repeat(1000);
+    let mut sent = 0;
+    for _ in 0..200 {
+        sent += silent.0.get_mut().write(flood.as_bytes()).unwrap_or(0);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(sent > flood.len());
+    let mut endless = UnixStream::connect(machine.socket()).unwrap();
+    for _ in 0..64 {
+        endless.write_all(&[b'['; 64 << 10]).unwrap();
+    }
+    let mut other = Qmp::negotiated(&machine);
+    for _ in 0..200 {
+        let begin = Instant::now();
+        assert!(other.ask(json!({ "execute": "query-status" })).get("return").is_some());
+        assert!(begin.elapsed() < Duration::from_secs(5));
+        other.ask(json!({ "execute": "stop" }));
+        other.ask(json!({ "execute": "cont" }));
+    }
+    let grown = machine.resident_kib().saturating_sub(before);
+    assert!(grown < 4096, "{grown} KiB");
+    // What it had asked is answered as it reads on.
+    silent.0.get_mut().set_nonblocking(false).unwrap();
+    for _ in 0..500 {
+        silent.line();
+    }
+
+    // A seventeenth client is turned away, and one that goes makes room.
+    let mut clients: Vec<_> = (0..13).map(|_| Qmp::negotiated(&machine)).collect();
+    let mut refused = UnixStream::connect(machine.socket()).unwrap();
+    assert_eq!(refused.read(&mut [0; 16]).unwrap(), 0);
+    clients.pop();
+    until(|| {
+        let mut stream = UnixStream::connect(machine.socket()).unwrap();
+        stream.read(&mut [0; 16]).is_ok_and(|count| count > 0)
+    });
+}
+
+#[test]
+fn software_commands_of_a_client_that_goes_at_once_are_carried_out() {
+    let mut machine = machine("Ready", &[]);
+    let mut stream = UnixStream::connect(machine.socket()).unwrap();
+    stream.write_all(b"{\"execute\":\"qmp_capabilities\"}{\"execute\":\"query-name\"}{\"execute\":\"quit\"}").unwrap();
+    drop(stream);
+    assert_eq!(machine.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn software_the_question_whether_to_boot_from_cd_is_answered() {
+    let machine = machine("Press any key to boot from CD..", &["--press-key-for-cd"]);
+    // The arrow follows the key.
+    machine.does("wait", &["--text", "boot from CD\\.\\.►", "--timeout", "60"]);
+    // Once only.
+    machine.does("key", &["x"]);
+    let mut qmp = Qmp::negotiated(&machine);
+    qmp.ask(json!({ "execute": "system_reset" }));
+    machine.does("wait", &["--text", "boot from CD\\.\\.$", "--timeout", "60"]);
+    std::thread::sleep(Duration::from_secs(1));
+    machine.does("wait", &["--text", "boot from CD\\.\\.$", "--timeout", "0"]);
+}
+
+#[test]
+fn software_a_name_that_is_taken_is_told() {
+    let first = machine("Ready", &[]);
+    let output = pcvm()
+        .current_dir(first.dir.path())
+        .args(["run", "--serial", "none", "--memory", "1M", "--control", "unix:socket"])
+        .args(["--firmware", "/usr/share/seabios/bios-256k.bin"])
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(errors, "pcvm: socket socket: is in use by another machine\n");
+    assert_eq!(output.status.code(), Some(1));
+}
