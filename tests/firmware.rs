@@ -156,13 +156,29 @@ fn isolinux_shows_its_menu_and_takes_keys() {
 }
 
 #[test]
+fn grub_draws_in_a_vbe_mode() {
+    let mut qemu = cd(&media("gfx.iso"));
+    let file = qemu.dir.path().join("screen.ppm");
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        qemu.command(&format!("screendump \"{}\"", file.display()));
+        let picture = std::fs::read(&file).unwrap_or_default();
+        if picture.starts_with(b"P6\n800 600\n") && picture.iter().skip(15).any(|&byte| byte != 0) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "no picture of 800x600 with something on it");
+        thread::sleep(Duration::from_millis(500));
+    }
+}
+
+#[test]
 fn an_emulated_hard_disk_is_drive_80h_and_has_its_partitions_geometry() {
     cd(&media("hard-disk.iso")).expect(&["pcvm boot code, drive 80 second sector 03 10 03", "gave up (INT 18h)"]);
 }
 
 #[test]
 fn the_menu_offers_all_images_of_a_catalogue() {
-    let mut qemu = Qemu::start(&["-boot", "menu=on", "-cdrom", &media("several.iso").display().to_string()]);
+    let mut qemu = Qemu::start(&["-boot", "order=d,menu=on", "-cdrom", &media("several.iso").display().to_string()]);
     qemu.expect(&["F12 or Esc for the boot menu"]);
     qemu.key("esc");
     qemu.expect(&["Boot from:", "CD-ROM 1"]);
