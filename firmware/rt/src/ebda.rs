@@ -1,23 +1,40 @@
 //! The extended BIOS data area: 1 KiB at the end of base memory (IBM PS/2 and PC BIOS Interface Technical Reference,
 //! section 3, "Extended BIOS Data Area").
 
-use crate::far::Field;
+use crate::far::{FarPtr, Field};
+use crate::{Hw, bda};
 
-/// Where it is: base memory ends at 639 KiB.
+/// Where it is at first: base memory ends at 639 KiB. An operating system may move it (FreeDOS does) and says so at 40:0E, so
+/// what is documented is looked for there ([`current`]); what is the firmware's own is not in it ([`PRIVATE`]).
 pub const SEGMENT: u16 = 0x9fc0;
 /// KiB of it.
 pub const SIZE: u8 = 1;
 /// KiB of base memory.
 pub const BASE_MEMORY: u16 = 640 - SIZE as u16;
 
+/// 1 KiB of the firmware's own data segment.
+pub const PRIVATE: u16 = 0xe6c0;
+
+/// Where a place in the area is now.
+pub fn current<H: Hw>(hw: &mut H, at: FarPtr) -> FarPtr {
+    if at.segment != SEGMENT {
+        return at;
+    }
+    match hw.read16(bda::EBDA.at) {
+        0 => at,
+        moved => FarPtr::new(moved, at.offset),
+    }
+}
+
 macro_rules! fields {
-    ($($(#[$doc:meta])* $name:ident: $t:ty = $offset:expr;)*) => {$(
+    ($segment:expr; $($(#[$doc:meta])* $name:ident: $t:ty = $offset:expr;)*) => {$(
         $(#[$doc])*
-        pub const $name: Field<$t> = Field::new(SEGMENT, $offset);
+        pub const $name: Field<$t> = Field::new($segment, $offset);
     )*};
 }
 
 fields! {
+    SEGMENT;
     /// Its size in KiB.
     LENGTH: u8 = 0x00;
     /// The pointing device driver's far procedure.
@@ -28,6 +45,10 @@ fields! {
     POINTER_FLAGS_2: u8 = 0x27;
     /// The package's bytes: 8.
     POINTER_DATA: u8 = 0x28;
+}
+
+fields! {
+    PRIVATE;
     /// Hard disk 0's parameter table: 16 bytes (INT 41h).
     DISK_0: u8 = 0x3d;
     /// Hard disk 1's parameter table: 16 bytes (INT 46h).

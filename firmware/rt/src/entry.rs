@@ -134,10 +134,18 @@ entry_vector: .space 2
 stack_position: .word {STACK_TOP}, 0
 
 .section .text.dispatch, "ax"
+# A handler may enable interrupts, and whoever hooked one may come back to the firmware from a stack of his own: he
+# starts below all that the handler may still use.
 entry_dispatch:
+    pushl stack_position
+    movl %esp, %ecx
+    subw ${HANDLER_RESERVE}, %cx
+    movw %cx, stack_position
     pushl %eax
     calll bios_interrupt
+    cli
     popl %eax
+    popl stack_position
     popw %gs
     popw %fs
     popw %es
@@ -600,8 +608,9 @@ pnp_real:
     .word data_end
     .word 0
 "#,
-    STACK_TOP = const crate::CD_BLOCK.offset,
+    STACK_TOP = const (crate::ebda::PRIVATE - 0xe000) * 16,
     CALL_RESERVE = const 256,
+    HANDLER_RESERVE = const 2048,
     ACTIVATION = const 0xc00,
     BOOT_SEGMENT = const 0xf000 - BOOT_WINDOW / 16,
     BOOT_WINDOW = const BOOT_WINDOW,

@@ -1,5 +1,6 @@
 //! The machine as the firmware sees it.
 
+use crate::ebda;
 use crate::far::{FarPtr, Field, Scalar};
 use crate::regs::Regs;
 
@@ -64,14 +65,16 @@ pub trait Hw: Ports {
     where
         Self: Sized,
     {
-        T::load(self, field.at)
+        let at = ebda::current(self, field.at);
+        T::load(self, at)
     }
     /// Sets the variable.
     fn set<T: Scalar>(&mut self, field: Field<T>, value: T)
     where
         Self: Sized,
     {
-        value.store(self, field.at)
+        let at = ebda::current(self, field.at);
+        value.store(self, at)
     }
 
     /// Enables interrupts, halts until one has been served, and disables them: `sti; hlt; cli`.

@@ -8,7 +8,8 @@
 //! |---|---|
 //! | 0040:0000 | BIOS data area, see [`bda`] |
 //! | 9FC0:0000 | extended BIOS data area, 1 KiB, see [`ebda`] |
-//! | E000:0000 | DS, ES and SS of all Rust code: constants, statics, then the stack up to E000:7000 (RAM) |
+//! | E000:0000 | DS, ES and SS of all Rust code: constants, statics, then the stack up to E000:6C00 (RAM) |
+//! | E000:6C00 | 1 KiB of tables and a sector, see [`ebda::PRIVATE`] |
 //! | E000:7000 | 2 KiB: a block of the CD that a drive is emulated from, [`CD_BLOCK`] |
 //! | E000:7800 | [`Handoff`]: what the 32-bit power-on code found |
 //! | E800:0000 | tables and strings that the power-on code keeps (RAM) where it needs room |

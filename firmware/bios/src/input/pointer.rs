@@ -202,14 +202,15 @@ fn packet_byte<H: Hw>(bios: &mut Bios<H>, byte: u8) {
         // Out of step.
         return hw.set(ebda::POINTER_FLAGS_1, flags & !INDEX);
     }
-    hw.write8(ebda::POINTER_DATA.at.add(index.into()), byte);
+    let data = ebda::current(hw, ebda::POINTER_DATA.at);
+    hw.write8(data.add(index.into()), byte);
     if index < last {
         return hw.set(ebda::POINTER_FLAGS_1, flags & !INDEX | (index + 1));
     }
     hw.set(ebda::POINTER_FLAGS_1, flags & !INDEX);
     let mut words = [0; 4];
     for (n, word) in words.iter_mut().enumerate().take(usize::from(last) + 1) {
-        *word = hw.read8(ebda::POINTER_DATA.at.add(n as u16)).into();
+        *word = hw.read8(data.add(n as u16)).into();
     }
     let handler = FarPtr::from_u32(hw.get(ebda::POINTER_HANDLER));
     // Status, X, Y and Z, in this order, and the caller takes them off again.

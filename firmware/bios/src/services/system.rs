@@ -2,7 +2,7 @@
 
 use super::{apm, memory, rtc};
 use crate::{Bios, input};
-use pcvm_firmware_rt::{Hw, Regs, ebda};
+use pcvm_firmware_rt::{Hw, Regs, bda};
 
 /// AH of a function that is not there.
 const UNSUPPORTED: u8 = 0x86;
@@ -40,7 +40,7 @@ pub fn int15<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
             done(regs);
         }
         0xc1 => {
-            regs.es = ebda::SEGMENT;
+            regs.es = bios.hw.get(bda::EBDA);
             regs.set_cf(false);
         }
         0xc2 => input::int15_pointer(bios, regs),
