@@ -130,7 +130,8 @@ fn software_bochs_bios_boots_a_disk() {
         let text = until(&mut command, &serial, " FAIL in ", Duration::from_secs(120));
         // What is of the machine passes; what is of the BIOS may not.
         for device in ["memory", "processor", "8259 PIC", "8254 PIT", "8237 DMA", "8042, keyboard", "fw_cfg"] {
-            let line = text.lines().find(|line| line.get(..17).is_some_and(|name| name.trim() == device)).unwrap_or_default();
+            let line =
+                text.lines().find(|line| line.get(..17).is_some_and(|name| name.trim() == device)).unwrap_or_default();
             assert!(line.contains(" PASS "), "{name}: {text}");
         }
     }
