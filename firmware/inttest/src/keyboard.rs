@@ -26,6 +26,14 @@ fn send<M: Machine>(c: &mut Calls<'_, M>, codes: &[u8]) {
                 break;
             }
         }
+        // A lock key changes lights: a BIOS may still be talking to the keyboard when INT 09h has returned.
+        if [0x3a, 0x45, 0x46].contains(code) {
+            for _ in 0..500 {
+                c.m.poll_interrupts();
+                c.m.set_interrupts(true);
+                c.m.inb(STATUS);
+            }
+        }
     }
 }
 

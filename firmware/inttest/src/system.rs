@@ -191,7 +191,7 @@ fn waits<M: Machine>(c: &mut Calls<'_, M>) {
         "event-wait",
         0x15,
         &const {
-            regs! {eax: 0x8300, ecx: 0, edx: 2000, es: BUFFER}
+            regs! {eax: 0x8300, ecx: 0x1e, edx: 0x8480, es: BUFFER}
         },
         &REGISTERS,
     );
@@ -199,7 +199,7 @@ fn waits<M: Machine>(c: &mut Calls<'_, M>) {
         "event-wait-again",
         0x15,
         &const {
-            regs! {eax: 0x8300, ecx: 0, edx: 2000, es: BUFFER}
+            regs! {eax: 0x8300, ecx: 0x1e, edx: 0x8480, es: BUFFER}
         },
         &REGISTERS,
     );

@@ -27,32 +27,45 @@ pub fn pit<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     channel_2(t)
 }
 
+/// A guest's time is a share of its host's: edges of the RTC that it comes too late for are lost, and make the time between
+/// two look longer. So many short times are taken, and one of them has to be right; of a PIT that runs at another speed,
+/// none is.
 fn channel_0<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
-    // 125 ms.
-    const PERIODS: u32 = 128;
+    // 15.6 ms.
+    const PERIODS: u32 = 16;
+    const TIMES: u32 = 64;
     let wanted = HERTZ / PERIODS_PER_SECOND * PERIODS;
-    let mut clocks = 0;
-    // A host that was busy with something else is given another chance.
-    for _ in 0..3 {
+    let (mut nearest, mut right) = (0, 0);
+    let (begin, first_tick) = (t.now(), t.m.get(bda::TICKS));
+    for _ in 0..TIMES {
         let Some(start) = rtc::edge(t) else { return t.fail("the RTC gives no periods to measure by") };
-        let first_tick = t.m.get(bda::TICKS);
+        let mut end = start;
         for _ in 0..PERIODS {
-            if rtc::edge(t).is_none() {
-                return t.fail("the RTC stops");
+            match rtc::edge(t) {
+                Some(edge) => end = edge,
+                None => return t.fail("the RTC stops"),
             }
         }
-        clocks = t.now().wrapping_sub(start);
-        let ticks = t.m.get(bda::TICKS).wrapping_sub(first_tick);
-        need!(t, ticks.abs_diff(clocks >> 16) <= 1, "INT 08h is not called at every end of count")?;
-        if agree(clocks, wanted) {
-            t.note.decimal(clocks / 125).byte(b'.').decimal(clocks % 125 * 8 / 100).put(" kHz by the RTC, ");
-            t.note.decimal(ticks).put(" ticks in 125 ms");
-            return Ok(());
+        let clocks = end.wrapping_sub(start);
+        if clocks.abs_diff(wanted) < wanted.abs_diff(nearest) {
+            nearest = clocks;
+        }
+        right += u32::from(agree(clocks, wanted));
+        if right == 8 {
+            break;
         }
     }
-    let _ = t.fail("");
-    t.note.decimal(clocks).put(" clocks in 125 ms of the RTC");
-    Err(Stop::Fail)
+    if right == 0 {
+        let _ = t.fail("");
+        t.note.decimal(nearest).put(" clocks in 15.6 ms of the RTC");
+        return Err(Stop::Fail);
+    }
+    let ticks = t.m.get(bda::TICKS).wrapping_sub(first_tick);
+    let clocks = t.now().wrapping_sub(begin);
+    need!(t, ticks.abs_diff(clocks >> 16) <= 2, "INT 08h is not called at every end of count")?;
+    // 15.625 ms: kHz are clocks * 64 / 1000.
+    t.note.decimal(nearest * 64 / 1000).put(" kHz by the RTC, ").decimal(ticks).put(" ticks");
+    Ok(())
 }
 
 /// 5966 clocks are 5 ms.
