@@ -11,31 +11,62 @@ const SHADOW_BASE: u64 = 0xc_0000;
 const EXTENDED_BASE: u64 = 0x10_0000;
 /// How much of the firmware's end appears below 1 MiB.
 const LEGACY_ROM: u64 = 0x2_0000;
+/// How much of the video BIOS does.
+const VIDEO_ROM: u64 = 0xc000;
+/// What one half of a PAM register is about.
+const PIECE: u64 = 0x4000;
 
-/// A firmware image in memory, or an empty socket.
+/// What the ROM sockets hold, in memory of its own: nothing where they are empty.
 #[derive(Clone, Debug, Default)]
-pub struct Rom(Option<(GuestMemoryMmap, u64)>);
+pub struct Rom {
+    system: Option<Image>,
+    video: Option<Image>,
+}
+
+#[derive(Clone, Debug)]
+struct Image {
+    memory: GuestMemoryMmap,
+    len: u64,
+}
 
 impl Rom {
-    /// Copies the image, which is a whole number of 4 KiB pages, into memory of its own. No bytes: an empty socket.
+    /// Copies the system BIOS, a whole number of 64 KiB, and the video BIOS. No bytes: an empty socket. The video BIOS
+    /// shows at C0000h as long as that is not shadowed (up to 48 KiB of it), as that of an adapter on the main board does:
+    /// not every BIOS copies it from the adapter's expansion ROM.
     ///
     /// # Errors
-    /// If that cannot be allocated.
-    pub fn new(image: &[u8]) -> Result<Self, String> {
-        let len = image.len();
-        if len == 0 {
-            return Ok(Self(None));
+    /// If memory for them cannot be allocated.
+    pub fn new(system: &[u8], video: &[u8]) -> Result<Self, String> {
+        let image = |bytes: &[u8]| -> Result<Option<Image>, String> {
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+            let len = bytes.len().next_multiple_of(PIECE as usize);
+            let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), len)]).map_err(|error| error.to_string())?;
+            vm_memory::Bytes::write_slice(&memory, bytes, GuestAddress(0)).map_err(|error| error.to_string())?;
+            Ok(Some(Image { memory, len: len as u64 }))
+        };
+        Ok(Self { system: image(system)?, video: image(video)? })
+    }
+
+    /// Which image shows at piece `n` of C0000h-FFFFFh when there is no RAM, and from where in it.
+    fn below_1_mib(&self, n: usize) -> Option<(&Image, u64)> {
+        let range = piece(n);
+        if let Some(system) = &self.system
+            && EXTENDED_BASE - range.start <= system.len.min(LEGACY_ROM)
+        {
+            return Some((system, system.len - (EXTENDED_BASE - range.start)));
         }
-        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), len)]).map_err(|error| error.to_string())?;
-        vm_memory::Bytes::write_slice(&memory, image, GuestAddress(0)).map_err(|error| error.to_string())?;
-        Ok(Self(Some((memory, len as u64))))
+        let video = self.video.as_ref()?;
+        let end = range.end - SHADOW_BASE;
+        (end <= video.len.min(VIDEO_ROM)).then(|| (video, range.start - SHADOW_BASE))
     }
 }
 
 /// Where piece `n` of the shadowed area lies.
 fn piece(n: usize) -> Range<u64> {
-    let start = SHADOW_BASE + (n as u64) * 0x4000;
-    if n == 12 { start..EXTENDED_BASE } else { start..start + 0x4000 }
+    let start = SHADOW_BASE + (n as u64) * PIECE;
+    if n == 12 { start..EXTENDED_BASE } else { start..start + PIECE }
 }
 
 /// All memory slots.
@@ -62,8 +93,8 @@ pub fn slots(memory: &Memory, shadow: &[Shadow; 13], rom: &Rom, video: &[Region]
             all.push(ram(start..end, false));
         }
     }
-    if let Rom(Some((image, len))) = rom {
-        all.push(SlotSpec { gpa: HIGH_RAM_BASE - len, len: *len, memory: image.clone(), at: 0, read_only: true });
+    if let Some(Image { memory, len }) = &rom.system {
+        all.push(SlotSpec { gpa: HIGH_RAM_BASE - len, len: *len, memory: memory.clone(), at: 0, read_only: true });
     }
     for window in video {
         let Some(at) = window.video else { continue };
@@ -92,32 +123,34 @@ fn shadowed(
         Rom,
         Nothing,
     }
-    let rom_start = match rom {
-        Rom(Some((_, len))) => EXTENDED_BASE - (*len).min(LEGACY_ROM),
-        Rom(None) => EXTENDED_BASE,
+    let kind = |n: usize| match shadow[n] {
+        Shadow { read_ram: true, write_ram } if piece(n).end <= ram_end => Kind::Ram { read_only: !write_ram },
+        _ if rom.below_1_mib(n).is_some() => Kind::Rom,
+        _ => Kind::Nothing,
+    };
+    // Whether piece `n` goes on where the one before it ends.
+    let follows = |n: usize| {
+        kind(n) == kind(n - 1)
+            && match (rom.below_1_mib(n - 1), rom.below_1_mib(n)) {
+                (Some((_, before)), Some((_, at))) if kind(n) == Kind::Rom => at == before + PIECE,
+                _ => true,
+            }
     };
     let mut n = 0;
     while n < 13 {
-        let kind = |n: usize| {
-            let range = piece(n);
-            match shadow[n] {
-                Shadow { read_ram: true, write_ram } if range.end <= ram_end => Kind::Ram { read_only: !write_ram },
-                _ if range.start >= rom_start => Kind::Rom,
-                _ => Kind::Nothing,
-            }
-        };
         let first = n;
-        while n < 13 && kind(n) == kind(first) {
+        n += 1;
+        while n < 13 && follows(n) {
             n += 1;
         }
         let range = piece(first).start..piece(n - 1).end;
-        match (kind(first), rom) {
+        match (kind(first), rom.below_1_mib(first)) {
             (Kind::Ram { read_only }, _) => all.push(ram(range, read_only)),
-            (Kind::Rom, Rom(Some((image, len)))) => all.push(SlotSpec {
+            (Kind::Rom, Some((image, at))) => all.push(SlotSpec {
                 gpa: range.start,
                 len: range.end - range.start,
-                memory: image.clone(),
-                at: len - (EXTENDED_BASE - range.start),
+                memory: image.memory.clone(),
+                at,
                 read_only: true,
             }),
             _ => {}
@@ -134,13 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn at_power_on_the_rom_shows_below_1_mib_and_below_4_gib() {
+    fn at_power_on_the_roms_show_below_1_mib_and_below_4_gib() {
         let memory = Memory::new(16 << 20, 0).unwrap();
-        let rom = Rom::new(&vec![0; 256 << 10]).unwrap();
+        let rom = Rom::new(&vec![0; 256 << 10], &vec![0; 0x9000]).unwrap();
         assert_eq!(
             summary(&slots(&memory, &[Shadow::default(); 13], &rom, &[])),
             [
                 (0, 0xa_0000, 0, false),
+                (0xc_0000, 0xc000, 0, true),
                 (0xe_0000, 0x2_0000, 0x2_0000, true),
                 (0x10_0000, 15 << 20, 0x10_0000, false),
                 (0xfffc_0000, 0x4_0000, 0, true),
@@ -151,7 +185,7 @@ mod tests {
     #[test]
     fn shadow_pieces_become_ram_or_read_only_ram() {
         let memory = Memory::new(16 << 20, 0).unwrap();
-        let rom = Rom::new(&vec![0; 64 << 10]).unwrap();
+        let rom = Rom::new(&vec![0; 64 << 10], &[]).unwrap();
         let mut shadow = [Shadow { read_ram: true, write_ram: true }; 13];
         shadow[2] = Shadow { read_ram: false, write_ram: true };
         shadow[12] = Shadow { read_ram: true, write_ram: false };

@@ -18,6 +18,7 @@ mod main_loop;
 pub mod map;
 pub mod pc;
 mod processor;
+pub mod roms;
 pub mod shared;
 mod signals;
 pub mod smbios;
@@ -37,6 +38,7 @@ use kernel::KernelEntry;
 use map::Rom;
 use pcvm_devices::fw_cfg::FwCfgItems;
 use pcvm_devices::{CharId, InputEvent, Memory};
+use roms::Roms;
 use shared::{KvmWires, Shared};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
@@ -127,7 +129,7 @@ impl Machine {
     pub fn new(config: MachineConfig) -> Result<Self, BuildError> {
         // Host-side input first: a mistake in a file name is told even where there is no KVM.
         let Inputs { images, serial, debugcon } = Inputs::open(&config)?;
-        let (rom, vga_rom) = roms(&config.payload)?;
+        let roms = Roms::new(&config.payload)?;
         let host = |what| move |error| BuildError::Host { what, error };
 
         let vm = Arc::new(Vm::new()?);
@@ -142,12 +144,14 @@ impl Machine {
             Payload::Firmware(_) => firmware::fw_cfg_items(&config, &memory),
             Payload::Kernel { .. } => FwCfgItems::default(),
         };
-        if !vga_rom.is_empty() {
+        if !roms.vga.is_empty() {
             // Firmware copies it from here in one go; from the expansion ROM BAR it would be an exit per dword.
-            fw_cfg.files.insert("pci1234,1111.rom".to_owned(), vga_rom.clone());
+            fw_cfg.files.insert("pci1234,1111.rom".to_owned(), roms.vga.clone());
         }
         let sizes = [0, 1, 2, 3].map(|n: usize| images[n].as_ref().map(crate::block::Image::size));
-        let (devices, roles) = pc::devices(&config, pc::Sockets { fw_cfg, vga_rom, sizes });
+        let rom = Rom::new(&roms.bios, &roms.vga)
+            .map_err(|why| host("allocate the firmware's memory")(std::io::Error::other(why)))?;
+        let (devices, roles) = pc::devices(&config, pc::Sockets { fw_cfg, vga_rom: roms.vga, sizes });
 
         kick::prepare()?;
         let timer = rustix::time::timerfd_create(
@@ -161,7 +165,6 @@ impl Machine {
         let wake = event_fd.try_clone().map_err(host("make an eventfd"))?;
         let wires = KvmWires::new(vm.clone(), timer.clone(), clock.clone(), wake);
         let failure = wires.failure();
-        let rom = Rom::new(&rom).map_err(|why| host("allocate the firmware's memory")(std::io::Error::other(why)))?;
         let board = Board::new(devices, roles, memory.clone(), clock.clone(), Box::new(wires), rom);
         let engine = BlockEngine::new(images, memory.clone())
             .map_err(|error| host("start the block engine")(std::io::Error::other(error.to_string())))?;
@@ -289,21 +292,6 @@ impl Handle {
     pub fn reset(&self) {
         self.0.post(board::Event::Reset(pcvm_devices::ResetKind::Hard));
     }
-}
-
-/// Where Debian's `seabios` package has the default firmware and VGA BIOS.
-const SEABIOS: &str = "/usr/share/seabios/bios-256k.bin";
-const SEAVGABIOS: &str = "/usr/share/seabios/vgabios-stdvga.bin";
-
-/// The firmware's and the VGA BIOS's bytes; empty for a kernel without firmware.
-fn roms(payload: &Payload) -> Result<(Vec<u8>, Vec<u8>), BuildError> {
-    let Payload::Firmware(path) = payload else { return Ok((Vec::new(), Vec::new())) };
-    let path = path.clone().unwrap_or_else(|| SEABIOS.into());
-    let rom = crate::config::read_firmware(&path)?;
-    // A VGA BIOS that lies beside the firmware belongs to it.
-    let beside = path.with_file_name("vgabios-stdvga.bin");
-    let vga = [beside.as_path(), SEAVGABIOS.as_ref()].into_iter().find_map(|path| std::fs::read(path).ok());
-    Ok((rom, vga.unwrap_or_default()))
 }
 
 /// Runs a machine until it ends: the process's exit status.

@@ -1,0 +1,90 @@
+//! The boot menu: on the screen and on the serial port, opened by F12 or Esc.
+
+use super::console::{self, Key};
+use super::media::{self, Kind};
+use super::targets::{self, Target};
+use crate::{Bios, eltorito};
+use pcvm_firmware_rt::Hw;
+
+/// How long to wait for the key if the machine's owner asks for the menu and does not say how long.
+const WAIT: u16 = 2500;
+/// What is pressed for choice 0, 1 and so on: more than there can be.
+const KEYS: &[u8] = b"123456789abcdefghijklmnop";
+
+/// Opens the menu if its key was pressed, or is within the time that the machine's owner wants.
+pub fn offer<H: Hw>(bios: &mut Bios<H>) {
+    let wait = match bios.handoff.menu_wait {
+        0 if bios.handoff.menu & 1 != 0 => WAIT,
+        wait => wait,
+    };
+    let pressed = console::menu_key(bios)
+        || wait != 0 && matches!(console::wait_key(bios, wait.into()), Some(Key::F12 | Key::Escape));
+    if pressed {
+        choose(bios);
+    }
+}
+
+/// Shows the menu, and puts first what is chosen.
+pub fn choose<H: Hw>(bios: &mut Bios<H>) {
+    bios.state.boot.entry.set(0);
+    console::text(bios, "\nBoot from:\n");
+    let mut count = 0;
+    while let Some(target) = bios.state.boot.target(count) {
+        label(bios, count);
+        targets::name(bios, target);
+        console::text(bios, "\n");
+        count += 1;
+    }
+    let Some(place) = choice(bios, count) else { return };
+    let target = bios.state.boot.target(place);
+    targets::prefer(bios, place);
+    if let Some(Target::Drive(index)) = target
+        && media::drive(bios, index).is_some_and(|drive| drive.kind == Kind::Cdrom)
+    {
+        choose_entry(bios, index);
+    }
+}
+
+/// A CD that has several things to boot.
+fn choose_entry<H: Hw>(bios: &mut Bios<H>, cd: u8) {
+    // What is wrong with it will be said when it is booted.
+    let Ok(found) = eltorito::find(bios, cd) else { return };
+    if found.count() < 2 {
+        return;
+    }
+    console::text(bios, "\nBoot image on the CD:\n");
+    for n in 0..found.count() {
+        let Some(entry) = found.entry(n) else { continue };
+        label(bios, n);
+        console::text(bios, entry.media.text());
+        console::text(bios, ", block ");
+        console::number(bios, entry.lba);
+        console::text(bios, "\n");
+    }
+    if let Some(n) = choice(bios, found.count()) {
+        bios.state.boot.entry.set(n);
+    }
+}
+
+fn label<H: Hw>(bios: &mut Bios<H>, n: u8) {
+    console::text(bios, "  ");
+    console::put(bios, KEYS.get(usize::from(n)).copied().unwrap_or(b'?'));
+    console::text(bios, ". ");
+}
+
+/// Waits for the key of one of `count` choices; nothing when Esc says to go on as usual.
+fn choice<H: Hw>(bios: &mut Bios<H>, count: u8) -> Option<u8> {
+    console::text(bios, "Press a number, or Esc to go on.\n");
+    loop {
+        match console::wait_key(bios, u32::MAX)? {
+            Key::Escape => return None,
+            Key::Character(character) => {
+                let wanted = KEYS.iter().position(|&key| key == character.to_ascii_lowercase());
+                if let Some(n) = wanted.filter(|&n| n < usize::from(count)) {
+                    return Some(n as u8);
+                }
+            }
+            Key::F12 | Key::Other => {}
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The boot order as the machine gives it: Open Firmware device paths, one a line (QEMU's `bootorder` file; Open Firmware,
+//! IEEE 1275, section 3.2.1.1), or the nibbles in CMOS RAM that Bochs began and QEMU writes too.
+
+/// What a line of the boot order names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// A drive of an IDE controller.
+    Ide {
+        /// Channel, 0 or 1.
+        channel: u8,
+        /// 0 master, 1 slave.
+        unit: u8,
+    },
+    /// A floppy drive.
+    Floppy(u8),
+    /// Whatever the option ROM of a PCI function boots: bus << 8 | device << 3 | function.
+    Function(u16),
+    /// An option ROM that belongs to no PCI function.
+    Rom,
+    /// Nothing that is not named may be booted.
+    Halt,
+}
+
+/// A name and its address, of one step of a path: `drive@1`.
+fn step(text: &[u8]) -> (&[u8], &[u8]) {
+    let mut parts = text.splitn(2, |&byte| byte == b'@');
+    (parts.next().unwrap_or(&[]), parts.next().unwrap_or(&[]))
+}
+
+fn hexadecimal(text: &[u8]) -> Option<u8> {
+    if text.is_empty() || text.len() > 2 {
+        return None;
+    }
+    text.iter().try_fold(0u8, |value, &byte| {
+        let digit = (byte as char).to_digit(16)? as u8;
+        Some(value << 4 | digit)
+    })
+}
+
+/// `device,function`, both hexadecimal, the function 0 when it is left out.
+fn device_function(address: &[u8]) -> Option<u8> {
+    let mut parts = address.splitn(2, |&byte| byte == b',');
+    let device = hexadecimal(parts.next()?)?;
+    let function = parts.next().map_or(Some(0), hexadecimal)?;
+    (device < 32 && function < 8).then_some(device << 3 | function)
+}
+
+/// Reads a line. `secondary` gives the bus behind the bridge that is the given function.
+pub fn parse(line: &[u8], mut secondary: impl FnMut(u16) -> u8) -> Option<Path> {
+    let line = line.trim_ascii();
+    if line == b"HALT" {
+        return Some(Path::Halt);
+    }
+    let mut steps = line.strip_prefix(b"/")?.split(|&byte| byte == b'/').map(step);
+    match steps.next()? {
+        (b"rom", _) => return Some(Path::Rom),
+        (b"pci", _) => {}
+        _ => return None,
+    }
+    let mut bus = 0;
+    // Depth: a path that goes through more bridges than there are buses is nonsense.
+    for _ in 0..8 {
+        let (name, address) = steps.next()?;
+        match name {
+            b"pci-bridge" | b"pci" => bus = secondary(u16::from(bus) << 8 | u16::from(device_function(address)?)),
+            b"isa" => {
+                let (_, (name, address)) = (steps.next()?, steps.next()?);
+                return (name == b"floppy").then(|| hexadecimal(address)).flatten().map(Path::Floppy);
+            }
+            b"ide" => {
+                let ((drive, channel), (disk, unit)) = (steps.next()?, steps.next()?);
+                let (channel, unit) = (hexadecimal(channel)?, hexadecimal(unit)?);
+                return (drive == b"drive" && disk == b"disk").then_some(Path::Ide { channel, unit });
+            }
+            _ => return Some(Path::Function(u16::from(bus) << 8 | u16::from(device_function(address)?))),
+        }
+    }
+    None
+}
+
+/// A kind of device, in the order of CMOS's numbers from 1 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Floppy drives.
+    Floppy,
+    /// Hard disks.
+    Hard,
+    /// CD-ROM drives.
+    Cdrom,
+    /// Option ROMs' bootstrap entries: the network.
+    Rom,
+}
+
+/// The order of kinds when nobody says anything.
+pub const DEFAULT: [Class; 4] = [Class::Hard, Class::Cdrom, Class::Floppy, Class::Rom];
+
+/// The order that bytes 38h and 3Dh of CMOS RAM give: 3Dh's low nibble, its high one, 38h's high one; the rest as
+/// [`DEFAULT`]. A kind may appear twice.
+pub fn from_cmos(byte_38: u8, byte_3d: u8) -> [Class; 7] {
+    let mut order = [DEFAULT[0], DEFAULT[0], DEFAULT[0], DEFAULT[0], DEFAULT[1], DEFAULT[2], DEFAULT[3]];
+    let mut used = 0;
+    for nibble in [byte_3d & 0xf, byte_3d >> 4, byte_38 >> 4] {
+        let class = match nibble {
+            1 => Class::Floppy,
+            2 => Class::Hard,
+            3 => Class::Cdrom,
+            4 => Class::Rom,
+            _ => continue,
+        };
+        if let Some(slot) = order.get_mut(used) {
+            *slot = class;
+            used += 1;
+        }
+    }
+    // What is left of the first three is the default's first, which then stands before the rest of it.
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_that_qemu_and_pcvm_write_is_understood() {
+        for (line, path) in [
+            ("/pci@i0cf8/ide@1,1/drive@0/disk@0", Some(Path::Ide { channel: 0, unit: 0 })),
+            ("/pci@i0cf8/ide@1,1/drive@1/disk@1", Some(Path::Ide { channel: 1, unit: 1 })),
+            ("/pci@i0cf8/isa@1/fdc@03f0/floppy@0", Some(Path::Floppy(0))),
+            ("/pci@i0cf8/isa@1/fdc@03f0/floppy@1", Some(Path::Floppy(1))),
+            ("/pci@i0cf8/ethernet@3", Some(Path::Function(0x18))),
+            ("/pci@i0cf8/ethernet@3/ethernet-phy@0", Some(Path::Function(0x18))),
+            ("/pci@i0cf8/scsi@1f,7/disk@0,0", Some(Path::Function(0xff))),
+            ("/pci@i0cf8/pci-bridge@4/ethernet@2", Some(Path::Function(0x0510))),
+            ("/rom@genroms/kvmvapic.bin", Some(Path::Rom)),
+            ("HALT", Some(Path::Halt)),
+            ("HALT\r", Some(Path::Halt)),
+            ("", None),
+            ("/", None),
+            ("nonsense", None),
+            ("/pci@i0cf8", None),
+            ("/pci@i0cf8/ide@1,1", None),
+            ("/pci@i0cf8/ide@1,1/drive@0", None),
+            ("/pci@i0cf8/ide@1,1/drive@x/disk@0", None),
+            ("/pci@i0cf8/ide@1,1/drive@/disk@", None),
+            ("/pci@i0cf8/isa@1/serial@3f8", None),
+            ("/pci@i0cf8/ethernet@20", None),
+            ("/pci@i0cf8/ethernet@3,8", None),
+            ("/pci@i0cf8/ethernet@", None),
+            ("/pci@i0cf8/pci@0/pci@0/pci@0/pci@0/pci@0/pci@0/pci@0/pci@0/pci@0/ethernet@1", None),
+        ] {
+            assert_eq!(parse(line.as_bytes(), |bridge| if bridge == 0x20 { 5 } else { 0 }), path, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn cmos_nibbles_come_first_and_the_rest_follows() {
+        use Class::*;
+        for (byte_38, byte_3d, wanted) in [
+            (0x00, 0x00, [Hard, Cdrom, Floppy, Rom]),
+            (0x30, 0x12, [Hard, Floppy, Cdrom, Rom]),
+            (0x00, 0x03, [Cdrom, Hard, Floppy, Rom]),
+            (0x01, 0x41, [Floppy, Rom, Hard, Cdrom]),
+            (0xf0, 0xf9, [Hard, Cdrom, Floppy, Rom]),
+            (0x20, 0x11, [Floppy, Hard, Cdrom, Rom]),
+        ] {
+            let mut seen = Vec::new();
+            for class in from_cmos(byte_38, byte_3d) {
+                if !seen.contains(&class) {
+                    seen.push(class);
+                }
+            }
+            assert_eq!(seen, wanted, "{byte_38:02x} {byte_3d:02x}");
+        }
+    }
+}

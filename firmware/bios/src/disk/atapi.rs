@@ -1,0 +1,294 @@
+//! CD-ROM drives: packet commands by PIO (ATA/ATAPI-6, 9.8; MMC-3, T10 1363D; SPC-2).
+
+use super::ata::{self, reg, status};
+use super::clock::{self, Timeout};
+use super::place::Place;
+use super::status::{Result, Status};
+use super::{Bus, Info};
+use crate::Bios;
+use pcvm_firmware_rt::{Hw, bda, ebda};
+
+const PACKET: u8 = 0xa0;
+const DEVICE_RESET: u8 = 0x08;
+
+const TEST_UNIT_READY: u8 = 0x00;
+const REQUEST_SENSE: u8 = 0x03;
+const START_STOP: u8 = 0x1b;
+const PREVENT_REMOVAL: u8 = 0x1e;
+const READ_CAPACITY: u8 = 0x25;
+const READ_10: u8 = 0x28;
+
+const SENSE_BYTES: u8 = 18;
+/// Blocks of a CD, a DVD, a BD.
+pub const BLOCK: u16 = 2048;
+/// Bytes per DRQ block that are asked for: as many whole CD blocks as fit in 16 bits.
+const LIMIT: u16 = 31 * BLOCK;
+/// Blocks per READ (10).
+const PER_COMMAND: u16 = 512;
+/// DRQ blocks in one command: it has ended long before, whatever the drive's own limit is.
+const MOST_DRQ_BLOCKS: u32 = 0x1_0000;
+
+/// A disc that spins up.
+const COMMAND_MS: u32 = 30_000;
+/// How long a medium may be "becoming ready", and how often that is looked at.
+const BECOMING_READY_MS: u32 = 20_000;
+const LOOK_AGAIN_MS: u32 = 50;
+/// Unit attentions in a row.
+const ATTENTIONS: u32 = 8;
+
+/// What the drive says about its last failure: sense key, additional code and qualifier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sense {
+    /// Sense key.
+    pub key: u8,
+    /// Additional sense code.
+    pub code: u8,
+    /// And its qualifier.
+    pub qualifier: u8,
+}
+
+mod key {
+    pub const NOT_READY: u8 = 2;
+    pub const MEDIUM_ERROR: u8 = 3;
+    pub const HARDWARE_ERROR: u8 = 4;
+    pub const ILLEGAL_REQUEST: u8 = 5;
+    pub const UNIT_ATTENTION: u8 = 6;
+    pub const DATA_PROTECT: u8 = 7;
+}
+const BECOMING_READY: u8 = 0x04;
+const OUT_OF_RANGE: u8 = 0x21;
+const REMOVAL_PREVENTED: u8 = 0x53;
+const NO_MEDIUM: u8 = 0x3a;
+
+impl Sense {
+    fn status(self) -> Status {
+        match self {
+            Self { code: NO_MEDIUM, .. } => Status::NO_MEDIUM,
+            Self { code: OUT_OF_RANGE, .. } => Status::NOT_FOUND,
+            Self { code: REMOVAL_PREVENTED, .. } => Status::LOCKED,
+            Self { key: key::NOT_READY, .. } => Status::NOT_READY,
+            Self { key: key::MEDIUM_ERROR, .. } => Status::READ_ERROR,
+            Self { key: key::HARDWARE_ERROR, .. } => Status::CONTROLLER,
+            Self { key: key::ILLEGAL_REQUEST, .. } => Status::BAD_COMMAND,
+            Self { key: key::UNIT_ATTENTION, .. } => Status::CHANGED,
+            Self { key: key::DATA_PROTECT, .. } => Status::WRITE_PROTECTED,
+            _ => Status::UNDEFINED,
+        }
+    }
+}
+
+/// Sends a packet and takes up to `bytes` bytes that the drive answers with. Returns how many came. On
+/// [`Status::UNDEFINED`] the drive has sense data.
+fn packet<H: Hw>(bios: &mut Bios<H>, bus: Bus, cdb: &[u8; 12], place: &mut Place, bytes: u32) -> Result<u32> {
+    ata::mask_interrupt(bios, bus);
+    let result = packet_masked(bios, bus, cdb, place, bytes);
+    if result == Err(Status::TIMEOUT) {
+        let _ = ata::reset(bios, bus);
+    }
+    ata::unmask_interrupt(bios, bus);
+    result
+}
+
+fn packet_masked<H: Hw>(bios: &mut Bios<H>, bus: Bus, cdb: &[u8; 12], place: &mut Place, bytes: u32) -> Result<u32> {
+    let base = bus.base();
+    ata::select(bios, bus, 0)?;
+    let limit = bytes.min(LIMIT.into()) as u16;
+    bios.hw.outb(base + reg::FEATURES, 0);
+    bios.hw.outb(base + reg::LBA_MID, limit as u8);
+    bios.hw.outb(base + reg::LBA_HIGH, (limit >> 8) as u8);
+    bios.hw.outb(base + reg::COMMAND, PACKET);
+    wait_data(bios, bus)?;
+    for pair in cdb.chunks_exact(2) {
+        if let &[low, high] = pair {
+            bios.hw.outw(base + reg::DATA, u16::from_le_bytes([low, high]));
+        }
+    }
+    let mut came = 0;
+    for _ in 0..MOST_DRQ_BLOCKS {
+        let status = ata::not_busy(bios, bus, COMMAND_MS)?;
+        if status & (status::ERR | status::DF) != 0 {
+            bios.hw.set(bda::DISK_STATUS_REGISTER, status);
+            return Err(Status::UNDEFINED);
+        }
+        if status & status::DRQ == 0 {
+            return Ok(came);
+        }
+        let low = bios.hw.inb(base + reg::LBA_MID);
+        let offered = u32::from(u16::from_le_bytes([low, bios.hw.inb(base + reg::LBA_HIGH)]));
+        let wanted = offered.min(bytes - came) & !1;
+        place.fill_from(bios.hw, base + reg::DATA, wanted);
+        came += wanted;
+        // More than was asked for, or an odd byte.
+        for _ in 0..(offered - wanted).div_ceil(2) {
+            bios.hw.inw(base + reg::DATA);
+        }
+    }
+    Err(Status::TIMEOUT)
+}
+
+/// The drive wants the packet.
+fn wait_data<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<()> {
+    let mut timeout = Timeout::ms(COMMAND_MS);
+    loop {
+        let status = bios.hw.inb(bus.base() + reg::STATUS);
+        match status & (status::BSY | status::DRQ | status::ERR) {
+            status::DRQ => return Ok(()),
+            bits if bits & status::BSY == 0 && bits & status::ERR != 0 => return Err(Status::UNDEFINED),
+            _ if timeout.expired(bios) => return Err(Status::TIMEOUT),
+            _ => {}
+        }
+    }
+}
+
+/// Why the last command failed.
+pub fn sense<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<Sense> {
+    let mut cdb = [0; 12];
+    cdb[0] = REQUEST_SENSE;
+    cdb[4] = SENSE_BYTES;
+    let came = packet(bios, bus, &cdb, &mut Place::OWN.clone(), SENSE_BYTES.into())?;
+    if came < 14 {
+        return Err(Status::UNDEFINED);
+    }
+    let at = ebda::SECTOR.at;
+    Ok(Sense {
+        key: bios.hw.read8(at.add(2)) & 0xf,
+        code: bios.hw.read8(at.add(12)),
+        qualifier: bios.hw.read8(at.add(13)),
+    })
+}
+
+/// A packet command whose failure is looked into.
+fn command<H: Hw>(bios: &mut Bios<H>, bus: Bus, cdb: &[u8; 12], place: &mut Place, bytes: u32) -> Result<u32> {
+    match packet(bios, bus, cdb, place, bytes) {
+        Err(Status::UNDEFINED) => Err(sense(bios, bus)?.status()),
+        other => other,
+    }
+}
+
+/// TEST UNIT READY, once.
+fn test_ready<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> core::result::Result<(), Sense> {
+    match packet(bios, bus, &[TEST_UNIT_READY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &mut Place::OWN.clone(), 0) {
+        Ok(_) => Ok(()),
+        Err(Status::UNDEFINED) => Err(sense(bios, bus).unwrap_or_default()),
+        Err(_) => Err(Sense::default()),
+    }
+}
+
+/// Waits until the drive's medium can be read, or is known not to be there. [`Status::CHANGED`] is no failure: whether
+/// the medium may have been changed since the last command is what the answer says.
+pub fn wait_ready<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<bool> {
+    let mut changed = false;
+    let mut attentions = 0;
+    let mut waited = 0;
+    loop {
+        let Err(sense) = test_ready(bios, bus) else { return Ok(changed) };
+        match (sense.key, sense.code) {
+            (key::UNIT_ATTENTION, _) if attentions < ATTENTIONS => {
+                attentions += 1;
+                changed = true;
+            }
+            (key::NOT_READY, BECOMING_READY) if waited < BECOMING_READY_MS => {
+                clock::wait(bios, LOOK_AGAIN_MS);
+                waited += LOOK_AGAIN_MS;
+            }
+            _ => return Err(sense.status()),
+        }
+    }
+}
+
+/// Blocks on the medium, and bytes in each.
+pub fn capacity<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<(u64, u16)> {
+    let mut cdb = [0; 12];
+    cdb[0] = READ_CAPACITY;
+    if command(bios, bus, &cdb, &mut Place::OWN.clone(), 8)? < 8 {
+        return Err(Status::READ_ERROR);
+    }
+    let at = ebda::SECTOR.at;
+    let last = bios.hw.read32(at).swap_bytes();
+    let block = bios.hw.read32(at.add(4)).swap_bytes();
+    // Some drives say 2352 or nothing for what READ (10) gives as 2048.
+    let block = if block == 512 { 512 } else { BLOCK };
+    Ok((u64::from(last) + 1, block))
+}
+
+/// Reads blocks, which exist. Returns how many came, too.
+pub fn read<H: Hw>(bios: &mut Bios<H>, info: &Info, lba: u64, count: u16, place: &mut Place) -> (u16, Result<()>) {
+    let mut done = 0;
+    let mut retried = false;
+    while done < count {
+        let Ok(at) = u32::try_from(lba + u64::from(done)) else { return (done, Err(Status::NOT_FOUND)) };
+        let now = (count - done).min(PER_COMMAND);
+        let [a, b, c, d] = at.to_be_bytes();
+        let [e, f] = now.to_be_bytes();
+        let cdb = [READ_10, 0, a, b, c, d, 0, e, f, 0, 0, 0];
+        let bytes = u32::from(now) * u32::from(info.block);
+        let before = *place;
+        let error = match packet(bios, info.bus, &cdb, place, bytes) {
+            Ok(came) if came == bytes => {
+                done += now;
+                continue;
+            }
+            Ok(_) => Status::READ_ERROR,
+            Err(Status::UNDEFINED) => match sense(bios, info.bus) {
+                Ok(sense) => sense.status(),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        *place = before;
+        // After a reset or a change of disc the drive says so once; and it may spin up again.
+        if retried || !matches!(error, Status::CHANGED | Status::NOT_READY) {
+            return (done, Err(error));
+        }
+        retried = true;
+        if let Err(error) = wait_ready(bios, info.bus) {
+            return (done, Err(error));
+        }
+    }
+    (done, Ok(()))
+}
+
+/// Locks the tray or unlocks it.
+pub fn prevent_removal<H: Hw>(bios: &mut Bios<H>, bus: Bus, prevent: bool) -> Result<()> {
+    let cdb = [PREVENT_REMOVAL, 0, 0, 0, prevent.into(), 0, 0, 0, 0, 0, 0, 0];
+    after_attention(bios, bus, &cdb)
+}
+
+/// Opens the tray.
+pub fn eject<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<()> {
+    const EJECT: u8 = 2;
+    after_attention(bios, bus, &[START_STOP, 0, 0, 0, EJECT, 0, 0, 0, 0, 0, 0, 0])
+}
+
+/// A command without data; a drive that first has something else to say gets it again.
+fn after_attention<H: Hw>(bios: &mut Bios<H>, bus: Bus, cdb: &[u8; 12]) -> Result<()> {
+    let mut result = Ok(0);
+    for _ in 0..ATTENTIONS {
+        result = command(bios, bus, cdb, &mut Place::OWN.clone(), 0);
+        if result != Err(Status::CHANGED) {
+            break;
+        }
+    }
+    result.map(|_| ())
+}
+
+/// Whether the medium may have been changed since this was last asked.
+pub fn changed<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<bool> {
+    match test_ready(bios, bus) {
+        Ok(()) => Ok(false),
+        Err(Sense { key: key::UNIT_ATTENTION, .. }) => Ok(true),
+        Err(Sense { code: NO_MEDIUM, .. }) => Err(Status::NO_MEDIUM),
+        Err(sense) => Err(sense.status()),
+    }
+}
+
+/// DEVICE RESET, which leaves the channel's other drive alone.
+pub fn reset<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<()> {
+    ata::mask_interrupt(bios, bus);
+    let result = ata::select(bios, bus, 0).and_then(|()| {
+        bios.hw.outb(bus.base() + reg::COMMAND, DEVICE_RESET);
+        ata::not_busy(bios, bus, COMMAND_MS)
+    });
+    ata::unmask_interrupt(bios, bus);
+    result.map(|_| ())
+}

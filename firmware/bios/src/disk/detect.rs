@@ -1,0 +1,235 @@
+//! Which drives there are on the two IDE channels (ATA/ATAPI-6, 9.12 for signatures, 8.15 and 8.16 for IDENTIFY).
+
+use super::ata::{self, reg, status};
+use super::geometry::{self, Chs, Partition, Translation};
+use super::place::Place;
+use super::status::{Result, Status};
+use super::{Bus, Info, Kind, atapi, edd};
+use crate::{Bios, log};
+use pcvm_firmware_rt::{Hw, ebda};
+
+const IDENTIFY: u8 = 0xec;
+const IDENTIFY_PACKET: u8 = 0xa1;
+/// Cylinder registers of a packet device after a reset.
+const PACKET_SIGNATURE: u16 = 0xeb14;
+/// The drives were reset with the machine: one that needs longer than this to become ready is broken.
+const POWER_ON_MS: u32 = 10_000;
+
+const CMOS_INDEX: u16 = 0x70;
+const CMOS_DATA: u16 = 0x71;
+const NMI_OFF: u8 = 0x80;
+/// Types of hard disks 0 and 1: Fh means that there is more about it in the extended area.
+const CMOS_TYPES: u8 = 0x12;
+/// Translations, two bits for each of four drives, as QEMU and pcvm give them.
+const CMOS_TRANSLATION: u8 = 0x39;
+
+pub fn cmos<H: Hw>(hw: &mut H, register: u8) -> u8 {
+    hw.outb(CMOS_INDEX, NMI_OFF | register);
+    let value = hw.inb(CMOS_DATA);
+    hw.outb(CMOS_INDEX, 0x0d);
+    hw.inb(CMOS_DATA);
+    value
+}
+
+/// Looks at both channels.
+pub fn channels<H: Hw>(bios: &mut Bios<H>) {
+    let function = pci_function(bios);
+    bios.state.disk.path.set(function);
+    for channel in [0, 1] {
+        for unit in [0, 1] {
+            let bus = Bus::new(channel, unit);
+            match present(bios, bus) {
+                Ok(Some(kind)) => {
+                    if let Err(status) = identify(bios, bus, kind) {
+                        complain(bios, bus, status);
+                    }
+                }
+                Ok(None) => {}
+                // Nothing answers on the whole channel.
+                Err(Status::NO_PARAMETERS) => break,
+                Err(status) => complain(bios, bus, status),
+            }
+        }
+    }
+}
+
+/// The IDE controller in legacy mode on bus 0 (PCI Local Bus Specification 2.1, section 3.7.4.1 for the access, appendix D
+/// for the class).
+fn pci_function<H: Hw>(bios: &mut Bios<H>) -> u16 {
+    const ADDRESS: u16 = 0xcf8;
+    const DATA: u16 = 0xcfc;
+    const ENABLE: u32 = 1 << 31;
+    const CLASS: u32 = 0x08;
+    const IDE: u32 = 0x0101;
+    let class = |bios: &mut Bios<H>, function: u16| {
+        bios.hw.outl(ADDRESS, ENABLE | u32::from(function) << 8 | CLASS);
+        bios.hw.inl(DATA)
+    };
+    // A PC of the i440FX has it here. Anything else is looked for.
+    const PIIX: u16 = 1 << 3 | 1;
+    if class(bios, PIIX) >> 16 == IDE {
+        return PIIX;
+    }
+    // Nothing at all there: no PCI either.
+    if class(bios, 0) == u32::MAX {
+        return edd::NOT_PCI;
+    }
+    (0..256).find(|&function| class(bios, function) >> 16 == IDE).unwrap_or(edd::NOT_PCI)
+}
+
+fn complain<H: Hw>(bios: &mut Bios<H>, bus: Bus, status: Status) {
+    let name = match (bus.channel, bus.unit) {
+        (0, 0) => "ata0 master: ",
+        (0, _) => "ata0 slave: ",
+        (_, 0) => "ata1 master: ",
+        _ => "ata1 slave: ",
+    };
+    log::text(bios.hw, name);
+    log::line(bios.hw, status.text());
+}
+
+/// Whether there is a drive, and of which kind.
+fn present<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<Option<Kind>> {
+    let base = bus.base();
+    bios.hw.outb(base + reg::DEVICE, if bus.slave() { 0xb0 } else { 0xa0 });
+    let mut status = bios.hw.inb(base + reg::STATUS);
+    // No channel: the bus floats.
+    if status == 0xff {
+        return Err(Status::NO_PARAMETERS);
+    }
+    if status & status::BSY != 0 {
+        status = ata::not_busy(bios, bus, POWER_ON_MS)?;
+    }
+    if status & status::DRQ != 0 {
+        // It was left in the middle of something.
+        ata::reset(bios, bus)?;
+        ata::unmask_interrupt(bios, bus);
+        status = ata::not_busy(bios, bus, POWER_ON_MS)?;
+    }
+    // A packet device shows no DRDY before its first command; nor does a drive that is not there.
+    if status & status::DRDY != 0 {
+        return Ok(Some(Kind::Hard));
+    }
+    Ok(is_packet(bios, bus).then_some(Kind::Cdrom))
+}
+
+fn is_packet<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> bool {
+    let low = bios.hw.inb(bus.base() + reg::LBA_MID);
+    low == PACKET_SIGNATURE as u8 && bios.hw.inb(bus.base() + reg::LBA_HIGH) == (PACKET_SIGNATURE >> 8) as u8
+}
+
+/// Asks the drive what it is, and adds it.
+fn identify<H: Hw>(bios: &mut Bios<H>, bus: Bus, guess: Kind) -> Result<()> {
+    ata::mask_interrupt(bios, bus);
+    let mut result = Err(Status::BAD_COMMAND);
+    let mut kind = guess;
+    if kind == Kind::Hard {
+        result = ata::select(bios, bus, 0)
+            .and_then(|()| ata::command_in(bios, bus, IDENTIFY, &mut Place::OWN.clone(), POWER_ON_MS));
+        if result.is_err() && is_packet(bios, bus) {
+            kind = Kind::Cdrom;
+        }
+    }
+    if kind == Kind::Cdrom {
+        result = ata::select(bios, bus, 0)
+            .and_then(|()| ata::command_in(bios, bus, IDENTIFY_PACKET, &mut Place::OWN.clone(), POWER_ON_MS));
+    }
+    ata::unmask_interrupt(bios, bus);
+    result?;
+    let word = |bios: &mut Bios<H>, n: u16| bios.hw.read16(ebda::SECTOR.at.add(n * 2));
+    let mut model = [b' '; 40];
+    for (pair, n) in model.chunks_exact_mut(2).zip(27..) {
+        pair.copy_from_slice(&word(bios, n).to_be_bytes());
+    }
+    for byte in &mut model {
+        if !(0x20..0x7f).contains(byte) {
+            *byte = b' ';
+        }
+    }
+    let mut info = Info { kind, bus, ..Info::NONE };
+    info.pio = if word(bios, 53) & 2 != 0 {
+        match word(bios, 64) {
+            modes if modes & 2 != 0 => 4,
+            modes if modes & 1 != 0 => 3,
+            _ => (word(bios, 51) >> 8).min(2) as u8,
+        }
+    } else {
+        (word(bios, 51) >> 8).min(2) as u8
+    };
+    if kind == Kind::Cdrom {
+        // Bits 12-8 of word 0 say what kind of packet device: 5 is CD-ROM, all others cannot be booted from.
+        if word(bios, 0) >> 8 & 0x1f == 5 {
+            info.block = atapi::BLOCK;
+            info.lba = true;
+            bios.state.disk.add(info, model);
+        }
+        return Ok(());
+    }
+    let double = |bios: &mut Bios<H>, n: u16| u32::from(word(bios, n)) | u32::from(word(bios, n + 1)) << 16;
+    let said =
+        Chs { cylinders: word(bios, 1), heads: word(bios, 3).min(16) as u8, sectors: word(bios, 6).min(255) as u8 };
+    info.lba = word(bios, 49) & 1 << 9 != 0;
+    let features = word(bios, 83);
+    info.lba48 = info.lba && features >> 14 == 1 && features & 1 << 10 != 0;
+    info.sectors = match (info.lba, info.lba48) {
+        (false, _) => said.total().into(),
+        (true, false) => double(bios, 60).into(),
+        (true, true) => {
+            let long = u64::from(double(bios, 100)) | u64::from(double(bios, 102)) << 32;
+            if long == 0 { double(bios, 60).into() } else { long }
+        }
+    };
+    if info.sectors == 0 {
+        return Err(Status::NO_MEDIUM);
+    }
+    let most = word(bios, 47) as u8;
+    info.multiple = [ata::MULTIPLE, 8, 4, 2].into_iter().find(|&n| n <= most).unwrap_or(1);
+    let is_set = word(bios, 59) == 0x100 | u16::from(info.multiple);
+    info.physical = geometry::physical(said, info.sectors);
+    if (!is_set || !info.lba) && ata::set_up(bios, &info).is_err() {
+        info.multiple = 1;
+    }
+    (info.logical, info.translation) = logical(bios, &info);
+    bios.state.disk.add(info, model);
+    Ok(())
+}
+
+/// The geometry of INT 13h: what setup says, else what the partition table says, else by size.
+fn logical<H: Hw>(bios: &mut Bios<H>, info: &Info) -> (Chs, Translation) {
+    let place = info.bus.channel * 2 + info.bus.unit;
+    let translations = cmos(bios.hw, CMOS_TRANSLATION);
+    let bits = translations >> (place * 2) & 3;
+    let types = cmos(bios.hw, CMOS_TYPES);
+    let told = match place {
+        0 => types & 0xf0 != 0,
+        1 => types & 0x0f != 0,
+        // For these there is no other byte that says that this one was filled in.
+        _ => bits != 0,
+    };
+    if told {
+        let how = Translation::from_bits(bits);
+        return (geometry::translate(info.physical, info.sectors, how), how);
+    }
+    if let Some(found) = partitioned(bios, info) {
+        return found;
+    }
+    let how = geometry::by_size(info.physical, info.sectors);
+    (geometry::translate(info.physical, info.sectors, how), how)
+}
+
+fn partitioned<H: Hw>(bios: &mut Bios<H>, info: &Info) -> Option<(Chs, Translation)> {
+    const TABLE: u16 = 0x1be;
+    const SIGNATURE: u16 = 0x1fe;
+    ata::transfer(bios, info, ata::Action::Read, 0, 1, &mut Place::OWN.clone()).1.ok()?;
+    let at = ebda::SECTOR.at;
+    if bios.hw.read16(at.add(SIGNATURE)) != 0xaa55 {
+        return None;
+    }
+    let mut table = [None; 4];
+    for (entry, n) in table.iter_mut().zip(0..) {
+        let mut bytes = [0; 16];
+        bios.hw.copy_in(at.add(TABLE + n * 16), &mut bytes);
+        *entry = Partition::parse(&bytes);
+    }
+    geometry::by_partitions(&table, info.physical, info.sectors)
+}

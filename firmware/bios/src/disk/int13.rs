@@ -1,0 +1,212 @@
+//! INT 13h: who answers, and the functions that address by cylinder, head and sector (IBM PS/2 and PC BIOS Interface
+//! Technical Reference, "Interrupt 13h"; IBM AT Technical Reference, fixed disk BIOS, for 09h to 14h).
+//!
+//! Not done, with "not possible" for an answer: 06h and 07h (formatting that ATA drives do not know), 0Ah and 0Bh (sectors
+//! with their ECC bytes, which drives keep to themselves), 0Eh and 0Fh, 12h and 13h (tests inside a controller of 1984).
+//! 05h checks that the track is there, can be read, and destroys nothing.
+
+use super::ata::{self, Action};
+use super::geometry::Chs;
+use super::place::Place;
+use super::status::{Result, Status};
+use super::{CDROM, HARD, Info, Kind, access, atapi, edd, floppy};
+use crate::{Bios, eltorito};
+use pcvm_firmware_rt::{FarPtr, Field, Hw, Regs, bda};
+
+/// The most sectors that a call by CHS may ask for.
+const MOST: u8 = 128;
+/// AH=15h: a hard disk.
+const TYPE_HARD: u8 = 3;
+/// Segment of our own interrupt entries.
+const OWN_SEGMENT: u16 = 0xf000;
+
+/// What a function has to say.
+pub enum Answer {
+    /// A status, for AH, carry and the BIOS data area.
+    Status(Result<()>),
+    /// It has set AH and carry itself.
+    Given,
+}
+
+impl From<Result<()>> for Answer {
+    fn from(result: Result<()>) -> Self {
+        Self::Status(result)
+    }
+}
+
+/// INT 13h.
+pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
+    // Disks take their time, and the clock is to go on.
+    bios.hw.set_interrupts(true);
+    if !eltorito::int13(bios, regs) {
+        match regs.dl() {
+            HARD.. => hard_or_cdrom(bios, regs),
+            _ => floppies(bios, regs),
+        }
+    }
+    bios.hw.set_interrupts(false);
+}
+
+/// INT 40h: INT 13h for floppies only.
+pub fn int40<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
+    bios.hw.set_interrupts(true);
+    floppy_call(bios, regs);
+    bios.hw.set_interrupts(false);
+}
+
+/// Floppies are served by INT 40h, which somebody may have hooked.
+fn floppies<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
+    let vector = FarPtr::from_u32(bios.hw.read32(FarPtr::vector(0x40)));
+    if vector.segment == OWN_SEGMENT || vector == FarPtr::default() {
+        return floppy_call(bios, regs);
+    }
+    const ARITHMETIC: u16 = 0xff;
+    let flags = regs.flags;
+    bios.hw.call_interrupt(0x40, regs);
+    bios.hw.set_interrupts(true);
+    regs.flags = flags & !ARITHMETIC | regs.flags & ARITHMETIC;
+}
+
+fn floppy_call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
+    let answer = floppy::int13(bios, regs);
+    answer_with(bios, regs, bda::FLOPPY_STATUS, answer);
+}
+
+fn answer_with<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, last: Field<u8>, answer: Answer) {
+    let Answer::Status(result) = answer else { return };
+    let Status(code) = result.err().unwrap_or(Status::OK);
+    bios.hw.set(last, code);
+    regs.set_ah(code);
+    regs.set_cf(code != 0);
+}
+
+fn hard_or_cdrom<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
+    let number = regs.dl();
+    let index = bios.state.disk.index(number);
+    let info = index.and_then(|index| bios.state.disk.info(index));
+    let answer = match (index, info) {
+        (Some(index), Some(info)) if info.kind == Kind::Cdrom => cdrom(bios, regs, index, &info),
+        (Some(index), Some(info)) => hard(bios, regs, index, &info),
+        _ => nobody(bios, regs),
+    };
+    answer_with(bios, regs, bda::DISK_STATUS, answer);
+}
+
+/// There is no such drive.
+fn nobody<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Answer {
+    match regs.ah() {
+        0x01 => last_status(bios, regs),
+        0x08 => {
+            regs.set_cx(0);
+            regs.set_dx(bios.hw.get(bda::DISK_COUNT).into());
+            Err(Status::NO_PARAMETERS).into()
+        }
+        0x15 if regs.dl() < CDROM => {
+            // "Absent" is an answer, not a failure.
+            regs.set_ax(0);
+            regs.set_cx(0);
+            regs.set_dx(0);
+            regs.set_cf(false);
+            Answer::Given
+        }
+        _ => Err(Status::BAD_COMMAND).into(),
+    }
+}
+
+/// 01h: how the call before ended.
+fn last_status<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Answer {
+    let last = bios.hw.get(bda::DISK_STATUS);
+    bios.hw.set(bda::DISK_STATUS, 0);
+    regs.set_ah(last);
+    regs.set_al(last);
+    regs.set_cf(last != 0);
+    Answer::Given
+}
+
+fn cdrom<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, index: u8, info: &Info) -> Answer {
+    match regs.ah() {
+        0x00 | 0x0d => atapi::reset(bios, info.bus).into(),
+        0x01 => last_status(bios, regs),
+        0x09 | 0x0c | 0x11 | 0x14 => Ok(()).into(),
+        0x10 => super::cd_ready(bios, index).into(),
+        0x41..=0x49 | 0x4e => edd::call(bios, regs, index, info),
+        _ => Err(Status::BAD_COMMAND).into(),
+    }
+}
+
+fn hard<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, index: u8, info: &Info) -> Answer {
+    match regs.ah() {
+        0x00 | 0x0d => reset(bios, info).into(),
+        0x01 => last_status(bios, regs),
+        0x02 => sectors(bios, regs, info, Action::Read).into(),
+        0x03 => sectors(bios, regs, info, Action::Write).into(),
+        0x04 => sectors(bios, regs, info, Action::Verify).into(),
+        0x05 => format_track(bios, regs, info).into(),
+        0x08 => {
+            parameters(bios, regs, info);
+            Ok(()).into()
+        }
+        0x09 => ata::set_up(bios, info).into(),
+        0x0c => address(regs, info.logical, false).map(|_| ()).into(),
+        0x10 | 0x11 | 0x14 => ata::ready(bios, info.bus).into(),
+        0x15 => {
+            let total = u64::from(info.logical.total()).min(info.sectors) as u32;
+            regs.set_cx((total >> 16) as u16);
+            regs.set_dx(total as u16);
+            regs.set_ah(TYPE_HARD);
+            regs.set_cf(false);
+            bios.hw.set(bda::DISK_STATUS, 0);
+            Answer::Given
+        }
+        // Heads park by themselves.
+        0x19 => Ok(()).into(),
+        0x41..=0x49 | 0x4e => edd::call(bios, regs, index, info),
+        _ => Err(Status::BAD_COMMAND).into(),
+    }
+}
+
+/// 00h, 0Dh: a drive that hangs is reset, and everything that INT 13h relies on is set again.
+fn reset<H: Hw>(bios: &mut Bios<H>, info: &Info) -> Result<()> {
+    ata::set_up(bios, info)?;
+    ata::ready(bios, info.bus)
+}
+
+/// The LBA of what CX and DH name.
+fn address(regs: &Regs, geometry: Chs, with_sector: bool) -> Result<u32> {
+    let cylinder = u16::from(regs.cl() & 0xc0) << 2 | u16::from(regs.ch());
+    let sector = if with_sector { regs.cl() & 0x3f } else { 1 };
+    geometry.lba(cylinder, regs.dh(), sector).ok_or(Status::NOT_FOUND)
+}
+
+fn sectors<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, info: &Info, action: Action) -> Result<()> {
+    let count = regs.al();
+    regs.set_al(0);
+    if count == 0 || count > MOST {
+        return Err(Status::BAD_COMMAND);
+    }
+    let lba = address(regs, info.logical, true)?;
+    let bytes = if action == Action::Verify { 0 } else { u32::from(count) * 512 };
+    let mut place = Place::far(FarPtr::new(regs.es, regs.bx()), bytes)?;
+    let (done, result) = access(bios, info, action, lba.into(), count.into(), &mut place);
+    regs.set_al(done as u8);
+    result
+}
+
+/// 05h.
+fn format_track<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, info: &Info) -> Result<()> {
+    let lba = address(regs, info.logical, false)?;
+    let mut place = Place::OWN;
+    access(bios, info, Action::Verify, lba.into(), info.logical.sectors.into(), &mut place).1
+}
+
+/// 08h: the highest of everything.
+fn parameters<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, info: &Info) {
+    let Chs { cylinders, heads, sectors } = info.logical;
+    let last = cylinders.saturating_sub(1);
+    regs.set_al(0);
+    regs.set_ch(last as u8);
+    regs.set_cl((last >> 2) as u8 & 0xc0 | sectors & 0x3f);
+    regs.set_dh(heads.saturating_sub(1));
+    let count = bios.hw.get(bda::DISK_COUNT);
+    regs.set_dl(count);
+}

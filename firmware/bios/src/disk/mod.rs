@@ -1,0 +1,345 @@
+//! Disks: finding them, reading and writing them, INT 13h.
+//!
+//! ATA disks and ATAPI CD-ROM drives on the two legacy channels ([`ata`], [`atapi`], [`detect`]), floppies ([`floppy`]), and
+//! what software sees of them: INT 13h with CHS ([`int13`]) and with LBA ([`edd`]).
+//!
+//! The drives have indices, in the order in which they were found, that do not change; their BIOS numbers do when the
+//! boot order wants another hard disk to be the first.
+
+mod ata;
+mod atapi;
+mod clock;
+mod detect;
+mod edd;
+mod floppy;
+mod geometry;
+mod int13;
+mod place;
+mod status;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+pub use floppy::motor_tick;
+pub use int13::{int13, int40};
+pub use status::{Result, Status};
+
+use crate::Bios;
+use core::cell::Cell;
+use geometry::{Chs, Translation};
+use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda};
+use place::Place;
+
+/// Drives that there can be: four on IDE, two floppies.
+pub const MAX_DRIVES: usize = 6;
+const MAX_DISKS: usize = 4;
+/// BIOS number of the first hard disk.
+pub const HARD: u8 = 0x80;
+/// BIOS number of the first CD-ROM drive.
+pub const CDROM: u8 = 0xe0;
+
+/// What a drive is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// A hard disk.
+    #[default]
+    Hard,
+    /// A CD-ROM drive.
+    Cdrom,
+    /// A floppy drive.
+    Floppy,
+}
+
+/// A drive, as the way to the boot sector sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drive {
+    /// What it is.
+    pub kind: Kind,
+    /// The number that INT 13h knows it by: 00h and 01h, 80h on, E0h on.
+    pub number: u8,
+    /// IDE channel, 0 or 1. Of a floppy drive: 0.
+    pub channel: u8,
+    /// Drive on the channel: 0 master, 1 slave. Of a floppy drive: its number.
+    pub unit: u8,
+    /// Blocks. 0 where the medium is not known: see [`cd_ready`].
+    pub sectors: u64,
+    /// Bytes in a block.
+    pub block: u16,
+    /// Its name, padded with blanks.
+    pub model: [u8; 40],
+}
+
+/// A drive's place on the channels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bus {
+    channel: u8,
+    unit: u8,
+}
+
+impl Bus {
+    const fn new(channel: u8, unit: u8) -> Self {
+        Self { channel, unit }
+    }
+    const fn base(self) -> u16 {
+        if self.channel == 0 { 0x1f0 } else { 0x170 }
+    }
+    const fn control(self) -> u16 {
+        if self.channel == 0 { 0x3f6 } else { 0x376 }
+    }
+    const fn slave(self) -> bool {
+        self.unit != 0
+    }
+    const fn irq(self) -> u8 {
+        14 + self.channel
+    }
+}
+
+/// What the driver knows of a drive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Info {
+    kind: Kind,
+    bus: Bus,
+    sectors: u64,
+    block: u16,
+    /// Sectors per DRQ block.
+    multiple: u8,
+    /// It takes LBA.
+    lba: bool,
+    /// It takes 48-bit LBA.
+    lba48: bool,
+    /// Highest PIO mode.
+    pio: u8,
+    /// The drive's own geometry.
+    physical: Chs,
+    /// INT 13h's.
+    logical: Chs,
+    translation: Translation,
+    /// Of a CD-ROM drive: how often it is locked.
+    locks: u8,
+    /// Of a CD-ROM drive: the disc was changed since somebody asked.
+    changed: bool,
+}
+
+/// What is remembered about drives.
+#[derive(Debug, Default)]
+pub struct State {
+    count: Cell<u8>,
+    info: [Cell<Info>; MAX_DRIVES],
+    model: [Cell<Model>; MAX_DRIVES],
+    /// Index of hard disk 80h, 81h ...
+    order: [Cell<u8>; MAX_DISKS],
+    disks: Cell<u8>,
+    /// The PCI function that the channels belong to: bus, device and function, or [`edd::NOT_PCI`].
+    path: Cell<u16>,
+    /// Floppy drives.
+    floppy: floppy::State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Model([u8; 40]);
+
+impl Default for Model {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+impl Model {
+    const NONE: Self = Self([b' '; 40]);
+}
+
+impl Info {
+    const NONE: Self = Self {
+        kind: Kind::Hard,
+        bus: Bus::new(0, 0),
+        sectors: 0,
+        block: 512,
+        multiple: 0,
+        lba: false,
+        lba48: false,
+        pio: 0,
+        physical: Chs { cylinders: 0, heads: 0, sectors: 0 },
+        logical: Chs { cylinders: 0, heads: 0, sectors: 0 },
+        translation: Translation::None,
+        locks: 0,
+        changed: false,
+    };
+}
+
+impl State {
+    /// At power-on.
+    pub const fn new() -> Self {
+        Self {
+            count: Cell::new(0),
+            info: [const { Cell::new(Info::NONE) }; MAX_DRIVES],
+            model: [const { Cell::new(Model::NONE) }; MAX_DRIVES],
+            order: [const { Cell::new(0) }; MAX_DISKS],
+            disks: Cell::new(0),
+            path: Cell::new(edd::NOT_PCI),
+            floppy: floppy::State::new(),
+        }
+    }
+
+    fn info(&self, index: u8) -> Option<Info> {
+        (index < self.count.get()).then(|| self.info.get(usize::from(index)).map(Cell::get))?
+    }
+
+    fn set_info(&self, index: u8, info: Info) {
+        if let Some(cell) = self.info.get(usize::from(index)) {
+            cell.set(info);
+        }
+    }
+
+    fn add(&self, info: Info, model: [u8; 40]) {
+        let index = self.count.get();
+        let (Some(slot), Some(name)) = (self.info.get(usize::from(index)), self.model.get(usize::from(index))) else {
+            return;
+        };
+        slot.set(info);
+        name.set(Model(model));
+        self.count.set(index + 1);
+        if info.kind == Kind::Hard
+            && let Some(place) = self.order.get(usize::from(self.disks.get()))
+        {
+            place.set(index);
+            self.disks.set(self.disks.get() + 1);
+        }
+    }
+
+    /// Index of the drive with a BIOS number.
+    fn index(&self, number: u8) -> Option<u8> {
+        match number {
+            CDROM.. => self.nth(Kind::Cdrom, number - CDROM),
+            HARD.. => {
+                let n = number - HARD;
+                (n < self.disks.get()).then(|| self.order.get(usize::from(n)).map(Cell::get))?
+            }
+            _ => self.nth(Kind::Floppy, number),
+        }
+    }
+
+    fn nth(&self, kind: Kind, n: u8) -> Option<u8> {
+        (0..self.count.get()).filter(|&index| self.info(index).is_some_and(|info| info.kind == kind)).nth(n.into())
+    }
+
+    fn number(&self, index: u8, kind: Kind) -> u8 {
+        let before = (0..index).filter(|&other| self.info(other).is_some_and(|info| info.kind == kind)).count() as u8;
+        match kind {
+            Kind::Cdrom => CDROM + before,
+            Kind::Floppy => before,
+            Kind::Hard => HARD + (0..MAX_DISKS as u8).find(|&n| self.index(HARD + n) == Some(index)).unwrap_or(0),
+        }
+    }
+}
+
+/// Finds the drives.
+pub fn init<H: Hw>(bios: &mut Bios<H>) {
+    bios.hw.set(bda::DISK_STATUS, 0);
+    floppy::init(bios);
+    detect::channels(bios);
+    tables::install(bios);
+}
+
+/// How many drives there are.
+pub fn drives<H: Hw>(bios: &Bios<H>) -> u8 {
+    bios.state.disk.count.get()
+}
+
+/// The drive with this index, below [`drives`].
+pub fn drive<H: Hw>(bios: &Bios<H>, index: u8) -> Option<Drive> {
+    let state = &bios.state.disk;
+    let info = state.info(index)?;
+    let Info { kind, bus: Bus { channel, unit }, sectors, block, .. } = info;
+    let Model(model) = state.model.get(usize::from(index))?.get();
+    Some(Drive { kind, number: state.number(index, kind), channel, unit, sectors, block, model })
+}
+
+/// The index of the drive with this BIOS number.
+pub fn index_of<H: Hw>(bios: &Bios<H>, number: u8) -> Option<u8> {
+    bios.state.disk.index(number)
+}
+
+/// Reads `count` of the drive's own blocks from block `lba` on. The buffer may cross the end of its segment.
+pub fn read<H: Hw>(bios: &mut Bios<H>, index: u8, lba: u64, count: u16, to: FarPtr) -> Result<()> {
+    let info = bios.state.disk.info(index).ok_or(Status::NO_PARAMETERS)?;
+    let mut place = Place::far(to, u32::from(count) * u32::from(info.block))?;
+    access(bios, &info, ata::Action::Read, lba, count, &mut place).1
+}
+
+/// Writes `count` of the drive's own blocks, as [`read`].
+pub fn write<H: Hw>(bios: &mut Bios<H>, index: u8, lba: u64, count: u16, from: FarPtr) -> Result<()> {
+    let info = bios.state.disk.info(index).ok_or(Status::NO_PARAMETERS)?;
+    let mut place = Place::far(from, u32::from(count) * u32::from(info.block))?;
+    access(bios, &info, ata::Action::Write, lba, count, &mut place).1
+}
+
+/// Waits for a CD-ROM drive's disc and finds out how large it is.
+pub fn cd_ready<H: Hw>(bios: &mut Bios<H>, index: u8) -> Result<()> {
+    let mut info = bios.state.disk.info(index).ok_or(Status::NO_PARAMETERS)?;
+    if info.kind != Kind::Cdrom {
+        return Err(Status::BAD_COMMAND);
+    }
+    let ready = atapi::wait_ready(bios, info.bus).and_then(|changed| {
+        info.changed |= changed;
+        atapi::capacity(bios, info.bus)
+    });
+    (info.sectors, info.block) = *ready.as_ref().unwrap_or(&(0, atapi::BLOCK));
+    bios.state.disk.set_info(index, info);
+    ready.map(|_| ())
+}
+
+/// Makes these drives (indices) the first hard disks, 80h and on; the others follow in the order they have.
+pub fn set_hard_disk_order<H: Hw>(bios: &mut Bios<H>, first: &[u8]) {
+    let state = &bios.state.disk;
+    let mut place = 0;
+    for &index in first {
+        let Some(from) = (place..state.disks.get()).find(|&n| state.index(HARD + n) == Some(index)) else { continue };
+        for n in (place..from).rev() {
+            if let (Some(one), Some(next)) = (state.order.get(usize::from(n)), state.order.get(usize::from(n + 1))) {
+                next.swap(one);
+            }
+        }
+        place += 1;
+    }
+    tables::install(bios);
+}
+
+/// Reads, writes or verifies blocks of any drive. Returns how many were done, too.
+fn access<H: Hw>(
+    bios: &mut Bios<H>,
+    info: &Info,
+    action: ata::Action,
+    lba: u64,
+    count: u16,
+    place: &mut Place,
+) -> (u16, Result<()>) {
+    match (info.kind, action) {
+        // Its size may not be known: the drive knows.
+        (Kind::Cdrom, ata::Action::Read) => atapi::read(bios, info, lba, count, place),
+        (Kind::Cdrom, ata::Action::Write) => (0, Err(Status::WRITE_PROTECTED)),
+        (Kind::Cdrom, ata::Action::Verify) => (0, Err(Status::BAD_COMMAND)),
+        (Kind::Floppy, _) => floppy::access(bios, info, action, lba, count, place),
+        (Kind::Hard, _) => match lba.checked_add(count.into()) {
+            Some(end) if end <= info.sectors => ata::transfer(bios, info, action, lba, count, place),
+            _ => (0, Err(Status::NOT_FOUND)),
+        },
+    }
+}
+
+/// IRQ 6: the floppy controller's.
+pub fn int0e<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
+    floppy::interrupt(bios);
+}
+
+/// IRQ 14: the first IDE channel's. The driver polls, so this comes only for commands that somebody else has given: it
+/// does what the AT's handler does, for whoever waits for that.
+pub fn int76<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
+    const END: u8 = 0x20;
+    bios.hw.set(bda::DISK_INTERRUPT, 0xff);
+    bios.hw.outb(0xa0, END);
+    bios.hw.outb(0x20, END);
+    // INT 15h AH=91h: an operation is complete; type 0 is the disk.
+    let mut regs = Regs::default();
+    regs.set_ax(0x9100);
+    bios.hw.call_interrupt(0x15, &mut regs);
+}

@@ -1,0 +1,128 @@
+//! CD-ROM drives.
+
+use super::*;
+use pcvm_devices::Wake;
+
+fn cd(computer: &Computer<Pc>) -> &[u8] {
+    &computer.hw.bus.ide.disks[&DiskId(2)]
+}
+
+fn insert(computer: &mut Computer<Pc>, size: Option<u64>) {
+    use pcvm_devices::Device;
+    let ide = &mut computer.hw.bus.ide;
+    ide.call(|device, cx| device.wake(cx, Wake::Medium(DiskId(2), size)));
+}
+
+#[test]
+fn a_disc_becomes_ready_and_has_a_size() {
+    let mut computer = usual();
+    assert_eq!(computer.bios(|bios| cd_ready(bios, 1)), Ok(()));
+    let drive = computer.bios(|bios| drive(bios, 1)).unwrap();
+    assert_eq!((drive.sectors, drive.block), (1024, 2048));
+    assert_eq!(computer.bios(|bios| cd_ready(bios, 0)), Err(Status::BAD_COMMAND), "a disk is no CD");
+    assert_eq!(computer.bios(|bios| cd_ready(bios, 7)), Err(Status::NO_PARAMETERS));
+}
+
+#[test]
+fn an_empty_drive_says_so() {
+    let mut computer = pc([None, None, Some(DriveSpec::cdrom(None, "")), None], [0; 4]).start();
+    let result = computer.bios(|bios| cd_ready(bios, 0));
+    assert_eq!(result, Err(Status::NO_MEDIUM));
+    assert_eq!(result.unwrap_err().text(), "no medium");
+    let regs = computer.packet(0x4200, 0xe0, &dap(1, 0x1000_0000, 0));
+    assert_eq!((regs.ah(), regs.cf()), (0x31, true));
+}
+
+#[test]
+fn blocks_are_read() {
+    let mut computer = usual();
+    let to = FarPtr::new(0x1000, 0xfff0);
+    assert_eq!(computer.bios(|bios| read(bios, 1, 16, 40, to)), Ok(()), "after a unit attention");
+    assert_eq!(computer.hw.memory[0x1_fff0..][..40 * 2048], cd(&computer)[16 * 2048..][..40 * 2048]);
+    let regs = computer.packet(0x4200, 0xe0, &dap(3, 0x2000_0000, 1021));
+    assert_eq!((regs.ah(), regs.cf()), (0, false));
+    assert_eq!(computer.hw.memory[0x2_0000..][..3 * 2048], cd(&computer)[1021 * 2048..]);
+}
+
+#[test]
+fn blocks_that_do_not_exist_are_not_found() {
+    let mut computer = usual();
+    for (lba, count) in [(1024, 1), (1023, 2), (u64::MAX, 1), (1 << 32, 1)] {
+        let regs = computer.packet(0x4200, 0xe0, &dap(count, 0x1000_0000, lba));
+        assert_eq!((regs.ah(), regs.cf()), (4, true), "{lba:x}");
+        assert_eq!(computer.hw.memory[0x3_0012..][..2], [0, 0]);
+    }
+}
+
+#[test]
+fn a_truncated_disc_is_an_error_and_no_hang() {
+    let mut computer = usual();
+    computer.hw.bus.ide.disks.get_mut(&DiskId(2)).unwrap().truncate(20 * 2048);
+    let result = computer.bios(|bios| read(bios, 1, 16, 8, FarPtr::new(0x1000, 0)));
+    assert!(result.is_err());
+    assert_eq!(computer.bios(|bios| read(bios, 1, 16, 4, FarPtr::new(0x1000, 0))), Ok(()));
+}
+
+#[test]
+fn a_cd_is_not_written() {
+    let mut computer = usual();
+    let regs = computer.packet(0x4300, 0xe0, &dap(1, 0x1000_0000, 16));
+    assert_eq!((regs.ah(), regs.cf()), (3, true));
+    assert_eq!(computer.int13(0x0201, 0x0001, 0xe0).ah(), 1);
+}
+
+#[test]
+fn a_change_of_disc_is_told_once() {
+    let mut computer = usual();
+    computer.bios(|bios| cd_ready(bios, 1)).unwrap();
+    assert_eq!(computer.int13(0x4900, 0, 0xe0).ah(), 6, "the disc that was there at power-on");
+    assert_eq!(computer.int13(0x4900, 0, 0xe0).ah(), 0);
+    insert(&mut computer, None);
+    insert(&mut computer, Some(20 * 2048));
+    let regs = computer.int13(0x4900, 0, 0xe0);
+    assert_eq!((regs.ah(), regs.cf()), (6, true));
+    let regs = computer.int13(0x4900, 0, 0xe0);
+    assert_eq!((regs.ah(), regs.cf()), (0, false));
+    computer.bios(|bios| cd_ready(bios, 1)).unwrap();
+    assert_eq!(computer.bios(|bios| drive(bios, 1)).unwrap().sectors, 20);
+}
+
+#[test]
+fn locks_are_counted_and_a_locked_tray_stays_shut() {
+    let mut computer = usual();
+    let steps = [
+        // AX, AH, AL, locked
+        (0x4502, 0x00, 0, false),
+        (0x4501, 0xb0, 1, false),
+        (0x4500, 0x00, 1, true),
+        (0x4500, 0x00, 1, true),
+        (0x4600, 0xb1, 0, true),
+        (0x4501, 0x00, 1, true),
+        (0x4502, 0x00, 1, true),
+        (0x4501, 0x00, 0, false),
+        (0x4503, 0x01, 3, false),
+        (0x4601, 0x01, 1, false),
+    ];
+    for (n, (ax, ah, al, locked)) in steps.into_iter().enumerate() {
+        let regs = computer.int13(ax, 0, 0xe0);
+        assert_eq!((regs.ah(), regs.al(), regs.cf()), (ah, al, ah != 0), "step {n}");
+        assert_eq!(computer.hw.bus.ide.device.tray_locked(DiskId(2)), locked, "step {n}");
+    }
+    assert!(!computer.hw.bus.ide.device.tray_open(DiskId(2)));
+    assert_eq!(computer.int13(0x4600, 0, 0xe0).ah(), 0);
+    assert_eq!(computer.hw.called, [0x15]);
+    assert!(computer.hw.bus.ide.device.tray_open(DiskId(2)));
+}
+
+#[test]
+fn who_hooks_int_15h_may_forbid_the_eject() {
+    let mut computer = usual();
+    computer.hw.on_interrupt = Some(Box::new(|_, number, regs| {
+        assert_eq!((number, regs.ah(), regs.dl()), (0x15, 0x52, 0xe0));
+        regs.set_ah(0xb1);
+        regs.set_cf(true);
+    }));
+    let regs = computer.int13(0x4600, 0, 0xe0);
+    assert_eq!((regs.ah(), regs.cf()), (0xb1, true));
+    assert!(!computer.hw.bus.ide.device.tray_open(DiskId(2)));
+}

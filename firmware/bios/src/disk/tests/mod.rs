@@ -1,0 +1,140 @@
+//! The driver on the machine's own IDE controller, and on drives that fail.
+
+mod ata;
+mod cdrom;
+mod edd;
+mod failing;
+
+use super::*;
+use crate::State as BiosState;
+use pcvm_devices::ide::{DriveSpec, Piix3Ide};
+use pcvm_devices::testing::Bench;
+use pcvm_devices::{BlockOp, DiskId};
+use pcvm_firmware_rt::Handoff;
+use pcvm_firmware_rt::fake::{Bus as Ports, Fake};
+
+/// An IDE controller, CMOS RAM and a timer.
+struct Pc {
+    ide: Bench<Piix3Ide>,
+    cmos: [u8; 128],
+    cmos_index: u8,
+    config: u32,
+    pit: u16,
+    pit_high: bool,
+    /// Accesses so far.
+    accesses: u32,
+}
+
+impl Ports for Pc {
+    fn read(&mut self, port: u16, size: u8) -> u32 {
+        self.accesses += 1;
+        match port {
+            0x71 => self.cmos[usize::from(self.cmos_index)].into(),
+            0x40 => {
+                self.pit_high = !self.pit_high;
+                if self.pit_high {
+                    self.pit = self.pit.wrapping_sub(2000);
+                    self.pit as u8
+                } else {
+                    (self.pit >> 8) as u8
+                }
+                .into()
+            }
+            0xcfc if self.config >> 8 & 0xffff == 9 => self.ide.config_read(self.config as u8, size),
+            _ => self.ide.input(port, size),
+        }
+    }
+
+    fn write(&mut self, port: u16, size: u8, value: u32) {
+        self.accesses += 1;
+        match port {
+            0x70 => self.cmos_index = value as u8 & 0x7f,
+            0xcf8 => self.config = value,
+            0xcfc if self.config >> 8 & 0xffff == 9 => self.ide.config_write(self.config as u8, size, value),
+            _ => match size {
+                1 => self.ide.outb(port, value as u8),
+                2 => self.ide.outw(port, value as u16),
+                _ => self.ide.outl(port, value),
+            },
+        }
+    }
+}
+
+/// A computer with a BIOS.
+struct Computer<B> {
+    hw: Fake<B>,
+    state: BiosState,
+}
+
+impl<B: Ports> Computer<B> {
+    fn new(bus: B) -> Self {
+        Self { hw: Fake::new(bus), state: BiosState::new() }
+    }
+
+    fn bios<R>(&mut self, f: impl FnOnce(&mut Bios<Fake<B>>) -> R) -> R {
+        f(&mut Bios { hw: &mut self.hw, state: &self.state, handoff: &Handoff::EMPTY })
+    }
+
+    fn start(mut self) -> Self {
+        self.bios(init);
+        self
+    }
+
+    /// INT 13h with AX, CX, DX, and ES:BX = DS:SI = 1000:0000.
+    fn int13(&mut self, ax: u16, cx: u16, dx: u16) -> Regs {
+        let mut regs = Regs::default();
+        regs.set_ax(ax);
+        regs.set_cx(cx);
+        regs.set_dx(dx);
+        regs.es = 0x1000;
+        regs.ds = 0x1000;
+        self.call(regs)
+    }
+
+    fn call(&mut self, mut regs: Regs) -> Regs {
+        self.bios(|bios| int13(bios, &mut regs));
+        regs
+    }
+
+    /// What INT 13h AH=42h to 44h and 47h is given, at 3000:0010.
+    fn packet(&mut self, ax: u16, dl: u8, packet: &[u8]) -> Regs {
+        self.hw.memory[0x3_0010..][..packet.len()].copy_from_slice(packet);
+        let mut regs = Regs::default();
+        regs.set_ax(ax);
+        regs.set_dl(dl);
+        regs.ds = 0x3000;
+        regs.set_si(0x10);
+        self.call(regs)
+    }
+}
+
+/// A packet of 16 bytes.
+fn dap(count: u16, buffer: u32, lba: u64) -> Vec<u8> {
+    let mut packet = vec![0x10, 0];
+    packet.extend(count.to_le_bytes());
+    packet.extend(buffer.to_le_bytes());
+    packet.extend(lba.to_le_bytes());
+    packet
+}
+
+fn pattern(len: usize, seed: u8) -> Vec<u8> {
+    (0..len).map(|n| (n as u32 ^ (n as u32 >> 9)).wrapping_mul(2_654_435_761).to_be_bytes()[0] ^ seed).collect()
+}
+
+/// A machine with these drives and nothing in CMOS; images are as long as memory wants them to be.
+fn pc(drives: [Option<DriveSpec>; 4], images: [usize; 4]) -> Computer<Pc> {
+    let mut ide = Bench::new(Piix3Ide::new(drives));
+    ide.config_write(0x04, 2, 5);
+    for (n, len) in (0..).zip(images) {
+        ide.disks.insert(DiskId(n), pattern(len, n));
+    }
+    Computer::new(Pc { ide, cmos: [0; 128], cmos_index: 0, config: 0, pit: 0, pit_high: false, accesses: 0 })
+}
+
+/// The usual: a disk of 40 MiB of which 4 MiB have been written, and a CD of 2 MiB.
+fn usual() -> Computer<Pc> {
+    const SECTORS: u64 = 40 << 11;
+    let disk = DriveSpec::disk(SECTORS, false, "ONE");
+    let cd = DriveSpec::cdrom(Some(2 << 20), "TWO");
+    pc([Some(disk), None, Some(cd), None], [40 << 20, 0, 2 << 20, 0]).start()
+}

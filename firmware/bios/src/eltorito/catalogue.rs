@@ -1,0 +1,209 @@
+//! The booting catalogue ("El Torito" Bootable CD-ROM Format Specification 1.0, section 2): records of 32 bytes.
+
+/// Bytes of a record.
+pub const RECORD: usize = 32;
+
+/// What the BIOS makes of the boot image (section 2.2, boot media type).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Media {
+    /// Nothing: it is loaded and runs.
+    #[default]
+    NoEmulation,
+    /// A floppy of 80 cylinders, 2 heads and 15 sectors.
+    Floppy1200,
+    /// 18 sectors.
+    Floppy1440,
+    /// 36 sectors.
+    Floppy2880,
+    /// A hard disk with the geometry that its partition table gives.
+    HardDisk,
+}
+
+impl Media {
+    /// By the low half of the boot media type.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number & 0x0f {
+            0 => Self::NoEmulation,
+            1 => Self::Floppy1200,
+            2 => Self::Floppy1440,
+            3 => Self::Floppy2880,
+            4 => Self::HardDisk,
+            _ => return None,
+        })
+    }
+
+    /// The reverse.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// Sectors of a track, of a floppy.
+    pub const fn floppy_sectors(self) -> Option<u8> {
+        match self {
+            Self::Floppy1200 => Some(15),
+            Self::Floppy1440 => Some(18),
+            Self::Floppy2880 => Some(36),
+            Self::NoEmulation | Self::HardDisk => None,
+        }
+    }
+
+    /// For a person.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NoEmulation => "no emulation",
+            Self::Floppy1200 => "1.2 MB floppy",
+            Self::Floppy1440 => "1.44 MB floppy",
+            Self::Floppy2880 => "2.88 MB floppy",
+            Self::HardDisk => "hard disk",
+        }
+    }
+}
+
+/// Something that can be booted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// What its image is.
+    pub media: Media,
+    /// Where to load it; 0 is 7C0h.
+    pub segment: u16,
+    /// How many sectors of 512 bytes to load.
+    pub count: u16,
+    /// The image's first block on the CD.
+    pub lba: u32,
+}
+
+/// What is wrong with a catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The validation entry's header or key bytes.
+    Validation,
+    /// The validation entry's checksum.
+    Checksum,
+}
+
+impl Fault {
+    /// For a person.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Validation => "damaged boot catalogue (validation entry)",
+            Self::Checksum => "damaged boot catalogue (checksum)",
+        }
+    }
+}
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing to boot, and there is more.
+    Skip,
+    /// Something to boot, and there is more.
+    Entry(Entry),
+    /// The catalogue's end.
+    End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expect {
+    Validation,
+    Initial,
+    Header,
+    /// This many section entries; then another header, unless this was the last.
+    Entries(u16, Last),
+    /// An extension of a section entry, then as above.
+    Extension(u16, Last),
+    Nothing,
+}
+type Last = bool;
+
+/// Reads a catalogue record by record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parser {
+    expect: Expect,
+    /// The records are about this processor.
+    platform: u8,
+}
+
+const X86: u8 = 0;
+const BOOTABLE: u8 = 0x88;
+const HEADER: u8 = 0x90;
+const FINAL_HEADER: u8 = 0x91;
+/// In a section entry's media type: an extension record follows. In an extension: another one does.
+const CONTINUES: u8 = 0x20;
+
+const fn word(record: &[u8; RECORD], at: usize) -> u16 {
+    u16::from_le_bytes([record[at], record[at + 1]])
+}
+
+impl Parser {
+    /// At the catalogue's start.
+    pub const fn new() -> Self {
+        Self { expect: Expect::Validation, platform: X86 }
+    }
+
+    /// Takes the next record.
+    pub fn record(&mut self, record: &[u8; RECORD]) -> Result<Step, Fault> {
+        Ok(match self.expect {
+            Expect::Validation => {
+                self.platform = validate(record)?;
+                self.expect = Expect::Initial;
+                Step::Skip
+            }
+            Expect::Initial => {
+                self.expect = Expect::Header;
+                self.entry(record)
+            }
+            Expect::Header => match record[0] {
+                kind @ (HEADER | FINAL_HEADER) => {
+                    self.platform = record[1];
+                    self.section(word(record, 2), kind == FINAL_HEADER);
+                    Step::Skip
+                }
+                _ => Step::End,
+            },
+            Expect::Entries(left, last) => {
+                let found = self.entry(record);
+                let left = left.saturating_sub(1);
+                if record[1] & CONTINUES != 0 {
+                    self.expect = Expect::Extension(left, last);
+                } else {
+                    self.section(left, last);
+                }
+                found
+            }
+            Expect::Extension(left, last) => {
+                if record[1] & CONTINUES == 0 {
+                    self.section(left, last);
+                }
+                Step::Skip
+            }
+            Expect::Nothing => Step::End,
+        })
+    }
+
+    /// This many entries of a section are left.
+    fn section(&mut self, left: u16, last: Last) {
+        self.expect = match (left, last) {
+            (0, true) => Expect::Nothing,
+            (0, false) => Expect::Header,
+            _ => Expect::Entries(left, last),
+        };
+    }
+
+    fn entry(&self, record: &[u8; RECORD]) -> Step {
+        let Some(media) = Media::from_number(record[1]).filter(|_| record[0] == BOOTABLE && self.platform == X86)
+        else {
+            return Step::Skip;
+        };
+        let lba = u32::from_le_bytes([record[8], record[9], record[10], record[11]]);
+        Step::Entry(Entry { media, segment: word(record, 2), count: word(record, 6), lba })
+    }
+}
+
+/// The validation entry: its platform.
+fn validate(record: &[u8; RECORD]) -> Result<u8, Fault> {
+    if record[0] != 1 || record[0x1e] != 0x55 || record[0x1f] != 0xaa {
+        return Err(Fault::Validation);
+    }
+    let sum = (0..RECORD / 2).fold(0u16, |sum, n| sum.wrapping_add(word(record, n * 2)));
+    if sum != 0 { Err(Fault::Checksum) } else { Ok(record[1]) }
+}

@@ -1,0 +1,112 @@
+//! What is on a CD: its boot record, the catalogue's entries, the partition table of a hard disk image.
+
+use super::catalogue::{Entry, Parser, RECORD, Step};
+use super::{BLOCK, CACHE, Geometry};
+use crate::Bios;
+use crate::boot::{Reason, media};
+use pcvm_firmware_rt::Hw;
+
+/// Entries of a catalogue that can be booted, at most.
+pub const ENTRIES: usize = 8;
+/// Blocks of a catalogue that are read, at most: 256 records.
+const BLOCKS: u32 = 4;
+/// Where the boot record is (section 2.0).
+const BOOT_RECORD: u64 = 17;
+/// Type 0, standard identifier, version (ECMA-119, section 8.2), then El Torito's identifier (section 2.0).
+const IDENTITY: &[u8] = b"\x00CD001\x01EL TORITO SPECIFICATION";
+/// Where in it the catalogue's address is.
+const CATALOGUE: u16 = 0x47;
+
+/// What a CD has to boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    entries: [Entry; ENTRIES],
+    count: u8,
+}
+
+impl Found {
+    /// Entry `n`.
+    pub fn entry(&self, n: u8) -> Option<Entry> {
+        self.entries.get(..usize::from(self.count))?.get(usize::from(n)).copied()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u8 {
+        self.count
+    }
+}
+
+/// Where the catalogue is.
+pub(super) fn catalogue<H: Hw>(bios: &mut Bios<H>, cd: u8) -> Result<u32, Reason> {
+    media::cd_ready(bios, cd).map_err(|status| Reason::because("no disc", status))?;
+    read(bios, cd, BOOT_RECORD).map_err(|status| Reason::because("cannot be read", status))?;
+    let mut identity = [0; IDENTITY.len()];
+    bios.hw.copy_in(CACHE, &mut identity);
+    if identity != *IDENTITY {
+        return Err(Reason::new("the disc is not bootable"));
+    }
+    Ok(bios.hw.read32(CACHE.add(CATALOGUE)))
+}
+
+fn read<H: Hw>(bios: &mut Bios<H>, cd: u8, lba: u64) -> Result<(), media::Status> {
+    bios.state.eltorito.cached.set(None);
+    media::read(bios, cd, lba, 1, CACHE)
+}
+
+/// Reads the CD's catalogue.
+pub fn find<H: Hw>(bios: &mut Bios<H>, cd: u8) -> Result<Found, Reason> {
+    let at = catalogue(bios, cd)?;
+    let mut found = Found::default();
+    let mut parser = Parser::new();
+    'catalogue: for block in 0..BLOCKS {
+        // An entry that was found before is good without the rest.
+        match read(bios, cd, u64::from(at) + u64::from(block)) {
+            Err(status) if found.count == 0 => {
+                return Err(Reason::because("the boot catalogue cannot be read", status));
+            }
+            Err(_) => break,
+            Ok(()) => {}
+        }
+        for n in 0..BLOCK / RECORD as u16 {
+            let mut record = [0; RECORD];
+            bios.hw.copy_in(CACHE.add(n * RECORD as u16), &mut record);
+            match parser.record(&record).map_err(|fault| Reason::new(fault.text()))? {
+                Step::Skip => {}
+                Step::End => break 'catalogue,
+                Step::Entry(entry) => match found.entries.get_mut(usize::from(found.count)) {
+                    Some(slot) => {
+                        *slot = entry;
+                        found.count += 1;
+                    }
+                    None => break 'catalogue,
+                },
+            }
+        }
+    }
+    if found.count == 0 { Err(Reason::new("no boot image for this processor")) } else { Ok(found) }
+}
+
+/// The geometry of a hard disk image and its size in sectors, by the end of the first partition in its table (section 1.4:
+/// there is one).
+pub(super) fn hard_disk_geometry<H: Hw>(bios: &mut Bios<H>, cd: u8, lba: u32) -> Result<(Geometry, u32), Reason> {
+    const TABLE: u16 = 0x1be;
+    const PARTITION: u16 = 16;
+    read(bios, cd, lba.into()).map_err(|status| Reason::because("the boot image cannot be read", status))?;
+    for n in 0..4 {
+        let mut entry = [0; PARTITION as usize];
+        bios.hw.copy_in(CACHE.add(TABLE + n * PARTITION), &mut entry);
+        let [_, _, _, _, kind, head, sector, cylinder, s0, s1, s2, s3, l0, l1, l2, l3] = entry;
+        let heads = u16::from(head) + 1;
+        let sectors = sector & 0x3f;
+        if kind == 0 || sectors == 0 {
+            continue;
+        }
+        let track = u32::from(heads) * u32::from(sectors);
+        let end = u32::from_le_bytes([s0, s1, s2, s3]).saturating_add(u32::from_le_bytes([l0, l1, l2, l3]));
+        let by_table = (u16::from(sector & 0xc0) << 2 | u16::from(cylinder)) + 1;
+        let by_size = end.div_ceil(track).min(1024) as u16;
+        let geometry = Geometry { cylinders: by_table.max(by_size), heads, sectors };
+        return Ok((geometry, geometry.total().max(end)));
+    }
+    Err(Reason::new("the hard disk image has no partition"))
+}

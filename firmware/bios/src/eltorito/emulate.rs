@@ -1,0 +1,273 @@
+//! INT 13h for an emulated drive ("El Torito" specification, section 1.5: a drive like others, of 512-byte sectors that
+//! lie four to a block on the CD; Enhanced Disk Drive Specification 3.0 for the extensions).
+
+use super::{CACHE, Geometry, Media, SECTOR, SECTORS_PER_BLOCK, Session};
+use crate::Bios;
+use crate::boot::media::{self, Status};
+use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda};
+
+/// Blocks read in one go at most: 32 KiB.
+const AT_ONCE: u32 = 16;
+
+/// Reads `count` sectors from the image's sector `first` on. An error comes with the number of sectors that were read.
+pub fn read<H: Hw>(
+    bios: &mut Bios<H>,
+    session: &Session,
+    first: u32,
+    count: u32,
+    to: FarPtr,
+) -> Result<(), (u32, Status)> {
+    let per_block = u32::from(SECTORS_PER_BLOCK);
+    let mut done = 0;
+    let mut to = to.normalized();
+    while done < count {
+        let at = first + done;
+        let (block, part) = (session.lba + at / per_block, at % per_block);
+        let left = count - done;
+        let sectors = if part == 0 && left >= per_block {
+            let blocks = (left / per_block).min(AT_ONCE);
+            media::read(bios, session.cd, block.into(), blocks as u16, to).map_err(|status| (done, status))?;
+            blocks * per_block
+        } else {
+            fill_cache(bios, session.cd, block).map_err(|status| (done, status))?;
+            let sectors = left.min(per_block - part);
+            bios.hw.copy(CACHE.add(part as u16 * SECTOR), to, sectors as u16 * SECTOR);
+            sectors
+        };
+        done += sectors;
+        to.segment = to.segment.wrapping_add(sectors as u16 * (SECTOR >> 4));
+    }
+    Ok(())
+}
+
+fn fill_cache<H: Hw>(bios: &mut Bios<H>, cd: u8, block: u32) -> Result<(), Status> {
+    let cached = &bios.state.eltorito.cached;
+    if cached.get() == Some((cd, block)) {
+        return Ok(());
+    }
+    cached.set(None);
+    media::read(bios, cd, block.into(), 1, CACHE)?;
+    cached.set(Some((cd, block)));
+    Ok(())
+}
+
+/// What a service leaves: the registers it sets are set, or this status.
+type Outcome = Result<(), Status>;
+
+/// Serves a call for the emulated drive.
+pub fn int13<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &mut Regs) {
+    const LAST_STATUS: u8 = 0x01;
+    let hard = session.media == Media::HardDisk;
+    let status_at = if hard { bda::DISK_STATUS } else { bda::FLOPPY_STATUS };
+    let function = regs.ah();
+    if function == LAST_STATUS {
+        let status = bios.hw.get(status_at);
+        // The floppy's is kept for whoever asks again; the disk's is not.
+        if hard {
+            bios.hw.set(status_at, 0);
+        }
+        regs.set_ah(status);
+        regs.set_cf(status != 0);
+        return;
+    }
+    // Functions that give something else in AH set it themselves, after this.
+    let before = regs.ah();
+    let outcome = serve(bios, session, regs, function);
+    let status = outcome.err().map_or(0, |status| status.0);
+    if regs.ah() == before || status != 0 {
+        regs.set_ah(status);
+    }
+    regs.set_cf(status != 0);
+    bios.hw.set(status_at, status);
+}
+
+fn serve<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &mut Regs, function: u8) -> Outcome {
+    let hard = session.media == Media::HardDisk;
+    match function {
+        0x00 => Ok(()),
+        0x02 => {
+            let (first, count) = range(session, regs)?;
+            let to = FarPtr::new(regs.es, regs.bx());
+            read(bios, session, first, count, to).map_err(|(done, status)| {
+                regs.set_al(done as u8);
+                status
+            })
+        }
+        0x03 | 0x05 => Err(Status::WRITE_PROTECTED),
+        0x04 => range(session, regs).map(|_| ()),
+        0x08 => {
+            parameters(bios, session, regs);
+            Ok(())
+        }
+        0x15 => {
+            drive_type(session, regs);
+            Ok(())
+        }
+        // The disk's seek, resets, ready test, recalibration and diagnostics have nothing to do.
+        0x09 | 0x0d | 0x10 | 0x11 | 0x14 if hard => Ok(()),
+        0x0c if hard => track(session, regs).map(|_| ()),
+        // A floppy that was never changed.
+        0x16 if !hard => Ok(()),
+        0x18 if !hard => set_media_type(bios, session, regs),
+        0x41 if hard => extensions(regs),
+        0x42 if hard => extended_read(bios, session, regs),
+        0x43 if hard => Err(Status::WRITE_PROTECTED),
+        0x44 | 0x47 if hard => Packet::read(bios, session, regs).map(|_| ()),
+        0x48 if hard => extended_parameters(bios, session, regs),
+        _ => Err(Status::BAD_COMMAND),
+    }
+}
+
+/// The track that CX and DH name: its first sector.
+fn track(session: &Session, regs: &Regs) -> Result<u32, Status> {
+    let Geometry { cylinders, heads, sectors } = session.geometry;
+    let cylinder = u16::from(regs.cl() & 0xc0) << 2 | u16::from(regs.ch());
+    let head = u16::from(regs.dh());
+    if cylinder >= cylinders || head >= heads {
+        return Err(Status::NOT_FOUND);
+    }
+    Ok((u32::from(cylinder) * u32::from(heads) + u32::from(head)) * u32::from(sectors))
+}
+
+/// The first sector and the number of sectors that AL, CX and DH name.
+fn range(session: &Session, regs: &Regs) -> Result<(u32, u32), Status> {
+    let (sector, count) = (regs.cl() & 0x3f, u32::from(regs.al()));
+    // As a controller that counts to 128 sectors of 512 bytes, 64 KiB, in one command.
+    if count == 0 || count > 128 {
+        return Err(Status::BAD_COMMAND);
+    }
+    let track = track(session, regs)?;
+    if sector == 0 || sector > session.geometry.sectors {
+        return Err(Status::NOT_FOUND);
+    }
+    let first = track + u32::from(sector) - 1;
+    if first + count > session.sectors { Err(Status::NOT_FOUND) } else { Ok((first, count)) }
+}
+
+/// INT 13h's CX and DH for the drive's last sector.
+pub fn last_sector(geometry: Geometry) -> (u16, u8) {
+    let Geometry { cylinders, heads, sectors } = geometry;
+    let cylinder = cylinders.clamp(1, 1024) - 1;
+    (cylinder << 8 | cylinder >> 2 & 0xc0 | u16::from(sectors & 0x3f), (heads.max(1) - 1) as u8)
+}
+
+fn parameters<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &mut Regs) {
+    let (cx, dh) = last_sector(session.geometry);
+    regs.set_ax(0);
+    regs.set_cx(cx);
+    regs.set_dh(dh);
+    if session.media == Media::HardDisk {
+        regs.set_dl(bios.hw.get(bda::DISK_COUNT));
+        return;
+    }
+    let equipment = bios.hw.get(bda::EQUIPMENT);
+    regs.set_dl((equipment >> 6 & 3) as u8 + 1);
+    // CMOS's types: 2 is 1.2 MB, 4 is 1.44 MB, 5 is 2.88 MB.
+    let kind = match session.media {
+        Media::Floppy1200 => 2,
+        Media::Floppy2880 => 5,
+        _ => 4,
+    };
+    regs.set_bx(kind);
+    const TABLE_VECTOR: u8 = 0x1e;
+    let table = FarPtr::from_u32(bios.hw.read32(FarPtr::vector(TABLE_VECTOR)));
+    regs.es = table.segment;
+    regs.set_di(table.offset);
+}
+
+fn drive_type(session: &Session, regs: &mut Regs) {
+    const FLOPPY_WITHOUT_CHANGE_LINE: u8 = 1;
+    const DISK: u8 = 3;
+    if session.media == Media::HardDisk {
+        regs.set_ah(DISK);
+        regs.set_cx((session.sectors >> 16) as u16);
+        regs.set_dx(session.sectors as u16);
+    } else {
+        regs.set_ah(FLOPPY_WITHOUT_CHANGE_LINE);
+    }
+}
+
+/// Only the medium that is in the drive.
+fn set_media_type<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &mut Regs) -> Outcome {
+    let (cx, _) = last_sector(session.geometry);
+    if regs.cx() != cx {
+        return Err(Status::NO_MEDIA_TYPE);
+    }
+    let table = FarPtr::from_u32(bios.hw.read32(FarPtr::vector(0x1e)));
+    regs.es = table.segment;
+    regs.set_di(table.offset);
+    Ok(())
+}
+
+fn extensions(regs: &mut Regs) -> Outcome {
+    const ASKED: u16 = 0x55aa;
+    const VERSION_3: u8 = 0x30;
+    const FIXED_DISK_ACCESS: u16 = 0x0001;
+    if regs.bx() != ASKED {
+        return Err(Status::BAD_COMMAND);
+    }
+    regs.set_bx(0xaa55);
+    regs.set_cx(FIXED_DISK_ACCESS);
+    regs.set_ah(VERSION_3);
+    Ok(())
+}
+
+/// A disk address packet (EDD 3.0, section 7.1).
+struct Packet {
+    at: FarPtr,
+    first: u32,
+    count: u16,
+    buffer: FarPtr,
+}
+
+impl Packet {
+    fn read<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &Regs) -> Result<Self, Status> {
+        const SMALLEST: u8 = 0x10;
+        /// Of a packet whose buffer has a 64-bit address, which real mode cannot reach.
+        const FLAT: u32 = 0xffff_ffff;
+        let at = FarPtr::new(regs.ds, regs.si());
+        let hw = &mut *bios.hw;
+        let (size, count) = (hw.read8(at), hw.read16(at.add(2)));
+        let buffer = hw.read32(at.add(4));
+        let (first, high) = (hw.read32(at.add(8)), hw.read32(at.add(12)));
+        if size < SMALLEST || count > 127 || buffer == FLAT && regs.ah() == 0x42 {
+            return Err(Status::BAD_COMMAND);
+        }
+        match first.checked_add(count.into()) {
+            Some(end) if high == 0 && end <= session.sectors => {
+                Ok(Self { at, first, count, buffer: FarPtr::from_u32(buffer) })
+            }
+            _ => Err(Status::NOT_FOUND),
+        }
+    }
+}
+
+fn extended_read<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &Regs) -> Outcome {
+    let packet = Packet::read(bios, session, regs)?;
+    read(bios, session, packet.first, packet.count.into(), packet.buffer).map_err(|(done, status)| {
+        bios.hw.write16(packet.at.add(2), done as u16);
+        status
+    })
+}
+
+/// EDD 3.0, section 7.5, without device parameters: there is no controller that has this drive.
+fn extended_parameters<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &Regs) -> Outcome {
+    const SIZE: u16 = 0x1a;
+    /// Cylinders, heads and sectors are right.
+    const GEOMETRY_VALID: u16 = 0x0002;
+    let at = FarPtr::new(regs.ds, regs.si());
+    let hw = &mut *bios.hw;
+    if hw.read16(at) < SIZE {
+        return Err(Status::BAD_COMMAND);
+    }
+    let Geometry { cylinders, heads, sectors } = session.geometry;
+    hw.write16(at, SIZE);
+    hw.write16(at.add(2), GEOMETRY_VALID);
+    hw.write32(at.add(4), cylinders.into());
+    hw.write32(at.add(8), heads.into());
+    hw.write32(at.add(12), sectors.into());
+    hw.write32(at.add(16), session.sectors);
+    hw.write32(at.add(20), 0);
+    hw.write16(at.add(24), SECTOR);
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! INT 13h AH=4Ah to 4Dh ("El Torito" specification, section 4): start and end emulation, say what is emulated, boot an
+//! image, read the catalogue.
+
+use super::{BOOT_SEGMENT, Entry, Media, Session, disc, emulate};
+use crate::Bios;
+use crate::boot::media::{self, Kind, Status};
+use pcvm_firmware_rt::{FarPtr, Hw, Regs};
+
+/// Bytes of a specification packet.
+const SIZE: u8 = 0x13;
+/// "All drives" for 4Bh.
+const ALL: u8 = 0x7f;
+
+/// Serves these functions. Returns false for a drive that they are not about.
+pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
+    let packet = FarPtr::new(regs.ds, regs.si());
+    let done = match (regs.ah(), regs.al()) {
+        (0x4a, 0) => initiate(bios, packet),
+        (0x4b, way @ (0 | 1)) => terminate(bios, regs.dl(), way == 0, packet),
+        (0x4c, 0) => initiate(bios, packet).and_then(|()| boot(bios)),
+        (0x4d, 0) => catalogue(bios, packet),
+        _ => Err(Status::BAD_COMMAND),
+    };
+    let status = done.err().unwrap_or(Status::OK);
+    regs.set_ah(status.0);
+    regs.set_cf(status != Status::OK);
+    true
+}
+
+/// The CD-ROM drive with this place on the channels; the one that was booted, or the first, when there is none.
+fn drive_at<H: Hw>(bios: &Bios<H>, channel: u8, unit: u8) -> Option<u8> {
+    let cdroms = |wanted: fn(&media::Drive, u8, u8) -> bool| {
+        (0..media::drives(bios)).find(|&index| {
+            media::drive(bios, index).is_some_and(|drive| drive.kind == Kind::Cdrom && wanted(&drive, channel, unit))
+        })
+    };
+    cdroms(|drive, channel, unit| drive.channel == channel && drive.unit == unit)
+        .or(bios.state.eltorito.session.get().map(|session| session.cd))
+        .or(cdroms(|_, _, _| true))
+}
+
+fn initiate<H: Hw>(bios: &mut Bios<H>, packet: FarPtr) -> Result<(), Status> {
+    let hw = &mut *bios.hw;
+    let media = Media::from_number(hw.read8(packet.add(1))).filter(|_| hw.read8(packet) >= SIZE);
+    let (channel, unit) = (hw.read8(packet.add(3)), hw.read8(packet.add(8)) & 1);
+    let (lba, segment, count) = (hw.read32(packet.add(4)), hw.read16(packet.add(0xc)), hw.read16(packet.add(0xe)));
+    let cd = drive_at(bios, channel, unit).ok_or(Status::NO_PARAMETERS)?;
+    let entry = Entry { media: media.ok_or(Status::BAD_COMMAND)?, segment, count, lba };
+    super::emulate_entry(bios, cd, &entry).map_err(|reason| reason.status_or(Status::BAD_COMMAND))
+}
+
+/// Does not return when it boots.
+fn boot<H: Hw>(bios: &mut Bios<H>) -> Result<(), Status> {
+    match super::load(bios) {
+        Ok(loaded) => {
+            crate::boot::enter(bios, loaded.at, loaded.drive);
+            Ok(())
+        }
+        Err(reason) => {
+            super::end(bios);
+            Err(reason.status_or(Status::BAD_COMMAND))
+        }
+    }
+}
+
+fn terminate<H: Hw>(bios: &mut Bios<H>, drive: u8, end: bool, packet: FarPtr) -> Result<(), Status> {
+    let session = bios.state.eltorito.session.get().filter(|session| drive == session.drive || drive == ALL);
+    let session = session.ok_or(Status::BAD_COMMAND)?;
+    write_packet(bios, &session, packet);
+    if end {
+        super::end(bios);
+    }
+    Ok(())
+}
+
+fn write_packet<H: Hw>(bios: &mut Bios<H>, session: &Session, at: FarPtr) {
+    let (channel, unit) = media::drive(bios, session.cd).map_or((0, 0), |drive| (drive.channel, drive.unit));
+    let (cx, heads) = match session.media {
+        Media::NoEmulation => (0, 0),
+        _ => emulate::last_sector(session.geometry),
+    };
+    let [lba0, lba1, lba2, lba3] = session.lba.to_le_bytes();
+    let segment = if session.segment == BOOT_SEGMENT { 0 } else { session.segment };
+    let [segment, segment_high] = segment.to_le_bytes();
+    let [count, count_high] = session.count.to_le_bytes();
+    let [cl, ch] = cx.to_le_bytes();
+    let packet: [u8; SIZE as usize] = [
+        SIZE,
+        session.media.number(),
+        session.drive,
+        channel,
+        lba0,
+        lba1,
+        lba2,
+        lba3,
+        unit,
+        0,
+        0,
+        0,
+        segment,
+        segment_high,
+        count,
+        count_high,
+        ch,
+        cl,
+        heads,
+    ];
+    bios.hw.copy_out(&packet, at);
+}
+
+/// Copies blocks of the catalogue: how many, where to, from which on.
+fn catalogue<H: Hw>(bios: &mut Bios<H>, packet: FarPtr) -> Result<(), Status> {
+    const COMMAND_SIZE: u8 = 8;
+    /// Under 64 KiB.
+    const MOST: u8 = 31;
+    let hw = &mut *bios.hw;
+    let (size, count) = (hw.read8(packet), hw.read8(packet.add(1)));
+    let (to, first) = (FarPtr::from_u32(hw.read32(packet.add(2))), hw.read16(packet.add(6)));
+    if size < COMMAND_SIZE || count == 0 || count > MOST {
+        return Err(Status::BAD_COMMAND);
+    }
+    let cd = drive_at(bios, u8::MAX, u8::MAX).ok_or(Status::NO_PARAMETERS)?;
+    let at = disc::catalogue(bios, cd).map_err(|reason| reason.status_or(Status::NO_MEDIA_TYPE))?;
+    media::read(bios, cd, u64::from(at) + u64::from(first), count.into(), to)
+}

@@ -1,0 +1,140 @@
+//! The 8042 keyboard controller as a driver sees it (IBM Personal System/2 Hardware Interface Technical Reference, "Keyboard and
+//! Auxiliary Device Controller"). Every wait is bounded by time.
+
+use crate::services::clock::Stopwatch;
+use pcvm_firmware_rt::Hw;
+
+/// Data port.
+pub const DATA: u16 = 0x60;
+/// Status (read) and command (write) port.
+pub const STATUS: u16 = 0x64;
+
+/// Status: a byte waits to be read.
+pub const OUTPUT_FULL: u8 = 0x01;
+/// Status: the controller has not taken the last byte yet.
+pub const INPUT_FULL: u8 = 0x02;
+/// Status: the byte is the auxiliary device's.
+pub const FROM_AUX: u8 = 0x20;
+
+/// Command: write the command byte.
+pub const WRITE_COMMAND_BYTE: u8 = 0x60;
+/// Self test.
+pub const SELF_TEST: u8 = 0xaa;
+/// Test the keyboard's interface.
+pub const TEST_KEYBOARD: u8 = 0xab;
+/// Enable the keyboard's interface.
+pub const ENABLE_KEYBOARD: u8 = 0xae;
+/// The next byte goes to the auxiliary device.
+pub const TO_AUX: u8 = 0xd4;
+
+/// Command byte: interrupts 1 and 12.
+pub const INTERRUPTS: u8 = 0x03;
+/// Command byte: the system flag.
+pub const SYSTEM: u8 = 0x04;
+/// Command byte: the keyboard's clock is held.
+pub const KEYBOARD_OFF: u8 = 0x10;
+/// Command byte: the auxiliary device's clock is held.
+pub const AUX_OFF: u8 = 0x20;
+/// Command byte: scan codes of set 2 become set 1's.
+pub const TRANSLATE: u8 = 0x40;
+
+/// Answers.
+pub const ACK: u8 = 0xfa;
+/// The device wants the byte once more.
+pub const RESEND: u8 = 0xfe;
+/// A device's self test has passed.
+pub const PASSED: u8 = 0xaa;
+
+/// Whom a byte comes from or goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The keyboard, or the controller itself.
+    Keyboard,
+    /// The auxiliary device: the mouse.
+    Aux,
+}
+
+/// Waits until the controller takes a byte. False if it does not in 50 ms.
+pub fn ready<H: Hw>(hw: &mut H) -> bool {
+    let mut watch = Stopwatch::start();
+    loop {
+        let status = hw.inb(STATUS);
+        if status == 0xff {
+            return false;
+        }
+        if status & INPUT_FULL == 0 {
+            return true;
+        }
+        if watch.passed(hw, 50_000) {
+            return false;
+        }
+    }
+}
+
+/// Gives the controller a command.
+pub fn command<H: Hw>(hw: &mut H, command: u8) -> bool {
+    let taken = ready(hw);
+    if taken {
+        hw.outb(STATUS, command);
+    }
+    taken
+}
+
+/// Gives the controller a command and its argument.
+pub fn command_with<H: Hw>(hw: &mut H, number: u8, argument: u8) -> bool {
+    command(hw, number) && ready(hw) && {
+        hw.outb(DATA, argument);
+        true
+    }
+}
+
+/// Waits for a byte of `side` for at most `micros`. The other side's bytes are lost.
+pub fn receive<H: Hw>(hw: &mut H, side: Side, micros: u32) -> Option<u8> {
+    let mut watch = Stopwatch::start();
+    loop {
+        let status = hw.inb(STATUS);
+        if status == 0xff {
+            return None;
+        }
+        if status & OUTPUT_FULL != 0 {
+            let byte = hw.inb(DATA);
+            if (status & FROM_AUX != 0) == (side == Side::Aux) {
+                return Some(byte);
+            }
+        }
+        if watch.passed(hw, micros) {
+            return None;
+        }
+    }
+}
+
+/// Reads away what waits.
+pub fn flush<H: Hw>(hw: &mut H) {
+    // More than any device keeps.
+    for _ in 0..64 {
+        if hw.inb(STATUS) & OUTPUT_FULL == 0 {
+            break;
+        }
+        hw.inb(DATA);
+    }
+}
+
+/// Sends a byte to a device, again if it asks, and waits for its answer: true for an acknowledgement.
+pub fn send<H: Hw>(hw: &mut H, side: Side, byte: u8) -> bool {
+    for _ in 0..3 {
+        if side == Side::Aux && !command(hw, TO_AUX) || !ready(hw) {
+            return false;
+        }
+        hw.outb(DATA, byte);
+        // A device answers within 20 ms; scan codes may come before it does.
+        for _ in 0..20 {
+            match receive(hw, side, 25_000) {
+                Some(ACK) => return true,
+                Some(RESEND) => break,
+                Some(_) => {}
+                None => return false,
+            }
+        }
+    }
+    false
+}

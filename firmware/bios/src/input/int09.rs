@@ -1,0 +1,328 @@
+//! INT 09h: what arrives from the keyboard, as scan codes of set 1 (IBM PS/2 and PC BIOS Interface Technical Reference, INT 09h;
+//! data areas of section 3, 40:17-1E, 71, 80, 96, 97).
+
+use super::controller::{ACK, DATA, ENABLE_KEYBOARD, FROM_AUX, INPUT_FULL, OUTPUT_FULL, RESEND, STATUS};
+use super::keys::{self, Held};
+use super::{buffer, lights};
+use crate::Bios;
+use crate::services::{beep, pic};
+use pcvm_firmware_rt::{Hw, Regs, bda};
+
+/// 40:17.
+pub mod flags {
+    pub const RIGHT_SHIFT: u8 = 0x01;
+    pub const LEFT_SHIFT: u8 = 0x02;
+    pub const CTRL: u8 = 0x04;
+    pub const ALT: u8 = 0x08;
+    pub const SCROLL: u8 = 0x10;
+    pub const NUM: u8 = 0x20;
+    pub const CAPS: u8 = 0x40;
+    pub const INSERT: u8 = 0x80;
+}
+
+/// 40:18.
+pub mod flags2 {
+    pub const LEFT_CTRL: u8 = 0x01;
+    pub const LEFT_ALT: u8 = 0x02;
+    pub const SYSREQ: u8 = 0x04;
+    pub const PAUSED: u8 = 0x08;
+    pub const SCROLL: u8 = 0x10;
+    pub const NUM: u8 = 0x20;
+    pub const CAPS: u8 = 0x40;
+    pub const INSERT: u8 = 0x80;
+}
+
+/// 40:96.
+pub mod mode {
+    pub const LAST_E1: u8 = 0x01;
+    pub const LAST_E0: u8 = 0x02;
+    pub const RIGHT_CTRL: u8 = 0x04;
+    pub const RIGHT_ALT: u8 = 0x08;
+    pub const ENHANCED: u8 = 0x10;
+}
+
+const BREAK: u8 = 0x80;
+const WARM_BOOT: u16 = 0x1234;
+
+/// IRQ 1.
+pub fn int09<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
+    let hw = &mut *bios.hw;
+    let status = hw.inb(STATUS);
+    if status & (OUTPUT_FULL | FROM_AUX) == OUTPUT_FULL | FROM_AUX {
+        // The keyboard's byte is gone already; this one is the mouse's, whose interrupt is to come.
+        return pic::end(hw, 1);
+    }
+    // Read even if nothing waits: a program that hooks this interrupt has read it before.
+    let code = hw.inb(DATA);
+    if !answer(bios, code) {
+        // A program may change the code, or take it away.
+        let mut regs = Regs::with_ax(0x4f00 | u16::from(code));
+        regs.set_cf(true);
+        bios.hw.call_interrupt(0x15, &mut regs);
+        if regs.cf() {
+            let after = key(bios, regs.al());
+            lights::update(bios);
+            if after == After::Done {
+                return;
+            }
+        }
+    }
+    pic::end(bios.hw, 1);
+    enable(bios.hw);
+}
+
+/// Some programs disable the keyboard and leave it to this handler to enable it again.
+fn enable<H: Hw>(hw: &mut H) {
+    if hw.inb(STATUS) & INPUT_FULL == 0 {
+        hw.outb(STATUS, ENABLE_KEYBOARD);
+    }
+}
+
+/// Takes the keyboard's answers to commands.
+fn answer<H: Hw>(bios: &mut Bios<H>, code: u8) -> bool {
+    match code {
+        ACK => lights::acknowledged(bios),
+        RESEND => lights::refused(bios),
+        _ => return false,
+    }
+    true
+}
+
+/// What is left to do after a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    /// The end of the interrupt.
+    EndInterrupt,
+    /// Nothing: it has been ended.
+    Done,
+}
+
+/// Handles a scan code.
+fn key<H: Hw>(bios: &mut Bios<H>, code: u8) -> After {
+    let hw = &mut *bios.hw;
+    match code {
+        0xe0 | 0xe1 => {
+            let prefix = if code == 0xe0 { mode::LAST_E0 } else { mode::LAST_E1 };
+            set_bits(hw, bda::KEYBOARD_MODE, prefix, true);
+            return After::EndInterrupt;
+        }
+        // The keyboard's own buffer was full.
+        0x00 | 0xff => {
+            beep::short(hw);
+            return After::EndInterrupt;
+        }
+        _ => {}
+    }
+    let before = hw.get(bda::KEYBOARD_MODE);
+    let extended = before & mode::LAST_E0 != 0;
+    let pause_sequence = before & mode::LAST_E1 != 0;
+    let make = code & BREAK == 0;
+    let code = code & !BREAK;
+
+    if pause_sequence {
+        // Pause is E1 1D 45 E1 9D C5: the prefix counts up to the 45h.
+        if code == 0x1d {
+            return After::EndInterrupt;
+        }
+        hw.set(bda::KEYBOARD_MODE, before & !(mode::LAST_E0 | mode::LAST_E1));
+        if code == 0x45 && make {
+            return pause(bios);
+        }
+        return After::EndInterrupt;
+    }
+    hw.set(bda::KEYBOARD_MODE, before & !(mode::LAST_E0 | mode::LAST_E1));
+
+    // The shifts that a keyboard makes up around its grey keys.
+    if extended && matches!(code, 0x2a | 0x36) {
+        return After::EndInterrupt;
+    }
+    if modifier(bios, code, extended, make) {
+        return After::EndInterrupt;
+    }
+    if !make {
+        return After::EndInterrupt;
+    }
+    pressed(bios, code, extended)
+}
+
+fn set_bits<H: Hw>(hw: &mut H, field: pcvm_firmware_rt::Field<u8>, bits: u8, on: bool) {
+    let value = hw.get(field);
+    hw.set(field, if on { value | bits } else { value & !bits });
+}
+
+/// Shift keys and locks. Returns false for other keys, and for locks that with Ctrl or Alt mean something else.
+fn modifier<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool, make: bool) -> bool {
+    let hw = &mut *bios.hw;
+    let shifts = hw.get(bda::SHIFT_FLAGS);
+    match code {
+        0x2a => set_bits(hw, bda::SHIFT_FLAGS, flags::LEFT_SHIFT, make),
+        0x36 => set_bits(hw, bda::SHIFT_FLAGS, flags::RIGHT_SHIFT, make),
+        0x1d => {
+            if extended {
+                set_bits(hw, bda::KEYBOARD_MODE, mode::RIGHT_CTRL, make);
+            } else {
+                set_bits(hw, bda::SHIFT_FLAGS_2, flags2::LEFT_CTRL, make);
+            }
+            let any = hw.get(bda::KEYBOARD_MODE) & mode::RIGHT_CTRL != 0
+                || hw.get(bda::SHIFT_FLAGS_2) & flags2::LEFT_CTRL != 0;
+            set_bits(hw, bda::SHIFT_FLAGS, flags::CTRL, any);
+        }
+        0x38 => {
+            if extended {
+                set_bits(hw, bda::KEYBOARD_MODE, mode::RIGHT_ALT, make);
+            } else {
+                set_bits(hw, bda::SHIFT_FLAGS_2, flags2::LEFT_ALT, make);
+            }
+            let any =
+                hw.get(bda::KEYBOARD_MODE) & mode::RIGHT_ALT != 0 || hw.get(bda::SHIFT_FLAGS_2) & flags2::LEFT_ALT != 0;
+            set_bits(hw, bda::SHIFT_FLAGS, flags::ALT, any);
+            if !any {
+                // The number typed meanwhile is a character.
+                let number = hw.get(bda::ALT_KEYPAD);
+                hw.set(bda::ALT_KEYPAD, 0);
+                if number != 0 {
+                    put(hw, number.into());
+                }
+            }
+        }
+        0x3a if shifts & flags::CTRL == 0 => lock(hw, make, flags::CAPS, flags2::CAPS),
+        0x45 if !extended && shifts & (flags::CTRL | flags::ALT) == 0 => lock(hw, make, flags::NUM, flags2::NUM),
+        0x46 if !extended && shifts & flags::CTRL == 0 => lock(hw, make, flags::SCROLL, flags2::SCROLL),
+        // A lock's release counts whatever is held.
+        0x3a | 0x45 | 0x46 if !make && !extended => {
+            let held = match code {
+                0x3a => flags2::CAPS,
+                0x45 => flags2::NUM,
+                _ => flags2::SCROLL,
+            };
+            set_bits(hw, bda::SHIFT_FLAGS_2, held, false);
+        }
+        // Insert. Its code goes to the buffer too.
+        0x52 if make => {
+            let typed =
+                extended || (shifts & (flags::LEFT_SHIFT | flags::RIGHT_SHIFT) != 0) == (shifts & flags::NUM != 0);
+            if typed && shifts & (flags::CTRL | flags::ALT) == 0 {
+                lock(hw, true, flags::INSERT, flags2::INSERT);
+            }
+            return false;
+        }
+        0x52 => {
+            set_bits(hw, bda::SHIFT_FLAGS_2, flags2::INSERT, false);
+            return false;
+        }
+        // SysReq: Alt with Print Screen.
+        0x54 => {
+            let held = hw.get(bda::SHIFT_FLAGS_2) & flags2::SYSREQ != 0;
+            if make != held {
+                set_bits(hw, bda::SHIFT_FLAGS_2, flags2::SYSREQ, make);
+                hw.call_interrupt(0x15, &mut Regs::with_ax(if make { 0x8500 } else { 0x8501 }));
+            }
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// Toggles a lock when its key goes down, not when it repeats.
+fn lock<H: Hw>(hw: &mut H, make: bool, toggled: u8, held: u8) {
+    let keys = hw.get(bda::SHIFT_FLAGS_2);
+    if make && keys & held == 0 {
+        let flags = hw.get(bda::SHIFT_FLAGS);
+        hw.set(bda::SHIFT_FLAGS, flags ^ toggled);
+    }
+    hw.set(bda::SHIFT_FLAGS_2, if make { keys | held } else { keys & !held });
+}
+
+/// Any other key went down.
+fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> After {
+    let hw = &mut *bios.hw;
+    let shifts = hw.get(bda::SHIFT_FLAGS);
+    let enhanced = hw.get(bda::KEYBOARD_MODE) & mode::ENHANCED != 0;
+    let held = Held {
+        shift: shifts & (flags::LEFT_SHIFT | flags::RIGHT_SHIFT) != 0,
+        ctrl: shifts & flags::CTRL != 0,
+        alt: shifts & flags::ALT != 0,
+        caps: shifts & flags::CAPS != 0,
+        num: shifts & flags::NUM != 0,
+    };
+
+    if hw.get(bda::SHIFT_FLAGS_2) & flags2::PAUSED != 0 {
+        // The key that ends a pause does nothing else.
+        set_bits(hw, bda::SHIFT_FLAGS_2, flags2::PAUSED, false);
+        return After::EndInterrupt;
+    }
+    if code == 0x53 && held.ctrl && held.alt {
+        hw.set(bda::RESET_FLAG, WARM_BOOT);
+        hw.reset();
+        return After::Done;
+    }
+    match code {
+        // Print Screen. An 83-key keyboard has it on the keypad, shifted.
+        0x37 if !held.alt && (extended || held.shift && !enhanced) => {
+            if held.ctrl {
+                put(hw, 0x7200);
+            } else {
+                pic::end(hw, 1);
+                enable(hw);
+                hw.call_interrupt(0x05, &mut Regs::default());
+                return After::Done;
+            }
+            return After::EndInterrupt;
+        }
+        // Break.
+        0x46 if held.ctrl && (extended || !enhanced) => {
+            buffer::clear(hw);
+            hw.set(bda::BREAK, 0x80);
+            hw.call_interrupt(0x1b, &mut Regs::default());
+            buffer::put(hw, 0);
+            return After::EndInterrupt;
+        }
+        // Pause of an 83-key keyboard.
+        0x45 if held.ctrl && !extended && !enhanced => return pause(bios),
+        // Numbers with Alt.
+        0x47..=0x49 | 0x4b..=0x4d | 0x4f..=0x52 if held.alt && !extended => {
+            let digit = match code {
+                0x47..=0x49 => code - 0x47 + 7,
+                0x4b..=0x4d => code - 0x4b + 4,
+                0x4f..=0x51 => code - 0x4f + 1,
+                _ => 0,
+            };
+            let number = hw.get(bda::ALT_KEYPAD);
+            hw.set(bda::ALT_KEYPAD, number.wrapping_mul(10).wrapping_add(digit));
+            return After::EndInterrupt;
+        }
+        _ => {}
+    }
+    if held.alt {
+        hw.set(bda::ALT_KEYPAD, 0);
+    }
+    match keys::word(code, extended, held) {
+        0 => {}
+        word => put(hw, word),
+    }
+    After::EndInterrupt
+}
+
+/// Adds a key to the buffer and tells who waits for one; beeps if there is no room.
+fn put<H: Hw>(hw: &mut H, word: u16) {
+    if buffer::put(hw, word) {
+        hw.call_interrupt(0x15, &mut Regs::with_ax(0x9102));
+    } else {
+        beep::short(hw);
+    }
+}
+
+/// Waits for the key that ends a pause, with interrupts on.
+fn pause<H: Hw>(bios: &mut Bios<H>) -> After {
+    let hw = &mut *bios.hw;
+    if hw.get(bda::SHIFT_FLAGS_2) & flags2::PAUSED != 0 {
+        return After::EndInterrupt;
+    }
+    set_bits(hw, bda::SHIFT_FLAGS_2, flags2::PAUSED, true);
+    pic::end(hw, 1);
+    enable(hw);
+    while hw.get(bda::SHIFT_FLAGS_2) & flags2::PAUSED != 0 {
+        hw.wait_for_interrupt();
+    }
+    After::Done
+}

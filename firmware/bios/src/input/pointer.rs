@@ -1,0 +1,217 @@
+//! The pointing device: INT 15h AH=C2h and INT 74h (IBM PS/2 and PC BIOS Interface Technical Reference, INT 15h AH=C2h; the extended
+//! BIOS data area's 22h to 2Fh).
+
+use super::controller::{self, DATA, FROM_AUX, OUTPUT_FULL, PASSED, STATUS, Side};
+use crate::Bios;
+use crate::services::pic;
+use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda, ebda};
+
+/// Second byte of flags: a handler is set.
+const HANDLER_SET: u8 = 0x80;
+/// First and second byte of flags: index of the next byte, bytes in a package less one.
+const INDEX: u8 = 0x07;
+/// Command byte: IRQ 12.
+const MOUSE_INTERRUPT: u8 = 0x02;
+/// A package's first byte always has this bit set.
+const FIRST_BYTE: u8 = 0x08;
+/// Ticks after which the next byte begins a package: the mouse sends one's bytes within 10 ms.
+const LATE: u32 = 3;
+
+/// Results in AH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failed {
+    Function = 1,
+    Input = 2,
+    Interface = 3,
+    NoHandler = 5,
+}
+
+mod mouse {
+    pub const SCALING_1_1: u8 = 0xe6;
+    pub const SCALING_2_1: u8 = 0xe7;
+    pub const RESOLUTION: u8 = 0xe8;
+    pub const STATUS: u8 = 0xe9;
+    pub const IDENTIFY: u8 = 0xf2;
+    pub const RATE: u8 = 0xf3;
+    pub const ENABLE: u8 = 0xf4;
+    pub const DISABLE: u8 = 0xf5;
+    pub const RESET: u8 = 0xff;
+    /// Sampling rates by INT 15h's numbers.
+    pub const RATES: [u8; 7] = [10, 20, 40, 60, 80, 100, 200];
+}
+
+/// INT 15h AH=C2h: the pointing device's functions.
+pub fn int15_pointer<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
+    let result = match regs.al() {
+        0x00 => match regs.bh() {
+            0 => talk(bios, false, |hw| send(hw, mouse::DISABLE)),
+            1 if bios.hw.get(ebda::POINTER_FLAGS_2) & HANDLER_SET == 0 => Err(Failed::NoHandler),
+            1 => {
+                restart(bios.hw);
+                talk(bios, true, |hw| send(hw, mouse::ENABLE))
+            }
+            _ => Err(Failed::Input),
+        },
+        0x01 => reset(bios, regs),
+        0x02 => match mouse::RATES.get(usize::from(regs.bh())) {
+            Some(&rate) => talk_on(bios, |hw| send(hw, mouse::RATE).and_then(|()| send(hw, rate))),
+            None => Err(Failed::Input),
+        },
+        0x03 if regs.bh() > 3 => Err(Failed::Input),
+        0x03 => talk_on(bios, |hw| send(hw, mouse::RESOLUTION).and_then(|()| send(hw, regs.bh()))),
+        0x04 => talk_on(bios, |hw| {
+            send(hw, mouse::IDENTIFY)?;
+            regs.set_bh(answer(hw)?);
+            // Some give a second byte.
+            controller::flush(hw);
+            Ok(())
+        }),
+        0x05 if !(1..=8).contains(&regs.bh()) => Err(Failed::Input),
+        0x05 => {
+            let flags = bios.hw.get(ebda::POINTER_FLAGS_2);
+            bios.hw.set(ebda::POINTER_FLAGS_2, flags & !INDEX | (regs.bh() - 1));
+            restart(bios.hw);
+            reset(bios, regs)
+        }
+        0x06 => match regs.bh() {
+            0 => talk_on(bios, |hw| {
+                send(hw, mouse::STATUS)?;
+                let (status, resolution, rate) = (answer(hw)?, answer(hw)?, answer(hw)?);
+                regs.set_bl(status);
+                regs.set_cl(resolution);
+                regs.set_dl(rate);
+                Ok(())
+            }),
+            1 => talk_on(bios, |hw| send(hw, mouse::SCALING_1_1)),
+            2 => talk_on(bios, |hw| send(hw, mouse::SCALING_2_1)),
+            _ => Err(Failed::Input),
+        },
+        0x07 => {
+            let handler = FarPtr::new(regs.es, regs.bx());
+            bios.hw.set(ebda::POINTER_HANDLER, handler.to_u32());
+            let flags = bios.hw.get(ebda::POINTER_FLAGS_2);
+            if handler.to_u32() != 0 {
+                bios.hw.set(ebda::POINTER_FLAGS_2, flags | HANDLER_SET);
+                restart(bios.hw);
+                Ok(())
+            } else if flags & HANDLER_SET != 0 {
+                bios.hw.set(ebda::POINTER_FLAGS_2, flags & !HANDLER_SET);
+                // Nobody listens any more.
+                talk(bios, false, |hw| send(hw, mouse::DISABLE))
+            } else {
+                Ok(())
+            }
+        }
+        0x08 => talk_on(bios, |hw| send(hw, regs.bl())),
+        0x09 => talk_on(bios, |hw| {
+            let bytes =
+                (answer(hw)?, controller::receive(hw, Side::Aux, 5_000), controller::receive(hw, Side::Aux, 5_000));
+            regs.set_bl(bytes.0);
+            regs.set_cl(bytes.1.unwrap_or(0));
+            regs.set_dl(bytes.2.unwrap_or(0));
+            Ok(())
+        }),
+        _ => Err(Failed::Function),
+    };
+    regs.set_ah(result.err().map_or(0, |failed| failed as u8));
+    regs.set_cf(result.is_err());
+}
+
+/// The next byte is a package's first.
+fn restart<H: Hw>(hw: &mut H) {
+    let flags = hw.get(ebda::POINTER_FLAGS_1);
+    hw.set(ebda::POINTER_FLAGS_1, flags & !INDEX);
+}
+
+fn send<H: Hw>(hw: &mut H, byte: u8) -> Result<(), Failed> {
+    controller::send(hw, Side::Aux, byte).then_some(()).ok_or(Failed::Interface)
+}
+
+fn answer<H: Hw>(hw: &mut H) -> Result<u8, Failed> {
+    controller::receive(hw, Side::Aux, 25_000).ok_or(Failed::Interface)
+}
+
+fn reset<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
+    talk_on(bios, |hw| {
+        send(hw, mouse::RESET)?;
+        // A real mouse tests itself for up to half a second.
+        let passed = controller::receive(hw, Side::Aux, 1_000_000).ok_or(Failed::Interface)?;
+        let id = answer(hw)?;
+        if passed != PASSED {
+            return Err(Failed::Interface);
+        }
+        regs.set_bl(passed);
+        regs.set_bh(id);
+        Ok(())
+    })
+}
+
+/// Talks to the mouse, and leaves its interrupt on if it was.
+fn talk_on<H: Hw>(bios: &mut Bios<H>, talk_to: impl FnOnce(&mut H) -> Result<(), Failed>) -> Result<(), Failed> {
+    let listening = bios.state.input.command_byte.get() & MOUSE_INTERRUPT != 0;
+    talk(bios, listening, talk_to)
+}
+
+/// Talks to the mouse with both devices' interrupts off and the keyboard silent; then turns the mouse's interrupt on, or
+/// holds the mouse. After a failure, all is as before.
+fn talk<H: Hw>(
+    bios: &mut Bios<H>,
+    listen: bool,
+    talk_to: impl FnOnce(&mut H) -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    use controller::{AUX_OFF, INTERRUPTS, KEYBOARD_OFF, WRITE_COMMAND_BYTE};
+    // What has come already.
+    bios.hw.poll_interrupts();
+    let before = bios.state.input.command_byte.get();
+    let quiet = before & !(INTERRUPTS | AUX_OFF) | KEYBOARD_OFF;
+    if !controller::command_with(bios.hw, WRITE_COMMAND_BYTE, quiet) {
+        return Err(Failed::Interface);
+    }
+    let result = talk_to(bios.hw);
+    let after = match result {
+        Err(_) => before,
+        Ok(()) if listen => before & !AUX_OFF | MOUSE_INTERRUPT,
+        Ok(()) => before & !MOUSE_INTERRUPT | AUX_OFF,
+    };
+    controller::command_with(bios.hw, WRITE_COMMAND_BYTE, after);
+    bios.state.input.command_byte.set(after);
+    result
+}
+
+/// IRQ 12: a byte of the mouse.
+pub fn int74<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
+    let status = bios.hw.inb(STATUS);
+    if status & (OUTPUT_FULL | FROM_AUX) == OUTPUT_FULL | FROM_AUX {
+        let byte = bios.hw.inb(DATA);
+        packet_byte(bios, byte);
+    }
+    pic::end(bios.hw, 12);
+}
+
+fn packet_byte<H: Hw>(bios: &mut Bios<H>, byte: u8) {
+    let hw = &mut *bios.hw;
+    let (flags, handling) = (hw.get(ebda::POINTER_FLAGS_1), hw.get(ebda::POINTER_FLAGS_2));
+    if handling & HANDLER_SET == 0 {
+        return;
+    }
+    let now = hw.get(bda::TICKS);
+    let late = now.wrapping_sub(bios.state.input.pointer_since.replace(now)) >= LATE;
+    let index = if late { 0 } else { flags & INDEX };
+    let last = handling & INDEX;
+    if index == 0 && (2..=3).contains(&last) && byte & FIRST_BYTE == 0 {
+        // Out of step.
+        return hw.set(ebda::POINTER_FLAGS_1, flags & !INDEX);
+    }
+    hw.write8(ebda::POINTER_DATA.at.add(index.into()), byte);
+    if index < last {
+        return hw.set(ebda::POINTER_FLAGS_1, flags & !INDEX | (index + 1));
+    }
+    hw.set(ebda::POINTER_FLAGS_1, flags & !INDEX);
+    let mut words = [0; 4];
+    for (n, word) in words.iter_mut().enumerate().take(usize::from(last) + 1) {
+        *word = hw.read8(ebda::POINTER_DATA.at.add(n as u16)).into();
+    }
+    let handler = FarPtr::from_u32(hw.get(ebda::POINTER_HANDLER));
+    // Status, X, Y and Z, in this order, and the caller takes them off again.
+    hw.call_far_with(handler, words, &mut Regs::default());
+}

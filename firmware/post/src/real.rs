@@ -1,0 +1,217 @@
+//! The real machine's side of [`Machine`], and the way in and out.
+
+use core::arch::{asm, global_asm};
+use pcvm_firmware_rt::{Handoff, Ports};
+use pcvm_post::Machine;
+
+// In 32-bit flat mode, at the start of this image; no stack yet. Statics and stack lie in low memory, which nothing else
+// uses before a boot sector does.
+global_asm!(
+    r#"
+.section .text.start, "ax"
+.code32
+.globl post_start
+post_start:
+    movw $0x10, %ax
+    movw %ax, %ds
+    movw %ax, %es
+    movw %ax, %fs
+    movw %ax, %gs
+    movw %ax, %ss
+    movl ${STACK_TOP}, %esp
+    movl $bss_start, %edi
+    movl $bss_end, %ecx
+    subl %edi, %ecx
+    shrl $2, %ecx
+    xorl %eax, %eax
+    cld
+    rep stosl
+    call post_main
+    # The BIOS's header, now in RAM, says where in its segment (16-bit code, base F0000h) it wants to be entered.
+    movzwl 0xfe008, %eax
+    pushl $0x18
+    pushl %eax
+    lretl
+"#,
+    STACK_TOP = const 0xfff0,
+    options(att_syntax)
+);
+
+// What a processor runs that was woken by SIPI: 16-bit code at offset 0 of a segment of its own, whatever that is. At
+// TABLE there lie: far pointer to where it halts, words: count of MSRs, processors that have come; then for each MSR
+// its number and value; at IDS a byte for each processor. Nothing here needs a stack.
+global_asm!(
+    r#"
+.section .rodata.trampoline, "a"
+.code16
+.globl trampoline_start
+trampoline_start:
+    cli
+    cld
+    movw %cs, %ax
+    movw %ax, %ds
+    movw %ax, %es
+    movl %cr0, %eax
+    andl $0x9fffffff, %eax     # caches on: INIT leaves them off or as they were
+    movl %eax, %cr0
+    movw {TABLE} + 4, %bp
+    movw ${TABLE} + 8, %si
+1:  testw %bp, %bp
+    jz 2f
+    movl 0(%si), %ecx
+    movl 4(%si), %eax
+    movl 8(%si), %edx
+    wrmsr
+    addw $12, %si
+    decw %bp
+    jmp 1b
+2:  movl $1, %eax
+    cpuid
+    shrl $24, %ebx             # initial APIC id
+    movw $1, %ax
+    lock xaddw %ax, {TABLE} + 6
+    cmpw $256, %ax
+    jae 3f
+    movw %ax, %di
+    movb %bl, {IDS}(%di)
+3:  lock incw {TABLE} - 2      # after its id is there
+    ljmpw *{TABLE}
+.globl trampoline_end
+trampoline_end:
+.code32
+"#,
+    TABLE = const pcvm_post::TABLE_OFFSET,
+    IDS = const pcvm_post::IDS_OFFSET,
+    options(att_syntax)
+);
+
+unsafe extern "C" {
+    static trampoline_start: u8;
+    static trampoline_end: u8;
+}
+
+/// The machine that this code runs on.
+pub struct Real;
+
+macro_rules! port {
+    ($input:ident, $output:ident, $t:ty, $register:tt) => {
+        fn $input(&mut self, port: u16) -> $t {
+            let value: $t;
+            // SAFETY: reading a port touches no memory that Rust knows of.
+            unsafe { asm!(concat!("in ", $register, ", dx"), in("dx") port, out($register) value, options(nomem, nostack, preserves_flags)) };
+            value
+        }
+        fn $output(&mut self, port: u16, value: $t) {
+            // SAFETY: DMA (fw_cfg's) is made to go only where `Machine` may write.
+            unsafe { asm!(concat!("out dx, ", $register), in("dx") port, in($register) value, options(nostack, preserves_flags)) };
+        }
+    };
+}
+
+impl Ports for Real {
+    port!(inb, outb, u8, "al");
+    port!(inw, outw, u16, "ax");
+    port!(inl, outl, u32, "eax");
+}
+
+macro_rules! memory {
+    ($read:ident, $write:ident, $t:ty) => {
+        fn $read(&mut self, at: u32) -> $t {
+            // SAFETY: flat segments: any address can be read, and integers have no invalid values.
+            unsafe { (at as usize as *const $t).read_volatile() }
+        }
+        fn $write(&mut self, at: u32, value: $t) {
+            // SAFETY: callers name memory outside 10000h-6FFFFh, where statics and the stack lie.
+            unsafe { (at as usize as *mut $t).write_volatile(value) }
+        }
+    };
+}
+
+impl Machine for Real {
+    memory!(read8, write8, u8);
+    memory!(read16, write16, u16);
+    memory!(read32, write32, u32);
+
+    fn copy(&mut self, from: u32, to: u32, bytes: u32) {
+        // SAFETY: as for single reads and writes; ESI is put back.
+        unsafe {
+            asm!("xchg esi, {from}", "shr ecx, 2", "rep movsd", "mov ecx, {bytes}", "and ecx, 3", "rep movsb", "xchg esi, {from}",
+                from = inout(reg) from => _, bytes = in(reg) bytes, inout("edi") to => _, inout("ecx") bytes => _)
+        };
+    }
+
+    fn fill(&mut self, to: u32, value: u8, bytes: u32) {
+        // SAFETY: as for single writes.
+        unsafe {
+            asm!("rep stosb", in("al") value, inout("edi") to => _, inout("ecx") bytes => _, options(preserves_flags))
+        };
+    }
+
+    fn insb(&mut self, port: u16, to: u32, bytes: u32) {
+        // SAFETY: as for single writes.
+        unsafe {
+            asm!("rep insb", in("dx") port, inout("edi") to => _, inout("ecx") bytes => _, options(preserves_flags))
+        };
+    }
+
+    fn cpuid(&mut self, leaf: u32) -> Option<[u32; 4]> {
+        let changed: u32;
+        // SAFETY: flips the flag by which a processor shows that it has the instruction (Intel SDM, volume 1, 20.1.2), and
+        // puts the flags back.
+        unsafe {
+            asm!("pushfd", "mov eax, [esp]", "xor dword ptr [esp], 0x200000", "popfd", "pushfd", "xor eax, [esp]", "popfd",
+                out("eax") changed)
+        };
+        if changed & 0x20_0000 == 0 {
+            return None;
+        }
+        let (a, b, c, d): (u32, u32, u32, u32);
+        // SAFETY: CPUID only reads. EBX is put back, as the compiler may keep something there.
+        unsafe {
+            asm!("xchg {b}, ebx", "cpuid", "xchg {b}, ebx", b = out(reg) b, inout("eax") leaf => a,
+                inout("ecx") 0 => c, out("edx") d, options(nomem, nostack, preserves_flags))
+        };
+        Some([a, b, c, d])
+    }
+
+    fn rdmsr(&mut self, register: u32) -> u64 {
+        let (low, high): (u32, u32);
+        // SAFETY: callers read registers that CPUID says are there.
+        unsafe {
+            asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags))
+        };
+        u64::from(high) << 32 | u64::from(low)
+    }
+
+    fn wrmsr(&mut self, register: u32, value: u64) {
+        // SAFETY: callers write memory types, which change no memory's content.
+        unsafe {
+            asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
+                options(nostack, preserves_flags))
+        };
+    }
+
+    fn trampoline(&self) -> &'static [u8] {
+        // SAFETY: two labels of the code below, in order, in read-only memory.
+        unsafe {
+            let start = &raw const trampoline_start;
+            core::slice::from_raw_parts(start, (&raw const trampoline_end).byte_offset_from(start) as usize)
+        }
+    }
+}
+
+/// Puts the handoff where the BIOS looks for it.
+pub fn hand_over(handoff: &Handoff) {
+    const PLACE: usize = 0xe_0000 + Handoff::OFFSET as usize;
+    // SAFETY: shadow RAM that belongs to nothing else.
+    unsafe { (PLACE as *mut Handoff).copy_from_nonoverlapping(handoff, 1) };
+}
+
+/// Says so on the debug port, and stops.
+pub fn die(message: &str) -> ! {
+    message.bytes().for_each(|byte| Real.outb(0x402, byte));
+    loop {
+        // SAFETY: nothing is left to do.
+        unsafe { asm!("cli", "hlt") };
+    }
+}

@@ -1,0 +1,673 @@
+//! How interrupts reach Rust, and how Rust calls them.
+//!
+//! An interrupt's vector points into segment F000h, at the addresses that software knows by heart where there is one
+//! (IBM PS/2 and PC BIOS Interface Technical Reference; listed in `bios/link.ld`). From there it goes to a stub in segment E000h, which is RAM: a stub can
+//! therefore save registers by its own CS and change stacks without a push on the caller's, whose stack may be small or, with an IRQ, be one
+//! whose owner looks below its stack pointer. The caller's stack holds the 6 bytes that the processor
+//! pushed and nothing else. Then `bios_interrupt` runs with DS = ES = SS = E000h.
+//!
+//! Entered with SS = E000h already (an IRQ or a nested call while the firmware runs), it goes on on the same stack. Else it
+//! starts at `stack_position`: the top, or below what is in use while the firmware calls somebody else's code.
+
+use crate::STUBS;
+use crate::handoff::Handoff;
+use core::arch::global_asm;
+use core::cell::UnsafeCell;
+
+// What each vector's entry needs, in two places: a far jump in F000h (`entry_NN`, gathered or at its fixed address), and
+// the stub in E000h.
+global_asm!(
+    r#"
+.macro stub n
+  .section .estubs, "awx"
+  stub_\n:
+    movw $0x\n, %cs:entry_vector
+    jmp entry_common
+.endm
+.macro entry n
+  stub \n
+  .section .text.entries, "ax"
+  .globl entry_\n
+  entry_\n: ljmpw $0xe000, $stub_\n
+.endm
+.macro fixed n, at
+  stub \n
+  .section .fixed.\at, "ax"
+  .globl entry_\n
+  entry_\n: jmp far_\n        # 3 bytes: some of these places have no more
+  .section .text.entries, "ax"
+  far_\n: ljmpw $0xe000, $stub_\n
+.endm
+
+.section .estubs, "awx"
+.code16
+entry_common:
+    movl %eax, %cs:entry_eax
+    movl %esp, %cs:entry_esp
+    movw %ss, %cs:entry_ss
+    movw %cs, %ax
+    cmpw %ax, %cs:entry_ss
+    je 1f
+    movw %ax, %ss
+    movzwl %cs:stack_position, %esp
+1:  pushw $0
+    pushw %cs:entry_ss
+    pushl %cs:entry_esp
+    pushw %cs:entry_vector
+    pushw $0
+    movl %cs:entry_eax, %eax
+    pushal
+    pushw %ds
+    pushw %es
+    pushw %fs
+    pushw %gs
+    movw %cs, %ax
+    movw %ax, %ds
+    movw %ax, %es
+    cld
+    movl %esp, %eax
+    ljmpw $0xf000, $entry_dispatch
+
+entry 00
+fixed 02, e2c3
+fixed 05, ff54
+entry 06
+fixed 08, fea5
+fixed 09, e987
+entry 0a
+entry 0b
+entry 0c
+entry 0d
+fixed 0e, ef57
+entry 0f
+fixed 10, f065
+fixed 11, f84d
+fixed 12, f841
+fixed 13, e3fe
+fixed 14, e739
+fixed 15, f859
+fixed 16, e82e
+fixed 17, efd2
+entry 18
+fixed 19, e6f2
+fixed 1a, fe6e
+fixed 40, ec59
+entry 70
+entry 71
+entry 72
+entry 73
+entry 74
+entry 75
+entry 76
+entry 77
+
+.section .fixed.ff53, "ax"
+.globl entry_iret
+entry_iret: iretw
+
+# Where entry_NN lies, in STUBS' order, for the vector table.
+.section .rodata.entries, "a"
+.globl entry_offsets
+entry_offsets:
+.irp n, 00,02,05,06,08,09,0a,0b,0c,0d,0e,0f,10,11,12,13,14,15,16,17,18,19,1a,40,70,71,72,73,74,75,76,77
+  .word entry_\n
+.endr
+
+# Written by code in the page of the stubs, so kept out of it.
+.section .bss.entry, "aw", @nobits
+.balign 4
+entry_eax: .space 4
+entry_esp: .space 4
+entry_ss: .space 2
+entry_vector: .space 2
+
+.section .data.entry, "aw"
+.balign 4
+.globl stack_position
+stack_position: .word {STACK_TOP}, 0
+
+.section .text.dispatch, "ax"
+entry_dispatch:
+    pushl %eax
+    calll bios_interrupt
+    popl %eax
+    popw %gs
+    popw %fs
+    popw %es
+    popw %ds
+    popal
+    addl $4, %esp
+    lssl (%esp), %esp
+    iretw
+
+# rt_wait(halt): lets interrupts in. Handlers of others than us may come first, change stacks and call us: the part of this
+# stack that is in use is marked so.
+.globl rt_wait
+rt_wait:
+    movl 4(%esp), %ecx
+    pushl stack_position
+    movl %esp, %eax
+    subw ${CALL_RESERVE}, %ax
+    movw %ax, stack_position
+    jecxz 1f
+    sti
+    hlt                        # nothing comes between these two
+    jmp 2f
+1:  sti
+    nop
+    nop
+2:  cli
+    popl stack_position
+    retl
+
+# rt_call(regs, target, interrupt, words)
+.globl rt_call
+rt_call:
+    pushl %ebp
+    pushl %ebx
+    pushl %esi
+    pushl %edi
+    movl 20(%esp), %ebx
+    movl 24(%esp), %ecx
+    movl 28(%esp), %edx
+    movl 32(%esp), %esi
+    pushl stack_position
+    movl %esp, %eax
+    subw ${CALL_RESERVE}, %ax
+    movw %ax, stack_position
+    pushl %ebx
+    calll 4f                   # where this is depends on the code segment
+4:  popl %edi
+    addw $(2f - 4b), %di
+    testl %esi, %esi
+    jz 1f
+    pushw (%esi)
+    pushw 2(%esi)
+    pushw 4(%esi)
+    pushw 6(%esi)
+    addw $(3f - 2f), %di
+1:  testl %edx, %edx
+    jz 1f
+    cli
+    pushfw
+    popw %ax
+    andw $0xf72a, %ax          # all but CF, PF, AF, ZF, SF and OF
+    movw 40(%ebx), %dx
+    andw $0x08d5, %dx
+    orw %dx, %ax
+    pushw %ax
+    popfw
+    pushw %ax
+1:  pushw %cs
+    pushw %di
+    pushl %ecx
+    movw 0(%ebx), %gs
+    movw 2(%ebx), %fs
+    movw 4(%ebx), %es
+    movl 8(%ebx), %edi
+    movl 12(%ebx), %esi
+    movl 16(%ebx), %ebp
+    movl 28(%ebx), %edx
+    movl 32(%ebx), %ecx
+    movl 36(%ebx), %eax
+    pushl 24(%ebx)
+    pushw 6(%ebx)
+    popw %ds
+    popl %ebx
+    lretw
+3:  leaw 8(%esp), %sp
+2:  movzwl %sp, %esp
+    pushfw
+    cld
+    pushl %ebx
+    pushw %ds
+    pushw %ss
+    popw %ds
+    movl 8(%esp), %ebx
+    popw 6(%ebx)
+    popl 24(%ebx)
+    popw 40(%ebx)
+    movw %gs, 0(%ebx)
+    movw %fs, 2(%ebx)
+    movw %es, 4(%ebx)
+    movl %edi, 8(%ebx)
+    movl %esi, 12(%ebx)
+    movl %ebp, 16(%ebx)
+    movl %edx, 28(%ebx)
+    movl %ecx, 32(%ebx)
+    movl %eax, 36(%ebx)
+    addl $4, %esp
+    popl stack_position
+    pushw %ss
+    popw %es
+    popl %edi
+    popl %esi
+    popl %ebx
+    popl %ebp
+    retl
+
+# rt_protected_mode(table, regs): INT 15h AH=89h. The table's descriptors 08h and 10h are what LGDT and LIDT want on an 80286:
+# limit, then base of 24 bits. 38h becomes this code's own. The caller's frame is taken off its stack.
+.section .text.protected_mode, "ax"
+.globl rt_protected_mode
+rt_protected_mode:
+    cli
+    movl 4(%esp), %eax
+    movl 8(%esp), %ebx
+    movzwl %ax, %edi
+    shrl $16, %eax
+    movw %ax, %ds
+    movl $0x0000ffff, 0x38(%edi)
+    movl $0x00009b0f, 0x3c(%edi)
+    lgdtw 0x08(%edi)
+    lidtw 0x10(%edi)
+    movzwl %ss:44(%ebx), %ebp
+    movw %ss:48(%ebx), %fs
+    movw %fs:(%ebp), %cx
+    addw $6, %bp
+    movl %ss:28(%ebx), %edx
+    movl %ss:8(%ebx), %edi
+    movl %ss:12(%ebx), %esi
+    movl %cr0, %eax
+    orb $1, %al
+    movl %eax, %cr0
+    movw $0x28, %ax
+    movw %ax, %ss
+    movl %ebp, %esp
+    pushw $0x30
+    pushw %cx
+    movw $0x18, %ax
+    movw %ax, %ds
+    movw $0x20, %ax
+    movw %ax, %es
+    xorl %eax, %eax            # AH=0, CF=0
+    movw %ax, %fs
+    movw %ax, %gs
+    lretw
+
+# rt_enter(regs, target)
+.section .text.enter, "ax"
+.globl rt_enter
+rt_enter:
+    cli
+    movw ${STACK_TOP}, stack_position
+    movl 4(%esp), %ebx
+    movl 8(%esp), %ecx
+    xorl %eax, %eax
+    movw %ax, %ss
+    movl $0x7c00, %esp
+    pushl %ecx
+    movw 4(%ebx), %es
+    movl 8(%ebx), %edi
+    movl 12(%ebx), %esi
+    movl 16(%ebx), %ebp
+    movl 28(%ebx), %edx
+    movl 32(%ebx), %ecx
+    movl 36(%ebx), %eax
+    pushl 24(%ebx)
+    pushw 6(%ebx)
+    popw %ds
+    popl %ebx
+    sti
+    lretw
+
+# rt_block_move(from, to, words): flat data segments for as long as it takes, interrupts off. Descriptors have their
+# accessed bits set, for they lie in read-only memory.
+.section .text.block_move, "ax"
+.globl rt_block_move
+rt_block_move:
+    pushl %esi
+    pushl %edi
+    pushfw
+    cli
+    movl 14(%esp), %esi
+    movl 18(%esp), %edi
+    movl 22(%esp), %ecx
+    pushw %ds
+    pushw %es
+    lgdtl %cs:move_gdtr
+    movl %cr0, %eax
+    orb $1, %al
+    movl %eax, %cr0
+    ljmpw $0x08, $1f
+1:  movw $0x10, %dx
+    movw %dx, %ds
+    movw %dx, %es
+    .byte 0x67, 0xf3, 0xa5     # rep movsw with ESI, EDI, ECX
+    movw $0x18, %dx
+    movw %dx, %ds
+    movw %dx, %es
+    andb $0xfe, %al
+    movl %eax, %cr0
+    ljmpw $0xf000, $2f
+2:  popw %es
+    popw %ds
+    popfw
+    popl %edi
+    popl %esi
+    retl
+
+.section .text.move_gdt, "ax"
+.balign 8
+move_gdt:
+    .quad 0
+    .quad 0x00009b0f0000ffff   # code, 16 bit, base F0000h
+    .quad 0x00cf93000000ffff   # data, flat
+    .quad 0x000093000000ffff   # data, base 0, 64 KiB
+move_gdtr:
+    .word 31
+    .long 0xf0000 + move_gdt
+
+# INT 15h AH=C0h: system configuration (IBM PS/2 and PC BIOS Interface Technical Reference). Model FC, submodel 0, BIOS revision
+# 1. There are a second interrupt controller, a clock, the call of INT 15h AH=4Fh and an extended BIOS data area; INT
+# 16h AH=09h.
+.section .fixed.e6f5, "a"
+    .word 8
+    .byte 0xfc, 0x00, 0x01, 0x74, 0x40, 0x00, 0x00, 0x00
+
+# Divisors of INT 14h's rates.
+.section .fixed.e729, "a"
+    .word 1047, 768, 384, 192, 96, 48, 24, 12
+
+# Power-on and every reset. CMOS 0Fh says whether a processor that was reset wants to go on where it left off (IBM AT
+# Technical Reference, "shutdown byte"); memory is intact then, and the caller's.
+.section .fixed.fff0, "ax"
+    ljmpw $0xf000, $0xe05b
+    .ascii "11/22/26"
+    .byte 0
+    .byte 0xfc
+    .byte 0
+
+.section .fixed.e05b, "ax"
+    jmp power_on
+
+.section .text.power_on, "ax"
+power_on:
+    cli
+    cld
+    movb $0x8f, %al
+    outb %al, $0x70
+    inb $0x71, %al
+    movb %al, %bl
+    movb $0x8f, %al
+    outb %al, $0x70
+    movb $0, %al
+    outb %al, $0x71
+    cmpb $0x05, %bl
+    je 5f
+    cmpb $0x09, %bl
+    je 9f
+    cmpb $0x0a, %bl
+    je 6f
+    cmpb $0x0b, %bl
+    je 7f
+    cmpb $0x0c, %bl
+    je 8f
+cold:
+    # The 32-bit code is reached through the ROM's place below 4 GiB: A20 must be on.
+    inb $0x92, %al
+    orb $2, %al
+    andb $0xfe, %al
+    outb %al, $0x92
+    lgdtl %cs:post_gdtr
+    movl %cr0, %eax
+    andl $0x1fffffff, %eax     # caches on, paging off
+    orb $1, %al
+    movl %eax, %cr0
+    ljmpl $0x08, $0xfffe8000
+5:  # Jump through 40:67 with an end of interrupt first.
+    movb $0x20, %al
+    outb %al, $0xa0
+    outb %al, $0x20
+6:  xorw %ax, %ax
+    movw %ax, %ds
+    ljmpw *0x467
+7:  # Return by IRET from the stack at 40:67.
+    xorw %ax, %ax
+    movw %ax, %ds
+    lssw 0x467, %sp
+    iretw
+8:  # Return by RETF.
+    xorw %ax, %ax
+    movw %ax, %ds
+    lssw 0x467, %sp
+    lretw
+9:  # The end of a block move that somebody made the 286's way: registers on the stack at 40:67.
+    xorw %ax, %ax
+    movw %ax, %ds
+    lssw 0x467, %sp
+    popw %ds
+    popw %es
+    popaw
+    iretw
+
+.section .text.post_gdt, "ax"
+.balign 8
+post_gdt:
+    .quad 0
+    .quad 0x00cf9b000000ffff   # code, 32 bit, flat
+    .quad 0x00cf93000000ffff   # data, flat
+    .quad 0x00009b0f0000ffff   # code, 16 bit, base F0000h
+    .quad 0x000093000000ffff   # data, base 0, 64 KiB
+post_gdtr:
+    .word 39
+    .long 0xffff0000 + post_gdt
+
+# The 32-bit code comes back here, in shadow RAM, in protected mode with 16-bit code: first to real mode.
+.section .text.to_real, "ax"
+to_real:
+    movw $0x20, %ax
+    movw %ax, %ds
+    movw %ax, %es
+    movw %ax, %fs
+    movw %ax, %gs
+    movw %ax, %ss
+    movl %cr0, %eax
+    andb $0xfe, %al
+    movl %eax, %cr0
+    ljmpw $0xf000, $bios_start
+
+.section .text.bios_start, "ax"
+.globl bios_start
+bios_start:
+    cli
+    cld
+    movw $0xe000, %ax
+    movw %ax, %ds
+    movw %ax, %es
+    movw %ax, %ss
+    movl ${STACK_TOP}, %esp
+    ljmpw ${BOOT_SEGMENT}, $boot_start + {BOOT_WINDOW}
+
+.section .boot.entry, "ax"
+boot_start:
+    calll bios_main
+1:  hlt
+    jmp 1b
+# The firmware's stack is empty again, whoever asked.
+boot_again:
+    movw ${STACK_TOP}, stack_position
+    movl ${STACK_TOP}, %esp
+    pushl %ecx
+    calll bios_boot_again
+1:  hlt
+    jmp 1b
+
+# rt_boot_again(vector)
+.section .text.boot_again, "ax"
+.globl rt_boot_again
+rt_boot_again:
+    cli
+    movl 4(%esp), %ecx
+    ljmpw ${BOOT_SEGMENT}, $boot_again + {BOOT_WINDOW}
+
+# Plug and Play BIOS, by C's calling convention: arguments from the far return address up, AX = status. The first entry
+# is for real and virtual-8086 mode. In protected mode the stack may be a 32-bit one.
+.section .fixed.e044, "ax"
+    jmp pnp_real
+    nop
+    jmp pnp_protected
+
+.section .text.pnp, "ax"
+pnp_protected:
+    pushl %ebp
+    pushl %eax
+    movl %esp, %ebp
+    movw %ss, %ax
+    larl %eax, %eax
+    btl $22, %eax
+    jc 1f
+    movzwl %bp, %ebp
+1:  addl $4, %ebp
+    popl %eax
+    jmp 1f
+pnp_real:
+    pushl %ebp
+    movzwl %sp, %ebp
+1:  pushfw
+    pushw %ds
+    pushw %es
+    pushw %cx
+    pushw %dx
+    pushw %si
+    pushw %di
+    cld
+    movw 8(%ebp), %ax
+    cmpw $1, %ax
+    jb 5f
+    je 6f
+    movw $0x82, %ax            # FUNCTION_NOT_SUPPORTED
+2:  popw %di
+    popw %si
+    popw %dx
+    popw %cx
+    popw %es
+    popw %ds
+    popfw
+    popl %ebp
+    lretw
+# 00h: number of nodes, size of the largest.
+5:  lesw 10(%ebp), %di
+    movb %cs:{NODES}+2, %al
+    movb %al, %es:(%di)
+    lesw 14(%ebp), %di
+    movw %cs:{NODES}, %ax
+    movw %ax, %es:(%di)
+    xorw %ax, %ax
+    jmp 2b
+# 01h: one node. Now (1) and at the next boot (2) are the same.
+6:  movw 18(%ebp), %cx
+    decw %cx
+    movw $0x84, %ax            # BAD_PARAMETER
+    cmpw $1, %cx
+    ja 2b
+    lesw 10(%ebp), %di
+    movzbw %es:(%di), %cx
+    movw $0x83, %ax            # INVALID_HANDLE
+    cmpb %cs:{NODES}+2, %cl
+    jae 2b
+    movb %cl, %dl
+    movw ${NODES}+3, %si
+    jcxz 8f
+7:  addw %cs:(%si), %si
+    loop 7b
+8:  incb %dl
+    cmpb %cs:{NODES}+2, %dl
+    jb 9f
+    movb $0xff, %dl
+9:  movb %dl, %es:(%di)
+    lesw 14(%ebp), %di
+    movw %cs:(%si), %cx
+    rep movsb %cs:(%si), %es:(%di)
+    xorw %ax, %ax
+    jmp 2b
+
+# What the 32-bit code has to know of this image.
+.section .header, "ax"
+    .ascii "pcvmBIOS"
+    .word to_real
+    .word high_end
+    .word data_end
+    .word 0
+"#,
+    STACK_TOP = const crate::CD_BLOCK.offset,
+    CALL_RESERVE = const 256,
+    BOOT_SEGMENT = const 0xf000 - BOOT_WINDOW / 16,
+    BOOT_WINDOW = const BOOT_WINDOW,
+    NODES = const crate::pnp::NODES.offset,
+    options(att_syntax)
+);
+
+/// See [`crate::pnp`].
+#[used]
+// SAFETY: the linker script has a place for exactly this.
+#[unsafe(link_section = ".fixed.e020")]
+static PNP_STRUCTURE: [u8; crate::pnp::STRUCTURE.len()] = crate::pnp::STRUCTURE;
+/// See [`crate::pnp`]: room, filled by whoever knows what devices there are.
+#[used]
+// SAFETY: the linker script has a place for this much.
+#[unsafe(link_section = ".fixed.e990")]
+static PNP_NODES: [u8; crate::pnp::NODES_SIZE] = [0; crate::pnp::NODES_SIZE];
+
+/// Code that only runs on the way to a boot sector lies this much below F000:0000, and runs with a code segment that starts there:
+/// near calls are relative, so it reaches as much of segment F000h as 64 KiB leave it. `bios/link.ld` places it, and
+/// `bios/reach.awk` sees to it that nothing calls beyond.
+const BOOT_WINDOW: u32 = 0x6000;
+
+unsafe extern "C" {
+    static entry_offsets: [u16; STUBS.len()];
+    static entry_iret: u8;
+}
+
+/// Offset in segment F000h of each of [`STUBS`]' entries, in order.
+pub fn offsets() -> &'static [u16; STUBS.len()] {
+    // SAFETY: made above, as many, never written.
+    unsafe { &entry_offsets }
+}
+
+/// Offset in segment F000h of an IRET.
+pub fn iret() -> u16 {
+    (&raw const entry_iret) as usize as u16
+}
+
+/// What the power-on code found.
+pub fn handoff() -> &'static Handoff {
+    // SAFETY: segment E000h at this offset belongs to nothing else, was filled before `bios_main` ran, and is not
+    // written after. An all-integer structure is valid whatever the bytes.
+    unsafe { &*(Handoff::OFFSET as usize as *const Handoff) }
+}
+
+/// A static of the firmware. Only the boot processor runs it, so it may have interior mutability ([`core::cell::Cell`]).
+/// An interrupt may come between any two instructions: what both sides write must be whole at each of them.
+pub struct Local<T>(UnsafeCell<T>);
+
+// SAFETY: one processor runs the firmware's 16-bit code. Shared references are all that is given out.
+unsafe impl<T> Sync for Local<T> {}
+
+impl<T> Local<T> {
+    /// Holds `value`.
+    pub const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// The value.
+    pub fn get(&self) -> &T {
+        // SAFETY: no exclusive reference is ever made.
+        unsafe { &*self.0.get() }
+    }
+}
+
+/// A panic has happened, or the processor met an invalid instruction in firmware code: says so on the debug port
+/// and stops.
+pub fn die(message: &str) -> ! {
+    use crate::hw::{Hw, Ports};
+    let mut hw = crate::real::Real;
+    hw.set_interrupts(false);
+    for byte in message.bytes() {
+        hw.outb(0x402, byte);
+    }
+    loop {
+        // SAFETY: nothing is left to do; interrupts stay off.
+        unsafe { core::arch::asm!("cli", "hlt") };
+    }
+}
