@@ -312,7 +312,7 @@ impl Vga {
         let traps = !matches!(window, Window::Linear(..));
         let ranges: &[Range<u64>] = match (base, traps) {
             // CRT controller.
-            (0x3b4 | 0x3d4, _) => &[0..1, 1..2],
+            (0x3b4 | 0x3d4, _) => &[Range { start: 0, end: 2 }],
             // Attribute controller, miscellaneous output; sequencer, DAC; graphics controller.
             (0x3c0, true) => &[0..1, 2..3, 4..10, 14..16],
             // The same without the output register and the sequencer's and the graphics controller's data.
