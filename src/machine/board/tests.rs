@@ -90,7 +90,7 @@ fn board(devices: Vec<(Vec<Region>, Option<Devfn>)>, act: fn(&mut Ctx<'_>, u8)) 
     let roles = Roles { cmos: nobody, ps2: nobody, ide: nobody, vga: nobody, pm: nobody, serial: [None; 4] };
     let wires = Log::default();
     let clock = Arc::new(TestClock(Mutex::new(Cell::new(1000))));
-    let memory = Arc::new(Memory::new(2 << 20, 0).unwrap());
+    let memory = Arc::new(Memory::new(2 << 20, 1 << 20).unwrap());
     let mut board =
         Board::new(devices, roles, memory, Box::new(clock.clone()), Box::new(wires.clone()), Rom::default());
     board.reset();
@@ -151,6 +151,19 @@ fn coalesced_ranges_that_touch_are_one_so_that_wide_writes_fit_in() {
     ];
     let setup = board(vec![(regions, None)], |_, _| ());
     assert_eq!(setup.wire_log(), ["coalesce [(Io, 171, 6), (Io, 1f0, 7), (Mem, 1f7, 9)]"]);
+}
+
+#[test]
+fn a_write_kept_back_reaches_a_video_window_that_came_meanwhile() {
+    let mut setup = board(vec![(vec![Region::video(0xa_0000, 0x1_0000, 1, 0x100)], None)], |_, _| ());
+    setup.board.mem_write(0xa_0002, &[1, 2, 3]);
+    let mut data = [0; 4];
+    setup.board.mem_read(0xa_0001, &mut data);
+    assert_eq!((data, setup.device_log().len()), ([0, 1, 2, 3], 0));
+    // The end of the window cuts an access.
+    setup.board.mem_write(0xa_ffff, &[9, 9]);
+    setup.board.mem_read(0xa_ffff, &mut data);
+    assert_eq!(data, [9, 0xff, 0xff, 0xff]);
 }
 
 #[test]
