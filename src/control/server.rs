@@ -393,11 +393,11 @@ fn watch(ops: &mut EventOps<'_>, fd: RawFd, data: u32) {
 
 /// What capabilities a client enables: there are none.
 fn negotiate(mut arguments: Arguments) -> Result<(), Failure> {
-    if arguments.0.contains_key("enable") {
-        if let Some(wanted) = arguments.list("enable")?.first() {
-            let name = wanted.as_str().unwrap_or("?").escape_debug().to_string();
-            return Err(Failure::generic(format!("Capability {name} not available")));
-        }
+    if arguments.0.contains_key("enable")
+        && let Some(wanted) = arguments.list("enable")?.first()
+    {
+        let name = wanted.as_str().unwrap_or("?").escape_debug().to_string();
+        return Err(Failure::generic(format!("Capability {name} not available")));
     }
     arguments.end()
 }
