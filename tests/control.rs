@@ -1,102 +1,13 @@
 //! The control socket and the commands for programs, on a machine whose guest echoes what is typed.
 
-use pcvm_test_host::require_kvm;
+mod echo;
+
+use echo::{Machine, machine, pcvm, until};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-
-/// Prints the text that follows it, waits for a key, prints an arrow, then echoes keys.
-const BOOT_SECTOR: &[u8] = &[
-    0xfc, // cld
-    0x31, 0xc0, 0x8e, 0xd8, // xor ax, ax; mov ds, ax
-    0xbe, 0x40, 0x7c, // mov si, 7C40h
-    0xac, 0x08, 0xc0, 0x74, 0x06, // next: lodsb; or al, al; jz key
-    0xb4, 0x0e, 0xcd, 0x10, 0xeb, 0xf5, // mov ah, 0Eh; int 10h; jmp next
-    0xb4, 0x00, 0xcd, 0x16, // key: mov ah, 0; int 16h
-    0xb8, 0x10, 0x0e, 0xcd, 0x10, // mov ax, 0E10h; int 10h
-    0xb4, 0x00, 0xcd, 0x16, // echo: mov ah, 0; int 16h
-    0xb4, 0x0e, 0xcd, 0x10, 0xeb, 0xf6, // mov ah, 0Eh; int 10h; jmp echo
-];
-
-struct Machine {
-    dir: TempDir,
-    child: Child,
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn pcvm() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pcvm"));
-    command.env_remove("PCVM_LOG").stdin(Stdio::null());
-    command
-}
-
-/// A machine whose boot sector prints `text`.
-fn machine(text: &str, arguments: &[&str]) -> Machine {
-    require_kvm();
-    let dir = TempDir::new().unwrap();
-    let mut disk = BOOT_SECTOR.to_vec();
-    disk.resize(0x40, 0);
-    disk.extend_from_slice(text.as_bytes());
-    disk.resize(510, 0);
-    disk.extend_from_slice(&[0x55, 0xaa]);
-    disk.resize(1 << 20, 0);
-    fs::write(dir.path().join("disk.img"), disk).unwrap();
-    let child = pcvm()
-        .current_dir(dir.path())
-        .args(["run", "--memory", "16M", "--serial", "none", "--disk", "disk.img", "--control", "unix:socket"])
-        .args(["--firmware", "/usr/share/seabios/bios-256k.bin"])
-        .args(arguments)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let machine = Machine { dir, child };
-    until(|| UnixStream::connect(machine.socket()).is_ok());
-    machine
-}
-
-#[track_caller]
-fn until(mut what: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !what() {
-        assert!(Instant::now() < deadline, "nothing for a minute");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-impl Machine {
-    fn socket(&self) -> PathBuf {
-        self.dir.path().join("socket")
-    }
-
-    fn tell(&self, command: &str, arguments: &[&str]) -> Output {
-        pcvm().current_dir(self.dir.path()).arg(command).arg("./socket").args(arguments).output().unwrap()
-    }
-
-    #[track_caller]
-    fn does(&self, command: &str, arguments: &[&str]) -> String {
-        let output = self.tell(command, arguments);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && errors.is_empty(), "{command} {arguments:?}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn resident_kib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-        line.split_whitespace().next().unwrap().parse().unwrap()
-    }
-}
 
 struct Qmp(BufReader<UnixStream>);
 

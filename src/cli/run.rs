@@ -21,6 +21,10 @@ Examples:
   A Linux kernel without firmware or disk:
       pcvm run --kernel bzImage --initrd initrd.img --append console=ttyS0
 
+  Windows from its CD, the screen over VNC on this host's display 1, setup's question about the CD answered:
+      pcvm run --name xp --memory 512M --disk xp.img --cdrom xp.iso --boot cd --rtc localtime \\
+        --vnc 127.0.0.1:1 --press-key-for-cd
+
 A comma in the name of a disk image is written twice: --disk a,,b.img
 
 In the terminal of '--serial stdio' all keys go to the guest, but:

@@ -430,11 +430,12 @@ impl Client {
     fn flush(&mut self) {
         while !self.out.is_empty() && !self.gone {
             match self.stream.write(&self.out) {
-                Ok(0) => self.gone = true,
-                Ok(count) => drop(self.out.drain(..count)),
+                Ok(count @ 1..) => drop(self.out.drain(..count)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(_) => self.gone = true,
+                // Nobody reads any more. What was sent before may still have to be carried out: the end is seen when
+                // that is read.
+                _ => self.out.clear(),
             }
         }
     }
