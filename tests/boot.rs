@@ -60,7 +60,9 @@ const SCRATCH: &str = "scratch=$(mktemp -d /tmp/pcvm.XXXXXX)
      trap 'kill $copier; cp $scratch/*.log .; rm -rf $scratch' EXIT
      disk=$scratch/disk.img";
 
-const FROM_CD: &str = "--firmware bios.bin --boot dc";
+/// What tells pcvm which firmware: its own, or Debian's SeaBIOS.
+const OURS: &str = "";
+const SEABIOS: &str = "--firmware bios.bin";
 
 /// `start` is what tells pcvm how to start it.
 fn the_installer_reaches_its_first_screen(arch: Arch, name: &str, start: &str) {
@@ -93,12 +95,17 @@ fn the_installer_reaches_its_first_screen(arch: Arch, name: &str, start: &str) {
 
 #[test]
 fn nested_the_i386_installer_boots_from_cd() {
-    the_installer_reaches_its_first_screen(Arch::I386, "installer-i386", FROM_CD);
+    the_installer_reaches_its_first_screen(Arch::I386, "installer-i386", &format!("{OURS} --boot dc"));
 }
 
 #[test]
 fn nested_the_amd64_installer_boots_from_cd() {
-    the_installer_reaches_its_first_screen(Arch::Amd64, "installer-amd64", FROM_CD);
+    the_installer_reaches_its_first_screen(Arch::Amd64, "installer-amd64", &format!("{OURS} --boot dc"));
+}
+
+#[test]
+fn nested_the_amd64_installer_boots_from_cd_by_seabios() {
+    the_installer_reaches_its_first_screen(Arch::Amd64, "installer-seabios", &format!("{SEABIOS} --boot dc"));
 }
 
 #[test]
@@ -107,15 +114,15 @@ fn nested_a_kernel_starts_without_firmware() {
     the_installer_reaches_its_first_screen(Arch::Amd64, "kernel-amd64", &start);
 }
 
-fn a_disk_keeps_what_was_written(cpus: u32) {
+fn a_disk_keeps_what_was_written(name: &str, cpus: u32, firmware: &str) {
     let image = disk::image().unwrap_or_else(|error| panic!("{error}"));
     let job = Job::new(
-        &format!("disk-{cpus}"),
+        name,
         format!(
             "{SCRATCH}
              cp pristine.img $disk
              for boot in 1 2; do
-               ./pcvm run --memory 512M --cpus {cpus} --firmware bios.bin --disk $disk --boot c \
+               ./pcvm run --memory 512M --cpus {cpus} {firmware} --disk $disk --boot c \
                  --serial file:$scratch/boot$boot.log --debugcon $scratch/firmware.log --display none --no-reboot || exit
              done"
         ),
@@ -154,27 +161,32 @@ fn a_disk_keeps_what_was_written(cpus: u32) {
 
 #[test]
 fn nested_a_disk_keeps_what_was_written_with_1_processor() {
-    a_disk_keeps_what_was_written(1);
+    a_disk_keeps_what_was_written("disk-1", 1, OURS);
 }
 
 #[test]
 fn nested_a_disk_keeps_what_was_written_with_2_processors() {
-    a_disk_keeps_what_was_written(2);
+    a_disk_keeps_what_was_written("disk-2", 2, OURS);
 }
 
 #[test]
 fn nested_a_disk_keeps_what_was_written_with_4_processors() {
-    a_disk_keeps_what_was_written(4);
+    a_disk_keeps_what_was_written("disk-4", 4, OURS);
+}
+
+#[test]
+fn nested_a_disk_keeps_what_was_written_by_seabios() {
+    a_disk_keeps_what_was_written("disk-seabios", 2, SEABIOS);
 }
 
 /// Boots a floppy image as the CD's emulated floppy on this /dev/kvm itself, which a software KVM can also do.
-fn boot_floppy(name: &str, iso: PathBuf, pattern: &str) -> Output {
+fn boot_floppy(name: &str, iso: PathBuf, firmware: &str, pattern: &str) -> Output {
     require_kvm();
     let job = Job::new(
         name,
         format!(
             // Our own guest switches the machine off, DOS is ended when it has said what it has to, or after two minutes.
-            "./pcvm run --memory 32M --firmware bios.bin --cdrom floppy.iso --boot d --serial file:serial.log \
+            "./pcvm run --memory 32M {firmware} --cdrom floppy.iso --boot d --serial file:serial.log \
                --debugcon firmware.log --display none &
              machine=$!
              tries=0
@@ -194,8 +206,10 @@ fn boot_floppy(name: &str, iso: PathBuf, pattern: &str) -> Output {
 #[test]
 fn software_a_boot_sector_of_our_own_reads_its_floppy_by_bios() {
     let iso = floppy::own_iso().unwrap_or_else(|error| panic!("{error}"));
-    let output = boot_floppy("own-floppy", iso, "pcvm boot sector: ");
-    assert_has(&output.text("serial.log"), &["pcvm boot sector: 2879 sectors read, sum right"]);
+    for (name, firmware) in [("own-floppy", OURS), ("own-floppy-seabios", SEABIOS)] {
+        let output = boot_floppy(name, iso.clone(), firmware, "pcvm boot sector: ");
+        assert_has(&output.text("serial.log"), &["pcvm boot sector: 2879 sectors read, sum right"]);
+    }
 }
 
 #[test]
