@@ -152,8 +152,8 @@ fn parameters_are_those_of_the_tables() {
     let regs = computer.int13(0x1500, 0x1234, 0x81);
     assert_eq!((regs.ah(), regs.cf()), (0, false));
     let vector = u32::from_le_bytes(computer.hw.memory[0x41 * 4..][..4].try_into().unwrap());
-    assert_eq!(vector, 0x9fc0_003d);
-    let table = &computer.hw.memory[0x9_fc3d..][..16];
+    assert_eq!(vector, 0xe6c0_003d);
+    let table = &computer.hw.memory[0xe_6c3d..][..16];
     assert_eq!(table, [81, 0, 16, 0, 0, 0xff, 0xff, 0, 0xc8, 0, 0, 0, 81, 0, 63, 0]);
     assert_eq!(computer.hw.memory[0x46 * 4..][..4], [0; 4]);
 }
@@ -245,8 +245,8 @@ fn another_hard_disk_becomes_the_first() {
     computer.int13(0x0201, 0x0001, 0x80);
     assert_eq!(computer.hw.memory[0x1_0000..][..512], disk(&computer, 2)[..512]);
     // The tables follow.
-    assert_eq!(computer.hw.memory[0x9_fc3d], (6000u32 / 1008) as u8);
-    assert_eq!(computer.hw.memory[0x9_fc4d], (2000u32 / 1008) as u8);
+    assert_eq!(computer.hw.memory[0xe_6c3d], (6000u32 / 1008) as u8);
+    assert_eq!(computer.hw.memory[0xe_6c4d], (2000u32 / 1008) as u8);
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn setup_says_which_translation() {
         let regs = computer.int13(0x0800, 0, 0x80);
         let found = (u16::from(regs.ch()) + u16::from(regs.cl() & 0xc0) * 4 + 1, u16::from(regs.dh()) + 1);
         assert_eq!(found, (cylinders, heads), "translation {bits}");
-        let table = &computer.hw.memory[0x9_fc3d..][..16];
+        let table = &computer.hw.memory[0xe_6c3d..][..16];
         if bits != 0 {
             assert_eq!(table[3], 0xa0);
             assert_eq!(table.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)), 0);
