@@ -25,7 +25,7 @@ fn packet<M: Machine>(c: &mut Calls<'_, M>, size: u8, blocks: u16, to: (u16, u16
 /// A call with DS:SI at the packet.
 fn extended<M: Machine>(c: &mut Calls<'_, M>, name: &str, ax: u32, drive: u32, look: &Look) {
     let regs = &regs! {eax: ax, edx: drive, esi: PACKET as u32, ds: PACKETS};
-    c.call(name, 0x13, regs, &look);
+    c.call(name, 0x13, regs, look);
     c.note("packet", FarPtr::new(PACKETS, PACKET), 16);
 }
 

@@ -488,7 +488,7 @@ fn palette<M: Machine>(c: &mut Calls<'_, M>) {
         c.m.write8(FarPtr::new(BUFFER, 0x200 + n), 0x3f - n as u8);
     }
     for n in 0..48 {
-        c.m.write8(FarPtr::new(BUFFER, 0x300 + n), (n * 5 & 0x3f) as u8);
+        c.m.write8(FarPtr::new(BUFFER, 0x300 + n), ((n * 5) & 0x3f) as u8);
     }
     for &(name, ref regs) in &[
         (
