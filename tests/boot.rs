@@ -218,6 +218,8 @@ fn software_freedos_boots_to_its_prompt() {
         eprintln!("there is no FreeDOS image: only the project's own boot sector is tested");
         return;
     };
-    let output = boot_floppy("freedos", iso, "A:.>");
-    assert_has(&output.text("serial.log"), &["Welcome to FreeDOS", "A:\\>"]);
+    for (name, firmware) in [("freedos", OURS), ("freedos-seabios", SEABIOS)] {
+        let output = boot_floppy(name, iso.clone(), firmware, "A:.>");
+        assert_has(&output.text("serial.log"), &["Welcome to FreeDOS", "A:\\>"]);
+    }
 }
