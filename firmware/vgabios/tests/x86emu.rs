@@ -1,6 +1,6 @@
 //! The built ROM in libx86emu, the interpreter that X.Org's and SUSE's tools run video BIOSes in: every call that the
-//! unit tests make, with the stack watched. `cargo test --features x86emu`, with `VGABIOS` naming the ROM or
-//! `firmware/target/vgabios.bin` built.
+//! unit tests make, with the stack watched. `cargo test --features x86emu` takes `firmware/prebuilt/vgabios.bin`, or the ROM
+//! that the environment variable `VGABIOS` names.
 #![cfg(feature = "x86emu")]
 #![allow(unsafe_code)]
 
@@ -126,7 +126,7 @@ impl InEmulator {
     fn new() -> Self {
         let only = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let path =
-            std::env::var("VGABIOS").unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/vgabios.bin").into());
+            std::env::var("VGABIOS").unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/../prebuilt/vgabios.bin").into());
         let rom = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
         *MACHINE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Machine::new(&rom));
         // SAFETY: as the library's documentation says.
