@@ -135,12 +135,13 @@ impl Vga {
 
     /// A copy of what the picture depends on, besides video memory: it is rendered while this adapter goes on.
     pub fn shown(&self) -> Self {
-        Self { regs: self.regs.clone(), vbe: self.vbe.clone(), ..Self::new(self.vram, Vec::new()) }
+        let Self { vram, rom: _, pci: _, regs, vbe, latch: _, text } = self;
+        Self { regs: regs.clone(), vbe: vbe.clone(), text: *text, ..Self::new(*vram, Vec::new()) }
     }
 
     /// Whether both show the same as long as video memory is the same.
     pub fn shows_like(&self, other: &Self) -> bool {
-        self.regs == other.regs && self.vbe == other.vbe
+        (&self.regs, &self.vbe, self.text) == (&other.regs, &other.vbe, other.text)
     }
 
     fn window(&self) -> Window {

@@ -684,6 +684,8 @@ fn text_does_not_trap_and_is_in_the_planes_when_somebody_looks_there() {
         vga.outw(0x3ce, u16::from_le_bytes([index, value]));
     }
     assert!(vga.device.text_screen(&vga.memory)[0][3..].starts_with("ax"));
+    // A copy that is drawn elsewhere finds it where it is.
+    assert!(vga.device.shown().text_screen(&vga.memory)[0][3..].starts_with("ax"));
     let mut cells = [0; 4];
     vga.mem_read(0xb_8006, &mut cells);
     assert_eq!(cells, [b'a', 7, b'x', 7]);
