@@ -92,7 +92,7 @@ impl CoalescedRing {
         }
     }
 
-    /// Makes the next entries begin at [`START`], if the ring is empty, which gives a kernel before 6.12 all of the room:
+    /// Makes the next entries begin at `START`, if the ring is empty, which gives a kernel before 6.12 all of the room:
     /// its subtraction wraps at 2^32, and it takes the ring for full at half of its length unless the entries wrap first.
     ///
     /// The kernel must not be putting an entry there: no processor may be in the guest. Only for a machine with one

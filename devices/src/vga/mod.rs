@@ -7,7 +7,7 @@
 //! enables them, so that a machine without firmware has a VGA too.
 //!
 //! Video memory that is linear is a window that does not trap ([`Region::video`]); reads of it do not load the latches.
-//! So is text, which has an area of its own for that (see [`Vga::place_text`]).
+//! So is text, which has an area of its own for that (see `place_text`).
 //!
 //! Deliberately missing: the vertical retrace interrupt, which PC adapters do not wire; the light pen; text modes' and
 //! CGA's other memory layouts (see `planes`); big-endian frame buffers (the byte order register reads as little).
@@ -63,7 +63,7 @@ const EXTENSION_SIZE: u32 = 8;
 
 /// Bytes of one plane of the plain VGA.
 const PLANE_SIZE: u32 = 0x1_0000;
-/// Bytes of text behind the video memory: see [`Vga::place_text`].
+/// Bytes of text behind the video memory: see `place_text`.
 const TEXT_SIZE: u32 = 0x8000;
 /// The window of VBE's banks.
 const BANK_WINDOW: (u64, u64) = (0xa_0000, 0x1_0000);

@@ -50,7 +50,7 @@ pub trait Machine: Ports {
     /// Writes a model-specific register, which the processor has.
     fn wrmsr(&mut self, register: u32, value: u64);
     /// What other processors run first: real-mode code for any page below 1 MiB, entered at its start. It loads the
-    /// model-specific registers listed behind it (see [`processors`]), says that it is there, and halts.
+    /// model-specific registers listed behind it (see `processors.rs`), says that it is there, and halts.
     fn trampoline(&self) -> &'static [u8];
 }
 

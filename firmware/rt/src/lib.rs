@@ -1,7 +1,7 @@
 //! What the BIOS needs of the processor and of the machine, behind traits that a test can implement too.
 //!
 //! All of the firmware's `unsafe` is in this crate: the real machine's side of the traits, and the assembly through
-//! which interrupts arrive ([`entry`], `cfg(code16)` only).
+//! which interrupts arrive (`entry`, `cfg(code16)` only).
 //!
 //! ## Memory at run time
 //! | address | what |

@@ -1,4 +1,4 @@
-//! The ROM: header, entry points, and [`Hw`] by real instructions. All that is unsafe is here.
+//! The ROM: header, entry points, and `Hw` by real instructions. All that is unsafe is here.
 //!
 //! Code and tables are read through CS; DS, ES and SS are the caller's stack, so that references to locals are what
 //! they seem. There are no statics that Rust code could reach by DS (the link fails if there are), and `tools/asm16.rs`

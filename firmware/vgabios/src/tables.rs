@@ -80,9 +80,9 @@ block! {
     FONT16[4096]: FONT_8X16;
     /// Glyphs that differ with 9 dots a character: none.
     ALTERNATES[1]: &[0u8; 1];
-    /// See [`FUNCTIONALITY`].
+    /// See `FUNCTIONALITY`.
     STATIC[16]: &FUNCTIONALITY;
-    /// See [`COMBINATIONS`].
+    /// See `COMBINATIONS`.
     COMBINATION_TABLE[22]: &COMBINATIONS;
     /// Grey levels 8 to 15 of mode 13h follow 0 to 7: colours 10h to 1Fh.
     GREYS[16]: &[0u8, 5, 8, 0x0b, 0x0e, 0x11, 0x14, 0x18, 0x1c, 0x20, 0x24, 0x28, 0x2d, 0x32, 0x38, 0x3f];

@@ -1,7 +1,7 @@
 //! Disks: finding them, reading and writing them, INT 13h.
 //!
-//! ATA disks and ATAPI CD-ROM drives on the two legacy channels ([`ata`], [`atapi`], [`detect`]), floppies ([`floppy`]), and
-//! what software sees of them: INT 13h with CHS ([`int13`]) and with LBA ([`edd`]).
+//! ATA disks and ATAPI CD-ROM drives on the two legacy channels (`ata`, `atapi`, `detect`), floppies (`floppy`), and
+//! what software sees of them: INT 13h with CHS (`int13`) and with LBA (`edd`).
 //!
 //! The drives have indices, in the order in which they were found, that do not change; their BIOS numbers do when the
 //! boot order wants another hard disk to be the first.

@@ -1,5 +1,7 @@
 //! Calls of the BIOS and what must come of them, whoever carries them out.
 
+mod vbe;
+
 use super::{Caller, FRAME_BUFFER, linear};
 use vgabios::modes::{self, Kind};
 use vgabios::{Far, Regs, bda, far, tables};
@@ -38,6 +40,7 @@ macro_rules! suite {
     };
 }
 pub(crate) use suite;
+pub use vbe::*;
 
 /// All of them with one caller.
 pub fn everything(caller: &mut impl Caller) {
@@ -736,178 +739,6 @@ pub fn the_state_is_told_saved_and_restored(caller: &mut impl Caller) {
     assert_eq!(call(caller, 0x1c00, 0, 0, 0).al(), 0);
     assert_eq!(call(caller, 0x4f04, 0, 0, 0).ax(), 0x014f);
     set_mode(caller, 3);
-}
-
-pub fn every_vbe_mode_is_described_and_set(caller: &mut impl Caller) {
-    put(caller, BUFFER, b"VBE2");
-    put(caller, BUFFER.at(512), &[0x77]);
-    assert_eq!(call(caller, 0x4f00, 0, 0, 0).ax(), 0x004f);
-    assert_eq!(get(caller, BUFFER), *b"VESA\x00\x03");
-    assert_eq!(caller.machine().word(BUFFER.at(0x12)), 256);
-    assert_eq!(get(caller, BUFFER.at(512)), [0x77]);
-    let far_at = |caller: &mut _, at: u16| {
-        let machine = Caller::machine(caller);
-        far(machine.word(BUFFER.at(at + 2)), machine.word(BUFFER.at(at)))
-    };
-    for pointer in [6, 0x16, 0x1a, 0x1e] {
-        let text = far_at(caller, pointer);
-        let length = (0..64).find(|&n| caller.machine().byte(text.at(n)) == 0).unwrap();
-        assert!(length >= 3);
-    }
-    let list = far_at(caller, 0x0e);
-    let modes: Vec<u16> =
-        (0..).map(|n| caller.machine().word(list.at(2 * n))).take_while(|&mode| mode != 0xffff).collect();
-    assert_eq!(modes.len(), vgabios::vbe::modes::COUNT);
-    let mut seen = std::collections::BTreeSet::new();
-    for mode in modes {
-        let info_at = far(BUFFER.seg, 0x1000);
-        let regs =
-            caller.int10(Regs { eax: 0x4f01, ecx: mode.into(), es: info_at.seg, edi: 0x1000, ..Regs::default() });
-        assert_eq!(regs.ax(), 0x004f, "mode {mode:x}");
-        let word = |caller: &mut _, at| Caller::machine(caller).word(info_at.at(at));
-        let [planes, bpp, banks, model]: [u8; 4] = get(caller, info_at.at(0x18));
-        let (attributes, pitch, width, height) =
-            (word(caller, 0), word(caller, 0x10), word(caller, 0x12), word(caller, 0x14));
-        let base = u32::from(word(caller, 0x28)) | u32::from(word(caller, 0x2a)) << 16;
-        assert!(seen.insert((width, height, bpp)), "mode {mode:x} twice");
-        assert_eq!((word(caller, 2), word(caller, 4), word(caller, 6), word(caller, 8), banks), (7, 64, 64, 0xa000, 1));
-        assert_eq!(word(caller, 0x0e), 0xc000);
-        if bpp == 4 {
-            assert_eq!((planes, model, attributes, base, pitch), (4, 3, 0x3f, 0, width / 8));
-        } else {
-            assert_eq!((planes, attributes, base), (1, 0xbf, FRAME_BUFFER), "mode {mode:x}");
-            assert_eq!((model, pitch), (if bpp == 8 { 4 } else { 6 }, width * ((u16::from(bpp) + 1) >> 3)));
-            assert_eq!(word(caller, 0x32), pitch);
-        }
-        let masks: [u8; 8] = get(caller, info_at.at(0x1f));
-        let expected = match bpp {
-            15 => [5, 10, 5, 5, 5, 0, 1, 15],
-            16 => [5, 11, 6, 5, 5, 0, 0, 0],
-            24 => [8, 16, 8, 8, 8, 0, 0, 0],
-            32 => [8, 16, 8, 8, 8, 0, 8, 24],
-            _ => [0; 8],
-        };
-        assert_eq!(masks, expected);
-        for flags in [0, 0x8000, 0x4000, 0xc000] {
-            let regs = call(caller, 0x4f02, mode | flags, 0, 0);
-            if bpp == 4 && flags & 0x4000 != 0 {
-                assert_eq!(regs.ax(), 0x014f);
-                continue;
-            }
-            assert_eq!(regs.ax(), 0x004f, "mode {mode:x}");
-            assert_eq!(
-                [dispi(caller, 1), dispi(caller, 2), dispi(caller, 3)],
-                [width, height, bpp.into()],
-                "mode {mode:x}"
-            );
-            assert_eq!(dispi(caller, 4) & 1, 1);
-            let regs = call(caller, 0x4f03, 0, 0, 0);
-            assert_eq!((regs.ax(), regs.bx()), (0x004f, mode | flags));
-        }
-        // The window and the frame buffer show the same memory.
-        if bpp != 4 {
-            call(caller, 0x4f02, mode | 0x4000, 0, 0);
-            put(caller, far(0xa000, 0x10), &[0xfe, 0xdc]);
-            let mut bytes = [0; 2];
-            caller.machine().bench.mem_read(u64::from(FRAME_BUFFER) + 0x10, &mut bytes);
-            assert_eq!(bytes, [0xfe, 0xdc]);
-            call(caller, 0x4f02, mode | 0xc000, 0, 0);
-            assert_eq!(get(caller, far(0xa000, 0x10)), [0xfe, 0xdc]);
-            call(caller, 0x4f02, mode, 0, 0);
-            assert_eq!(get(caller, far(0xa000, 0x10)), [0, 0], "mode {mode:x}");
-        }
-    }
-    for (width, height) in [(640, 400), (640, 480), (800, 600), (1024, 768), (1280, 1024), (1920, 1080), (2560, 1600)] {
-        for bpp in [8, 15, 16, 24, 32] {
-            assert!(seen.contains(&(width, height, bpp)), "{width}x{height}x{bpp}");
-        }
-    }
-    // The VGA's modes by this call, and modes that do not exist.
-    assert_eq!(call(caller, 0x4f02, 0x8003, 0, 0).ax(), 0x004f);
-    assert_eq!(call(caller, 0x4f03, 0, 0, 0).bx(), 0x8003);
-    for bx in [0x1fe, 0x10c, 0x55, 0x4102] {
-        assert_eq!(call(caller, 0x4f02, bx, 0, 0).ax(), 0x014f, "{bx:x}");
-    }
-    assert_eq!(call(caller, 0x4f01, 0, 0x1fe, 0).ax(), 0x014f);
-    set_mode(caller, 3);
-    // Without VBE2 only the block of 256 bytes is written.
-    put(caller, BUFFER, &[0; 4]);
-    put(caller, BUFFER.at(256), &[0x66]);
-    call(caller, 0x4f00, 0, 0, 0);
-    assert_eq!(get(caller, BUFFER.at(256)), [0x66]);
-}
-
-pub fn vbe_windows_lines_and_starts(caller: &mut impl Caller) {
-    set_mode(caller, 3);
-    for function in [0x4f05, 0x4f06, 0x4f07] {
-        assert_eq!(call(caller, function, 0x0001, 0, 0).ax(), 0x034f);
-    }
-    call(caller, 0x4f02, 0x0118, 0, 0);
-    assert_eq!(call(caller, 0x4f05, 0, 0, 7).ax(), 0x004f);
-    assert_eq!(call(caller, 0x4f05, 0x0100, 0, 0).dx(), 7);
-    put(caller, far(0xa000, 5), &[0x5a]);
-    let mut byte = [0];
-    caller.machine().bench.mem_read(u64::from(FRAME_BUFFER) + 0x7_0005, &mut byte);
-    assert_eq!(byte, [0x5a]);
-    assert_eq!(call(caller, 0x4f05, 0, 0, 256).ax(), 0x014f);
-    assert_eq!(call(caller, 0x4f05, 0x0001, 0, 0).ax(), 0x014f);
-    let regs = call(caller, 0x4f06, 1, 0, 0);
-    assert_eq!((regs.ax(), regs.bx(), regs.cx(), regs.dx()), (0x004f, 3072, 1024, 5461));
-    let regs = call(caller, 0x4f06, 0, 2000, 0);
-    assert_eq!((regs.ax(), regs.bx(), regs.cx(), regs.dx()), (0x004f, 6000, 2000, 2796));
-    let regs = call(caller, 0x4f06, 2, 4800, 0);
-    assert_eq!((regs.ax(), regs.bx(), regs.cx()), (0x004f, 4800, 1600));
-    let regs = call(caller, 0x4f06, 3, 0, 0);
-    assert_eq!((regs.ax(), regs.cx()), (0x004f, 7280));
-    assert_eq!(call(caller, 0x4f06, 0, 7288, 0).ax(), 0x024f);
-    // Shorter than the screen is the screen.
-    assert_eq!(call(caller, 0x4f06, 0, 100, 0).cx(), 1024);
-    call(caller, 0x4f06, 0, 1600, 0);
-    for bl in [0x00, 0x80] {
-        assert_eq!(call(caller, 0x4f07, bl, 100, 200).ax(), 0x004f);
-        let regs = call(caller, 0x4f07, 1, 0, 0);
-        assert_eq!((regs.bh(), regs.cx(), regs.dx()), (0, 100, 200));
-    }
-    let regs = caller.int10(Regs { eax: 0x4f07, ebx: 2, ecx: 4800 * 300 + 30, ..Regs::default() });
-    assert_eq!(regs.ax(), 0x004f);
-    assert_eq!((dispi(caller, 8), dispi(caller, 9)), (10, 300));
-    assert_eq!(call(caller, 0x4f07, 4, 0, 0).cx(), 1);
-    assert_eq!(call(caller, 0x4f07, 0, 577, 0).ax(), 0x014f);
-    assert_eq!(call(caller, 0x4f07, 0, 0, 0xffff).ax(), 0x014f);
-    set_mode(caller, 3);
-}
-
-pub fn vbe_palettes(caller: &mut impl Caller) {
-    call(caller, 0x4f02, 0x0101, 0, 0);
-    assert_eq!(call(caller, 0x4f08, 1, 0, 0).bh(), 6);
-    assert_eq!(call(caller, 0x4f08, 0x0800, 0, 0).bx(), 0x0800);
-    assert_eq!(call(caller, 0x4f08, 1, 0, 0).bh(), 8);
-    assert_eq!(call(caller, 0x4f03, 0, 0, 0).bx(), 0x101);
-    put(caller, BUFFER, &[0xf1, 0xe2, 0xd3, 0, 1, 2, 3, 0]);
-    assert_eq!(call(caller, 0x4f09, 0, 2, 254).ax(), 0x004f);
-    put(caller, BUFFER, &[0xcc; 8]);
-    assert_eq!(call(caller, 0x4f09, 1, 2, 254).ax(), 0x004f);
-    assert_eq!(get(caller, BUFFER), [0xf1, 0xe2, 0xd3, 0, 1, 2, 3, 0]);
-    assert_eq!(call(caller, 0x4f09, 0, 3, 254).ax(), 0x014f);
-    assert_eq!(call(caller, 0x4f09, 2, 0, 0).ax(), 0x024f);
-    assert_eq!(call(caller, 0x4f08, 0x0600, 0, 0).bh(), 6);
-    assert_eq!(call(caller, 0x4f08, 0x0500, 0, 0).ax(), 0x014f);
-    call(caller, 0x4f02, 0x0118, 0, 0);
-    assert_eq!(call(caller, 0x4f08, 1, 0, 0).ax(), 0x034f);
-    assert_eq!(call(caller, 0x4f09, 0, 1, 0).ax(), 0x034f);
-    set_mode(caller, 3);
-    assert_eq!(call(caller, 0x4f08, 0x0800, 0, 0).bh(), 6);
-}
-
-pub fn the_monitor_is_identified(caller: &mut impl Caller) {
-    let regs = call(caller, 0x4f15, 0, 0, 0);
-    assert_eq!((regs.ax(), regs.bx()), (0x004f, 2));
-    assert_eq!(call(caller, 0x4f15, 1, 0, 0).ax(), 0x004f);
-    let edid: [u8; 128] = get(caller, BUFFER);
-    assert_eq!(edid[..8], [0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]);
-    assert_eq!(edid.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)), 0);
-    assert_eq!(call(caller, 0x4f15, 1, 0, 1).ax(), 0x014f);
-    assert_eq!(call(caller, 0x4f15, 2, 0, 0).ax(), 0x014f);
 }
 
 pub fn calls_that_do_not_exist_change_nothing(caller: &mut impl Caller) {
