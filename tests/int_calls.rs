@@ -50,7 +50,8 @@ const ON_PCVM: &str = "./pcvm run --memory 64M --firmware bios.bin --disk hda.im
     --cdrom cd.iso --boot c --serial null --serial null --debugcon calls.log --display none --no-reboot";
 const ON_QEMU: &str = "timeout 250 qemu-system-x86_64 -accel tcg -m 64 -L . -bios bios.bin -vga none \
     -device VGA,romfile=vgabios-stdvga.bin -nic none -parallel none -serial null -serial null -display none -boot c \
-    -drive file=hda.img,format=raw,if=ide,snapshot=on,file.locking=off -drive file=scratch.img,format=raw,if=ide -cdrom cd.iso \
+    -drive file=hda.img,format=raw,if=ide,snapshot=on,file.locking=off -drive file=scratch.img,format=raw,if=ide \
+    -drive file=cd.iso,format=raw,if=ide,index=2,media=cdrom,file.locking=off \
     -debugcon file:calls.log -global isa-debugcon.iobase=0x402 -no-reboot";
 
 /// Asserts that the two differ exactly as the list says.
