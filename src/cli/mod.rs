@@ -12,6 +12,7 @@ pub use demo::DemoArgs;
 pub use remote::{KeyArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
 pub use run::{RunArgs, UsageError};
 
+use crate::machine::RunError;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -74,7 +75,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Err(error) => fail(&error, EXIT_USAGE),
             Ok(config) => match crate::machine::run(config) {
                 Ok(status) => ExitCode::from(status),
-                Err(error) => fail(&format_args!("{error:#}"), EXIT_FAILURE),
+                Err(error) => match error.downcast_ref() {
+                    // The one error of several lines: registers and code.
+                    Some(RunError::Broken(report)) => fail_lines(report, EXIT_FAILURE),
+                    _ => fail(&format_args!("{error:#}"), EXIT_FAILURE),
+                },
             },
         },
         Command::Demo(args) => match args.run() {
@@ -147,6 +152,12 @@ fn usage_line(error: &clap::Error) -> String {
 fn fail(what: &dyn std::fmt::Display, status: u8) -> ExitCode {
     // Nobody to tell is no reason to panic.
     let _ = writeln!(std::io::stderr(), "pcvm: {}", one_line(&what.to_string()));
+    ExitCode::from(status)
+}
+
+fn fail_lines(report: &str, status: u8) -> ExitCode {
+    let lines: Vec<String> = report.lines().map(one_line).collect();
+    let _ = writeln!(std::io::stderr(), "pcvm: {}", lines.join("\n"));
     ExitCode::from(status)
 }
 
