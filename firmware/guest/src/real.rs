@@ -5,6 +5,7 @@ use core::arch::asm;
 use core::cell::UnsafeCell;
 use pcvm_firmware_rt::{FarPtr, Hw, Ports, Real};
 
+// SAFETY: `start.rs` defines them, with these types.
 unsafe extern "C" {
     static irq_counters: [u16; 16];
     static irq_counts: [u16; 16];

@@ -85,6 +85,7 @@ trampoline_end:
     options(att_syntax)
 );
 
+// SAFETY: the assembly above defines them; only their addresses are taken.
 unsafe extern "C" {
     static trampoline_start: u8;
     static trampoline_end: u8;

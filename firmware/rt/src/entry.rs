@@ -634,6 +634,7 @@ static PNP_NODES: [u8; crate::pnp::NODES_SIZE] = [0; crate::pnp::NODES_SIZE];
 /// `bios/reach.awk` sees to it that nothing calls beyond.
 const BOOT_WINDOW: u32 = 0x5800;
 
+// SAFETY: the assembly above defines them, with these types.
 unsafe extern "C" {
     static entry_offsets: [u16; STUBS.len()];
     static entry_iret: u8;

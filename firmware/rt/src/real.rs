@@ -5,6 +5,7 @@ use crate::hw::{Hw, Ports};
 use crate::regs::{Flags, Regs};
 use core::arch::asm;
 
+// SAFETY: `entry.rs` (in guests: their `start.rs`) defines them, with C's calling convention and these arguments.
 unsafe extern "C" {
     /// See `entry.rs`. `target` is a far pointer; `interrupt` says that the callee returns by IRET; `words` are four for its
     /// stack, or null.

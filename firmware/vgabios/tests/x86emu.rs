@@ -41,6 +41,7 @@ type Memio = extern "C" fn(*mut Emu, u32, *mut u32, c_uint) -> c_uint;
 type Code = extern "C" fn(*mut Emu) -> c_int;
 type Intr = extern "C" fn(*mut Emu, u8, c_uint) -> c_int;
 
+// SAFETY: as `x86emu.h` of libx86emu 3 declares them.
 #[link(name = "x86emu")]
 unsafe extern "C" {
     fn x86emu_new(memory: c_uint, io: c_uint) -> *mut Emu;
