@@ -2,6 +2,7 @@
 
 use crate::block::BlockRequest;
 use crate::memory::Memory;
+use crate::net::{Frame, NicId};
 use crate::time::VmTime;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -88,6 +89,12 @@ pub struct Outbox {
     pub chars: Vec<(CharId, u8)>,
     /// Bytes from the host that no device has taken yet, by [`CharId`].
     pub char_input: [VecDeque<u8>; CharId::COUNT],
+    /// Frames to send.
+    pub frames: Vec<(NicId, Frame)>,
+    /// Frames that came in and that no card has taken yet, by [`NicId`].
+    pub frame_input: [VecDeque<Frame>; NicId::COUNT],
+    /// Buffers of frames that are done with.
+    pub frame_pool: Vec<Vec<u8>>,
     /// The A20 gate, shared by the keyboard controller and port 92h. KVM guests always have address line 20: the
     /// gate is a bit that reads back.
     pub a20: bool,
@@ -104,6 +111,7 @@ impl Outbox {
             && self.requests.is_empty()
             && self.effects.is_empty()
             && self.chars.is_empty()
+            && self.frames.is_empty()
     }
 }
 

@@ -4,6 +4,7 @@ use crate::CharId;
 use crate::block::BlockDone;
 use crate::ctx::{Ctx, TimerId};
 use crate::input::InputEvent;
+use crate::net::NicId;
 use crate::state::RestoreError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -127,6 +128,10 @@ pub enum Wake {
     PowerButton,
     /// A drive's medium was changed: its new size in bytes, or none (IDE CD-ROM).
     Medium(crate::DiskId, Option<u64>),
+    /// [`Ctx::take_frame`] has frames for this card.
+    Frames(NicId),
+    /// This card's cable was plugged in, or pulled out.
+    Link(NicId, bool),
 }
 
 /// A chip. See the crate's documentation for what it may and may not do.

@@ -8,6 +8,7 @@ use crate::block::{BlockData, BlockDone, BlockError, BlockOp, BlockRequest, Disk
 use crate::ctx::{Ctx, Effect, IrqLine, Outbox, TimerId};
 use crate::device::{Access, CONFIG_TAG, Device, DynDevice, Region, Space, Wake};
 use crate::memory::Memory;
+use crate::net::{Frame, NicId};
 use crate::time::VmTime;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
@@ -28,6 +29,8 @@ pub struct Bench<D: Device> {
     pub effects: Vec<Effect>,
     /// Bytes sent to character devices, by [`crate::CharId`].
     pub chars: BTreeMap<u8, Vec<u8>>,
+    /// Frames sent, oldest first.
+    pub sent: Vec<(NicId, Frame)>,
     /// Images by drive.
     pub disks: BTreeMap<DiskId, Vec<u8>>,
     /// When set, requests wait in [`Bench::pending`] for [`Bench::complete`].
@@ -55,6 +58,7 @@ impl<D: Device> Bench<D> {
             timers: BTreeMap::new(),
             effects: Vec::new(),
             chars: BTreeMap::new(),
+            sent: Vec::new(),
             disks: BTreeMap::new(),
             hold_requests: false,
             pending: VecDeque::new(),
@@ -96,6 +100,7 @@ impl<D: Device> Bench<D> {
         for (to, byte) in self.outbox.chars.drain(..) {
             self.chars.entry(to.0).or_default().push(byte);
         }
+        self.sent.append(&mut self.outbox.frames);
         let requests: Vec<_> = self.outbox.requests.drain(..).collect();
         for request in requests {
             self.log.push((request.disk, request.op, request.offset, request.data.len()));
@@ -300,6 +305,13 @@ impl<D: Device> Bench<D> {
     pub fn type_chars(&mut self, from: crate::CharId, bytes: &[u8]) {
         self.outbox.char_input[usize::from(from.0)].extend(bytes);
         self.call(|device, cx| Device::wake(device, cx, Wake::CharReady(from)));
+    }
+
+    /// Gives the device frames that came in. Gives how many wait that it has not taken.
+    pub fn receive(&mut self, nic: NicId, frames: impl IntoIterator<Item = Frame>) -> usize {
+        self.outbox.frame_input[usize::from(nic.0)].extend(frames);
+        self.call(|device, cx| Device::wake(device, cx, Wake::Frames(nic)));
+        self.outbox.frame_input[usize::from(nic.0)].len()
     }
 }
 
