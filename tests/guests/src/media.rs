@@ -31,7 +31,7 @@ impl Media {
 
     /// The path of one of: `grub-rescue-cdrom.iso`, `grub-rescue-floppy.img`, `memtest.iso`, `ipxe.iso`, `menu.iso`
     /// (isolinux with a menu), `gfx.iso` (GRUB in a VBE mode), `hard-disk.iso` (hard disk emulation), `several.iso` (a
-    /// catalogue of several entries).
+    /// catalogue of several entries), `grub-floppy.iso` (GRUB's rescue floppy, emulated).
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
@@ -173,5 +173,8 @@ cp code.bin cd/floppy.img && truncate -s 1474560 cd/floppy.img
 xorriso -as mkisofs -quiet -V DISK -o hard-disk.iso -b disk.img -c boot.cat -hard-disk-boot cd
 xorriso -as mkisofs -quiet -V SEVERAL -o several.iso -b floppy.img -c boot.cat \
   -eltorito-alt-boot -b disk.img -hard-disk-boot cd
-rm -rf packages menu gfx cd code.* isolinux.cfg gfx.cfg
+mkdir floppy
+cp grub-rescue-floppy.img floppy/floppy.img && truncate -s 1474560 floppy/floppy.img
+xorriso -as mkisofs -quiet -V FLOPPY -o grub-floppy.iso -b floppy.img -c boot.cat floppy
+rm -rf packages menu gfx cd floppy code.* isolinux.cfg gfx.cfg
 "#;
