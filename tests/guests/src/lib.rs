@@ -12,6 +12,7 @@ pub mod flat;
 pub mod floppy;
 pub mod installer;
 pub mod media;
+pub mod options;
 
 use std::ffi::OsStr;
 use std::io;
