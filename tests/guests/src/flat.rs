@@ -40,6 +40,17 @@ mod code {
     pub fn bench() -> [u8; super::CODE] {
         pcvm_bench_start
     }
+
+    std::arch::global_asm!(include_str!("int13.s"), options(att_syntax));
+
+    // SAFETY: as above, in int13.s.
+    unsafe extern "C" {
+        safe static pcvm_int13_start: [u8; 2048];
+    }
+
+    pub fn int13() -> [u8; 2048] {
+        pcvm_int13_start
+    }
 }
 
 /// A firmware image that makes `accesses` pseudo-random accesses to ports and PCI registers, and its path.
@@ -62,6 +73,17 @@ pub fn hostile(accesses: u32, seed: u32) -> Result<PathBuf, Error> {
 /// its path.
 pub fn bench() -> Result<PathBuf, Error> {
     image("bench", "bench.bin", &code::bench())
+}
+
+/// The disk of 8 MiB that `benches/int13` boots, and its path.
+pub fn int13() -> Result<PathBuf, Error> {
+    let mut image = code::int13().to_vec();
+    image.resize(8 << 20, 0);
+    let dir = cached("int13", &[&image], |dir| {
+        let path = dir.join("int13.img");
+        fs::write(&path, &image).map_err(file_error(&path))
+    })?;
+    Ok(dir.join("int13.img"))
 }
 
 fn image(name: &str, file: &str, code: &[u8; CODE]) -> Result<PathBuf, Error> {

@@ -8,11 +8,12 @@ use pcvm_test_guests::{Error, disk, flat, floppy, installer};
 
 type Make = fn() -> Result<PathBuf, Error>;
 
-const GUESTS: [(&str, Make); 6] = [
+const GUESTS: [(&str, Make); 7] = [
     ("bench", flat::bench),
     ("disk", disk::image),
     ("floppy", floppy::own_iso),
     ("hostile", || flat::hostile(10_000_000, 1)),
+    ("int13", flat::int13),
     ("installer-i386", || installer::make(Arch::I386).map(|made| made.iso)),
     ("installer-amd64", || installer::make(Arch::Amd64).map(|made| made.iso)),
 ];
