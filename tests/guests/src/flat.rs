@@ -48,6 +48,17 @@ mod code {
         safe static pcvm_int13_start: [u8; 2048];
     }
 
+    std::arch::global_asm!(include_str!("disks.s"), options(att_syntax));
+
+    // SAFETY: as above, in disks.s.
+    unsafe extern "C" {
+        safe static pcvm_disks_start: [u8; 512];
+    }
+
+    pub fn disks() -> [u8; 512] {
+        pcvm_disks_start
+    }
+
     pub fn int13() -> [u8; 2048] {
         pcvm_int13_start
     }
@@ -84,6 +95,11 @@ pub fn int13() -> Result<PathBuf, Error> {
         fs::write(&path, &image).map_err(file_error(&path))
     })?;
     Ok(dir.join("int13.img"))
+}
+
+/// A boot sector that says on COM1 what INT 13h knows of every hard disk (see disks.s).
+pub fn disks() -> [u8; 512] {
+    code::disks()
 }
 
 fn image(name: &str, file: &str, code: &[u8; CODE]) -> Result<PathBuf, Error> {

@@ -36,9 +36,12 @@ pub fn channels<H: Hw>(bios: &mut Bios<H>) {
     let function = pci_function(bios);
     bios.state.disk.path.set(function);
     for channel in [0, 1] {
-        for unit in [0, 1] {
+        // Both drives are looked at before either gets a command: they share the registers that are written, so a command
+        // for the first would overwrite the signature by which the second is known (ATA/ATAPI-6, 7.2).
+        let found = [0, 1].map(|unit| present(bios, Bus::new(channel, unit)));
+        for (found, unit) in found.into_iter().zip([0, 1]) {
             let bus = Bus::new(channel, unit);
-            match present(bios, bus) {
+            match found {
                 Ok(Some(kind)) => {
                     if let Err(status) = identify(bios, bus, kind) {
                         complain(bios, bus, status);

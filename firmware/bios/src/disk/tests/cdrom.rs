@@ -126,3 +126,23 @@ fn who_hooks_int_15h_may_forbid_the_eject() {
     assert_eq!((regs.ah(), regs.cf()), (0xb1, true));
     assert!(!computer.hw.bus.ide.device.tray_open(DiskId(2)));
 }
+
+#[test]
+fn a_cd_rom_drive_is_found_wherever_it_is() {
+    let disk = || DriveSpec::disk(4 << 11, false, "DISK");
+    let disc = || DriveSpec::cdrom(Some(2 << 20), "CD");
+    for (drives, cds) in [
+        ([Some(disk()), Some(disc()), Some(disc()), Some(disc())], 3),
+        ([Some(disc()), Some(disk()), Some(disk()), Some(disc())], 2),
+        ([None, Some(disc()), None, Some(disk())], 1),
+        ([Some(disc()), Some(disc()), None, None], 2),
+    ] {
+        let expected: Vec<_> = drives.iter().flatten().map(|spec| matches!(spec, DriveSpec::Cdrom { .. })).collect();
+        let mut computer = pc(drives, [4 << 20; 4]).start();
+        let found: Vec<_> = computer.bios(|bios| {
+            (0..super::drives(bios)).map(|index| drive(bios, index).unwrap().kind == Kind::Cdrom).collect()
+        });
+        assert_eq!(found, expected);
+        assert_eq!(found.iter().filter(|cd| **cd).count(), cds);
+    }
+}
