@@ -13,6 +13,7 @@ pub mod floppy;
 pub mod installer;
 pub mod media;
 pub mod options;
+pub mod v86;
 
 use std::ffi::OsStr;
 use std::io;

@@ -4,16 +4,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pcvm_test_guests::debian::Arch;
-use pcvm_test_guests::{Error, disk, flat, floppy, installer};
+use pcvm_test_guests::{Error, disk, flat, floppy, installer, v86};
 
 type Make = fn() -> Result<PathBuf, Error>;
 
-const GUESTS: [(&str, Make); 7] = [
+const GUESTS: [(&str, Make); 9] = [
     ("bench", flat::bench),
     ("disk", disk::image),
     ("floppy", floppy::own_iso),
     ("hostile", || flat::hostile(10_000_000, 1)),
     ("int13", flat::int13),
+    ("v86", || v86::iso(true)),
+    ("v86-not", || v86::iso(false)),
     ("installer-i386", || installer::make(Arch::I386).map(|made| made.iso)),
     ("installer-amd64", || installer::make(Arch::Amd64).map(|made| made.iso)),
 ];

@@ -1,0 +1,129 @@
+//! The BIOS and the VGA BIOS are called in virtual-8086 mode, under paging, as by DOS programs under EMM386: they do what they
+//! do in real mode, without an instruction that a monitor would not let them have.
+//!
+//! The monitor is the project's own (`tests/guests/src/v86.s`), booted from a CD before what runs in V86 mode. It reports
+//! and stops at what must not happen. A software KVM has no 32-bit paging, so this runs on QEMU's software processor and,
+//! on pcvm, where operating systems run.
+
+use std::fs;
+use std::time::Duration;
+
+use pcvm_test_guests::calls::{Explained, Log, drives};
+use pcvm_test_guests::{floppy, v86};
+use pcvm_test_host::{Host, Job, Output, project};
+
+/// Runs the calls: after the monitor, in V86 mode, or after a CD that looks like it and does nothing, in real mode.
+/// `command` leaves what comes out of port 402h in `calls.log`.
+fn calls(host: Host, name: &str, in_v86: bool, command: &str) -> Log {
+    let drives = drives().unwrap_or_else(|error| panic!("{error}"));
+    // Not in the job's own directory: on a nested host that is a slow file system.
+    let script = format!(
+        "here=$PWD
+         scratch=$(mktemp -d /tmp/pcvm.XXXXXX)
+         trap 'cp $scratch/calls.log $here; rm -rf $scratch' EXIT
+         cp * $scratch
+         cd $scratch
+         {command}"
+    );
+    let mut job = Job::new(name, script).pcvm().unwrap_or_else(|error| panic!("{error}"));
+    for file in ["hda.img", "hdb.img", "cd.iso"] {
+        job = job.file(drives.join(file), file);
+    }
+    job = job.file(v86::iso(in_v86).unwrap_or_else(|error| panic!("{error}")), "v86.iso");
+    let prebuilt = project().join("firmware/prebuilt");
+    for (rom, file) in [("bios.bin", "ours.bin"), ("vgabios.bin", "ours-vga.bin")] {
+        job = job.file(prebuilt.join(rom), file);
+    }
+    let output = host.run(&job.timeout(Duration::from_secs(280))).unwrap_or_else(|error| panic!("{error}"));
+    let text = output.text("calls.log");
+    assert_eq!(text.contains(v86::INSTALLED), in_v86, "{text}");
+    Log::parse(&text).unwrap_or_else(|| {
+        panic!("{name}: no end\n{}\n{}", pcvm_test_host::tail(&output.console), pcvm_test_host::tail(&text))
+    })
+}
+
+#[track_caller]
+fn the_same_but_for_what_is_explained(real: &Log, v86: &Log) {
+    let list = project().join("tests/int_calls/in-v86.txt");
+    let list =
+        Explained::list(&fs::read_to_string(&list).unwrap_or_else(|error| panic!("{}: {error}", list.display())));
+    assert!(real.calls.len() > 2000, "only {} calls and looks", real.calls.len());
+    let differences = real.differences(v86);
+    let open: Vec<String> = differences
+        .iter()
+        .filter(|difference| !list.iter().any(|line| line.covers(difference)))
+        .map(|d| format!("{} | {} | {} -> {}", d.call, d.field, d.one, d.other))
+        .collect();
+    assert!(open.is_empty(), "{} unexplained differences:\n{}", open.len(), open.join("\n"));
+    for line in &list {
+        assert!(differences.iter().any(|difference| line.covers(difference)), "nothing differs by: {}", line.title());
+    }
+}
+
+const ON_QEMU: &str = "timeout 130 qemu-system-x86_64 -accel tcg -m 64 -bios ours.bin -vga none \
+    -device VGA,romfile=ours-vga.bin -nic none -parallel none -serial null -serial null -display none -boot order=dc \
+    -drive file=hda.img,format=raw,if=ide -drive file=hdb.img,format=raw,if=ide \
+    -drive file=cd.iso,format=raw,if=ide,index=2,media=cdrom -drive file=v86.iso,format=raw,if=ide,index=3,media=cdrom \
+    -debugcon file:calls.log -global isa-debugcon.iobase=0x402 -no-reboot";
+const ON_PCVM: &str = "./pcvm run --memory 64M --disk hda.img,readonly --disk hdb.img --cdrom cd.iso --cdrom v86.iso \
+    --boot dc --serial null --serial null --debugcon calls.log --display none --no-reboot";
+
+#[test]
+fn services_in_v86_mode_on_qemu_are_those_of_real_mode() {
+    let real = calls(Host::Here, "v86-qemu-real", false, ON_QEMU);
+    the_same_but_for_what_is_explained(&real, &calls(Host::Here, "v86-qemu", true, ON_QEMU));
+}
+
+#[test]
+fn nested_services_in_v86_mode_are_those_of_real_mode() {
+    let real = calls(Host::Here, "v86-calls-real", false, ON_PCVM);
+    the_same_but_for_what_is_explained(&real, &calls(Host::pick(), "v86-calls", true, ON_PCVM));
+}
+
+/// DOS in V86 mode, typed to at its console on COM1.
+fn freedos(iso: std::path::PathBuf) -> Output {
+    let script = r#"
+        mkfifo /tmp/keys; exec 3<>/tmp/keys
+        ./pcvm run --control unix:/tmp/dos.sock --memory 64M --cdrom v86.iso --cdrom freedos.iso --boot d --no-reboot \
+          --serial stdio --debugcon firmware.log --display none </tmp/keys >serial.log 2>errors.log &
+        machine=$!
+        # A line, and what comes of it.
+        says() {
+          tries=0
+          while ! tr -d '\r' <serial.log | grep -q -- "$1"; do
+            sleep 0.5; tries=$((tries + 1))
+            [ $tries -lt 240 ] || { echo no $1; tail -n 20 serial.log; exit 1; }
+          done
+        }
+        types() { printf '%s\r' "$1" >&3; }
+        says 'A:.>'
+        types 'dir'
+        says 'bytes free'
+        types 'hello'
+        says 'Hello'
+        types 'cpulevel'
+        sleep 3
+        ./pcvm screenshot /tmp/dos.sock screen.png || exit
+        ./pcvm screen /tmp/dos.sock --text >screen.txt || exit
+        kill $machine; wait $machine
+        exit 0"#;
+    let job = Job::new("v86-freedos", script);
+    let job = job.pcvm().unwrap_or_else(|error| panic!("{error}"));
+    let job = job.file(iso, "freedos.iso").file(v86::iso(true).unwrap_or_else(|error| panic!("{error}")), "v86.iso");
+    let output = Host::pick().run(&job.timeout(Duration::from_secs(280))).unwrap_or_else(|error| panic!("{error}"));
+    output.expect_status(0, &["firmware.log", "serial.log", "errors.log"]);
+    output
+}
+
+#[test]
+fn nested_freedos_works_in_v86_mode() {
+    let Some(iso) = floppy::freedos_iso().unwrap_or_else(|error| panic!("{error}")) else {
+        eprintln!("there is no FreeDOS image");
+        return;
+    };
+    let output = freedos(iso);
+    let firmware = output.text("firmware.log");
+    assert!(firmware.contains(v86::INSTALLED), "{firmware}");
+    assert_eq!(firmware.matches("V86:").count(), 1, "a fault:\n{firmware}");
+    assert!(output.text("serial.log").contains("Welcome to FreeDOS"));
+}
