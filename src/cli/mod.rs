@@ -9,7 +9,7 @@ mod run;
 mod tests;
 
 pub use demo::DemoArgs;
-pub use remote::{KeyArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
+pub use remote::{KeyArgs, MouseArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
 pub use run::{RunArgs, UsageError};
 
 use crate::machine::RunError;
@@ -59,6 +59,8 @@ pub enum Command {
     Type(TypeArgs),
     /// Press keys of a running machine's keyboard, such as f8 or ctrl-alt-delete
     Key(KeyArgs),
+    /// Move a running machine's mouse, and click
+    Mouse(MouseArgs),
     /// Wait until a running machine's screen shows a text
     Wait(WaitArgs),
 }
@@ -90,6 +92,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Screen(args) => remote(args.run()),
         Command::Type(args) => remote(args.run()),
         Command::Key(args) => remote(args.run()),
+        Command::Mouse(args) => remote(args.run()),
         Command::Wait(args) => remote(args.run()),
     }
 }

@@ -1,4 +1,4 @@
-//! The commands for machines that run: `pcvm screenshot`, `screen`, `type`, `key` and `wait`.
+//! The commands for machines that run: `pcvm screenshot`, `screen`, `type`, `key`, `mouse` and `wait`.
 
 use crate::control::client::{Client, ClientError};
 use crate::keys;
@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a typed key is held, in milliseconds.
 const TYPED: u64 = 20;
+/// Between two movements of the mouse: a little more than a mouse at its usual 100 reports a second takes.
+const MOVED: Duration = Duration::from_millis(20);
+/// How long a button is held.
+const CLICKED: Duration = Duration::from_millis(100);
 
 /// `pcvm screenshot`.
 #[derive(Debug, Args)]
@@ -57,6 +61,22 @@ pub struct KeyArgs {
     /// How long keys are held, in milliseconds
     #[arg(long, value_name = "MS", default_value = "100", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     hold: u64,
+}
+
+/// `pcvm mouse`.
+#[derive(Debug, Args)]
+pub struct MouseArgs {
+    /// The machine: its name, or the path of its control socket (with a slash)
+    name: String,
+    /// To the right, in the mouse's counts; the guest may make more or less of them
+    #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-10_000..=10_000))]
+    dx: i32,
+    /// Downwards
+    #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-10_000..=10_000))]
+    dy: i32,
+    /// Press and release a button then
+    #[arg(long, value_name = "BUTTON", value_parser = ["left", "middle", "right"])]
+    click: Option<String>,
 }
 
 /// `pcvm wait`.
@@ -185,6 +205,34 @@ impl KeyArgs {
         })?;
         let mut client = Client::connect(&self.name)?;
         chords.iter().try_for_each(|keys| send(&mut client, keys, self.hold))
+    }
+}
+
+impl MouseArgs {
+    /// Moves the pointer, and clicks.
+    ///
+    /// # Errors
+    /// If the machine is not there.
+    pub fn run(self) -> Result<(), RemoteError> {
+        let mut client = Client::connect(&self.name)?;
+        let mut send = |events: Value| client.execute("input-send-event", json!({ "events": events }));
+        let (mut dx, mut dy) = (self.dx, self.dy);
+        // A PS/2 mouse tells at most so much at a time, and a guest that is slow loses what does not fit into its queue.
+        const STEP: i32 = 100;
+        while dx != 0 || dy != 0 {
+            let (x, y) = (dx.clamp(-STEP, STEP), dy.clamp(-STEP, STEP));
+            let axis = |axis: &str, value: i32| json!({ "type": "rel", "data": { "axis": axis, "value": value } });
+            send(json!([axis("x", x), axis("y", y)]))?;
+            (dx, dy) = (dx - x, dy - y);
+            std::thread::sleep(MOVED);
+        }
+        if let Some(button) = self.click {
+            for down in [true, false] {
+                send(json!([{ "type": "btn", "data": { "button": button, "down": down } }]))?;
+                std::thread::sleep(CLICKED);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -247,10 +247,11 @@ impl Hw for Real {
 
     #[inline(never)]
     fn copy(&mut self, to: Far, from: Far, len: u16) {
+        // REP by itself comes before the operand size prefix (see `tools/asm16.rs`).
         // SAFETY: as `write8`. ESI, which the compiler keeps to itself, and DS are as before at the end.
         unsafe {
             asm!("pushl %esi", "movw %dx, %es", "movw %ax, %ds", "movw %bx, %si", "movw %cx, %ax", "shrw $2, %cx",
-                "rep movsl", "movw %ax, %cx", "andw $3, %cx", "rep movsb", "pushw %ss", "popw %ds", "pushw %ss",
+                "rep", "movsl", "movw %ax, %cx", "andw $3, %cx", "rep movsb", "pushw %ss", "popw %ds", "pushw %ss",
                 "popw %es", "popl %esi", inout("ax") from.seg => _, in("bx") from.off, inout("cx") len => _,
                 in("dx") to.seg, inout("di") to.off => _, options(att_syntax));
         }
@@ -290,7 +291,7 @@ impl Hw for Real {
     fn fill(&mut self, to: Far, value: u32, len: u16) {
         // SAFETY: as `write8`.
         unsafe {
-            asm!("movw %dx, %es", "movw %cx, %bx", "shrw $2, %cx", "rep stosl", "movw %bx, %cx", "shrw %cx",
+            asm!("movw %dx, %es", "movw %cx, %bx", "shrw $2, %cx", "rep", "stosl", "movw %bx, %cx", "shrw %cx",
                 "andw $1, %cx", "rep stosw", "movw %bx, %cx", "andw $1, %cx", "rep stosb", "pushw %ss", "popw %es", inout("eax") value => _, out("bx") _, in("dx") to.seg,
                 inout("cx") len => _, inout("di") to.off => _, options(att_syntax));
         }

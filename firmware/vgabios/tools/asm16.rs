@@ -206,15 +206,21 @@ fn check_line(line: &str) -> Result<(), String> {
         op = words.next().unwrap_or("");
     }
     let mut bytes = bytes.split_whitespace();
-    let mut wide = false;
+    let fail = |why: &str| Err(format!("{why}: {}", line.trim()));
+    let (mut wide, mut prefixed) = (false, false);
     let opcode = loop {
         match bytes.next() {
-            Some("66") => wide = true,
-            Some("67" | "26" | "2e" | "f3") => {}
+            // X.Org's interpreter forgets the prefixes that stand before REP: it would move half as much, or from
+            // another segment.
+            Some("f3") if prefixed => return fail("a repetition behind another prefix"),
+            Some("f3") => {}
+            Some(prefix @ ("66" | "67" | "26" | "2e")) => {
+                wide |= prefix == "66";
+                prefixed = true;
+            }
             other => break other.unwrap_or(""),
         }
     };
-    let fail = |why: &str| Err(format!("{why}: {}", line.trim()));
     if wide && matches!(opcode, "e8" | "c3" | "c2" | "c9" | "cb" | "ca" | "cf" | "9a" | "e9" | "eb") {
         return fail("a 32-bit jump, call or return");
     }
@@ -342,9 +348,12 @@ mod tests {
             "  10:\t0f 0b                \tud2",
             "  10:\tf4                   \thlt",
             "  10:\t66 ff d0             \tcall   *%eax",
+            "  10:\t66 f3 a5             \trep movsl %ds:(%si),%es:(%di)",
         ] {
             assert!(check_line(line).is_err(), "{line}");
         }
-        assert_eq!(check_line("  10:\t67 66 8b 45 06       \tmov    0x6(%ebp),%eax"), Ok(()));
+        for line in ["67 66 8b 45 06       \tmov    0x6(%ebp),%eax", "f3 66 a5             \trep movsl %ds:(%si),%es:(%di)"] {
+            assert_eq!(check_line(&format!("  10:\t{line}")), Ok(()));
+        }
     }
 }

@@ -55,6 +55,8 @@ impl Apt {
             format!("Dir::Etc::SourceList={dir}/sources"),
             "Dir::Etc::SourceParts=/nonexistent".into(),
             format!("Dir::State::Lists={dir}/lists"),
+            // What the host has installed, perhaps from elsewhere, is nobody's business here.
+            "Dir::State::status=/dev/null".into(),
             format!("Dir::Cache={dir}/cache"),
             format!("APT::Architecture={}", self.arch.name()),
             format!("APT::Architectures::={}", self.arch.name()),

@@ -14,6 +14,7 @@ pub mod installer;
 pub mod media;
 pub mod options;
 pub mod v86;
+pub mod xorg;
 
 use std::ffi::OsStr;
 use std::io;

@@ -14,7 +14,9 @@ pub fn call<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
     match regs.bl() {
         // Less than a second a block, by DDC2.
         0 if regs.cx() == 0 => regs.set_bx(2),
-        1 if regs.dx() == 0 => {
+        // There is one block, whichever DX asks for: get-edid asks for block 1 first, and takes a failure for a monitor
+        // that has none.
+        1 => {
             let from = hw.tables().at(tables::EDID);
             hw.copy(far(regs.es, regs.di()), from, BLOCK as u16);
         }

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pcvm_test_guests::debian::Arch;
-use pcvm_test_guests::{Error, disk, flat, floppy, installer, v86};
+use pcvm_test_guests::{Error, disk, flat, floppy, installer, v86, xorg};
 
 type Make = fn() -> Result<PathBuf, Error>;
 
-const GUESTS: [(&str, Make); 9] = [
+const GUESTS: [(&str, Make); 10] = [
     ("bench", flat::bench),
     ("disk", disk::image),
     ("floppy", floppy::own_iso),
@@ -16,6 +16,7 @@ const GUESTS: [(&str, Make); 9] = [
     ("int13", flat::int13),
     ("v86", || v86::iso(true)),
     ("v86-not", || v86::iso(false)),
+    ("xorg", xorg::iso),
     ("installer-i386", || installer::make(Arch::I386).map(|made| made.iso)),
     ("installer-amd64", || installer::make(Arch::Amd64).map(|made| made.iso)),
 ];

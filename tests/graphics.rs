@@ -1,0 +1,114 @@
+//! Linux draws: X.Org by the VGA BIOS' VESA modes, which it runs in an interpreter of its own, and by the kernel's driver for
+//! the adapter; consoles in text mode, in the VESA modes that real-mode code sets for the kernel, and on bochs-drm. What is
+//! on the screen is taken by `pcvm screenshot`, and the pointer follows the mouse.
+
+use std::io::BufReader;
+use std::path::Path;
+use std::time::Duration;
+
+use pcvm_test_guests::xorg;
+use pcvm_test_host::{Host, Job};
+
+/// Boots one choice of the CD; whenever the guest says that there is something to look at, takes a picture, moves the mouse
+/// and takes another.
+const SCRIPT: &str = r#"
+    scratch=$(mktemp -d /tmp/pcvm.XXXXXX)
+    trap 'cp $scratch/*.log $scratch/*.png . 2>/dev/null' EXIT
+    for n in 1 2 3; do
+      echo "== choice $n"
+      ./pcvm run --control unix:$scratch/control --memory 512M --cdrom xorg.iso --boot d --no-reboot \
+        --serial file:$scratch/$n.log --debugcon $scratch/firmware.log --display none &
+      machine=$!
+      tries=0
+      while [ ! -S $scratch/control ] && [ $tries -lt 50 ]; do sleep 0.2; tries=$((tries + 1)); done
+      ./pcvm wait $scratch/control --timeout 60 --text '\*Linux' || exit
+      ./pcvm key $scratch/control $n || exit
+      seen=0
+      tries=0
+      while kill -0 $machine 2>/dev/null && [ $tries -lt 400 ]; do
+        sleep 0.5; tries=$((tries + 1))
+        looks=$(grep -c '==== look:' $scratch/$n.log)
+        if [ $looks -gt $seen ]; then
+          seen=$looks
+          sleep 1
+          ./pcvm screenshot $scratch/control $scratch/$n-$seen.png || exit
+          ./pcvm mouse $scratch/control 200 150 || exit
+          sleep 2
+          ./pcvm screenshot $scratch/control $scratch/$n-$seen-moved.png || exit
+        fi
+      done
+      if kill $machine 2>/dev/null; then echo "choice $n does not end"; wait $machine; exit 1; fi
+      wait $machine
+      rm -f $scratch/control
+    done
+    exit 0"#;
+
+/// A picture.
+struct Picture {
+    width: u32,
+    height: u32,
+    pixels: Vec<[u8; 3]>,
+}
+
+fn picture(path: &Path) -> Picture {
+    let file = std::fs::File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut reader = png::Decoder::new(BufReader::new(file)).read_info().expect("a PNG");
+    let mut bytes = vec![0; reader.output_buffer_size().expect("a picture that fits in memory")];
+    let info = reader.next_frame(&mut bytes).expect("the PNG's pixels");
+    let pixels = bytes.chunks_exact(3).map(|rgb| [rgb[0], rgb[1], rgb[2]]).collect();
+    Picture { width: info.width, height: info.height, pixels }
+}
+
+impl Picture {
+    fn count(&self, colour: [u8; 3]) -> usize {
+        self.pixels.iter().filter(|pixel| **pixel == colour).count()
+    }
+
+    fn differs(&self, other: &Self) -> usize {
+        self.pixels.iter().zip(&other.pixels).filter(|(one, two)| one != two).count()
+    }
+}
+
+#[test]
+fn nested_linux_draws_by_vesa_and_by_its_own_driver() {
+    let iso = xorg::iso().unwrap_or_else(|error| panic!("{error}"));
+    let job = Job::new("graphics", SCRIPT).pcvm().unwrap_or_else(|error| panic!("{error}"));
+    let job = job.file(iso, "xorg.iso").timeout(Duration::from_secs(600)).host_memory(4096);
+    let output = Host::pick().run(&job).unwrap_or_else(|error| panic!("{error}"));
+    output.expect_status(0, &["1.log", "2.log", "3.log"]);
+    let look = |name: &str| picture(&output.dir.join(name));
+    let log = output.text("1.log").replace('\r', "");
+
+    // The VGA BIOS in get-edid's and in X.Org's interpreter: the whole EDID, and a mode that it prefers.
+    for text in
+        ["Checksum Correct", "Identifier \"pcvm monitor\"", "VESA VBE Version 3.0", "VESA VBE DDC read successfully"]
+    {
+        assert!(log.contains(text), "no {text:?} in:\n{log}");
+    }
+    assert!(log.contains("h_active: 1024  h_sync: 1048  h_sync_end 1184 h_blank_end 1344"), "{log}");
+    assert_eq!(log.matches("dimensions:    1024x768 pixels").count(), 2, "{log}");
+    for (server, name) in [(1, "vesa"), (4, "modesetting")] {
+        let before = look(&format!("1-{server}.png"));
+        assert_eq!((before.width, before.height), (1024, 768), "{name}");
+        assert!(
+            before.count([0x20, 0x40, 0x80]) > 600_000 && before.count([0xff; 3]) > 20_000,
+            "{name}: not what was drawn"
+        );
+        let moved = before.differs(&look(&format!("1-{server}-moved.png")));
+        assert!(moved > 200, "{name}: the eyes do not follow the mouse: {moved} pixels");
+    }
+
+    // What 5 bits make of AAh is ADh.
+    let consoles =
+        [("1-2", 720, 400, 0xaa), ("1-3", 1024, 768, 0xaa), ("2-1", 1024, 768, 0xad), ("3-1", 640, 480, 0xaa)];
+    for (name, width, height, red) in consoles {
+        let console = look(&format!("{name}.png"));
+        assert_eq!((console.width, console.height), (width, height), "{name}");
+        let colours = [[red, 0, 0], [0, 0xaa, 0], [red, 0xaa, red]].map(|colour| console.count(colour));
+        assert!(colours.iter().all(|&pixels| pixels > 50), "{name}: a console without its colours: {colours:?}");
+    }
+    for (log, what) in [("2.log", "VESA VGA\n1024,768\n16\n"), ("3.log", "VESA VGA\n640,480\n8\n")] {
+        let log = output.text(log).replace('\r', "");
+        assert!(log.contains(what), "no {what:?} in:\n{log}");
+    }
+}

@@ -1,0 +1,99 @@
+#!/bin/busybox sh
+# The guest with a graphical screen. It says on the serial port what is to be seen on the screen, and leaves time to look.
+export PATH=/bin:/usr/bin HOME=/ DISPLAY=:0
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /tmp /var/log /var/lib/xkb /run
+exec >/dev/ttyS0 2>&1
+section() { echo "==== $*"; }
+show() { section "look: $*"; sleep 10; }
+# Something with colours on the console.
+colours() { printf '\033[2J\033[H\033[31mred on a console \033[32mgreen \033[37mwhite\r\n' >/dev/tty0; }
+module() { while read -r name; do insmod "/modules/$name"; done <"/modules/$1.order"; }
+
+module input
+sleep 2
+
+# The event device of a handler: the keyboard's has "kbd", the mouse's "mouse".
+event() { grep "^H:.*$1" /proc/bus/input/devices | sed -n 's/.*\(event[0-9]*\).*/\1/p' | head -n 1; }
+configure() { # driver, options
+  cat >/etc/xorg.conf <<CONFIG
+Section "ServerFlags"
+  Option "AutoAddDevices" "false"
+  Option "DontVTSwitch" "true"
+EndSection
+Section "InputDevice"
+  Identifier "keyboard"
+  Driver "evdev"
+  Option "Device" "/dev/input/$(event kbd)"
+EndSection
+Section "InputDevice"
+  Identifier "mouse"
+  Driver "evdev"
+  Option "Device" "/dev/input/$(event mouse)"
+EndSection
+Section "Device"
+  Identifier "card"
+  Driver "$1"
+  $2
+EndSection
+Section "Screen"
+  Identifier "screen"
+  Device "card"
+  DefaultDepth 24
+  SubSection "Display"
+    Depth 24
+    Modes "1024x768"
+  EndSubSection
+EndSection
+Section "ServerLayout"
+  Identifier "layout"
+  Screen "screen"
+  InputDevice "keyboard" "CoreKeyboard"
+  InputDevice "mouse" "CorePointer"
+EndSection
+CONFIG
+}
+server() { # name
+  Xorg :0 vt1 -config /etc/xorg.conf -noreset -nolisten tcp -logfile "/var/log/$1.log" >/dev/null 2>&1 &
+  xorg=$!
+  tries=0
+  while ! xdpyinfo >/tmp/info 2>&1 && [ $tries -lt 60 ] && kill -0 $xorg; do sleep 1; tries=$((tries + 1)); done
+  grep -E 'dimensions|depth of root' /tmp/info || { section "$1 failed"; cat "/var/log/$1.log"; }
+  grep -E '\(EE\)|VESA|VBE|modeset' "/var/log/$1.log" | head -n 120
+  xsetroot -solid '#204080'
+  xeyes -geometry 400x300+100+100 &
+  sleep 3
+}
+
+if grep -q vga= /proc/cmdline; then
+  section "framebuffer $(cat /proc/fb)"
+  cat /sys/class/graphics/fb0/virtual_size /sys/class/graphics/fb0/bits_per_pixel
+  colours
+  show "framebuffer console"
+else
+  section "BIOS' EDID"
+  get-edid -c >/tmp/edid 2>/tmp/errors || cat /tmp/errors
+  parse-edid </tmp/edid
+  configure vesa
+  server vesa
+  show "X.Org by vesa"
+  kill $xorg; wait $xorg
+  colours
+  show "text again"
+  module bochs
+  section "framebuffer $(cat /proc/fb)"
+  cat /sys/class/drm/card0-*/modes | head -n 3
+  colours
+  show "bochs-drm console"
+  configure modesetting 'Option "AccelMethod" "none"'
+  server modesetting
+  show "X.Org by modesetting"
+  kill $xorg; wait $xorg
+fi
+section dmesg
+dmesg -r
+section end
+poweroff -f
