@@ -267,13 +267,7 @@ impl Rtl8139 {
     }
 
     /// Puts a frame with its FCS into the next receive descriptors. False if there are not enough.
-    pub(super) fn deliver_to_descriptors(
-        &mut self,
-        cx: &Ctx<'_>,
-        bytes: &[u8],
-        status: u16,
-        verified: bool,
-    ) -> bool {
+    pub(super) fn deliver_to_descriptors(&mut self, cx: &Ctx<'_>, bytes: &[u8], status: u16, verified: bool) -> bool {
         let memory = cx.memory();
         let base = base(self.regs.rdsar);
         let tag = self.tag_of(bytes);
@@ -286,6 +280,10 @@ impl Rtl8139 {
         let mut taken = [(0u64, Descriptor { command: 0, tag: 0, buffer: 0 }); RING as usize];
         let (mut count, mut room, mut index) = (0, 0, self.rx_index);
         while room < length {
+            if count > 0 && index == self.rx_index {
+                // All the way round.
+                return false;
+            }
             let Some(slot) = taken.get_mut(count) else { return false };
             let at = base.wrapping_add(DESCRIPTOR * u64::from(index));
             let descriptor = Descriptor::read(memory, at);

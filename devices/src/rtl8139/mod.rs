@@ -411,6 +411,7 @@ impl Device for Rtl8139 {
         self.drive_irq(cx);
         self.arm_match(cx);
         self.announce_again(cx);
+        self.look_again(cx);
         self.go_on(cx);
         self.update_irq(cx);
         cx.effect(Effect::Remap);

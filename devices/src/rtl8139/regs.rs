@@ -245,9 +245,7 @@ impl Registers {
     /// Whether a saved state is one that there can be.
     pub(super) fn is_possible(&self, interrupts: u16) -> bool {
         self.store.len() == STORE.len()
-            && self.tsd.iter().all(|value| {
-                value & !(tsd::WRITABLE | tsd::CRS | tsd::TABT | tsd::TOK | tsd::TUN) == 0
-            })
+            && self.tsd.iter().all(|value| value & !(tsd::WRITABLE | tsd::CRS | tsd::TABT | tsd::TOK | tsd::TUN) == 0)
             && self.command & !(cr::RE | cr::TE) == 0
             && (self.isr | self.imr) & !interrupts == 0
             && self.tcr & !tcr::WRITABLE == 0

@@ -11,6 +11,7 @@ use super::regs::{cpcr, int, rcr};
 use super::{Rtl8139, TIMER_RX, offload};
 use crate::ctx::Ctx;
 use crate::net::Frame;
+use crate::time::VmTime;
 use serde::{Deserialize, Serialize};
 
 /// Frames taken in one call; the rest follow in the next.
@@ -45,6 +46,8 @@ pub(super) struct Receiver {
     held: Option<Frame>,
     /// How often there was no room when the timer looked.
     looks: u8,
+    /// When it looks again.
+    next_look: Option<VmTime>,
     /// Patience is over: what there is no room for is lost.
     lossy: bool,
 }
@@ -58,8 +61,14 @@ impl Receiver {
             })
     }
 
+    /// Whether a frame waits for room.
     pub(super) fn waits(&self) -> bool {
         self.held.is_some()
+    }
+
+    /// There was room.
+    fn start_over(&mut self) {
+        (self.looks, self.next_look, self.lossy) = (0, None, false);
     }
 }
 
@@ -73,17 +82,14 @@ impl Rtl8139 {
     pub(super) fn receive(&mut self, cx: &mut Ctx<'_>) {
         let mut left = BATCH;
         if !self.hears() {
-            if let Some(frame) = self.rx.held.take() {
-                cx.recycle(frame.bytes);
-            }
-            self.rx.looks = 0;
+            self.flush_receiver(cx);
         }
         while left > 0 {
             left -= 1;
             let waiting = self.rx.held.take();
             let Some(frame) = waiting.or_else(|| self.next_accepted(cx, &mut left)) else { break };
             if self.deliver(cx, &frame.bytes, frame.offload.verified) {
-                (self.rx.looks, self.rx.lossy) = (0, false);
+                self.rx.start_over();
                 cx.recycle(frame.bytes);
             } else if self.rx.lossy {
                 self.lose();
@@ -94,7 +100,12 @@ impl Rtl8139 {
             }
         }
         if self.rx.waits() {
-            cx.arm(TIMER_RX, cx.now().plus_nanos(FIRST_LOOK << self.rx.looks.min(PATIENCE)));
+            // Frames that keep coming do not put off the look.
+            if self.rx.next_look.is_none() {
+                let at = cx.now().plus_nanos(FIRST_LOOK << self.rx.looks.min(PATIENCE));
+                self.rx.next_look = Some(at);
+                cx.arm(TIMER_RX, at);
+            }
         } else if left == 0 && cx.has_frame(self.nic) {
             cx.arm(TIMER_RX, cx.now());
         }
@@ -102,20 +113,31 @@ impl Rtl8139 {
 
     /// The timer looks for room.
     pub(super) fn look_for_room(&mut self, cx: &mut Ctx<'_>) {
+        if self.rx.next_look.is_some_and(|at| at > cx.now()) {
+            // An earlier timer.
+            return self.look_again(cx);
+        }
         if self.rx.waits() {
+            self.rx.next_look = None;
             self.rx.looks = (self.rx.looks + 1).min(PATIENCE);
             self.rx.lossy |= self.rx.looks == PATIENCE;
         }
         self.receive(cx);
     }
 
+    /// The timer, of a restored machine too.
+    pub(super) fn look_again(&self, cx: &mut Ctx<'_>) {
+        if let Some(at) = self.rx.next_look {
+            cx.arm(TIMER_RX, at);
+        }
+    }
+
     /// Forgets what waits, at a reset of the chip.
     pub(super) fn flush_receiver(&mut self, cx: &mut Ctx<'_>) {
-        let Receiver { held, looks, lossy } = &mut self.rx;
-        if let Some(frame) = held.take() {
+        if let Some(frame) = self.rx.held.take() {
             cx.recycle(frame.bytes);
         }
-        (*looks, *lossy) = (0, false);
+        self.rx.start_over();
     }
 
     /// The next frame that the filter lets through, as it is on the wire: padded, and with its FCS.

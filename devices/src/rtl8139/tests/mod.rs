@@ -9,7 +9,7 @@ mod transmit;
 
 use super::{Chip, NicSpec, Rtl8139};
 use crate::ctx::IrqLine;
-use crate::device::{Device, Devfn};
+use crate::device::{Devfn, Device};
 use crate::net::{Frame, NicId};
 use crate::testing::Bench;
 
@@ -121,9 +121,11 @@ fn a_saved_card_goes_on_where_it_was() {
     let saved = Device::save(&bench.device);
     let mut other = mapped(make());
     Device::load(&mut other.device, saved.clone()).unwrap();
-    other.call(|device, cx| Device::resync(device, cx));
+    other.call(Device::resync);
     assert_eq!(format!("{:?}", Device::save(&other.device)), format!("{saved:?}"));
     assert!(!other.irq(INTA));
+    let timers = |bench: &Bench<Rtl8139>| bench.timers.keys().map(|timer| timer.0).collect::<Vec<_>>();
+    assert_eq!((timers(&bench), timers(&other)), (vec![0, 1, 3], vec![0, 1, 3]));
     other.advance(100_000);
     assert_eq!(other.inw(IO + 0x3e) & 0x4000, 0x4000, "TimerInt");
     other.advance(1_000_000);

@@ -82,7 +82,7 @@ fn a_hard_reset_gives_the_reset_values_back() {
             bench.outb(IO + offset, 0xa5);
         }
     }
-    bench.call(|device, cx| Device::reset(device, cx));
+    bench.call(Device::reset);
     let mut bench = mapped(bench.device);
     for &(offset, width, reset, _) in TABLE {
         assert_eq!(bench.input(IO + u16::from(offset), width), reset, "{offset:02x}");
