@@ -211,6 +211,11 @@ impl Rtl8139 {
         self.regs.idr
     }
 
+    /// Where in its ring the next frame goes (CBR).
+    pub fn ring_position(&self) -> u16 {
+        self.regs.cbr
+    }
+
     /// Whether the function is in power state D0. In any other it does nothing but keep its registers.
     fn awake(&self) -> bool {
         self.pci.byte(PMCSR) & 3 == 0
