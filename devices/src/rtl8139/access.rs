@@ -200,7 +200,7 @@ impl Rtl8139 {
         self.regs.command = value & (cr::RE | cr::TE);
         let on = self.regs.command & !before;
         if on & cr::TE != 0 {
-            // Sending begins with the first slot again (5.5).
+            // Sending begins with the first slot again (5.4).
             self.slot = 0;
             self.restart_ring(0);
             self.restart_ring(1);
@@ -242,7 +242,7 @@ impl Rtl8139 {
         *register = *register & !writable | value & writable;
     }
 
-    /// CONFIG0.BS (5.12): none, 8, 16, 32, 64 or 128 KiB of boot ROM.
+    /// CONFIG0.BS (5.10): none, 8, 16, 32, 64 or 128 KiB of boot ROM.
     fn rom_size(&self) -> u8 {
         match self.rom.len() {
             0 => 0,

@@ -1,4 +1,4 @@
-//! Which frames are for this card (RTL8139C(L) data sheet, 5.9 and 5.2).
+//! Which frames are for this card (RTL8139C(L) data sheet, 5.8).
 
 use super::regs::{Registers, rcr};
 

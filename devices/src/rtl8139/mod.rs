@@ -1,5 +1,5 @@
 //! Realtek RTL8139C+, a PCI fast Ethernet controller, and its elder RTL8139C without C+ mode (Realtek: RTL8139C(L)+ data
-//! sheet; RTL8139C(L) data sheet, revision 1.4, whose section numbers are given; RTL8139D(L) data sheet).
+//! sheet; RTL8139C(L), revision 1.4, and RTL8100B(L), revision 1.41, whose sections 5 are the same and are cited).
 //!
 //! PCI 10ec:8139, revision 20h (10h for the C), subsystem 1af4:1100 as on QEMU, so that a guest that comes from there
 //! keeps its binding; frozen. BAR 0 is 256 ports, BAR 1 the same 256 bytes of memory, INTA#, power management at 50h and,
@@ -231,7 +231,7 @@ impl Rtl8139 {
         self.arm_match(cx);
     }
 
-    /// What the chip reads from its EEPROM after a reset, and on command (5.11).
+    /// What the chip reads from its EEPROM after a reset, and on command (5.9).
     fn auto_load(&mut self) {
         self.regs.idr = self.eeprom.mac();
         let [_, config3] = self.eeprom.word(6).to_le_bytes();

@@ -1,4 +1,4 @@
-//! The PHY's registers at 62h to 75h (IEEE 802.3 clause 22.2.4 and 28; RTL8139C(L) data sheet 5.21 to 5.30), and what
+//! The PHY's registers at 62h to 75h (IEEE 802.3 clause 22.2.4 and 28; RTL8139C(L) data sheet 5.12 and 5.18 to 5.22), and what
 //! they make of the media status register. The partner is a switch that offers everything.
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ const BMCR_RESET: u16 = 1 << 15;
 const BMCR_100: u16 = 1 << 13;
 const BMCR_AUTONEG: u16 = 1 << 12;
 const BMCR_DUPLEX: u16 = 1 << 8;
-/// Bits that only the configuration write mode lets through (5.11).
+/// Bits that only the configuration write mode lets through (5.9).
 const BMCR_WRITABLE: u16 = BMCR_100 | BMCR_AUTONEG | BMCR_DUPLEX;
 
 /// 100 and 10 Mb/s, half and full duplex, auto-negotiation, extended registers.

@@ -47,7 +47,7 @@ pub(super) const CPCR: u8 = 0xe0;
 pub(super) const RDSAR: u8 = 0xe4;
 pub(super) const ETTHR: u8 = 0xec;
 
-/// Command register (5.5).
+/// Command register (5.4).
 pub(super) mod cr {
     pub(in super::super) const RST: u8 = 1 << 4;
     pub(in super::super) const RE: u8 = 1 << 3;
@@ -55,7 +55,7 @@ pub(super) mod cr {
     pub(in super::super) const BUFE: u8 = 1 << 0;
 }
 
-/// Interrupt status and mask (5.6, 5.7).
+/// Interrupt status and mask (5.6, 5.5).
 pub(super) mod int {
     pub(in super::super) const ROK: u16 = 1 << 0;
     pub(in super::super) const RER: u16 = 1 << 1;
@@ -76,7 +76,7 @@ pub(super) mod int {
     pub(in super::super) const ALL_CPLUS: u16 = ALL | TDU | SWINT;
 }
 
-/// Transmit status (5.3).
+/// Transmit status (5.2).
 pub(super) mod tsd {
     pub(in super::super) const CRS: u32 = 1 << 31;
     pub(in super::super) const TABT: u32 = 1 << 30;
@@ -88,7 +88,7 @@ pub(super) mod tsd {
     pub(in super::super) const WRITABLE: u32 = 0x003f_3fff;
 }
 
-/// Transmit configuration (5.8).
+/// Transmit configuration (5.7).
 pub(super) mod tcr {
     pub(in super::super) const LOOPBACK: u32 = 3 << 17;
     /// No FCS is appended.
@@ -99,7 +99,7 @@ pub(super) mod tcr {
     pub(in super::super) const RESET: u32 = 0x0300_0000;
 }
 
-/// Receive configuration (5.9).
+/// Receive configuration (5.8).
 pub(super) mod rcr {
     pub(in super::super) const WRAP: u32 = 1 << 7;
     pub(in super::super) const AER: u32 = 1 << 5;
@@ -122,7 +122,7 @@ pub(super) mod cpcr {
     pub(in super::super) const WRITABLE: u16 = 0x007b;
 }
 
-/// The EEPROM command register's operating modes (5.11).
+/// The EEPROM command register's operating modes (5.9).
 pub(super) mod eem {
     pub(in super::super) const AUTO_LOAD: u8 = 1;
     pub(in super::super) const PROGRAM: u8 = 2;
@@ -221,13 +221,13 @@ impl Registers {
         new
     }
 
-    /// CR.RST (5.5): both directions off, buffers' pointers back. The station address, the multicast filter, addresses
+    /// CR.RST (5.4): both directions off, buffers' pointers back. The station address, the multicast filter, addresses
     /// that software set, what came from the EEPROM and the PHY stay.
     pub(super) fn soft_reset(&mut self, now: VmTime) {
         self.tsd = [tsd::OWN; 4];
         self.dtccr = [0; 2];
         self.command = 0;
-        // An empty ring: CAPR is 16 bytes behind what it means (5.10).
+        // An empty ring: CAPR is 16 bytes behind what it means.
         self.capr = 0xfff0;
         self.cbr = 0;
         self.imr = 0;
@@ -307,7 +307,7 @@ impl Registers {
         Some(self.timer_base.plus_nanos(target.saturating_mul(TCTR_NANOS)))
     }
 
-    /// TSAD, the summary of all descriptors' status (5.20).
+    /// TSAD, the summary of all descriptors' status (5.17).
     pub(super) fn transmit_summary(&self) -> u16 {
         let mut all = 0;
         for (n, status) in self.tsd.iter().enumerate() {

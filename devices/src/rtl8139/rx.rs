@@ -1,4 +1,4 @@
-//! Receiving: into the ring (RTL8139C(L) data sheet, section 5.9 and "Packet Reception"), or into descriptors (`cplus`).
+//! Receiving: into the ring (RTL8139C(L) data sheet, sections 5.8 and 9.2), or into descriptors (`cplus`).
 //!
 //! Frames come in batches, and a batch sets ROK once. A frame for which there is no room waits for a while, and the
 //! others behind it in the host's queue: a guest that is a little late loses nothing. CAPR may lie in the coalescing ring

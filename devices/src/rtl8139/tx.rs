@@ -1,4 +1,4 @@
-//! Sending: the four slots of C mode (RTL8139C(L) data sheet, 5.3, 5.4 and "Packet Transmission"), and what a frame goes
+//! Sending: the four slots of C mode (RTL8139C(L) data sheet, 5.2 and 9.1), and what a frame goes
 //! through on its way out in either mode.
 //!
 //! A frame is on the wire at once, so early transmit thresholds change nothing and there are no collisions or underruns.
@@ -9,7 +9,7 @@ use super::{Rtl8139, filter};
 use crate::ctx::Ctx;
 use crate::net::{Frame, Offload};
 
-/// The longest frame that a slot may hold (5.3).
+/// The longest frame that a slot may hold (5.2).
 const MAX_SLOT: u32 = 1792;
 const ETHERNET: usize = 14;
 
