@@ -34,6 +34,7 @@ impl Rtl8139 {
 
     /// A write of any size and alignment.
     pub(super) fn write_registers(&mut self, cx: &mut Ctx<'_>, offset: u64, data: &[u8]) {
+        let masked = self.regs.imr & int::ROK == 0;
         let mut done = 0;
         while done < data.len() {
             let Ok(at) = u8::try_from(offset + done as u64) else { break };
@@ -49,6 +50,9 @@ impl Rtl8139 {
         if self.rx.waits() {
             // CAPR may have moved on, or a descriptor come back.
             self.receive(cx);
+            if masked && self.regs.imr & int::ROK != 0 {
+                self.remind();
+            }
         }
         self.update_irq(cx);
     }

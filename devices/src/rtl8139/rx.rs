@@ -123,6 +123,15 @@ impl Rtl8139 {
             self.rx.lossy |= self.rx.looks == PATIENCE;
         }
         self.receive(cx);
+        self.remind();
+    }
+
+    /// While a frame waits, ROK is set again: a driver may have cleared it and stopped short of the ring's end, and the
+    /// real chip would tell it of the next frame at the latest, if only by RXOVW.
+    pub(super) fn remind(&mut self) {
+        if self.rx.waits() {
+            self.regs.isr |= int::ROK;
+        }
     }
 
     /// The timer, of a restored machine too.

@@ -164,7 +164,7 @@ fn frames_wait_for_room_and_then_are_lost_as_on_the_chip() {
     bench.receive(NIC, (0..20).map(|n| frame(MAC, 1400 + n).into()));
     bench.outw(IO + 0x3e, 0xffff);
     bench.advance(300_000_000);
-    assert_eq!((bench.inw(IO + 0x3e), bench.inl(IO + 0x4c)), (0x0010, 15));
+    assert_eq!((bench.inw(IO + 0x3e), bench.inl(IO + 0x4c)), (0x0011, 15));
     assert_eq!(bench.timers.len(), 0, "nothing is waited for any more");
     assert_eq!(bench.receive(NIC, [frame(MAC, 1400).into()]), 0);
     assert_eq!(bench.inl(IO + 0x4c), 16);
@@ -201,4 +201,30 @@ fn a_receiver_that_is_off_hears_nothing() {
     bench.outb(IO + 0x37, 0x04);
     assert_eq!(bench.receive(NIC, []), 0);
     assert!(!bench.device.rx.waits());
+}
+
+#[test]
+fn a_driver_that_stops_short_of_the_rings_end_is_told_again() {
+    // As Linux's 8139too does when its budget is used up: it clears ROK after each frame, and looks at the ring again
+    // only if ROK is set by then.
+    let mut bench = running();
+    bench.receive(NIC, (0..12).map(|n| frame(MAC, 1400 + n).into()));
+    let mut at = 0;
+    bench.outw(IO + 0x3c, 0);
+    for _ in 0..3 {
+        next(&mut bench, &mut at, 0x2000, true).unwrap();
+        bench.outw(IO + 0x3e, 0x0051);
+    }
+    assert_eq!((bench.inw(IO + 0x3e), bench.irq(INTA)), (0, false));
+    bench.outw(IO + 0x3c, 0x0001);
+    assert_eq!((bench.inw(IO + 0x3e), bench.irq(INTA)), (1, true), "when it asks for interrupts again");
+    bench.outw(IO + 0x3e, 0x0001);
+    assert!(!bench.irq(INTA), "but not as often as it clears it");
+    bench.advance(600_000);
+    assert!(bench.irq(INTA), "and after a while");
+    let count = std::iter::from_fn(|| next(&mut bench, &mut at, 0x2000, true)).count();
+    assert_eq!(count, 9);
+    bench.outw(IO + 0x3e, 0x0001);
+    bench.advance(1_000_000_000);
+    assert!(!bench.irq(INTA), "nothing is left");
 }
