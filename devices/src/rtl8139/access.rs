@@ -50,9 +50,9 @@ impl Rtl8139 {
         if self.rx.waits() {
             // CAPR may have moved on, or a descriptor come back.
             self.receive(cx);
-            if masked && self.regs.imr & int::ROK != 0 {
-                self.remind();
-            }
+        }
+        if masked && self.regs.imr & int::ROK != 0 {
+            self.unmasked();
         }
         self.update_irq(cx);
     }
@@ -122,7 +122,10 @@ impl Rtl8139 {
             }
             regs::RBSTART => regs.rbstart = merge(regs.rbstart),
             regs::CR => self.write_command(cx, byte),
-            regs::CAPR => regs.capr = merge(regs.capr.into()) as u16,
+            regs::CAPR => {
+                regs.capr = merge(regs.capr.into()) as u16;
+                self.read_on();
+            }
             regs::IMR => regs.imr = merge(regs.imr.into()) as u16 & self.chip.interrupts(),
             regs::ISR => regs.isr &= !(word & mask as u16),
             regs::TCR => {

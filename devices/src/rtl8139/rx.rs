@@ -50,6 +50,8 @@ pub(super) struct Receiver {
     next_look: Option<VmTime>,
     /// Patience is over: what there is no room for is lost.
     lossy: bool,
+    /// The guest was reminded of what it has left in the ring, and has not gone on since.
+    reminded: bool,
 }
 
 impl Receiver {
@@ -68,7 +70,7 @@ impl Receiver {
 
     /// There was room.
     fn start_over(&mut self) {
-        (self.looks, self.next_look, self.lossy) = (0, None, false);
+        (self.looks, self.next_look, self.lossy, self.reminded) = (0, None, false, false);
     }
 }
 
@@ -126,12 +128,27 @@ impl Rtl8139 {
         self.remind();
     }
 
-    /// While a frame waits, ROK is set again: a driver may have cleared it and stopped short of the ring's end, and the
-    /// real chip would tell it of the next frame at the latest, if only by RXOVW.
-    pub(super) fn remind(&mut self) {
+    /// The timer has found no room: ROK is set again. A driver may have cleared it and stopped short of the ring's end, and
+    /// the real chip would tell it of the next frame at the latest, if only by RXOVW.
+    fn remind(&mut self) {
         if self.rx.waits() {
             self.regs.isr |= int::ROK;
         }
+    }
+
+    /// The guest lets receive interrupts through again. If it has left frames behind, ROK is set again, once: as room is
+    /// filled at once from what waits, there may be more than a driver's budget in one go, where on a wire the next frame
+    /// would come in time to tell it.
+    pub(super) fn unmasked(&mut self) {
+        let left = self.regs.cpcr & cpcr::RX == 0 && !self.regs.ring_empty();
+        if (left || self.rx.waits()) && !std::mem::replace(&mut self.rx.reminded, true) {
+            self.regs.isr |= int::ROK;
+        }
+    }
+
+    /// The guest has read on.
+    pub(super) fn read_on(&mut self) {
+        self.rx.reminded = false;
     }
 
     /// The timer, of a restored machine too.

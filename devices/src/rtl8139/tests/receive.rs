@@ -227,4 +227,17 @@ fn a_driver_that_stops_short_of_the_rings_end_is_told_again() {
     bench.outw(IO + 0x3e, 0x0001);
     bench.advance(1_000_000_000);
     assert!(!bench.irq(INTA), "nothing is left");
+
+    // Nothing waits, but the ring is not empty: once, and again only after it has read on.
+    bench.receive(NIC, (0..3).map(|_| frame(MAC, 100).into()));
+    for expect in [true, false, false] {
+        bench.outw(IO + 0x3e, 0x0001);
+        bench.outw(IO + 0x3c, 0);
+        bench.outw(IO + 0x3c, 1);
+        assert_eq!(bench.irq(INTA), expect);
+    }
+    next(&mut bench, &mut at, 0x2000, true).unwrap();
+    bench.outw(IO + 0x3c, 0);
+    bench.outw(IO + 0x3c, 1);
+    assert!(bench.irq(INTA));
 }
