@@ -123,8 +123,11 @@ impl Rtl8139 {
             regs::RBSTART => regs.rbstart = merge(regs.rbstart),
             regs::CR => self.write_command(cx, byte),
             regs::CAPR => {
-                regs.capr = merge(regs.capr.into()) as u16;
-                self.read_on();
+                let capr = merge(regs.capr.into()) as u16;
+                if capr != regs.capr {
+                    regs.capr = capr;
+                    self.read_on();
+                }
             }
             regs::IMR => regs.imr = merge(regs.imr.into()) as u16 & self.chip.interrupts(),
             regs::ISR => regs.isr &= !(word & mask as u16),

@@ -4,7 +4,7 @@
 //! others behind it in the host's queue: a guest that is a little late loses nothing. CAPR may lie in the coalescing ring
 //! and a descriptor is given back without the chip being told, so a timer looks again. If the guest makes no room for
 //! [`PATIENCE`] looks, the chip does what the real one does at once: frames are lost, counted and reported, until there
-//! is room again.
+//! is room again, or the guest reads on.
 
 use super::filter::{self, Match};
 use super::regs::{cpcr, int, rcr};
@@ -146,9 +146,9 @@ impl Rtl8139 {
         }
     }
 
-    /// The guest has read on.
+    /// The guest has read on, which may not be enough for the frame that waits: many small ones make room for a large one.
     pub(super) fn read_on(&mut self) {
-        self.rx.reminded = false;
+        (self.rx.looks, self.rx.lossy, self.rx.reminded) = (0, false, false);
     }
 
     /// The timer, of a restored machine too.

@@ -241,3 +241,19 @@ fn a_driver_that_stops_short_of_the_rings_end_is_told_again() {
     bench.outw(IO + 0x3c, 1);
     assert!(bench.irq(INTA));
 }
+
+#[test]
+fn a_guest_that_reads_slowly_loses_nothing() {
+    // A large frame waits behind many small ones, each of which takes its time.
+    let mut bench = running();
+    let small = (0..110).map(|_| frame(MAC, 60).into());
+    let large = (0..4).map(|_| frame(MAC, 1514).into());
+    assert_eq!(bench.receive(NIC, small.chain(large)), 3);
+    let mut at = 0;
+    let mut count = 0;
+    while next(&mut bench, &mut at, 0x2000, true).is_some() {
+        count += 1;
+        bench.advance(200_000_000);
+    }
+    assert_eq!((count, bench.inl(IO + 0x4c)), (114, 0));
+}
