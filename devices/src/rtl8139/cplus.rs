@@ -126,6 +126,11 @@ impl Rtl8139 {
         self.regs.cpcr & cpcr::TX != 0
     }
 
+    /// Whether software receives by descriptors.
+    pub(super) fn receives_descriptors(&self) -> bool {
+        self.regs.cpcr & cpcr::RX != 0
+    }
+
     /// TPPoll: there is something in these rings.
     pub(super) fn poll_rings(&mut self, cx: &mut Ctx<'_>, normal: bool, high: bool) {
         self.rings[0].busy |= normal;

@@ -309,7 +309,14 @@ impl Device for Rtl8139 {
 
     fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
         match at.tag {
-            TAG_IO | TAG_MEMORY => self.read_registers(cx, at.offset, data),
+            TAG_IO | TAG_MEMORY => {
+                if self.rx.waits() && self.receives_descriptors() {
+                    // The guest gives descriptors back without a word; whoever looks may have done so.
+                    self.receive(cx);
+                    self.update_irq(cx);
+                }
+                self.read_registers(cx, at.offset, data);
+            }
             TAG_ROM => {
                 for (byte, at) in data.iter_mut().zip(at.offset..) {
                     *byte = self.rom_byte(at);

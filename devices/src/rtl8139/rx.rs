@@ -7,7 +7,7 @@
 //! is room again, or the guest reads on.
 
 use super::filter::{self, Match};
-use super::regs::{cpcr, int, rcr};
+use super::regs::{int, rcr};
 use super::{Rtl8139, TIMER_RX, offload};
 use crate::ctx::Ctx;
 use crate::net::Frame;
@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 const BATCH: u32 = 256;
 /// The first look for room after so many nanoseconds, then after twice as many each time.
 const FIRST_LOOK: u64 = 500_000;
-/// Looks before frames are lost: about a quarter of a second.
-const PATIENCE: u8 = 9;
+/// Looks before frames are lost: about a second, in which even a host that has little time for the guest gives it some.
+const PATIENCE: u8 = 11;
 /// A frame of less is padded on its way, without FCS (IEEE 802.3, 4.2.3.3).
 pub(super) const MIN_FRAME: usize = 60;
 /// Length of the FCS.
@@ -140,7 +140,7 @@ impl Rtl8139 {
     /// filled at once from what waits, there may be more than a driver's budget in one go, where on a wire the next frame
     /// would come in time to tell it.
     pub(super) fn unmasked(&mut self) {
-        let left = self.regs.cpcr & cpcr::RX == 0 && !self.regs.ring_empty();
+        let left = !self.receives_descriptors() && !self.regs.ring_empty();
         if (left || self.rx.waits()) && !std::mem::replace(&mut self.rx.reminded, true) {
             self.regs.isr |= int::ROK;
         }
@@ -249,7 +249,7 @@ impl Rtl8139 {
         } else {
             status |= status::ROK;
         }
-        let placed = if self.regs.cpcr & cpcr::RX != 0 {
+        let placed = if self.receives_descriptors() {
             self.deliver_to_descriptors(cx, bytes, status, verified)
         } else {
             self.deliver_to_ring(cx, bytes, status)

@@ -82,7 +82,7 @@ fn rings_in_roms_in_registers_and_in_nothing_do_no_harm() {
         let serr = bench.inw(IO + 0x3e) & 0x8000 != 0;
         assert_eq!(serr, at != (2 << 20) - 256, "{at:x}: a master abort");
         bench.receive(NIC, (0..10).map(|_| frame(MAC, 100).into()));
-        bench.advance(1_000_000_000);
+        bench.advance(2_000_000_000);
         assert_eq!((bench.inl(IO + 0x4c), bench.timers.len()), (10, 0), "{at:x}");
     }
 }
@@ -112,7 +112,7 @@ fn buffers_in_roms_in_registers_and_in_nothing_do_no_harm() {
         bench.outl(IO + 0x20, at as u32);
         bench.outl(IO + 0x10, 1500);
         bench.receive(NIC, (0..30).map(|_| frame(MAC, 1500).into()));
-        bench.advance(1_000_000_000);
+        bench.advance(2_000_000_000);
         assert_eq!(sent(&mut bench).len(), 1);
     }
 }
@@ -125,7 +125,7 @@ fn receive_descriptors_without_room_end_the_search() {
     }
     // The first one is the whole ring, and has no room.
     give(&mut bench, &frame(MAC, 100));
-    bench.advance(1_000_000_000);
+    bench.advance(2_000_000_000);
     assert_eq!(bench.inl(IO + 0x4c), 1);
     descriptor(&bench, RX, 0xc000_0000, 0, DATA);
     give(&mut bench, &frame(MAC, 100));
@@ -300,7 +300,7 @@ fn registers_may_be_moved_away_while_the_chip_works() {
     assert_eq!(bench.inw(0xd03e) & 1, 1);
     bench.config_write(4, 2, 0);
     bench.receive(NIC, (0..20).map(|_| frame(MAC, 1500).into()));
-    bench.advance(1_000_000_000);
+    bench.advance(2_000_000_000);
     bench.config_write(4, 2, 7);
     assert_eq!(bench.timers.len(), 0);
 }
@@ -308,7 +308,7 @@ fn registers_may_be_moved_away_while_the_chip_works() {
 #[test]
 fn a_flood_at_a_guest_that_does_not_read_costs_little() {
     let mut bench = running();
-    bench.advance(1_000_000_000);
+    bench.advance(2_000_000_000);
     for _ in 0..2000 {
         bench.receive(NIC, (0..16).map(|_| frame(MAC, 1500).into()));
         bench.advance(1_000_000);

@@ -163,7 +163,7 @@ fn frames_wait_for_room_and_then_are_lost_as_on_the_chip() {
 
     bench.receive(NIC, (0..20).map(|n| frame(MAC, 1400 + n).into()));
     bench.outw(IO + 0x3e, 0xffff);
-    bench.advance(300_000_000);
+    bench.advance(1_100_000_000);
     assert_eq!((bench.inw(IO + 0x3e), bench.inl(IO + 0x4c)), (0x0011, 15));
     assert_eq!(bench.timers.len(), 0, "nothing is waited for any more");
     assert_eq!(bench.receive(NIC, [frame(MAC, 1400).into()]), 0);
@@ -253,7 +253,7 @@ fn a_guest_that_reads_slowly_loses_nothing() {
     let mut count = 0;
     while next(&mut bench, &mut at, 0x2000, true).is_some() {
         count += 1;
-        bench.advance(200_000_000);
+        bench.advance(900_000_000);
     }
     assert_eq!((count, bench.inl(IO + 0x4c)), (114, 0));
 }
