@@ -217,7 +217,8 @@ impl Rtl8139 {
         }
         let mut from = descriptor.buffer;
         let mut len = (descriptor.command & 0xffff) as usize;
-        if ring.bytes.len() + len + TAG > MAX_SEND {
+        let tag_comes = ring.first[1] & TAGC != 0 && ring.bytes.len() < ADDRESSES;
+        if ring.bytes.len() + len + if tag_comes { TAG } else { 0 } > MAX_SEND {
             ring.broken = true;
             return;
         }
@@ -227,7 +228,7 @@ impl Rtl8139 {
             cx.memory().read(from, &mut bytes[at..]);
             from = from.wrapping_add(len as u64);
         };
-        if ring.first[1] & TAGC != 0 && ring.bytes.len() < ADDRESSES {
+        if tag_comes {
             let head = len.min(ADDRESSES - ring.bytes.len());
             copy(&mut ring.bytes, head);
             len -= head;

@@ -250,6 +250,14 @@ fn a_large_send_leaves_as_one_frame() {
     assert_eq!(u32::from(u16::from_be_bytes([frame.bytes[50], frame.bytes[51]])), words(&pseudo));
     assert_eq!(words(&frame.bytes[14..34]), 0xffff);
     assert_eq!(read(&bench, TX + 16 * 16).0 & OWN, 0);
+
+    // And with a tag.
+    descriptor(&bench, TX, OWN | FS | command | 0x8000, 0x0002_0500, BUFFERS);
+    descriptor(&bench, TX + 16, OWN | EOR | LS | command | (bytes.len() as u32 - 0x8000), 0, BUFFERS + 0x8000);
+    bench.outb(IO + 0xd9, 0x40);
+    let tagged = bench.sent.remove(0).1;
+    assert_eq!((tagged.bytes.len(), tagged.bytes[58..] == payload), (crate::net::MAX_SEND, true));
+    assert_eq!(tagged.offload.segmentation, Some(Segmentation { header: 58, ..cut }));
 }
 
 #[test]
