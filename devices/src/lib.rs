@@ -21,6 +21,7 @@ pub mod memory;
 pub mod net;
 pub mod pci;
 pub mod ps2;
+pub mod rtl8139;
 pub mod serial;
 pub mod state;
 pub mod testing;

@@ -33,6 +33,11 @@ fn serial() {
 }
 
 #[test]
+fn rtl8139() {
+    random(700, 600, subjects::rtl8139);
+}
+
+#[test]
 fn state() {
     random(700, 400, subjects::state);
 }

@@ -4,4 +4,4 @@ pub mod bus;
 mod config;
 pub mod pirq;
 
-pub use config::{ConfigSpace, ConfigState, Written};
+pub use config::{COMMAND, ConfigSpace, ConfigState, STATUS, Written};

@@ -10,11 +10,13 @@ use crate::chipset::piix3::Piix3;
 use crate::chipset::port92::Port92;
 use crate::cmos::{Cmos, CmosContents};
 use crate::debug::DebugPorts;
-use crate::device::{Device, DynDevice, Wake};
+use crate::device::{Devfn, Device, DynDevice, Wake};
 use crate::fw_cfg::{FwCfg, FwCfgItems};
 use crate::ide::{DriveSpec, Piix3Ide};
+use crate::net::{ChecksumAt, Frame, MAX_SEND, NicId, Offload};
 use crate::pci::bus::ConfigAddress;
 use crate::ps2::Ps2Controller;
+use crate::rtl8139::{Chip, NicSpec, Rtl8139};
 use crate::serial::Uart16550;
 use crate::vga::Vga;
 use crate::{CharId, DiskId};
@@ -260,10 +262,120 @@ pub fn serial(bytes: &[u8]) {
     run(make_serial, bytes, serial_extra);
 }
 
+const NIC: NicId = NicId(1);
+const NIC_MAC: [u8; 6] = [0x00, 0x16, 0x3e, 1, 2, 3];
+/// Where scripts put the card's ports, and what it reads and writes by itself: all below 64 KiB of each other.
+const NIC_PORTS: u16 = 0xc000;
+const NIC_MEMORY: u32 = 0x4_0000;
+
+fn make_rtl8139(chip: Chip) -> Rtl8139 {
+    let rom = vec![0x55; 0x400];
+    Rtl8139::with_chip(NicSpec { nic: NIC, devfn: Devfn::new(3, 0), mac: NIC_MAC, rom, link: true }, chip)
+}
+
+fn make_cplus() -> Rtl8139 {
+    make_rtl8139(Chip::CPlus)
+}
+
+/// Whole actions: set-up, frames in, descriptors, slots, what a driver does to go on; and then what was sent is looked at.
+fn rtl8139_extra(bench: &mut Bench<Rtl8139>, script: &mut Script<'_>) {
+    let base = NIC_PORTS;
+    match script.below(8) {
+        0 => {
+            bench.config_write(0x10, 4, base.into());
+            bench.config_write(0x04, 1, 7);
+            bench.outw(base + 0xe0, script.number(2) as u16);
+            for register in [0x20, 0x28, 0x30, 0xe4] {
+                // Some of them the same; some, seldom, where no memory is.
+                let at = u32::from(script.byte() & 3) << 10 | u32::from(script.byte() == 0) << 21;
+                bench.outl(base + register, NIC_MEMORY | at);
+            }
+            bench.outb(base + 0x37, 0x0c);
+            bench.outl(base + 0x44, script.number(2) as u32 | 0x0f);
+            bench.outl(base + 0x40, u32::from(script.byte() & 7) << 16);
+            bench.outw(base + 0x3c, script.number(2) as u16);
+        }
+        1 | 2 => nic_frames(bench, script),
+        3 => {
+            // Descriptors, the end of the ring among them.
+            let ring = NIC_MEMORY | u32::from(script.byte() & 3) << 10;
+            let first = u32::from(script.byte() & 0x3f);
+            for n in 0..script.below(12) as u32 {
+                let command = u32::from(script.byte()) << 24 | script.number(3) as u32;
+                let buffer = NIC_MEMORY | script.number(2) as u32;
+                let bytes = [command, script.number(3) as u32, buffer, u32::from(script.byte() == 1)];
+                let at = ring + 16 * ((first + n) & 0x3f);
+                bench.memory.write(at.into(), &bytes.map(u32::to_le_bytes).concat());
+            }
+            bench.outb(base + 0xd9, script.byte());
+        }
+        4 => {
+            // A header for offloads to look at, then slots.
+            let mut header = [0x45; 64];
+            header[12..14].copy_from_slice(&[8, 0]);
+            for (to, from) in header[14..].iter_mut().zip(script.take(40)) {
+                *to = *from;
+            }
+            bench.memory.write(u64::from(NIC_MEMORY) + 0x1000, &header);
+            for slot in 0..4 {
+                bench.outl(base + 0x20 + 4 * slot, NIC_MEMORY + 0x1000);
+                bench.outl(base + 0x10 + 4 * slot, script.number(2) as u32);
+            }
+        }
+        5 => bench.outw(base + 0x38, bench.device.ring_position().wrapping_sub(16)),
+        6 => bench.outw(base + 0x3e, script.number(2) as u16),
+        _ => {
+            let up = script.byte() & 1 == 0;
+            bench.call(|device, cx| Device::wake(device, cx, Wake::Link(NIC, up)));
+        }
+    }
+    for (nic, frame) in bench.sent.drain(..) {
+        assert_eq!(nic, NIC);
+        let len = frame.bytes.len();
+        assert!((60..=MAX_SEND).contains(&len), "a frame of {len} bytes");
+        if let Some(at) = frame.offload.checksum {
+            assert!(usize::from(at.start) + usize::from(at.offset) + 2 <= len);
+        }
+        match frame.offload.segmentation {
+            Some(cut) => {
+                assert!(frame.offload.checksum.is_some() && cut.mss > 0);
+                assert!(usize::from(cut.header) + usize::from(cut.mss) < len);
+            }
+            None => assert!(len <= 4096 + 18, "{len} bytes, and not to be cut"),
+        }
+    }
+    assert!(bench.timers.len() <= 4);
+}
+
+fn nic_frames(bench: &mut Bench<Rtl8139>, script: &mut Script<'_>) {
+    let to = [NIC_MAC, [0xff; 6], [1, 0, 0x5e, 0, 0, 1], [2; 6]][script.below(4)];
+    let count = script.below(40);
+    let len = script.number(2) as usize & 0x1fff;
+    let mut bytes = [&to[..], script.take(40)].concat();
+    bytes.resize(len, script.byte());
+    let how = script.byte();
+    let checksum = (how & 1 != 0).then(|| ChecksumAt { start: script.byte().into(), offset: script.byte().into() });
+    let offload = Offload { checksum, verified: how & 2 != 0, ..Offload::default() };
+    let frame = Frame { bytes, offload };
+    // As many as the host's side lets wait.
+    let room = 300usize.saturating_sub(bench.receive(NIC, []));
+    bench.receive(NIC, std::iter::repeat_n(frame, count.min(room)));
+}
+
+/// A network card of either kind, with frames, rings and slots.
+pub fn rtl8139(bytes: &[u8]) {
+    let [which, bytes @ ..] = bytes else { return };
+    if which & 7 == 0 {
+        run(|| make_rtl8139(Chip::C), bytes, rtl8139_extra);
+    } else {
+        run(make_cplus, bytes, rtl8139_extra);
+    }
+}
+
 /// A damaged state of some device (the first byte says which), taken or refused, and what was taken used.
 pub fn state(bytes: &[u8]) {
     let [which, bytes @ ..] = bytes else { return };
-    match which % 12 {
+    match which % 13 {
         0 | 1 => damaged(ide_bench(false), ide_bench(false), make_ide, bytes, ide_command),
         2 => damage(make_vga, bytes, vga_extra),
         3 => damage(make_fw_cfg, bytes, fw_cfg_dma),
@@ -274,6 +386,7 @@ pub fn state(bytes: &[u8]) {
         8 => damage(IsaDma::new, bytes, isa_dma_extra),
         9 => damage(make_cmos, bytes, |_, _| {}),
         10 => damage(make_serial, bytes, serial_extra),
+        11 => damage(make_cplus, bytes, rtl8139_extra),
         _ => damage(Port92::new, bytes, |_, _| {}),
     }
 }
