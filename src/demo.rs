@@ -164,6 +164,7 @@ impl Demo {
         let drive =
             |media, file: &File| Some(DriveConfig { media, path: Some(path(file)), read_only: true, serial: None });
         let config = MachineConfig {
+            nics: Vec::new(),
             name: "demo".to_owned(),
             memory: MEMORY,
             cpus: CpuConfig { count: 1, sockets: 1, cores: 1, threads: 1, model: Default::default() },

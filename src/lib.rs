@@ -9,4 +9,5 @@ pub mod demo;
 pub mod keys;
 pub mod kvm;
 pub mod machine;
+pub mod net;
 pub mod vnc;

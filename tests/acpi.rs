@@ -12,6 +12,7 @@ const MIB: u64 = 1 << 20;
 
 fn machine(memory: u64, cpus: u32, ports: usize) -> MachineConfig {
     MachineConfig {
+        nics: Vec::new(),
         name: "test".into(),
         memory,
         cpus: CpuConfig { count: cpus, sockets: cpus, cores: 1, threads: 1, model: Default::default() },

@@ -70,6 +70,42 @@ impl From<Vec<u8>> for Frame {
     }
 }
 
+/// The one's complement sum of 16-bit words (RFC 1071), with `start` added, not complemented.
+pub fn sum(bytes: &[u8], start: u32) -> u16 {
+    // The order of bytes does not matter to the sum, but for the result's.
+    let mut total = 0u64;
+    let mut chunks = bytes.chunks_exact(4);
+    for chunk in &mut chunks {
+        total += u64::from(u32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]));
+    }
+    let mut rest = [0; 4];
+    rest[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
+    total += u64::from(u32::from_le_bytes(rest));
+    while total > 0xffff {
+        total = (total & 0xffff) + (total >> 16);
+    }
+    let mut total = u32::from((total as u16).swap_bytes()) + (start & 0xffff) + (start >> 16);
+    while total > 0xffff {
+        total = (total & 0xffff) + (total >> 16);
+    }
+    total as u16
+}
+
+/// Fills in a checksum that was left to others; true if the frame has room for it.
+pub fn fill_checksum(frame: &mut [u8], at: ChecksumAt) -> bool {
+    let (start, field) = (usize::from(at.start), usize::from(at.start) + usize::from(at.offset));
+    if start > frame.len() || field + 2 > frame.len() {
+        return false;
+    }
+    let checksum = match !sum(&frame[start..], 0) {
+        // 0 means "none" in UDP, and the same as FFFFh in TCP.
+        0 => 0xffff,
+        checksum => checksum,
+    };
+    frame[field..field + 2].copy_from_slice(&checksum.to_be_bytes());
+    true
+}
+
 impl Ctx<'_> {
     /// Sends a frame. The host takes it after this call, before the processor that asked for it runs on; what the host
     /// cannot take is lost, as on a wire.

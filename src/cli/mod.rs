@@ -9,7 +9,7 @@ mod run;
 mod tests;
 
 pub use demo::DemoArgs;
-pub use remote::{KeyArgs, MouseArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
+pub use remote::{KeyArgs, LinkArgs, MouseArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
 pub use run::{RunArgs, UsageError};
 
 use crate::machine::RunError;
@@ -61,6 +61,8 @@ pub enum Command {
     Key(KeyArgs),
     /// Move a running machine's mouse, and click
     Mouse(MouseArgs),
+    /// Plug a running machine's network cable in, or pull it out
+    Link(LinkArgs),
     /// Wait until a running machine's screen shows a text
     Wait(WaitArgs),
 }
@@ -93,6 +95,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Type(args) => remote(args.run()),
         Command::Key(args) => remote(args.run()),
         Command::Mouse(args) => remote(args.run()),
+        Command::Link(args) => remote(args.run()),
         Command::Wait(args) => remote(args.run()),
     }
 }

@@ -1,4 +1,4 @@
-//! The commands for machines that run: `pcvm screenshot`, `screen`, `type`, `key`, `mouse` and `wait`.
+//! The commands for machines that run: `pcvm screenshot`, `screen`, `type`, `key`, `mouse`, `link` and `wait`.
 
 use crate::control::client::{Client, ClientError};
 use crate::keys;
@@ -77,6 +77,18 @@ pub struct MouseArgs {
     /// Press and release a button then
     #[arg(long, value_name = "BUTTON", value_parser = ["left", "middle", "right"])]
     click: Option<String>,
+}
+
+/// `pcvm link`.
+#[derive(Debug, Args)]
+pub struct LinkArgs {
+    /// The machine: its name, or the path of its control socket (with a slash)
+    name: String,
+    /// The network card, 0 for the first --net
+    nic: u8,
+    /// The cable is plugged in ('up'), or pulled out ('down')
+    #[arg(value_parser = ["up", "down"])]
+    state: String,
 }
 
 /// `pcvm wait`.
@@ -232,6 +244,18 @@ impl MouseArgs {
                 std::thread::sleep(CLICKED);
             }
         }
+        Ok(())
+    }
+}
+
+impl LinkArgs {
+    /// Plugs a cable in, or pulls it out.
+    ///
+    /// # Errors
+    /// If the machine or the card is not there.
+    pub fn run(self) -> Result<(), RemoteError> {
+        let Self { name, nic, state } = self;
+        Client::connect(&name)?.execute("set_link", json!({ "name": format!("net{nic}"), "up": state == "up" }))?;
         Ok(())
     }
 }

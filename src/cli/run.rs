@@ -92,6 +92,15 @@ pub struct RunArgs {
     #[arg(long, value_name = "TEXT", requires = "kernel", allow_hyphen_values = true)]
     append: Option<String>,
 
+    /// Network card (RTL8139C+), repeatable, and what it is plugged into: a tap device, on a bridge perhaps; the outside
+    /// world by passt, without root; another machine; 'none' for no card. [default: no card]
+    #[arg(
+        long,
+        value_name = "tap|passt[=SOCKET]|pair:unix:PATH|none[,bridge=BR][,ifname=TAP][,fd=N][,script=FILE]\
+[,downscript=FILE][,mac=MAC][,model=rtl8139|rtl8139c][,link=up|down][,dump=FILE.pcap][,rom=FILE]",
+        action = clap::ArgAction::Append
+    )]
+    net: Vec<OsString>,
     /// What COM1 is connected to, given again for COM2 to COM4: this terminal, a new pseudo-terminal, a file,
     /// nothing ('null'), or 'none' for no such port [default: stdio] [repeatable]
     #[arg(long, value_name = "stdio|pty|file:PATH|null|none")]
@@ -179,6 +188,9 @@ pub enum UsageError {
     /// A Unix socket has no number.
     #[error("--vnc-unused: a Unix socket has no display number")]
     UnusedSocket,
+    /// More network cards than there are slots for.
+    #[error("--net: at most {} network cards", pcvm_devices::NicId::COUNT)]
+    NinthNic,
     /// A fifth serial port.
     #[error("--serial {0}: there are four serial ports, COM1 to COM4")]
     FifthPort(String),
@@ -243,6 +255,7 @@ impl RunArgs {
             boot: parse::boot_order(&self.boot).map_err(option("--boot"))?,
             payload,
             serial: serial_ports(&self.serial)?,
+            nics: nics(&self.net)?,
             debugcon: self.debugcon,
             rtc: parse::rtc(&self.rtc).map_err(option("--rtc"))?,
             no_reboot: self.no_reboot,
@@ -271,6 +284,29 @@ fn drives(disks: &[OsString], cdroms: &[OsString]) -> Result<[Option<crate::conf
         let (flag, value) = names.swap_remove(index);
         UsageError::OneOf { flag, value, why }
     })
+}
+
+fn nics(values: &[OsString]) -> Result<Vec<crate::config::NicConfig>, UsageError> {
+    use crate::config::{NetBackend, TapSource};
+    let mut nics = Vec::new();
+    let mut descriptors = Vec::new();
+    for value in values {
+        let fail = |why| UsageError::OneOf { flag: "--net", value: value.to_string_lossy().into_owned(), why };
+        let Some(nic) = parse::net(value).map_err(fail)? else { continue };
+        if let NetBackend::Tap(tap) = &nic.backend
+            && let TapSource::Fd(number) = tap.source
+        {
+            if descriptors.contains(&number) {
+                return Err(fail(OptionError::Twice("fd")));
+            }
+            descriptors.push(number);
+        }
+        if nics.len() == pcvm_devices::NicId::COUNT {
+            return Err(UsageError::NinthNic);
+        }
+        nics.push(nic);
+    }
+    Ok(nics)
 }
 
 fn serial_ports(values: &[OsString]) -> Result<[Option<crate::config::CharSpec>; 4], UsageError> {

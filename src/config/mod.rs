@@ -45,6 +45,8 @@ pub struct MachineConfig {
     pub control: ControlSpec,
     /// The screen over VNC.
     pub vnc: Option<VncConfig>,
+    /// Network cards, in slots 3 and on.
+    pub nics: Vec<NicConfig>,
     /// "Press any key to boot from CD" is answered.
     pub press_key_for_cd: bool,
 }
@@ -126,6 +128,72 @@ pub enum CharSpec {
     File(PathBuf),
     /// Connected to nothing.
     Null,
+}
+
+/// A network card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NicConfig {
+    /// What it is plugged into.
+    pub backend: NetBackend,
+    /// Its station address; none for one that follows from the machine's name.
+    pub mac: Option<[u8; 6]>,
+    /// Which chip.
+    pub model: NicModel,
+    /// The cable is plugged in.
+    pub link: bool,
+    /// A file for every frame, in pcap's format.
+    pub dump: Option<PathBuf>,
+    /// Its expansion ROM.
+    pub rom: Option<PathBuf>,
+}
+
+/// Which network chip.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NicModel {
+    /// RTL8139C+.
+    #[default]
+    Rtl8139Cplus,
+    /// RTL8139C, which has no descriptor rings.
+    Rtl8139C,
+}
+
+/// What a network card is plugged into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetBackend {
+    /// A tap device of the host.
+    Tap(TapConfig),
+    /// passt, at this socket, or one that we start.
+    Passt(Option<PathBuf>),
+    /// Another machine, by a Unix socket.
+    Pair(PathBuf),
+}
+
+/// A tap device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TapConfig {
+    /// Which.
+    pub source: TapSource,
+    /// The bridge that it is put on.
+    pub bridge: Option<String>,
+    /// Run with its name when it is there, instead of switching it on.
+    pub script: Option<PathBuf>,
+    /// Run with its name at the end.
+    pub downscript: Option<PathBuf>,
+}
+
+/// Where a tap device comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TapSource {
+    /// That name, or one that is free. It is made if it is not there.
+    Name(Option<String>),
+    /// An open descriptor.
+    Fd(i32),
+}
+
+impl Default for TapSource {
+    fn default() -> Self {
+        Self::Name(None)
+    }
 }
 
 /// How the screen is shown over VNC.

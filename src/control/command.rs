@@ -37,7 +37,7 @@ pub(super) struct Dump {
 }
 
 /// All commands.
-pub(super) const NAMES: [&str; 15] = [
+pub(super) const NAMES: [&str; 16] = [
     "cont",
     "input-send-event",
     "qmp_capabilities",
@@ -49,6 +49,7 @@ pub(super) const NAMES: [&str; 15] = [
     "quit",
     "screendump",
     "send-key",
+    "set_link",
     "stop",
     "system_powerdown",
     "system_reset",
@@ -76,6 +77,17 @@ pub(super) fn run(
             arguments.end()?;
             let events = events.into_iter().map(|event| input(event, buttons)).collect::<Result<Vec<_>, _>>()?;
             events.into_iter().for_each(|event| handle.input(event));
+            return done(json!({}));
+        }
+        "set_link" => {
+            // QEMU names cards; here they are numbered, net0 and so on.
+            let name = Arguments::required("name", arguments.text("name")?)?;
+            let up = Arguments::required("up", arguments.boolean("up")?)?;
+            arguments.end()?;
+            let number = name.strip_prefix("net").unwrap_or(&name).parse().ok();
+            if !number.is_some_and(|number| handle.set_link(number, up)) {
+                return Err(Failure::not_found(format!("Device '{name}' not found")));
+            }
             return done(json!({}));
         }
         _ => arguments.end()?,

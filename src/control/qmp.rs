@@ -28,6 +28,8 @@ pub enum Class {
     CommandNotFound,
     /// Something named in the arguments is not active.
     DeviceNotActive,
+    /// Something named in the arguments is not there.
+    DeviceNotFound,
 }
 
 /// Why a command failed.
@@ -40,6 +42,11 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Something named in the arguments is not there.
+    pub fn not_found(desc: impl Into<String>) -> Self {
+        Self { class: Class::DeviceNotFound, desc: desc.into() }
+    }
+
     /// A failure without a class.
     pub fn generic(desc: impl Into<String>) -> Self {
         Self { class: Class::Generic, desc: desc.into() }
@@ -58,6 +65,7 @@ pub fn reply(outcome: Outcome, id: Option<Value>) -> Value {
                 Class::Generic => "GenericError",
                 Class::CommandNotFound => "CommandNotFound",
                 Class::DeviceNotActive => "DeviceNotActive",
+                Class::DeviceNotFound => "DeviceNotFound",
             };
             json!({ "error": { "class": class, "desc": desc } })
         }

@@ -100,8 +100,10 @@ pub fn boot_order(config: &MachineConfig) -> Vec<u8> {
             BootDevice::Disk => drives(Media::Disk),
             BootDevice::Cdrom => drives(Media::Cdrom),
             BootDevice::Floppy => vec!["/pci@i0cf8/isa@1/fdc@03f0/floppy@0".to_owned()],
-            // Slot 3 is the network card's.
-            BootDevice::Network => vec!["/pci@i0cf8/ethernet@3".to_owned()],
+            // Without a card there is nothing to boot from, and the firmware says so.
+            BootDevice::Network => (0..config.nics.len().max(1))
+                .map(|n| format!("/pci@i0cf8/ethernet@{:x}", usize::from(super::pc::FIRST_NIC) + n))
+                .collect(),
         })
         .collect();
     let mut bytes = lines.join("\n").into_bytes();

@@ -5,9 +5,10 @@ use crate::block::{Image, ImageError};
 use crate::chardev::{CharError, Chardev};
 use crate::config::ControlSpec;
 use crate::config::firmware::FirmwareError;
-use crate::config::{CharSpec, MachineConfig, Payload};
+use crate::config::{BootDevice, CharSpec, MachineConfig, NicConfig, Payload};
 use crate::control::place::{self, Place, PlaceError};
 use crate::machine::limits::{self, LimitError};
+use crate::net::{NetError, Port};
 use crate::vnc::{ListenError, Listeners};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,6 @@ use std::path::{Path, PathBuf};
 const UNNAMED: u32 = 1000;
 
 /// A machine's files and character devices.
-#[derive(Debug)]
 pub struct Inputs {
     /// hda, hdb, hdc, hdd; none for no drive and for a CD-ROM drive without a disc.
     pub images: [Option<Image>; 4],
@@ -28,6 +28,10 @@ pub struct Inputs {
     pub control: Option<Place>,
     /// What the VNC server listens on.
     pub vnc: Option<Listeners>,
+    /// The network cards' cables.
+    pub ports: Vec<Port>,
+    /// And expansion ROMs.
+    pub nic_roms: Vec<Vec<u8>>,
 }
 
 /// Something that the configuration names cannot be used.
@@ -59,6 +63,9 @@ pub enum InputError {
     /// VNC.
     #[error(transparent)]
     Vnc(#[from] ListenError),
+    /// A network card.
+    #[error("--net: {0}")]
+    Net(#[from] NetError),
 }
 
 impl Inputs {
@@ -90,12 +97,33 @@ impl Inputs {
         };
         let vnc = config.vnc.as_ref().map(Listeners::open).transpose()?;
         let control = open_control(config)?;
+        let nic_roms = config.nics.iter().map(|nic| nic_rom(nic, &config.boot)).collect::<Result<_, _>>()?;
+        let ports = config.nics.iter().map(Port::open).collect::<Result<_, _>>()?;
         let mut serial = [None, None, None, None];
         for (port, spec) in serial.iter_mut().zip(&config.serial) {
             *port = spec.as_ref().map(Chardev::open).transpose()?;
         }
-        Ok(Self { images, serial, debugcon, control, vnc })
+        Ok(Self { images, serial, debugcon, control, vnc, ports, nic_roms })
     }
+}
+
+/// A network card's expansion ROM: the one that was named, or, where the network is in the boot order, the one that Debian's
+/// package ipxe-qemu has for this card.
+fn nic_rom(nic: &NicConfig, boot: &[BootDevice]) -> Result<Vec<u8>, InputError> {
+    const IPXE: &str = "/usr/lib/ipxe/qemu/pxe-rtl8139.rom";
+    const MOST: u64 = 1 << 20;
+    let path = match &nic.rom {
+        Some(path) => path.as_path(),
+        None if boot.contains(&BootDevice::Network) && Path::new(IPXE).exists() => Path::new(IPXE),
+        None => return Ok(Vec::new()),
+    };
+    let fail = |why| InputError::File { path: path.to_owned(), why };
+    check_file(path)?;
+    let bytes = std::fs::read(path).map_err(fail)?;
+    if bytes.len() as u64 > MOST || !bytes.starts_with(&[0x55, 0xaa]) {
+        return Err(fail(std::io::Error::other("not an expansion ROM (55h AAh first, at most 1 MiB)")));
+    }
+    Ok(bytes)
 }
 
 /// The control socket.

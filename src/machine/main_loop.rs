@@ -1,9 +1,11 @@
 //! The main loop: timers, disk completions, input from the host, and what happens to the machine as a whole.
 
 use super::board::Event;
+use super::network::Net;
 use super::shared::Shared;
 use super::{Machine, RunError};
 use crate::control::{self, Happened};
+use crate::net::Port;
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
 use pcvm_devices::{CharId, ResetKind};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -16,6 +18,8 @@ const BLOCK: u32 = 2;
 const QUIT: u32 = 3;
 /// Plus the number of the character device.
 const CHAR: u32 = 16;
+/// Plus the number of the network card.
+const NET: u32 = 32;
 
 /// Bytes that wait for a serial port before its host side is not read any more; a terminal's are lost then.
 const INPUT_HIGH: usize = 4096;
@@ -68,6 +72,7 @@ struct Subscriber {
     quit: Option<EventFd>,
     /// Character devices that are not read because the guest does not take their bytes.
     full: [bool; CharId::COUNT],
+    net: Net,
 }
 
 impl MutEventSubscriber for Subscriber {
@@ -90,12 +95,16 @@ impl MutEventSubscriber for Subscriber {
                 add(&fd, CHAR + n as u32);
             }
         }
+        for (n, port) in self.shared.ports.iter().enumerate() {
+            add(&port.fd(), NET + n as u32);
+        }
     }
 
     fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
         match events.data() {
             EVENT => {
                 let _ = self.shared.event_fd.read();
+                self.net.look_again(&self.shared, ops);
             }
             TIMER => {
                 let mut count = [0; 8];
@@ -115,6 +124,7 @@ impl MutEventSubscriber for Subscriber {
                 }
                 self.shared.post(Event::Quit);
             }
+            n @ NET.. => self.net.receive(&self.shared, (n - NET) as usize, &events, ops),
             n => self.input((n - CHAR) as usize, &events, ops),
         }
     }
@@ -186,6 +196,7 @@ impl Machine {
             timer: self.timer.clone(),
             quit: self.quit.take(),
             full: [false; CharId::COUNT],
+            net: Net::default(),
         }));
         let control = self.control.take().map(|server| manager.add_subscriber(Part::Control(Box::new(server))));
         self.start_vnc()?;
@@ -218,7 +229,12 @@ impl Machine {
             }
             let mut full = false;
             subscriber(&mut manager, &mut |subscriber| full = subscriber.full.contains(&true));
-            let waited = manager.run_with_timeout(if full { INPUT_RETRY } else { -1 });
+            // What is left of a frame goes when the other end reads.
+            let untended = self.shared.ports.iter().any(Port::is_untended);
+            let waited = manager.run_with_timeout(if full || untended { INPUT_RETRY } else { -1 });
+            if untended {
+                self.shared.ports.iter().for_each(Port::tend);
+            }
             // A signal is no failure.
             if let Err(event_manager::Error::Epoll(error)) = waited
                 && error.errno() != libc::EINTR

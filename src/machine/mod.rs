@@ -17,6 +17,7 @@ pub mod limits;
 mod local_time;
 mod main_loop;
 pub mod map;
+mod network;
 pub mod pc;
 mod processor;
 pub mod roms;
@@ -40,7 +41,7 @@ use kernel::KernelEntry;
 use map::Rom;
 use pcvm_devices::fw_cfg::FwCfgItems;
 use pcvm_devices::vga::{Frame, Vga};
-use pcvm_devices::{CharId, InputEvent, Memory};
+use pcvm_devices::{CharId, InputEvent, Memory, NicId};
 use roms::Roms;
 use shared::{KvmWires, Shared};
 use std::os::fd::OwnedFd;
@@ -138,7 +139,8 @@ impl Machine {
     pub fn new(config: MachineConfig) -> Result<Self, BuildError> {
         // Host-side input first: a mistake in a file name is told even where there is no KVM.
         let mut config = config;
-        let Inputs { images, serial, debugcon, control: control_place, vnc } = Inputs::open(&mut config)?;
+        let Inputs { images, serial, debugcon, control: control_place, vnc, ports, nic_roms } =
+            Inputs::open(&mut config)?;
         let roms = Roms::new(&config.payload)?;
         let host = |what| move |error| BuildError::Host { what, error };
 
@@ -160,7 +162,7 @@ impl Machine {
         let sizes = [0, 1, 2, 3].map(|n: usize| images[n].as_ref().map(crate::block::Image::size));
         let rom = Rom::new(&roms.bios, &roms.vga)
             .map_err(|why| host("allocate the firmware's memory")(std::io::Error::other(why)))?;
-        let (devices, roles) = pc::devices(&config, pc::Sockets { fw_cfg, vga_rom: roms.vga, sizes });
+        let (devices, roles) = pc::devices(&config, pc::Sockets { fw_cfg, vga_rom: roms.vga, nic_roms, sizes });
 
         kick::prepare()?;
         let timer = rustix::time::timerfd_create(
@@ -199,6 +201,7 @@ impl Machine {
             clock,
             engine,
             [com1, com2, com3, com4, debugcon],
+            ports,
             event_fd,
         ));
         let mut threads = Vec::new();
@@ -314,6 +317,11 @@ impl Handle {
     /// Bytes to a serial port, 0 for COM1.
     pub fn serial_input(&self, port: u8, bytes: &[u8]) {
         self.0.with_board(|board| board.char_input(CharId(port), bytes));
+    }
+
+    /// A network card's cable, 0 for the first: plugged in, or out. False if there is no such card.
+    pub fn set_link(&self, nic: u8, up: bool) -> bool {
+        self.0.with_board(|board| board.set_link(NicId(nic), up))
     }
 
     /// The power button.

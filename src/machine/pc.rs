@@ -5,7 +5,7 @@
 
 use super::board::{Board, Roles};
 use super::kernel;
-use crate::config::{BootDevice, DriveConfig, MachineConfig, Media, RtcBase};
+use crate::config::{BootDevice, DriveConfig, MachineConfig, Media, NicModel, RtcBase};
 use pcvm_devices::chipset::acpi_pm::AcpiPm;
 use pcvm_devices::chipset::i440fx::I440fx;
 use pcvm_devices::chipset::isa_dma::IsaDma;
@@ -17,13 +17,17 @@ use pcvm_devices::fw_cfg::{FwCfg, FwCfgItems};
 use pcvm_devices::ide::{DriveSpec, Piix3Ide};
 use pcvm_devices::memory::LOW_RAM_MAX;
 use pcvm_devices::ps2::Ps2Controller;
+use pcvm_devices::rtl8139::{Chip, NicSpec, Rtl8139};
 use pcvm_devices::serial::Uart16550;
 use pcvm_devices::vga::Vga;
-use pcvm_devices::{CharId, DynDevice};
+use pcvm_devices::{CharId, Devfn, DynDevice, NicId};
+use sha1::{Digest, Sha1};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes of video memory.
 pub const VIDEO_MEMORY: u64 = 16 << 20;
+/// Slot of the first network card.
+pub const FIRST_NIC: u8 = 3;
 /// Base, IRQ of COM1 to COM4.
 const COM: [(u16, u8); 4] = [(0x3f8, 4), (0x2f8, 3), (0x3e8, 4), (0x2e8, 3)];
 
@@ -33,6 +37,8 @@ pub struct Sockets {
     pub fw_cfg: FwCfgItems,
     /// The VGA BIOS, or empty.
     pub vga_rom: Vec<u8>,
+    /// Expansion ROMs of the network cards, in order.
+    pub nic_roms: Vec<Vec<u8>>,
     /// Sizes in bytes of the images of hda to hdd.
     pub sizes: [Option<u64>; 4],
 }
@@ -62,7 +68,29 @@ pub fn devices(config: &MachineConfig, sockets: Sockets) -> (Vec<Box<dyn DynDevi
     }
     put(Box::new(FwCfg::new(sockets.fw_cfg)));
     let vga = put(Box::new(Vga::new(VIDEO_MEMORY as u32, sockets.vga_rom)));
-    (all, Roles { cmos, ps2, ide, vga, pm, serial })
+    let mut nics = [None; NicId::COUNT];
+    let mut roms = sockets.nic_roms.into_iter();
+    for (n, (place, nic)) in nics.iter_mut().zip(&config.nics).enumerate() {
+        let spec = NicSpec {
+            nic: NicId(n as u8),
+            devfn: Devfn::new(FIRST_NIC + n as u8, 0),
+            mac: nic.mac.unwrap_or_else(|| mac_address(&config.name, n)),
+            rom: roms.next().unwrap_or_default(),
+            link: nic.link,
+        };
+        let chip = match nic.model {
+            NicModel::Rtl8139Cplus => Chip::CPlus,
+            NicModel::Rtl8139C => Chip::C,
+        };
+        *place = Some(put(Box::new(Rtl8139::with_chip(spec, chip))));
+    }
+    (all, Roles { cmos, ps2, ide, vga, pm, serial, nics })
+}
+
+/// A station address of Xen's (00:16:3E), which is the same whenever the machine has the same name.
+pub fn mac_address(machine: &str, nic: usize) -> [u8; 6] {
+    let digest = Sha1::new().chain_update(machine).chain_update([0, nic as u8]).finalize();
+    [0x00, 0x16, 0x3e, digest[0], digest[1], digest[2]]
 }
 
 fn drive_spec(n: usize, drive: &DriveConfig, size: Option<u64>) -> DriveSpec {

@@ -9,7 +9,8 @@ use crate::kvm::KvmError;
 use crate::kvm::ring::CoalescedRing;
 use crate::kvm::slots::{SlotSpec, Slots};
 use crate::kvm::vm::{Coalesced, Vm};
-use pcvm_devices::{CharId, Clock, Space, VmTime};
+use crate::net::Port;
+use pcvm_devices::{CharId, Clock, Frame, NicId, Space, VmTime};
 use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -62,6 +63,8 @@ pub struct Shared {
     pub engine: BlockEngine,
     /// By [`CharId`]. The lock is taken before the board's, so that output keeps its order.
     chardevs: [Option<Mutex<Chardev>>; CharId::COUNT],
+    /// The network cards' cables, by [`pcvm_devices::NicId`].
+    pub ports: Vec<Port>,
     events: Mutex<VecDeque<Event>>,
     /// Somebody outside has stopped the machine.
     paused: AtomicBool,
@@ -78,6 +81,7 @@ impl Shared {
         clock: Arc<VmClock>,
         engine: BlockEngine,
         chardevs: [Option<Chardev>; CharId::COUNT],
+        ports: Vec<Port>,
         event_fd: EventFd,
     ) -> Self {
         Self {
@@ -86,6 +90,7 @@ impl Shared {
             clock,
             engine,
             chardevs: chardevs.map(|chardev| chardev.map(Mutex::new)),
+            ports,
             events: Mutex::new(VecDeque::new()),
             paused: AtomicBool::new(false),
             event_fd,
@@ -143,6 +148,12 @@ impl Shared {
             if work.chars {
                 self.flush_chars(&mut next);
             }
+            if !work.frames.is_empty() {
+                self.send_frames(work.frames, &mut next);
+            }
+            if work.room {
+                let _ = self.event_fd.write(1);
+            }
             if let Some(event) = work.event {
                 self.post(event);
             }
@@ -154,6 +165,21 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// Sends what the guest's network cards have sent.
+    fn send_frames(&self, frames: Vec<(NicId, Frame)>, next: &mut Option<Work>) {
+        for (nic, frame) in &frames {
+            if let Some(port) = self.ports.get(usize::from(nic.0)) {
+                port.send(frame);
+                if port.is_untended() {
+                    let _ = self.event_fd.write(1);
+                }
+            }
+        }
+        let mut board = self.lock();
+        board.recycle(frames.into_iter().map(|(_, frame)| frame.bytes));
+        Work::merge(next, board.take_work());
     }
 
     /// Writes what the guest has sent to its character devices. Locking the board may bring more to do: writes that

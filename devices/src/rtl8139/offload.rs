@@ -1,7 +1,8 @@
 //! Checksums and segments that the chip does for the guest (RTL8139C(L)+ data sheet, "Task Offload"; RFC 791, 768, 793,
 //! 1071). Only IPv4 is looked into, as the chip does. Whatever the bytes are, nothing outside them is touched.
 
-use crate::net::{ChecksumAt, Offload, Segmentation};
+pub(super) use crate::net::fill_checksum as fill;
+use crate::net::{ChecksumAt, Offload, Segmentation, sum};
 
 const ETHERNET: usize = 14;
 const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -71,27 +72,6 @@ fn packet(frame: &[u8]) -> Option<Packet> {
     Some(Packet { ip, payload, end, protocol: *frame.get(ip + 9)?, fragment })
 }
 
-/// The one's complement sum of 16-bit words (RFC 1071), with `start` added, not complemented.
-pub(super) fn sum(bytes: &[u8], start: u32) -> u16 {
-    // The order of bytes does not matter to the sum, but for the result's.
-    let mut total = 0u64;
-    let mut chunks = bytes.chunks_exact(4);
-    for chunk in &mut chunks {
-        total += u64::from(u32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]));
-    }
-    let mut rest = [0; 4];
-    rest[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
-    total += u64::from(u32::from_le_bytes(rest));
-    while total > 0xffff {
-        total = (total & 0xffff) + (total >> 16);
-    }
-    let mut total = u32::from((total as u16).swap_bytes()) + (start & 0xffff) + (start >> 16);
-    while total > 0xffff {
-        total = (total & 0xffff) + (total >> 16);
-    }
-    total as u16
-}
-
 /// The sum over the pseudo header of a TCP or UDP packet of `len` bytes.
 fn pseudo_header(frame: &[u8], ip: usize, protocol: u8, len: usize) -> u16 {
     let addresses = frame.get(ip + 12..ip + 20).unwrap_or(&[]);
@@ -102,21 +82,6 @@ fn fill_ip(frame: &mut [u8], ip: usize, payload: usize) {
     put_be16(frame, ip + 10, 0);
     let checksum = !sum(frame.get(ip..payload).unwrap_or(&[]), 0);
     put_be16(frame, ip + 10, checksum);
-}
-
-/// Fills in a checksum that was left to others; true if the frame has room for it.
-pub(super) fn fill(frame: &mut [u8], at: ChecksumAt) -> bool {
-    let (start, field) = (usize::from(at.start), usize::from(at.start) + usize::from(at.offset));
-    if start > frame.len() || field + 2 > frame.len() {
-        return false;
-    }
-    let checksum = match !sum(&frame[start..], 0) {
-        // 0 means "none" in UDP, and the same as FFFFh in TCP.
-        0 => 0xffff,
-        checksum => checksum,
-    };
-    put_be16(frame, field, checksum);
-    true
 }
 
 /// Does what it can of `tasks`, and says what is left to others: nothing, if `whole`. What the headers are too short or

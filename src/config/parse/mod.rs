@@ -4,6 +4,7 @@
 
 mod cpus;
 mod drive;
+mod net;
 mod plain;
 mod rtc;
 mod size;
@@ -12,6 +13,7 @@ mod tests;
 
 pub use cpus::{CpuTopology, cpus};
 pub use drive::{DriveOption, UNITS, assign_units, cdrom, disk};
+pub use net::net;
 pub use plain::{boot_order, control, display, machine_name, serial_port, vnc, websocket};
 pub use rtc::rtc;
 pub use size::memory_size;

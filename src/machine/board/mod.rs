@@ -6,6 +6,7 @@
 use super::irq::IrqRouter;
 use super::map::{self, Rom};
 use crate::kvm::slots::SlotSpec;
+use pcvm_devices::net::{Frame, NicId};
 use pcvm_devices::pci::bus::ConfigAddress;
 use pcvm_devices::{
     Access, BlockDone, BlockRequest, CONFIG_TAG, CharId, Clock, Ctx, Devfn, DiskId, DynDevice, Effect, InputEvent,
@@ -99,6 +100,10 @@ pub struct Work {
     pub requests: Requests,
     /// [`Board::take_chars`] has bytes.
     pub chars: bool,
+    /// Frames to send.
+    pub frames: Vec<(NicId, Frame)>,
+    /// A network card whose frames were not read any more takes them again.
+    pub room: bool,
     /// What happened to the machine.
     pub event: Option<Event>,
 }
@@ -111,10 +116,13 @@ impl Work {
             return;
         };
         first.chars |= more.chars;
+        first.room |= more.room;
         if first.event.is_none() || more.event == Some(Event::PowerOff) {
             first.event.clone_from(&more.event);
         }
-        later.into_iter().flat_map(|more| more.requests).for_each(|request| first.requests.push(request));
+        let Some(mut more) = later else { return };
+        first.frames.append(&mut more.frames);
+        more.requests.into_iter().for_each(|request| first.requests.push(request));
     }
 }
 
@@ -133,6 +141,8 @@ pub struct Roles {
     pub pm: usize,
     /// COM1 to COM4.
     pub serial: [Option<usize>; 4],
+    /// Network cards.
+    pub nics: [Option<usize>; NicId::COUNT],
 }
 
 /// Memory that traps, or a window into video memory.
@@ -180,6 +190,8 @@ pub struct Board {
     has_work: bool,
     /// The drain timer runs.
     watching: bool,
+    /// The network.
+    network: network::Network,
 }
 
 impl Board {
@@ -221,6 +233,7 @@ impl Board {
             work: Work::default(),
             has_work: false,
             watching: false,
+            network: network::Network::default(),
         }
     }
 
@@ -255,6 +268,9 @@ impl Board {
         if self.outbox.awaits_writes && !self.watching {
             self.watch();
         }
+        if self.network.holds_back() {
+            self.look_for_room();
+        }
     }
 
     fn settle(&mut self, device: usize) {
@@ -281,6 +297,9 @@ impl Board {
                 self.work.requests.push(request);
             }
             self.has_work = true;
+        }
+        if !self.outbox.frames.is_empty() {
+            self.collect_frames();
         }
         if !self.outbox.chars.is_empty() {
             for (to, byte) in self.outbox.chars.drain(..) {
@@ -724,5 +743,6 @@ fn joined(mut ranges: Vec<(Space, u64, u64)>) -> Vec<(Space, u64, u64)> {
     ranges
 }
 
+mod network;
 #[cfg(test)]
 mod tests;

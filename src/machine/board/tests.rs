@@ -87,7 +87,8 @@ fn board(devices: Vec<(Vec<Region>, Option<Devfn>)>, act: fn(&mut Ctx<'_>, u8)) 
         .map(|(regions, devfn)| Box::new(Probe { regions, devfn, log: log.clone(), act }) as Box<dyn DynDevice>)
         .collect();
     let nobody = usize::MAX;
-    let roles = Roles { cmos: nobody, ps2: nobody, ide: nobody, vga: nobody, pm: nobody, serial: [None; 4] };
+    let roles =
+        Roles { cmos: nobody, ps2: nobody, ide: nobody, vga: nobody, pm: nobody, serial: [None; 4], nics: [None; 8] };
     let wires = Log::default();
     let clock = Arc::new(TestClock(Mutex::new(Cell::new(1000))));
     let memory = Arc::new(Memory::new(2 << 20, 1 << 20).unwrap());
@@ -276,7 +277,7 @@ fn work_that_comes_later_is_added_and_only_a_power_off_overtakes() {
             offset: 0,
             data: pcvm_devices::BlockData::None,
         };
-        Some(Work { requests: [request].into_iter().collect(), chars: tag == 2, event })
+        Some(Work { requests: [request].into_iter().collect(), chars: tag == 2, event, ..Work::default() })
     };
     let reset = Some(Event::Reset(ResetKind::Hard));
     let off = Some(Event::PowerOff);

@@ -6,6 +6,7 @@ const MIB: u64 = 1 << 20;
 /// A machine with one processor and nothing in it.
 pub(crate) fn machine(memory: u64) -> MachineConfig {
     MachineConfig {
+        nics: Vec::new(),
         name: "test".into(),
         memory,
         cpus: CpuConfig { count: 1, sockets: 1, cores: 1, threads: 1, model: Default::default() },

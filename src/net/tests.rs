@@ -1,0 +1,195 @@
+//! Cutting, framing, dumping.
+
+use super::cut::pieces;
+use super::*;
+use crate::config::parse;
+use crate::config::{NicModel, TapSource};
+use pcvm_devices::net::{ChecksumAt, Offload, Segmentation, sum};
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// An Ethernet, IPv4 and TCP header with a payload, and what a card leaves to do.
+fn segment(payload: usize, mss: u16) -> Frame {
+    let mut bytes = vec![0; 14 + 20 + 20];
+    bytes[12..14].copy_from_slice(&[8, 0]);
+    bytes[14] = 0x45;
+    bytes[18..20].copy_from_slice(&0xfffe_u16.to_be_bytes());
+    bytes[22..24].copy_from_slice(&[64, 6]);
+    bytes[26..34].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+    bytes[38..42].copy_from_slice(&0xffff_ff00_u32.to_be_bytes());
+    bytes[46..48].copy_from_slice(&[0x50, 0x99]);
+    bytes.extend((0..payload).map(|n| (n * 7) as u8));
+    let offload = Offload {
+        checksum: Some(ChecksumAt { start: 34, offset: 16 }),
+        segmentation: Some(Segmentation { ipv6: false, header: 54, mss }),
+        verified: false,
+    };
+    Frame { bytes, offload }
+}
+
+#[test]
+fn a_long_segment_is_cut_into_right_ones() {
+    let frame = segment(3500, 1460);
+    let mut all = Vec::new();
+    pieces(&frame, |piece| all.push(piece.to_vec()));
+    assert_eq!(all.iter().map(Vec::len).collect::<Vec<_>>(), [1514, 1514, 54 + 580]);
+    let payload: Vec<u8> = all.iter().flat_map(|piece| piece[54..].to_vec()).collect();
+    assert_eq!(payload, frame.bytes[54..]);
+    for (n, piece) in all.iter().enumerate() {
+        let word = |at: usize| u16::from_be_bytes([piece[at], piece[at + 1]]);
+        assert_eq!(usize::from(word(16)), piece.len() - 14, "IP's length");
+        assert_eq!(word(18), 0xfffe_u16.wrapping_add(n as u16), "IP's identification");
+        assert_eq!(sum(&piece[14..34], 0), 0xffff, "IP's checksum");
+        let sequence = u32::from_be_bytes(piece[38..42].try_into().unwrap());
+        assert_eq!(sequence, 0xffff_ff00_u32.wrapping_add(n as u32 * 1460));
+        // CWR for the first, FIN and PSH for the last, ACK for all.
+        assert_eq!(piece[47], [0x90, 0x10, 0x19][n]);
+        let pseudo = sum(&piece[26..34], 6 + piece.len() as u32 - 34);
+        assert_eq!(sum(&piece[34..], pseudo.into()), 0xffff, "TCP's checksum");
+    }
+}
+
+#[test]
+fn what_cannot_be_cut_is_lost_and_no_panic() {
+    for len in 0..80 {
+        for (header, start) in [(54, 34), (0, 0), (0xffff, 34), (54, 0xffff), (20, 54), (54, 53)] {
+            for ipv6 in [false, true] {
+                let mut frame = segment(30, 1);
+                frame.bytes.truncate(len);
+                let how = frame.offload.segmentation.as_mut().unwrap();
+                (how.header, how.ipv6, how.mss) = (header, ipv6, 0);
+                frame.offload.checksum.as_mut().unwrap().start = start;
+                pieces(&frame, |_| {});
+                frame.offload.segmentation = None;
+                pieces(&frame, |_| {});
+            }
+        }
+    }
+}
+
+fn until(port: &Port) -> Received {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match port.receive(&mut Scratch::default(), &mut Vec::new()) {
+            Received::Nothing => assert!(Instant::now() < deadline, "nothing came"),
+            received => return received,
+        }
+    }
+}
+
+fn port(value: &str) -> Port {
+    Port::open(&parse::net(OsStr::new(value)).unwrap().unwrap()).unwrap()
+}
+
+#[test]
+fn two_machines_reach_each_other_and_the_second_may_come_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, dump) = (dir.path().join("socket"), dir.path().join("dump.pcap"));
+    let first = port(&format!("pair:unix:{},dump={}", path.display(), dump.display()));
+    // Nobody there: lost.
+    first.send(&Frame::from(vec![0; 60]));
+    for _ in 0..2 {
+        let second = port(&format!("pair:unix:{}", path.display()));
+        let frame = Frame::from((0..100).collect::<Vec<u8>>());
+        second.send(&frame);
+        assert_eq!(until(&first), Received::Frame(frame));
+        let long = segment(40_000, 1460);
+        first.send(&long);
+        for len in std::iter::repeat_n(1514, 27).chain([54 + 40_000 - 27 * 1460]) {
+            assert!(matches!(until(&second), Received::Frame(frame) if frame.bytes.len() == len));
+        }
+        drop(second);
+        assert_eq!(first.receive(&mut Scratch::default(), &mut Vec::new()), Received::Nothing);
+    }
+    drop(first);
+    assert!(!path.exists(), "the socket goes with the machine that made it");
+    let dump = std::fs::read(&dump).unwrap();
+    assert_eq!(dump[..4], 0xa1b2_3c4d_u32.to_le_bytes());
+    assert_eq!(dump.len(), 24 + (16 + 60) + 2 * (16 + 100 + 28 * (16 + 54) + 40_000));
+}
+
+#[test]
+fn a_peer_that_does_not_read_costs_frames_and_no_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let first = port(&format!("pair:unix:{}", path.display()));
+    let second = port(&format!("pair:unix:{}", path.display()));
+    let start = Instant::now();
+    for _ in 0..20_000 {
+        second.send(&Frame::from(vec![1; 1514]));
+    }
+    assert!(start.elapsed() < Duration::from_secs(20));
+    // What arrived is whole frames; what was left of one follows.
+    let mut frames = 0;
+    loop {
+        second.tend();
+        match first.receive(&mut Scratch::default(), &mut Vec::new()) {
+            Received::Frame(frame) => {
+                assert_eq!(frame.bytes, vec![1; 1514]);
+                frames += 1;
+            }
+            _ if second.is_untended() => {}
+            _ => break,
+        }
+    }
+    assert!((1..20_000).contains(&frames), "{frames}");
+}
+
+#[test]
+fn a_length_that_cannot_be_ends_the_connection_and_memory_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let first = port(&format!("pair:unix:{}", path.display()));
+    for length in [0, 70_000, u32::MAX] {
+        let mut peer = UnixStream::connect(&path).unwrap();
+        peer.write_all(&length.to_be_bytes()).unwrap();
+        let _ = peer.write_all(&[0; 1000]);
+        assert_eq!(first.receive(&mut Scratch::default(), &mut Vec::new()), Received::Nothing);
+    }
+    // In pieces.
+    let mut peer = UnixStream::connect(&path).unwrap();
+    for byte in [0, 0, 0, 3, 7, 8] {
+        peer.write_all(&[byte]).unwrap();
+        assert_eq!(first.receive(&mut Scratch::default(), &mut Vec::new()), Received::Nothing);
+    }
+    peer.write_all(&[9]).unwrap();
+    assert_eq!(until(&first), Received::Frame(Frame::from(vec![7, 8, 9])));
+}
+
+#[test]
+fn options_are_what_they_say() {
+    let net = |text: &str| parse::net(OsStr::new(text)).map_err(|error| error.to_string());
+    assert_eq!(net("none"), Ok(None));
+    let nic =
+        net("tap,bridge=br0,ifname=tap7,mac=00:16:3e:01:02:03,model=rtl8139c,link=down,script=no").unwrap().unwrap();
+    assert_eq!((nic.mac, nic.model, nic.link), (Some([0, 0x16, 0x3e, 1, 2, 3]), NicModel::Rtl8139C, false));
+    let NetBackend::Tap(tap) = nic.backend else { panic!("a tap") };
+    assert_eq!((tap.source, tap.bridge, tap.script), (TapSource::Name(Some("tap7".into())), Some("br0".into()), None));
+    assert_eq!(net("passt=/run/p").unwrap().unwrap().backend, NetBackend::Passt(Some("/run/p".into())));
+    for wrong in [
+        "",
+        "user",
+        "tap,",
+        "tap,bridge=",
+        "tap,ifname=0123456789abcdef",
+        "tap,ifname=a/b",
+        "tap,fd=2",
+        "tap,fd=3,ifname=t",
+        "tap,mac=01:16:3e:01:02:03",
+        "tap,mac=0:16:3e:1:2:3",
+        "tap,mac=00:16:3e:01:02:03:04",
+        "tap,model=e1000",
+        "tap,link=on",
+        "tap,mac=00:16:3e:01:02:03,mac=00:16:3e:01:02:04",
+        "passt,bridge=br0",
+        "pair:unix:",
+        "pair:tcp:1",
+        "none,mac=00:16:3e:01:02:03",
+        "tap,dump=",
+        "tap,rom",
+    ] {
+        assert!(net(wrong).is_err(), "{wrong}");
+    }
+}
