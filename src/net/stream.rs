@@ -6,12 +6,11 @@ use pcvm_devices::net::Frame;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 /// Bytes of a length.
 const LENGTH: usize = 4;
@@ -19,8 +18,6 @@ const LENGTH: usize = 4;
 const LONGEST: usize = 65_535 + 64;
 /// Bytes read at a time.
 const CHUNK: usize = 64 << 10;
-/// How long passt may take to be there.
-const START: Duration = Duration::from_secs(10);
 
 /// One end of such a socket.
 pub struct Stream {
@@ -121,46 +118,22 @@ impl Stream {
             },
             _ => NetError::interface("cannot start", "passt", error),
         };
-        // Nobody else gets at a socket in a directory of our own; nor is it needed once we are connected.
-        let random = std::process::id();
-        let directory = std::env::temp_dir()
-            .join(format!("pcvm-passt-{random}-{:x}", std::time::UNIX_EPOCH.elapsed().map_or(0, |t| t.as_nanos())));
-        let mut builder = std::fs::DirBuilder::new();
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&directory).map_err(|error| NetError::file(&directory, &error))?;
-        let path = directory.join("socket");
-        let result = (|| {
-            let mut child = Command::new("passt")
-                .args(["--foreground", "--one-off", "--quiet", "--socket"])
-                .arg(&path)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .spawn()
-                .map_err(|error| fail(&error))?;
-            let deadline = Instant::now() + START;
-            let stream = loop {
-                match UnixStream::connect(&path) {
-                    Ok(stream) => break stream,
-                    Err(error) => {
-                        let ended = child.try_wait().ok().flatten();
-                        if ended.is_some() || Instant::now() >= deadline {
-                            let _ = child.kill();
-                            let _ = child.wait();
-                            return Err(fail(
-                                &ended.map_or(error, |status| io::Error::other(format!("it ended: {status}"))),
-                            ));
-                        }
-                    }
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            };
-            let mut stream = Self::new("passt".to_owned(), Some(stream.into()), None).map_err(|error| fail(&error))?;
-            stream.passt = Some(Mutex::new(child));
-            Ok(stream)
-        })();
-        let _ = std::fs::remove_file(&path);
-        let _ = std::fs::remove_dir(&directory);
-        result
+        // It gets one end of a pair of sockets: there is nothing that others could connect to.
+        let (ours, its) = UnixStream::pair().map_err(|error| fail(&error))?;
+        // Without close-on-exec: for the child, by its number. Nothing else is started at this time.
+        let inherited = rustix::io::dup(&its).map_err(|errno| fail(&errno.into()))?;
+        let child = Command::new("passt")
+            .args(["--foreground", "--quiet", "--fd"])
+            .arg(inherited.as_raw_fd().to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            // What it says of itself is for whoever starts it by hand.
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| fail(&error))?;
+        let mut stream = Self::new("passt".to_owned(), Some(ours.into()), None).map_err(|error| fail(&error))?;
+        stream.passt = Some(Mutex::new(child));
+        Ok(stream)
     }
 
     /// The other machine's end: whoever comes first waits for the other.

@@ -193,3 +193,42 @@ fn options_are_what_they_say() {
         assert!(net(wrong).is_err(), "{wrong}");
     }
 }
+
+/// A DHCPDISCOVER from a station (RFC 2131), in an Ethernet frame.
+fn discover(mac: [u8; 6]) -> Vec<u8> {
+    let mut bytes = [&[0xff; 6][..], &mac, &[8, 0]].concat();
+    let mut dhcp = vec![1, 1, 6, 0, 1, 2, 3, 4];
+    dhcp.resize(28, 0);
+    dhcp.extend(mac);
+    dhcp.resize(236, 0);
+    dhcp.extend([0x63, 0x82, 0x53, 0x63, 53, 1, 1, 255]);
+    dhcp.resize(300, 0);
+    let mut ip = vec![0x45, 0];
+    ip.extend((20 + 8 + dhcp.len() as u16).to_be_bytes());
+    ip.extend([0, 0, 0, 0, 64, 17, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255]);
+    let checksum = !sum(&ip, 0);
+    ip[10..12].copy_from_slice(&checksum.to_be_bytes());
+    bytes.extend(ip);
+    bytes.extend([0, 68, 0, 67]);
+    bytes.extend((8 + dhcp.len() as u16).to_be_bytes());
+    bytes.extend([0, 0]);
+    bytes.extend(dhcp);
+    bytes
+}
+
+#[test]
+fn passt_is_started_and_offers_an_address() {
+    let mac = [0x00, 0x16, 0x3e, 1, 2, 3];
+    let passt = port("passt");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        passt.send(&Frame::from(discover(mac)));
+        let Received::Frame(frame) = until(&passt) else { panic!("passt is gone") };
+        // From a DHCP server's port, with an address for us.
+        if frame.bytes.get(34..36) == Some(&[0, 67]) && frame.bytes.get(0..6) == Some(&mac) {
+            assert_ne!(frame.bytes[42 + 16..42 + 20], [0; 4], "an address is offered");
+            break;
+        }
+        assert!(Instant::now() < deadline, "no offer");
+    }
+}

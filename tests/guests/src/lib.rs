@@ -12,6 +12,7 @@ pub mod flat;
 pub mod floppy;
 pub mod installer;
 pub mod media;
+pub mod net;
 pub mod options;
 pub mod v86;
 pub mod xorg;
