@@ -25,6 +25,9 @@ Examples:
       pcvm run --name xp --memory 512M --disk xp.img --cdrom xp.iso --boot cd --rtc localtime \\
         --vnc 127.0.0.1:1 --press-key-for-cd
 
+  A network card on this host's bridge br0, every frame of it in a file for Wireshark:
+      pcvm run --disk xp.img --net tap,bridge=br0,dump=frames.pcap
+
 A comma in the name of a disk image is written twice: --disk a,,b.img
 
 In the terminal of '--serial stdio' all keys go to the guest, but:

@@ -200,8 +200,7 @@ impl Machine {
             Control::new(wanted),
             clock,
             engine,
-            [com1, com2, com3, com4, debugcon],
-            ports,
+            ([com1, com2, com3, com4, debugcon], ports),
             event_fd,
         ));
         let mut threads = Vec::new();

@@ -73,15 +73,14 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Puts the parts together.
+    /// Puts the parts together: among them character devices by [`CharId`] and cables by [`NicId`].
     pub fn new(
         board: Board,
         ring: CoalescedRing,
         control: Control,
         clock: Arc<VmClock>,
         engine: BlockEngine,
-        chardevs: [Option<Chardev>; CharId::COUNT],
-        ports: Vec<Port>,
+        (chardevs, ports): ([Option<Chardev>; CharId::COUNT], Vec<Port>),
         event_fd: EventFd,
     ) -> Self {
         Self {
