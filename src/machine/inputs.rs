@@ -65,7 +65,14 @@ pub enum InputError {
     Vnc(#[from] ListenError),
     /// A network card.
     #[error("--net: {0}")]
-    Net(#[from] NetError),
+    Net(NetError),
+}
+
+impl From<NetError> for InputError {
+    /// Not as a source: its text is all in ours.
+    fn from(error: NetError) -> Self {
+        Self::Net(error)
+    }
 }
 
 impl Inputs {

@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use crate::debian::{Apt, Arch};
 use crate::{Error, cache::cached, file_error, shell};
 
+/// Debian's iPXE for an RTL8139 (package ipxe-qemu).
+pub const IPXE: &str = "/usr/lib/ipxe/qemu/pxe-rtl8139.rom";
+
 const INIT: &str = include_str!("net-init.sh");
 
-/// Makes the CD and gives its path.
+/// Makes the CD and gives its path; its kernel and initial RAM disk, `vmlinuz` and `initrd.gz`, lie beside it.
 pub fn iso() -> Result<PathBuf, Error> {
     let inputs = [INIT, include_str!("net.rs")].map(str::as_bytes);
     let dir = cached("net", &inputs, |dir| {
@@ -36,6 +39,7 @@ pub fn iso() -> Result<PathBuf, Error> {
              cp packages/usr/lib/ISOLINUX/isolinux.bin packages/usr/lib/syslinux/modules/bios/ldlinux.c32 isolinux.cfg iso/isolinux/
              xorriso -as mkisofs -quiet -V NET -r -o net.iso -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot \\
                -boot-load-size 4 -boot-info-table iso
+             mv iso/vmlinuz iso/initrd.gz .
              rm -rf packages initrd iso init isolinux.cfg",
         )?;
         Ok(())
