@@ -294,6 +294,25 @@ fn vnc_servers_that_cannot_be() {
 }
 
 #[test]
+fn network_cards_that_cannot_be_connected() {
+    let dir = files();
+    let at = dir.path();
+    let kinds = "is not tap, passt, passt=SOCKET, pair:unix:PATH or none";
+    fails(at, &["--net", "user"], 2, &format!("--net user: 'user' {kinds}"));
+    let mac = "mac is '1', not six bytes such as 00:16:3e:12:34:56, the first one even, and not all zero";
+    fails(at, &["--net", "passt,mac=1"], 2, &format!("--net passt,mac=1: {mac}"));
+    fails(at, &["--net", "tap,fd=200"], 1, "--net: descriptor 200: not open");
+    fails(at, &["--net", "pair:unix:no/socket"], 1, "--net: no/socket: No such file or directory");
+    fails(at, &["--net", "passt=absent"], 1, "--net: absent: No such file or directory");
+    fails(at, &["--net", "pair:unix:new,dump=dir"], 1, "--net: dir: Is a directory");
+    fails(at, &["--net", "pair:unix:new,rom=absent"], 1, "absent: No such file or directory");
+    fails(at, &["--net", "pair:unix:new,rom=a.img"], 1, "a.img: not an expansion ROM (55h AAh first, at most 1 MiB)");
+    let nine = ["--net", "pair:unix:new"].repeat(9);
+    fails(at, &nine, 2, "--net: at most 8 network cards");
+    assert!(!at.join("new").exists(), "a machine that is not made leaves nothing behind");
+}
+
+#[test]
 fn machines_that_do_not_run_cannot_be_spoken_to() {
     let dir = files();
     for args in [

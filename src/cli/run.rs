@@ -95,14 +95,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "TEXT", requires = "kernel", allow_hyphen_values = true)]
     append: Option<String>,
 
-    /// Network card (RTL8139C+), repeatable, and what it is plugged into: a tap device, on a bridge perhaps; the outside
-    /// world by passt, without root; another machine; 'none' for no card. [default: no card]
-    #[arg(
-        long,
-        value_name = "tap|passt[=SOCKET]|pair:unix:PATH|none[,bridge=BR][,ifname=TAP][,fd=N][,script=FILE]\
-[,downscript=FILE][,mac=MAC][,model=rtl8139|rtl8139c][,link=up|down][,dump=FILE.pcap][,rom=FILE]",
-        action = clap::ArgAction::Append
-    )]
+    /// Network card (RTL8139C+), and what it is plugged into: a tap device, the outside world by passt (without root),
+    /// another machine, or 'none' for no card. For a tap: bridge=BRIDGE, ifname=TAP, fd=NUMBER, script=FILE,
+    /// downscript=FILE. For all: mac=MAC, model=rtl8139|rtl8139c, link=up|down, dump=FILE.pcap, rom=FILE [default: no
+    /// card] [repeatable]
+    #[arg(long, value_name = "tap|passt[=SOCKET]|pair:unix:PATH|none[,KEY=VALUE...]", action = clap::ArgAction::Append)]
     net: Vec<OsString>,
     /// What COM1 is connected to, given again for COM2 to COM4: this terminal, a new pseudo-terminal, a file,
     /// nothing ('null'), or 'none' for no such port [default: stdio] [repeatable]

@@ -176,7 +176,11 @@ impl Machine {
         let wake = event_fd.try_clone().map_err(host("make an eventfd"))?;
         let wires = KvmWires::new(vm.clone(), timer.clone(), clock.clone(), wake);
         let failure = wires.failure();
-        let board = Board::new(devices, roles, memory.clone(), Box::new(clock.clone()), Box::new(wires), rom);
+        let mut board = Board::new(devices, roles, memory.clone(), Box::new(clock.clone()), Box::new(wires), rom);
+        for (n, _) in config.nics.iter().enumerate().filter(|(_, nic)| !nic.link) {
+            // What the host sends until it is plugged in is not for later.
+            board.set_link(NicId(n as u8), false);
+        }
         let engine = BlockEngine::new(images, memory.clone())
             .map_err(|error| host("start the block engine")(std::io::Error::other(error.to_string())))?;
 
