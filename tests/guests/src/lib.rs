@@ -22,6 +22,21 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// A GRUB menu that waits for a digit on the keyboard, 1 for the first of `choices`: command lines of the kernel on the same
+/// CD, each after `always`. The kernel's own real-mode code is started, which asks the BIOS for what it wants to know.
+fn grub_menu(choices: &[&str], always: &str) -> String {
+    let entries = choices.iter().enumerate().map(|(n, options)| {
+        format!(
+            "menuentry 'Linux {options}' --hotkey={} {{
+               linux16 /vmlinuz {always} {options}
+               initrd16 /initrd.gz
+             }}\n",
+            n + 1
+        )
+    });
+    format!("set timeout=-1\n{}", entries.collect::<String>())
+}
+
 /// Why a guest could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::debian::{Apt, Arch};
-use crate::{Error, cache::cached, file_error, shell};
+use crate::{Error, cache::cached, file_error, grub_menu, shell};
 
 const INIT: &str = include_str!("options-init.sh");
 
@@ -24,16 +24,7 @@ pub fn iso() -> Result<PathBuf, Error> {
         let apt = Apt::new(Arch::I386)?;
         let kernel = apt.kernel()?;
         apt.unpack(&[&*kernel, "busybox-static", "grub-pc-bin"], &dir.join("packages"))?;
-        let mut menu = String::from("set timeout=-1\n");
-        for (n, options) in CHOICES.iter().enumerate() {
-            menu += &format!(
-                "menuentry 'Linux {options}' --hotkey={} {{
-                   linux16 /vmlinuz console=ttyS0,115200n8 loglevel=4 panic=-1 {options}
-                   initrd16 /initrd.gz
-                 }}\n",
-                n + 1
-            );
-        }
+        let menu = grub_menu(&CHOICES, "console=ttyS0,115200n8 loglevel=4 panic=-1");
         for (name, text) in [("init", INIT), ("menu.cfg", &menu)] {
             fs::write(dir.join(name), text).map_err(file_error(dir))?;
         }

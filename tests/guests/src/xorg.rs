@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::debian::{Apt, Arch};
-use crate::{Error, cache::cached, file_error, shell};
+use crate::{Error, cache::cached, file_error, grub_menu, shell};
 
 const INIT: &str = include_str!("xorg-init.sh");
 
@@ -44,16 +44,7 @@ pub fn iso() -> Result<PathBuf, Error> {
         let kernel = apt.kernel()?;
         let packages: Vec<&str> = [&*kernel].into_iter().chain(PACKAGES).chain(LIBRARIES.split_whitespace()).collect();
         apt.unpack(&packages, &dir.join("packages"))?;
-        let mut menu = String::from("set timeout=-1\n");
-        for (n, options) in CHOICES.iter().enumerate() {
-            menu += &format!(
-                "menuentry 'Linux {options}' --hotkey={} {{
-                   linux16 /vmlinuz console=tty0 loglevel=4 panic=-1 {options}
-                   initrd16 /initrd.gz
-                 }}\n",
-                n + 1
-            );
-        }
+        let menu = grub_menu(&CHOICES, "console=tty0 loglevel=4 panic=-1");
         for (name, text) in [("init", INIT), ("grub.cfg", &menu)] {
             fs::write(dir.join(name), text).map_err(file_error(dir))?;
         }

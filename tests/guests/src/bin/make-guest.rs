@@ -4,16 +4,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pcvm_test_guests::debian::Arch;
-use pcvm_test_guests::{Error, disk, flat, floppy, installer, v86, xorg};
+use pcvm_test_guests::{Error, disk, flat, floppy, installer, net, options, v86, xorg};
 
 type Make = fn() -> Result<PathBuf, Error>;
 
-const GUESTS: [(&str, Make); 10] = [
+const GUESTS: [(&str, Make); 12] = [
     ("bench", flat::bench),
     ("disk", disk::image),
     ("floppy", floppy::own_iso),
     ("hostile", || flat::hostile(10_000_000, 1)),
     ("int13", flat::int13),
+    ("net", net::iso),
+    ("options", options::iso),
     ("v86", || v86::iso(true)),
     ("v86-not", || v86::iso(false)),
     ("xorg", xorg::iso),
