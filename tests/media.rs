@@ -108,8 +108,9 @@ fn nested_boot_loaders_show_their_menus_and_take_keys() {
           key down
           text
           look
-          key ret
-          # The second entry switches the machine off: by APM, which isolinux finds in the BIOS.
+          # The second entry switches the machine off, by APM, which isolinux finds in the BIOS: perhaps before the key is
+          # let go, which is then nobody's any more.
+          ./pcvm key /tmp/isolinux.sock ret
           wait $machine || exit
 
           boot grub grub-rescue-cdrom.iso
