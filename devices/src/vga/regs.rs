@@ -286,6 +286,11 @@ impl Registers {
         if self.sequencer[1] & 1 != 0 { 8 } else { 9 }
     }
 
+    /// A dot is two of the clock's.
+    pub fn half_clock(&self) -> bool {
+        self.sequencer[1] & 8 != 0
+    }
+
     /// The timings that the registers make.
     pub fn timing(&self) -> Timing {
         let crtc = |n: usize| u64::from(self.crtc[n]);
@@ -298,7 +303,7 @@ impl Registers {
             n => n,
         };
         Timing {
-            dot_clock: if self.sequencer[1] & 8 != 0 { clock / 2 } else { clock },
+            dot_clock: if self.half_clock() { clock / 2 } else { clock },
             dots: (crtc(0) + 5) * self.char_width(),
             shown_dots: (crtc(1) + 1) * self.char_width(),
             lines,

@@ -28,6 +28,59 @@ const SCREEN_OFF: u8 = 1 << 5;
 const CURSOR_OFF: u8 = 1 << 5;
 /// CRTC mode control: the counter is a byte address; else, in words, the odd/even layout halves it.
 const BYTE_MODE: u8 = 1 << 6;
+const CRTC_MODE: usize = 0x17;
+const PRESET_ROW_SCAN: usize = 8;
+const CURSOR_START: usize = 0x0a;
+const CURSOR_END: usize = 0x0b;
+const UNDERLINE: usize = 0x14;
+/// Attribute mode control: pixel panning is 0 below the split.
+const PAN_STOPS: u8 = 1 << 5;
+/// The bits of an attribute that are 001 for an underlined character.
+const UNDERLINED: u8 = 7;
+
+/// What the CRTC's counters are in a scan line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Scan {
+    /// The address counter at the left edge.
+    address: u32,
+    /// The line in a row of characters.
+    row: u32,
+    /// Pixel panning.
+    pan: u32,
+}
+
+/// How four bytes, one of each plane, become colours.
+struct Pixels {
+    colours: Vec<[u8; 3]>,
+    eight_bit: bool,
+    interleaved: bool,
+}
+
+impl Pixels {
+    fn new(vga: &Vga, eight_bit: bool) -> Self {
+        let interleaved = vga.regs.graphics[5] & SHIFT_INTERLEAVE != 0;
+        let colours = if eight_bit { (0..=255).map(|n| vga.regs.dac.rgb(n)).collect() } else { vga.sixteen().to_vec() };
+        Self { colours, eight_bit, interleaved }
+    }
+
+    /// The pixels of a character clock: four of eight bits, or eight of four.
+    fn of(&self, quad: &[u8]) -> [[u8; 3]; 8] {
+        let colour = |n: u8| self.colours.get(usize::from(n)).copied().unwrap_or_default();
+        let byte = |n: usize| quad.get(n).copied().unwrap_or(0);
+        std::array::from_fn(|x| {
+            if self.eight_bit {
+                colour(byte(x & 3))
+            } else if self.interleaved {
+                // Two bits of a pixel lie together, even bytes in planes 0 and 2, odd ones in 1 and 3.
+                let (shift, odd) = (6 - 2 * (x & 3), x >> 2);
+                colour(byte(odd) >> shift & 3 | (byte(odd + 2) >> shift & 3) << 2)
+            } else {
+                let bit = |n: usize| (byte(n) >> (7 - x) & 1) << n;
+                colour(bit(0) | bit(1) | bit(2) | bit(3))
+            }
+        })
+    }
+}
 
 impl Frame {
     fn black(width: u32, height: u32) -> Self {
@@ -41,10 +94,13 @@ impl Frame {
 }
 
 impl Vga {
-    /// The screen as it is now. Blinking things are shown.
+    /// The screen as it is now, every dot and every scan line: a pixel of mode 13h is two dots wide and two lines high.
+    /// Blinking things are shown.
     pub fn render(&self, memory: &Memory) -> Frame {
         if self.vbe.packed() {
             self.render_packed(memory)
+        } else if self.vbe.enabled() {
+            self.render_vbe_planes(memory)
         } else if self.is_text() {
             self.render_text(memory)
         } else {
@@ -75,120 +131,207 @@ impl Vga {
         std::array::from_fn(|n| self.palette(n as u8))
     }
 
-    fn render_text(&self, memory: &Memory) -> Frame {
+    /// What every scan line shows: the CRTC's counters, from the top of the screen to the bottom.
+    fn scans(&self) -> impl Iterator<Item = Scan> + use<> {
         let regs = &self.regs;
-        let grid = self.grid();
-        let cell_width = regs.char_width() as u32;
-        let mut frame = Frame::black(grid.columns * cell_width, grid.rows * grid.height);
-        if self.dark() {
-            return frame;
-        }
-        let colours = self.sixteen();
-        let double = if regs.double_scan() { 2 } else { 1 };
-        // The font is in plane 2: 256 glyphs of 32 lines at each of eight places (sequencer, character map select).
-        let mut plane_bytes = vec![0; 0x4_0000];
-        memory.read_video(0, &mut plane_bytes);
-        let map = regs.sequencer[3];
-        let font = |a: u8| usize::from((a & 3) << 1 | a >> 2) * 0x2000;
-        let fonts = [font(map & 3 | map >> 2 & 4), font(map >> 2 & 3 | map >> 3 & 4)];
-        let cursor_at = u32::from(regs.crtc[0x0e]) << 8 | u32::from(regs.crtc[0x0f]);
-        let cursor = u32::from(regs.crtc[0x0a] & 0x1f)..=u32::from(regs.crtc[0x0b] & 0x1f);
-        let cursor_on = regs.crtc[0x0a] & CURSOR_OFF == 0;
-        for row in 0..grid.rows {
-            for column in 0..grid.columns {
-                let address = grid.address(row, column);
-                let [code, attribute] = self.cell(memory, address);
-                // Attribute bit 3 chooses between two fonts if they differ, and is intensity as well.
-                let glyph = fonts[usize::from(attribute & 8 == 0)] + usize::from(code) * 32;
-                let blink = regs.attribute[MODE_CONTROL] & BLINK != 0;
-                let fore = colours[usize::from(attribute & 0xf)];
-                let back = colours[usize::from(attribute >> 4 & if blink { 7 } else { 0xf })];
-                let ninth = regs.attribute[MODE_CONTROL] & LINE_GRAPHICS != 0 && (0xc0..=0xdf).contains(&code);
-                for scan in 0..grid.height {
-                    let line = scan / double;
-                    let bits = plane_bytes.get((glyph + line as usize) * 4 + 2).copied().unwrap_or(0);
-                    let bits = if cursor_on && address == cursor_at && cursor.contains(&line) { 0xff } else { bits };
-                    let out = frame.line(row * grid.height + scan);
-                    for x in 0..cell_width {
-                        let lit = if x < 8 { bits >> (7 - x) & 1 != 0 } else { ninth && bits & 1 != 0 };
-                        let to = (column * cell_width + x) as usize * 3;
-                        out[to..to + 3].copy_from_slice(if lit { &fore } else { &back });
-                    }
+        let double = regs.double_scan();
+        let last_row = regs.row_height() - 1;
+        let pitch = regs.row_pitch();
+        let line_compare = regs.line_compare();
+        // After the split neither panning goes on, if the attribute controller is told so.
+        let pan_stops = regs.attribute[MODE_CONTROL] & PAN_STOPS != 0;
+        let start = regs.start_address() + u32::from(regs.crtc[PRESET_ROW_SCAN] >> 5 & 3);
+        let pan = u32::from(regs.attribute[PIXEL_PAN] & 0xf);
+        let mut scan = Scan { address: start, row: u32::from(regs.crtc[PRESET_ROW_SCAN] & 0x1f), pan };
+        let mut first = true;
+        (0..regs.timing().shown_lines as u32).map(move |line| {
+            let shown = scan;
+            let repeated = double && first;
+            first = !first;
+            if line == line_compare {
+                scan = Scan { address: 0, row: 0, pan: if pan_stops { 0 } else { scan.pan } };
+                first = true;
+            } else if !repeated {
+                scan.row = if scan.row == last_row { 0 } else { scan.row + 1 & 0x1f };
+                if scan.row == 0 {
+                    scan.address += pitch;
+                }
+            }
+            shown
+        })
+    }
+
+    /// Draws scan lines of so many pixels, each of `wide` dots: `draw` gives the pixels of one. Lines that show the same
+    /// are drawn once.
+    fn draw_scans(
+        scans: impl Iterator<Item = Scan>,
+        pixels: u32,
+        wide: u32,
+        mut draw: impl FnMut(Scan, &mut [u8]),
+    ) -> Frame {
+        let mut frame = Frame { width: pixels * wide, height: 0, rgb: Vec::new() };
+        let mut line = vec![0; pixels as usize * 3];
+        let mut drawn = None;
+        for scan in scans {
+            let bytes = frame.width as usize * 3;
+            frame.height += 1;
+            if drawn == Some(scan) {
+                frame.rgb.extend_from_within(frame.rgb.len() - bytes..);
+                continue;
+            }
+            draw(scan, &mut line);
+            drawn = Some(scan);
+            if wide == 1 {
+                frame.rgb.extend_from_slice(&line);
+            } else {
+                for pixel in line.chunks_exact(3) {
+                    (0..wide).for_each(|_| frame.rgb.extend_from_slice(pixel));
                 }
             }
         }
         frame
     }
 
-    /// The VGA's own graphics modes, and VBE's with four planes.
-    fn render_planes(&self, memory: &Memory) -> Frame {
+    fn render_text(&self, memory: &Memory) -> Frame {
         let regs = &self.regs;
-        let eight_bit = regs.graphics[5] & SHIFT_256 != 0;
-        let (columns, lines, repeat) = if self.vbe.enabled() {
-            (u32::from(self.vbe.xres) / 8, u32::from(self.vbe.yres), 1)
-        } else {
-            let repeat = regs.row_height() * if regs.double_scan() { 2 } else { 1 };
-            (u32::from(regs.crtc[1]) + 1, (regs.timing().shown_lines as u32 / repeat).max(1), repeat)
-        };
-        // CGA's two banks of lines: scan line counter bit 0 stands in for address bit 13 (CRTC mode control, bit 0).
-        let interleaved = !self.vbe.enabled() && regs.crtc[0x17] & 1 == 0;
-        let bank = if regs.crtc[0x17] & BYTE_MODE != 0 { 0x2000 } else { 0x1000 };
-        let (lines, repeat) = if interleaved { (lines * repeat / 2, 2) } else { (lines, repeat) };
-        let lines = lines.max(1);
-        // A character clock makes eight pixels of four bits, or four of eight bits.
-        let per_clock: u32 = if eight_bit { 4 } else { 8 };
-        let mut frame = Frame::black(columns * per_clock, lines);
+        let cell_width = regs.char_width() as usize;
+        let columns = u32::from(regs.crtc[1]) + 1;
+        let pixels = columns * cell_width as u32;
+        let wide = if regs.half_clock() { 2 } else { 1 };
         if self.dark() {
-            return frame;
+            return Frame::black(pixels * wide, regs.timing().shown_lines as u32);
         }
         let colours = self.sixteen();
-        let (start, pitch, limit) = if self.vbe.enabled() {
-            let pitch = u32::from(self.vbe.virt_width) / 8;
-            (u32::from(self.vbe.y_offset) * pitch + u32::from(self.vbe.x_offset) / 8, pitch, self.vram / 4)
-        } else {
-            (regs.start_address(), regs.row_pitch(), super::PLANE_SIZE)
-        };
-        let split = if self.vbe.enabled() { u32::MAX } else { (regs.line_compare() + 1) / repeat };
-        let pan = if eight_bit { regs.attribute[PIXEL_PAN] >> 1 & 3 } else { regs.attribute[PIXEL_PAN] & 7 };
-        let pan = if self.vbe.enabled() { 0 } else { u32::from(pan) };
-        for y in 0..lines {
-            let (base, row) = if y >= split { (0, y - split) } else { (start, y) };
-            let row_start = if interleaved {
-                base.wrapping_add(row / 2 * pitch) + (row & 1) * bank
-            } else {
-                base.wrapping_add(row * pitch)
-            };
-            // One clock more than is shown, for the pan; one read of video memory for a line where it does not wrap.
-            let mut bytes = vec![0; (columns as usize + 1) * 4];
-            for (clock, quad) in bytes.chunks_exact_mut(4).enumerate() {
-                memory.read_video(u64::from(row_start.wrapping_add(clock as u32) % limit) * 4, quad);
-            }
-            let out = frame.line(y);
-            for (x, pixel) in out.chunks_exact_mut(3).enumerate() {
-                let x = x as u32 + pan;
-                let (clock, within) = ((x / per_clock) as usize * 4, x % per_clock);
-                let quad = &bytes[clock..clock + 4];
-                let rgb = if eight_bit {
-                    regs.dac.rgb(quad[within as usize])
-                } else if regs.graphics[5] & SHIFT_INTERLEAVE != 0 {
-                    // Two bits of a pixel lie together, even bytes in planes 0 and 2, odd ones in 1 and 3.
-                    let shift = 6 - 2 * (within % 4);
-                    let odd = (within / 4) as usize;
-                    colours[usize::from(quad[odd] >> shift & 3 | (quad[odd + 2] >> shift & 3) << 2)]
-                } else {
-                    let bit = |n: usize| (quad[n] >> (7 - within) & 1) << n;
-                    colours[usize::from(bit(0) | bit(1) | bit(2) | bit(3))]
-                };
-                pixel.copy_from_slice(&rgb);
-            }
+        // The font is in plane 2: 256 glyphs of 32 lines at each of eight places (sequencer, character map select).
+        let mut planes = vec![0; 0x4_0000];
+        memory.read_video(0, &mut planes);
+        let mut cells = vec![0; super::TEXT_SIZE as usize];
+        if self.text {
+            memory.read_video(self.vram.into(), &mut cells);
         }
-        frame
+        // Character and attribute at a counter's value.
+        let cell = |address: u32| {
+            let address = address as usize & 0xffff;
+            match cells.get(address * 2..address * 2 + 2) {
+                Some(cell) if self.text => [cell[0], cell[1]],
+                _ => [planes[address * 4], planes[address * 4 + 1]],
+            }
+        };
+        let map = regs.sequencer[3];
+        let place = |a: u8| usize::from((a & 3) << 1 | a >> 2) * 0x2000;
+        // Attribute bit 3 chooses between map B (0) and map A, and is intensity as well.
+        let fonts = [place(map & 3 | map >> 2 & 4), place(map >> 2 & 3 | map >> 3 & 4)];
+        let mode = regs.attribute[MODE_CONTROL];
+        let skew = u32::from(regs.crtc[CURSOR_END] >> 5 & 3);
+        let cursor_at = (u32::from(regs.crtc[0x0e]) << 8 | u32::from(regs.crtc[0x0f])).wrapping_add(skew);
+        let cursor = u32::from(regs.crtc[CURSOR_START] & 0x1f)..=u32::from(regs.crtc[CURSOR_END] & 0x1f);
+        let cursor_on = regs.crtc[CURSOR_START] & CURSOR_OFF == 0;
+        let underline = u32::from(regs.crtc[UNDERLINE] & 0x1f);
+        Self::draw_scans(self.scans(), pixels, wide, |scan, line| {
+            // With nine dots, 8 is no shift and 0 one of a dot.
+            let pan = if cell_width == 9 { (scan.pan as usize + 1) % 9 } else { scan.pan as usize & 7 };
+            let mut dots = vec![[0; 3]; (columns as usize + 1) * cell_width];
+            for (column, dots) in (0..).zip(dots.chunks_exact_mut(cell_width)) {
+                let address = scan.address.wrapping_add(column) & 0xffff;
+                let [code, attribute] = cell(address);
+                let glyph = fonts[usize::from(attribute >> 3 & 1)] + usize::from(code) * 32;
+                let fore = colours[usize::from(attribute & 0xf)];
+                let back = colours[usize::from(attribute >> 4 & if mode & BLINK != 0 { 7 } else { 0xf })];
+                let mut bits = planes.get((glyph + scan.row as usize) * 4 + 2).copied().unwrap_or(0);
+                if cursor_on && address == cursor_at && cursor.contains(&scan.row)
+                    || attribute & UNDERLINED == 1 && scan.row == underline
+                {
+                    bits = 0xff;
+                }
+                // The ninth dot continues the eighth of the characters that lines are made of.
+                let ninth = bits & 1 != 0 && mode & LINE_GRAPHICS != 0 && (0xc0..=0xdf).contains(&code);
+                for (x, dot) in dots.iter_mut().enumerate() {
+                    let lit = if x < 8 { bits >> (7 - x) & 1 != 0 } else { ninth };
+                    *dot = if lit { fore } else { back };
+                }
+            }
+            for (pixel, dot) in line.chunks_exact_mut(3).zip(&dots[pan..]) {
+                pixel.copy_from_slice(dot);
+            }
+        })
+    }
+
+    /// The VGA's own graphics modes.
+    fn render_planes(&self, memory: &Memory) -> Frame {
+        let regs = &self.regs;
+        let columns = u32::from(regs.crtc[1]) + 1;
+        // A character clock makes eight pixels of four bits, or four of eight bits.
+        let eight_bit = regs.graphics[5] & SHIFT_256 != 0;
+        let per_clock = if eight_bit { 4 } else { 8 };
+        let wide = if eight_bit { 2 } else { 1 } * if regs.half_clock() { 2 } else { 1 };
+        if self.dark() {
+            return Frame::black(columns * per_clock * wide, regs.timing().shown_lines as u32);
+        }
+        let mut planes = vec![0; super::PLANE_SIZE as usize * 4];
+        memory.read_video(0, &mut planes);
+        // CGA's banks of lines: bits of the row scan counter stand in for bits of the address, which is one of words
+        // or of bytes, and a counter's value is a word (CRTC mode control).
+        let control = regs.crtc[CRTC_MODE];
+        let unit = if control & BYTE_MODE != 0 { 0 } else { 1 };
+        let replaced = [(1, 0x2000 >> unit, 0), (2, 0x4000 >> unit, 1)]
+            .map(|(bit, address, row)| if control & bit == 0 { (address, row) } else { (0, 0) });
+        let pixels = Pixels::new(self, eight_bit);
+        Self::draw_scans(self.scans(), columns * per_clock, wide, |scan, line| {
+            let pan = if eight_bit { scan.pan >> 1 & 3 } else { scan.pan & 7 };
+            let mut out = line.chunks_exact_mut(3);
+            // One clock more than is shown, for the pan.
+            let mut skip = pan as usize;
+            for clock in 0..=columns {
+                let mut address = scan.address.wrapping_add(clock);
+                for (bit, row) in replaced {
+                    address = if scan.row >> row & 1 != 0 { address | bit } else { address & !bit };
+                }
+                let at = (address & (super::PLANE_SIZE - 1)) as usize * 4;
+                let colours = pixels.of(&planes[at..at + 4]);
+                for colour in colours[..per_clock as usize].iter().skip(skip) {
+                    let Some(pixel) = out.next() else { return };
+                    pixel.copy_from_slice(colour);
+                }
+                skip = 0;
+            }
+        })
+    }
+
+    /// VBE's modes of four planes.
+    fn render_vbe_planes(&self, memory: &Memory) -> Frame {
+        let vbe = &self.vbe;
+        let (columns, lines) = (u32::from(vbe.xres) / 8, u32::from(vbe.yres));
+        if self.dark() {
+            return Frame::black(columns * 8, lines);
+        }
+        let pitch = u32::from(vbe.virt_width) / 8;
+        let start = u32::from(vbe.y_offset) * pitch + u32::from(vbe.x_offset) / 8;
+        let scans =
+            (0..lines).map(|line| Scan { address: start.wrapping_add(line.wrapping_mul(pitch)), row: 0, pan: 0 });
+        let pixels = Pixels::new(self, false);
+        let limit = u64::from(self.vram / 4);
+        let mut bytes = vec![0; columns as usize * 4];
+        Self::draw_scans(scans, columns * 8, 1, |scan, line| {
+            // Where the line does not fit it goes on at the start.
+            let first = u64::from(scan.address) % limit;
+            let whole = ((limit - first) * 4).min(bytes.len() as u64) as usize;
+            memory.read_video(first * 4, &mut bytes[..whole]);
+            memory.read_video(0, &mut bytes[whole..]);
+            for (eight, quad) in line.chunks_exact_mut(24).zip(bytes.chunks_exact(4)) {
+                for (pixel, colour) in eight.chunks_exact_mut(3).zip(pixels.of(quad)) {
+                    pixel.copy_from_slice(&colour);
+                }
+            }
+        })
     }
 
     /// VBE's modes with packed pixels.
     fn render_packed(&self, memory: &Memory) -> Frame {
         let vbe = &self.vbe;
         let mut frame = Frame::black(vbe.xres.into(), vbe.yres.into());
+        if self.regs.attribute_index & PALETTE_ON == 0 {
+            return frame;
+        }
         let bytes = u64::from(vbe.bpp.div_ceil(8));
         let start = u64::from(vbe.y_offset) * u64::from(vbe.line_bytes()) + u64::from(vbe.x_offset) * bytes;
         let mut line = vec![0; (u64::from(vbe.xres) * bytes) as usize];

@@ -10,9 +10,9 @@ const IMAGE: usize = 64 << 10;
 /// Size of the code of a guest.
 const CODE: usize = 1024;
 /// Where a processor starts: 16 bytes below the end.
-const RESET: usize = IMAGE - 16;
+pub(crate) const RESET: usize = IMAGE - 16;
 /// `jmp 0`, near: from FFF0h the instruction pointer wraps, and the segment stays below 4 GiB.
-const JUMP: [u8; 3] = [0xE9, 0x0D, 0x00];
+pub(crate) const JUMP: [u8; 3] = [0xE9, 0x0D, 0x00];
 
 /// What the hostile guest prints on port 402h when it is through.
 pub const THROUGH: &str = "through";

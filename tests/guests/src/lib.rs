@@ -14,6 +14,7 @@ pub mod installer;
 pub mod media;
 pub mod net;
 pub mod options;
+pub mod screen;
 pub mod v86;
 pub mod xorg;
 
