@@ -152,7 +152,7 @@ impl Vga {
                 scan = Scan { address: 0, row: 0, pan: if pan_stops { 0 } else { scan.pan } };
                 first = true;
             } else if !repeated {
-                scan.row = if scan.row == last_row { 0 } else { scan.row + 1 & 0x1f };
+                scan.row = if scan.row == last_row { 0 } else { (scan.row + 1) & 0x1f };
                 if scan.row == 0 {
                     scan.address += pitch;
                 }
