@@ -41,6 +41,17 @@ mod code {
         pcvm_bench_start
     }
 
+    std::arch::global_asm!(include_str!("net-bench.s"), options(att_syntax));
+
+    // SAFETY: as above, in net-bench.s.
+    unsafe extern "C" {
+        safe static pcvm_net_bench_start: [u8; super::CODE];
+    }
+
+    pub fn net_bench() -> [u8; super::CODE] {
+        pcvm_net_bench_start
+    }
+
     std::arch::global_asm!(include_str!("int13.s"), options(att_syntax));
 
     // SAFETY: as above, in int13.s.
@@ -84,6 +95,12 @@ pub fn hostile(accesses: u32, seed: u32) -> Result<PathBuf, Error> {
 /// its path.
 pub fn bench() -> Result<PathBuf, Error> {
     image("bench", "bench.bin", &code::bench())
+}
+
+/// The firmware image that `benches/net` runs, which patches into it what is to be measured (see net-bench.s), and its
+/// path.
+pub fn net_bench() -> Result<PathBuf, Error> {
+    image("net-bench", "net-bench.bin", &code::net_bench())
 }
 
 /// The disk of 8 MiB that `benches/int13` boots, and its path.

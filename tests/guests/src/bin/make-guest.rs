@@ -8,13 +8,14 @@ use pcvm_test_guests::{Error, disk, flat, floppy, installer, net, options, v86, 
 
 type Make = fn() -> Result<PathBuf, Error>;
 
-const GUESTS: [(&str, Make); 12] = [
+const GUESTS: [(&str, Make); 13] = [
     ("bench", flat::bench),
     ("disk", disk::image),
     ("floppy", floppy::own_iso),
     ("hostile", || flat::hostile(10_000_000, 1)),
     ("int13", flat::int13),
     ("net", net::iso),
+    ("net-bench", flat::net_bench),
     ("options", options::iso),
     ("v86", || v86::iso(true)),
     ("v86-not", || v86::iso(false)),
