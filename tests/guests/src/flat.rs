@@ -70,6 +70,17 @@ mod code {
         pcvm_disks_start
     }
 
+    std::arch::global_asm!(include_str!("modeset.s"), options(att_syntax));
+
+    // SAFETY: as above, in modeset.s.
+    unsafe extern "C" {
+        safe static pcvm_modeset_start: [u8; 512];
+    }
+
+    pub fn modeset() -> [u8; 512] {
+        pcvm_modeset_start
+    }
+
     pub fn int13() -> [u8; 2048] {
         pcvm_int13_start
     }
@@ -101,6 +112,13 @@ pub fn bench() -> Result<PathBuf, Error> {
 /// path.
 pub fn net_bench() -> Result<PathBuf, Error> {
     image("net-bench", "net-bench.bin", &code::net_bench())
+}
+
+/// A disk whose boot sector sets modes (see modeset.s).
+pub fn modeset() -> Vec<u8> {
+    let mut image = code::modeset().to_vec();
+    image.resize(1 << 20, 0);
+    image
 }
 
 /// The disk of 8 MiB that `benches/int13` boots, and its path.

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pcvm_test_guests::debian::Arch;
-use pcvm_test_guests::{Error, disk, flat, floppy, installer, net, options, v86, xorg};
+use pcvm_test_guests::{Error, disk, flat, floppy, installer, net, options, screen, v86, xorg};
 
 type Make = fn() -> Result<PathBuf, Error>;
 
-const GUESTS: [(&str, Make); 13] = [
+const GUESTS: [(&str, Make); 14] = [
     ("bench", flat::bench),
     ("disk", disk::image),
     ("floppy", floppy::own_iso),
@@ -17,6 +17,7 @@ const GUESTS: [(&str, Make); 13] = [
     ("net", net::iso),
     ("net-bench", flat::net_bench),
     ("options", options::iso),
+    ("screen-bench", screen::bench::images),
     ("v86", || v86::iso(true)),
     ("v86-not", || v86::iso(false)),
     ("xorg", xorg::iso),

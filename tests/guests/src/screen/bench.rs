@@ -1,1 +1,109 @@
-//! What `benches/screen` measures.
+//! What `benches/screen` measures: programs whose one loop has as many turns as the image is told.
+
+use super::modes::{cube_colours, ega_colours, register};
+use super::scenes::{GRAPHICS, SEQUENCER, TEXT, WINDOW, bars, text_mode, unchained, vbe_mode};
+use super::{Font, LFB, Mode, Op};
+use crate::{Error, cache::cached, file_error};
+use std::fs;
+use std::path::PathBuf;
+
+/// Names of the measurements, and the programs.
+pub fn programs() -> Vec<(&'static str, Vec<Op>)> {
+    let graphics = |index, value| vec![register(GRAPHICS, index, value)];
+    let planar = || [Mode::PLANAR_12.set(), ega_colours()].concat();
+    let text = || [fonts(), text_mode(Mode::TEXT_80_400, Font::Height16)].concat();
+    vec![
+        // A screen of 2000 cells.
+        ("text", turns(text(), vec![Op::Fill16(TEXT, 2000, 0x0741)])),
+        // 24 rows up, and an empty one.
+        ("scroll", turns(text(), vec![Op::Move32(TEXT, 960, TEXT + 160), Op::Fill32(TEXT + 3840, 40, 0x0720_0720)])),
+        // 38,400 bytes with a colour.
+        (
+            "set-reset",
+            turns([planar(), graphics(1, 0xF)].concat(), {
+                [graphics(0, 5), vec![Op::Fill8(WINDOW, 38_400, 0)]].concat()
+            }),
+        ),
+        // 4,000 bytes, half the dots of each.
+        (
+            "latches",
+            turns([planar(), graphics(1, 0xF)].concat(), {
+                [graphics(0, 9), graphics(8, 0x55), vec![Op::Modify(WINDOW, 4000, 0)]].concat()
+            }),
+        ),
+        // 16,000 bytes to two planes.
+        ("mode-x", turns([unchained(), vec![register(SEQUENCER, 2, 5)]].concat(), vec![Op::Fill8(WINDOW, 16_000, 9)])),
+        (
+            "mode-13",
+            turns([Mode::LINEAR_13.set(), cube_colours()].concat(), vec![Op::Fill32(WINDOW, 16_000, 0x0102_0304)]),
+        ),
+        (
+            "lfb",
+            turns([bars(), Mode::LINEAR_13.set(), vbe_mode(800, 600, 32)].concat(), {
+                vec![Op::Fill32(LFB, 800 * 600, 0x0010_2030)]
+            }),
+        ),
+        // For somebody who looks: a line of text a frame, and a window of 160 by 120 that moves over noise.
+        (
+            "console",
+            turns(text(), {
+                let mut ops = vec![Op::Move32(TEXT, 960, TEXT + 160), Op::Fill32(TEXT + 3840, 40, 0x0720_0720)];
+                ops.push(Op::Store(
+                    TEXT + 3840,
+                    "A line of a console, as long as most of them are".bytes().flat_map(|c| [c, 7]).collect(),
+                ));
+                ops.extend(frame());
+                ops
+            }),
+        ),
+        ("window", turns([bars(), Mode::LINEAR_13.set(), vbe_mode(800, 600, 32)].concat(), window())),
+        ("idle", turns(text(), frame())),
+    ]
+}
+
+/// Instructions from a frame to the next.
+const FRAME: u32 = 12_000_000;
+
+/// The end of a frame, which is told, and the time to the next.
+fn frame() -> Vec<Op> {
+    vec![Op::Out8(0x3F8, b'.'), Op::Spin(FRAME)]
+}
+
+fn turns(before: Vec<Op>, each: Vec<Op>) -> Vec<Op> {
+    [before, vec![Op::Loop(0)], each, vec![Op::End]].concat()
+}
+
+fn fonts() -> Vec<Op> {
+    vec![Op::Store(Font::Height16.kept(), Font::Height16.glyphs())]
+}
+
+/// A picture of 160 by 120 that goes to and fro in steps of 16 dots, and wipes out what it leaves.
+fn window() -> Vec<Op> {
+    const PITCH: u32 = 800 * 4;
+    let picture = 0x4_0000;
+    let mut ops = vec![Op::Pattern(picture, 160 * 4, 3)];
+    for step in (0..16).chain((0..16).rev()) {
+        let left = LFB + 200 * PITCH + step * 16 * 4;
+        for line in 0..120 {
+            ops.push(Op::Fill32(left + line * PITCH - 64, 16, 0x0020_4060));
+            ops.push(Op::Move32(left + line * PITCH, 160, picture));
+            ops.push(Op::Fill32(left + line * PITCH + 640, 16, 0x0020_4060));
+        }
+        ops.extend(frame());
+    }
+    ops
+}
+
+/// All the images in one directory, `NAME.bin` each, and `modeset.img`.
+pub fn images() -> Result<PathBuf, Error> {
+    let images: Vec<_> = programs().iter().map(|(name, program)| (*name, super::assemble(program))).collect();
+    let parts: Vec<_> = images.iter().map(|(_, bytes)| bytes.as_slice()).collect();
+    cached("screen-bench", &[&parts.concat(), &crate::flat::modeset()], |dir| {
+        for (name, bytes) in &images {
+            let path = dir.join(format!("{name}.bin"));
+            fs::write(&path, bytes).map_err(file_error(&path))?;
+        }
+        let path = dir.join("modeset.img");
+        fs::write(&path, crate::flat::modeset()).map_err(file_error(&path))
+    })
+}

@@ -2,6 +2,7 @@
 # reads it sends on COM1, and after a scene it waits there for a byte.
         .set    HERE, 0xFFFF0000        # where the image lies
         .set    PROGRAM, 0xFFE0         # long: where the program is
+        .set    TURNS, 0xFFE4           # long: for loops of 0 turns
         .set    STACK, 0x8000
         .set    COM1, 0x3F8
 
@@ -67,6 +68,8 @@ table:  entry reset
         entry loop_end
         entry wait_clear
         entry wait_set
+        entry move32
+        entry spin
 
 # PIIX3's reset control: a hard reset.
 reset:  movw $0xCF9, %dx
@@ -183,7 +186,10 @@ scene:  movb $'#', %al
 # Turns.
 loop_start:
         lodsl
-        pushl %eax
+        testl %eax, %eax
+        jnz 1f
+        movl HERE + TURNS, %eax
+1:      pushl %eax
         pushl %esi
         jmp next
 loop_end:
@@ -210,6 +216,20 @@ wait_set:
 1:      inb %dx, %al
         testb %bl, %al
         jz 1b
+        jmp next
+
+# Destination, number, source: double words, upwards.
+move32: call three
+        pushl %esi
+        movl %eax, %esi
+        rep movsl
+        popl %esi
+        jmp next
+
+# So many instructions.
+spin:   lodsl
+        movl %eax, %ecx
+1:      loop 1b
         jmp next
 
 # Sends AL.

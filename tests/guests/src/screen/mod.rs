@@ -33,6 +33,9 @@ mod code {
     }
 }
 
+/// From the end of an image: a double word, the turns of its loops of 0 turns.
+pub const TURNS: usize = SEGMENT - 0xFFE4;
+
 /// Where programs that want it put the linear frame buffer.
 pub const LFB: u32 = 0xE000_0000;
 
@@ -65,7 +68,7 @@ pub enum Op {
     Modify(u32, u32, u32),
     /// The picture is complete: waits until it has been looked at.
     Scene,
-    /// Does what follows, up to the matching end, so many times.
+    /// Does what follows, up to the matching end, so many times; 0 for as often as the image is told ([`TURNS`]).
     Loop(u32),
     /// See [`Op::Loop`].
     End,
@@ -73,6 +76,10 @@ pub enum Op {
     WaitClear(u16, u8),
     /// Reads a port until one of the bits is set.
     WaitSet(u16, u8),
+    /// To an address, so many double words, from another, upwards.
+    Move32(u32, u32, u32),
+    /// Does nothing for so many instructions.
+    Spin(u32),
 }
 
 /// A sum of bytes that depends on their order.
@@ -104,6 +111,8 @@ impl Op {
             Self::Pattern(addr, len, seed) => long(10, &[addr, len, seed]),
             Self::Copy(to, len, from) => long(11, &[to, len, from]),
             Self::Modify(addr, len, value) => long(12, &[addr, len, value]),
+            Self::Move32(to, count, from) => long(18, &[to, count, from]),
+            Self::Spin(count) => long(19, &[count]),
             Self::Scene => long(13, &[]),
             Self::Loop(turns) => long(14, &[turns]),
             Self::End => long(15, &[]),
@@ -197,14 +206,16 @@ pub fn play(program: &[Op], machine: &mut impl Machine) -> Vec<u8> {
                 }
             }
             Op::Scene => machine.scene(),
-            Op::Loop(_) | Op::End | Op::WaitClear(..) | Op::WaitSet(..) => panic!("{op:?} needs a processor"),
+            Op::Loop(_) | Op::End | Op::WaitClear(..) | Op::WaitSet(..) | Op::Move32(..) | Op::Spin(_) => {
+                panic!("{op:?} needs a processor")
+            }
         }
     }
     report
 }
 
-/// A firmware image that plays a program and then resets the machine, and its path.
-pub fn image(name: &str, program: &[Op]) -> Result<PathBuf, Error> {
+/// A firmware image that plays a program and then resets the machine.
+fn assemble(program: &[Op]) -> Vec<u8> {
     let mut bytes = Vec::new();
     program.iter().for_each(|op| op.encode(&mut bytes));
     bytes.push(0);
@@ -216,6 +227,12 @@ pub fn image(name: &str, program: &[Op]) -> Result<PathBuf, Error> {
     segment[PROGRAM..PROGRAM + 4].copy_from_slice(&start.wrapping_neg().to_le_bytes());
     segment[flat::RESET..flat::RESET + flat::JUMP.len()].copy_from_slice(&flat::JUMP);
     bytes.extend(segment);
+    bytes
+}
+
+/// A firmware image that plays a program and then resets the machine, and its path.
+pub fn image(name: &str, program: &[Op]) -> Result<PathBuf, Error> {
+    let bytes = assemble(program);
     let dir = cached(&format!("screen-{name}"), &[&bytes], |dir| {
         let path = dir.join("screen.bin");
         fs::write(&path, &bytes).map_err(file_error(&path))

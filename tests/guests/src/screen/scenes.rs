@@ -3,11 +3,11 @@
 use super::modes::{attribute, cube_colours, ega_colours, register};
 use super::{Font, LFB, Mode, Op};
 
-const SEQUENCER: u16 = 0x3C4;
-const GRAPHICS: u16 = 0x3CE;
+pub(super) const SEQUENCER: u16 = 0x3C4;
+pub(super) const GRAPHICS: u16 = 0x3CE;
 const CRTC: u16 = 0x3D4;
-const TEXT: u32 = 0xB_8000;
-const WINDOW: u32 = 0xA_0000;
+pub(super) const TEXT: u32 = 0xB_8000;
+pub(super) const WINDOW: u32 = 0xA_0000;
 /// Where cells are kept, in memory.
 const CELLS: u32 = 0x3_0000;
 
@@ -103,7 +103,7 @@ fn clear() -> Vec<Op> {
 }
 
 /// A text mode with its font and an empty screen.
-fn text_mode(mode: Mode, font: Font) -> Vec<Op> {
+pub(super) fn text_mode(mode: Mode, font: Font) -> Vec<Op> {
     [load(font, 0), mode.set(), ega_colours()].concat()
 }
 
@@ -302,7 +302,7 @@ fn planes() -> Vec<Scene> {
 }
 
 /// Mode 13h without chain-4, in byte addressing.
-fn unchained() -> Vec<Op> {
+pub(super) fn unchained() -> Vec<Op> {
     [Mode::LINEAR_13.set(), seq(4, 6), crtc(0x14, 0), crtc(0x17, 0xE3), cube_colours()].concat()
 }
 
@@ -339,7 +339,7 @@ fn bytes() -> Vec<Scene> {
 }
 
 /// Puts the adapter, function 0 of slot 2, in the memory map.
-fn bars() -> Vec<Op> {
+pub(super) fn bars() -> Vec<Op> {
     let config = |register: u32, value: u32| vec![Op::Out32(0xCF8, 0x8000_1000 | register), Op::Out32(0xCFC, value)];
     [config(0x10, LFB), config(0x04, 3)].concat()
 }
@@ -349,7 +349,7 @@ fn dispi(index: u16, value: u16) -> Vec<Op> {
 }
 
 /// A mode of VBE with a linear frame buffer.
-fn vbe_mode(width: u16, height: u16, bpp: u16) -> Vec<Op> {
+pub(super) fn vbe_mode(width: u16, height: u16, bpp: u16) -> Vec<Op> {
     let off = dispi(4, 0);
     [off, dispi(1, width), dispi(2, height), dispi(3, bpp), dispi(4, 0x41), attr(0x10, 0x41)].concat()
 }

@@ -1,0 +1,83 @@
+# The measuring half of benches/screen: runs pcvm and QEMU with guests that draw. Called as `sh screen-on-host.sh WHAT...`;
+# see measuring.sh. It wants vnc-watch and the guests too.
+. ./measuring.sh
+cp "$here/pcvm" "$here/vnc-watch" "$here"/*.bin "$here"/*.img .
+
+# guest NAME TURNS: the image that does this so often.
+guest() {
+  cp "$1" guest.bin
+  size=$(wc -c <guest.bin)
+  case $1 in *.img) at=$((0x1F8)) ;; *) at=$((size - 28)) ;; esac
+  printf '%b' "$(bytes "$2" 4)" | dd of=guest.bin bs=1 seek=$at conv=notrunc 2>/dev/null
+  name=$1
+}
+
+looked_at=
+start_pcvm() {
+  case $name in *.img) set -- --disk guest.bin ;; *) set -- --firmware guest.bin ;; esac
+  [ -z "$looked_at" ] || set -- "$@" --vnc unix:vnc
+  exec ./pcvm run --memory 64M "$@" --serial file:serial.out --display none --no-reboot
+}
+# vmport and vapic off: see on-host.sh.
+start_qemu() {
+  case $name in *.img) set -- -drive file=guest.bin,format=raw,if=ide ;; *) set -- -bios guest.bin ;; esac
+  if [ -n "$looked_at" ]; then set -- "$@" -vnc unix:vnc; else set -- "$@" -display none; fi
+  exec qemu-system-x86_64 -M pc,accel=kvm,vmport=off -global apic-common.vapic=off -m 64 -nodefaults -vga std "$@" \
+    -name bench,debug-threads=on -serial file:serial.out -no-reboot
+}
+
+measure_text() {
+  case $1 in pcvm) more=200 ;; *) more=1 ;; esac
+  nanos $1 text_ns text.bin 1 $((1 + 10 * more))
+  nanos $1 scroll_ns scroll.bin 1 $((1 + 10 * more))
+}
+measure_planes() {
+  nanos $1 set-reset_ns set-reset.bin 1 6
+  nanos $1 latches_ns latches.bin 1 6
+  nanos $1 mode-x_ns mode-x.bin 1 11
+}
+measure_bytes() {
+  nanos $1 mode-13_ns mode-13.bin 100 2100
+  nanos $1 lfb_ns lfb.bin 10 110
+}
+measure_modes() {
+  nanos $1 modeset_ns modeset.img 1 4
+  exits $1 modeset_turn_exits modeset.img 1 4
+}
+
+# look VMM NAME ENCODING SECONDS: what a client gets that looks at the guest, and what that costs, per frame that the guest
+# draws (of each it sends a byte) and per second.
+look() {
+  looked_at=yes
+  guest $2.bin 1000000
+  rm -f vnc serial.out
+  start_$1 >output 2>&1 </dev/null &
+  pid=$!
+  until [ -S vnc ] && [ -s serial.out ]; do
+    kill -0 $pid || { cat output >&2; exit 1; }
+    sleep 0.05
+  done
+  seen=$(./vnc-watch vnc $3 $pid serial.out $4)
+  kill $pid
+  wait $pid 2>/dev/null || true
+  looked_at=
+  set -- "$1" "$2" "$3" "$4" $seen
+  echo "$1 $2 $3: in $4 s $5 bytes, $6 updates, $7 frames, $8 ns, $9 wake-ups" >&2
+  if [ "$2" = idle ]; then
+    result $1 idle_us "$(per 0 $8 $4 0.001)"
+    result $1 idle_wakeups "$(per 0 $9 $4 1)"
+  else
+    result $1 $2_$3_bytes "$(per 0 $5 $7 1)"
+    result $1 $2_$3_us "$(per 0 $8 $7 0.001)"
+  fi
+}
+measure_vnc() {
+  look $1 console tight 20
+  look $1 console zrle 20
+  look $1 window tight 20
+  look $1 window zrle 20
+  look $1 idle tight 20
+}
+for what in "$@"; do
+  for vmm in ${VMMS:-pcvm qemu}; do measure_$what $vmm; done
+done
