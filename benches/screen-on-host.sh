@@ -27,7 +27,7 @@ start_qemu() {
 }
 
 measure_text() {
-  case $1 in pcvm) more=200 ;; *) more=1 ;; esac
+  case $1 in pcvm) more=3000 ;; *) more=1 ;; esac
   nanos $1 text_ns text.bin 1 $((1 + 10 * more))
   nanos $1 scroll_ns scroll.bin 1 $((1 + 10 * more))
 }

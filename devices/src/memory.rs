@@ -5,7 +5,10 @@
 //! [`crate::Region::video`].
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap, VolatileSlice};
+use vm_memory::{
+    Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap, MemoryRegionAddress,
+    VolatileSlice,
+};
 
 /// How one piece of C0000h-FFFFFh is decoded (82441FX data sheet, PAM registers: RE and WE).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -197,14 +200,31 @@ impl Memory {
 
     /// Reads video memory; past its end it reads as FFh.
     pub fn read_video(&self, offset: u64, buf: &mut [u8]) {
-        buf.fill(0xff);
-        let _ = Bytes::read(&self.video, buf, GuestAddress(offset));
+        match self.video_slice(offset, buf.len()) {
+            Some(slice) => {
+                slice.copy_to(buf);
+            }
+            None => {
+                buf.fill(0xff);
+                let _ = Bytes::read(&self.video, buf, GuestAddress(offset));
+            }
+        }
     }
 
     /// Writes video memory; what lies past its end is dropped.
     pub fn write_video(&self, offset: u64, buf: &[u8]) {
-        let _ = Bytes::write(&self.video, buf, GuestAddress(offset));
+        match self.video_slice(offset, buf.len()) {
+            Some(slice) => slice.copy_from(buf),
+            // Up to the end.
+            None => drop(Bytes::write(&self.video, buf, GuestAddress(offset))),
+        }
         self.video_written.store(true, Ordering::Relaxed);
+    }
+
+    /// Video memory that is there as a whole: it is one region, which need not be looked for.
+    #[inline]
+    fn video_slice(&self, offset: u64, len: usize) -> Option<VolatileSlice<'_>> {
+        self.video.iter().next()?.get_slice(MemoryRegionAddress(offset), len).ok()
     }
 
     /// Whether [`Self::write_video`] was called since this was asked for the last time. Who writes through a window is not
@@ -215,11 +235,11 @@ impl Memory {
 }
 
 fn region_start(region: &GuestRegionMmap) -> u64 {
-    vm_memory::GuestMemoryRegion::start_addr(region).0
+    GuestMemoryRegion::start_addr(region).0
 }
 
 fn region_len(region: &GuestRegionMmap) -> u64 {
-    vm_memory::GuestMemoryRegion::len(region)
+    GuestMemoryRegion::len(region)
 }
 
 #[cfg(test)]

@@ -415,9 +415,7 @@ impl Device for Vga {
     fn write(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]) {
         if at.tag == WINDOW_TAG {
             let (bank, limit) = self.plane_window();
-            for (&byte, addr) in data.iter().zip(at.offset as u32..) {
-                self.regs.write_plane_byte(self.latch, cx.memory(), addr, byte, bank, limit);
-            }
+            self.regs.write_planes(self.latch, cx.memory(), at.offset as u32, data, bank, limit);
             return;
         }
         let before = self.mapping();

@@ -93,8 +93,37 @@ impl Registers {
         }
     }
 
-    /// The processor writes the byte `addr` of its window.
-    pub fn write_plane_byte(&self, latch: Latch, memory: &Memory, addr: u32, value: u8, bank: u32, limit: u32) {
+    /// The processor writes bytes of its window, from `addr` on.
+    pub fn write_planes(&self, latch: Latch, memory: &Memory, addr: u32, bytes: &[u8], bank: u32, limit: u32) {
+        // In sequential addressing neighbours lie beside each other: an access is one write to video memory. (What another
+        // processor writes at the same moment through the linear frame buffer, to planes that are masked here, may be
+        // lost: no program draws both ways.)
+        let sequential = !self.chain_4() && self.sequencer[MEMORY_MODE] & SEQUENTIAL != 0;
+        let first = addr.wrapping_add(bank) % limit;
+        let mut room = [0; 4 * 8];
+        match room.get_mut(..bytes.len() * 4) {
+            Some(quads) if sequential && (limit - first) as usize >= bytes.len() => {
+                let at = u64::from(first) * 4;
+                let mask = spread(self.sequencer[MAP_MASK]);
+                if mask != u32::MAX {
+                    memory.read_video(at, quads);
+                }
+                for (quad, &byte) in quads.as_chunks_mut().0.iter_mut().zip(bytes) {
+                    let new = self.combine(latch, byte) & mask | u32::from_le_bytes(*quad) & !mask;
+                    *quad = new.to_le_bytes();
+                }
+                memory.write_video(at, quads);
+            }
+            _ => {
+                for (&byte, addr) in bytes.iter().zip(addr..) {
+                    self.write_plane_byte(latch, memory, addr, byte, bank, limit);
+                }
+            }
+        }
+    }
+
+    /// The processor writes the byte `addr` of its window, in any addressing.
+    fn write_plane_byte(&self, latch: Latch, memory: &Memory, addr: u32, value: u8, bank: u32, limit: u32) {
         let (offset, planes) = if self.chain_4() {
             (addr >> 2, 1 << (addr & 3))
         } else if self.sequencer[MEMORY_MODE] & SEQUENTIAL == 0 {

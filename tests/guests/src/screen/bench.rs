@@ -21,7 +21,7 @@ pub fn programs() -> Vec<(&'static str, Vec<Op>)> {
         (
             "set-reset",
             turns([planar(), graphics(1, 0xF)].concat(), {
-                [graphics(0, 5), vec![Op::Fill8(WINDOW, 38_400, 0)]].concat()
+                [graphics(0, 5), vec![Op::Fill32(WINDOW, 9_600, 0)]].concat()
             }),
         ),
         // 4,000 bytes, half the dots of each.
@@ -32,7 +32,10 @@ pub fn programs() -> Vec<(&'static str, Vec<Op>)> {
             }),
         ),
         // 16,000 bytes to two planes.
-        ("mode-x", turns([unchained(), vec![register(SEQUENCER, 2, 5)]].concat(), vec![Op::Fill8(WINDOW, 16_000, 9)])),
+        (
+            "mode-x",
+            turns([unchained(), vec![register(SEQUENCER, 2, 5)]].concat(), vec![Op::Fill32(WINDOW, 4000, 0x0901_0203)]),
+        ),
         (
             "mode-13",
             turns([Mode::LINEAR_13.set(), cube_colours()].concat(), vec![Op::Fill32(WINDOW, 16_000, 0x0102_0304)]),
