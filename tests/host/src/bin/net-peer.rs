@@ -45,14 +45,14 @@ fn tap() -> io::Result<(File, String)> {
     Ok((file, name))
 }
 
-/// Whether a frame for us has come back within [`PATIENCE`].
+/// Whether a frame for us has come back within so many milliseconds.
 #[allow(unsafe_code)]
-fn echoed(tap: &mut File, bytes: usize) -> io::Result<bool> {
+fn echoed(tap: &mut File, bytes: usize, patience: libc::c_int) -> io::Result<bool> {
     let mut buffer = [0; 4096];
     loop {
         let mut poll = libc::pollfd { fd: tap.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one `pollfd`, which is ours.
-        if unsafe { libc::poll(&raw mut poll, 1, PATIENCE) } <= 0 {
+        if unsafe { libc::poll(&raw mut poll, 1, patience) } <= 0 {
             return Ok(false);
         }
         let len = tap.read(&mut buffer)?;
@@ -80,15 +80,17 @@ fn run(what: &str, bridge: &str, guest: &str, mac: [u8; 6], bytes: usize) -> io:
     let mut frame = [&mac[..], &MAC, &ETHER_TYPE].concat();
     frame.resize(bytes, 0x5a);
     if what == "echo" {
-        let mut begun = false;
+        // A guest that is not yet ready does not hear; one that is loses nothing, and hears one frame at a time.
+        while !{
+            tap.write_all(&frame)?;
+            echoed(&mut tap, bytes, 1)?
+        } {}
+        while echoed(&mut tap, bytes, 5)? {}
         loop {
             tap.write_all(&frame)?;
-            let came = echoed(&mut tap, bytes)?;
-            // A guest that is not yet ready does not hear; one that is loses nothing.
-            if begun && !came {
+            if !echoed(&mut tap, bytes, PATIENCE)? {
                 return Err(io::Error::other("an echo did not come"));
             }
-            begun |= came;
         }
     }
     let before = taken(guest)?;
