@@ -36,7 +36,7 @@ impl Rtl8139 {
     pub(super) fn write_registers(&mut self, cx: &mut Ctx<'_>, offset: u64, data: &[u8]) {
         let masked = self.regs.imr & int::ROK == 0;
         if !matches!(offset as u8, regs::TSD..regs::RBSTART | regs::CAPR..regs::CBR) {
-            self.note_look(cx);
+            self.note_look(cx, offset);
         }
         let mut done = 0;
         while done < data.len() {

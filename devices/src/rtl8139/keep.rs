@@ -6,13 +6,13 @@
 //! leaves them when it does not look for once, or sends nothing for a while. A timer bounds how long a frame may lie there
 //! meanwhile.
 
-use super::{Rtl8139, TIMER_KEPT};
+use super::{Rtl8139, TIMER_KEPT, regs};
 use crate::ctx::{Ctx, Effect};
 use crate::time::VmTime;
 use serde::{Deserialize, Serialize};
 
-/// What counts as promptly, from the first write on, in nanoseconds.
-const PROMPT: u64 = 60_000;
+/// What counts as promptly, from the first write on, in nanoseconds: four frames on a slow host.
+const PROMPT: u64 = 150_000;
 /// How long a frame may be kept back at most, in nanoseconds.
 const PERIOD: u64 = 500_000;
 /// Looks in time before writes are kept back; twice as many each time that a driver disappointed us.
@@ -62,22 +62,23 @@ impl Rtl8139 {
         }
     }
 
-    /// The guest stops at a register. (Nearly always there is nothing to be seen to.)
+    /// The guest stops at the register at `offset`. (Nearly always there is nothing to be seen to.)
     #[inline]
-    pub(super) fn note_look(&mut self, cx: &mut Ctx<'_>) {
+    pub(super) fn note_look(&mut self, cx: &mut Ctx<'_>, offset: u64) {
         if let Some(since) = self.keeping.since.take() {
-            self.note_look_after(cx, since);
+            self.note_look_after(cx, offset, since);
         }
     }
 
-    fn note_look_after(&mut self, cx: &mut Ctx<'_>, since: VmTime) {
+    fn note_look_after(&mut self, cx: &mut Ctx<'_>, offset: u64, since: VmTime) {
         let keeping = &mut self.keeping;
         keeping.late = false;
         keeping.used = true;
         if keeping.on {
             return;
         }
-        if cx.now() > since.plus_nanos(PROMPT) {
+        // Whoever looks at ISR may do so because of the interrupt that sending made, and that would not have come.
+        if (regs::ISR..regs::ISR + 2).contains(&(offset as u8)) || cx.now() > since.plus_nanos(PROMPT) {
             keeping.prompt = 0;
             return;
         }

@@ -319,7 +319,7 @@ impl Device for Rtl8139 {
     fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
         match at.tag {
             TAG_IO | TAG_MEMORY => {
-                self.note_look(cx);
+                self.note_look(cx, at.offset);
                 if self.rx.waits() && self.receives_descriptors() {
                     // The guest gives descriptors back without a word; whoever looks may have done so.
                     self.receive(cx);

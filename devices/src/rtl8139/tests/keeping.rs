@@ -45,7 +45,7 @@ fn four_slots_and_one_look_do_as_well() {
     let mut bench = running();
     for n in 0..4 * 32 {
         send(&mut bench, n);
-        bench.advance(4_000);
+        bench.advance(20_000);
         if n & 3 == 3 {
             bench.inb(IO + 0x37);
         }
@@ -58,10 +58,16 @@ fn a_driver_that_waits_for_its_interrupt_is_not_made_to_wait_longer() {
     let mut bench = running();
     for n in 0..1000 {
         send(&mut bench, n);
-        bench.advance(100_000);
+        bench.advance(if n & 1 == 0 { 5_000 } else { 200_000 });
         bench.inw(IO + 0x3e);
         bench.outw(IO + 0x3e, 0xffff);
         assert!(!kept(&bench));
+    }
+    for n in 0..1000 {
+        send(&mut bench, n);
+        bench.advance(200_000);
+        bench.inb(IO + 0x37);
+        assert!(!kept(&bench), "nor one that looks when it has the time");
     }
 }
 
