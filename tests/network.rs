@@ -57,7 +57,9 @@ fn run(name: &str, script: &str) -> Output {
 /// The same, with variables for the functions.
 fn run_with(name: &str, variables: &str, script: &str) -> Output {
     let iso = net::iso().unwrap_or_else(|error| panic!("{error}"));
-    let job = Job::new(name, format!("{variables}\n{FUNCTIONS}\n{script}\nexit 0")).pcvm().unwrap_or_else(|error| panic!("{error}"));
+    let job = Job::new(name, format!("{variables}\n{FUNCTIONS}\n{script}\nexit 0"))
+        .pcvm()
+        .unwrap_or_else(|error| panic!("{error}"));
     let [kernel, initrd] = ["vmlinuz", "initrd.gz"].map(|file| iso.with_file_name(file));
     let job = job
         .file(kernel, "vmlinuz")

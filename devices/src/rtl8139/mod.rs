@@ -372,8 +372,23 @@ impl Device for Rtl8139 {
 
     fn reset(&mut self, cx: &mut Ctx<'_>) {
         self.flush_receiver(cx);
-        let Self { nic: _, devfn: _, chip: _, rom: _, pci, regs, eeprom, tally, slot, rings, rx_index, rx, sent, keeping, irq } =
-            self;
+        let Self {
+            nic: _,
+            devfn: _,
+            chip: _,
+            rom: _,
+            pci,
+            regs,
+            eeprom,
+            tally,
+            slot,
+            rings,
+            rx_index,
+            rx,
+            sent,
+            keeping,
+            irq,
+        } = self;
         pci.reset();
         *regs = Registers::new(regs.phy.link());
         regs.timer_base = cx.now();
@@ -395,8 +410,23 @@ impl Device for Rtl8139 {
     }
 
     fn save(&self) -> Rtl8139State {
-        let Self { nic: _, devfn: _, chip: _, rom: _, pci, regs, eeprom, tally, slot, rings, rx_index, rx, sent, keeping, irq } =
-            self;
+        let Self {
+            nic: _,
+            devfn: _,
+            chip: _,
+            rom: _,
+            pci,
+            regs,
+            eeprom,
+            tally,
+            slot,
+            rings,
+            rx_index,
+            rx,
+            sent,
+            keeping,
+            irq,
+        } = self;
         Rtl8139State {
             pci: pci.save(),
             regs: regs.clone(),

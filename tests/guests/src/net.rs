@@ -18,7 +18,20 @@ pub fn iso() -> Result<PathBuf, Error> {
     let dir = cached("net", &inputs, |dir| {
         let apt = Apt::new(Arch::Amd64)?;
         let kernel = apt.kernel()?;
-        apt.unpack(&[&*kernel, "busybox-static", "isolinux", "syslinux-common", "iperf3", "libiperf0", "libssl3", "libsctp1", "libc6"], &dir.join("packages"))?;
+        apt.unpack(
+            &[
+                &*kernel,
+                "busybox-static",
+                "isolinux",
+                "syslinux-common",
+                "iperf3",
+                "libiperf0",
+                "libssl3",
+                "libsctp1",
+                "libc6",
+            ],
+            &dir.join("packages"),
+        )?;
         let config = "default linux\nprompt 0\ntimeout 1\nlabel linux\n  kernel /vmlinuz\n  initrd /initrd.gz\n  \
                       append console=ttyS0,115200n8 loglevel=5 panic=-1\n";
         for (name, text) in [("init", INIT), ("isolinux.cfg", config)] {
