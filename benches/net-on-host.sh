@@ -28,46 +28,105 @@ start_qemu() {
 other= size=60
 before_run() {
   [ -n "$other" ] || return 0
-  rm -f peer.out
-  ./net-peer $other pcvmbr pcvmguest $size >peer.out 2>&1 &
+  ./net-peer $other pcvmbr pcvmguest $mac $size >peer.out 2>&1 &
   peer=$!
-  until grep -q ready peer.out 2>/dev/null; do sleep 0.05; done
 }
 after_run() {
   [ -n "$other" ] || return 0
   kill $peer 2>/dev/null || true
+  # It says so only if something went wrong before the guest's end.
+  ! grep 'did not come' peer.out >&2 || exit 1
   wait $peer 2>/dev/null || true
   peer=
 }
 
-# all VMM NAME MEASURE FEW MANY SIZE: time, exits and interrupts.
+# marked VMM NAME MEASURE TURNS SIZE: time per turn, from the guest's mark after sixteen of them to the one at the end.
+marked() {
+  guest "$3" "$4" "$5"
+  echo 1 >$trace/events/kvm/kvm_msr/enable
+  echo >$trace/trace
+  run "$1"
+  echo 0 >$trace/events/kvm/kvm_msr/enable
+  result "$1" "$2" "$(awk -v turns="$4" "$stamp"'
+    /kvm_msr: msr_read 1b / { before = last; last = stamp() }
+    END { printf "%.1f", (last - before) / (turns - 16) * 1000 }' $trace/trace)"
+}
+# all VMM NAME MEASURE FEW MANY SIZE: time and exits.
 all() {
-  nanos $1 $2_ns $3 $4 $5 $6
+  marked $1 $2_ns $3 $5 $6
   exits $1 $2_exits $3 $4 $5 $6
 }
 measure_send() {
   other=
-  for bytes in 60 300 1514; do all $1 send_$bytes 1 500 2500 $bytes; done
-  all $1 send_four 5 200 800 60
+  for bytes in 60 300 1514; do all $1 send_$bytes 1 500 3000 $bytes; done
+  all $1 send_four 5 100 600 60
 }
 measure_polled() {
   other=flood
-  for size in 60 1514; do all $1 polled_$size 2 1000 5000 60; done
+  for size in 60 1514; do all $1 polled_$size 2 200 2000 60; done
 }
 measure_receive() {
   other=flood
   for size in 60 1514; do
-    all $1 receive_$size 3 1000 5000 60
-    interrupts $1 receive_${size}_interrupts 3 1000 5000 60
+    all $1 receive_$size 3 200 2000 60
+    interrupts $1 receive_${size}_interrupts 3 200 2000 60
   done
 }
 measure_echo() {
   other=echo
   for size in 60 1514; do
-    all $1 echo_$size 4 200 1200 60
-    interrupts $1 echo_${size}_interrupts 4 200 1200 60
+    all $1 echo_$size 4 100 1000 60
+    interrupts $1 echo_${size}_interrupts 4 100 1000 60
   done
 }
+# Linux and its drivers: TCP by iperf3, in bytes per second, the other end being this host. There is no second run to
+# compare with: iperf3 itself counts from its beginning to its end.
+iperf=$here/iperf
+linux_options="console=ttyS0,115200n8 loglevel=4 panic=-1 address=10.99.0.10/24"
+linux_pcvm() {
+  exec ./pcvm run --memory 256M --kernel "$here/vmlinuz" --initrd "$here/initrd.gz" --append "$linux_options driver=$driver" \
+    --serial file:linux.out --display none --no-reboot --net tap,bridge=pcvmbr,ifname=pcvmguest,mac=$mac,model=$model
+}
+linux_qemu() {
+  exec qemu-system-x86_64 -M pc,accel=kvm,vmport=off -global apic-common.vapic=off -m 256 -nodefaults -display none \
+    -vga std -kernel "$here/vmlinuz" -initrd "$here/initrd.gz" -append "$linux_options driver=$driver" \
+    -serial file:linux.out -no-reboot \
+    -netdev tap,id=net,ifname=pcvmguest,script=./join,downscript=no -device rtl8139,netdev=net,mac=$mac,addr=3,romfile=
+}
+in_guest() { printf '%s\nexit\n' "$*" | nc -w 60 10.99.0.10 1; }
+# stream VMM NAME [-R]: KiB/s that arrived.
+stream() {
+  vmm=$1 name=$2; shift 2
+  $iperf/ld-linux-x86-64.so.2 --library-path $iperf $iperf/iperf3 -c 10.99.0.10 -t 2 -f K "$@" >iperf.out 2>&1 || { cat iperf.out >&2; return; }
+  result $vmm $name "$(awk '$NF == "receiver" { for (n = 1; n < NF; n++) if ($n ~ /Bytes\/sec/) print $(n - 1) }' iperf.out)"
+}
+measure_linux() {
+  ip addr replace 10.99.0.1/24 dev pcvmbr
+  [ -d $iperf ] || tar -xf "$here/iperf.tar" -C "$here"
+  for driver in 8139cp 8139too; do
+    case $driver in 8139cp) model=rtl8139 ;; *) model=rtl8139c ;; esac
+    rm -f linux.out
+    linux_$1 >output 2>&1 </dev/null &
+    pid=$!
+    tries=0
+    until grep -q '==== ready' linux.out 2>/dev/null; do
+      sleep 0.5; tries=$((tries + 1))
+      [ $tries -lt 200 ] && kill -0 $pid || { cat output linux.out >&2; exit 1; }
+    done
+    grep '==== driver' linux.out >&2
+    in_guest 'iperf3 -s -D' >/dev/null
+    sleep 1
+    before=$(in_guest 'grep eth0 /proc/interrupts; cat /sys/class/net/eth0/statistics/*x_packets' | tr -s ' \n' ' ')
+    stream $1 linux_${driver}_to_guest
+    middle=$(in_guest 'grep eth0 /proc/interrupts; cat /sys/class/net/eth0/statistics/*x_packets' | tr -s ' \n' ' ')
+    stream $1 linux_${driver}_from_guest -R
+    after=$(in_guest 'grep eth0 /proc/interrupts; cat /sys/class/net/eth0/statistics/*x_packets' | tr -s ' \n' ' ')
+    printf '%s\n' "$before" "$middle" "$after" >&2
+    kill $pid
+    wait $pid || true
+  done
+}
+
 for what in "$@"; do
   for vmm in ${VMMS:-pcvm qemu}; do measure_$what $vmm; done
 done

@@ -51,5 +51,5 @@ table_functions='
   }
   function rate(vmm, name) { return (vmm, name) in value ? 1e9 / value[vmm, name] : "" }
   { sub(/\r$/, "") }
-  $1 == "RESULT" { value[$2, $3] = $4; seen[$3] = 1 }
+  $1 == "RESULT" { value[$2, $3] = $4; seen[$3] = 1; seen_vmm[$2] = 1 }
 '

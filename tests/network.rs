@@ -18,7 +18,8 @@ end 10.9.0.90
 interface br0
 lease_file $scratch/leases
 option subnet 255.255.255.0
-boot_file http://10.9.0.1/boot.ipxe
+siaddr 10.9.0.1
+boot_file ${boot_file:-boot.ipxe}
 static_lease 00:16:3e:00:00:0a 10.9.0.10
 static_lease 00:16:3e:00:00:0b 10.9.0.11
 CONFIG
@@ -50,12 +51,20 @@ CONFIG
 "#;
 
 fn run(name: &str, script: &str) -> Output {
+    run_with(name, "", script)
+}
+
+/// The same, with variables for the functions.
+fn run_with(name: &str, variables: &str, script: &str) -> Output {
     let iso = net::iso().unwrap_or_else(|error| panic!("{error}"));
-    let job = Job::new(name, format!("{FUNCTIONS}\n{script}\nexit 0")).pcvm().unwrap_or_else(|error| panic!("{error}"));
+    let job = Job::new(name, format!("{variables}\n{FUNCTIONS}\n{script}\nexit 0"))
+        .pcvm()
+        .unwrap_or_else(|error| panic!("{error}"));
     let [kernel, initrd] = ["vmlinuz", "initrd.gz"].map(|file| iso.with_file_name(file));
     let job = job
         .file(kernel, "vmlinuz")
         .file(initrd, "initrd.gz")
+        .file(iso.with_file_name("iperf.tar"), "iperf.tar")
         .file(net::IPXE, "ipxe.rom")
         .file(iso, "net.iso")
         .timeout(Duration::from_secs(600));
@@ -68,6 +77,19 @@ fn run(name: &str, script: &str) -> Output {
 fn assert_has(text: &str, what: &[&str]) {
     for wanted in what {
         assert!(text.contains(wanted), "no {wanted:?} in:\n{text}");
+    }
+}
+
+/// What both guests' drivers counted (counters-10.log, counters-11.log).
+#[track_caller]
+fn assert_no_errors(output: &Output) {
+    for n in [10, 11] {
+        let counters = output.text(&format!("counters-{n}.log"));
+        let eth0 = counters.lines().find(|line| line.trim_start().starts_with("eth0:")).unwrap_or_default();
+        let numbers: Vec<u64> = eth0.split_whitespace().skip(1).filter_map(|number| number.parse().ok()).collect();
+        assert_eq!(numbers.len(), 16, "{counters}");
+        // Errors, drops, FIFO and frame errors of either direction, collisions, carrier errors.
+        assert_eq!([&numbers[2..6], &numbers[10..15]].concat(), [0; 9], "{counters}");
     }
 }
 
@@ -141,40 +163,102 @@ fn nested_two_guests_on_a_bridge_reach_the_host_and_each_other() {
             "tapb: ",
         ],
     );
-    for n in [10, 11] {
-        let counters = output.text(&format!("counters-{n}.log"));
-        let eth0 = counters.lines().find(|line| line.trim_start().starts_with("eth0:")).unwrap_or_default();
-        let numbers: Vec<u64> = eth0.split_whitespace().skip(1).filter_map(|number| number.parse().ok()).collect();
-        assert_eq!(numbers.len(), 16, "{counters}");
-        // Errors, drops, FIFO and frame errors of either direction, collisions, carrier errors.
-        assert_eq!([&numbers[2..6], &numbers[10..15]].concat(), [0; 9], "{counters}");
-    }
+    assert_no_errors(&output);
     assert_has(&output.text("link.log"), &["link down", "link up"]);
 }
 
 #[test]
-fn nested_a_guest_without_disks_boots_over_the_network() {
+fn nested_iperf3_runs_each_way_and_both_at_once() {
     let output = run(
-        "network-boot",
+        "network-iperf",
         r#"
-        mkdir $scratch/www
-        cp vmlinuz initrd.gz $scratch/www/
-        printf '#!ipxe\nkernel vmlinuz console=ttyS0,115200n8 loglevel=5 panic=-1\ninitrd initrd.gz\nboot\n' >$scratch/www/boot.ipxe
-        httpd -h $scratch/www
-        ./pcvm run --control unix:$scratch/a --memory 256M --boot n --no-reboot --serial file:$scratch/a.log --display none \
-          --net tap,bridge=br0,mac=00:16:3e:00:00:0a,rom=ipxe.rom &
+        tar -xf iperf.tar -C $scratch
+        iperf() { $scratch/iperf/ld-linux-x86-64.so.2 --library-path $scratch/iperf $scratch/iperf/iperf3 "$@"; }
+        boot a --net tap,bridge=br0,ifname=tapa,mac=00:16:3e:00:00:0a
+        boot b --net tap,bridge=br0,ifname=tapb,mac=00:16:3e:00:00:0b,model=rtl8139c
         until_said a '==== ready'
-        ping -c 1 -W 20 10.9.0.10 | grep -q ' 1 packets received' || fail 'ping'
-        cp $scratch/a.log .
+        until_said b '==== ready'
+        for n in 10 11; do
+          in_guest 10.9.0.$n 'iperf3 -s -D'
+          sleep 2
+          for how in '' -R --bidir '-u -b 1M'; do
+            iperf -c 10.9.0.$n -t ${seconds:-5} --connect-timeout 20000 $how >$scratch/iperf.log 2>&1 || fail "iperf3 $how"
+            echo "iperf3 $n $how:" $(grep receiver $scratch/iperf.log)
+          done
+          in_guest 10.9.0.$n "cat /proc/net/dev; dmesg -r | grep '^<[0-4]>'" >counters-$n.log
+        done
         "#,
     );
-    let log = output.text("a.log");
-    assert_has(
-        &log,
-        &[
-            "Booting from option ROM (iPXE (PCI 00:03.0))",
-            "==== driver 8139cp 00:16:3e:00:00:0a",
-            "==== address 10.9.0.10",
-        ],
+    assert_eq!(output.console.matches(" receiver").count(), 2 * 5, "{}", output.console);
+    assert_no_errors(&output);
+}
+
+#[test]
+fn nested_cards_hear_the_groups_they_joined_and_refuse_jumbo_frames() {
+    let output = run(
+        "network-filters",
+        r#"
+        boot a --net tap,bridge=br0,ifname=tapa,mac=00:16:3e:00:00:0a
+        boot b --net tap,bridge=br0,ifname=tapb,mac=00:16:3e:00:00:0b,model=rtl8139c
+        until_said a '==== ready'
+        until_said b '==== ready'
+        # Frames to all ports, whoever joined.
+        echo 0 >/sys/class/net/br0/bridge/multicast_snooping
+        ip route add 224.0.0.0/4 dev br0
+        for n in 10 11; do
+          in_guest 10.9.0.$n 'echo 0 >/proc/sys/net/ipv4/icmp_echo_ignore_broadcasts'
+          ping -c 3 -W 20 -I br0 224.0.0.1 | grep -q "from 10.9.0.$n" || fail "$n does not hear the group of all systems"
+          # seen GROUP: how many frames the driver saw while a hundred went to a group that nobody joined.
+          seen() {
+            count='cat /sys/class/net/eth0/statistics/rx_packets'
+            in_guest 10.9.0.$n "n=\$($count); sleep 10; echo \$((\$($count) - n))" >$scratch/seen &
+            waiting=$!
+            sleep 3
+            for frame in $(seq 100); do echo $frame | nc -u -w 1 -c 239.1.2.3 9; done 2>/dev/null || true
+            wait $waiting
+            cat $scratch/seen
+          }
+        done
+        # A frame longer than any that the chip takes: lost, and all goes on.
+        for interface in tapa tapb br0; do ip link set $interface mtu 9000; done
+        for n in 10 11; do
+          ping -c 2 -W 2 -s 6000 10.9.0.$n | grep -q ' 0 packets received' || fail "$n takes jumbo frames"
+          ping -c 3 -W 20 10.9.0.$n | grep -q ' 3 packets received' || fail "$n is silent after a jumbo frame"
+          in_guest 10.9.0.$n 'echo "rx errors: $(cat /sys/class/net/eth0/statistics/rx_errors)"'
+        done
+        "#,
     );
+    assert_has(&output.console, &["tapa"]);
+}
+
+#[test]
+fn nested_a_guest_without_disks_boots_over_the_network() {
+    for (name, boot_file, server) in [
+        ("network-boot-http", "http://10.9.0.1/boot.ipxe", "httpd -h $scratch/served"),
+        ("network-boot-tftp", "boot.ipxe", "udpsvd -E 10.9.0.1 69 tftpd -r $scratch/served &"),
+    ] {
+        let output = run_with(
+            name,
+            &format!("boot_file={boot_file}; serve() {{ {server}\n}}"),
+            r#"
+            mkdir $scratch/served
+            cp vmlinuz initrd.gz $scratch/served/
+            printf '#!ipxe\nkernel vmlinuz console=ttyS0,115200n8 loglevel=5 panic=-1\ninitrd initrd.gz\nboot\n' >$scratch/served/boot.ipxe
+            serve
+            ./pcvm run --control unix:$scratch/a --memory 256M --boot n --no-reboot --serial file:$scratch/a.log --display none \
+              --net tap,bridge=br0,mac=00:16:3e:00:00:0a,rom=ipxe.rom &
+            until_said a '==== ready'
+            ping -c 1 -W 20 10.9.0.10 | grep -q ' 1 packets received' || fail 'ping'
+            cp $scratch/a.log .
+            "#,
+        );
+        assert_has(
+            &output.text("a.log"),
+            &[
+                "Booting from option ROM (iPXE (PCI 00:03.0))",
+                "==== driver 8139cp 00:16:3e:00:00:0a",
+                "==== address 10.9.0.10",
+            ],
+        );
+    }
 }

@@ -177,7 +177,7 @@ impl Shared {
             }
         }
         let mut board = self.lock();
-        board.recycle(frames.into_iter().map(|(_, frame)| frame.bytes));
+        board.recycle(frames);
         Work::merge(next, board.take_work());
     }
 

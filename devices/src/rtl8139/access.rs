@@ -35,6 +35,9 @@ impl Rtl8139 {
     /// A write of any size and alignment.
     pub(super) fn write_registers(&mut self, cx: &mut Ctx<'_>, offset: u64, data: &[u8]) {
         let masked = self.regs.imr & int::ROK == 0;
+        if !matches!(offset as u8, regs::TSD..regs::RBSTART | regs::CAPR..regs::CBR) {
+            self.note_look(cx, offset);
+        }
         let mut done = 0;
         while done < data.len() {
             let Ok(at) = u8::try_from(offset + done as u64) else { break };
@@ -171,6 +174,7 @@ impl Rtl8139 {
                 regs.cpcr = merge(regs.cpcr.into()) as u16 & cpcr::WRITABLE;
                 let on = regs.cpcr & !before;
                 if on & cpcr::TX != 0 {
+                    self.keep_no_more(cx);
                     self.restart_ring(0);
                     self.restart_ring(1);
                 }
@@ -191,6 +195,7 @@ impl Rtl8139 {
     /// TSD, or the dump command in its place.
     fn write_status(&mut self, cx: &mut Ctx<'_>, n: usize, value: u32, mask: u32) {
         if !self.sends_descriptors() {
+            self.note_write(cx);
             return self.write_slot(cx, n, value, mask);
         }
         let Some(half) = self.regs.dtccr.get_mut(n) else { return };

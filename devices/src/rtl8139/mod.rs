@@ -6,7 +6,7 @@
 //! if there is a ROM, its BAR. DMA: four transmit slots and a receive ring (`tx`, `rx`), or descriptor rings (`cplus`).
 //!
 //! Writes to the buffers' addresses and to CAPR only latch and are kept back ([`Region::coalesce`]). A frame is sent by one
-//! write: TSD, or TPPoll. Receive interrupts come once for a batch; transmit interrupts wait a little for more frames
+//! write: TSD (which may be kept back too: see `keep`), or TPPoll. Receive interrupts come once for a batch; transmit interrupts wait a little for more frames
 //! where the guest sends several at a time (see `interrupt`).
 //!
 //! Deliberately missing: early receive (frames come whole, ERBCR and ERSR read 0), flow control, collisions and other
@@ -18,6 +18,7 @@ mod cplus;
 mod eeprom;
 mod filter;
 mod interrupt;
+mod keep;
 mod offload;
 mod phy;
 mod regs;
@@ -35,6 +36,7 @@ use crate::state::RestoreError;
 use cplus::TxRing;
 use eeprom::Eeprom;
 use interrupt::Moderation;
+use keep::Keeping;
 use regs::Registers;
 use rx::Receiver;
 use serde::{Deserialize, Serialize};
@@ -70,6 +72,8 @@ const TIMER_RX: TimerId = TimerId(1);
 const TIMER_TX: TimerId = TimerId(2);
 /// Announce what was sent.
 const TIMER_SENT: TimerId = TimerId(3);
+/// See whether TSD is to be kept back any longer.
+const TIMER_KEPT: TimerId = TimerId(4);
 
 /// Which chip. Drivers look at the PCI revision: Linux has 8139cp for the one and 8139too for the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,6 +143,7 @@ pub struct Rtl8139 {
     rx_index: u8,
     rx: Receiver,
     sent: Moderation,
+    keeping: Keeping,
     // Its output.
     irq: bool,
 }
@@ -155,6 +160,7 @@ pub struct Rtl8139State {
     rx_index: u8,
     rx: Receiver,
     sent: Moderation,
+    keeping: Keeping,
     irq: bool,
 }
 
@@ -202,6 +208,7 @@ impl Rtl8139 {
             rx_index: 0,
             rx: Receiver::default(),
             sent: Moderation::default(),
+            keeping: Keeping::default(),
             irq: false,
         }
     }
@@ -228,6 +235,7 @@ impl Rtl8139 {
         self.restart_rings();
         self.flush_receiver(cx);
         self.sent.forget();
+        self.keep_no_more(cx);
         self.arm_match(cx);
     }
 
@@ -284,9 +292,10 @@ impl Device for Rtl8139 {
 
     fn regions(&self) -> Vec<Region> {
         let latches = |region: Region| {
-            let tsad = u64::from(regs::TSAD);
+            let addresses = u64::from(regs::TSAD)..u64::from(regs::RBSTART);
+            let first = if self.keeping.is_on() { regs::TSD.into() } else { addresses.start };
             let capr = u64::from(regs::CAPR);
-            region.with_coalesce(tsad..tsad + 16).with_coalesce(capr..capr + 2)
+            region.with_coalesce(first..addresses.end).with_coalesce(capr..capr + 2)
         };
         let mut regions = Vec::new();
         if let Some(base) = self.pci.bar(BAR_IO) {
@@ -310,6 +319,7 @@ impl Device for Rtl8139 {
     fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
         match at.tag {
             TAG_IO | TAG_MEMORY => {
+                self.note_look(cx, at.offset);
                 if self.rx.waits() && self.receives_descriptors() {
                     // The guest gives descriptors back without a word; whoever looks may have done so.
                     self.receive(cx);
@@ -354,6 +364,7 @@ impl Device for Rtl8139 {
             Wake::Timer(TIMER_RX) => self.look_for_room(cx),
             Wake::Timer(TIMER_TX) => self.work_rings(cx),
             Wake::Timer(TIMER_SENT) => self.announce_late(cx),
+            Wake::Timer(TIMER_KEPT) => self.look_at_writes(cx),
             _ => return,
         }
         self.update_irq(cx);
@@ -361,8 +372,23 @@ impl Device for Rtl8139 {
 
     fn reset(&mut self, cx: &mut Ctx<'_>) {
         self.flush_receiver(cx);
-        let Self { nic: _, devfn: _, chip: _, rom: _, pci, regs, eeprom, tally, slot, rings, rx_index, rx, sent, irq } =
-            self;
+        let Self {
+            nic: _,
+            devfn: _,
+            chip: _,
+            rom: _,
+            pci,
+            regs,
+            eeprom,
+            tally,
+            slot,
+            rings,
+            rx_index,
+            rx,
+            sent,
+            keeping,
+            irq,
+        } = self;
         pci.reset();
         *regs = Registers::new(regs.phy.link());
         regs.timer_base = cx.now();
@@ -373,9 +399,10 @@ impl Device for Rtl8139 {
         *rx_index = 0;
         *rx = Receiver::default();
         *sent = Moderation::default();
+        *keeping = Keeping::default();
         *irq = false;
         self.auto_load();
-        for timer in [TIMER_MATCH, TIMER_RX, TIMER_TX, TIMER_SENT] {
+        for timer in [TIMER_MATCH, TIMER_RX, TIMER_TX, TIMER_SENT, TIMER_KEPT] {
             cx.disarm(timer);
         }
         self.drive_irq(cx);
@@ -383,8 +410,23 @@ impl Device for Rtl8139 {
     }
 
     fn save(&self) -> Rtl8139State {
-        let Self { nic: _, devfn: _, chip: _, rom: _, pci, regs, eeprom, tally, slot, rings, rx_index, rx, sent, irq } =
-            self;
+        let Self {
+            nic: _,
+            devfn: _,
+            chip: _,
+            rom: _,
+            pci,
+            regs,
+            eeprom,
+            tally,
+            slot,
+            rings,
+            rx_index,
+            rx,
+            sent,
+            keeping,
+            irq,
+        } = self;
         Rtl8139State {
             pci: pci.save(),
             regs: regs.clone(),
@@ -395,12 +437,13 @@ impl Device for Rtl8139 {
             rx_index: *rx_index,
             rx: rx.clone(),
             sent: sent.clone(),
+            keeping: keeping.clone(),
             irq: *irq,
         }
     }
 
     fn load(&mut self, state: Rtl8139State) -> Result<(), RestoreError> {
-        let Rtl8139State { pci, regs, eeprom, tally, slot, rings, rx_index, rx, sent, irq } = state;
+        let Rtl8139State { pci, regs, eeprom, tally, slot, rings, rx_index, rx, sent, keeping, irq } = state;
         for (possible, what) in [
             (regs.is_possible(self.chip.interrupts()) && regs.phy.is_possible(), "registers"),
             (eeprom.is_possible(), "EEPROM"),
@@ -415,7 +458,7 @@ impl Device for Rtl8139 {
         self.pci.load(Self::KIND, &pci, &[])?;
         (self.regs, self.eeprom, self.tally) = (regs, eeprom, tally);
         (self.slot, self.rings, self.rx_index) = (slot, rings, rx_index);
-        (self.rx, self.sent, self.irq) = (rx, sent, irq);
+        (self.rx, self.sent, self.keeping, self.irq) = (rx, sent, keeping, irq);
         Ok(())
     }
 
@@ -423,6 +466,7 @@ impl Device for Rtl8139 {
         self.drive_irq(cx);
         self.arm_match(cx);
         self.announce_again(cx);
+        self.keep_again(cx);
         self.look_again(cx);
         self.go_on(cx);
         self.update_irq(cx);

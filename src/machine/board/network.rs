@@ -83,16 +83,18 @@ impl Board {
         to.extend(self.outbox.frame_pool.drain(..wanted));
     }
 
-    /// Gives buffers of sent frames back.
-    pub fn recycle(&mut self, buffers: impl Iterator<Item = Vec<u8>>) {
+    /// Gives sent frames back, for their buffers and their list.
+    pub fn recycle(&mut self, mut frames: Vec<(NicId, Frame)>) {
         /// Enough for the next batch of small frames, and of large ones no memory to speak of.
         const POOL: usize = 64;
-        for mut buffer in buffers {
-            if self.outbox.frame_pool.len() >= POOL {
-                return;
+        for (_, Frame { bytes: mut buffer, .. }) in frames.drain(..) {
+            if self.outbox.frame_pool.len() < POOL {
+                buffer.clear();
+                self.outbox.frame_pool.push(buffer);
             }
-            buffer.clear();
-            self.outbox.frame_pool.push(buffer);
+        }
+        if self.work.frames.capacity() == 0 && frames.capacity() <= POOL {
+            self.work.frames = frames;
         }
     }
 

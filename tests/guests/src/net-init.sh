@@ -1,6 +1,7 @@
 #!/bin/busybox sh
 # The guest with network cards: asks for an address, and then does what it is told by TCP port 1, a shell for every
-# connection.
+# connection. On the kernel's command line, driver=8139too takes that driver for an RTL8139C+ too, and address=ADDRESS/BITS
+# asks nobody.
 export PATH=/bin
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
@@ -8,7 +9,14 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mkdir -p /tmp /etc
 exec >/dev/ttyS0 2>&1
-while read -r module; do insmod "/modules/$module"; done </modules/order
+driver='' address=''
+for word in $(cat /proc/cmdline); do
+  case $word in driver=*) driver=${word#*=} ;; address=*) address=${word#*=} ;; esac
+done
+[ "$driver" != 8139too ] || { insmod /modules/mii.ko; insmod /modules/any8139too.ko; }
+while read -r module; do
+  case $driver/$module in 8139too/8139*|8139too/mii.ko) ;; *) insmod "/modules/$module" ;; esac
+done </modules/order
 ip link set lo up
 ip link set eth0 up
 echo "==== driver $(basename "$(readlink /sys/class/net/eth0/device/driver)") $(cat /sys/class/net/eth0/address)"
@@ -19,7 +27,16 @@ ip addr add "$ip/$mask" dev "$interface"
 echo "==== address $ip"
 SCRIPT
 chmod +x /bin/leased
-udhcpc -q -n -t 20 -T 1 -i eth0 -s /bin/leased || echo "==== no address"
+cat >/bin/iperf3 <<'SCRIPT'
+#!/bin/sh
+exec /iperf/ld-linux-x86-64.so.2 --library-path /iperf /iperf/iperf3 "$@"
+SCRIPT
+chmod +x /bin/iperf3
+if [ -n "$address" ]; then
+  ip addr add "$address" dev eth0
+else
+  udhcpc -q -n -t 20 -T 1 -i eth0 -s /bin/leased || echo "==== no address"
+fi
 nc -ll -p 1 -e /bin/sh &
 nc -ll -p 2 -e /bin/md5sum &
 echo "==== ready"

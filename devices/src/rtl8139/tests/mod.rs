@@ -3,6 +3,7 @@
 mod cplus;
 mod hostile;
 mod interrupts;
+mod keeping;
 mod properties;
 mod receive;
 mod registers;

@@ -1,11 +1,11 @@
 //! The other end for measurements of a network card (`benches/net`): a machine on the same bridge that only sends.
 //!
-//!     net-peer flood BRIDGE TAP BYTES      frames to whoever says that it wants some, as many as it takes
-//!     net-peer echo BRIDGE TAP BYTES       one frame after another, each when the one before has come back
+//!     net-peer flood BRIDGE TAP MAC BYTES      frames to MAC, as many as it takes
+//!     net-peer echo BRIDGE TAP MAC BYTES       one frame after another, each when the one before has come back
 //!
-//! It makes a tap of its own on the bridge and waits for a frame of EtherType 88B5h to all; that one's sender gets the
-//! frames. TAP is the sender's own interface: no more than [`WINDOW`] frames wait there, by the host's count, so that none
-//! is lost for want of room and what is measured is how fast they are taken. It goes on until it is killed.
+//! It makes a tap of its own on the bridge and waits until TAP, the other's interface, is there too and forwards. No more
+//! than [`WINDOW`] frames wait there, by the host's count, so that none is lost for want of room and what is measured is
+//! how fast they are taken. It goes on until it is killed. Frames have EtherType 88B5h, for experiments.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -20,6 +20,10 @@ const WINDOW: u64 = 256;
 const BURST: u64 = 32;
 /// How long to wait when they all are on their way.
 const PAUSE: Duration = Duration::from_micros(500);
+/// How long an echo may take, in milliseconds.
+const PATIENCE: libc::c_int = 200;
+/// A bridge port's state in which it forwards (Linux: BR_STATE_FORWARDING).
+const FORWARDING: &str = "3";
 const ETHER_TYPE: [u8; 2] = [0x88, 0xb5];
 const MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
 
@@ -41,14 +45,19 @@ fn tap() -> io::Result<(File, String)> {
     Ok((file, name))
 }
 
-/// The next frame of our EtherType.
-fn next(tap: &mut File, to: [u8; 6]) -> io::Result<Vec<u8>> {
+/// Whether a frame for us has come back within so many milliseconds.
+#[allow(unsafe_code)]
+fn echoed(tap: &mut File, bytes: usize, patience: libc::c_int) -> io::Result<bool> {
     let mut buffer = [0; 4096];
     loop {
+        let mut poll = libc::pollfd { fd: tap.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one `pollfd`, which is ours.
+        if unsafe { libc::poll(&raw mut poll, 1, patience) } <= 0 {
+            return Ok(false);
+        }
         let len = tap.read(&mut buffer)?;
-        let frame = &buffer[..len];
-        if len >= 14 && frame[..6] == to && frame[12..14] == ETHER_TYPE {
-            return Ok(frame.to_vec());
+        if len >= bytes && buffer[..6] == MAC && buffer[12..14] == ETHER_TYPE {
+            return Ok(true);
         }
     }
 }
@@ -59,21 +68,28 @@ fn taken(tap: &str) -> io::Result<u64> {
     text.trim().parse().map_err(io::Error::other)
 }
 
-fn run(what: &str, bridge: &str, guest: &str, bytes: usize) -> io::Result<()> {
+fn run(what: &str, bridge: &str, guest: &str, mac: [u8; 6], bytes: usize) -> io::Result<()> {
     let (mut tap, name) = tap()?;
     let script = format!("brctl addif {bridge} {name} && ip link set {name} up");
     if !Command::new("sh").arg("-c").arg(&script).status()?.success() {
         return Err(io::Error::other(script));
     }
-    println!("ready");
-    let hello = next(&mut tap, [0xff; 6])?;
-    let mut frame = [&hello[6..12], &MAC, &ETHER_TYPE].concat();
+    while fs::read_to_string(format!("/sys/class/net/{guest}/brport/state")).unwrap_or_default().trim() != FORWARDING {
+        sleep(Duration::from_millis(1));
+    }
+    let mut frame = [&mac[..], &MAC, &ETHER_TYPE].concat();
     frame.resize(bytes, 0x5a);
     if what == "echo" {
+        // A guest that is not yet ready does not hear; one that is loses nothing, and hears one frame at a time.
+        while !{
+            tap.write_all(&frame)?;
+            echoed(&mut tap, bytes, 1)?
+        } {}
+        while echoed(&mut tap, bytes, 5)? {}
         loop {
             tap.write_all(&frame)?;
-            if next(&mut tap, MAC)?.len() < bytes {
-                return Err(io::Error::other("an echo is too short"));
+            if !echoed(&mut tap, bytes, PATIENCE)? {
+                return Err(io::Error::other("an echo did not come"));
             }
         }
     }
@@ -92,11 +108,15 @@ fn run(what: &str, bridge: &str, guest: &str, bytes: usize) -> io::Result<()> {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [what, bridge, guest, bytes] = &args[..] else {
-        eprintln!("usage: net-peer flood|echo BRIDGE TAP BYTES");
+    let [what, bridge, guest, mac, bytes] = &args[..] else {
+        eprintln!("usage: net-peer flood|echo BRIDGE TAP MAC BYTES");
         return ExitCode::from(2);
     };
-    match run(what, bridge, guest, bytes.parse().unwrap_or(60).max(60)) {
+    let mut address = [0; 6];
+    for (byte, text) in address.iter_mut().zip(mac.split(':')) {
+        *byte = u8::from_str_radix(text, 16).unwrap_or(0);
+    }
+    match run(what, bridge, guest, address, bytes.parse().unwrap_or(60).max(60)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("net-peer: {error}");
