@@ -53,7 +53,7 @@ impl Vga {
     }
 
     /// The display is blanked: by the sequencer, by the attribute controller, or by a CRTC that was never set up.
-    fn dark(&self) -> bool {
+    pub(super) fn dark(&self) -> bool {
         self.regs.sequencer[1] & SCREEN_OFF != 0 || self.regs.attribute_index & PALETTE_ON == 0
     }
 
@@ -71,7 +71,17 @@ impl Vga {
         regs.dac.rgb(index)
     }
 
-    fn sixteen(&self) -> [[u8; 3]; 16] {
+    /// Attribute bit 7 blinks.
+    pub(super) fn text_blinks(&self) -> bool {
+        self.regs.attribute[MODE_CONTROL] & BLINK != 0
+    }
+
+    /// The cursor is not switched off.
+    pub(super) fn cursor_on(&self) -> bool {
+        self.regs.crtc[0x0a] & CURSOR_OFF == 0
+    }
+
+    pub(super) fn sixteen(&self) -> [[u8; 3]; 16] {
         std::array::from_fn(|n| self.palette(n as u8))
     }
 
@@ -93,16 +103,15 @@ impl Vga {
         let fonts = [font(map & 3 | map >> 2 & 4), font(map >> 2 & 3 | map >> 3 & 4)];
         let cursor_at = u32::from(regs.crtc[0x0e]) << 8 | u32::from(regs.crtc[0x0f]);
         let cursor = u32::from(regs.crtc[0x0a] & 0x1f)..=u32::from(regs.crtc[0x0b] & 0x1f);
-        let cursor_on = regs.crtc[0x0a] & CURSOR_OFF == 0;
+        let cursor_on = self.cursor_on();
         for row in 0..grid.rows {
             for column in 0..grid.columns {
                 let address = grid.address(row, column);
                 let [code, attribute] = self.cell(memory, address);
                 // Attribute bit 3 chooses between two fonts if they differ, and is intensity as well.
                 let glyph = fonts[usize::from(attribute & 8 == 0)] + usize::from(code) * 32;
-                let blink = regs.attribute[MODE_CONTROL] & BLINK != 0;
                 let fore = colours[usize::from(attribute & 0xf)];
-                let back = colours[usize::from(attribute >> 4 & if blink { 7 } else { 0xf })];
+                let back = colours[usize::from(attribute >> 4 & if self.text_blinks() { 7 } else { 0xf })];
                 let ninth = regs.attribute[MODE_CONTROL] & LINE_GRAPHICS != 0 && (0xc0..=0xdf).contains(&code);
                 for scan in 0..grid.height {
                     let line = scan / double;

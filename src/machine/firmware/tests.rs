@@ -21,6 +21,7 @@ pub(crate) fn machine(memory: u64) -> MachineConfig {
         press_key_for_cd: false,
         vnc: None,
         display: Display::None,
+        vga: Some(pcvm_devices::vga::Vga::DEFAULT_VRAM),
     }
 }
 
