@@ -59,7 +59,8 @@ pub fn vga(text: &str) -> Result<Option<u32>, OptionError> {
         match item.split_once('=') {
             Some(("vram", value)) if adapter == "std" => set_once(&mut vram, "vram", video_memory(value)?)?,
             _ if adapter == "none" => return Err(OptionError::NoAdapter(item.to_owned())),
-            _ => return Err(OptionError::UnknownKey { key: item.to_owned(), known: "vram" }),
+            _ if adapter == "std" => return Err(OptionError::UnknownKey { key: item.to_owned(), known: "vram" }),
+            _ => {}
         }
     }
     match adapter {
