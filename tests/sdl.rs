@@ -4,7 +4,8 @@
 mod echo;
 
 use echo::{BOOT_SECTOR, GRAPHICS_SECTOR, Machine, pcvm, until};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
@@ -53,7 +54,8 @@ impl Screen {
 
     /// X, Y, width, height of the only window.
     fn window(&self) -> [usize; 4] {
-        let geometry = self.xdotool(&["search", "--onlyvisible", "--name", "pcvm", "getwindowgeometry", "--shell"]);
+        let geometry =
+            self.xdotool(&["search", "--sync", "--onlyvisible", "--name", "pcvm", "getwindowgeometry", "--shell"]);
         let number = |key: &str| {
             let line = geometry.lines().find_map(|line| line.strip_prefix(key));
             line.unwrap_or_else(|| panic!("{geometry}")).parse().unwrap()
@@ -62,7 +64,39 @@ impl Screen {
     }
 
     fn title(&self) -> String {
-        self.xdotool(&["search", "--onlyvisible", "--name", "pcvm", "getwindowname"])
+        self.xdotool(&["search", "--sync", "--onlyvisible", "--name", "pcvm", "getwindowname"])
+    }
+
+    /// Asks a window to close, as a window manager does (X Window System Protocol, appendix B; ICCCM, 4.2.8).
+    fn close(&self, window: u32) {
+        let mut server = UnixStream::connect(format!("/tmp/.X11-unix/X{}", &self.display[1..])).unwrap();
+        let mut ask = |request: &[u8]| -> Vec<u8> {
+            server.write_all(request).unwrap();
+            let mut answer = vec![0; 8];
+            server.read_exact(&mut answer).unwrap();
+            // The answer to the connection has its length in words; the others are 32 bytes.
+            let rest =
+                if request[0] == b'l' { usize::from(u16::from_le_bytes([answer[6], answer[7]])) * 4 } else { 24 };
+            answer.resize(8 + rest, 0);
+            server.read_exact(&mut answer[8..]).unwrap();
+            assert_eq!(answer[0], 1, "{request:?}");
+            answer
+        };
+        ask(&[b'l', 0, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let mut atom = |name: &str| {
+            let words = name.len().div_ceil(4);
+            let mut request = vec![16, 1, 2 + words as u8, 0, name.len() as u8, 0, 0, 0];
+            request.extend_from_slice(name.as_bytes());
+            request.resize(8 + words * 4, 0);
+            u32::from_le_bytes(ask(&request)[8..12].try_into().unwrap())
+        };
+        let (protocols, delete) = (atom("WM_PROTOCOLS"), atom("WM_DELETE_WINDOW"));
+        // SendEvent of a ClientMessage of format 32, then GetInputFocus for an answer.
+        let mut request = vec![25, 0, 11, 0];
+        let words = [window, 0, 33 | 32 << 8, window, protocols, delete, 0, 0, 0, 0];
+        words.iter().for_each(|word| request.extend_from_slice(&word.to_le_bytes()));
+        request.extend_from_slice(&[43, 0, 1, 0]);
+        ask(&request);
     }
 
     /// What the X server shows, as (x, y) to red, green, blue: XWDFile.h, format 7, 32 bits a pixel.
@@ -124,7 +158,7 @@ fn software_pictures_fill_the_window_and_closing_it_is_the_end() {
     until(|| screen.window()[2..] == [640, 480]);
     until(|| shows(&[((0, 0), red), ((639, 100), red), ((5, 479), blue), ((639, 300), blue)]));
     // In a window that is wider there is black beside it.
-    let id = screen.xdotool(&["search", "--onlyvisible", "--name", "pcvm"]);
+    let id = screen.xdotool(&["search", "--sync", "--onlyvisible", "--name", "pcvm"]);
     screen.xdotool(&["windowsize", &id, "800", "300"]);
     until(|| screen.window()[2..] == [800, 300]);
     until(|| shows(&[((195, 10), black), ((205, 10), red), ((595, 10), red), ((605, 10), black), ((400, 290), blue)]));
@@ -132,6 +166,6 @@ fn software_pictures_fill_the_window_and_closing_it_is_the_end() {
     screen.xdotool(&["key", "ctrl+alt+u"]);
     until(|| screen.window()[2..] == [640, 480]);
     until(|| shows(&[((0, 0), red), ((639, 479), blue)]));
-    screen.xdotool(&["windowquit", &id]);
+    screen.close(id.parse().unwrap());
     until(|| machine.child.try_wait().unwrap().is_some_and(|status| status.success()));
 }
