@@ -28,6 +28,10 @@ Examples:
   A network card on this host's bridge br0, every frame of it in a file for Wireshark:
       pcvm run --disk xp.img --net tap,bridge=br0,dump=frames.pcap
 
+  The screen in this terminal, by a pcvm that is built with '--features sdl' in a window:
+      pcvm run --disk xp.img --display terminal
+      pcvm run --disk xp.img --display sdl
+
 A comma in the name of a disk image is written twice: --disk a,,b.img
 
 In the terminal of '--serial stdio' all keys go to the guest, but:
@@ -35,8 +39,22 @@ In the terminal of '--serial stdio' all keys go to the guest, but:
   Ctrl-A h       lists these keys
   Ctrl-A Ctrl-A  sends one Ctrl-A
 
+In the terminal of '--display terminal' all keys go to the guest, but:
+  Ctrl-] q       ends the machine at once
+  Ctrl-] d       presses Ctrl-Alt-Del
+  Ctrl-] p       presses the power button
+  Ctrl-] 1 to =  presses F1 to F12
+  Ctrl-] r       draws the screen again
+  Ctrl-] ]       sends one Ctrl-]
+
+In the window of '--display sdl' all keys go to the guest, but:
+  Ctrl-Alt-G     grabs mouse and keyboard, as a click does, and lets them go
+  Ctrl-Alt-F     fills the screen, and gives the window back
+  Ctrl-Alt-U     gives the window the size of the picture
+Closing the window ends the machine at once.
+
 Exit status:
-  0  the guest powered off, or Ctrl-A x
+  0  the guest powered off, or the machine was ended from here
   1  something failed; one line on standard error says what
   2  a mistake in the command line";
 
