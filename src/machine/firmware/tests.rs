@@ -67,6 +67,20 @@ fn the_firmware_gets_every_item_that_it_reads() {
 }
 
 #[test]
+fn firmware_is_told_where_there_is_no_screen() {
+    let mut config = machine(16 * MIB);
+    let memory = Memory::new(16 * MIB, 0).unwrap();
+    let items = fw_cfg_items(&config, &memory);
+    assert_eq!((&items.keys[&key::NOGRAPHIC][..], items.files.get("etc/sercon-port")), (&[0, 0][..], None));
+    config.vga = None;
+    let items = fw_cfg_items(&config, &memory);
+    assert_eq!(items.keys[&key::NOGRAPHIC], [1, 0]);
+    assert_eq!(items.files["etc/sercon-port"], [0xf8, 3]);
+    config.serial = [const { None }; 4];
+    assert!(!fw_cfg_items(&config, &memory).files.contains_key("etc/sercon-port"));
+}
+
+#[test]
 fn the_same_configuration_gives_the_same_items() {
     let memory = Memory::new(16 * MIB, 0).unwrap();
     assert_eq!(fw_cfg_items(&machine(MIB), &memory), fw_cfg_items(&machine(MIB), &memory));
