@@ -177,6 +177,7 @@ impl Demo {
             // A triple fault would start it all again.
             no_reboot: true,
             display: Display::None,
+            vga: Some(pcvm_devices::vga::Vga::DEFAULT_VRAM),
             control: crate::config::ControlSpec::None,
             press_key_for_cd: false,
             vnc: None,

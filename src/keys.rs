@@ -165,6 +165,36 @@ pub fn by_keysym(keysym: u32) -> Option<(u16, Option<bool>)> {
     Some((code, (!c.is_ascii_alphabetic()).then_some(shift)))
 }
 
+/// Keys by usage, from 4 (A) on: the codes of keys whose usages follow each other, 0 where there is no such key here.
+#[rustfmt::skip]
+const USAGES: &[(u32, &[u16])] = &[
+    // a to z.
+    (0x04, &[0x1e, 0x30, 0x2e, 0x20, 0x12, 0x21, 0x22, 0x23, 0x17, 0x24, 0x25, 0x26, 0x32,
+             0x31, 0x18, 0x19, 0x10, 0x13, 0x1f, 0x14, 0x16, 0x2f, 0x11, 0x2d, 0x15, 0x2c]),
+    // 1 to 0, Enter, Esc, Backspace, Tab, space, - = [ ] \ (and where that is elsewhere) ; ' ` , . /, Caps Lock.
+    (0x1e, &[0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x1c, 0x01, 0x0e, 0x0f, 0x39,
+             0x0c, 0x0d, 0x1a, 0x1b, 0x2b, 0x2b, 0x27, 0x28, 0x29, 0x33, 0x34, 0x35, 0x3a]),
+    // F1 to F12.
+    (0x3a, &[0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x40, 0x41, 0x42, 0x43, 0x44, 0x57, 0x58]),
+    // Print Screen, Scroll Lock, Pause, Insert, Home, Page Up, Delete, End, Page Down, right, left, down, up.
+    (0x46, &[0x137, 0x46, 0x1e1, 0x152, 0x147, 0x149, 0x153, 0x14f, 0x151, 0x14d, 0x14b, 0x150, 0x148]),
+    // Num Lock; keypad / * - + Enter, 1 to 9, 0, point; the key beside the left shift; menu; power; keypad =.
+    (0x53, &[0x45, 0x135, 0x37, 0x4a, 0x4e, 0x11c, 0x4f, 0x50, 0x51, 0x4b, 0x4c, 0x4d, 0x47, 0x48, 0x49, 0x52, 0x53,
+             0x56, 0x15d, 0x15e, 0x59]),
+    // Mute, louder, softer.
+    (0x7f, &[0x120, 0x130, 0x12e]),
+    // Keypad comma, none, then Japanese keys: ro, katakana, yen, henkan, muhenkan.
+    (0x85, &[0x7e, 0, 0x73, 0x70, 0x7d, 0x79, 0x7b]),
+    // Ctrl, Shift, Alt, logo, left and right.
+    (0xe0, &[0x1d, 0x2a, 0x38, 0x15b, 0x11d, 0x36, 0x138, 0x15c]),
+];
+
+/// The key of a usage of USB's keyboard page (HID Usage Tables 1.4, chapter 10).
+pub fn by_usage(usage: u32) -> Option<u16> {
+    let code = |&(first, codes): &(u32, &[u16])| codes.get(usage.checked_sub(first)? as usize).copied();
+    USAGES.iter().find_map(code).filter(|&code| code != 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,6 +247,50 @@ mod tests {
         assert_eq!(by_char('z'), Some((0x2c, false)));
         assert_eq!(by_char('~'), Some((0x29, true)));
         assert_eq!(by_char('é'), None);
+    }
+
+    #[test]
+    fn usages() {
+        for (n, c) in (0u32..).zip("abcdefghijklmnopqrstuvwxyz1234567890\n\u{1b}\u{8}\t -=[]\\".chars()) {
+            assert_eq!(by_usage(4 + n), by_char(c).map(|(code, _)| code), "{c}");
+        }
+        for (n, c) in (0x33..).zip(";'`,./".chars()) {
+            assert_eq!(by_usage(n), by_char(c).map(|(code, _)| code), "{c}");
+        }
+        for (usage, name) in [
+            (0x39, "caps_lock"),
+            (0x3a, "f1"),
+            (0x43, "f10"),
+            (0x44, "f11"),
+            (0x45, "f12"),
+            (0x46, "print"),
+            (0x48, "pause"),
+            (0x49, "insert"),
+            (0x4c, "delete"),
+            (0x4e, "pgdn"),
+            (0x4f, "right"),
+            (0x52, "up"),
+            (0x53, "num_lock"),
+            (0x58, "kp_enter"),
+            (0x59, "kp_1"),
+            (0x61, "kp_9"),
+            (0x62, "kp_0"),
+            (0x63, "kp_decimal"),
+            (0x64, "less"),
+            (0x65, "menu"),
+            (0x67, "kp_equals"),
+            (0x87, "ro"),
+            (0x8b, "muhenkan"),
+            (0xe0, "ctrl"),
+            (0xe2, "alt"),
+            (0xe3, "meta_l"),
+            (0xe5, "shift_r"),
+            (0xe6, "alt_r"),
+            (0xe7, "meta_r"),
+        ] {
+            assert_eq!(by_usage(usage), by_name(name), "{name}");
+        }
+        assert!((0..4).chain(0xe8..0x1000).chain([u32::MAX, 0x86]).all(|usage| by_usage(usage).is_none()));
     }
 
     #[test]

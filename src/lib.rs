@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod display;
 pub mod keys;
 pub mod kvm;
 pub mod machine;

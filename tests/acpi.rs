@@ -27,6 +27,7 @@ fn machine(memory: u64, cpus: u32, ports: usize) -> MachineConfig {
         press_key_for_cd: false,
         vnc: None,
         display: Display::None,
+        vga: Some(pcvm_devices::vga::Vga::DEFAULT_VRAM),
     }
 }
 

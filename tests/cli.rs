@@ -178,7 +178,17 @@ fn nonsense_options() {
         (&["--boot", "cc"], "--boot: 'c' is there twice".to_owned()),
         (&["--serial", "tcp:1"], "--serial: 'tcp:1' is not stdio, pty, file:PATH, null or none".to_owned()),
         (&["--serial", "stdio", "--serial", "stdio"], "--serial stdio: only one port can have the terminal".to_owned()),
-        (&["--display", "gtk"], "--display: 'gtk' is not none".to_owned()),
+        (&["--display", "gtk"], "--display: 'gtk' is not none, terminal or sdl".to_owned()),
+        (
+            &["--display", "terminal", "--serial", "stdio"],
+            "--serial stdio: --display terminal has the terminal; try --serial pty".to_owned(),
+        ),
+        (&["--vga", "cirrus"], "--vga: 'cirrus' is not std or none".to_owned()),
+        (&["--vga", "std,vram=24M"], "--vga: vram is '24M', not a power of two from 1M to 256M".to_owned()),
+        (&["--vga", "std,memory=16"], "--vga: unknown option 'memory=16' (known: vram)".to_owned()),
+        (&["--vga", "none,vram=16M"], "--vga: without an adapter there is no vram=16M".to_owned()),
+        (&["--vga", "none", "--vnc", ":1"], "--vga none: the machine has no screen for VNC".to_owned()),
+        (&["--vga", "none", "--display", "terminal"], "--vga none: the machine has no screen for --display".to_owned()),
         (
             &["--name", "a/b"],
             "--name: a name has at most 64 characters, none of them a slash or a control character".to_owned(),
@@ -344,6 +354,58 @@ fn a_mistake_is_told_before_any_file_is_touched() {
     fs::write(dir.path().join("log"), "precious").unwrap();
     fails(dir.path(), &["--serial", "file:log", "--disk", "absent"], 1, "absent: No such file or directory");
     assert_eq!(fs::read(dir.path().join("log")).unwrap(), b"precious");
+}
+
+/// Standard input, output and TERM, and what is said about them.
+#[test]
+fn a_display_without_a_terminal() {
+    let dir = TempDir::new().unwrap();
+    let terminal = || {
+        use rustix::fs::{Mode, OFlags};
+        use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        unlockpt(&ours).unwrap();
+        let theirs =
+            rustix::fs::open(ptsname(&ours, Vec::new()).unwrap(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty());
+        (ours, theirs.unwrap())
+    };
+    let (ours, theirs) = terminal();
+    let is = || Stdio::from(theirs.try_clone().unwrap());
+    for (stdin, stdout, kind, line) in [
+        (Stdio::null(), is(), "xterm", "standard input is not a terminal"),
+        (is(), Stdio::null(), "xterm", "standard output is not a terminal"),
+        (is(), is(), "dumb", "a terminal of type 'dumb' cannot show a screen (environment variable TERM)"),
+        (is(), is(), "", "a terminal of type '' cannot show a screen (environment variable TERM)"),
+    ] {
+        let mut command = pcvm(dir.path());
+        command.args(["run", "--display", "terminal"]).env("TERM", kind).stdin(stdin).stdout(stdout);
+        let output = command.stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(told(&output), (Some(1), String::new(), format!("pcvm: --display terminal: {line}\n")));
+    }
+    drop(ours);
+}
+
+/// A window needs the feature, and a display.
+#[test]
+fn a_window_that_cannot_be() {
+    let dir = TempDir::new().unwrap();
+    for (display, why) in
+        [(None, "there is no display (DISPLAY is not set)"), (Some(":999"), "display ':999' cannot be opened")]
+    {
+        let mut command = pcvm(dir.path());
+        command
+            .args(["run", "--serial", "null", "--display", "sdl"])
+            .env_remove("WAYLAND_DISPLAY")
+            .env_remove("DISPLAY");
+        command.env_remove("XDG_RUNTIME_DIR").env_remove("SDL_VIDEODRIVER").envs(display.map(|name| ("DISPLAY", name)));
+        let (status, line) = if pcvm::display::HAS_SDL {
+            (1, why)
+        } else {
+            (2, "this pcvm was built without it (cargo build --features sdl)")
+        };
+        let expect = (Some(status), String::new(), format!("pcvm: --display sdl: {line}\n"));
+        assert_eq!(told(&command.output().unwrap()), expect);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@
 mod escape;
 mod input;
 mod output;
-mod terminal;
+pub(crate) mod terminal;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,7 @@
-//! Terminals: raw mode with a way back on every exit, and new pseudo-terminals.
+//! Terminals: raw mode and full screen with a way back on every exit, and new pseudo-terminals.
 #![allow(unsafe_code)]
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, OutputModes, Termios, tcgetattr, tcsetattr};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,6 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static BEFORE: OnceLock<Termios> = OnceLock::new();
 /// The terminal is raw.
 static RAW: AtomicBool = AtomicBool::new(false);
+/// What is written to standard output when the terminal is given back.
+static LEAVE: OnceLock<&[u8]> = OnceLock::new();
+/// Where standard error went before it was diverted, and where what it says is read.
+static STDERR: OnceLock<(OwnedFd, OwnedFd)> = OnceLock::new();
+/// It is.
+static DIVERTED: AtomicBool = AtomicBool::new(false);
 /// Signals whose default is to end the process.
 const ENDS: [libc::c_int; 6] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGABRT, libc::SIGSEGV];
 
@@ -21,19 +28,33 @@ pub struct RawMode(());
 impl RawMode {
     /// Raw but for output: line feeds of our own messages still begin a new line.
     pub fn enter() -> io::Result<Self> {
-        let stdin = rustix::stdio::stdin();
-        let before = tcgetattr(stdin)?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        raw.output_modes |= OutputModes::OPOST | before.output_modes;
-        raw.local_modes -= LocalModes::ECHO;
-        let first = BEFORE.set(before).is_ok();
+        let first = BEFORE.set(tcgetattr(rustix::stdio::stdin())?).is_ok();
         RAW.store(true, Ordering::SeqCst);
         if first {
             restore_at_exit();
         }
-        tcsetattr(stdin, OptionalActions::Now, &raw)?;
-        Ok(Self(()))
+        let mode = Self(());
+        mode.again()?;
+        Ok(mode)
+    }
+
+    /// Makes it raw once more: a shell that we were stopped by has its own ideas.
+    pub fn again(&self) -> io::Result<()> {
+        let stdin = rustix::stdio::stdin();
+        let mut raw = tcgetattr(stdin)?;
+        let before = raw.output_modes;
+        raw.make_raw();
+        raw.output_modes |= OutputModes::OPOST | before;
+        raw.local_modes -= LocalModes::ECHO;
+        Ok(tcsetattr(stdin, OptionalActions::Now, &raw)?)
+    }
+
+    /// The same for a program that fills the screen: on the way back `leave` is written to standard output, and standard
+    /// error is what it was (see [`divert_stderr`]). Once in a process.
+    pub fn enter_screen(leave: &'static [u8]) -> io::Result<Self> {
+        let raw = Self::enter()?;
+        let _ = LEAVE.set(leave);
+        Ok(raw)
     }
 }
 
@@ -43,8 +64,38 @@ impl Drop for RawMode {
     }
 }
 
-/// Gives the terminal back, once. An atomic exchange and one ioctl: fit for a signal handler.
+/// Standard error goes to `writer` until the terminal is given back; what is in `reader`, the other end, is told then.
+/// Both are nonblocking.
+pub fn divert_stderr(writer: &OwnedFd, reader: &OwnedFd) -> io::Result<()> {
+    let before = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?;
+    if STDERR.set((before, reader.try_clone()?)).is_ok() {
+        DIVERTED.store(true, Ordering::SeqCst);
+        rustix::stdio::dup2_stderr(writer)?;
+    }
+    Ok(())
+}
+
+/// Gives the terminal back, once. Atomic exchanges and system calls: fit for a signal handler.
 fn restore() {
+    if RAW.load(Ordering::SeqCst)
+        && let Some(leave) = LEAVE.get()
+    {
+        // A terminal that is stopped would stop us.
+        let stdout = rustix::stdio::stdout();
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], Some(&now)) == Ok(1) {
+            let _ = rustix::io::write(stdout, leave);
+        }
+    }
+    if DIVERTED.swap(false, Ordering::SeqCst)
+        && let Some((before, reader)) = STDERR.get()
+    {
+        let _ = rustix::stdio::dup2_stderr(before);
+        let mut buffer = [0; 256];
+        while let Ok(count @ 1..) = rustix::io::read(reader, &mut buffer) {
+            let _ = rustix::io::write(before, buffer.get(..count).unwrap_or_default());
+        }
+    }
     if RAW.swap(false, Ordering::SeqCst)
         && let Some(before) = BEFORE.get()
     {

@@ -1,7 +1,7 @@
 //! `pcvm run`.
 
 use crate::config::parse::{self, DriveOption, OptionError};
-use crate::config::{ControlSpec, CpuConfig, MachineConfig, Payload, VncAddress, VncConfig};
+use crate::config::{ControlSpec, CpuConfig, Display, MachineConfig, Payload, VncAddress, VncConfig};
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -28,6 +28,10 @@ Examples:
   A network card on this host's bridge br0, every frame of it in a file for Wireshark:
       pcvm run --disk xp.img --net tap,bridge=br0,dump=frames.pcap
 
+  The screen in this terminal, by a pcvm that is built with '--features sdl' in a window:
+      pcvm run --disk xp.img --display terminal
+      pcvm run --disk xp.img --display sdl
+
 A comma in the name of a disk image is written twice: --disk a,,b.img
 
 In the terminal of '--serial stdio' all keys go to the guest, but:
@@ -35,8 +39,22 @@ In the terminal of '--serial stdio' all keys go to the guest, but:
   Ctrl-A h       lists these keys
   Ctrl-A Ctrl-A  sends one Ctrl-A
 
+In the terminal of '--display terminal' all keys go to the guest, but:
+  Ctrl-] q       ends the machine at once
+  Ctrl-] d       presses Ctrl-Alt-Del
+  Ctrl-] p       presses the power button
+  Ctrl-] 1 to =  presses F1 to F12
+  Ctrl-] r       draws the screen again
+  Ctrl-] ]       sends one Ctrl-]
+
+In the window of '--display sdl' all keys go to the guest, but:
+  Ctrl-Alt-G     grabs mouse and keyboard, as a click does, and lets them go
+  Ctrl-Alt-F     fills the screen, and gives the window back
+  Ctrl-Alt-U     gives the window the size of the picture
+Closing the window ends the machine at once.
+
 Exit status:
-  0  the guest powered off, or Ctrl-A x
+  0  the guest powered off, or the machine was ended from here
   1  something failed; one line on standard error says what
   2  a mistake in the command line";
 
@@ -102,13 +120,17 @@ pub struct RunArgs {
     #[arg(long, value_name = "tap|passt[=SOCKET]|pair:unix:PATH|none[,KEY=VALUE...]", action = clap::ArgAction::Append)]
     net: Vec<OsString>,
     /// What COM1 is connected to, given again for COM2 to COM4: this terminal, a new pseudo-terminal, a file,
-    /// nothing ('null'), or 'none' for no such port [default: stdio] [repeatable]
+    /// nothing ('null'), or 'none' for no such port [default: stdio; null with --display terminal] [repeatable]
     #[arg(long, value_name = "stdio|pty|file:PATH|null|none")]
     serial: Vec<OsString>,
 
-    /// How to show the screen
-    #[arg(long, value_name = "none", default_value = "none")]
+    /// Show the screen in this terminal, or in a window (of a pcvm that was built with the feature 'sdl'), besides VNC
+    #[arg(long, value_name = "none|terminal|sdl", default_value = "none")]
     display: String,
+
+    /// Display adapter: a VGA with so much video memory, a power of two from 1M to 256M, or none at all
+    #[arg(long, value_name = "std[,vram=SIZE]|none", default_value = "std,vram=16M")]
+    vga: String,
 
     /// Show the screen over VNC, on a display number (0 is port 5900) or a Unix socket
     #[arg(long, value_name = "HOST:DISPLAY|unix:PATH")]
@@ -197,6 +219,15 @@ pub enum UsageError {
     /// Two ports want the terminal.
     #[error("--serial stdio: only one port can have the terminal")]
     StdioTwice,
+    /// A port and the screen do.
+    #[error("--serial stdio: --display terminal has the terminal; try --serial pty")]
+    StdioShown,
+    /// The feature is not compiled in.
+    #[error("--display sdl: this pcvm was built without it (cargo build --features sdl)")]
+    NoSdl,
+    /// Nothing to show.
+    #[error("--vga none: the machine has no screen for {0}")]
+    NoScreen(&'static str),
 }
 
 impl RunArgs {
@@ -215,6 +246,11 @@ impl RunArgs {
             Some(kernel) => Payload::Kernel { kernel, initrd: self.initrd, append: self.append.unwrap_or_default() },
             None => Payload::Firmware(self.firmware),
         };
+        let display = parse::display(&self.display).map_err(option("--display"))?;
+        if display == Display::Sdl && !crate::display::HAS_SDL {
+            return Err(UsageError::NoSdl);
+        }
+        let vga = parse::vga(&self.vga).map_err(option("--vga"))?;
         let asked =
             self.vnc_unused || self.vnc_password.is_some() || self.vnc_cert.is_some() || self.vnc_websocket.is_some();
         let vnc = match &self.vnc {
@@ -225,6 +261,12 @@ impl RunArgs {
         };
         if self.vnc_unused && matches!(vnc, Some(VncAddress::Unix(_))) {
             return Err(UsageError::UnusedSocket);
+        }
+        if vga.is_none() && vnc.is_some() {
+            return Err(UsageError::NoScreen("VNC"));
+        }
+        if vga.is_none() && display != Display::None {
+            return Err(UsageError::NoScreen("--display"));
         }
         let websocket = self.vnc_websocket.as_deref().map(parse::websocket).transpose();
         let websocket = websocket.map_err(option("--vnc-websocket"))?;
@@ -254,12 +296,13 @@ impl RunArgs {
             drives: drives(&self.disk, &self.cdrom)?,
             boot: parse::boot_order(&self.boot).map_err(option("--boot"))?,
             payload,
-            serial: serial_ports(&self.serial)?,
+            serial: serial_ports(&self.serial, display)?,
             nics: nics(&self.net)?,
             debugcon: self.debugcon,
             rtc: parse::rtc(&self.rtc).map_err(option("--rtc"))?,
             no_reboot: self.no_reboot,
-            display: parse::display(&self.display).map_err(option("--display"))?,
+            display,
+            vga,
         })
     }
 }
@@ -309,17 +352,20 @@ fn nics(values: &[OsString]) -> Result<Vec<crate::config::NicConfig>, UsageError
     Ok(nics)
 }
 
-fn serial_ports(values: &[OsString]) -> Result<[Option<crate::config::CharSpec>; 4], UsageError> {
+fn serial_ports(values: &[OsString], display: Display) -> Result<[Option<crate::config::CharSpec>; 4], UsageError> {
     use crate::config::CharSpec;
     let mut ports = [const { None }; 4];
     if values.is_empty() {
-        ports[0] = Some(CharSpec::Stdio);
+        ports[0] = Some(if display == Display::Terminal { CharSpec::Null } else { CharSpec::Stdio });
     }
     for (index, value) in values.iter().enumerate() {
         let text = || value.to_string_lossy().into_owned();
         let port = parse::serial_port(value).map_err(|why| UsageError::Option { flag: "--serial", why })?;
         if port == Some(CharSpec::Stdio) && ports.contains(&port) {
             return Err(UsageError::StdioTwice);
+        }
+        if port == Some(CharSpec::Stdio) && display == Display::Terminal {
+            return Err(UsageError::StdioShown);
         }
         *ports.get_mut(index).ok_or_else(|| UsageError::FifthPort(text()))? = port;
     }

@@ -1,7 +1,7 @@
 //! The command line as a whole.
 
 use super::*;
-use crate::config::{BootDevice, CharSpec, MachineConfig, Media, Payload, RtcBase};
+use crate::config::{BootDevice, CharSpec, Display, MachineConfig, Media, Payload, RtcBase};
 use clap::CommandFactory;
 use std::path::PathBuf;
 
@@ -50,6 +50,17 @@ fn a_machine_with_everything() {
     let linux = config("--kernel k --initrd i --append -v").unwrap();
     let expect = Payload::Kernel { kernel: "k".into(), initrd: Some("i".into()), append: "-v".to_owned() };
     assert_eq!(linux.payload, expect);
+}
+
+#[test]
+fn a_machine_that_is_shown_in_the_terminal_has_it_for_itself() {
+    let machine = config("--display terminal").unwrap();
+    assert_eq!((machine.display, machine.vga), (Display::Terminal, Some(16 << 20)));
+    assert_eq!(machine.serial, [Some(CharSpec::Null), None, None, None]);
+    let machine = config("--display terminal --serial pty --vga std,vram=64M").unwrap();
+    assert_eq!((machine.serial[0].as_ref(), machine.vga), (Some(&CharSpec::Pty), Some(64 << 20)));
+    assert!(config("--display terminal --serial none --serial stdio").is_err());
+    assert_eq!(config("--vga none").unwrap().vga, None);
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub struct MachineConfig {
     pub no_reboot: bool,
     /// The screen.
     pub display: Display,
+    /// The VGA's video memory in bytes, a power of two from 1 MiB to 256 MiB; none for no VGA.
+    pub vga: Option<u32>,
     /// Where programs find the machine.
     pub control: ControlSpec,
     /// The screen over VNC.
@@ -250,9 +252,13 @@ pub enum RtcBase {
     Date(i64),
 }
 
-/// The screen.
+/// Where the screen is shown, besides VNC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Display {
-    /// Not shown.
+    /// Nowhere.
     None,
+    /// In the terminal that pcvm was started in.
+    Terminal,
+    /// In a window.
+    Sdl,
 }

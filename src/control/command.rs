@@ -102,7 +102,7 @@ pub(super) fn run(
             done(json!({ "running": !paused, "status": if paused { "paused" } else { "running" } }))
         }
         "x-screen-text" => {
-            let rows = handle.text_screen();
+            let rows = handle.text_screen().ok_or_else(no_screen)?;
             done(json!({ "text": !rows.is_empty(), "rows": rows }))
         }
         "stop" => {
@@ -132,6 +132,10 @@ pub(super) fn run(
     }
 }
 
+fn no_screen() -> Failure {
+    Failure::generic("the machine has no screen (--vga none)")
+}
+
 fn dump(mut arguments: Arguments) -> Result<Dump, Failure> {
     let path = Arguments::required("filename", arguments.text("filename")?)?;
     arguments.text("device")?;
@@ -153,7 +157,7 @@ fn dump(mut arguments: Arguments) -> Result<Dump, Failure> {
 impl Dump {
     /// Draws and writes.
     pub fn write(self, handle: &Handle) -> Outcome {
-        let frame = handle.screen().ok_or_else(|| Failure::generic("there is no screen"))?;
+        let frame = handle.screen().ok_or_else(no_screen)?;
         let result = if self.png { write_png(&self.path, &frame) } else { write_ppm(&self.path, &frame) };
         result.map(|()| json!({})).map_err(|error| {
             Failure::generic(format!("{}: {}", self.path.display(), crate::config::host_error(&error)))

@@ -374,7 +374,7 @@ impl Server {
         let Some((timer, left)) = &mut self.press_key else { return };
         let _ = rustix::io::read(&*timer, &mut [0; 8]);
         *left = left.saturating_sub(1);
-        let asked = press_key::asks(&self.handle.text_screen());
+        let asked = press_key::asks(&self.handle.text_screen().unwrap_or_default());
         if asked {
             let _ = self.typist.chord(&[press_key::ANSWER], Duration::from_millis(50));
         }

@@ -1,15 +1,17 @@
 //! The machine as a display sees it: screen, keyboard and pointer.
 
 use super::Handle;
-use crate::vnc::Console;
+use crate::display::{Console, Local, View};
 use pcvm_devices::InputEvent;
+use pcvm_devices::Memory;
 use pcvm_devices::vga::{Frame, Vga};
+use std::sync::Arc;
 
 /// A display's view of a machine.
 pub struct Display {
     handle: Handle,
-    /// As it was drawn last, to know what need not be drawn again.
-    drawn: Option<Vga>,
+    /// As it was drawn last, and the state of video memory then, to know what need not be drawn again.
+    drawn: Option<(Vga, u64)>,
 }
 
 impl Display {
@@ -17,18 +19,21 @@ impl Display {
     pub fn new(handle: Handle) -> Self {
         Self { handle, drawn: None }
     }
+
+    /// What to draw, if it is anything else than it was.
+    fn changed(&mut self) -> Option<(&Vga, Arc<Memory>)> {
+        let (vga, memory, changes) = self.handle.shown_and_changes();
+        let vga = vga?;
+        if self.drawn.as_ref().is_some_and(|(drawn, then)| *then == changes && drawn.shows_like(&vga)) {
+            return None;
+        }
+        Some((&self.drawn.insert((vga, changes)).0, memory))
+    }
 }
 
 impl Console for Display {
     fn look(&mut self) -> Option<Frame> {
-        let (vga, memory, touched) = self.handle.shown_and_touched();
-        let vga = vga?;
-        if !touched && self.drawn.as_ref().is_some_and(|drawn| drawn.shows_like(&vga)) {
-            return None;
-        }
-        let frame = vga.render(&memory);
-        self.drawn = Some(vga);
-        Some(frame)
+        self.changed().map(|(vga, memory)| vga.render(&memory))
     }
 
     fn leds(&self) -> u8 {
@@ -41,5 +46,20 @@ impl Console for Display {
 
     fn input(&self, event: InputEvent) {
         self.handle.input(event);
+    }
+}
+
+impl Local for Display {
+    fn view(&mut self) -> Option<View> {
+        let (vga, memory) = self.changed()?;
+        Some(vga.text_cells(&memory).map_or_else(|| View::Picture(vga.render(&memory)), View::Text))
+    }
+
+    fn power_button(&self) {
+        self.handle.power_button();
+    }
+
+    fn quit(&self) {
+        self.handle.quit();
     }
 }

@@ -37,6 +37,8 @@ pub mod key {
 
 /// Which sleep states there are: a byte for each of S0 to S5, with bit 7 for "yes" and SLP_TYP below.
 const SYSTEM_STATES: [u8; 6] = [0x80, 0, 0, 1, 2, 0x80 | acpi::SLP_TYP_S5];
+/// Base of the first serial port.
+const COM1: u16 = 0x3f8;
 /// When nothing boots: say so, and wait for ever.
 const BOOT_FAIL_WAIT: u32 = u32::MAX;
 
@@ -49,7 +51,7 @@ pub fn fw_cfg_items(config: &MachineConfig, memory: &Memory) -> FwCfgItems {
     let keys = BTreeMap::from([
         (key::UUID, smbios::uuid(&config.name).to_vec()),
         (key::RAM_SIZE, ram.to_le_bytes().to_vec()),
-        (key::NOGRAPHIC, 0u16.to_le_bytes().to_vec()),
+        (key::NOGRAPHIC, u16::from(config.vga.is_none()).to_le_bytes().to_vec()),
         (key::NB_CPUS, (config.cpus.count as u16).to_le_bytes().to_vec()),
         (key::NUMA, 0u64.to_le_bytes().to_vec()),
         (key::BOOT_MENU, 0u16.to_le_bytes().to_vec()),
@@ -59,7 +61,7 @@ pub fn fw_cfg_items(config: &MachineConfig, memory: &Memory) -> FwCfgItems {
         (key::IRQ0_OVERRIDE, 1u32.to_le_bytes().to_vec()),
         (key::E820_TABLE, 0u32.to_le_bytes().to_vec()),
     ]);
-    let files = BTreeMap::from(
+    let mut files = BTreeMap::from(
         [
             ("bootorder", boot_order(config)),
             ("etc/e820", e820::to_bytes(&e820::for_firmware(ram))),
@@ -75,6 +77,10 @@ pub fn fw_cfg_items(config: &MachineConfig, memory: &Memory) -> FwCfgItems {
         ]
         .map(|(name, bytes)| (name.to_owned(), bytes)),
     );
+    if config.vga.is_none() && config.serial[0].is_some() {
+        // SeaBIOS is asked to have its console there.
+        files.insert("etc/sercon-port".to_owned(), COM1.to_le_bytes().to_vec());
+    }
     FwCfgItems { keys, files }
 }
 

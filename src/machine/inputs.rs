@@ -7,6 +7,7 @@ use crate::config::ControlSpec;
 use crate::config::firmware::FirmwareError;
 use crate::config::{BootDevice, CharSpec, MachineConfig, NicConfig, Payload};
 use crate::control::place::{self, Place, PlaceError};
+use crate::display::{DisplayError, Prepared};
 use crate::machine::limits::{self, LimitError};
 use crate::net::{NetError, Port};
 use crate::vnc::{ListenError, Listeners};
@@ -28,6 +29,8 @@ pub struct Inputs {
     pub control: Option<Place>,
     /// What the VNC server listens on.
     pub vnc: Option<Listeners>,
+    /// The display.
+    pub display: Option<Prepared>,
     /// The network cards' cables.
     pub ports: Vec<Port>,
     /// And expansion ROMs.
@@ -60,6 +63,9 @@ pub enum InputError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] PlaceError),
+    /// `--display`.
+    #[error(transparent)]
+    Display(#[from] DisplayError),
     /// VNC.
     #[error(transparent)]
     Vnc(#[from] ListenError),
@@ -104,13 +110,14 @@ impl Inputs {
         };
         let vnc = config.vnc.as_ref().map(Listeners::open).transpose()?;
         let control = open_control(config)?;
+        let display = Prepared::open(config.display, &config.name)?;
         let nic_roms = config.nics.iter().map(|nic| nic_rom(nic, &config.boot)).collect::<Result<_, _>>()?;
         let ports = config.nics.iter().map(Port::open).collect::<Result<_, _>>()?;
         let mut serial = [None, None, None, None];
         for (port, spec) in serial.iter_mut().zip(&config.serial) {
             *port = spec.as_ref().map(Chardev::open).transpose()?;
         }
-        Ok(Self { images, serial, debugcon, control, vnc, ports, nic_roms })
+        Ok(Self { images, serial, debugcon, control, vnc, display, ports, nic_roms })
     }
 }
 

@@ -199,6 +199,7 @@ impl Machine {
             net: Net::default(),
         }));
         let control = self.control.take().map(|server| manager.add_subscriber(Part::Control(Box::new(server))));
+        self.start_display()?;
         self.start_vnc()?;
         self.power_on()?;
         let result = loop {

@@ -92,6 +92,9 @@ pub enum RunError {
     /// The processor or KVM: a report of several lines.
     #[error("{0}")]
     Broken(String),
+    /// `--display`.
+    #[error(transparent)]
+    Display(#[from] crate::display::DisplayError),
     /// The kernel to boot.
     #[error(transparent)]
     Kernel(#[from] kernel::KernelError),
@@ -125,6 +128,8 @@ pub struct Machine {
     happened: Vec<crate::control::Happened>,
     /// What the VNC server is to listen on, then the server.
     vnc: (Option<crate::vnc::Listeners>, Option<crate::vnc::Server>),
+    /// The display that there is, then as it runs.
+    display: (Option<crate::display::Prepared>, Option<crate::display::Running>),
 }
 
 /// Says things to a machine from other threads.
@@ -139,9 +144,9 @@ impl Machine {
     pub fn new(config: MachineConfig) -> Result<Self, BuildError> {
         // Host-side input first: a mistake in a file name is told even where there is no KVM.
         let mut config = config;
-        let Inputs { images, serial, debugcon, control: control_place, vnc, ports, nic_roms } =
+        let Inputs { images, serial, debugcon, control: control_place, vnc, display, ports, nic_roms } =
             Inputs::open(&mut config)?;
-        let roms = Roms::new(&config.payload)?;
+        let roms = Roms::new(&config)?;
         let host = |what| move |error| BuildError::Host { what, error };
 
         let vm = Arc::new(Vm::new()?);
@@ -149,7 +154,7 @@ impl Machine {
         if wanted as usize > vm.max_vcpus() {
             return Err(BuildError::TooManyCpus { wanted, most: vm.max_vcpus() });
         }
-        let memory = Arc::new(Memory::new(config.memory, Vga::memory_size(pc::VIDEO_MEMORY as u32))?);
+        let memory = Arc::new(Memory::new(config.memory, config.vga.map_or(0, Vga::memory_size))?);
 
         let mut fw_cfg = match config.payload {
             Payload::Firmware(_) => firmware::fw_cfg_items(&config, &memory),
@@ -237,6 +242,7 @@ impl Machine {
             control,
             happened: Vec::new(),
             vnc: (vnc, None),
+            display: (display, None),
         })
     }
 
@@ -252,6 +258,14 @@ impl Machine {
     /// For other threads.
     pub fn handle(&self) -> Handle {
         Handle(self.shared.clone())
+    }
+
+    /// Shows the screen on this host.
+    fn start_display(&mut self) -> Result<(), RunError> {
+        if let Some(display) = self.display.0.take() {
+            self.display.1 = Some(display.start(console::Display::new(self.handle()))?);
+        }
+        Ok(())
     }
 
     /// Lets clients in, and tells where.
@@ -342,26 +356,26 @@ impl Handle {
         self.0.with_board(|board| board.keyboard_leds())
     }
 
-    /// What the text screen shows, row by row; empty in a graphics mode.
-    pub fn text_screen(&self) -> Vec<String> {
+    /// What the text screen shows, row by row; empty in a graphics mode. None if the machine has no screen.
+    pub fn text_screen(&self) -> Option<Vec<String>> {
         let (vga, memory) = self.shown();
-        vga.map(|vga| vga.text_screen(&memory)).unwrap_or_default()
+        vga.map(|vga| vga.text_screen(&memory))
     }
 
     /// A copy of what the picture depends on, and the memory with the pixels: the guest goes on while it is drawn.
     pub fn shown(&self) -> (Option<Vga>, Arc<Memory>) {
-        self.0.with_board(|board| (board.device::<Vga>(board.roles().vga).map(Vga::shown), board.memory().clone()))
+        self.0.with_board(|board| (board.vga().map(Vga::shown), board.memory().clone()))
     }
 
-    /// The same, and whether video memory was written since this was asked for the last time.
-    pub fn shown_and_touched(&self) -> (Option<Vga>, Arc<Memory>, bool) {
+    /// The same, and [`Board::video_changes`].
+    pub fn shown_and_changes(&self) -> (Option<Vga>, Arc<Memory>, u64) {
         self.0.with_board(|board| {
-            let touched = board.video_touched();
-            (board.device::<Vga>(board.roles().vga).map(Vga::shown), board.memory().clone(), touched)
+            let changes = board.video_changes();
+            (board.vga().map(Vga::shown), board.memory().clone(), changes)
         })
     }
 
-    /// The screen as pixels.
+    /// The screen as pixels. None if the machine has none.
     pub fn screen(&self) -> Option<Frame> {
         let (vga, memory) = self.shown();
         vga.map(|vga| vga.render(&memory))

@@ -24,8 +24,6 @@ use pcvm_devices::{CharId, Devfn, DynDevice, NicId};
 use sha1::{Digest, Sha1};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Bytes of video memory.
-pub const VIDEO_MEMORY: u64 = 16 << 20;
 /// Slot of the first network card.
 pub const FIRST_NIC: u8 = 3;
 /// Base, IRQ of COM1 to COM4.
@@ -67,7 +65,7 @@ pub fn devices(config: &MachineConfig, sockets: Sockets) -> (Vec<Box<dyn DynDevi
         }
     }
     put(Box::new(FwCfg::new(sockets.fw_cfg)));
-    let vga = put(Box::new(Vga::new(VIDEO_MEMORY as u32, sockets.vga_rom)));
+    let vga = config.vga.map(|vram| put(Box::new(Vga::new(vram, sockets.vga_rom))));
     let mut nics = [None; NicId::COUNT];
     let mut roms = sockets.nic_roms.into_iter();
     for (n, (place, nic)) in nics.iter_mut().zip(&config.nics).enumerate() {

@@ -1,7 +1,7 @@
 //! The ROM images that a machine is fitted with.
 
-use crate::config::Payload;
 use crate::config::firmware::FirmwareError;
+use crate::config::{MachineConfig, Payload};
 
 /// The project's own BIOS and VGA BIOS, as `firmware/build` made them.
 const BIOS: &[u8] = include_bytes!("../../firmware/prebuilt/bios.bin");
@@ -20,19 +20,24 @@ pub struct Roms {
 }
 
 impl Roms {
-    /// What the configuration says: our own, or a file with the VGA BIOS that lies beside it (ours where none does).
+    /// What the configuration says: our own, or a file with the VGA BIOS that lies beside it (ours where none does), which
+    /// is part of the adapter.
     ///
     /// # Errors
     /// If the file is not readable or no firmware.
-    pub fn new(payload: &Payload) -> Result<Self, FirmwareError> {
-        match payload {
-            Payload::Kernel { .. } => Ok(Self::default()),
-            Payload::Firmware(None) => Ok(Self { bios: BIOS.to_vec(), vga: VGA_BIOS.to_vec() }),
+    pub fn new(config: &MachineConfig) -> Result<Self, FirmwareError> {
+        let mut roms = match &config.payload {
+            Payload::Kernel { .. } => Self::default(),
+            Payload::Firmware(None) => Self { bios: BIOS.to_vec(), vga: VGA_BIOS.to_vec() },
             Payload::Firmware(Some(path)) => {
                 let bios = crate::config::read_firmware(path)?;
                 let beside = std::fs::read(path.with_file_name(VGA_BIOS_BESIDE)).ok();
-                Ok(Self { bios, vga: beside.unwrap_or_else(|| VGA_BIOS.to_vec()) })
+                Self { bios, vga: beside.unwrap_or_else(|| VGA_BIOS.to_vec()) }
             }
+        };
+        if config.vga.is_none() {
+            roms.vga.clear();
         }
+        Ok(roms)
     }
 }

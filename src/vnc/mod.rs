@@ -20,23 +20,9 @@ mod tests;
 mod websocket;
 mod wire;
 
-use pcvm_devices::InputEvent;
-use pcvm_devices::vga::Frame;
-
+pub use crate::display::Console;
 pub use listen::{ListenError, Listeners};
 pub use server::Server;
-
-/// The machine as the server sees it. Nothing here may wait for long.
-pub trait Console: Send + 'static {
-    /// What the screen shows; `None` if it shows what it showed the last time.
-    fn look(&mut self) -> Option<Frame>;
-    /// The keyboard's LEDs: bit 0 scroll lock, 1 num lock, 2 caps lock.
-    fn leds(&self) -> u8;
-    /// Bytes of scan codes that the guest has not taken, of the sixteen that the keyboard has room for.
-    fn keys_waiting(&self) -> usize;
-    /// A key or the pointer.
-    fn input(&self, event: InputEvent);
-}
 
 /// For the fuzzer: a client's bytes, through the session and WebSocket's framing. Nothing they can be does harm.
 #[doc(hidden)]

@@ -1,13 +1,11 @@
 //! The server's thread.
 
-use super::Console;
 use super::listen::Listeners;
 use super::picture::{Damage, Picture};
 use super::session::{Goodbye, Options, Request, Session};
 use super::wire::{Over, Socket, Wire};
-use pcvm_devices::InputEvent;
+use crate::display::{Console, Feed, Pace};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -16,11 +14,6 @@ use std::time::{Duration, Instant};
 
 /// Clients at a time.
 const CLIENTS: usize = 32;
-/// Between two looks at the screen while it changes.
-const FRAME: Duration = Duration::from_millis(33);
-/// And when it has not changed for [`CALM`].
-const CALM_FRAME: Duration = Duration::from_millis(100);
-const CALM: Duration = Duration::from_secs(2);
 /// How long a client may take until it is through with its authentication: a person types the password meanwhile.
 const HANDSHAKE: Duration = Duration::from_secs(120);
 /// How long a client that is let go may take to read why.
@@ -30,14 +23,6 @@ const PENDING_MAX: usize = 17 << 20;
 /// After wrong passwords nobody is let in for so long: a second, then one more each time.
 const DOUBT: Duration = Duration::from_secs(1);
 const DOUBT_MAX: u32 = 10;
-/// Input that waits for the machine at most.
-const INPUT_MAX: usize = 1024;
-/// Bytes that wait in the keyboard, of sixteen, while another key is sent.
-const KEYBOARD_LOW: usize = 8;
-/// How often a full keyboard is looked at, and how long it is waited for.
-const KEYBOARD_RETRY: Duration = Duration::from_millis(5);
-const KEYBOARD_PATIENCE: Duration = Duration::from_secs(2);
-
 /// A VNC server that runs; it ends when it is dropped.
 pub struct Server {
     quit: OwnedFd,
@@ -61,10 +46,8 @@ impl Server {
             clients: Vec::new(),
             picture: Picture::black(720, 400),
             leds: 0,
-            next_look: Instant::now(),
-            last_change: Instant::now(),
-            input: VecDeque::new(),
-            full_since: None,
+            pace: Pace::new(Instant::now()),
+            feed: Feed::default(),
             failures: 0,
             deaf_until: None,
         };
@@ -101,11 +84,8 @@ struct Serving {
     clients: Vec<Client>,
     picture: Picture,
     leds: u8,
-    next_look: Instant,
-    last_change: Instant,
-    input: VecDeque<InputEvent>,
-    /// The guest has not read the keyboard since then.
-    full_since: Option<Instant>,
+    pace: Pace,
+    feed: Feed,
     /// Wrong passwords since the last right one.
     failures: u32,
     /// Nobody is let in until then.
@@ -118,14 +98,14 @@ impl Serving {
             let now = Instant::now();
             self.deaf_until = self.deaf_until.filter(|&until| until > now);
             let wanted = |client: &Client| client.session.waits() || client.session.begins();
-            if self.clients.iter().any(wanted) && now >= self.next_look {
+            if self.clients.iter().any(wanted) && now >= self.pace.next() {
                 self.look(now);
             }
             for client in &mut self.clients {
                 client.update(&self.picture, self.leds);
                 client.check(now);
             }
-            self.deliver(now);
+            self.feed.deliver(&*self.console, now);
             self.let_go();
             if self.wait(now) {
                 return;
@@ -179,12 +159,10 @@ impl Serving {
             if flags.contains(PollFlags::OUT) && client.wire.flush().is_err() {
                 client.gone = true;
             }
-            let room = INPUT_MAX.saturating_sub(self.input.len());
             if !client.session.input.events.is_empty() {
-                self.next_look = self.next_look.min(now + FRAME / 2);
-                self.last_change = now;
+                self.pace.typed(now);
             }
-            self.input.extend(client.session.input.events.drain(..).take(room));
+            self.feed.push(client.session.input.events.drain(..));
         }
         if let Some(alone) = alone {
             self.failures = 0;
@@ -199,8 +177,8 @@ impl Serving {
     }
 
     fn timeout(&self, now: Instant) -> Option<Timespec> {
-        let looks = self.clients.iter().any(|client| client.session.waits()).then_some(self.next_look);
-        let types = (!self.input.is_empty()).then(|| now + KEYBOARD_RETRY);
+        let looks = self.clients.iter().any(|client| client.session.waits()).then_some(self.pace.next());
+        let types = self.feed.next(now);
         let clients = self.clients.iter().filter_map(|client| match client.goodbye {
             Some(until) => Some(until),
             None if client.session.is_open() => None,
@@ -260,15 +238,11 @@ impl Serving {
 
     /// Looks at the screen.
     fn look(&mut self, now: Instant) {
-        let calm = now.saturating_duration_since(self.last_change) > CALM;
-        self.next_look = now + if calm { CALM_FRAME } else { FRAME };
         self.leds = self.console.leds();
-        let Some(frame) = self.console.look() else { return };
-        let picture = Picture::from_frame(&frame);
-        if picture == self.picture {
-            return;
-        }
-        self.last_change = now;
+        let picture = self.console.look().map(|frame| Picture::from_frame(&frame));
+        let picture = picture.filter(|picture| *picture != self.picture);
+        self.pace.looked(now, picture.is_some());
+        let Some(picture) = picture else { return };
         let size = picture.size();
         let (damage, scroll) = if size == self.picture.size() {
             (picture.damage(&self.picture), picture.scroll(&self.picture))
@@ -281,29 +255,13 @@ impl Serving {
         self.picture = picture;
     }
 
-    /// Gives input to the machine as fast as its keyboard takes it.
-    fn deliver(&mut self, now: Instant) {
-        while let Some(&event) = self.input.front() {
-            if matches!(event, InputEvent::Key { .. }) {
-                if self.console.keys_waiting() <= KEYBOARD_LOW {
-                    self.full_since = None;
-                } else if now.saturating_duration_since(*self.full_since.get_or_insert(now)) < KEYBOARD_PATIENCE {
-                    return;
-                }
-            }
-            self.console.input(event);
-            self.input.pop_front();
-        }
-    }
-
     fn let_go(&mut self) {
         let mut left = Vec::new();
         for client in self.clients.iter_mut().filter(|client| client.gone) {
             client.session.input.release_all();
             left.append(&mut client.session.input.events);
         }
-        // Never dropped: a key that nobody holds any more would repeat for ever.
-        self.input.extend(left);
+        self.feed.push_always(left);
         self.clients.retain(|client| !client.gone);
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Prints the text that follows it, waits for a key, prints an arrow, then echoes keys.
-const BOOT_SECTOR: &[u8] = &[
+pub const BOOT_SECTOR: &[u8] = &[
     0xfc, // cld
     0x31, 0xc0, 0x8e, 0xd8, // xor ax, ax; mov ds, ax
     0xbe, 0x40, 0x7c, // mov si, 7C40h
@@ -20,6 +20,16 @@ const BOOT_SECTOR: &[u8] = &[
     0xb8, 0x10, 0x0e, 0xcd, 0x10, // mov ax, 0E10h; int 10h
     0xb4, 0x00, 0xcd, 0x16, // echo: mov ah, 0; int 16h
     0xb4, 0x0e, 0xcd, 0x10, 0xeb, 0xf6, // mov ah, 0Eh; int 10h; jmp echo
+];
+
+/// Sets mode 13h and fills its upper half with red, the lower with blue.
+pub const GRAPHICS_SECTOR: &[u8] = &[
+    0xfc, // cld
+    0xb8, 0x13, 0x00, 0xcd, 0x10, // mov ax, 13h; int 10h
+    0xb8, 0x00, 0xa0, 0x8e, 0xc0, 0x31, 0xff, // mov ax, A000h; mov es, ax; xor di, di
+    0xb0, 0x04, 0xb9, 0x00, 0x7d, 0xf3, 0xaa, // mov al, 4; mov cx, 32000; rep stosb
+    0xb0, 0x01, 0xb9, 0x00, 0x7d, 0xf3, 0xaa, // mov al, 1; mov cx, 32000; rep stosb
+    0xf4, 0xeb, 0xfd, // hlt; jmp to it
 ];
 
 pub struct Machine {
@@ -37,27 +47,34 @@ impl Drop for Machine {
 /// The program.
 pub fn pcvm() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pcvm"));
-    command.env_remove("PCVM_LOG").stdin(Stdio::null());
+    command.env_remove("PCVM_LOG").stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 
 /// A machine whose boot sector prints `text`.
 pub fn machine(text: &str, arguments: &[&str]) -> Machine {
+    boot(BOOT_SECTOR, text, arguments, &mut pcvm())
+}
+
+/// A machine that `pcvm` starts, with this boot sector and a text for it.
+pub fn boot(code: &[u8], text: &str, arguments: &[&str], pcvm: &mut Command) -> Machine {
     require_kvm();
     let dir = TempDir::new().unwrap();
-    let mut disk = BOOT_SECTOR.to_vec();
+    let mut disk = code.to_vec();
     disk.resize(0x40, 0);
     disk.extend_from_slice(text.as_bytes());
     disk.resize(510, 0);
     disk.extend_from_slice(&[0x55, 0xaa]);
     disk.resize(1 << 20, 0);
     fs::write(dir.path().join("disk.img"), disk).unwrap();
-    let child = pcvm()
+    // SeaBIOS, unless the test names another.
+    let own = arguments.contains(&"--firmware");
+    let firmware = if own { &[][..] } else { &["--firmware", "/usr/share/seabios/bios-256k.bin"] };
+    let child = pcvm
         .current_dir(dir.path())
         .args(["run", "--memory", "16M", "--serial", "none", "--disk", "disk.img", "--control", "unix:socket"])
-        .args(["--firmware", "/usr/share/seabios/bios-256k.bin"])
+        .args(firmware)
         .args(arguments)
-        .stdout(Stdio::null())
         .spawn()
         .unwrap();
     let machine = Machine { dir, child };

@@ -19,6 +19,7 @@ mod text;
 mod vbe;
 
 pub use render::Frame;
+pub use text::{TextCursor, TextScreen, cp437, cp437_code};
 
 use crate::ctx::{Ctx, Effect};
 use crate::device::{Access, CONFIG_TAG, Devfn, Device, Region};
@@ -26,7 +27,7 @@ use crate::pci::{ConfigSpace, ConfigState};
 use crate::state::RestoreError;
 use regs::{Registers, Timing};
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use vbe::Vbe;
 
 const VENDOR: u16 = 0x1234;
@@ -39,8 +40,6 @@ const BAR_REGISTERS: usize = 2;
 const REGISTERS_SIZE: u32 = 0x1000;
 const ROM_SIZE_MIN: u32 = 0x1_0000;
 const ROM_SIZE_MAX: usize = 1 << 24;
-const VRAM_MIN: u32 = 1 << 20;
-const VRAM_MAX: u32 = 1 << 28;
 
 // Legacy ports: tag and first port, and how many.
 const PORTS: [(u8, u16, u16); 5] = [(0, 0x3b4, 2), (1, 0x3ba, 1), (2, 0x3c0, 0x10), (3, 0x3d4, 2), (4, 0x3da, 1)];
@@ -113,11 +112,13 @@ fn config(vram: u32, rom_size: u32) -> ConfigSpace {
 impl Vga {
     /// Bytes of video memory unless somebody wants another size.
     pub const DEFAULT_VRAM: u32 = 16 << 20;
+    /// Bytes of video memory that an adapter can have; a power of two.
+    pub const VRAM: RangeInclusive<u32> = 1 << 20..=1 << 28;
 
     /// An adapter with `vram` bytes of video memory (rounded to a power of two from 1 MiB to 256 MiB; the machine's
     /// [`crate::Memory`] must have [`Vga::memory_size`]) and the expansion ROM `rom`.
     pub fn new(vram: u32, rom: Vec<u8>) -> Self {
-        let vram = vram.clamp(VRAM_MIN, VRAM_MAX).next_power_of_two();
+        let vram = vram.clamp(*Self::VRAM.start(), *Self::VRAM.end()).next_power_of_two();
         let rom_size = (rom.len().min(ROM_SIZE_MAX) as u32).next_power_of_two().max(ROM_SIZE_MIN);
         Self { vram, rom, pci: config(vram, rom_size), regs: Registers::new(), vbe: Vbe::new(), latch: 0, text: false }
     }

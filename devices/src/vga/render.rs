@@ -109,7 +109,7 @@ impl Vga {
     }
 
     /// The display is blanked: by the sequencer, by the attribute controller, or by a CRTC that was never set up.
-    fn dark(&self) -> bool {
+    pub(super) fn dark(&self) -> bool {
         self.regs.sequencer[1] & SCREEN_OFF != 0 || self.regs.attribute_index & PALETTE_ON == 0
     }
 
@@ -127,7 +127,17 @@ impl Vga {
         regs.dac.rgb(index)
     }
 
-    fn sixteen(&self) -> [[u8; 3]; 16] {
+    /// Attribute bit 7 blinks.
+    pub(super) fn text_blinks(&self) -> bool {
+        self.regs.attribute[MODE_CONTROL] & BLINK != 0
+    }
+
+    /// The cursor is not switched off.
+    pub(super) fn cursor_on(&self) -> bool {
+        self.regs.crtc[0x0a] & CURSOR_OFF == 0
+    }
+
+    pub(super) fn sixteen(&self) -> [[u8; 3]; 16] {
         std::array::from_fn(|n| self.palette(n as u8))
     }
 
@@ -225,7 +235,7 @@ impl Vga {
         let skew = u32::from(regs.crtc[CURSOR_END] >> 5 & 3);
         let cursor_at = (u32::from(regs.crtc[0x0e]) << 8 | u32::from(regs.crtc[0x0f])).wrapping_add(skew);
         let cursor = u32::from(regs.crtc[CURSOR_START] & 0x1f)..=u32::from(regs.crtc[CURSOR_END] & 0x1f);
-        let cursor_on = regs.crtc[CURSOR_START] & CURSOR_OFF == 0;
+        let cursor_on = self.cursor_on();
         let underline = u32::from(regs.crtc[UNDERLINE] & 0x1f);
         Self::draw_scans(self.scans(), pixels, wide, |scan, line| {
             // With nine dots, 8 is no shift and 0 one of a dot.
@@ -236,7 +246,7 @@ impl Vga {
                 let [code, attribute] = cell(address);
                 let glyph = fonts[usize::from(attribute >> 3 & 1)] + usize::from(code) * 32;
                 let fore = colours[usize::from(attribute & 0xf)];
-                let back = colours[usize::from(attribute >> 4 & if mode & BLINK != 0 { 7 } else { 0xf })];
+                let back = colours[usize::from(attribute >> 4 & if self.text_blinks() { 7 } else { 0xf })];
                 let mut bits = planes.get((glyph + scan.row as usize) * 4 + 2).copied().unwrap_or(0);
                 if cursor_on && address == cursor_at && cursor.contains(&scan.row)
                     || attribute & UNDERLINED == 1 && scan.row == underline

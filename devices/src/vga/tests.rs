@@ -436,6 +436,49 @@ fn the_text_screen_is_what_was_written() {
 }
 
 #[test]
+fn text_as_cells_has_colours_and_the_cursor() {
+    let mut vga = bench();
+    set(&mut vga, &MODE_3);
+    print(&mut vga, 81, b"A");
+    vga.mem_write(0xb_8000 + 82 * 2, &[b'B', 0x9e]);
+    (crtc(&mut vga, 0x0e, 0), crtc(&mut vga, 0x0f, 83));
+    let cells = |vga: &Bench<Vga>| vga.device.text_cells(&vga.memory);
+    let screen = cells(&vga).unwrap();
+    assert_eq!((screen.columns, screen.rows, screen.cells.len(), screen.blinks), (80, 25, 2000, true));
+    assert_eq!(screen.cells[81..83], [[b'A', 0x07], [b'B', 0x9e]]);
+    assert_eq!(screen.cursor, Some(TextCursor { column: 3, row: 1, first: 13, last: 14, height: 16 }));
+    // A line that is longer than the cell ends with it; one that ends before it begins, or elsewhere, is not there.
+    crtc(&mut vga, 0x0b, 0x1f);
+    assert_eq!(cells(&vga).unwrap().cursor.map(|cursor| cursor.last), Some(15));
+    for (index, value) in [(0x0b, 3), (0x0a, 0x2d), (0x0e, 0x40)] {
+        let mut vga = bench();
+        set(&mut vga, &MODE_3);
+        crtc(&mut vga, index, value);
+        assert_eq!(cells(&vga).unwrap().cursor, None, "{index:x}");
+    }
+    // Sequencer: screen off.
+    sequencer(&mut vga, 1, 0x20);
+    let dark = cells(&vga).unwrap();
+    assert!(dark.cells.iter().all(|cell| *cell == [b' ', 0]) && dark.cursor.is_none());
+    set(&mut vga, &MODE_12);
+    assert_eq!(cells(&vga), None);
+    for code in 1..=0xfe {
+        assert_eq!(cp437_code(cp437(code)), Some(code));
+    }
+    assert_eq!(cp437_code('€'), None);
+}
+
+#[test]
+fn the_frame_buffer_is_as_large_as_video_memory() {
+    for mib in [1, 2, 16, 64, 256] {
+        let mut vga = Bench::new(Vga::new(mib << 20, Vec::new()));
+        assert_eq!(dispi_read(&mut vga, vbe::VIDEO_MEMORY), (mib * 16) as u16);
+        vga.config_write(0x10, 4, u32::MAX);
+        assert_eq!(!(vga.config_read(0x10, 4) & !0xf) + 1, mib << 20);
+    }
+}
+
+#[test]
 fn a_font_written_to_plane_2_is_what_text_is_drawn_with() {
     let mut vga = bench();
     set(&mut vga, &MODE_3);

@@ -20,6 +20,45 @@ pub fn cp437(code: u8) -> char {
     CP437[usize::from(code >> 5)].chars().nth(usize::from(code & 31)).unwrap_or(' ')
 }
 
+/// The code of a character in code page 437.
+pub fn cp437_code(c: char) -> Option<u8> {
+    // Space has two codes, NUL and FFh among them look like it.
+    (0x20..=u8::MAX).chain(1..0x20).find(|&code| cp437(code) == c)
+}
+
+/// A text screen as cells, which is enough to show it by other means than pixels. Characters are those of code page 437:
+/// a guest that has loaded another font shows others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextScreen {
+    /// Cells of a row, 1 to 256.
+    pub columns: u32,
+    /// Rows, at least 1.
+    pub rows: u32,
+    /// Code and attribute of every cell, row by row from the top left.
+    pub cells: Vec<[u8; 2]>,
+    /// Bit 7 of an attribute makes the character blink; else it is the background's intensity.
+    pub blinks: bool,
+    /// Red, green and blue of what the four bits of an attribute's colours are.
+    pub colours: [[u8; 3]; 16],
+    /// The cursor, if it is to be seen.
+    pub cursor: Option<TextCursor>,
+}
+
+/// A text screen's cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextCursor {
+    /// From the left.
+    pub column: u32,
+    /// From the top.
+    pub row: u32,
+    /// The first of its scan lines.
+    pub first: u8,
+    /// The last of its scan lines.
+    pub last: u8,
+    /// Scan lines of a cell.
+    pub height: u8,
+}
+
 /// The visible cells of a text mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Grid {
@@ -65,6 +104,32 @@ impl Vga {
             pitch: regs.row_pitch(),
             split: (regs.line_compare() + 1).div_ceil(height),
         }
+    }
+
+    /// The text screen as cells; none if the screen shows graphics. One that is switched off is blank.
+    pub fn text_cells(&self, memory: &Memory) -> Option<TextScreen> {
+        if !self.is_text() {
+            return None;
+        }
+        let grid = self.grid();
+        let places = (0..grid.rows).flat_map(|row| (0..grid.columns).map(move |column| (row, column)));
+        let (mut cells, mut cursor) = (vec![[b' ', 0]; (grid.rows * grid.columns) as usize], None);
+        if !self.dark() {
+            let crtc = &self.regs.crtc;
+            let cursor_at = u32::from(crtc[0x0e]) << 8 | u32::from(crtc[0x0f]);
+            let height = self.regs.row_height() as u8;
+            let (first, last) = (crtc[0x0a] & 0x1f, (crtc[0x0b] & 0x1f).min(height.saturating_sub(1)));
+            let shown = self.cursor_on() && first <= last;
+            for (cell, (row, column)) in cells.iter_mut().zip(places) {
+                let address = grid.address(row, column);
+                *cell = self.cell(memory, address);
+                if shown && address == cursor_at {
+                    cursor = Some(TextCursor { column, row, first, last, height });
+                }
+            }
+        }
+        let blinks = self.text_blinks();
+        Some(TextScreen { columns: grid.columns, rows: grid.rows, cells, blinks, colours: self.sixteen(), cursor })
     }
 
     /// The rows of the text screen from the top; empty if the screen shows graphics. Trailing blanks are kept.

@@ -14,7 +14,7 @@ mod tests;
 pub use cpus::{CpuTopology, cpus};
 pub use drive::{DriveOption, UNITS, assign_units, cdrom, disk};
 pub use net::net;
-pub use plain::{boot_order, control, display, machine_name, serial_port, vnc, websocket};
+pub use plain::{boot_order, control, display, machine_name, serial_port, vga, vnc, websocket};
 pub use rtc::rtc;
 pub use size::memory_size;
 
@@ -82,6 +82,9 @@ pub enum OptionError {
     /// A key that is given twice.
     #[error("{0} is given twice")]
     Twice(&'static str),
+    /// An option of a display adapter that is not there.
+    #[error("without an adapter there is no {0}")]
+    NoAdapter(String),
     /// Two drives on one unit.
     #[error("{0} has a drive already")]
     UnitTaken(&'static str),

@@ -1,7 +1,8 @@
-//! `--boot`, `--serial`, `--display`, `--control`, `--vnc` and `--name`.
+//! `--boot`, `--serial`, `--display`, `--vga`, `--control`, `--vnc` and `--name`.
 
-use super::{OptionError, lossy};
+use super::{OptionError, lossy, set_once, size};
 use crate::config::{BootDevice, CharSpec, ControlSpec, Display, VncAddress};
+use pcvm_devices::vga::Vga;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -39,12 +40,43 @@ pub fn serial_port(value: &OsStr) -> Result<Option<CharSpec>, OptionError> {
     }
 }
 
-/// `none`.
+/// `none`, `terminal` or `sdl`, whether or not this pcvm was built with it.
 pub fn display(text: &str) -> Result<Display, OptionError> {
     match text {
         "none" => Ok(Display::None),
-        _ => Err(OptionError::NotOneOf { value: text.to_owned(), expected: "none" }),
+        "terminal" => Ok(Display::Terminal),
+        "sdl" => Ok(Display::Sdl),
+        _ => Err(OptionError::NotOneOf { value: text.to_owned(), expected: "none, terminal or sdl" }),
     }
+}
+
+/// `std[,vram=SIZE]` or `none`: bytes of video memory, if there is an adapter.
+pub fn vga(text: &str) -> Result<Option<u32>, OptionError> {
+    let mut items = text.split(',');
+    let adapter = items.next().unwrap_or_default();
+    let mut vram = None;
+    for item in items {
+        match item.split_once('=') {
+            Some(("vram", value)) if adapter == "std" => set_once(&mut vram, "vram", video_memory(value)?)?,
+            _ if adapter == "none" => return Err(OptionError::NoAdapter(item.to_owned())),
+            _ if adapter == "std" => return Err(OptionError::UnknownKey { key: item.to_owned(), known: "vram" }),
+            _ => {}
+        }
+    }
+    match adapter {
+        "std" => Ok(Some(vram.unwrap_or(Vga::DEFAULT_VRAM))),
+        "none" => Ok(None),
+        _ => Err(OptionError::NotOneOf { value: adapter.to_owned(), expected: "std or none" }),
+    }
+}
+
+fn video_memory(text: &str) -> Result<u32, OptionError> {
+    let bytes = size::bytes(text).and_then(|bytes| u32::try_from(bytes).ok());
+    bytes.filter(|bytes| bytes.is_power_of_two() && Vga::VRAM.contains(bytes)).ok_or_else(|| OptionError::BadValue {
+        key: "vram",
+        value: text.to_owned(),
+        expected: "a power of two from 1M to 256M",
+    })
 }
 
 /// `none` or `unix:PATH`. A path is taken as it is, commas and all.

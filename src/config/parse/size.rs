@@ -20,6 +20,14 @@ pub fn memory_size(text: &str) -> Result<u64, OptionError> {
     }
 }
 
+/// The same, of any number of bytes.
+pub(super) fn bytes(text: &str) -> Option<u64> {
+    match size(text)? {
+        Bytes::Exactly(bytes) => Some(bytes),
+        Bytes::TooMany => None,
+    }
+}
+
 enum Bytes {
     Exactly(u64),
     TooMany,

@@ -105,6 +105,38 @@ fn drives() {
 }
 
 #[test]
+fn display_adapters() {
+    for (text, vram) in [
+        ("std", Some(16)),
+        ("none", None),
+        ("std,vram=1M", Some(1)),
+        ("std,vram=64", Some(64)),
+        ("std,vram=131072K", Some(128)),
+        ("std,vram=256MiB", Some(256)),
+    ] {
+        assert_eq!(vga(text), Ok(vram.map(|mib: u32| mib << 20)), "{text}");
+    }
+    for (text, line) in [
+        ("", "'' is not std or none"),
+        ("std,vram=512M", "vram is '512M', not a power of two from 1M to 256M"),
+        ("std,vram=512K", "vram is '512K', not a power of two from 1M to 256M"),
+        ("std,vram=3M", "vram is '3M', not a power of two from 1M to 256M"),
+        ("std,vram=99999999999999999T", "vram is '99999999999999999T', not a power of two from 1M to 256M"),
+        ("std,vram=", "vram is '', not a power of two from 1M to 256M"),
+        ("std,vram", "unknown option 'vram' (known: vram)"),
+        ("std,vram=16M,vram=16M", "vram is given twice"),
+        ("std,", "unknown option '' (known: vram)"),
+        ("none,vram=16M", "without an adapter there is no vram=16M"),
+        ("qxl,vram=16M", "'qxl' is not std or none"),
+    ] {
+        assert_eq!(vga(text).unwrap_err().to_string(), line, "{text}");
+    }
+    assert_eq!(display("terminal"), Ok(crate::config::Display::Terminal));
+    assert_eq!(display("sdl"), Ok(crate::config::Display::Sdl));
+    assert!(display("").is_err());
+}
+
+#[test]
 fn a_file_name_that_is_no_text_survives() {
     let name = OsString::from_vec(b"\xff\xfe,,x,unit=hda".to_vec());
     assert_eq!(disk(&name).unwrap().drive.path, Some(PathBuf::from(OsString::from_vec(b"\xff\xfe,x".to_vec()))));

@@ -8,6 +8,7 @@ use super::map::{self, Rom};
 use crate::kvm::slots::SlotSpec;
 use pcvm_devices::net::{Frame, NicId};
 use pcvm_devices::pci::bus::ConfigAddress;
+use pcvm_devices::vga::Vga;
 use pcvm_devices::{
     Access, BlockDone, BlockRequest, CONFIG_TAG, CharId, Clock, Ctx, Devfn, DiskId, DynDevice, Effect, InputEvent,
     Memory, Outbox, Region, ResetKind, Shadow, Space, TimerId, VmTime, Wake,
@@ -136,7 +137,7 @@ pub struct Roles {
     /// IDE.
     pub ide: usize,
     /// Display adapter.
-    pub vga: usize,
+    pub vga: Option<usize>,
     /// Power management.
     pub pm: usize,
     /// COM1 to COM4.
@@ -188,6 +189,8 @@ pub struct Board {
     chars: [Vec<u8>; CharId::COUNT],
     work: Work,
     has_work: bool,
+    /// See [`Self::video_changes`].
+    video_changes: u64,
     /// The drain timer runs.
     watching: bool,
     /// The network.
@@ -232,6 +235,7 @@ impl Board {
             chars: Default::default(),
             work: Work::default(),
             has_work: false,
+            video_changes: 0,
             watching: false,
             network: network::Network::default(),
         }
@@ -678,10 +682,19 @@ impl Board {
         self.device::<pcvm_devices::ps2::Ps2Controller>(self.roles.ps2).map_or(0, |ps2| ps2.leds())
     }
 
-    /// Whether video memory was written since this was asked for the last time.
-    pub fn video_touched(&mut self) -> bool {
+    /// A number that is another one each time that video memory was written since this was asked for: whoever looks at the
+    /// screen keeps it until the next look.
+    pub fn video_changes(&mut self) -> u64 {
         // Both: neither may stay for the next time.
-        self.memory.take_video_written() | self.wires.video_touched()
+        if self.memory.take_video_written() | self.wires.video_touched() {
+            self.video_changes += 1;
+        }
+        self.video_changes
+    }
+
+    /// The display adapter.
+    pub fn vga(&self) -> Option<&Vga> {
+        self.device(self.roles.vga?)
     }
 
     /// The power button.

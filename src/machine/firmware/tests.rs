@@ -21,6 +21,7 @@ pub(crate) fn machine(memory: u64) -> MachineConfig {
         press_key_for_cd: false,
         vnc: None,
         display: Display::None,
+        vga: Some(pcvm_devices::vga::Vga::DEFAULT_VRAM),
     }
 }
 
@@ -63,6 +64,20 @@ fn the_firmware_gets_every_item_that_it_reads() {
         assert!(!items.files[name].is_empty(), "{name}");
     }
     assert!(items.files.keys().all(|name| name.len() <= 55));
+}
+
+#[test]
+fn firmware_is_told_where_there_is_no_screen() {
+    let mut config = machine(16 * MIB);
+    let memory = Memory::new(16 * MIB, 0).unwrap();
+    let items = fw_cfg_items(&config, &memory);
+    assert_eq!((&items.keys[&key::NOGRAPHIC][..], items.files.get("etc/sercon-port")), (&[0, 0][..], None));
+    config.vga = None;
+    let items = fw_cfg_items(&config, &memory);
+    assert_eq!(items.keys[&key::NOGRAPHIC], [1, 0]);
+    assert_eq!(items.files["etc/sercon-port"], [0xf8, 3]);
+    config.serial = [const { None }; 4];
+    assert!(!fw_cfg_items(&config, &memory).files.contains_key("etc/sercon-port"));
 }
 
 #[test]

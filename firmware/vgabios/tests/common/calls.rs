@@ -25,6 +25,7 @@ macro_rules! suite {
             settings_change_what_mode_sets_do
             the_state_is_told_saved_and_restored
             every_vbe_mode_is_described_and_set
+            vbe_has_the_modes_that_the_memory_has_room_for
             vbe_windows_lines_and_starts
             vbe_palettes
             the_monitor_is_identified
@@ -60,6 +61,7 @@ pub fn everything(caller: &mut impl Caller) {
     settings_change_what_mode_sets_do(caller);
     the_state_is_told_saved_and_restored(caller);
     every_vbe_mode_is_described_and_set(caller);
+    vbe_has_the_modes_that_the_memory_has_room_for(caller);
     vbe_windows_lines_and_starts(caller);
     vbe_palettes(caller);
     the_monitor_is_identified(caller);

@@ -37,15 +37,25 @@ pub struct Machine {
     pub counting: bool,
 }
 
+/// With so many bytes of video memory, where the BIOS would put it.
+fn adapter(vram: u32) -> Bench<Vga> {
+    let mut bench = Bench::new(Vga::new(vram, Vec::new()));
+    bench.config_write(0x10, 4, FRAME_BUFFER);
+    bench.config_write(0x04, 2, 3);
+    bench
+}
+
 impl Machine {
+    /// Puts in another adapter.
+    pub fn replace_adapter(&mut self, vram: u32) {
+        self.bench = adapter(vram);
+    }
+
     pub fn new(rom: &[u8]) -> Self {
         let mut ram = vec![0; 1 << 20];
         ram[ROM as usize..ROM as usize + rom.len()].copy_from_slice(rom);
-        let mut bench = Bench::new(Vga::new(Vga::DEFAULT_VRAM, Vec::new()));
-        bench.config_write(0x10, 4, FRAME_BUFFER);
-        bench.config_write(0x04, 2, 3);
         Self {
-            bench,
+            bench: adapter(Vga::DEFAULT_VRAM),
             ram,
             rom_len: rom.len() as u32,
             config_address: 0,

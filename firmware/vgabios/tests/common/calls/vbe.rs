@@ -101,6 +101,51 @@ pub fn every_vbe_mode_is_described_and_set(caller: &mut impl Caller) {
     assert_eq!(get(caller, BUFFER.at(256)), [0x66]);
 }
 
+pub fn vbe_has_the_modes_that_the_memory_has_room_for(caller: &mut impl Caller) {
+    let info = far(BUFFER.seg, 0x1000);
+    // Number, and bytes of a screen.
+    let mut all: Vec<(u16, u64)> = Vec::new();
+    for mib in [256, 1, 2, 4, 8, 16, 32, 64, 128] {
+        caller.machine().replace_adapter(mib << 20);
+        set_mode(caller, 3);
+        assert_eq!(call(caller, 0x4f00, 0, 0, 0).ax(), 0x004f);
+        assert_eq!(caller.machine().word(BUFFER.at(0x12)), (mib * 16) as u16);
+        let list = far(caller.machine().word(BUFFER.at(0x10)), caller.machine().word(BUFFER.at(0x0e)));
+        let listed: Vec<u16> =
+            (0..).map(|n| caller.machine().word(list.at(2 * n))).take_while(|&mode| mode != 0xffff).collect();
+        let describe = |caller: &mut _, mode: u16| {
+            let regs = Regs { eax: 0x4f01, ecx: mode.into(), es: info.seg, edi: info.off.into(), ..Regs::default() };
+            Caller::int10(caller, regs).ax() == 0x004f
+        };
+        if all.is_empty() {
+            for &mode in &listed {
+                assert!(describe(caller, mode));
+                let word = |caller: &mut _, at| u64::from(Caller::machine(caller).word(info.at(at)));
+                let planes = if caller.machine().byte(info.at(0x19)) == 4 { 4 } else { 1 };
+                all.push((mode, word(caller, 0x10) * word(caller, 0x14) * planes));
+            }
+        }
+        let fitting: Vec<u16> = all.iter().filter(|(_, bytes)| *bytes <= u64::from(mib) << 20).map(|m| m.0).collect();
+        assert_eq!(listed, fitting, "{mib} MiB");
+        for (mode, bytes) in all.clone() {
+            let fits = listed.contains(&mode);
+            assert_eq!(describe(caller, mode), fits, "mode {mode:x} in {mib} MiB");
+            if fits {
+                let images = u64::from(caller.machine().byte(info.at(0x1d))) + 1;
+                assert!(images * bytes <= u64::from(mib) << 20, "mode {mode:x} in {mib} MiB: {images} images");
+            }
+            let set = call(caller, 0x4f02, mode, 0, 0).ax();
+            assert_eq!(set, if fits { 0x004f } else { 0x014f }, "mode {mode:x} in {mib} MiB");
+        }
+        // The last bank is there, the next one is not.
+        call(caller, 0x4f02, 0x101, 0, 0);
+        assert_eq!(call(caller, 0x4f05, 0, 0, (mib * 16) as u16 - 1).ax(), 0x004f);
+        assert_eq!(call(caller, 0x4f05, 0, 0, (mib * 16) as u16).ax(), 0x014f);
+    }
+    caller.machine().replace_adapter(pcvm_devices::vga::Vga::DEFAULT_VRAM);
+    set_mode(caller, 3);
+}
+
 pub fn vbe_windows_lines_and_starts(caller: &mut impl Caller) {
     set_mode(caller, 3);
     for function in [0x4f05, 0x4f06, 0x4f07] {

@@ -1,0 +1,186 @@
+//! The screen, keyboard and mouse on this host: in the terminal (`--display terminal`) or in a window (`--display sdl`,
+//! with the cargo feature `sdl`).
+//!
+//! A display is a thread that looks at the screen up to thirty times a second while it changes and ten times while it does
+//! not (see [`Pace`]); where nothing was written nothing is read. It never holds the board's lock while it draws. What a
+//! person types goes into a [`Feed`], which gives it to the machine as fast as the guest takes it.
+
+mod feed;
+#[cfg(feature = "sdl")]
+mod sdl;
+mod terminal;
+
+pub use feed::Feed;
+
+use crate::config;
+use pcvm_devices::InputEvent;
+use pcvm_devices::vga::{Frame, TextScreen};
+use std::time::{Duration, Instant};
+
+/// The machine as whoever shows its screen sees it. Nothing here may wait for long.
+pub trait Console: Send + 'static {
+    /// What the screen shows; `None` if it shows what it showed the last time.
+    fn look(&mut self) -> Option<Frame>;
+    /// The keyboard's LEDs: bit 0 scroll lock, 1 num lock, 2 caps lock.
+    fn leds(&self) -> u8;
+    /// Bytes of scan codes that the guest has not taken, of the sixteen that the keyboard has room for.
+    fn keys_waiting(&self) -> usize;
+    /// A key or the pointer.
+    fn input(&self, event: InputEvent);
+}
+
+/// What a screen shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Text.
+    Text(TextScreen),
+    /// Graphics.
+    Picture(Frame),
+}
+
+/// The machine as somebody who sits before it sees it.
+pub trait Local: Console {
+    /// As [`Console::look`], text as text.
+    fn view(&mut self) -> Option<View>;
+    /// Presses the power button.
+    fn power_button(&self);
+    /// Pulls the plug.
+    fn quit(&self);
+}
+
+/// A display cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DisplayError {
+    /// Standard input or output is something else.
+    #[error("--display terminal: {0} is not a terminal")]
+    NoTerminal(&'static str),
+    /// The terminal does not know how to move its cursor.
+    #[error("--display terminal: a terminal of type '{0}' cannot show a screen (environment variable TERM)")]
+    Dumb(String),
+    /// The terminal does not do what it is told.
+    #[error("--display terminal: {}", config::host_error(.0))]
+    Terminal(std::io::Error),
+    /// No window.
+    #[error("--display sdl: {0}")]
+    Window(String),
+    /// No thread or descriptor.
+    #[error("--display: {}", config::host_error(.0))]
+    Host(std::io::Error),
+}
+
+/// Whether this pcvm can open windows.
+pub const HAS_SDL: bool = cfg!(feature = "sdl");
+
+/// A display that is there but shows nothing yet.
+pub enum Prepared {
+    /// The terminal is one.
+    Terminal(terminal::Prepared),
+    /// The window is open.
+    #[cfg(feature = "sdl")]
+    Sdl(sdl::Prepared),
+}
+
+/// A display that runs; it ends when it is dropped.
+pub enum Running {
+    /// In the terminal.
+    Terminal(terminal::Running),
+    /// In a window.
+    #[cfg(feature = "sdl")]
+    Sdl(sdl::Running),
+}
+
+impl Prepared {
+    /// Looks whether there is a display of that kind, and opens a window if it is one; `name` is the machine's.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn open(display: config::Display, name: &str) -> Result<Option<Self>, DisplayError> {
+        match display {
+            config::Display::None => Ok(None),
+            config::Display::Terminal => Ok(Some(Self::Terminal(terminal::Prepared::open(name)?))),
+            #[cfg(feature = "sdl")]
+            config::Display::Sdl => Ok(Some(Self::Sdl(sdl::Prepared::open(name)?))),
+            #[cfg(not(feature = "sdl"))]
+            config::Display::Sdl => Err(DisplayError::Window("this pcvm was built without it".to_owned())),
+        }
+    }
+
+    /// Shows `machine`.
+    ///
+    /// # Errors
+    /// If the terminal cannot be set up, or the host has no more threads.
+    pub fn start(self, machine: impl Local) -> Result<Running, DisplayError> {
+        match self {
+            Self::Terminal(terminal) => terminal.start(machine).map(Running::Terminal),
+            #[cfg(feature = "sdl")]
+            Self::Sdl(window) => window.start(machine).map(Running::Sdl),
+        }
+    }
+}
+
+/// When to look at the screen next.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    next: Instant,
+    changed: Instant,
+}
+
+/// Between two looks at the screen while it changes.
+const FRAME: Duration = Duration::from_millis(33);
+/// And when it has not changed for [`CALM`].
+const CALM_FRAME: Duration = Duration::from_millis(100);
+const CALM: Duration = Duration::from_secs(2);
+
+impl Pace {
+    /// Looks at once.
+    pub fn new(now: Instant) -> Self {
+        Self { next: now, changed: now }
+    }
+
+    /// When.
+    pub fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// The screen is looked at; `changed`: it is not what it was.
+    pub fn looked(&mut self, now: Instant, changed: bool) {
+        if changed {
+            self.changed = now;
+        }
+        let calm = now.saturating_duration_since(self.changed) > CALM;
+        self.next = now + if calm { CALM_FRAME } else { FRAME };
+    }
+
+    /// Somebody typed: what comes of it is not to wait.
+    pub fn typed(&mut self, now: Instant) {
+        self.next = self.next.min(now + FRAME / 2);
+        self.changed = now;
+    }
+}
+
+/// The proportions of a picture on a screen, width to height: the VGA's own modes, up to 400 lines, fill a tube of 4 to 3
+/// whatever the number of their pixels.
+pub fn proportions(frame: &Frame) -> (u32, u32) {
+    if frame.height <= 400 { (4, 3) } else { (frame.width.max(1), frame.height.max(1)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_screen_that_is_calm_is_looked_at_less_often() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        assert_eq!(pace.next(), start);
+        pace.looked(start, true);
+        assert_eq!(pace.next(), start + FRAME);
+        let later = start + CALM + FRAME;
+        pace.looked(later, false);
+        assert_eq!(pace.next(), later + CALM_FRAME);
+        pace.typed(later);
+        assert_eq!(pace.next(), later + FRAME / 2);
+        pace.looked(later, false);
+        assert_eq!(pace.next(), later + FRAME);
+    }
+}

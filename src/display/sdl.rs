@@ -1,0 +1,384 @@
+//! `--display sdl`: a window, by SDL 2 (its API: wiki.libsdl.org/SDL2).
+//!
+//! The picture is scaled to the window with its proportions kept. Keys go to the machine while the window has the focus.
+//! A click in it, or Ctrl-Alt-G, grabs mouse and keyboard (then also Alt-Tab and the like are the machine's); Ctrl-Alt-G
+//! lets them go. Ctrl-Alt-F is full screen and back, Ctrl-Alt-U the window's own size. Closing it is pulling the plug.
+
+use super::{DisplayError, Feed, Local, Pace, proportions};
+use crate::keys;
+use pcvm_devices::InputEvent;
+use pcvm_devices::vga::Frame;
+use sdl2::event::{Event, WindowEvent};
+use sdl2::keyboard::Scancode;
+use sdl2::mouse::{MouseButton, MouseWheelDirection};
+use sdl2::pixels::{Color, PixelFormatEnum};
+use sdl2::rect::Rect;
+use sdl2::render::{Canvas, TextureCreator};
+use sdl2::video::{FullscreenType, Window, WindowContext};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const CTRL: [u16; 2] = [0x1d, 0x11d];
+const ALT: [u16; 2] = [0x38, 0x138];
+/// A window without a picture yet: that of text.
+const SIZE: (u32, u32) = (720, 400);
+/// The smallest picture's window: 320 x 200 is doubled.
+const LEAST_WIDTH: u32 = 600;
+
+/// A window that is open and black.
+pub struct Prepared {
+    machine: Sender<Box<dyn Local>>,
+    running: Running,
+}
+
+/// The window's thread; it ends when this is dropped.
+pub struct Running {
+    quit: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Prepared {
+    /// Opens a window for the machine of that name. SDL is only ever used on the thread that this starts.
+    pub fn open(name: &str) -> Result<Self, DisplayError> {
+        let (opened, result) = channel();
+        let (machine, machines) = channel();
+        let quit = Arc::new(AtomicBool::new(false));
+        let (name, ends) = (name.to_owned(), quit.clone());
+        let thread = std::thread::Builder::new().name("display".to_owned()).spawn(move || match open(&name) {
+            Ok(shown) => {
+                let _ = opened.send(Ok(()));
+                run(shown, &machines, &ends);
+            }
+            Err(why) => drop(opened.send(Err(why))),
+        });
+        let running = Running { quit, thread: Some(thread.map_err(DisplayError::Host)?) };
+        match result.recv() {
+            Ok(Ok(())) => Ok(Self { machine, running }),
+            Ok(Err(why)) => Err(DisplayError::Window(why)),
+            Err(_) => Err(DisplayError::Window("SDL does not work".to_owned())),
+        }
+    }
+
+    /// Shows `machine`.
+    pub fn start(self, machine: impl Local) -> Result<Running, DisplayError> {
+        let gone = |_| DisplayError::Window("the window is gone".to_owned());
+        self.machine.send(Box::new(machine)).map_err(gone)?;
+        Ok(self.running)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.quit.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What SDL has given us, to be let go in this order.
+struct Shown {
+    canvas: Canvas<Window>,
+    pump: sdl2::EventPump,
+    mouse: sdl2::mouse::MouseUtil,
+    name: String,
+    _video: sdl2::VideoSubsystem,
+    _sdl: sdl2::Sdl,
+}
+
+fn open(name: &str) -> Result<Shown, String> {
+    // Signals end the machine, see `machine::signals`.
+    sdl2::hint::set("SDL_NO_SIGNAL_HANDLERS", "1");
+    sdl2::hint::set("SDL_RENDER_SCALE_QUALITY", "linear");
+    // Wayland's library complains on standard error where it is looked for in vain.
+    let drivers = if std::env::var_os("XDG_RUNTIME_DIR").is_some() { "x11,wayland,KMSDRM" } else { "x11,KMSDRM" };
+    sdl2::hint::set("SDL_VIDEODRIVER", drivers);
+    let sdl = sdl2::init()?;
+    let video = sdl.video().map_err(|_| no_display())?;
+    if matches!(video.current_video_driver(), "dummy" | "offscreen" | "evdev") {
+        return Err(no_display());
+    }
+    video.enable_screen_saver();
+    let window = video.window(&title(name, false), SIZE.0, SIZE.1).position_centered().resizable().build();
+    let canvas = window.map_err(|why| why.to_string())?.into_canvas().build().map_err(|why| why.to_string())?;
+    let pump = sdl.event_pump()?;
+    let mut shown = Shown { canvas, pump, mouse: sdl.mouse(), name: name.to_owned(), _video: video, _sdl: sdl };
+    shown.canvas.set_draw_color(Color::BLACK);
+    shown.canvas.clear();
+    shown.canvas.present();
+    Ok(shown)
+}
+
+fn no_display() -> String {
+    match (std::env::var("DISPLAY"), std::env::var("WAYLAND_DISPLAY")) {
+        (Ok(display), _) | (_, Ok(display)) => format!("display '{display}' cannot be opened"),
+        _ => "there is no display (DISPLAY is not set)".to_owned(),
+    }
+}
+
+fn title(name: &str, grabbed: bool) -> String {
+    let name: String = name.chars().filter(|&c| c != '\0').collect();
+    if grabbed { format!("pcvm: {name} - Ctrl-Alt-G releases mouse and keyboard") } else { format!("pcvm: {name}") }
+}
+
+fn run(mut shown: Shown, machines: &Receiver<Box<dyn Local>>, quit: &AtomicBool) {
+    let Ok(machine) = machines.recv() else { return };
+    let textures = shown.canvas.texture_creator();
+    let mut window = Showing {
+        machine,
+        feed: Feed::default(),
+        pace: Pace::new(Instant::now()),
+        frame: Frame { width: 0, height: 0, rgb: Vec::new() },
+        texture: None,
+        textures: &textures,
+        held: Vec::new(),
+        buttons: 0,
+        grabbed: false,
+        swallowed: None,
+    };
+    while !quit.load(Ordering::Relaxed) {
+        let now = Instant::now();
+        if now >= window.pace.next() {
+            window.look(&mut shown, now);
+        }
+        window.feed.deliver(&*window.machine, now);
+        let next = window.feed.next(now).map_or(window.pace.next(), |next| next.min(window.pace.next()));
+        let left = next.saturating_duration_since(now).max(Duration::from_millis(1)).as_millis() as u32;
+        let mut next = shown.pump.wait_event_timeout(left);
+        while let Some(event) = next {
+            window.event(&mut shown, event);
+            next = shown.pump.poll_event();
+        }
+    }
+    window.grab(&mut shown, false);
+}
+
+struct Showing<'a> {
+    machine: Box<dyn Local>,
+    feed: Feed,
+    pace: Pace,
+    /// What is shown.
+    frame: Frame,
+    texture: Option<sdl2::render::Texture<'a>>,
+    textures: &'a TextureCreator<WindowContext>,
+    /// Keys that are held, as the machine knows it.
+    held: Vec<u16>,
+    buttons: u8,
+    grabbed: bool,
+    /// A key that was ours, until it is let go.
+    swallowed: Option<u16>,
+}
+
+impl<'a> Showing<'a> {
+    fn look(&mut self, shown: &mut Shown, now: Instant) {
+        let frame = self.machine.look().filter(|frame| *frame != self.frame);
+        self.pace.looked(now, frame.is_some());
+        let Some(frame) = frame else { return };
+        if (frame.width, frame.height) != (self.frame.width, self.frame.height) {
+            self.texture = self
+                .textures
+                .create_texture_streaming(PixelFormatEnum::RGB24, frame.width, frame.height)
+                .inspect_err(|why| tracing::warn!("--display sdl: {} x {}: {why}", frame.width, frame.height))
+                .ok();
+            self.frame = frame;
+            self.fit(shown);
+        } else {
+            self.frame = frame;
+        }
+        if let Some(texture) = &mut self.texture {
+            let _ = texture.update(None, &self.frame.rgb, self.frame.width as usize * 3);
+        }
+        self.draw(shown);
+    }
+
+    /// The window gets the size of the picture, unless a person or a full screen has given it one.
+    fn fit(&self, shown: &mut Shown) {
+        let window = shown.canvas.window_mut();
+        let maximized = window.window_flags() & sdl2::sys::SDL_WindowFlags::SDL_WINDOW_MAXIMIZED as u32 != 0;
+        if window.fullscreen_state() == FullscreenType::Off && !maximized {
+            let (width, height) = window_size(&self.frame);
+            let _ = window.set_size(width, height);
+        }
+    }
+
+    fn draw(&self, shown: &mut Shown) {
+        let canvas = &mut shown.canvas;
+        canvas.clear();
+        if let (Some(texture), Ok(size)) = (&self.texture, canvas.output_size()) {
+            let _ = canvas.copy(texture, None, placed(&self.frame, size));
+        }
+        canvas.present();
+    }
+
+    fn event(&mut self, shown: &mut Shown, event: Event) {
+        match event {
+            Event::Quit { .. } => self.machine.quit(),
+            Event::Window { win_event: WindowEvent::FocusLost, .. } => {
+                self.grab(shown, false);
+                self.release_all();
+            }
+            Event::Window { win_event: WindowEvent::Exposed | WindowEvent::SizeChanged(..), .. } => self.draw(shown),
+            Event::RenderTargetsReset { .. } | Event::RenderDeviceReset { .. } => {
+                // The texture is gone with its contents.
+                (self.frame.width, self.frame.height) = (0, 0);
+            }
+            Event::KeyDown { scancode: Some(scancode), repeat, .. } => self.key(shown, scancode, true, repeat),
+            Event::KeyUp { scancode: Some(scancode), .. } => self.key(shown, scancode, false, false),
+            Event::MouseMotion { xrel, yrel, .. } if self.grabbed => self.pointer(xrel, yrel, 0),
+            Event::MouseButtonDown { mouse_btn, .. } => {
+                if self.grabbed {
+                    self.buttons |= button(mouse_btn);
+                    self.pointer(0, 0, 0);
+                } else {
+                    self.grab(shown, true);
+                }
+            }
+            Event::MouseButtonUp { mouse_btn, .. } if self.buttons & button(mouse_btn) != 0 => {
+                self.buttons &= !button(mouse_btn);
+                self.pointer(0, 0, 0);
+            }
+            Event::MouseWheel { y, direction, .. } if self.grabbed => {
+                let y = if direction == MouseWheelDirection::Flipped { -y } else { y };
+                // SDL counts away from the user, the mouse towards.
+                self.pointer(0, 0, -y);
+            }
+            _ => return,
+        }
+        self.pace.typed(Instant::now());
+    }
+
+    fn pointer(&mut self, dx: i32, dy: i32, dz: i32) {
+        self.feed.push([InputEvent::Mouse { dx, dy: -dy, dz, buttons: self.buttons }]);
+    }
+
+    fn key(&mut self, shown: &mut Shown, scancode: Scancode, down: bool, repeat: bool) {
+        // SDL's scan codes are USB's usages.
+        let Some(code) = keys::by_usage(scancode as u32) else { return };
+        let holds = |keys: [u16; 2]| self.held.iter().any(|held| keys.contains(held));
+        if down && holds(CTRL) && holds(ALT) && matches!(scancode, Scancode::G | Scancode::F | Scancode::U) {
+            self.swallowed = Some(code);
+            if !repeat {
+                self.command(shown, scancode);
+            }
+            return;
+        }
+        if self.swallowed == Some(code) {
+            self.swallowed = None;
+            if !down {
+                return;
+            }
+        }
+        if down && !self.held.contains(&code) {
+            self.held.push(code);
+        } else if !down {
+            if !self.held.contains(&code) {
+                return;
+            }
+            self.held.retain(|&held| held != code);
+        }
+        // The machine's keyboard repeats keys itself.
+        if !repeat {
+            self.feed.push([InputEvent::Key { code, down }]);
+        }
+    }
+
+    fn command(&mut self, shown: &mut Shown, key: Scancode) {
+        match key {
+            Scancode::G => self.grab(shown, !self.grabbed),
+            Scancode::F => {
+                let window = shown.canvas.window_mut();
+                let off = window.fullscreen_state() == FullscreenType::Off;
+                let _ = window.set_fullscreen(if off { FullscreenType::Desktop } else { FullscreenType::Off });
+                if off {
+                    self.grab(shown, true);
+                }
+            }
+            _ => self.fit(shown),
+        }
+    }
+
+    fn grab(&mut self, shown: &mut Shown, on: bool) {
+        if self.grabbed == on {
+            return;
+        }
+        self.grabbed = on;
+        let window = shown.canvas.window_mut();
+        window.set_keyboard_grab(on);
+        shown.mouse.set_relative_mouse_mode(on);
+        let _ = window.set_title(&title(&shown.name, on));
+        if !on && std::mem::take(&mut self.buttons) != 0 {
+            self.feed.push_always([InputEvent::Mouse { dx: 0, dy: 0, dz: 0, buttons: 0 }]);
+        }
+    }
+
+    /// Another window gets the keys from now on.
+    fn release_all(&mut self) {
+        let held = std::mem::take(&mut self.held).into_iter();
+        self.feed.push_always(held.map(|code| InputEvent::Key { code, down: false }));
+    }
+}
+
+/// Left, right, middle, as the mouse has them.
+fn button(button: MouseButton) -> u8 {
+    match button {
+        MouseButton::Left => 1,
+        MouseButton::Right => 2,
+        MouseButton::Middle => 4,
+        MouseButton::X1 => 8,
+        MouseButton::X2 => 16,
+        MouseButton::Unknown => 0,
+    }
+}
+
+/// The size of a window for a picture: its own, with square pixels, and twice that if it is small.
+fn window_size(frame: &Frame) -> (u32, u32) {
+    let (width, height) = shape(frame);
+    if width < LEAST_WIDTH { (width * 2, height * 2) } else { (width, height) }
+}
+
+/// Text and VBE's modes are shown pixel by pixel; the VGA's graphics modes fill a tube.
+fn shape(frame: &Frame) -> (u32, u32) {
+    if frame.width >= 720 || frame.height > 400 {
+        return (frame.width.max(1), frame.height.max(1));
+    }
+    let (width, height) = proportions(frame);
+    (frame.width.max(1), (frame.width * height).div_ceil(width).max(1))
+}
+
+/// Where a picture lies in a window of that size, as large as it goes.
+fn placed(frame: &Frame, (width, height): (u32, u32)) -> Rect {
+    let (x, y) = shape(frame);
+    let by_width = u64::from(width) * u64::from(y) / u64::from(x);
+    let (across, down) = if by_width <= u64::from(height) {
+        (width, by_width as u32)
+    } else {
+        ((u64::from(height) * u64::from(x) / u64::from(y)) as u32, height)
+    };
+    Rect::new(((width - across.min(width)) / 2) as i32, ((height - down.min(height)) / 2) as i32, across, down)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_fit_their_pictures() {
+        for (picture, window) in [
+            ((720, 400), (720, 400)),
+            ((640, 400), (640, 480)),
+            ((320, 200), (640, 480)),
+            ((640, 480), (640, 480)),
+            ((1024, 768), (1024, 768)),
+        ] {
+            let frame = Frame { width: picture.0, height: picture.1, rgb: Vec::new() };
+            assert_eq!(window_size(&frame), window, "{picture:?}");
+        }
+        let frame = Frame { width: 640, height: 480, rgb: Vec::new() };
+        assert_eq!(placed(&frame, (640, 480)), Rect::new(0, 0, 640, 480));
+        assert_eq!(placed(&frame, (1920, 1080)), Rect::new(240, 0, 1440, 1080));
+        assert_eq!(placed(&frame, (640, 1000)), Rect::new(0, 260, 640, 480));
+    }
+}

@@ -1,0 +1,321 @@
+//! What is shown in a terminal: the machine's text screen, or a picture of half blocks, and where there is room or need a
+//! line of ours below it.
+
+use super::canvas::{Canvas, Cell, Colour, Cursor, Style};
+use crate::display::{View, proportions};
+use pcvm_devices::vga::{Frame, TextScreen, cp437};
+
+/// The keys after the escape.
+pub const MENU: &str = "q end  d Ctrl-Alt-Del  p power  1-9 0 - = F1-F12  r redraw  ] Ctrl-]";
+/// The sixteen colours of a VGA's palette as its BIOS sets it: a terminal's own stand for them.
+const STANDARD: [[u8; 3]; 16] = [
+    [0, 0, 0],
+    [0, 0, 170],
+    [0, 170, 0],
+    [0, 170, 170],
+    [170, 0, 0],
+    [170, 0, 170],
+    [170, 85, 0],
+    [170, 170, 170],
+    [85, 85, 85],
+    [85, 85, 255],
+    [85, 255, 85],
+    [85, 255, 255],
+    [255, 85, 85],
+    [255, 85, 255],
+    [255, 255, 85],
+    [255, 255, 255],
+];
+const OURS: Style = Style { fore: Colour::Index(0), back: Colour::Index(7), blink: false };
+
+/// What there is to say besides the screen.
+#[derive(Clone, Debug, Default)]
+pub struct Status<'a> {
+    /// The machine's name.
+    pub name: &'a str,
+    /// The menu is open.
+    pub menu: bool,
+    /// Something that happened.
+    pub message: Option<&'a str>,
+}
+
+/// Composes screens, and remembers which part of one that is too large was shown.
+#[derive(Debug, Default)]
+pub struct Composer {
+    /// Column and row of the screen that are at the terminal's top left.
+    origin: (u32, u32),
+}
+
+impl Composer {
+    /// What a terminal of so many columns and rows is to show.
+    pub fn compose(&mut self, view: Option<&View>, (columns, rows): (u16, u16), status: &Status<'_>) -> Canvas {
+        let mut canvas = Canvas::new(columns, rows);
+        let (line, free) = match view {
+            None => (String::new(), true),
+            Some(View::Text(text)) => self.text(&mut canvas, text),
+            Some(View::Picture(frame)) => (picture(&mut canvas, frame), true),
+        };
+        let Some(last) = rows.checked_sub(1) else { return canvas };
+        if status.menu {
+            canvas.put_line(last, &format!("pcvm: {MENU}"), OURS);
+        } else if let Some(message) = status.message {
+            canvas.put_line(last, message, OURS);
+        } else if free {
+            canvas.put_line(last, &format!("{}: {line}Ctrl-] for pcvm's keys", status.name), OURS);
+        } else {
+            return canvas;
+        }
+        // Nothing of ours is written over.
+        canvas.cursor = canvas.cursor.filter(|cursor| cursor.row != last);
+        canvas
+    }
+
+    /// Says what is shown, and whether the last row is free for that.
+    fn text(&mut self, canvas: &mut Canvas, text: &TextScreen) -> (String, bool) {
+        let (columns, rows) = canvas.size();
+        let clipped = text.columns > columns.into() || text.rows > rows.into();
+        let free = clipped || u32::from(rows) > text.rows;
+        let area = (u32::from(columns).min(text.columns), u32::from(rows.saturating_sub(free.into())).min(text.rows));
+        let follow = |origin: u32, area: u32, whole: u32, cursor: Option<u32>| {
+            let origin = cursor.map_or(origin, |at| origin.clamp((at + 1).saturating_sub(area.max(1)), at));
+            origin.min(whole - area)
+        };
+        let cursor = text.cursor.as_ref();
+        self.origin = (
+            follow(self.origin.0, area.0, text.columns, cursor.map(|cursor| cursor.column)),
+            follow(self.origin.1, area.1, text.rows, cursor.map(|cursor| cursor.row)),
+        );
+        let (left, top) = self.origin;
+        for row in 0..area.1 {
+            for column in 0..area.0 {
+                let at = ((top + row) * text.columns + left + column) as usize;
+                let Some(&[code, attribute]) = text.cells.get(at) else { continue };
+                let back = if text.blinks { attribute >> 4 & 7 } else { attribute >> 4 };
+                let style = Style {
+                    fore: colour(text, attribute & 0xf),
+                    back: colour(text, back),
+                    blink: text.blinks && attribute & 0x80 != 0,
+                };
+                canvas.put(column as u16, row as u16, Cell { c: cp437(code), style });
+            }
+        }
+        canvas.cursor = cursor
+            .map(|cursor| Cursor {
+                column: cursor.column.wrapping_sub(left) as u16,
+                row: cursor.row.wrapping_sub(top) as u16,
+                block: (cursor.last - cursor.first + 1) * 2 > cursor.height,
+            })
+            .filter(|cursor| u32::from(cursor.column) < area.0 && u32::from(cursor.row) < area.1);
+        let mut line = format!("text {} x {}, ", text.columns, text.rows);
+        if clipped {
+            line.push_str(&format!("shown: rows {}-{}", top + 1, top + area.1));
+            if area.0 < text.columns {
+                line.push_str(&format!(", columns {}-{}", left + 1, left + area.0));
+            }
+            line.push_str("; ");
+        }
+        (line, free)
+    }
+}
+
+fn colour(text: &TextScreen, n: u8) -> Colour {
+    let n = usize::from(n & 0xf);
+    if text.colours[n] == STANDARD[n] {
+        // Blue is the VGA's lowest bit, and a terminal's highest.
+        Colour::Index((n as u8 & 0xa) | (n as u8 & 1) << 2 | (n as u8 & 4) >> 2)
+    } else {
+        Colour::Rgb(text.colours[n])
+    }
+}
+
+/// Two pixels in each cell, one above the other, which makes them about square.
+fn picture(canvas: &mut Canvas, frame: &Frame) -> String {
+    let (columns, rows) = canvas.size();
+    let (area_x, area_y) = (u32::from(columns), u32::from(rows.saturating_sub(1)) * 2);
+    let (width, height) = proportions(frame);
+    let line = format!("graphics {} x {}, ", frame.width, frame.height);
+    if area_x == 0 || area_y == 0 {
+        return line;
+    }
+    let fitted =
+        |across: u32, width: u32, height: u32| (u64::from(across) * u64::from(height) / u64::from(width)) as u32;
+    let (to_x, to_y) = match fitted(area_x, width, height).max(1) {
+        high if high <= area_y => (area_x, high),
+        _ => (fitted(area_y, height, width).clamp(1, area_x), area_y),
+    };
+    let pixels = scaled(frame, to_x, to_y);
+    let left = (area_x - to_x) / 2;
+    let pixel = |x: u32, y: u32| pixels.get((y * to_x + x) as usize).copied().unwrap_or_default();
+    for row in 0..to_y.div_ceil(2) {
+        for x in 0..to_x {
+            let (upper, lower) = (pixel(x, row * 2), pixel(x, row * 2 + 1));
+            let style = Style { fore: Colour::Rgb(upper), back: Colour::Rgb(lower), blink: false };
+            canvas.put((left + x) as u16, row as u16, Cell { c: if upper == lower { ' ' } else { '▀' }, style });
+        }
+    }
+    line
+}
+
+/// A picture of another size: each pixel is the mean of those that lie where it does.
+fn scaled(frame: &Frame, width: u32, height: u32) -> Vec<[u8; 3]> {
+    let part = |n: u32, of: u32, whole: u32| {
+        let at = |n: u32| (u64::from(n) * u64::from(whole) / u64::from(of)) as usize;
+        at(n)..at(n + 1).max(at(n) + 1)
+    };
+    let row_bytes = frame.width as usize * 3;
+    let mut pixels = Vec::with_capacity((width * height) as usize);
+    for y in 0..height {
+        let lines = part(y, height, frame.height);
+        for x in 0..width {
+            let across = part(x, width, frame.width);
+            let (mut sum, mut count) = ([0u64; 3], 0u64);
+            for line in lines.clone() {
+                let run = line * row_bytes + across.start * 3..line * row_bytes + across.end * 3;
+                for rgb in frame.rgb.get(run).unwrap_or_default().chunks_exact(3) {
+                    for (sum, &byte) in sum.iter_mut().zip(rgb) {
+                        *sum += u64::from(byte);
+                    }
+                    count += 1;
+                }
+            }
+            pixels.push(sum.map(|sum| (sum / count.max(1)) as u8));
+        }
+    }
+    pixels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::canvas::{ENTER, Painter, terminal};
+    use super::*;
+    use pcvm_devices::vga::TextCursor;
+
+    fn screen(columns: u32, rows: u32) -> TextScreen {
+        let cells = vec![[b' ', 7]; (columns * rows) as usize];
+        TextScreen { columns, rows, cells, blinks: true, colours: STANDARD, cursor: None }
+    }
+
+    fn write(screen: &mut TextScreen, column: u32, row: u32, text: &[u8], attribute: u8) {
+        for (n, &code) in text.iter().enumerate() {
+            screen.cells[(row * screen.columns + column) as usize + n] = [code, attribute];
+        }
+    }
+
+    fn cursor(column: u32, row: u32) -> Option<TextCursor> {
+        Some(TextCursor { column, row, first: 13, last: 14, height: 16 })
+    }
+
+    /// As somebody else's terminal shows it.
+    fn shown(composer: &mut Composer, view: &View, size: (u16, u16), status: &Status<'_>) -> vt100::Screen {
+        let mut terminal = terminal(size.0, size.1);
+        terminal.process(ENTER);
+        terminal.process(&Painter::new(true).paint(composer.compose(Some(view), size, status)));
+        terminal.screen().clone()
+    }
+
+    fn rows(screen: &vt100::Screen) -> Vec<String> {
+        screen.rows(0, screen.size().1.into()).map(|row| row.trim_end().to_owned()).collect()
+    }
+
+    const STATUS: Status<'static> = Status { name: "xp", menu: false, message: None };
+
+    #[test]
+    fn text_has_its_characters_colours_and_cursor() {
+        let mut text = screen(80, 25);
+        write(&mut text, 0, 0, b"C:\\>\x01\xb0\xcd\xe1\x00\xff", 0x07);
+        write(&mut text, 10, 1, b"warning", 0x9e);
+        text.cursor = cursor(4, 0);
+        let shown = shown(&mut Composer::default(), &View::Text(text.clone()), (80, 26), &STATUS);
+        assert_eq!(rows(&shown)[0], "C:\\>☺░═ß");
+        assert_eq!(rows(&shown)[25], "xp: text 80 x 25, Ctrl-] for pcvm's keys");
+        let cell = shown.cell(1, 10).unwrap();
+        // Yellow on blue: bit 7 blinks, which this terminal does not know.
+        assert_eq!((cell.fgcolor(), cell.bgcolor()), (vt100::Color::Idx(11), vt100::Color::Idx(4)));
+        let cell = shown.cell(0, 0).unwrap();
+        assert_eq!((cell.fgcolor(), cell.bgcolor()), (vt100::Color::Idx(7), vt100::Color::Idx(0)));
+        assert_eq!((shown.cursor_position(), shown.hide_cursor()), ((0, 4), false));
+        text.blinks = false;
+        text.colours[9] = [1, 2, 3];
+        let mut composer = Composer::default();
+        let canvas = composer.compose(Some(&View::Text(text)), (80, 25), &STATUS);
+        let bytes = String::from_utf8(Painter::new(true).paint(canvas)).unwrap();
+        assert!(bytes.contains("\x1b[93;48;2;1;2;3mwarning"), "{bytes}");
+    }
+
+    #[test]
+    fn a_terminal_that_is_too_small_follows_the_cursor_and_says_so() {
+        let mut text = screen(80, 25);
+        for row in 0..25 {
+            write(&mut text, 0, row, format!("row {}", row + 1).as_bytes(), 7);
+            write(&mut text, 70, row, b"right", 7);
+        }
+        let mut composer = Composer::default();
+        text.cursor = cursor(0, 0);
+        let first = shown(&mut composer, &View::Text(text.clone()), (60, 11), &STATUS);
+        assert_eq!((rows(&first)[0].as_str(), rows(&first)[9].as_str()), ("row 1", "row 10"));
+        assert_eq!(rows(&first)[10], "xp: text 80 x 25, shown: rows 1-10, columns 1-60; Ctrl-] for");
+        text.cursor = cursor(74, 24);
+        let last = shown(&mut composer, &View::Text(text.clone()), (60, 11), &STATUS);
+        assert!(rows(&last)[9].ends_with("right") && rows(&last)[10].contains("rows 16-25, columns 16-75"));
+        assert_eq!(last.cursor_position(), (9, 59));
+        // No farther back than it must.
+        text.cursor = cursor(74, 16);
+        let same = shown(&mut composer, &View::Text(text.clone()), (60, 11), &STATUS);
+        assert!(rows(&same)[10].contains("rows 16-25"));
+        text.cursor = None;
+        assert!(shown(&mut composer, &View::Text(text), (60, 11), &STATUS).hide_cursor());
+        for size in [(1, 1), (1, 2), (2, 1), (0, 5), (5, 0)] {
+            composer.compose(Some(&View::Text(screen(1, 1))), size, &STATUS);
+            let frame = Frame { width: 1, height: 1, rgb: vec![0; 3] };
+            composer.compose(Some(&View::Picture(frame)), size, &STATUS);
+        }
+    }
+
+    #[test]
+    fn ours_goes_over_the_last_row_only_while_it_must() {
+        let mut text = screen(80, 25);
+        write(&mut text, 0, 24, b"bottom", 7);
+        text.cursor = cursor(0, 24);
+        let view = View::Text(text);
+        let mut composer = Composer::default();
+        let plain = shown(&mut composer, &view, (80, 25), &STATUS);
+        assert_eq!((rows(&plain)[24].as_str(), plain.hide_cursor()), ("bottom", false));
+        let menu = shown(&mut composer, &view, (80, 25), &Status { menu: true, ..STATUS });
+        assert!(rows(&menu)[24].ends_with("] Ctrl-]") && menu.hide_cursor(), "{}", rows(&menu)[24]);
+        let told = shown(&mut composer, &view, (80, 25), &Status { message: Some("pcvm: \x1b[31mVNC"), ..STATUS });
+        assert_eq!(rows(&told)[24], "pcvm: ?[31mVNC");
+    }
+
+    #[test]
+    fn graphics_are_half_blocks() {
+        let mut frame = Frame { width: 640, height: 480, rgb: [0, 0, 255].repeat(640 * 480) };
+        frame.rgb[..640 * 240 * 3].copy_from_slice(&[255, 0, 0].repeat(640 * 240));
+        let view = View::Picture(frame);
+        let shown = shown(&mut Composer::default(), &view, (80, 24), &STATUS);
+        assert_eq!(rows(&shown)[23], "xp: graphics 640 x 480, Ctrl-] for pcvm's keys");
+        // 46 lines high, so 61 wide.
+        let at = |row: u16, column: u16| {
+            let cell = shown.cell(row, column).unwrap();
+            (cell.contents().to_owned(), cell.fgcolor(), cell.bgcolor())
+        };
+        let (red, blue) = (vt100::Color::Rgb(255, 0, 0), vt100::Color::Rgb(0, 0, 255));
+        assert_eq!((at(0, 8).2, at(0, 9).2, at(0, 69).2), (vt100::Color::Default, red, red));
+        assert_eq!((at(11, 40).0.as_str(), at(11, 40).1, at(11, 40).2), ("▀", red, blue));
+        assert_eq!((at(22, 69).2, at(22, 70).2), (blue, vt100::Color::Default));
+    }
+
+    #[test]
+    fn the_old_modes_fill_a_tube() {
+        for (size, columns) in [((320, 200), 60), ((640, 350), 60), ((1280, 720), 80)] {
+            let frame = Frame { width: size.0, height: size.1, rgb: vec![200; (size.0 * size.1 * 3) as usize] };
+            let view = View::Picture(frame);
+            // 45 lines.
+            let canvas = Composer::default().compose(Some(&view), (80, 24), &STATUS);
+            let mut terminal = terminal(80, 24);
+            terminal.process(&Painter::new(true).paint(canvas));
+            let lit = |column| terminal.screen().cell(0, column).unwrap().bgcolor() != vt100::Color::Default;
+            let seen = (0..80).filter(|&column| lit(column)).count();
+            assert!(seen.abs_diff(columns) <= 1, "{size:?}: {seen}");
+        }
+    }
+}

@@ -1,0 +1,528 @@
+//! What a terminal sends for keys, as keys again.
+//!
+//! Sources: ECMA-48, 5.4 (control sequences); "XTerm Control Sequences", "PC-Style Function Keys" and "Alt and Meta Keys";
+//! console_codes(4) and the Linux console's key map (F1 to F5 as `ESC [ [ A`, F13 on for Shift-F1); rxvt's `^` and `@`.
+//! Mouse, focus and paste reports are not asked for, and passed over.
+
+use crate::keys;
+use pcvm_devices::InputEvent;
+use pcvm_devices::vga::cp437_code;
+
+/// Bytes of a control sequence; a longer one is none.
+const SEQUENCE_MAX: usize = 32;
+const ESC: u8 = 0x1b;
+const ESC_KEY: u16 = 0x01;
+const BACKSPACE: u16 = 0x0e;
+const TAB: u16 = 0x0f;
+const ENTER: u16 = 0x1c;
+const CTRL: u16 = 0x1d;
+const ALT: u16 = 0x38;
+
+/// Modifiers that are held with a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mods {
+    /// Shift.
+    pub shift: bool,
+    /// Alt.
+    pub alt: bool,
+    /// Ctrl.
+    pub ctrl: bool,
+}
+
+/// Something that was typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Typed {
+    /// A character; shift is as it needs it.
+    Char(char, Mods),
+    /// A key that is none, by its code ([`InputEvent::Key`]).
+    Key(u16, Mods),
+}
+
+/// Cuts a terminal's bytes into keys, in whatever pieces they come.
+#[derive(Debug)]
+pub struct Decoder {
+    /// The beginning of a sequence or of a character.
+    pending: Vec<u8>,
+    /// What the terminal's Backspace sends.
+    erase: u8,
+}
+
+/// What the bytes begin with.
+enum Parsed {
+    /// That, of so many bytes.
+    Typed(Typed, usize),
+    /// Nothing that is a key, of so many bytes.
+    Nothing(usize),
+    /// It depends on what follows.
+    More,
+}
+
+impl Decoder {
+    /// For a terminal whose Backspace sends `erase`.
+    pub fn new(erase: u8) -> Self {
+        Self { pending: Vec::new(), erase }
+    }
+
+    /// Appends to `out` what was typed.
+    pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<Typed>) {
+        self.pending.extend_from_slice(bytes);
+        self.parse(false, out);
+    }
+
+    /// Whether the meaning of what came last depends on what follows: if nothing does for a while, call
+    /// [`Self::timeout`].
+    pub fn waits(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Nothing followed: an escape is the key Esc.
+    pub fn timeout(&mut self, out: &mut Vec<Typed>) {
+        self.parse(true, out);
+        self.pending.clear();
+    }
+
+    fn parse(&mut self, ended: bool, out: &mut Vec<Typed>) {
+        let mut used = 0;
+        while let Some(rest) = self.pending.get(used..).filter(|rest| !rest.is_empty()) {
+            match one(rest, self.erase, ended) {
+                Parsed::Typed(typed, len) => {
+                    out.push(typed);
+                    used += len.max(1);
+                }
+                Parsed::Nothing(len) => used += len.max(1),
+                Parsed::More => break,
+            }
+        }
+        self.pending.drain(..used.min(self.pending.len()));
+    }
+}
+
+fn one(bytes: &[u8], erase: u8, ended: bool) -> Parsed {
+    let Some((&first, rest)) = bytes.split_first() else { return Parsed::More };
+    if first != ESC {
+        return plain(bytes, erase, ended);
+    }
+    let alone = Parsed::Typed(Typed::Key(ESC_KEY, Mods::default()), 1);
+    let parsed = match rest.first() {
+        None => Parsed::More,
+        Some(b'[') => sequence(rest),
+        Some(b'O') => single_shift(rest),
+        // Alt with a key that has a sequence, of terminals that put an escape before it; or Esc twice.
+        Some(&ESC) => match rest.get(1) {
+            None => Parsed::More,
+            Some(b'[' | b'O') => one(rest, erase, ended),
+            Some(_) => return alone,
+        },
+        Some(_) => plain(rest, erase, ended),
+    };
+    let prefixed = !matches!(rest.first(), Some(b'[' | b'O'));
+    match parsed {
+        Parsed::Typed(typed, len) => Parsed::Typed(if prefixed { with_alt(typed) } else { typed }, len + 1),
+        Parsed::Nothing(len) => Parsed::Nothing(len + 1),
+        Parsed::More if !ended => Parsed::More,
+        // An unfinished sequence: Alt with [ or O if that is all there is, else nothing; and Esc once or twice.
+        Parsed::More => match rest {
+            [c @ (b'[' | b'O')] => Parsed::Typed(with_alt(Typed::Char(char::from(*c), Mods::default())), 2),
+            [b'[' | b'O', ..] => Parsed::Nothing(bytes.len()),
+            _ => alone,
+        },
+    }
+}
+
+fn with_alt(typed: Typed) -> Typed {
+    match typed {
+        Typed::Char(c, mods) => Typed::Char(c, Mods { alt: true, ..mods }),
+        Typed::Key(code, mods) => Typed::Key(code, Mods { alt: true, ..mods }),
+    }
+}
+
+/// A character: control characters are keys or letters with Ctrl.
+fn plain(bytes: &[u8], erase: u8, ended: bool) -> Parsed {
+    let Some(&first) = bytes.first() else { return Parsed::More };
+    let none = Mods::default();
+    let ctrl = Mods { ctrl: true, ..none };
+    let typed = match first {
+        b if b == erase && (b < 0x20 || b == 0x7f) => Typed::Key(BACKSPACE, none),
+        0x00 => Typed::Char(' ', ctrl),
+        0x09 => Typed::Key(TAB, none),
+        0x0d => Typed::Key(ENTER, none),
+        0x7f => Typed::Key(BACKSPACE, none),
+        0x01..=0x1a => Typed::Char(char::from(first + 0x60), ctrl),
+        0x1b => Typed::Key(ESC_KEY, none),
+        // The characters above, without Shift on a US keyboard.
+        0x1c => Typed::Char('\\', ctrl),
+        0x1d => Typed::Char(']', ctrl),
+        0x1e => Typed::Char('6', ctrl),
+        0x1f => Typed::Char('-', ctrl),
+        0x20..0x7f => Typed::Char(char::from(first), none),
+        0x80.. => return utf8(bytes, ended),
+    };
+    Parsed::Typed(typed, 1)
+}
+
+fn utf8(bytes: &[u8], ended: bool) -> Parsed {
+    let first = bytes.get(..4.min(bytes.len())).unwrap_or_default();
+    let (valid, error) = match std::str::from_utf8(first) {
+        Ok(text) => (text, None),
+        Err(error) => {
+            let valid = first.get(..error.valid_up_to()).unwrap_or_default();
+            (std::str::from_utf8(valid).unwrap_or_default(), Some(error))
+        }
+    };
+    match (valid.chars().next(), error.map(|error| error.error_len())) {
+        (Some(c), _) if c.is_control() => Parsed::Nothing(c.len_utf8()),
+        (Some(c), _) => Parsed::Typed(Typed::Char(c, Mods::default()), c.len_utf8()),
+        (None, Some(None)) if !ended => Parsed::More,
+        (None, Some(Some(len))) => Parsed::Nothing(len),
+        (None, _) => Parsed::Nothing(bytes.len()),
+    }
+}
+
+/// xterm's modifier parameter: one more than a sum of 1 Shift, 2 Alt, 4 Ctrl and 8 Meta.
+fn mods(parameter: u32) -> Mods {
+    let bits = parameter.saturating_sub(1);
+    Mods { shift: bits & 1 != 0, alt: bits & 0xa != 0, ctrl: bits & 4 != 0 }
+}
+
+/// Keys by the last byte of a sequence, or of one after `ESC O`.
+fn by_letter(letter: u8) -> Option<u16> {
+    Some(match letter {
+        b'A' => 0x148,
+        b'B' => 0x150,
+        b'C' => 0x14d,
+        b'D' => 0x14b,
+        b'E' => 0x4c,
+        b'F' => 0x14f,
+        b'H' => 0x147,
+        b'P' => function_key(1),
+        b'Q' => function_key(2),
+        b'R' => function_key(3),
+        b'S' => function_key(4),
+        _ => return None,
+    })
+}
+
+/// F1 to F12.
+pub fn function_key(n: u16) -> u16 {
+    if n <= 10 { 0x3a + n } else { 0x57 - 11 + n }
+}
+
+/// Keys by the number before `~`, and whether with Shift.
+fn by_number(number: u32) -> Option<(u16, bool)> {
+    let n = number as u16;
+    Some(match number {
+        1 | 7 => (0x147, false),
+        2 => (0x152, false),
+        3 => (0x153, false),
+        4 | 8 => (0x14f, false),
+        5 => (0x149, false),
+        6 => (0x151, false),
+        11..=15 => (function_key(n - 10), false),
+        17..=21 => (function_key(n - 11), false),
+        23 | 24 => (function_key(n - 12), false),
+        25 | 26 => (function_key(n - 24), true),
+        28 | 29 => (function_key(n - 25), true),
+        31..=34 => (function_key(n - 26), true),
+        _ => return None,
+    })
+}
+
+/// After the escape: `[`, parameters, intermediate bytes, a final byte.
+fn sequence(bytes: &[u8]) -> Parsed {
+    let body = bytes.get(1..).unwrap_or_default();
+    if body.first() == Some(&b'[') {
+        // The Linux console's.
+        return match body.get(1) {
+            None => Parsed::More,
+            Some(&letter @ b'A'..=b'E') => {
+                Parsed::Typed(Typed::Key(function_key(u16::from(letter - b'A') + 1), Mods::default()), 3)
+            }
+            Some(_) => Parsed::Nothing(3),
+        };
+    }
+    let Some(end) = body.iter().take(SEQUENCE_MAX).position(|byte| !(0x20..=0x3f).contains(byte)) else {
+        return if body.len() < SEQUENCE_MAX { Parsed::More } else { Parsed::Nothing(SEQUENCE_MAX + 1) };
+    };
+    let (parameters, last) = (body.get(..end).unwrap_or_default(), body.get(end).copied().unwrap_or(0));
+    let len = end + 2;
+    if !(0x40..=0x7e).contains(&last) {
+        // Something else begins within it.
+        return Parsed::Nothing(len - 1);
+    }
+    let text = std::str::from_utf8(parameters).unwrap_or_default();
+    // What follows a colon is a detail of its parameter.
+    let number = |text: &str| text.split(':').next().and_then(|text| text.parse::<u32>().ok());
+    let mut numbers = text.split(';').map(number);
+    let mut next = || numbers.next().flatten();
+    let (first, second) = (next(), next());
+    let held = mods(second.unwrap_or(1));
+    let character = |code: Option<u32>, mods: Mods| {
+        let c = code.and_then(char::from_u32).filter(|c| *c != '\0')?;
+        Some(match plain(c.encode_utf8(&mut [0; 4]).as_bytes(), 0x7f, true) {
+            Parsed::Typed(Typed::Char(c, own), _) => Typed::Char(c, Mods { ctrl: own.ctrl || mods.ctrl, ..mods }),
+            Parsed::Typed(Typed::Key(code, _), _) => Typed::Key(code, mods),
+            _ => return None,
+        })
+    };
+    let key = |number: Option<u32>, held: Mods| {
+        let (code, shift) = by_number(number?)?;
+        Some(Typed::Key(code, Mods { shift: held.shift || shift, ..held }))
+    };
+    let typed = match last {
+        b'Z' => Some(Typed::Key(TAB, Mods { shift: true, ..held })),
+        b'~' if first == Some(27) && second.is_some() => character(next(), held),
+        b'~' => key(first, held),
+        b'^' => key(first, Mods { ctrl: true, ..held }),
+        b'@' => key(first, Mods { ctrl: true, shift: true, ..held }),
+        b'u' => character(first, held),
+        b'a'..=b'd' if parameters.is_empty() => {
+            by_letter(last.to_ascii_uppercase()).map(|code| Typed::Key(code, Mods { shift: true, ..held }))
+        }
+        _ => by_letter(last).map(|code| Typed::Key(code, held)),
+    };
+    typed.map_or(Parsed::Nothing(len), |typed| Parsed::Typed(typed, len))
+}
+
+/// After the escape: `O` and a byte; the keypad's are those of its application mode.
+fn single_shift(bytes: &[u8]) -> Parsed {
+    let Some(&letter) = bytes.get(1) else { return Parsed::More };
+    let keypad = |digit: u8| {
+        const DIGITS: [u16; 10] = [0x52, 0x4f, 0x50, 0x51, 0x4b, 0x4c, 0x4d, 0x47, 0x48, 0x49];
+        DIGITS.get(usize::from(digit)).copied()
+    };
+    let none = Mods::default();
+    let typed = match letter {
+        b'M' => Some((0x11c, none)),
+        b'j' => Some((0x37, none)),
+        b'k' => Some((0x4e, none)),
+        b'l' => Some((0x7e, none)),
+        b'm' => Some((0x4a, none)),
+        b'n' => Some((0x53, none)),
+        b'o' => Some((0x135, none)),
+        b'p'..=b'y' => keypad(letter - b'p').map(|code| (code, none)),
+        b'a'..=b'd' => by_letter(letter.to_ascii_uppercase()).map(|code| (code, Mods { ctrl: true, ..none })),
+        // It is Alt and O, and an escape that begins something.
+        ESC => return Parsed::Typed(with_alt(Typed::Char('O', none)), 1),
+        _ => by_letter(letter).map(|code| (code, none)),
+    };
+    typed.map_or(Parsed::Nothing(2), |(code, mods)| Parsed::Typed(Typed::Key(code, mods), 2))
+}
+
+/// What happens on the machine's keyboard, a US one; `caps`: its Caps Lock is on. A character that it has no key for is
+/// typed as its code in code page 437, on the keypad with Alt held; one that has none is not typed.
+pub fn strokes(typed: Typed, caps: bool) -> Vec<InputEvent> {
+    let (code, mods) = match typed {
+        Typed::Key(code, mods) => (code, mods),
+        Typed::Char(c, mods) => match keys::by_char(c) {
+            Some((code, shift)) => {
+                let shift = shift ^ (caps && c.is_ascii_alphabetic());
+                (code, Mods { shift: shift || mods.shift && !c.is_ascii_alphabetic(), ..mods })
+            }
+            None => return cp437_code(c).map(alt_number).unwrap_or_default(),
+        },
+    };
+    let held = [(mods.ctrl, CTRL), (mods.alt, ALT), (mods.shift, keys::SHIFT)];
+    let held: Vec<u16> = held.into_iter().filter(|(held, _)| *held).map(|(_, code)| code).collect();
+    let mut events: Vec<_> = held.iter().map(|&code| InputEvent::Key { code, down: true }).collect();
+    events.extend([true, false].map(|down| InputEvent::Key { code, down }));
+    events.extend(held.iter().rev().map(|&code| InputEvent::Key { code, down: false }));
+    events
+}
+
+fn alt_number(code: u8) -> Vec<InputEvent> {
+    let digits = code.to_string().into_bytes().into_iter();
+    let keypad = digits.filter_map(|digit| match single_shift(&[b'O', digit - b'0' + b'p']) {
+        Parsed::Typed(Typed::Key(code, _), _) => Some(code),
+        _ => None,
+    });
+    let mut events = vec![InputEvent::Key { code: ALT, down: true }];
+    events.extend(keypad.flat_map(|code| [true, false].map(|down| InputEvent::Key { code, down })));
+    events.push(InputEvent::Key { code: ALT, down: false });
+    events
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NONE: Mods = Mods { shift: false, alt: false, ctrl: false };
+    const SHIFT: Mods = Mods { shift: true, ..NONE };
+    const ALT: Mods = Mods { alt: true, ..NONE };
+    const CTRL: Mods = Mods { ctrl: true, ..NONE };
+
+    fn key(code: u16, mods: Mods) -> Vec<Typed> {
+        vec![Typed::Key(code, mods)]
+    }
+
+    fn char(c: char, mods: Mods) -> Vec<Typed> {
+        vec![Typed::Char(c, mods)]
+    }
+
+    /// In pieces of `size` bytes, as one gets them from a slow line, and the time-out at the end.
+    fn decode(bytes: &[u8], size: usize) -> Vec<Typed> {
+        let (mut decoder, mut out) = (Decoder::new(0x7f), Vec::new());
+        for part in bytes.chunks(size) {
+            decoder.feed(part, &mut out);
+        }
+        decoder.timeout(&mut out);
+        assert!(!decoder.waits());
+        out
+    }
+
+    #[test]
+    fn what_terminals_send() {
+        let known: Vec<(&str, Vec<Typed>)> = vec![
+            ("a", char('a', NONE)),
+            ("A", char('A', NONE)),
+            ("é", char('é', NONE)),
+            ("╬", char('╬', NONE)),
+            ("\r", key(0x1c, NONE)),
+            ("\t", key(0x0f, NONE)),
+            ("\x7f", key(0x0e, NONE)),
+            ("\x08", char('h', CTRL)),
+            ("\0", char(' ', CTRL)),
+            ("\x03", char('c', CTRL)),
+            ("\x1d", char(']', CTRL)),
+            ("\x1b", key(0x01, NONE)),
+            ("\x1b\x1b", [key(0x01, NONE), key(0x01, NONE)].concat()),
+            ("\x1bx", char('x', ALT)),
+            ("\x1bé", char('é', ALT)),
+            ("\x1b\x18", char('x', Mods { alt: true, ..CTRL })),
+            ("\x1b\r", key(0x1c, ALT)),
+            ("\x1b[", char('[', ALT)),
+            ("\x1bO", char('O', ALT)),
+            // xterm.
+            ("\x1b[A", key(0x148, NONE)),
+            ("\x1bOA", key(0x148, NONE)),
+            ("\x1b[1;5D", key(0x14b, CTRL)),
+            ("\x1b[1;2H", key(0x147, SHIFT)),
+            ("\x1b[1;3F", key(0x14f, ALT)),
+            ("\x1b[1;9F", key(0x14f, ALT)),
+            ("\x1bOP", key(0x3b, NONE)),
+            ("\x1bOS", key(0x3e, NONE)),
+            ("\x1b[1;2P", key(0x3b, SHIFT)),
+            ("\x1b[15~", key(0x3f, NONE)),
+            ("\x1b[17~", key(0x40, NONE)),
+            ("\x1b[21~", key(0x44, NONE)),
+            ("\x1b[23~", key(0x57, NONE)),
+            ("\x1b[24~", key(0x58, NONE)),
+            ("\x1b[24;8~", key(0x58, Mods { shift: true, alt: true, ctrl: true })),
+            ("\x1b[2~", key(0x152, NONE)),
+            ("\x1b[3;5~", key(0x153, CTRL)),
+            ("\x1b[5~", key(0x149, NONE)),
+            ("\x1b[6~", key(0x151, NONE)),
+            ("\x1b[Z", key(0x0f, SHIFT)),
+            ("\x1bOM", key(0x11c, NONE)),
+            ("\x1bOp", key(0x52, NONE)),
+            // modifyOtherKeys, and the kitty protocol's.
+            ("\x1b[27;5;9~", key(0x0f, CTRL)),
+            ("\x1b[27;6;65~", char('A', Mods { shift: true, ..CTRL })),
+            ("\x1b[105;5u", char('i', CTRL)),
+            ("\x1b[13;2u", key(0x1c, SHIFT)),
+            // The Linux console.
+            ("\x1b[[A", key(0x3b, NONE)),
+            ("\x1b[[E", key(0x3f, NONE)),
+            ("\x1b[25~", key(0x3b, SHIFT)),
+            ("\x1b[34~", key(0x42, SHIFT)),
+            ("\x1b[1~", key(0x147, NONE)),
+            ("\x1b[4~", key(0x14f, NONE)),
+            // rxvt.
+            ("\x1b[7~", key(0x147, NONE)),
+            ("\x1b[a", key(0x148, SHIFT)),
+            ("\x1bOd", key(0x14b, CTRL)),
+            ("\x1b[3^", key(0x153, CTRL)),
+            ("\x1b\x1b[A", key(0x148, ALT)),
+            // Reports that nobody has asked for.
+            ("\x1b[I", vec![]),
+            ("\x1b[?1;2c", vec![]),
+            ("\x1b[<0;12;7M", vec![]),
+            ("\x1b[200~x\x1b[201~", char('x', NONE)),
+            ("\u{9b}", vec![]),
+        ];
+        for (text, expect) in known {
+            for size in [1, 2, 100] {
+                assert_eq!(decode(text.as_bytes(), size), expect, "{text:?} by {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_terminal_whose_backspace_is_ctrl_h() {
+        let mut out = Vec::new();
+        Decoder::new(0x08).feed(b"\x08\x7f", &mut out);
+        assert_eq!(out, key(0x0e, NONE).repeat(2));
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_passed_over() {
+        assert_eq!(decode(b"a\xff\xc3b\xe2\x94", 100), [char('a', NONE), char('b', NONE)].concat());
+    }
+
+    #[test]
+    fn keys_are_pressed_and_let_go() {
+        let codes = |typed, caps| -> Vec<(u16, bool)> {
+            let events = strokes(typed, caps).into_iter();
+            events
+                .map(|event| if let InputEvent::Key { code, down } = event { (code, down) } else { panic!() })
+                .collect()
+        };
+        assert_eq!(codes(Typed::Char('a', NONE), false), [(0x1e, true), (0x1e, false)]);
+        let shifted = [(0x2a, true), (0x1e, true), (0x1e, false), (0x2a, false)];
+        assert_eq!(codes(Typed::Char('A', NONE), false), shifted);
+        assert_eq!(codes(Typed::Char('A', NONE), true), [(0x1e, true), (0x1e, false)]);
+        assert_eq!(codes(Typed::Char('a', NONE), true), shifted);
+        assert_eq!(codes(Typed::Char('?', NONE), true)[0], (0x2a, true));
+        assert_eq!(
+            codes(Typed::Key(0x153, Mods { alt: true, ..CTRL }), false),
+            [(0x1d, true), (0x38, true), (0x153, true), (0x153, false), (0x38, false), (0x1d, false)]
+        );
+        // 130.
+        assert_eq!(
+            codes(Typed::Char('é', NONE), false),
+            [(0x38, true), (0x4f, true), (0x4f, false), (0x51, true), (0x51, false), (0x52, true), (0x52, false)]
+                .into_iter()
+                .chain([(0x38, false)])
+                .collect::<Vec<_>>()
+        );
+        assert_eq!(codes(Typed::Char('€', NONE), false), []);
+    }
+
+    fn pieces() -> impl Strategy<Value = Vec<u8>> {
+        let part = prop_oneof![
+            proptest::collection::vec(any::<u8>(), 1..4),
+            "\x1b\\[[0-9;:?<]{0,40}[A-Za-z~^@\\[]".prop_map(String::into_bytes),
+            "\x1bO?[A-Za-zé]?".prop_map(String::into_bytes),
+            "\\PC{1,3}".prop_map(String::into_bytes),
+        ];
+        proptest::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn it_makes_no_difference_how_bytes_are_cut(bytes in pieces(), size in 1usize..9) {
+            prop_assert_eq!(decode(&bytes, size), decode(&bytes, 1000));
+        }
+
+        #[test]
+        fn little_is_kept(bytes in pieces()) {
+            let mut decoder = Decoder::new(0x7f);
+            let mut out = Vec::new();
+            decoder.feed(&bytes, &mut out);
+            prop_assert!(decoder.pending.len() <= SEQUENCE_MAX + 3);
+            let typed = out.len();
+            prop_assert!(typed <= bytes.len());
+            for typed in out {
+                let events = strokes(typed, false);
+                let downs = events.iter().filter(|event| matches!(event, InputEvent::Key { down: true, .. })).count();
+                prop_assert_eq!(downs * 2, events.len());
+            }
+        }
+
+        #[test]
+        fn printable_text_is_typed_as_it_is(text in "[ -~é-ü]{0,40}") {
+            let expect: Vec<_> = text.chars().map(|c| Typed::Char(c, NONE)).collect();
+            prop_assert_eq!(decode(text.as_bytes(), 3), expect);
+        }
+    }
+}
