@@ -2,54 +2,26 @@
 //! machine's. Packages: xvfb, xdotool.
 
 mod echo;
+mod xvfb;
 
 use echo::{BOOT_SECTOR, GRAPHICS_SECTOR, Machine, pcvm, until};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
-use tempfile::TempDir;
+use xvfb::Screen;
 
-/// An X server with a screen of 1024 by 768.
-struct Screen {
-    dir: TempDir,
-    server: Child,
-    display: String,
+/// What a test of the window asks of an X server.
+trait Window {
+    fn machine(&self, code: &[u8], text: &str, arguments: &[&str]) -> Machine;
+    fn window(&self) -> [usize; 4];
+    fn title(&self) -> String;
+    fn close(&self, window: u32);
 }
 
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
-impl Screen {
-    fn new() -> Self {
-        let dir = TempDir::new().unwrap();
-        let mut server = Command::new("Xvfb")
-            .args(["-displayfd", "1", "-screen", "0", "1024x768x24", "-nolisten", "tcp", "-fbdir"])
-            .arg(dir.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("Xvfb (package xvfb): {error}"));
-        let mut number = String::new();
-        BufReader::new(server.stdout.take().unwrap()).read_line(&mut number).unwrap();
-        Self { dir, server, display: format!(":{}", number.trim()) }
-    }
-
+impl Window for Screen {
     fn machine(&self, code: &[u8], text: &str, arguments: &[&str]) -> Machine {
         let mut command = pcvm();
         command.env("DISPLAY", &self.display).env("SDL_VIDEODRIVER", "x11");
         echo::boot(code, text, &[&["--display", "sdl"], arguments].concat(), &mut command)
-    }
-
-    #[track_caller]
-    fn xdotool(&self, arguments: &[&str]) -> String {
-        let output = Command::new("xdotool").env("DISPLAY", &self.display).args(arguments).output();
-        let output = output.unwrap_or_else(|error| panic!("xdotool (package xdotool): {error}"));
-        assert!(output.status.success(), "xdotool {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
     /// X, Y, width, height of the only window.
@@ -97,18 +69,6 @@ impl Screen {
         words.iter().for_each(|word| request.extend_from_slice(&word.to_le_bytes()));
         request.extend_from_slice(&[43, 0, 1, 0]);
         ask(&request);
-    }
-
-    /// What the X server shows, as (x, y) to red, green, blue: XWDFile.h, format 7, 32 bits a pixel.
-    fn picture(&self) -> impl Fn(usize, usize) -> [u8; 3] + use<> {
-        let xwd = std::fs::read(self.dir.path().join("Xvfb_screen0")).unwrap();
-        let word = |n: usize| u32::from_be_bytes(xwd[n * 4..n * 4 + 4].try_into().unwrap()) as usize;
-        assert_eq!((word(1), word(4), word(5), word(7), word(11)), (7, 1024, 768, 0, 32));
-        let (start, line) = (word(0) + word(19) * 12, word(12));
-        move |x, y| {
-            let at = start + y * line + x * 4;
-            [xwd[at + 2], xwd[at + 1], xwd[at]]
-        }
     }
 }
 

@@ -127,14 +127,14 @@ impl Vga {
         regs.dac.rgb(index)
     }
 
-    /// Attribute bit 7 blinks.
+    /// Attribute bit 7 makes a character blink, not its background bright.
     pub(super) fn text_blinks(&self) -> bool {
         self.regs.attribute[MODE_CONTROL] & BLINK != 0
     }
 
     /// The cursor is not switched off.
     pub(super) fn cursor_on(&self) -> bool {
-        self.regs.crtc[0x0a] & CURSOR_OFF == 0
+        self.regs.crtc[CURSOR_START] & CURSOR_OFF == 0
     }
 
     pub(super) fn sixteen(&self) -> [[u8; 3]; 16] {
