@@ -3,6 +3,7 @@
 use super::qmp::{self, Arguments, Class, Failure, Outcome};
 use crate::keys;
 use crate::machine::Handle;
+use crate::vnc::scale;
 use pcvm_devices::InputEvent;
 use pcvm_devices::vga::Frame;
 use serde_json::{Value, json};
@@ -37,7 +38,7 @@ pub(super) struct Dump {
 }
 
 /// All commands.
-pub(super) const NAMES: [&str; 16] = [
+pub(super) const NAMES: [&str; 17] = [
     "cont",
     "input-send-event",
     "qmp_capabilities",
@@ -53,16 +54,17 @@ pub(super) const NAMES: [&str; 16] = [
     "stop",
     "system_powerdown",
     "system_reset",
+    "x-pointer-to",
     "x-screen-text",
 ];
 
-/// Carries out a command; `buttons` are those of the mouse that the client holds.
+/// Carries out a command; `pointer` is what the client holds.
 pub(super) fn run(
     name: &str,
     arguments: Arguments,
     handle: &Handle,
     machine: &str,
-    buttons: &mut u8,
+    pointer: &mut Pointer,
 ) -> Result<Step, Failure> {
     let mut arguments = arguments;
     let done = |value| Ok(Step::Done(Ok(value)));
@@ -75,8 +77,18 @@ pub(super) fn run(
             arguments.integer("head")?;
             let events = arguments.list("events")?;
             arguments.end()?;
-            let events = events.into_iter().map(|event| input(event, buttons)).collect::<Result<Vec<_>, _>>()?;
-            events.into_iter().for_each(|event| handle.input(event));
+            // All or none.
+            let mut after = *pointer;
+            let mut all = Vec::new();
+            for event in events {
+                input(event, handle, &mut after, &mut all)?;
+            }
+            *pointer = after;
+            all.into_iter().for_each(|event| handle.input(event));
+            return done(json!({}));
+        }
+        "x-pointer-to" => {
+            point(arguments, handle, pointer)?.into_iter().for_each(|event| handle.input(event));
             return done(json!({}));
         }
         "set_link" => {
@@ -213,8 +225,59 @@ fn send_key(mut arguments: Arguments) -> Result<Step, Failure> {
     Ok(Step::Type(keys.into_iter().map(key_value).collect::<Result<_, _>>()?, hold))
 }
 
+/// The buttons that a client holds, and what it moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pointer {
+    buttons: u8,
+    /// The tablet, else the mouse; none before either was moved.
+    absolute: Option<bool>,
+}
+
+impl Pointer {
+    fn event(&self, dz: i32) -> InputEvent {
+        match self.absolute {
+            Some(true) => InputEvent::Pointer { x: None, y: None, dz, buttons: self.buttons },
+            _ => InputEvent::Mouse { dx: 0, dy: 0, dz, buttons: self.buttons },
+        }
+    }
+
+    /// Buttons are those of what is moved: before that moves, others are let go.
+    fn moves(&mut self, absolute: bool, events: &mut Vec<InputEvent>) {
+        if self.absolute == Some(!absolute) && self.buttons != 0 {
+            events.push(Self { buttons: 0, ..*self }.event(0));
+        }
+        self.absolute = Some(absolute);
+    }
+}
+
+/// Whether there is a tablet that the guest listens to.
+fn tablet(handle: &Handle) -> Result<(), Failure> {
+    match handle.tablet_in_use() {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::generic("the guest has no driver for the tablet, or none yet")),
+        None => Err(Failure::generic("the machine has no absolute pointer (--tablet)")),
+    }
+}
+
+/// The pointer to a pixel of the screen.
+fn point(mut arguments: Arguments, handle: &Handle, pointer: &mut Pointer) -> Result<Vec<InputEvent>, Failure> {
+    let x = Arguments::required("x", arguments.integer("x")?)?;
+    let y = Arguments::required("y", arguments.integer("y")?)?;
+    arguments.end()?;
+    tablet(handle)?;
+    let (width, height) = handle.screen_size().ok_or_else(|| Failure::generic("there is no screen"))?;
+    let scaled = |pixel: i64, size: u32| scale(u16::try_from(pixel).ok()?, u16::try_from(size).ok()?);
+    let (Some(x), Some(y)) = (scaled(x, width), scaled(y, height)) else {
+        return Err(Failure::generic(format!("{x}, {y} is not on the screen, which is {width} x {height}")));
+    };
+    let mut events = Vec::new();
+    pointer.moves(true, &mut events);
+    events.push(InputEvent::Pointer { x: Some(x), y: Some(y), dz: 0, buttons: pointer.buttons });
+    Ok(events)
+}
+
 /// QMP's InputEvent.
-fn input(value: Value, buttons: &mut u8) -> Result<InputEvent, Failure> {
+fn input(value: Value, handle: &Handle, pointer: &mut Pointer, events: &mut Vec<InputEvent>) -> Result<(), Failure> {
     let mut event = Arguments::of("events", value)?;
     let kind = Arguments::required("type", event.text("type")?)?;
     let mut data = event.object("data")?;
@@ -245,22 +308,39 @@ fn input(value: Value, buttons: &mut u8) -> Result<InputEvent, Failure> {
                 }
                 _ => return Err(Failure::generic(format!("'{button}' is no button of the mouse"))),
             };
-            *buttons = if down { *buttons | bit } else { *buttons & !bit };
-            InputEvent::Mouse { dx: 0, dy: 0, dz, buttons: *buttons }
+            pointer.buttons = if down { pointer.buttons | bit } else { pointer.buttons & !bit };
+            pointer.absolute.get_or_insert_with(|| handle.tablet_in_use() == Some(true));
+            pointer.event(dz)
         }
         "rel" => {
             let axis = Arguments::required("axis", data.text("axis")?)?;
             let value = Arguments::required("value", data.integer("value")?)?.clamp(-4096, 4096) as i32;
-            match axis.as_str() {
-                "x" => InputEvent::Mouse { dx: value, dy: 0, dz: 0, buttons: *buttons },
-                // QMP counts downwards, the mouse upwards.
-                "y" => InputEvent::Mouse { dx: 0, dy: -value, dz: 0, buttons: *buttons },
-                _ => return Err(Failure::generic("Parameter 'axis' expects 'x' or 'y'")),
-            }
+            // QMP counts downwards, the mouse upwards.
+            let (dx, dy) = if is_x(&axis)? { (value, 0) } else { (0, -value) };
+            pointer.moves(false, events);
+            InputEvent::Mouse { dx, dy, dz: 0, buttons: pointer.buttons }
         }
-        "abs" => return Err(Failure::generic("the machine has no absolute pointer")),
+        "abs" => {
+            let axis = Arguments::required("axis", data.text("axis")?)?;
+            let value = Arguments::required("value", data.integer("value")?)?;
+            let value = u16::try_from(value).ok().filter(|&value| value <= 0x7fff);
+            let value = value.ok_or_else(|| Failure::generic("Parameter 'value' expects 0 to 32767"))?;
+            let (x, y) = if is_x(&axis)? { (Some(value), None) } else { (None, Some(value)) };
+            tablet(handle)?;
+            pointer.moves(true, events);
+            InputEvent::Pointer { x, y, dz: 0, buttons: pointer.buttons }
+        }
         _ => return Err(Failure::generic("Parameter 'type' expects 'key', 'btn', 'rel' or 'abs'")),
     };
     data.end()?;
-    Ok(event)
+    events.push(event);
+    Ok(())
+}
+
+fn is_x(axis: &str) -> Result<bool, Failure> {
+    match axis {
+        "x" => Ok(true),
+        "y" => Ok(false),
+        _ => Err(Failure::generic("Parameter 'axis' expects 'x' or 'y'")),
+    }
 }

@@ -23,6 +23,7 @@ mod wire;
 use pcvm_devices::InputEvent;
 use pcvm_devices::vga::Frame;
 
+pub use input::scale;
 pub use listen::{ListenError, Listeners};
 pub use server::Server;
 
@@ -32,6 +33,8 @@ pub trait Console: Send + 'static {
     fn look(&mut self) -> Option<Frame>;
     /// The keyboard's LEDs: bit 0 scroll lock, 1 num lock, 2 caps lock.
     fn leds(&self) -> u8;
+    /// Whether the machine can be told where the pointer is; else how far it moved.
+    fn absolute(&self) -> bool;
     /// Bytes of scan codes that the guest has not taken, of the sixteen that the keyboard has room for.
     fn keys_waiting(&self) -> usize;
     /// A key or the pointer.
@@ -66,6 +69,7 @@ pub fn fuzz(bytes: &[u8]) {
         let mut damage = Damage::none(picture.size());
         damage.add(picture.all());
         session.changed(picture.size(), &damage, None);
+        session.set_absolute(kind & 0x80 != 0 && input.len() & 1 == 0);
         session.update(&picture, kind);
         let held = input.len() + session.out.len() + answer.len();
         assert!(held < 24 << 20, "a client of {} bytes takes {held}", bytes.len());

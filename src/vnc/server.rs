@@ -263,6 +263,8 @@ impl Serving {
         let calm = now.saturating_duration_since(self.last_change) > CALM;
         self.next_look = now + if calm { CALM_FRAME } else { FRAME };
         self.leds = self.console.leds();
+        let absolute = self.console.absolute();
+        self.clients.iter_mut().for_each(|client| client.session.set_absolute(absolute));
         let Some(frame) = self.console.look() else { return };
         let picture = Picture::from_frame(&frame);
         if picture == self.picture {

@@ -23,6 +23,7 @@ struct Screen {
     picture: Option<Picture>,
     shown: bool,
     leds: u8,
+    absolute: bool,
     input: Vec<InputEvent>,
     looks: u32,
 }
@@ -55,6 +56,10 @@ impl Console for Fake {
 
     fn leds(&self) -> u8 {
         self.0.lock().unwrap().leds
+    }
+
+    fn absolute(&self) -> bool {
+        self.0.lock().unwrap().absolute
     }
 
     fn keys_waiting(&self) -> usize {
