@@ -1,6 +1,7 @@
 //! Linux draws: X.Org by the VGA BIOS' VESA modes, which it runs in an interpreter of its own, and by the kernel's driver for
 //! the adapter; consoles in text mode, in the VESA modes that real-mode code sets for the kernel, and on bochs-drm. What is
-//! on the screen is taken by `pcvm screenshot`, and the pointer follows the mouse.
+//! on the screen is taken by `pcvm screenshot`, and the pointer follows the mouse; or it is where it is told to be, by a
+//! tablet.
 
 use std::io::BufReader;
 use std::path::Path;
@@ -111,4 +112,69 @@ fn nested_linux_draws_by_vesa_and_by_its_own_driver() {
         let log = output.text(log).replace('\r', "");
         assert!(log.contains(what), "no {what:?} in:\n{log}");
     }
+}
+
+/// Boots the choice with USB, counts how often the idle machine's main loop wakes up, and moves the pointer: by command and
+/// by a viewer that only says where its pointer is.
+const TABLET: &str = r#"
+    scratch=$(mktemp -d /tmp/pcvm.XXXXXX)
+    trap 'cp $scratch/*.log $scratch/*.png . 2>/dev/null' EXIT
+    ./pcvm run --control unix:$scratch/control --memory 512M --cdrom xorg.iso --boot d --no-reboot --tablet \
+      --serial file:$scratch/tablet.log --display none --vnc 127.0.0.1:7 2>$scratch/pcvm.log &
+    machine=$!
+    until_said() {
+      tries=0
+      while ! grep -q "$1" $scratch/tablet.log 2>/dev/null; do
+        sleep 0.5; tries=$((tries + 1))
+        [ $tries -lt 600 ] && kill -0 $machine || { echo "the guest does not say $1"; kill $machine; exit 1; }
+      done
+    }
+    wakes() { awk '/^voluntary/ { print $2 }' /proc/$machine/task/$machine/status; }
+    tries=0
+    while [ ! -S $scratch/control ] && [ $tries -lt 50 ]; do sleep 0.2; tries=$((tries + 1)); done
+    ./pcvm wait $scratch/control --timeout 60 --text '\*Linux' || exit
+    # Nobody drives the tablet yet, and what is typed is PS/2's.
+    ./pcvm mouse $scratch/control --to 1 1 && exit 1
+    ./pcvm key $scratch/control 4 || exit
+    until_said "==== idle"
+    sleep 3
+    before=$(wakes)
+    sleep 8
+    echo "wake-ups $(($(wakes) - before)) in 8 s"
+    until_said "==== look"
+    sleep 1
+    place() { ./pcvm mouse $scratch/control --to $1 $2 || exit; sleep 1; }
+    place 0 0
+    place 1023 767
+    place 512 384
+    place 700 500
+    ./pcvm screenshot $scratch/control $scratch/700.png || exit
+    place 800 600
+    ./pcvm screenshot $scratch/control $scratch/800.png || exit
+    # Out of the screen, which is told.
+    ./pcvm mouse $scratch/control --to 1024 0 && exit 1
+    ./pcvm mouse $scratch/control --to 333 222 --click right || exit
+    sleep 1
+    # A viewer with its pointer at 640, 480, then 641, 479 with the left button down.
+    { printf 'RFB 003.008\n'; sleep 1; printf '\001'; sleep 1; printf '\001'; sleep 1
+      printf '\005\000\002\200\001\340'; sleep 1; printf '\005\001\002\201\001\337'; sleep 1; } |
+      nc 127.0.0.1 5907 >/dev/null
+    sleep 1
+    ./pcvm mouse $scratch/control 10 0 || exit
+    sleep 1
+    ./pcvm type $scratch/control 'aB' || exit
+    ./pcvm key $scratch/control caps_lock ctrl-delete || exit
+    ./pcvm key $scratch/control f12 || exit
+    tries=0
+    while kill -0 $machine 2>/dev/null && [ $tries -lt 200 ]; do sleep 0.5; tries=$((tries + 1)); done
+    if kill $machine 2>/dev/null; then echo "the guest does not end"; exit 1; fi
+    wait $machine"#;
+
+#[test]
+fn nested_the_pointer_is_where_the_viewers_is() {
+    let iso = xorg::iso().unwrap_or_else(|error| panic!("{error}"));
+    let job = Job::new("tablet", TABLET).pcvm().unwrap_or_else(|error| panic!("{error}"));
+    let job = job.file(iso, "xorg.iso").timeout(Duration::from_secs(600)).host_memory(2048);
+    let output = Host::pick().run(&job).unwrap_or_else(|error| panic!("{error}"));
+    output.expect_status(0, &["tablet.log"]);
 }

@@ -163,6 +163,11 @@ impl Serving {
         if ready.first().is_some_and(|flags| !flags.is_empty()) {
             return true;
         }
+        if ready.iter().skip(first_client).any(|flags| flags.contains(PollFlags::IN)) {
+            // What a pointer's position means, as of now.
+            let absolute = self.console.absolute();
+            self.clients.iter_mut().for_each(|client| client.session.set_absolute(absolute));
+        }
         let mut next = ready.iter().skip(first_client);
         let mut alone = None;
         for (n, (client, flags)) in self.clients.iter_mut().zip(&mut next).enumerate() {

@@ -199,27 +199,29 @@ impl Piix3Usb {
     }
 
     fn input(&mut self, event: InputEvent) {
-        match event {
+        let [tablet, keyboard] = &mut self.ports;
+        let port = match event {
             InputEvent::Key { code, down } => {
-                if let Some((keyboard, usage)) = self.ports[1].function.as_keyboard_mut().zip(keyboard::usage(code)) {
+                if let Some((keyboard, usage)) = keyboard.function.as_keyboard_mut().zip(keyboard::usage(code)) {
                     keyboard.key(usage, down);
                 }
+                keyboard
             }
             InputEvent::Pointer { x, y, dz, buttons } => {
-                if let Some(tablet) = self.ports[0].function.as_tablet_mut() {
+                if let Some(tablet) = tablet.function.as_tablet_mut() {
                     tablet.point(x, y, dz, buttons);
                 }
+                tablet
             }
-            InputEvent::Mouse { .. } => {}
-        }
-        if !self.ports.iter().any(|port| port.function.is_waiting()) {
+            InputEvent::Mouse { .. } => return,
+        };
+        if !port.function.is_waiting() {
             return;
         }
         self.quiet = 0;
-        let woken = self.ports.iter_mut().fold(false, |woken, port| woken | port.wake());
-        let sleeper = self.ports.iter().any(|port| port.in_use(true) && port.function.is_waiting());
+        let wakes = port.wake() || port.in_use(true);
         // In global suspend the whole bus resumes (2.1.1, FGR; 2.1.2, Resume Detect).
-        if self.command.global_suspend() && !self.command.global_resume() && (woken || sleeper) {
+        if self.command.global_suspend() && !self.command.global_resume() && wakes {
             self.command.set_global_resume(true);
             self.status.set_resume(true);
         }
