@@ -33,8 +33,7 @@ const REPORT: &[u8] = &[
 ];
 
 /// How it is known to the host.
-pub(super) const IDENTITY: Identity =
-    Identity { product: "pcvm USB keyboard", boot: (1, 1), interval: 10, report: REPORT };
+pub(super) const IDENTITY: Identity = Identity { product: "USB keyboard", boot: (1, 1), interval: 10, report: REPORT };
 
 /// Usages of scan codes 01h to 58h (set 1), 0 for no key (HID Usage Tables 1.12, 10; Microsoft's "USB HID to PS/2 Scan
 /// Code Translation Table").

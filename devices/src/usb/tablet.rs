@@ -32,8 +32,7 @@ const REPORT: &[u8] = &[
 ];
 
 /// How it is known to the host.
-pub(super) const IDENTITY: Identity =
-    Identity { product: "pcvm USB tablet", boot: (0, 0), interval: 8, report: REPORT };
+pub(super) const IDENTITY: Identity = Identity { product: "USB tablet", boot: (0, 0), interval: 8, report: REPORT };
 
 /// What it has to tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

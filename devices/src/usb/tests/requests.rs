@@ -37,7 +37,7 @@ fn descriptors_say_what_the_functions_are() {
         assert_eq!(host.request(address, 0x80, 6, 0x300, 0, 255).unwrap(), [4, 3, 9, 4]);
         let name = host.request(address, 0x80, 6, 0x302, 0x409, 255).unwrap();
         let name: Vec<u16> = name[2..].chunks(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect();
-        let expect = if address == TABLET_ADDRESS { "pcvm USB tablet" } else { "pcvm USB keyboard" };
+        let expect = if address == TABLET_ADDRESS { "USB tablet" } else { "USB keyboard" };
         assert_eq!(String::from_utf16(&name).unwrap(), expect);
     }
 }
