@@ -1,9 +1,9 @@
 //! What each command does (QEMU QMP reference).
 
+use super::pointer::{self, Pointer};
 use super::qmp::{self, Arguments, Class, Failure, Outcome};
 use crate::keys;
 use crate::machine::Handle;
-use crate::vnc::scale;
 use pcvm_devices::InputEvent;
 use pcvm_devices::vga::Frame;
 use serde_json::{Value, json};
@@ -58,13 +58,13 @@ pub(super) const NAMES: [&str; 17] = [
     "x-screen-text",
 ];
 
-/// Carries out a command; `pointer` is what the client holds.
+/// Carries out a command; `held` is what the client holds.
 pub(super) fn run(
     name: &str,
     arguments: Arguments,
     handle: &Handle,
     machine: &str,
-    pointer: &mut Pointer,
+    held: &mut Pointer,
 ) -> Result<Step, Failure> {
     let mut arguments = arguments;
     let done = |value| Ok(Step::Done(Ok(value)));
@@ -78,17 +78,18 @@ pub(super) fn run(
             let events = arguments.list("events")?;
             arguments.end()?;
             // All or none.
-            let mut after = *pointer;
+            let tablet = handle.tablet_in_use();
+            let mut after = *held;
             let mut all = Vec::new();
             for event in events {
-                input(event, handle, &mut after, &mut all)?;
+                pointer::input(event, tablet, &mut after, &mut all)?;
             }
-            *pointer = after;
+            *held = after;
             all.into_iter().for_each(|event| handle.input(event));
             return done(json!({}));
         }
         "x-pointer-to" => {
-            point(arguments, handle, pointer)?.into_iter().for_each(|event| handle.input(event));
+            pointer::point(arguments, handle, held)?.into_iter().for_each(|event| handle.input(event));
             return done(json!({}));
         }
         "set_link" => {
@@ -192,7 +193,7 @@ fn write_ppm(path: &PathBuf, frame: &Frame) -> std::io::Result<()> {
 }
 
 /// QMP's KeyValue.
-fn key_value(value: Value) -> Result<u16, Failure> {
+pub(super) fn key_value(value: Value) -> Result<u16, Failure> {
     let mut value = Arguments::of("key", value)?;
     let kind = Arguments::required("type", value.text("type")?)?;
     let unknown = |key: String| Failure::generic(format!("'{key}' is no key"));
@@ -223,124 +224,4 @@ fn send_key(mut arguments: Arguments) -> Result<Step, Failure> {
         return Err(Failure::generic(format!("Parameter 'keys' expects 1 to {CHORD_MAX} keys")));
     }
     Ok(Step::Type(keys.into_iter().map(key_value).collect::<Result<_, _>>()?, hold))
-}
-
-/// The buttons that a client holds, and what it moves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Pointer {
-    buttons: u8,
-    /// The tablet, else the mouse; none before either was moved.
-    absolute: Option<bool>,
-}
-
-impl Pointer {
-    fn event(&self, dz: i32) -> InputEvent {
-        match self.absolute {
-            Some(true) => InputEvent::Pointer { x: None, y: None, dz, buttons: self.buttons },
-            _ => InputEvent::Mouse { dx: 0, dy: 0, dz, buttons: self.buttons },
-        }
-    }
-
-    /// Buttons are those of what is moved: before that moves, others are let go.
-    fn moves(&mut self, absolute: bool, events: &mut Vec<InputEvent>) {
-        if self.absolute == Some(!absolute) && self.buttons != 0 {
-            events.push(Self { buttons: 0, ..*self }.event(0));
-        }
-        self.absolute = Some(absolute);
-    }
-}
-
-/// Whether there is a tablet that the guest listens to.
-fn tablet(handle: &Handle) -> Result<(), Failure> {
-    match handle.tablet_in_use() {
-        Some(true) => Ok(()),
-        Some(false) => Err(Failure::generic("the guest has no driver for the tablet, or none yet")),
-        None => Err(Failure::generic("the machine has no absolute pointer (--tablet)")),
-    }
-}
-
-/// The pointer to a pixel of the screen.
-fn point(mut arguments: Arguments, handle: &Handle, pointer: &mut Pointer) -> Result<Vec<InputEvent>, Failure> {
-    let x = Arguments::required("x", arguments.integer("x")?)?;
-    let y = Arguments::required("y", arguments.integer("y")?)?;
-    arguments.end()?;
-    tablet(handle)?;
-    let (width, height) = handle.screen_size().ok_or_else(|| Failure::generic("there is no screen"))?;
-    let scaled = |pixel: i64, size: u32| scale(u16::try_from(pixel).ok()?, u16::try_from(size).ok()?);
-    let (Some(x), Some(y)) = (scaled(x, width), scaled(y, height)) else {
-        return Err(Failure::generic(format!("{x}, {y} is not on the screen, which is {width} x {height}")));
-    };
-    let mut events = Vec::new();
-    pointer.moves(true, &mut events);
-    events.push(InputEvent::Pointer { x: Some(x), y: Some(y), dz: 0, buttons: pointer.buttons });
-    Ok(events)
-}
-
-/// QMP's InputEvent.
-fn input(value: Value, handle: &Handle, pointer: &mut Pointer, events: &mut Vec<InputEvent>) -> Result<(), Failure> {
-    let mut event = Arguments::of("events", value)?;
-    let kind = Arguments::required("type", event.text("type")?)?;
-    let mut data = event.object("data")?;
-    event.end()?;
-    let event = match kind.as_str() {
-        "key" => {
-            let down = Arguments::required("down", data.boolean("down")?)?;
-            InputEvent::Key { code: key_value(Arguments::required("key", data.optional("key"))?)?, down }
-        }
-        "btn" => {
-            let down = Arguments::required("down", data.boolean("down")?)?;
-            let button = Arguments::required("button", data.text("button")?)?;
-            let mut dz = 0;
-            let bit = match button.as_str() {
-                "left" => 1,
-                "right" => 2,
-                "middle" => 4,
-                "side" => 8,
-                "extra" => 16,
-                // A notch of the wheel counts when it begins.
-                "wheel-up" => {
-                    dz = -i32::from(down);
-                    0
-                }
-                "wheel-down" => {
-                    dz = i32::from(down);
-                    0
-                }
-                _ => return Err(Failure::generic(format!("'{button}' is no button of the mouse"))),
-            };
-            pointer.buttons = if down { pointer.buttons | bit } else { pointer.buttons & !bit };
-            pointer.absolute.get_or_insert_with(|| handle.tablet_in_use() == Some(true));
-            pointer.event(dz)
-        }
-        "rel" => {
-            let axis = Arguments::required("axis", data.text("axis")?)?;
-            let value = Arguments::required("value", data.integer("value")?)?.clamp(-4096, 4096) as i32;
-            // QMP counts downwards, the mouse upwards.
-            let (dx, dy) = if is_x(&axis)? { (value, 0) } else { (0, -value) };
-            pointer.moves(false, events);
-            InputEvent::Mouse { dx, dy, dz: 0, buttons: pointer.buttons }
-        }
-        "abs" => {
-            let axis = Arguments::required("axis", data.text("axis")?)?;
-            let value = Arguments::required("value", data.integer("value")?)?;
-            let value = u16::try_from(value).ok().filter(|&value| value <= 0x7fff);
-            let value = value.ok_or_else(|| Failure::generic("Parameter 'value' expects 0 to 32767"))?;
-            let (x, y) = if is_x(&axis)? { (Some(value), None) } else { (None, Some(value)) };
-            tablet(handle)?;
-            pointer.moves(true, events);
-            InputEvent::Pointer { x, y, dz: 0, buttons: pointer.buttons }
-        }
-        _ => return Err(Failure::generic("Parameter 'type' expects 'key', 'btn', 'rel' or 'abs'")),
-    };
-    data.end()?;
-    events.push(event);
-    Ok(())
-}
-
-fn is_x(axis: &str) -> Result<bool, Failure> {
-    match axis {
-        "x" => Ok(true),
-        "y" => Ok(false),
-        _ => Err(Failure::generic("Parameter 'axis' expects 'x' or 'y'")),
-    }
 }

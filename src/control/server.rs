@@ -69,7 +69,7 @@ struct Client {
     ended: bool,
     /// It is gone, or is not worth keeping.
     gone: bool,
-    pointer: command::Pointer,
+    pointer: super::pointer::Pointer,
     watched: EventSet,
 }
 
@@ -217,7 +217,7 @@ impl Server {
                     waiting: None,
                     ended: false,
                     gone: false,
-                    pointer: command::Pointer::default(),
+                    pointer: super::pointer::Pointer::default(),
                     watched: EventSet::IN,
                 };
                 watch(ops, client.stream.as_raw_fd(), CLIENT + number);
