@@ -4,7 +4,6 @@ use super::pointer::{self, Pointer};
 use super::qmp::{self, Arguments, Class, Failure, Outcome};
 use crate::keys;
 use crate::machine::Handle;
-use pcvm_devices::InputEvent;
 use pcvm_devices::vga::Frame;
 use serde_json::{Value, json};
 use std::fs::File;

@@ -6,7 +6,7 @@ mod registers;
 mod requests;
 mod schedule;
 
-use super::td::{Control, Link, Td, Token};
+use super::td::{Control, Td, Token};
 use super::*;
 use crate::testing::Bench;
 
@@ -183,16 +183,15 @@ impl Host {
         // As many frames as bandwidth asks for.
         for _ in 0..200 {
             self.frames(1);
-            if self.td(last).control.active() == false || self.status() & 2 != 0 {
+            if !self.td(last).control.active() || self.status() & 2 != 0 {
                 break;
             }
             // A short packet ends the data: on to the status stage.
-            if let Some(n) = (1..last).find(|&n| {
+            if (1..last).any(|n| {
                 let td = self.td(n);
                 let control = td.control;
                 !control.active() && usize::from(control.actual().wrapping_add(1) & 0x7ff) < td.token.bytes().unwrap()
             }) {
-                let _ = n;
                 self.poke(QUEUE + 4, (TDS + 16 * last) as u32);
             }
         }
