@@ -1,17 +1,17 @@
 //! The USB function of the PIIX3 (82371SB data sheet, order 290550, section 2.4): a UHCI host controller (Universal Host
 //! Controller Interface Design Guide, revision 1.1), with a tablet in port 1 and a keyboard in port 2.
 //!
-//! PCI 00:01.2, 8086:7020; 32 ports at BAR 4; INTD#, while LEGSUP says so. The tablet ([`tablet`]) is a full-speed
-//! function, the keyboard ([`keyboard`]) a low-speed one; both are of class HID 1.11 and speak USB 1.1 ([`function`]).
+//! PCI 00:01.2, 8086:7020; 32 ports at BAR 4; INTD#, while LEGSUP says so. The tablet (`tablet`) is a full-speed
+//! function, the keyboard (`keyboard`) a low-speed one; both are of class HID 1.11 and speak USB 1.1 (`function`).
 //!
 //! A real controller reads the schedule every millisecond, and a guest's driver tells it nothing when it adds to it.
 //! Here frames are carried out in one go when somebody could see the difference: when the guest looks at a register,
 //! when there is input, and by a timer, every frame while something happens and less and less often while nothing does
-//! but NAKs, [`LAZIEST`] at a time at last. Every frame has its turn and FRNUM is always exact; what a driver adds while
+//! but NAKs, `LAZIEST` at a time at last. Every frame has its turn and FRNUM is always exact; what a driver adds while
 //! nothing happened may be found up to that much later.
 //!
 //! Deliberately missing: SMI# and the traps of ports 60h and 64h (LEGSUP reads back what was written); other devices,
-//! and pulling these out; babble by a device (ours do not). A frame that is more than [`CATCH_UP`] late is lost.
+//! and pulling these out; ports that are disabled because of babble at the end of a frame. A frame that is more than `CATCH_UP` late is lost.
 
 mod descriptors;
 mod function;
@@ -58,7 +58,7 @@ const AWAKE: u32 = 8;
 const LOOKED: u8 = 2;
 /// Frames that are made up for at a time.
 const CATCH_UP: u64 = 256;
-/// TDs and QHs that are looked at per call, whatever the frames: nine times what an idle Linux' schedule has.
+/// TDs and QHs that are looked at per call, whatever the frames: several times what an idle Linux has in that many.
 const VISITS: u32 = 8192;
 /// Frames after which a function that was not asked for a report is not in use any more, less one; a power of two.
 const AGE_MASK: u32 = 0x3ff;

@@ -60,7 +60,7 @@ fn a_round_in_which_something_is_done_goes_on_until_the_frame_is_full() {
 #[test]
 fn more_queues_than_a_frame_has_time_for_are_left() {
     let mut host = Host::running();
-    // Half a million QHs, one after another, each 16 bytes; the list is where they do not overwrite it.
+    // One after another, 16 bytes each.
     let base = 0x12_0000_u64;
     for n in 0..50_000 {
         host.poke(base + 16 * n, (base + 16 * (n + 1)) as u32 | 2);
