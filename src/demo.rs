@@ -181,6 +181,7 @@ impl Demo {
             control: crate::config::ControlSpec::None,
             press_key_for_cd: false,
             vnc: None,
+            tablet: false,
         };
         let expect = Expect::all_of(&config);
         Ok(Self { config, expect, patience: PATIENCE, disk, disc, log })

@@ -26,6 +26,7 @@ fn machine(memory: u64, cpus: u32, ports: usize) -> MachineConfig {
         control: pcvm::config::ControlSpec::None,
         press_key_for_cd: false,
         vnc: None,
+        tablet: false,
         display: Display::None,
         vga: Some(pcvm_devices::vga::Vga::DEFAULT_VRAM),
     }

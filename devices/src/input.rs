@@ -21,4 +21,15 @@ pub enum InputEvent {
         /// Bit 0 left, 1 right, 2 middle, 3 and 4 the side buttons.
         buttons: u8,
     },
+    /// The pointer is somewhere, as a tablet tells it; the wheel turned or a button changed.
+    Pointer {
+        /// From the left, 0 to 32767; none where it was.
+        x: Option<u16>,
+        /// From the top, likewise.
+        y: Option<u16>,
+        /// The wheel, positive towards the user.
+        dz: i32,
+        /// As in `Mouse`.
+        buttons: u8,
+    },
 }

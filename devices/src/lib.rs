@@ -26,6 +26,7 @@ pub mod serial;
 pub mod state;
 pub mod testing;
 pub mod time;
+pub mod usb;
 pub mod vga;
 
 pub use block::{BlockData, BlockDone, BlockError, BlockOp, BlockRequest, DiskId, GuestRange};

@@ -38,6 +38,11 @@ fn rtl8139() {
 }
 
 #[test]
+fn usb() {
+    random(700, 600, subjects::usb);
+}
+
+#[test]
 fn state() {
     random(700, 400, subjects::state);
 }

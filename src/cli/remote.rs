@@ -70,10 +70,15 @@ pub struct MouseArgs {
     name: String,
     /// To the right, in the mouse's counts; the guest may make more or less of them
     #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-10_000..=10_000))]
-    dx: i32,
+    #[arg(required_unless_present = "to", requires = "dy")]
+    dx: Option<i32>,
     /// Downwards
     #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-10_000..=10_000))]
-    dy: i32,
+    #[arg(required_unless_present = "to")]
+    dy: Option<i32>,
+    /// To this pixel of the screen, for a machine with --tablet whose guest has a driver for it
+    #[arg(long, num_args = 2, value_names = ["X", "Y"], conflicts_with_all = ["dx", "dy"])]
+    to: Option<Vec<u16>>,
     /// Press and release a button then
     #[arg(long, value_name = "BUTTON", value_parser = ["left", "middle", "right"])]
     click: Option<String>,
@@ -227,8 +232,15 @@ impl MouseArgs {
     /// If the machine is not there.
     pub fn run(self) -> Result<(), RemoteError> {
         let mut client = Client::connect(&self.name)?;
+        if let Some([x, y]) = self.to.as_deref() {
+            client.execute("x-pointer-to", json!({ "x": x, "y": y }))?;
+            if self.click.is_some() {
+                // Systems take a click for one that is where the pointer was a moment before.
+                std::thread::sleep(MOVED);
+            }
+        }
         let mut send = |events: Value| client.execute("input-send-event", json!({ "events": events }));
-        let (mut dx, mut dy) = (self.dx, self.dy);
+        let (mut dx, mut dy) = (self.dx.unwrap_or(0), self.dy.unwrap_or(0));
         // A PS/2 mouse tells at most so much at a time, and a guest that is slow loses what does not fit into its queue.
         const STEP: i32 = 100;
         while dx != 0 || dy != 0 {

@@ -119,6 +119,12 @@ pub struct RunArgs {
     /// card] [repeatable]
     #[arg(long, value_name = "tap|passt[=SOCKET]|pair:unix:PATH|none[,KEY=VALUE...]", action = clap::ArgAction::Append)]
     net: Vec<OsString>,
+
+    /// USB controller (UHCI) with a tablet and a keyboard: with a system that knows USB the pointer is where the
+    /// viewer's is. Until that system drives them, and besides, there are PS/2 keyboard and mouse
+    #[arg(long)]
+    tablet: bool,
+
     /// What COM1 is connected to, given again for COM2 to COM4: this terminal, a new pseudo-terminal, a file,
     /// nothing ('null'), or 'none' for no such port [default: stdio; null with --display terminal] [repeatable]
     #[arg(long, value_name = "stdio|pty|file:PATH|null|none")]
@@ -298,6 +304,7 @@ impl RunArgs {
             payload,
             serial: serial_ports(&self.serial, display)?,
             nics: nics(&self.net)?,
+            tablet: self.tablet,
             debugcon: self.debugcon,
             rtc: parse::rtc(&self.rtc).map_err(option("--rtc"))?,
             no_reboot: self.no_reboot,

@@ -29,7 +29,7 @@ fn a_machine_without_options() {
     assert_eq!(machine.payload, Payload::Firmware(None));
     assert_eq!(machine.serial, [Some(CharSpec::Stdio), None, None, None]);
     assert_eq!(machine.rtc, RtcBase::Utc);
-    assert!(!machine.no_reboot);
+    assert!(!machine.no_reboot && !machine.tablet);
 }
 
 #[test]
@@ -37,9 +37,10 @@ fn a_machine_with_everything() {
     let machine = config(
         "--name xp --memory 1G --cpus 4,sockets=2 --disk a --disk b,unit=hdd,readonly --cdrom c --boot dc \
          --firmware bios.bin --serial file:log --serial none --serial pty --rtc 2001-10-25 --debugcon dbg --no-reboot \
-         --display none",
+         --display none --tablet",
     )
     .unwrap();
+    assert!(machine.tablet);
     assert_eq!((machine.cpus.sockets, machine.cpus.cores), (2, 2));
     let drives: Vec<_> = machine.drives.iter().map(|d| d.as_ref().map(|d| (d.media, d.read_only))).collect();
     assert_eq!(drives, [Some((Media::Disk, false)), None, Some((Media::Cdrom, true)), Some((Media::Disk, true))]);
@@ -61,6 +62,25 @@ fn a_machine_that_is_shown_in_the_terminal_has_it_for_itself() {
     assert_eq!((machine.serial[0].as_ref(), machine.vga), (Some(&CharSpec::Pty), Some(64 << 20)));
     assert!(config("--display terminal --serial none --serial stdio").is_err());
     assert_eq!(config("--vga none").unwrap().vga, None);
+}
+
+#[test]
+fn the_pointer_moves_by_so_much_or_to_a_place() {
+    for (line, good) in [
+        ("xp 10 -20", true),
+        ("xp --to 10 20", true),
+        ("xp --to 10 20 --click left", true),
+        ("xp", false),
+        ("xp 10", false),
+        ("xp --to 10", false),
+        ("xp --to -1 0", false),
+        ("xp --to 65536 0", false),
+        ("xp 10 20 --to 10 20", false),
+        ("xp --click left", false),
+    ] {
+        let args = ["pcvm", "mouse"].into_iter().chain(line.split_whitespace());
+        assert_eq!(Cli::try_parse_from(args).is_ok(), good, "{line}");
+    }
 }
 
 #[test]

@@ -47,6 +47,8 @@ pub struct MachineConfig {
     pub control: ControlSpec,
     /// The screen over VNC.
     pub vnc: Option<VncConfig>,
+    /// A USB controller with a tablet and a keyboard.
+    pub tablet: bool,
     /// Network cards, in slots 3 and on.
     pub nics: Vec<NicConfig>,
     /// "Press any key to boot from CD" is answered.

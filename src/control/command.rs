@@ -1,9 +1,9 @@
 //! What each command does (QEMU QMP reference).
 
+use super::pointer::{self, Pointer};
 use super::qmp::{self, Arguments, Class, Failure, Outcome};
 use crate::keys;
 use crate::machine::Handle;
-use pcvm_devices::InputEvent;
 use pcvm_devices::vga::Frame;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -37,7 +37,7 @@ pub(super) struct Dump {
 }
 
 /// All commands.
-pub(super) const NAMES: [&str; 16] = [
+pub(super) const NAMES: [&str; 17] = [
     "cont",
     "input-send-event",
     "qmp_capabilities",
@@ -53,16 +53,17 @@ pub(super) const NAMES: [&str; 16] = [
     "stop",
     "system_powerdown",
     "system_reset",
+    "x-pointer-to",
     "x-screen-text",
 ];
 
-/// Carries out a command; `buttons` are those of the mouse that the client holds.
+/// Carries out a command; `held` is what the client holds.
 pub(super) fn run(
     name: &str,
     arguments: Arguments,
     handle: &Handle,
     machine: &str,
-    buttons: &mut u8,
+    held: &mut Pointer,
 ) -> Result<Step, Failure> {
     let mut arguments = arguments;
     let done = |value| Ok(Step::Done(Ok(value)));
@@ -75,8 +76,19 @@ pub(super) fn run(
             arguments.integer("head")?;
             let events = arguments.list("events")?;
             arguments.end()?;
-            let events = events.into_iter().map(|event| input(event, buttons)).collect::<Result<Vec<_>, _>>()?;
-            events.into_iter().for_each(|event| handle.input(event));
+            // All or none.
+            let tablet = handle.tablet_in_use();
+            let mut after = *held;
+            let mut all = Vec::new();
+            for event in events {
+                pointer::input(event, tablet, &mut after, &mut all)?;
+            }
+            *held = after;
+            all.into_iter().for_each(|event| handle.input(event));
+            return done(json!({}));
+        }
+        "x-pointer-to" => {
+            pointer::point(arguments, handle, held)?.into_iter().for_each(|event| handle.input(event));
             return done(json!({}));
         }
         "set_link" => {
@@ -184,7 +196,7 @@ fn write_ppm(path: &PathBuf, frame: &Frame) -> std::io::Result<()> {
 }
 
 /// QMP's KeyValue.
-fn key_value(value: Value) -> Result<u16, Failure> {
+pub(super) fn key_value(value: Value) -> Result<u16, Failure> {
     let mut value = Arguments::of("key", value)?;
     let kind = Arguments::required("type", value.text("type")?)?;
     let unknown = |key: String| Failure::generic(format!("'{key}' is no key"));
@@ -215,56 +227,4 @@ fn send_key(mut arguments: Arguments) -> Result<Step, Failure> {
         return Err(Failure::generic(format!("Parameter 'keys' expects 1 to {CHORD_MAX} keys")));
     }
     Ok(Step::Type(keys.into_iter().map(key_value).collect::<Result<_, _>>()?, hold))
-}
-
-/// QMP's InputEvent.
-fn input(value: Value, buttons: &mut u8) -> Result<InputEvent, Failure> {
-    let mut event = Arguments::of("events", value)?;
-    let kind = Arguments::required("type", event.text("type")?)?;
-    let mut data = event.object("data")?;
-    event.end()?;
-    let event = match kind.as_str() {
-        "key" => {
-            let down = Arguments::required("down", data.boolean("down")?)?;
-            InputEvent::Key { code: key_value(Arguments::required("key", data.optional("key"))?)?, down }
-        }
-        "btn" => {
-            let down = Arguments::required("down", data.boolean("down")?)?;
-            let button = Arguments::required("button", data.text("button")?)?;
-            let mut dz = 0;
-            let bit = match button.as_str() {
-                "left" => 1,
-                "right" => 2,
-                "middle" => 4,
-                "side" => 8,
-                "extra" => 16,
-                // A notch of the wheel counts when it begins.
-                "wheel-up" => {
-                    dz = -i32::from(down);
-                    0
-                }
-                "wheel-down" => {
-                    dz = i32::from(down);
-                    0
-                }
-                _ => return Err(Failure::generic(format!("'{button}' is no button of the mouse"))),
-            };
-            *buttons = if down { *buttons | bit } else { *buttons & !bit };
-            InputEvent::Mouse { dx: 0, dy: 0, dz, buttons: *buttons }
-        }
-        "rel" => {
-            let axis = Arguments::required("axis", data.text("axis")?)?;
-            let value = Arguments::required("value", data.integer("value")?)?.clamp(-4096, 4096) as i32;
-            match axis.as_str() {
-                "x" => InputEvent::Mouse { dx: value, dy: 0, dz: 0, buttons: *buttons },
-                // QMP counts downwards, the mouse upwards.
-                "y" => InputEvent::Mouse { dx: 0, dy: -value, dz: 0, buttons: *buttons },
-                _ => return Err(Failure::generic("Parameter 'axis' expects 'x' or 'y'")),
-            }
-        }
-        "abs" => return Err(Failure::generic("the machine has no absolute pointer")),
-        _ => return Err(Failure::generic("Parameter 'type' expects 'key', 'btn', 'rel' or 'abs'")),
-    };
-    data.end()?;
-    Ok(event)
 }

@@ -7,6 +7,7 @@
 pub mod client;
 mod command;
 pub mod place;
+mod pointer;
 pub mod press_key;
 pub mod qmp;
 mod server;

@@ -69,7 +69,7 @@ struct Client {
     ended: bool,
     /// It is gone, or is not worth keeping.
     gone: bool,
-    buttons: u8,
+    pointer: super::pointer::Pointer,
     watched: EventSet,
 }
 
@@ -217,7 +217,7 @@ impl Server {
                     waiting: None,
                     ended: false,
                     gone: false,
-                    buttons: 0,
+                    pointer: super::pointer::Pointer::default(),
                     watched: EventSet::IN,
                 };
                 watch(ops, client.stream.as_raw_fd(), CLIENT + number);
@@ -331,7 +331,7 @@ impl Server {
             (false, _) => Err(not_now("Expecting capabilities negotiation with 'qmp_capabilities'")),
             (true, "qmp_capabilities") => Err(not_now("Capabilities negotiation is already complete, command ignored")),
             (true, name) => {
-                command::run(name, Arguments(request.arguments), &self.handle, &self.machine, &mut client.buttons)
+                command::run(name, Arguments(request.arguments), &self.handle, &self.machine, &mut client.pointer)
             }
         };
         match step.unwrap_or_else(|failure| Step::Done(Err(failure))) {

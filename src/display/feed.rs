@@ -76,6 +76,9 @@ mod tests {
         fn look(&mut self) -> Option<Frame> {
             None
         }
+        fn absolute(&self) -> bool {
+            false
+        }
         fn leds(&self) -> u8 {
             0
         }

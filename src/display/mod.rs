@@ -23,6 +23,8 @@ pub trait Console: Send + 'static {
     fn look(&mut self) -> Option<Frame>;
     /// The keyboard's LEDs: bit 0 scroll lock, 1 num lock, 2 caps lock.
     fn leds(&self) -> u8;
+    /// Whether the machine can be told where the pointer is; else how far it moved.
+    fn absolute(&self) -> bool;
     /// Bytes of scan codes that the guest has not taken, of the sixteen that the keyboard has room for.
     fn keys_waiting(&self) -> usize;
     /// A key or the pointer.

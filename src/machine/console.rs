@@ -40,6 +40,10 @@ impl Console for Display {
         self.handle.keyboard_leds()
     }
 
+    fn absolute(&self) -> bool {
+        self.handle.tablet_in_use() == Some(true)
+    }
+
     fn keys_waiting(&self) -> usize {
         self.handle.keys_waiting()
     }

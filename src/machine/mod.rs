@@ -356,6 +356,17 @@ impl Handle {
         self.0.with_board(|board| board.keyboard_leds())
     }
 
+    /// Whether the guest listens to the tablet, so that [`InputEvent::Pointer`] says where its pointer is; none if there is
+    /// no tablet.
+    pub fn tablet_in_use(&self) -> Option<bool> {
+        self.0.with_board(|board| board.tablet_in_use())
+    }
+
+    /// Columns and rows of pixels of the screen.
+    pub fn screen_size(&self) -> Option<(u32, u32)> {
+        self.screen().map(|frame| (frame.width, frame.height))
+    }
+
     /// What the text screen shows, row by row; empty in a graphics mode. None if the machine has no screen.
     pub fn text_screen(&self) -> Option<Vec<String>> {
         let (vga, memory) = self.shown();

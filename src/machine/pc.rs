@@ -19,6 +19,7 @@ use pcvm_devices::memory::LOW_RAM_MAX;
 use pcvm_devices::ps2::Ps2Controller;
 use pcvm_devices::rtl8139::{Chip, NicSpec, Rtl8139};
 use pcvm_devices::serial::Uart16550;
+use pcvm_devices::usb::Piix3Usb;
 use pcvm_devices::vga::Vga;
 use pcvm_devices::{CharId, Devfn, DynDevice, NicId};
 use sha1::{Digest, Sha1};
@@ -82,7 +83,8 @@ pub fn devices(config: &MachineConfig, sockets: Sockets) -> (Vec<Box<dyn DynDevi
         };
         *place = Some(put(Box::new(Rtl8139::with_chip(spec, chip))));
     }
-    (all, Roles { cmos, ps2, ide, vga, pm, serial, nics })
+    let usb = config.tablet.then(|| put(Box::new(Piix3Usb::new())));
+    (all, Roles { cmos, ps2, ide, vga, pm, serial, nics, usb })
 }
 
 /// A station address of Xen's (00:16:3E), which is the same whenever the machine has the same name.

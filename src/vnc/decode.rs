@@ -13,6 +13,8 @@ pub struct Decoder {
     tight: [Decompress; 4],
     /// Numbers of the encodings that came.
     pub seen: Vec<i32>,
+    /// The x of the last pointer motion change.
+    pub motion: u16,
 }
 
 fn take<'a>(bytes: &mut &'a [u8], count: usize) -> &'a [u8] {
@@ -51,7 +53,15 @@ impl Decoder {
     pub fn new(format: PixelFormat, size: (u16, u16)) -> Self {
         let stream = || Decompress::new(true);
         let pixels = vec![0xdead_beef; usize::from(size.0) * usize::from(size.1)];
-        Self { format, size, pixels, zrle: stream(), tight: [stream(), stream(), stream(), stream()], seen: Vec::new() }
+        Self {
+            format,
+            size,
+            pixels,
+            zrle: stream(),
+            tight: [stream(), stream(), stream(), stream()],
+            seen: Vec::new(),
+            motion: u16::MAX,
+        }
     }
 
     /// 00RRGGBBh as the client's format has it.
@@ -141,7 +151,8 @@ impl Decoder {
                     self.resize((rect.width, rect.height));
                 }
             }
-            -257 | -258 => {}
+            -257 => self.motion = rect.x,
+            -258 => {}
             -261 => drop(take(bytes, 1)),
             _ => return false,
         }

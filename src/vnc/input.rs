@@ -8,11 +8,24 @@ const HELD_MAX: usize = 64;
 /// Where a relative pointer says that it has not moved.
 const RELATIVE_ZERO: i32 = 0x7fff;
 
+/// What the position that a client gives means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Motion {
+    /// How far the pointer moved.
+    Relative,
+    /// Where the client's pointer is, but the machine can only be told how far it moved.
+    Difference,
+    /// Where the pointer is, on a screen of this size.
+    Absolute((u16, u16)),
+}
+
 /// What a client holds, and what its input becomes.
 #[derive(Debug, Default)]
 pub struct Input {
     held: Vec<u16>,
     buttons: u8,
+    /// The buttons are a tablet's.
+    absolute: bool,
     /// As the client had it last.
     position: Option<(u16, u16)>,
     /// For the machine, in order.
@@ -61,22 +74,44 @@ impl Input {
         lifted.iter().for_each(|&code| key(code, true));
     }
 
-    /// The pointer. `relative`: the position says how far it moved.
-    pub fn pointer(&mut self, mask: u8, x: u16, y: u16, relative: bool) {
-        let (dx, dy) = if relative {
-            (i32::from(x) - RELATIVE_ZERO, i32::from(y) - RELATIVE_ZERO)
-        } else {
-            let (old_x, old_y) = self.position.unwrap_or((x, y));
-            (i32::from(x) - i32::from(old_x), i32::from(y) - i32::from(old_y))
-        };
-        self.position = (!relative).then_some((x, y));
+    /// The pointer, whose position means what `motion` says.
+    pub fn pointer(&mut self, mask: u8, x: u16, y: u16, motion: Motion) {
         // RFC 6143, section 7.5.5: left, middle, right, wheel up, wheel down. The mouse has right before middle.
         let buttons = mask & 1 | mask >> 1 & 2 | mask << 1 & 4;
-        let wheel = mask & 0x18;
-        let dz = i32::from(wheel & 0x10 != 0) - i32::from(wheel & 8 != 0);
-        if (dx, dy, dz) != (0, 0, 0) || buttons != self.buttons {
-            self.buttons = buttons;
-            self.events.push(InputEvent::Mouse { dx, dy: -dy, dz, buttons });
+        let dz = i32::from(mask & 0x10 != 0) - i32::from(mask & 8 != 0);
+        let absolute = matches!(motion, Motion::Absolute(_));
+        if self.absolute != absolute {
+            self.release_buttons();
+            self.absolute = absolute;
+        }
+        let (old_x, old_y) = self.position.unwrap_or((x, y));
+        let (dx, dy) = match motion {
+            Motion::Relative => (i32::from(x) - RELATIVE_ZERO, i32::from(y) - RELATIVE_ZERO),
+            _ => (i32::from(x) - i32::from(old_x), i32::from(y) - i32::from(old_y)),
+        };
+        let first = self.position.is_none();
+        self.position = (motion != Motion::Relative).then_some((x, y));
+        let changed = dz != 0 || buttons != self.buttons;
+        self.buttons = buttons;
+        match motion {
+            Motion::Absolute((width, height)) if changed || first || (dx, dy) != (0, 0) => {
+                // What lies outside is on its way from before the client was told that the pointer is not relative.
+                let (x, y) = scale(x, width).zip(scale(y, height)).unzip();
+                self.events.push(InputEvent::Pointer { x, y, dz, buttons });
+            }
+            Motion::Relative | Motion::Difference if changed || (dx, dy) != (0, 0) => {
+                self.events.push(InputEvent::Mouse { dx, dy: -dy, dz, buttons });
+            }
+            _ => {}
+        }
+    }
+
+    fn release_buttons(&mut self) {
+        if std::mem::take(&mut self.buttons) != 0 {
+            self.events.push(match self.absolute {
+                true => InputEvent::Pointer { x: None, y: None, dz: 0, buttons: 0 },
+                false => InputEvent::Mouse { dx: 0, dy: 0, dz: 0, buttons: 0 },
+            });
         }
     }
 
@@ -85,10 +120,16 @@ impl Input {
         for code in std::mem::take(&mut self.held) {
             self.events.push(InputEvent::Key { code, down: false });
         }
-        if std::mem::take(&mut self.buttons) != 0 {
-            self.events.push(InputEvent::Mouse { dx: 0, dy: 0, dz: 0, buttons: 0 });
-        }
+        self.release_buttons();
     }
+}
+
+/// A pixel of `size` as a tablet tells it, 0 to 32767: the least that the guest, which has the pixels again from it, takes for
+/// this one. None outside.
+pub fn scale(pixel: u16, size: u16) -> Option<u16> {
+    const LAST: u32 = 0x7fff;
+    let last = u32::from(size.checked_sub(1)?);
+    (pixel < size).then(|| (u32::from(pixel) * LAST).div_ceil(last.max(1)) as u16)
 }
 
 #[cfg(test)]
@@ -145,13 +186,13 @@ mod tests {
     #[test]
     fn the_pointer_moves_by_the_difference() {
         let mut input = Input::default();
-        input.pointer(0, 100, 100, false);
-        input.pointer(0, 110, 95, false);
-        input.pointer(1, 110, 95, false);
-        input.pointer(0b111, 110, 95, false);
-        input.pointer(0b10_0000, 110, 95, false);
-        input.pointer(0x10, 110, 95, false);
-        input.pointer(0, 0x7fff - 3, 0x7fff + 2, true);
+        input.pointer(0, 100, 100, Motion::Difference);
+        input.pointer(0, 110, 95, Motion::Difference);
+        input.pointer(1, 110, 95, Motion::Difference);
+        input.pointer(0b111, 110, 95, Motion::Difference);
+        input.pointer(0b10_0000, 110, 95, Motion::Difference);
+        input.pointer(0x10, 110, 95, Motion::Difference);
+        input.pointer(0, 0x7fff - 3, 0x7fff + 2, Motion::Relative);
         let mouse = |dx, dy, dz, buttons| InputEvent::Mouse { dx, dy, dz, buttons };
         assert_eq!(
             input.events,
@@ -164,5 +205,54 @@ mod tests {
                 mouse(-3, -2, 0, 0)
             ]
         );
+    }
+
+    #[test]
+    fn the_pointer_is_where_the_clients_is() {
+        let mut input = Input::default();
+        let screen = Motion::Absolute((1024, 768));
+        input.pointer(0, 0, 0, screen);
+        input.pointer(0, 0, 0, screen);
+        input.pointer(4, 1023, 767, screen);
+        input.pointer(8, 512, 384, screen);
+        input.pointer(1, 0x7fff - 3, 0x7fff, screen);
+        // The guest's driver goes away; then the client does.
+        input.pointer(1, 10, 10, Motion::Difference);
+        input.pointer(1, 10, 10, screen);
+        input.release_all();
+        let pointer = |at: Option<(u16, u16)>, dz, buttons| {
+            let (x, y) = at.unzip();
+            InputEvent::Pointer { x, y, dz, buttons }
+        };
+        let mouse = |dx, dy, buttons| InputEvent::Mouse { dx, dy, dz: 0, buttons };
+        assert_eq!(
+            input.events,
+            [
+                pointer(Some((0, 0)), 0, 0),
+                pointer(Some((32767, 32767)), 0, 2),
+                pointer(Some((16400, 16405)), -1, 0),
+                pointer(None, 0, 1),
+                pointer(None, 0, 0),
+                mouse(10 - (0x7fff - 3), -(10 - 0x7fff), 1),
+                mouse(0, 0, 0),
+                pointer(Some((321, 428)), 0, 1),
+                pointer(None, 0, 0),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_guest_finds_the_pixel_that_was_meant() {
+        for size in [1, 2, 320, 640, 720, 800, 1024, 1366, 1920, 2560] {
+            for pixel in 0..size {
+                let value = u32::from(scale(pixel, size).expect("a pixel of the screen"));
+                assert!(value <= 0x7fff);
+                // The whole range on all pixels' width, as Windows has it, and on the last pixel, as X.Org has it.
+                assert_eq!(value * u32::from(size) / 0x8000, u32::from(pixel), "{pixel} of {size}");
+                assert_eq!(value * u32::from(size - 1) / 0x7fff, u32::from(pixel), "{pixel} of {size}");
+            }
+            assert_eq!(scale(size, size), None);
+        }
+        assert_eq!(scale(0, 0), None);
     }
 }

@@ -21,6 +21,7 @@ mod websocket;
 mod wire;
 
 pub use crate::display::Console;
+pub use input::scale;
 pub use listen::{ListenError, Listeners};
 pub use server::Server;
 
@@ -52,6 +53,7 @@ pub fn fuzz(bytes: &[u8]) {
         let mut damage = Damage::none(picture.size());
         damage.add(picture.all());
         session.changed(picture.size(), &damage, None);
+        session.set_absolute(kind & 0x80 != 0 && input.len() & 1 == 0);
         session.update(&picture, kind);
         let held = input.len() + session.out.len() + answer.len();
         assert!(held < 24 << 20, "a client of {} bytes takes {held}", bytes.len());

@@ -143,6 +143,11 @@ impl Serving {
         if ready.first().is_some_and(|flags| !flags.is_empty()) {
             return true;
         }
+        if ready.iter().skip(first_client).any(|flags| flags.contains(PollFlags::IN)) {
+            // What a pointer's position means, as of now.
+            let absolute = self.console.absolute();
+            self.clients.iter_mut().for_each(|client| client.session.set_absolute(absolute));
+        }
         let mut next = ready.iter().skip(first_client);
         let mut alone = None;
         for (n, (client, flags)) in self.clients.iter_mut().zip(&mut next).enumerate() {
@@ -239,6 +244,8 @@ impl Serving {
     /// Looks at the screen.
     fn look(&mut self, now: Instant) {
         self.leds = self.console.leds();
+        let absolute = self.console.absolute();
+        self.clients.iter_mut().for_each(|client| client.session.set_absolute(absolute));
         let picture = self.console.look().map(|frame| Picture::from_frame(&frame));
         let picture = picture.filter(|picture| *picture != self.picture);
         self.pace.looked(now, picture.is_some());

@@ -3,13 +3,13 @@
 //!
 //! Protocol versions 3.3, 3.7 and 3.8. Security: none, VNC authentication, VeNCrypt with X.509 certificates over either.
 //! Extensions: DesktopSize, ExtendedDesktopSize (the client's wish for another size is refused: the guest has the say),
-//! Cursor (a dot: the guest draws its own pointer), QEMU's extended key events and relative pointer, LED state.
+//! Cursor (a dot: the guest draws its own pointer), QEMU's extended key events and pointer motion change, LED state.
 //!
 //! Deliberately missing: clipboard (a PC has none), continuous updates and fences.
 
 use super::auth;
 use super::encode::{self, Encoder, Encoding};
-use super::input::Input;
+use super::input::{Input, Motion};
 use super::picture::{Damage, Picture, Rect, Scroll};
 use super::pixels::{NATIVE, PALETTE, PixelFormat, Translation};
 use std::sync::Arc;
@@ -131,6 +131,10 @@ pub struct Session {
     leds: Option<u8>,
     /// It was told that the pointer is relative.
     relative: bool,
+    /// The machine can be told where the pointer is.
+    absolute: bool,
+    /// The size that the screen has.
+    screen: (u16, u16),
     /// Keys and pointer.
     pub input: Input,
     /// Bytes for the client.
@@ -159,6 +163,8 @@ impl Session {
             copy: None,
             leds: None,
             relative: false,
+            absolute: false,
+            screen: size,
             input: Input::default(),
             out: b"RFB 003.008\n".to_vec(),
             request: None,
@@ -407,7 +413,14 @@ impl Session {
                 self.update_request(rect, bytes[1] != 0);
             }
             4 => self.input.keysym(long(4), bytes[1] != 0),
-            5 => self.input.pointer(bytes[1], word(2), word(4), self.relative),
+            5 => {
+                let motion = match (self.relative, self.absolute) {
+                    (true, _) => Motion::Relative,
+                    (false, true) => Motion::Absolute(self.screen),
+                    (false, false) => Motion::Difference,
+                };
+                self.input.pointer(bytes[1], word(2), word(4), motion);
+            }
             6 => {
                 // A clipboard: a PC has none. The length is negative for a form that was not agreed on.
                 let len = long(4) as i32;
@@ -483,8 +496,17 @@ impl Session {
         self.state == State::Open && self.wanted.is_some()
     }
 
+    /// Whether the machine can be told where the pointer is; else how far it moved.
+    pub fn set_absolute(&mut self, absolute: bool) {
+        if self.absolute != absolute {
+            self.absolute = absolute;
+            self.news.motion = self.can.motion;
+        }
+    }
+
     /// The screen changed: its size, or by this much; by a scroll, perhaps.
     pub fn changed(&mut self, size: (u16, u16), damage: &Damage, scroll: Option<&Scroll>) {
+        self.screen = size;
         if self.state != State::Open {
             // It will be told the size, and ask for all of it.
             self.size = size;
@@ -544,8 +566,9 @@ impl Session {
             count += 1;
         }
         if news.motion {
-            encode::header(nothing(0, 0), POINTER_MOTION, &mut self.out);
-            self.relative = true;
+            // QEMU's "pointer motion change": 1 for absolute, 0 for relative.
+            encode::header(nothing(self.absolute.into(), 0), POINTER_MOTION, &mut self.out);
+            self.relative = !self.absolute;
             count += 1;
         }
         if news.cursor {

@@ -23,6 +23,7 @@ struct Screen {
     picture: Option<Picture>,
     shown: bool,
     leds: u8,
+    absolute: bool,
     input: Vec<InputEvent>,
     looks: u32,
 }
@@ -55,6 +56,10 @@ impl Console for Fake {
 
     fn leds(&self) -> u8 {
         self.0.lock().unwrap().leds
+    }
+
+    fn absolute(&self) -> bool {
+        self.0.lock().unwrap().absolute
     }
 
     fn keys_waiting(&self) -> usize {
@@ -341,6 +346,39 @@ fn extensions_are_acknowledged() {
     until(|| setup.input().len() == 4);
     assert_eq!(setup.input()[2], InputEvent::Key { code: 0x10, down: false });
     assert_eq!(setup.input()[3], InputEvent::Mouse { dx: 0, dy: 0, dz: 0, buttons: 0 });
+}
+
+/// The x of the last pointer motion change: 1 for absolute.
+fn motion(client: &mut Client<impl Read + Write>) -> Option<u16> {
+    client.ask(true);
+    client.update().contains(&-257).then_some(client.screen.motion)
+}
+
+#[test]
+fn clients_are_told_when_the_guest_knows_where_the_pointer_is() {
+    let setup = serve(None, false, false);
+    let mut client = Client::new(setup.connect(), 8, None);
+    let mut plain = Client::new(setup.connect(), 8, None);
+    client.encodings(&[16, -257]);
+    client.follow(&noise(200, 100, 1));
+    plain.follow(&noise(200, 100, 1));
+    assert_eq!(client.screen.motion, 0);
+    client.say(&[5, 0, 0x80, 0x04, 0x7f, 0xff]);
+    until(|| setup.input() == [InputEvent::Mouse { dx: 5, dy: 0, dz: 0, buttons: 0 }]);
+
+    setup.fake.0.lock().unwrap().absolute = true;
+    assert_eq!(motion(&mut client), Some(1));
+    client.say(&[5, 1, 0, 199, 0, 99]);
+    let pointer = |x, y, buttons| InputEvent::Pointer { x: Some(x), y: Some(y), dz: 0, buttons };
+    until(|| setup.input().get(1) == Some(&pointer(0x7fff, 0x7fff, 1)));
+    // Who knows nothing of it says where its pointer is, as ever.
+    plain.say(&[5, 0, 0, 0, 0, 99]);
+    until(|| setup.input().get(2) == Some(&pointer(0, 0x7fff, 0)));
+
+    setup.fake.0.lock().unwrap().absolute = false;
+    assert_eq!(motion(&mut client), Some(0));
+    plain.say(&[5, 0, 0, 7, 0, 99]);
+    until(|| setup.input().get(3) == Some(&InputEvent::Mouse { dx: 7, dy: 0, dz: 0, buttons: 0 }));
 }
 
 /// Whether the server ends the connection.

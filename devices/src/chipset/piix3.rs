@@ -4,8 +4,8 @@
 //!
 //! What else the bridge contains is elsewhere: DMA ([`super::isa_dma`]), RTC decode ([`crate::cmos`]), port 92h
 //! ([`super::port92`]); interrupt controllers with ELCR (4D0h, 4D1h) and timers are in the kernel. Registers for
-//! recovery times, chip selects, SMI and clock control are kept without effect. Left out: SMI# generation, the
-//! USB function (00:01.2). The APM ports B2h and B3h belong to [`super::acpi_pm`].
+//! recovery times, chip selects, SMI and clock control are kept without effect. The USB function (00:01.2) is
+//! [`crate::usb`]. Left out: SMI# generation. The APM ports B2h and B3h belong to [`super::acpi_pm`].
 
 use super::{SUBSYSTEM_ID, SUBSYSTEM_VENDOR, VENDOR_INTEL};
 use crate::pci::{ConfigSpace, ConfigState};

@@ -376,6 +376,8 @@ impl Device for Ps2Controller {
             Wake::Timer(SAMPLE) => {}
             Wake::Input(InputEvent::Key { code, down }) => self.s.keyboard.key(cx.now(), code, down),
             Wake::Input(InputEvent::Mouse { dx, dy, dz, buttons }) => self.s.mouse.moved(dx, dy, dz, buttons),
+            // Where the pointer is, a mouse cannot tell; the rest it can.
+            Wake::Input(InputEvent::Pointer { x: _, y: _, dz, buttons }) => self.s.mouse.moved(0, 0, dz, buttons),
             _ => return,
         }
         self.fill(cx);

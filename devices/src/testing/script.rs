@@ -166,7 +166,7 @@ fn string<D: Device>(bench: &mut Bench<D>, script: &mut Script<'_>) {
 }
 
 fn wake<D: Device>(bench: &mut Bench<D>, script: &mut Script<'_>) {
-    let why = match script.below(6) {
+    let why = match script.below(7) {
         0 => Wake::Timer(TimerId(script.byte() & 3)),
         1 => Wake::Input(InputEvent::Key { code: script.number(2) as u16 & 0x3ff, down: script.byte() & 1 == 0 }),
         2 => Wake::Input(InputEvent::Mouse {
@@ -176,6 +176,12 @@ fn wake<D: Device>(bench: &mut Bench<D>, script: &mut Script<'_>) {
             buttons: script.byte(),
         }),
         3 => Wake::PowerButton,
+        5 => Wake::Input(InputEvent::Pointer {
+            x: Some(script.number(2) as u16),
+            y: None,
+            dz: i32::from(script.byte() as i8),
+            buttons: script.byte(),
+        }),
         4 => {
             let size = script.number(3);
             // Where there is no drive, or one whose medium stays.

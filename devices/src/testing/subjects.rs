@@ -18,8 +18,9 @@ use crate::pci::bus::ConfigAddress;
 use crate::ps2::Ps2Controller;
 use crate::rtl8139::{Chip, NicSpec, Rtl8139};
 use crate::serial::Uart16550;
+use crate::usb::Piix3Usb;
 use crate::vga::Vga;
-use crate::{CharId, DiskId};
+use crate::{CharId, DiskId, InputEvent};
 use ciborium::Value;
 
 /// Plays a script.
@@ -372,10 +373,102 @@ pub fn rtl8139(bytes: &[u8]) {
     }
 }
 
+/// Where scripts put the USB controller's ports, and its schedule: sixteen places for QHs, as many for TDs.
+const USB_PORTS: u16 = 0xc020;
+const USB_LIST: u32 = 0x4_0000;
+const USB_QUEUES: u32 = 0x4_2000;
+const USB_TDS: u32 = 0x4_3000;
+const USB_DATA: u32 = 0x4_4000;
+
+/// A link to somewhere among the places, seldom to anywhere.
+fn usb_link(script: &mut Script<'_>) -> u32 {
+    let how = script.byte();
+    let place = u32::from(script.byte() & 15) << 4;
+    match how & 7 {
+        0 => 1,
+        1 if how > 0xf0 => script.number(4) as u32,
+        1..=3 => USB_QUEUES | place | 2,
+        _ => USB_TDS | place | u32::from(how & 8) >> 1,
+    }
+}
+
+/// Whole actions: set-up, links, transactions of every kind, what a person does.
+fn usb_extra(bench: &mut Bench<Piix3Usb>, script: &mut Script<'_>) {
+    let base = USB_PORTS;
+    match script.below(8) {
+        0 => {
+            bench.config_write(0x20, 4, base.into());
+            bench.config_write(0x04, 1, 5);
+            bench.outl(base + 8, USB_LIST);
+            bench.outw(base + 4, 0xf);
+            for port in [0x10, 0x12] {
+                bench.outw(base + port, 0x200);
+                bench.outw(base + port, 0);
+                bench.outw(base + port, 0xe);
+            }
+            let first = usb_link(script);
+            for n in 0..1024 {
+                bench.memory.write((USB_LIST + 4 * n).into(), &first.to_le_bytes());
+            }
+            bench.outw(base, 0x81 | u16::from(script.byte() & 0x20));
+        }
+        1 => {
+            let at = USB_QUEUES | u32::from(script.byte() & 15) << 4;
+            let links = [usb_link(script), usb_link(script)];
+            bench.memory.write(at.into(), &links.map(u32::to_le_bytes).concat());
+        }
+        2 | 3 => {
+            let at = USB_TDS | u32::from(script.byte() & 15) << 4;
+            let link = usb_link(script);
+            let [how, address, more] = [script.byte(), script.byte() & 3, script.byte()];
+            let pid = [0x69, 0xe1, 0x2d, if how & 4 == 0 { 0x69 } else { more }][usize::from(how & 3)];
+            let bytes = [7, 0, 0x7ff, u32::from(more), script.number(2) as u32 & 0x7ff][usize::from(how >> 4) % 5];
+            let control = 0x0080_07ff | u32::from(more & 0x7f) << 24;
+            let token =
+                u32::from(pid) | u32::from(address) << 8 | u32::from(more >> 7) << 15 | u32::from(how & 8) << 16;
+            let data = USB_DATA | u32::from(script.byte() & 15) << 6;
+            let dwords = [link, control, token | bytes << 21, data];
+            bench.memory.write(at.into(), &dwords.map(u32::to_le_bytes).concat());
+        }
+        4 => {
+            // Requests as they are in the standards, mostly.
+            let at = USB_DATA | u32::from(script.byte() & 15) << 6;
+            let kinds = [0x80, 0x81, 0x82, 0xa1, 0x00, 0x01, 0x02, 0x21];
+            let mut setup =
+                [kinds[script.below(8)], script.byte() & 15, script.byte(), script.byte() & 0x23, 0, 0, 0, 0];
+            setup[4] = [0, 0, 0x81, script.byte()][script.below(4)];
+            setup[6] = script.byte() & 0x4f;
+            bench.memory.write(at.into(), &setup);
+        }
+        5 => {
+            let (x, y) = (script.number(2) as u16, script.number(2) as u16);
+            let (how, buttons) = (script.byte(), script.byte());
+            let event = InputEvent::Pointer {
+                x: (how & 1 == 0).then_some(x),
+                y: (how & 2 == 0).then_some(y),
+                dz: i32::from(how as i8) / 4,
+                buttons,
+            };
+            bench.call(|device, cx| Device::wake(device, cx, Wake::Input(event)));
+        }
+        6 => {
+            let event = InputEvent::Key { code: script.byte().into(), down: script.byte() & 1 == 0 };
+            bench.call(|device, cx| Device::wake(device, cx, Wake::Input(event)));
+        }
+        _ => bench.advance(u64::from(script.byte()) * 250_000),
+    }
+    assert!(bench.device.keys_waiting() <= 512 && bench.timers.len() <= 1);
+}
+
+/// The USB controller with its tablet and keyboard, schedules that may be anything, and input.
+pub fn usb(bytes: &[u8]) {
+    run(Piix3Usb::new, bytes, usb_extra);
+}
+
 /// A damaged state of some device (the first byte says which), taken or refused, and what was taken used.
 pub fn state(bytes: &[u8]) {
     let [which, bytes @ ..] = bytes else { return };
-    match which % 13 {
+    match which % 14 {
         0 | 1 => damaged(ide_bench(false), ide_bench(false), make_ide, bytes, ide_command),
         2 => damage(make_vga, bytes, vga_extra),
         3 => damage(make_fw_cfg, bytes, fw_cfg_dma),
@@ -387,6 +480,7 @@ pub fn state(bytes: &[u8]) {
         9 => damage(make_cmos, bytes, |_, _| {}),
         10 => damage(make_serial, bytes, serial_extra),
         11 => damage(make_cplus, bytes, rtl8139_extra),
+        12 => damage(Piix3Usb::new, bytes, usb_extra),
         _ => damage(Port92::new, bytes, |_, _| {}),
     }
 }

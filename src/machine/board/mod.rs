@@ -8,6 +8,7 @@ use super::map::{self, Rom};
 use crate::kvm::slots::SlotSpec;
 use pcvm_devices::net::{Frame, NicId};
 use pcvm_devices::pci::bus::ConfigAddress;
+use pcvm_devices::usb::Piix3Usb;
 use pcvm_devices::vga::Vga;
 use pcvm_devices::{
     Access, BlockDone, BlockRequest, CONFIG_TAG, CharId, Clock, Ctx, Devfn, DiskId, DynDevice, Effect, InputEvent,
@@ -144,6 +145,8 @@ pub struct Roles {
     pub serial: [Option<usize>; 4],
     /// Network cards.
     pub nics: [Option<usize>; NicId::COUNT],
+    /// USB, with a tablet and a keyboard.
+    pub usb: Option<usize>,
 }
 
 /// Memory that traps, or a window into video memory.
@@ -667,18 +670,41 @@ impl Board {
         self.call(self.roles.ide, |device, cx| device.wake(cx, Wake::Medium(disk, size)));
     }
 
-    /// A person did something.
+    /// A person did something. What the USB functions can tell, and the guest listens to, is theirs, the rest PS/2's.
     pub fn input(&mut self, event: InputEvent) {
-        self.call(self.roles.ps2, |device, cx| device.wake(cx, Wake::Input(event)));
+        let for_usb = self.usb().is_some_and(|usb| match event {
+            InputEvent::Key { code, down: true } => usb.takes_key(code),
+            // Where it went down.
+            InputEvent::Key { code, down: false } => usb.holds_key(code),
+            InputEvent::Pointer { .. } => usb.tablet_in_use(),
+            InputEvent::Mouse { .. } => false,
+        });
+        let to = self.roles.usb.filter(|_| for_usb).unwrap_or(self.roles.ps2);
+        self.call(to, |device, cx| device.wake(cx, Wake::Input(event)));
+    }
+
+    fn usb(&self) -> Option<&Piix3Usb> {
+        self.device(self.roles.usb?)
+    }
+
+    /// Whether the guest listens to the tablet; none if there is no tablet.
+    pub fn tablet_in_use(&self) -> Option<bool> {
+        self.usb().map(Piix3Usb::tablet_in_use)
     }
 
     /// Bytes of scan codes that the guest has not taken, of the sixteen that the keyboard has room for.
     pub fn keys_waiting(&self) -> usize {
+        if let Some(usb) = self.usb().filter(|usb| usb.keyboard_in_use()) {
+            return usb.keys_waiting();
+        }
         self.device::<pcvm_devices::ps2::Ps2Controller>(self.roles.ps2).map_or(0, |ps2| ps2.keys_waiting())
     }
 
     /// The keyboard's LEDs: bit 0 scroll lock, 1 num lock, 2 caps lock.
     pub fn keyboard_leds(&self) -> u8 {
+        if let Some(usb) = self.usb().filter(|usb| usb.keyboard_in_use()) {
+            return usb.leds();
+        }
         self.device::<pcvm_devices::ps2::Ps2Controller>(self.roles.ps2).map_or(0, |ps2| ps2.leds())
     }
 

@@ -87,8 +87,16 @@ fn board(devices: Vec<(Vec<Region>, Option<Devfn>)>, act: fn(&mut Ctx<'_>, u8)) 
         .map(|(regions, devfn)| Box::new(Probe { regions, devfn, log: log.clone(), act }) as Box<dyn DynDevice>)
         .collect();
     let nobody = usize::MAX;
-    let roles =
-        Roles { cmos: nobody, ps2: nobody, ide: nobody, vga: None, pm: nobody, serial: [None; 4], nics: [None; 8] };
+    let roles = Roles {
+        cmos: nobody,
+        ps2: nobody,
+        ide: nobody,
+        vga: None,
+        pm: nobody,
+        serial: [None; 4],
+        nics: [None; 8],
+        usb: None,
+    };
     let wires = Log::default();
     let clock = Arc::new(TestClock(Mutex::new(Cell::new(1000))));
     let memory = Arc::new(Memory::new(2 << 20, 1 << 20).unwrap());

@@ -20,6 +20,7 @@ pub(crate) fn machine(memory: u64) -> MachineConfig {
         control: crate::config::ControlSpec::None,
         press_key_for_cd: false,
         vnc: None,
+        tablet: false,
         display: Display::None,
         vga: Some(pcvm_devices::vga::Vga::DEFAULT_VRAM),
     }

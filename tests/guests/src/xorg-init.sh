@@ -16,8 +16,8 @@ module() { while read -r name; do insmod "/modules/$name"; done <"/modules/$1.or
 module input
 sleep 2
 
-# The event device of a handler: the keyboard's has "kbd", the mouse's "mouse".
-event() { grep "^H:.*$1" /proc/bus/input/devices | sed -n 's/.*\(event[0-9]*\).*/\1/p' | head -n 1; }
+# The event device of a handler: the keyboard's has "kbd", the mouse's "mouse". The last one is USB's.
+event() { grep "^H:.*$1" /proc/bus/input/devices | sed -n 's/.*\(event[0-9]*\).*/\1/p' | tail -n 1; }
 configure() { # driver, options
   cat >/etc/xorg.conf <<CONFIG
 Section "ServerFlags"
@@ -68,7 +68,48 @@ server() { # name
   sleep 3
 }
 
-if grep -q vga= /proc/cmdline; then
+usb() {
+  module usb
+  sleep 4
+  for device in /sys/bus/usb/devices/*; do
+    section "usb $(basename "$device")"
+    for file in idVendor idProduct bcdDevice manufacturer product speed version bMaxPower bConfigurationValue bInterfaceClass \
+      bInterfaceSubClass bInterfaceProtocol bNumEndpoints maxchild; do
+      [ ! -f "$device/$file" ] || echo "$file $(cat "$device/$file")"
+    done
+    echo "driver $(basename "$(readlink "$device/driver")")"
+  done
+  cat /sys/bus/pci/devices/0000:00:01.2/irq /proc/interrupts
+  section "input devices"
+  cat /proc/bus/input/devices
+  event=$(event kbd)
+  evtest "/dev/input/$event" >/tmp/keys &
+  evtest "/dev/input/$(event mouse)" &
+  # The PS/2 keyboard and mouse are the first ones.
+  for n in 0 1 2 3; do
+    case " $event $(event mouse) " in
+      *" event$n "*) ;;
+      *) evtest "/dev/input/event$n" | sed -n "s/^Event/PS2 event$n/p" & ;;
+    esac
+  done
+  module bochs
+  configure modesetting 'Option "AccelMethod" "none"'
+  server modesetting
+  xsetroot -cursor_name left_ptr
+  section "look: X.Org with a tablet"
+  before=
+  while ! grep -q 'KEY_F12.*value 1' /tmp/keys; do
+    now=$(xdotool getmouselocation 2>/dev/null | sed 's/ screen.*//')
+    [ "$now" = "$before" ] || echo "pointer $now"
+    before=$now
+    sleep 0.2
+  done
+  grep Event /tmp/keys
+}
+
+if grep -qw usb /proc/cmdline; then
+  usb
+elif grep -q vga= /proc/cmdline; then
   section "framebuffer $(cat /proc/fb)"
   cat /sys/class/graphics/fb0/virtual_size /sys/class/graphics/fb0/bits_per_pixel
   colours

@@ -1,6 +1,6 @@
 //! A CD with a Linux that draws: X.Org by the VGA BIOS' VESA modes (`vesa`) and by a kernel driver (`modesetting` on
-//! bochs-drm), and the kernel's console in a VESA mode that the boot loader's real-mode code has set. GRUB's menu waits for a
-//! digit on the keyboard.
+//! bochs-drm), and the kernel's console in a VESA mode that the boot loader's real-mode code has set; and X.Org with a USB
+//! tablet and keyboard. GRUB's menu waits for a digit on the keyboard.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,11 +10,13 @@ use crate::{Error, cache::cached, file_error, grub_menu, shell};
 
 const INIT: &str = include_str!("xorg-init.sh");
 
-/// Command lines, chosen by their digits from 1 on: X.Org from text mode; consoles of 1024x768 in 16 bits and 640x480 in 8.
-pub const CHOICES: [&str; 3] = ["", "vga=791", "vga=769"];
+/// Command lines, chosen by their digits from 1 on: X.Org from text mode; consoles of 1024x768 in 16 bits and 640x480 in 8; X.Org
+/// with USB.
+pub const CHOICES: [&str; 4] = ["", "vga=791", "vga=769", "usb"];
 
-const PACKAGES: [&str; 12] = [
+const PACKAGES: [&str; 14] = [
     "busybox-static",
+    "evtest",
     "grub-pc-bin",
     "xserver-xorg-core",
     "xserver-xorg-video-vesa",
@@ -24,6 +26,7 @@ const PACKAGES: [&str; 12] = [
     "x11-xserver-utils",
     "x11-utils",
     "x11-apps",
+    "xdotool",
     "read-edid",
     "libx86-1",
 ];
@@ -34,7 +37,8 @@ const LIBRARIES: &str = "libaudit1 libbrotli1 libbsd0 libbz2-1.0 libc6 libcap-ng
     libevdev2 libpciaccess0 libpcre2-8-0 libpixman-1-0 libpng16-16 libselinux1 libsm6 libsystemd0 libudev1 libunwind8 \
     libuuid1 libwayland-server0 libx11-6 libx11-xcb1 libxau6 libxaw7 libxcb-damage0 libxcb-present0 libxcb-xfixes0 libxcb1 \
     libxcomposite1 libxcursor1 libxcvt0 libxdmcp6 libxext6 libxfixes3 libxfont2 libxi6 libxinerama1 libxkbfile1 libxmu6 \
-    libxmuu1 libxpm4 libxrandr2 libxrender1 libxshmfence1 libxt6 libxtst6 libxxf86dga1 libxxf86vm1 libzstd1 zlib1g libnettle8";
+    libxmuu1 libxpm4 libxrandr2 libxrender1 libxshmfence1 libxt6 libxtst6 libxxf86dga1 libxxf86vm1 libzstd1 zlib1g libnettle8 libxdo3 \
+    libxkbcommon0";
 
 /// Makes the CD and gives its path.
 pub fn iso() -> Result<PathBuf, Error> {
@@ -61,17 +65,20 @@ pub fn iso() -> Result<PathBuf, Error> {
                  done
              }
              order input evdev psmouse atkbd
+             order usb uhci-hcd usbhid hid-generic
              order bochs bochs
              # What is there already need not be inserted again.
-             grep -vxFf initrd/modules/input.order initrd/modules/bochs.order >bochs.order || true
-             mv bochs.order initrd/modules/bochs.order
+             for list in usb bochs; do
+               grep -vxFf initrd/modules/input.order initrd/modules/$list.order >$list.order || true
+               mv $list.order initrd/modules/$list.order
+             done
              cp packages/bin/busybox initrd/bin/
              install -m 755 init initrd/init
              cp packages/usr/lib/xorg/Xorg initrd/usr/bin/Xorg
              cp -a packages/usr/lib/xorg/modules initrd/usr/lib/xorg/
              cp -a packages/usr/share/X11/xkb initrd/usr/share/X11/
              cp -L packages/usr/bin/{xdpyinfo,xsetroot,xeyes,xkbcomp} initrd/usr/bin/
-             cp -L packages/usr/bin/parse-edid initrd/usr/bin/
+             cp -L packages/usr/bin/{parse-edid,evtest,xdotool} initrd/usr/bin/
              cp -L $(find packages -name get-edid -type f | head -n 1) initrd/usr/bin/
              for from in packages/lib/x86_64-linux-gnu packages/usr/lib/x86_64-linux-gnu; do
                cp -L $from/*.so.[0-9]* initrd/lib/ 2>/dev/null || true
