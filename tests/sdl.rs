@@ -20,7 +20,7 @@ trait Window {
 impl Window for Screen {
     fn machine(&self, code: &[u8], text: &str, arguments: &[&str]) -> Machine {
         let mut command = pcvm();
-        command.env("DISPLAY", &self.display).env("SDL_VIDEODRIVER", "x11");
+        command.env("DISPLAY", &self.display).env("SDL_VIDEODRIVER", "x11").stdout(Stdio::null());
         echo::boot(code, text, &[&["--display", "sdl"], arguments].concat(), &mut command)
     }
 

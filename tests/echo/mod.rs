@@ -47,13 +47,13 @@ impl Drop for Machine {
 /// The program.
 pub fn pcvm() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pcvm"));
-    command.env_remove("PCVM_LOG").stdin(Stdio::null()).stdout(Stdio::null());
+    command.env_remove("PCVM_LOG").stdin(Stdio::null());
     command
 }
 
 /// A machine whose boot sector prints `text`.
 pub fn machine(text: &str, arguments: &[&str]) -> Machine {
-    boot(BOOT_SECTOR, text, arguments, &mut pcvm())
+    boot(BOOT_SECTOR, text, arguments, pcvm().stdout(Stdio::null()))
 }
 
 /// A machine that `pcvm` starts, with this boot sector and a text for it.

@@ -441,7 +441,8 @@ fn text_as_cells_has_colours_and_the_cursor() {
     set(&mut vga, &MODE_3);
     print(&mut vga, 81, b"A");
     vga.mem_write(0xb_8000 + 82 * 2, &[b'B', 0x9e]);
-    (crtc(&mut vga, 0x0e, 0), crtc(&mut vga, 0x0f, 83));
+    crtc(&mut vga, 0x0e, 0);
+    crtc(&mut vga, 0x0f, 83);
     let cells = |vga: &Bench<Vga>| vga.device.text_cells(&vga.memory);
     let screen = cells(&vga).unwrap();
     assert_eq!((screen.columns, screen.rows, screen.cells.len(), screen.blinks), (80, 25, 2000, true));
