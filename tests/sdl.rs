@@ -7,6 +7,7 @@ mod xvfb;
 use echo::{BOOT_SECTOR, GRAPHICS_SECTOR, Machine, pcvm, until};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 use xvfb::Screen;
 
 /// What a test of the window asks of an X server.

@@ -228,6 +228,12 @@ impl<'a> Showing<'a> {
             Event::KeyDown { scancode: Some(scancode), repeat, .. } => self.key(shown, scancode, true, repeat),
             Event::KeyUp { scancode: Some(scancode), .. } => self.key(shown, scancode, false, false),
             Event::MouseMotion { xrel, yrel, .. } if self.grabbed => self.pointer(xrel, yrel, 0),
+            // A tablet's pointer is where the window's is: nothing need be grabbed.
+            Event::MouseMotion { x, y, .. } if self.machine.absolute() => self.point(shown, Some((x, y)), 0),
+            Event::MouseButtonDown { mouse_btn, x, y, .. } if !self.grabbed && self.machine.absolute() => {
+                self.buttons |= button(mouse_btn);
+                self.point(shown, Some((x, y)), 0);
+            }
             Event::MouseButtonDown { mouse_btn, .. } => {
                 if self.grabbed {
                     self.buttons |= button(mouse_btn);
@@ -238,12 +244,16 @@ impl<'a> Showing<'a> {
             }
             Event::MouseButtonUp { mouse_btn, .. } if self.buttons & button(mouse_btn) != 0 => {
                 self.buttons &= !button(mouse_btn);
-                self.pointer(0, 0, 0);
+                if self.grabbed { self.pointer(0, 0, 0) } else { self.point(shown, None, 0) }
             }
-            Event::MouseWheel { y, direction, .. } if self.grabbed => {
+            Event::MouseWheel { y, direction, .. } => {
                 let y = if direction == MouseWheelDirection::Flipped { -y } else { y };
                 // SDL counts away from the user, the mouse towards.
-                self.pointer(0, 0, -y);
+                if self.grabbed {
+                    self.pointer(0, 0, -y);
+                } else if self.machine.absolute() {
+                    self.point(shown, None, -y);
+                }
             }
             _ => return,
         }
@@ -252,6 +262,13 @@ impl<'a> Showing<'a> {
 
     fn pointer(&mut self, dx: i32, dy: i32, dz: i32) {
         self.feed.push([InputEvent::Mouse { dx, dy: -dy, dz, buttons: self.buttons }]);
+    }
+
+    /// The pointer is at a place in the window, or where it was.
+    fn point(&mut self, shown: &Shown, at: Option<(i32, i32)>, dz: i32) {
+        let place = at.and_then(|at| Some(pointed(&self.frame, shown.canvas.output_size().ok()?, at)));
+        let (x, y) = place.unzip();
+        self.feed.push([InputEvent::Pointer { x, y, dz, buttons: self.buttons }]);
     }
 
     fn key(&mut self, shown: &mut Shown, scancode: Scancode, down: bool, repeat: bool) {
@@ -360,9 +377,39 @@ fn placed(frame: &Frame, (width, height): (u32, u32)) -> Rect {
     Rect::new(((width - across.min(width)) / 2) as i32, ((height - down.min(height)) / 2) as i32, across, down)
 }
 
+/// What a tablet tells for a place in a window of that size: the picture's edge for what is beside it.
+fn pointed(frame: &Frame, size: (u32, u32), (x, y): (i32, i32)) -> (u16, u16) {
+    let picture = placed(frame, size);
+    let scaled = |at: i32, from: i32, length: u32, pixels: u32| {
+        let at =
+            i64::from(at - from).clamp(0, i64::from(length.max(1)) - 1) * i64::from(pixels) / i64::from(length.max(1));
+        crate::vnc::scale(at as u16, pixels as u16).unwrap_or(0)
+    };
+    (scaled(x, picture.x(), picture.width(), frame.width), scaled(y, picture.y(), picture.height(), frame.height))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tablet_points_at_the_pixel_under_the_pointer() {
+        let frame = Frame { width: 640, height: 480, rgb: Vec::new() };
+        let pixel = |told: u16, pixels: u32| u32::from(told) * (pixels - 1) / 0x7fff;
+        for (size, at, expect) in [
+            ((640, 480), (0, 0), (0, 0)),
+            ((640, 480), (639, 479), (639, 479)),
+            ((640, 480), (17, 300), (17, 300)),
+            ((1920, 1080), (240, 0), (0, 0)),
+            ((1920, 1080), (0, 540), (0, 240)),
+            ((1920, 1080), (1919, 1079), (639, 479)),
+            ((1280, 960), (101, 100), (50, 50)),
+        ] {
+            let (x, y) = pointed(&frame, size, at);
+            assert_eq!((pixel(x, 640), pixel(y, 480)), expect, "{at:?} of {size:?}");
+        }
+        assert_eq!(pointed(&Frame { width: 0, height: 0, rgb: Vec::new() }, (640, 480), (5, 5)), (0, 0));
+    }
 
     #[test]
     fn windows_fit_their_pictures() {
