@@ -28,7 +28,7 @@ measure() {
     cp /etc/ld.so.conf "$root/etc/" && cp -r /etc/ld.so.conf.d "$root/etc/"
     PATH=$PATH:/usr/sbin:/sbin ldconfig -r "$root"
   fi
-  tests/host/nested-host -i -t 1500 -d "$dir" -- "PATH=/usr/bin:\$PATH $1 2>&1" | tee "$results" >&2
+  tests/host/nested-host -i -t 3600 -d "$dir" -- "PATH=/usr/bin:\$PATH $1 2>&1" | tee "$results" >&2
 }
 
 # What the tables' awk programs have in common.
