@@ -11,8 +11,8 @@ use pcvm_devices::pci::bus::ConfigAddress;
 use pcvm_devices::usb::Piix3Usb;
 use pcvm_devices::vga::Vga;
 use pcvm_devices::{
-    Access, BlockDone, BlockRequest, CONFIG_TAG, CharId, Clock, Ctx, Devfn, DiskId, DynDevice, Effect, InputEvent,
-    Memory, Outbox, Region, ResetKind, Shadow, Space, TimerId, VmTime, Wake,
+    BlockDone, BlockRequest, CharId, Clock, Ctx, Devfn, DiskId, DynDevice, Effect, InputEvent, Memory, Outbox, Region,
+    ResetKind, Shadow, Space, TimerId, VmTime, Wake,
 };
 use std::sync::Arc;
 
@@ -420,204 +420,6 @@ impl Board {
         self.wires.coalesce(&joined(coalesce));
     }
 
-    /// `out` and `outs`: `data` is one or more accesses of `width` bytes to one port.
-    #[inline]
-    pub fn port_out(&mut self, port: u16, width: u8, data: &[u8]) {
-        if let Some((device, at)) = self.whole(port, width, data.len()) {
-            return self.call(device, |device, cx| device.write(cx, at, data));
-        }
-        self.ports_write(port, width, data);
-    }
-
-    #[cold]
-    fn ports_write(&mut self, port: u16, width: u8, data: &[u8]) {
-        for element in data.chunks(usize::from(width.max(1))) {
-            self.port_write(port, element);
-        }
-    }
-
-    /// `in` and `ins`.
-    #[inline]
-    pub fn port_in(&mut self, port: u16, width: u8, data: &mut [u8]) {
-        match *data {
-            [ref mut byte] => *byte = 0xff,
-            _ => data.fill(0xff),
-        }
-        if let Some((device, at)) = self.whole(port, width, data.len()) {
-            return self.call(device, |device, cx| device.read(cx, at, data));
-        }
-        self.ports_read(port, width, data);
-    }
-
-    #[cold]
-    fn ports_read(&mut self, port: u16, width: u8, data: &mut [u8]) {
-        for element in data.chunks_mut(usize::from(width.max(1))) {
-            self.port_read(port, element);
-        }
-    }
-
-    /// Whom an access of `len` bytes concerns that one device answers as a whole: a single one within its ports, or any
-    /// to its FIFO. That is nearly every access.
-    #[inline]
-    fn whole(&self, port: u16, width: u8, len: usize) -> Option<(usize, Access)> {
-        let decoder = self.io.get(usize::from(self.ports[usize::from(port)]).wrapping_sub(1))?;
-        let offset = port - decoder.first;
-        let whole = decoder.fifo && offset == 0
-            || len == usize::from(width)
-                && len <= usize::from(decoder.last - port) + 1
-                && !CONFIG_PORTS.contains(&port);
-        whole.then_some((decoder.device.into(), Access { tag: decoder.tag, offset: offset.into(), width }))
-    }
-
-    /// The region at a port, how far into it the port lies and how many bytes are left of it.
-    fn io_at(&self, port: u16) -> Option<(usize, u8, u64, usize)> {
-        let decoder = self.io.get(usize::from(self.ports[usize::from(port)]).checked_sub(1)?)?;
-        let offset = port - decoder.first;
-        Some((decoder.device.into(), decoder.tag, offset.into(), usize::from(decoder.last - port) + 1))
-    }
-
-    fn port_write(&mut self, port: u16, data: &[u8]) {
-        if CONFIG_PORTS.contains(&port) && self.config_write(port, data) {
-            return;
-        }
-        let width = data.len() as u8;
-        let mut done = 0;
-        while done < data.len() {
-            let Some(port) = port.checked_add(done as u16) else { return };
-            let Some((device, tag, offset, left)) = self.io_at(port) else {
-                done += 1;
-                continue;
-            };
-            let part = &data[done..data.len().min(done + left)];
-            let at = Access { tag, offset, width: width.min(part.len() as u8) };
-            self.call(device, |device, cx| device.write(cx, at, part));
-            done += part.len();
-        }
-    }
-
-    fn port_read(&mut self, port: u16, data: &mut [u8]) {
-        if CONFIG_PORTS.contains(&port) && self.config_read(port, data) {
-            return;
-        }
-        let len = data.len();
-        let mut done = 0;
-        while done < len {
-            let Some(port) = port.checked_add(done as u16) else { return };
-            let Some((device, tag, offset, left)) = self.io_at(port) else {
-                done += 1;
-                continue;
-            };
-            let part = &mut data[done..len.min(done + left)];
-            let at = Access { tag, offset, width: part.len() as u8 };
-            done += part.len();
-            self.call(device, |device, cx| device.read(cx, at, part));
-        }
-    }
-
-    /// Configuration mechanism #1. False if the access is none of its business.
-    fn config_write(&mut self, port: u16, data: &[u8]) -> bool {
-        if self.config_address.write(port, data) {
-            return true;
-        }
-        let Some((devfn, register)) = self.config_address.decode(port) else { return false };
-        if let Some(device) = self.functions[usize::from(devfn.0)] {
-            let data = &data[..data.len().min(usize::from(0xd00 - port))];
-            let at = Access { tag: CONFIG_TAG, offset: register.into(), width: data.len() as u8 };
-            self.call(device.into(), |device, cx| device.write(cx, at, data));
-        }
-        true
-    }
-
-    fn config_read(&mut self, port: u16, data: &mut [u8]) -> bool {
-        if self.config_address.read(port, data) {
-            return true;
-        }
-        let Some((devfn, register)) = self.config_address.decode(port) else { return false };
-        if let Some(device) = self.functions[usize::from(devfn.0)] {
-            let len = data.len().min(usize::from(0xd00 - port));
-            let at = Access { tag: CONFIG_TAG, offset: register.into(), width: len as u8 };
-            self.call(device.into(), |device, cx| device.read(cx, at, &mut data[..len]));
-        }
-        true
-    }
-
-    fn mem_at(&self, addr: u64) -> Option<(usize, u8, u64, usize)> {
-        let mapped = self.mem.iter().find(|m| {
-            m.region.video.is_none() && addr.checked_sub(m.region.base).is_some_and(|at| at < m.region.len)
-        })?;
-        let offset = addr - mapped.region.base;
-        let left = usize::try_from(mapped.region.len - offset).unwrap_or(usize::MAX);
-        Some((mapped.device.into(), mapped.region.tag, offset, left))
-    }
-
-    /// Where in video memory an address is, and how far the window goes on. The guest reaches it without a stop, but
-    /// writes that were kept back before the window was there, and the access that ended their wait, come this way.
-    fn video_at(&self, addr: u64) -> Option<(u64, usize)> {
-        self.mem.iter().find_map(|m| {
-            let offset = addr.checked_sub(m.region.base).filter(|&at| at < m.region.len)?;
-            let left = usize::try_from(m.region.len - offset).unwrap_or(usize::MAX);
-            m.region.video.map(|at| (at + offset, left))
-        })
-    }
-
-    /// The guest writes memory that is no slot, or a read-only one.
-    pub fn mem_write(&mut self, addr: u64, data: &[u8]) {
-        let mut done = 0;
-        while done < data.len() {
-            let Some(at) = addr.checked_add(done as u64) else { return };
-            let Some((device, tag, offset, left)) = self.mem_at(at) else {
-                if let Some((video, left)) = self.video_at(at) {
-                    let part = &data[done..data.len().min(done.saturating_add(left))];
-                    self.memory.write_video(video, part);
-                    done += part.len();
-                    continue;
-                }
-                // Shadow RAM that is written but not read lies behind the ROM; elsewhere this does nothing.
-                if (0xc_0000..0x10_0000).contains(&at) {
-                    self.memory.write(at, &data[done..=done]);
-                }
-                done += 1;
-                continue;
-            };
-            let part = &data[done..data.len().min(done.saturating_add(left))];
-            let at = Access { tag, offset, width: part.len() as u8 };
-            self.call(device, |device, cx| device.write(cx, at, part));
-            done += part.len();
-        }
-    }
-
-    /// The guest reads memory that is no slot.
-    pub fn mem_read(&mut self, addr: u64, data: &mut [u8]) {
-        data.fill(0xff);
-        let len = data.len();
-        let mut done = 0;
-        while done < len {
-            let Some(at) = addr.checked_add(done as u64) else { return };
-            let Some((device, tag, offset, left)) = self.mem_at(at) else {
-                if let Some((video, left)) = self.video_at(at) {
-                    let end = len.min(done.saturating_add(left));
-                    self.memory.read_video(video, &mut data[done..end]);
-                    done = end;
-                    continue;
-                }
-                done += 1;
-                continue;
-            };
-            let part = &mut data[done..len.min(done.saturating_add(left))];
-            let at = Access { tag, offset, width: part.len() as u8 };
-            done += part.len();
-            self.call(device, |device, cx| device.read(cx, at, part));
-        }
-    }
-
-    /// Configuration space, for whoever does firmware's work.
-    pub fn configure(&mut self, devfn: Devfn, register: u8, data: &[u8]) {
-        if let Some(device) = self.functions[usize::from(devfn.0)] {
-            let at = Access { tag: CONFIG_TAG, offset: register.into(), width: data.len() as u8 };
-            self.call(device.into(), |device, cx| device.write(cx, at, data));
-        }
-    }
-
     fn set_alarm(&mut self) {
         // An alarm that goes off too early only finds nothing due: asking for a later one is not worth a system call.
         if let Some(next) = self.timers.iter().map(|timer| timer.0).min()
@@ -782,6 +584,7 @@ fn joined(mut ranges: Vec<(Space, u64, u64)>) -> Vec<(Space, u64, u64)> {
     ranges
 }
 
+mod access;
 mod network;
 #[cfg(test)]
 mod tests;
