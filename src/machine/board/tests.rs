@@ -1,6 +1,5 @@
 use super::*;
-use pcvm_devices::Access;
-use pcvm_devices::{Devfn, Device, IrqLine, RestoreError};
+use pcvm_devices::{Access, Devfn, Device, IrqLine, RestoreError};
 use std::cell::Cell;
 use std::sync::Mutex;
 
