@@ -72,11 +72,11 @@ look() {
   fi
 }
 measure_vnc() {
-  look $1 console tight 20
-  look $1 console zrle 20
-  look $1 window tight 20
-  look $1 window zrle 20
-  look $1 idle tight 20
+  look $1 console tight 8
+  look $1 console zrle 8
+  look $1 window tight 8
+  look $1 window zrle 8
+  look $1 idle tight 8
 }
 for what in "$@"; do
   for vmm in ${VMMS:-pcvm qemu}; do measure_$what $vmm; done

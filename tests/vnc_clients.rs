@@ -112,6 +112,34 @@ fn software_tigervnc_shows_and_types() {
 }
 
 #[test]
+fn software_tigervnc_comes_in_by_tls_and_not_without() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| dir.path().join(name).display().to_string());
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", &key, "-out", &cert])
+        .stderr(Stdio::null())
+        .status();
+    assert!(made.expect("openssl").success());
+    let (machine, port) = ready(&["--vnc-cert", &cert, "--vnc-key", &key]);
+    let screen = Screen::new();
+    let viewer = |types: &str| {
+        let mut command = Command::new("vncviewer");
+        command
+            .env("DISPLAY", &screen.display)
+            .env("HOME", machine.dir.path())
+            .args(["-AlertOnFatalError=0", "-ReconnectOnError=0", "-NoJPEG=1", "-AcceptClipboard=0"])
+            .args([format!("-SecurityTypes={types}"), format!("-X509CA={cert}"), format!("localhost::{port}")]);
+        command
+    };
+    let refused = viewer("None,VncAuth").stdin(Stdio::null()).output().unwrap();
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert!(errors.contains("No matching security types"), "{errors}");
+    let _viewer = start(&mut viewer("X509None"));
+    sees_and_types(&machine, &screen, "TigerVNC");
+}
+
+#[test]
 fn software_gvncviewer_shows_and_types() {
     let (machine, port) = ready(&[]);
     let screen = Screen::new();

@@ -47,18 +47,7 @@ pub fn programs() -> Vec<(&'static str, Vec<Op>)> {
             }),
         ),
         // For somebody who looks: a line of text a frame, and a window of 160 by 120 that moves over noise.
-        (
-            "console",
-            turns(text(), {
-                let mut ops = vec![Op::Move32(TEXT, 960, TEXT + 160), Op::Fill32(TEXT + 3840, 40, 0x0720_0720)];
-                ops.push(Op::Store(
-                    TEXT + 3840,
-                    "A line of a console, as long as most of them are".bytes().flat_map(|c| [c, 7]).collect(),
-                ));
-                ops.extend(frame());
-                ops
-            }),
-        ),
+        ("console", turns(text(), console())),
         ("window", turns([bars(), Mode::LINEAR_13.set(), vbe_mode(800, 600, 32)].concat(), window())),
         ("idle", turns(text(), frame())),
     ]
@@ -78,6 +67,21 @@ fn turns(before: Vec<Op>, each: Vec<Op>) -> Vec<Op> {
 
 fn fonts() -> Vec<Op> {
     vec![Op::Store(Font::Height16.kept(), Font::Height16.glyphs())]
+}
+
+/// 32 lines, each of its own length and letters, and a scroll before each.
+fn console() -> Vec<Op> {
+    let line = |n: usize| {
+        let words = (0..3 + n % 9).map(|word| format!("{:x}", (n + 1) * (word + 7) * 0x9E37));
+        let line = words.collect::<Vec<_>>().join(" ");
+        [
+            vec![Op::Move32(TEXT, 960, TEXT + 160), Op::Fill32(TEXT + 3840, 40, 0x0720_0720)],
+            vec![Op::Store(TEXT + 3840, line.bytes().flat_map(|c| [c, 7]).collect())],
+            frame(),
+        ]
+        .concat()
+    };
+    (0..32).flat_map(line).collect()
 }
 
 /// A picture of 160 by 120 that goes to and fro in steps of 16 dots, and wipes out what it leaves.
