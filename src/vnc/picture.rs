@@ -36,19 +36,41 @@ impl Rect {
 }
 
 /// A picture: at least one pixel, and at most 65,535 on each side.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Picture {
     width: u16,
     height: u16,
     /// 00RRGGBBh, line by line.
     pixels: Vec<u32>,
+    /// Of every line, once a scroll has been looked for.
+    hashes: Vec<u64>,
+}
+
+impl PartialEq for Picture {
+    fn eq(&self, other: &Self) -> bool {
+        (self.size(), &self.pixels) == (other.size(), &other.pixels)
+    }
+}
+
+/// Of a line's pixels: four at a time, because each product waits for the one before.
+fn hash(line: &[u32]) -> u64 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let mut lanes = [0xcbf2_9ce4_8422_2325_u64, 1, 2, 3];
+    let (eights, rest) = line.as_chunks::<8>();
+    for eight in eights {
+        for (lane, pair) in lanes.iter_mut().zip(eight.as_chunks::<2>().0) {
+            *lane = (*lane ^ (u64::from(pair[0]) | u64::from(pair[1]) << 32)).wrapping_mul(PRIME);
+        }
+    }
+    let values = rest.iter().map(|&pixel| u64::from(pixel)).chain(lanes);
+    values.fold(0, |hash, value| (hash ^ value).wrapping_mul(PRIME).rotate_left(23))
 }
 
 impl Picture {
     /// All black.
     pub fn black(width: u16, height: u16) -> Self {
         let (width, height) = (width.max(1), height.max(1));
-        Self { width, height, pixels: vec![0; usize::from(width) * usize::from(height)] }
+        Self { width, height, pixels: vec![0; usize::from(width) * usize::from(height)], hashes: Vec::new() }
     }
 
     /// The screen, as far as it can be told to clients.
@@ -57,8 +79,16 @@ impl Picture {
         let mut picture = Self::black(side(frame.width), side(frame.height));
         let lines = frame.rgb.chunks_exact((frame.width as usize * 3).max(1));
         for (to, from) in picture.pixels.chunks_exact_mut(usize::from(picture.width)).zip(lines) {
-            for (pixel, rgb) in to.iter_mut().zip(from.chunks_exact(3)) {
-                *pixel = u32::from(rgb[0]) << 16 | u32::from(rgb[1]) << 8 | u32::from(rgb[2]);
+            // Four bytes at a time, the last of which is not wanted; the last pixel has no fourth.
+            let (most, last) = from.split_at(from.len().saturating_sub(3));
+            let whole = most.len() / 3;
+            for (pixel, at) in to.iter_mut().zip((0..whole).map(|n| n * 3)) {
+                if let Some(&[red, green, blue, _]) = from.get(at..at + 4).and_then(|four| four.first_chunk::<4>()) {
+                    *pixel = u32::from_be_bytes([0, red, green, blue]);
+                }
+            }
+            if let (Some(pixel), &[red, green, blue]) = (to.get_mut(whole), last) {
+                *pixel = u32::from_be_bytes([0, red, green, blue]);
             }
         }
         picture
@@ -110,7 +140,7 @@ impl Picture {
     }
 
     /// How the lines of `before` moved to become this picture, if most of what changed is that.
-    pub fn scroll(&self, before: &Self) -> Option<Scroll> {
+    pub fn scroll(&mut self, before: &Self) -> Option<Scroll> {
         let height = usize::from(self.height);
         let first = (0..height).find(|&y| self.line(y) != before.line(y))?;
         let last = (0..height).rev().find(|&y| self.line(y) != before.line(y))?;
@@ -124,13 +154,11 @@ impl Picture {
         if telling.len() < TILE {
             return None;
         }
-        let hash = |line: &[u32]| {
-            line.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &pixel| {
-                (hash ^ u64::from(pixel)).wrapping_mul(0x0000_0100_0000_01b3)
-            })
-        };
-        let old: Vec<u64> = (0..height).map(|y| hash(before.line(y))).collect();
-        let new: Vec<u64> = (0..height).map(|y| hash(self.line(y))).collect();
+        let hashed = |lines: &Self| (0..height).map(|y| hash(lines.line(y))).collect();
+        let old = if before.hashes.len() == height { before.hashes.clone() } else { hashed(before) };
+        self.hashes =
+            (0..height).map(|y| if self.line(y) == before.line(y) { old[y] } else { hash(self.line(y)) }).collect();
+        let (this, new) = (&*self, &self.hashes);
         let came_from = |y: usize, by: isize| y.checked_add_signed(by).filter(|from| (first..=last).contains(from));
         let fits = |y: usize, by: isize| came_from(y, by).is_some_and(|from| old.get(from) == new.get(y));
         let limit = SCROLL_MAX.min(changed / 2) as isize;
@@ -155,18 +183,18 @@ impl Picture {
             }
         }
         // A hash may lie.
-        let same = |y: usize| came_from(y, by).is_some_and(|from| self.line(y) == before.line(from));
+        let same = |y: usize| came_from(y, by).is_some_and(|from| this.line(y) == before.line(from));
         if best.len() < TILE || !best.clone().all(same) {
             return None;
         }
-        let mut left = Damage::none(self.size());
+        let mut left = Damage::none(this.size());
         for y in first..=last {
             if !best.contains(&y) {
-                left.mark_differences(y, self.line(y), before.line(y));
+                left.mark_differences(y, this.line(y), before.line(y));
             }
         }
         let from = (best.start as isize + by) as u16;
-        let to = Rect { x: 0, y: best.start as u16, width: self.width, height: best.len() as u16 };
+        let to = Rect { x: 0, y: best.start as u16, width: this.width, height: best.len() as u16 };
         Some(Scroll { to, from, left })
     }
 }
@@ -201,6 +229,14 @@ impl Damage {
     /// Of a picture of which size.
     pub fn size(&self) -> (u16, u16) {
         self.size
+    }
+
+    /// Whether a good part of the rows that it touches is damaged: less is no scroll of whole lines that is worth a search.
+    pub fn is_wide(&self) -> bool {
+        let rows = self.tiles.chunks_exact(self.columns.max(1));
+        let touched = rows.map(|row| row.iter().filter(|&&tile| tile).count()).filter(|&tiles| tiles > 0);
+        let (rows, tiles) = touched.fold((0, 0), |(rows, all), tiles| (rows + 1, all + tiles));
+        tiles * 8 >= rows * self.columns
     }
 
     /// Whether there is nothing.
@@ -376,7 +412,7 @@ pub(super) mod tests {
             let scroll = after.scroll(&before).unwrap();
             assert_eq!(scroll.to, Rect { x: 0, y: 20, width: 64, height: 160 - by as u16 });
             assert_eq!(usize::from(scroll.from), 20 + by);
-            let mut back = before.scroll(&after).unwrap();
+            let mut back = before.clone().scroll(&after).unwrap();
             assert_eq!((back.to.y, back.from), (20 + by as u16, 20));
             // What is left covers the lines that came in.
             let mut covered = [false; 200];
@@ -394,7 +430,7 @@ pub(super) mod tests {
         assert_eq!(noise(64, 200, 1).scroll(&Picture::black(64, 200)), None);
         assert_eq!(Picture::black(64, 200).scroll(&noise(64, 200, 2)), None);
         let same = noise(64, 200, 1);
-        assert_eq!(same.scroll(&same), None);
+        assert_eq!(same.clone().scroll(&same), None);
     }
 
     #[test]

@@ -247,15 +247,15 @@ impl Serving {
         let absolute = self.console.absolute();
         self.clients.iter_mut().for_each(|client| client.session.set_absolute(absolute));
         let picture = self.console.look().map(|frame| Picture::from_frame(&frame));
-        let picture = picture.filter(|picture| *picture != self.picture);
-        self.pace.looked(now, picture.is_some());
-        let Some(picture) = picture else { return };
+        let changed = picture.and_then(|picture| {
+            let resized = picture.size() != self.picture.size();
+            let damage = if resized { Damage::none(picture.size()) } else { picture.damage(&self.picture) };
+            (resized || !damage.is_empty()).then_some((picture, damage))
+        });
+        self.pace.looked(now, changed.is_some());
+        let Some((mut picture, damage)) = changed else { return };
         let size = picture.size();
-        let (damage, scroll) = if size == self.picture.size() {
-            (picture.damage(&self.picture), picture.scroll(&self.picture))
-        } else {
-            (Damage::none(size), None)
-        };
+        let scroll = if damage.is_wide() { picture.scroll(&self.picture) } else { None };
         for client in &mut self.clients {
             client.session.changed(size, &damage, scroll.as_ref());
         }

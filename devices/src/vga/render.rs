@@ -179,7 +179,10 @@ impl Vga {
         wide: u32,
         mut draw: impl FnMut(Scan, &mut [u8]),
     ) -> Frame {
-        let mut frame = Frame { width: pixels * wide, height: 0, rgb: Vec::new() };
+        let (least, most) = scans.size_hint();
+        let lines = most.unwrap_or(least);
+        let room = (pixels * wide) as usize * 3 * lines;
+        let mut frame = Frame { width: pixels * wide, height: 0, rgb: Vec::with_capacity(room) };
         let mut line = vec![0; pixels as usize * 3];
         let mut drawn = None;
         for scan in scans {
@@ -237,32 +240,45 @@ impl Vga {
         let cursor = u32::from(regs.crtc[CURSOR_START] & 0x1f)..=u32::from(regs.crtc[CURSOR_END] & 0x1f);
         let cursor_on = self.cursor_on();
         let underline = u32::from(regs.crtc[UNDERLINE] & 0x1f);
+        let background = if self.text_blinks() { 7 } else { 0xf };
+        // One character more than is shown, for the pan.
+        let mut dots = vec![[0; 3]; (columns as usize + 1) * cell_width];
         Self::draw_scans(self.scans(), pixels, wide, |scan, line| {
             // With nine dots, 8 is no shift and 0 one of a dot.
             let pan = if cell_width == 9 { (scan.pan as usize + 1) % 9 } else { scan.pan as usize & 7 };
-            let mut dots = vec![[0; 3]; (columns as usize + 1) * cell_width];
             for (column, dots) in (0..).zip(dots.chunks_exact_mut(cell_width)) {
                 let address = scan.address.wrapping_add(column) & 0xffff;
                 let [code, attribute] = cell(address);
                 let glyph = fonts[usize::from(attribute >> 3 & 1)] + usize::from(code) * 32;
-                let fore = colours[usize::from(attribute & 0xf)];
-                let back = colours[usize::from(attribute >> 4 & if self.text_blinks() { 7 } else { 0xf })];
+                let back = colours[usize::from(attribute >> 4 & background)];
                 let mut bits = planes.get((glyph + scan.row as usize) * 4 + 2).copied().unwrap_or(0);
                 if cursor_on && address == cursor_at && cursor.contains(&scan.row)
                     || attribute & UNDERLINED == 1 && scan.row == underline
                 {
                     bits = 0xff;
                 }
+                // Most of most screens.
+                dots.fill(back);
+                if bits == 0 {
+                    continue;
+                }
+                let fore = colours[usize::from(attribute & 0xf)];
+                for (x, dot) in dots.iter_mut().take(8).enumerate() {
+                    if bits << x & 0x80 != 0 {
+                        *dot = fore;
+                    }
+                }
                 // The ninth dot continues the eighth of the characters that lines are made of.
-                let ninth = bits & 1 != 0 && mode & LINE_GRAPHICS != 0 && (0xc0..=0xdf).contains(&code);
-                for (x, dot) in dots.iter_mut().enumerate() {
-                    let lit = if x < 8 { bits >> (7 - x) & 1 != 0 } else { ninth };
-                    *dot = if lit { fore } else { back };
+                if let Some(ninth) = dots.get_mut(8)
+                    && bits & 1 != 0
+                    && mode & LINE_GRAPHICS != 0
+                    && (0xc0..=0xdf).contains(&code)
+                {
+                    *ninth = fore;
                 }
             }
-            for (pixel, dot) in line.chunks_exact_mut(3).zip(&dots[pan..]) {
-                pixel.copy_from_slice(dot);
-            }
+            let shown = dots[pan..].as_flattened();
+            line.copy_from_slice(&shown[..line.len()]);
         })
     }
 
