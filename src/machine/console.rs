@@ -4,7 +4,7 @@ use super::Handle;
 use crate::display::{Console, Local, View};
 use pcvm_devices::InputEvent;
 use pcvm_devices::Memory;
-use pcvm_devices::vga::{Frame, Vga};
+use pcvm_devices::vga::{Canvas, Frame, Vga};
 use std::sync::Arc;
 
 /// A display's view of a machine.
@@ -12,28 +12,30 @@ pub struct Display {
     handle: Handle,
     /// As it was drawn last, and the state of video memory then, to know what need not be drawn again.
     drawn: Option<(Vga, u64)>,
+    canvas: Canvas,
 }
 
 impl Display {
     /// Has drawn nothing yet.
     pub fn new(handle: Handle) -> Self {
-        Self { handle, drawn: None }
+        Self { handle, drawn: None, canvas: Canvas::default() }
     }
 
     /// What to draw, if it is anything else than it was.
-    fn changed(&mut self) -> Option<(&Vga, Arc<Memory>)> {
+    fn changed(&mut self) -> Option<(Vga, Arc<Memory>)> {
         let (vga, memory, changes) = self.handle.shown_and_changes();
         let vga = vga?;
         if self.drawn.as_ref().is_some_and(|(drawn, then)| *then == changes && drawn.shows_like(&vga)) {
             return None;
         }
-        Some((&self.drawn.insert((vga, changes)).0, memory))
+        self.drawn = Some((vga.shown(), changes));
+        Some((vga, memory))
     }
 }
 
 impl Console for Display {
     fn look(&mut self) -> Option<Frame> {
-        self.changed().map(|(vga, memory)| vga.render(&memory))
+        self.changed().map(|(vga, memory)| self.canvas.draw(&vga, &memory))
     }
 
     fn leds(&self) -> u8 {
@@ -56,7 +58,8 @@ impl Console for Display {
 impl Local for Display {
     fn view(&mut self) -> Option<View> {
         let (vga, memory) = self.changed()?;
-        Some(vga.text_cells(&memory).map_or_else(|| View::Picture(vga.render(&memory)), View::Text))
+        let text = vga.text_cells(&memory);
+        Some(text.map_or_else(|| View::Picture(self.canvas.draw(&vga, &memory)), View::Text))
     }
 
     fn power_button(&self) {

@@ -77,21 +77,44 @@ impl Picture {
     pub fn from_frame(frame: &Frame) -> Self {
         let side = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
         let mut picture = Self::black(side(frame.width), side(frame.height));
-        let lines = frame.rgb.chunks_exact((frame.width as usize * 3).max(1));
-        for (to, from) in picture.pixels.chunks_exact_mut(usize::from(picture.width)).zip(lines) {
-            // Four bytes at a time, the last of which is not wanted; the last pixel has no fourth.
-            let (most, last) = from.split_at(from.len().saturating_sub(3));
-            let whole = most.len() / 3;
-            for (pixel, at) in to.iter_mut().zip((0..whole).map(|n| n * 3)) {
-                if let Some(&[red, green, blue, _]) = from.get(at..at + 4).and_then(|four| four.first_chunk::<4>()) {
-                    *pixel = u32::from_be_bytes([0, red, green, blue]);
-                }
-            }
-            if let (Some(pixel), &[red, green, blue]) = (to.get_mut(whole), last) {
+        for y in 0..usize::from(picture.height) {
+            picture.convert(y, frame);
+        }
+        picture
+    }
+
+    /// The same, if the picture of another frame is known: lines that both have are not converted again.
+    pub fn after(frame: &Frame, last: &Frame, picture: &Self) -> Self {
+        let side = |n: u32| u16::try_from(n).ok();
+        let size = side(frame.width).zip(side(frame.height));
+        if size != Some(picture.size()) || (last.width, last.height) != (frame.width, frame.height) {
+            return Self::from_frame(frame);
+        }
+        let mut next = Self { pixels: picture.pixels.clone(), hashes: Vec::new(), ..*picture };
+        let bytes = frame.width as usize * 3;
+        let lines = frame.rgb.chunks_exact(bytes.max(1)).zip(last.rgb.chunks_exact(bytes.max(1)));
+        for (y, _) in lines.enumerate().filter(|(_, (line, before))| line != before) {
+            next.convert(y, frame);
+        }
+        next
+    }
+
+    /// Takes over a line.
+    fn convert(&mut self, y: usize, frame: &Frame) {
+        let (width, bytes) = (usize::from(self.width), frame.width as usize * 3);
+        let to = self.pixels.get_mut(y * width..(y + 1) * width).unwrap_or_default();
+        let from = frame.rgb.get(y * bytes..(y + 1) * bytes).unwrap_or_default();
+        // Four bytes at a time, the last of which is not wanted; the last pixel has no fourth.
+        let (most, last) = from.split_at(from.len().saturating_sub(3));
+        let whole = most.len() / 3;
+        for (pixel, at) in to.iter_mut().zip((0..whole).map(|n| n * 3)) {
+            if let Some(&[red, green, blue, _]) = from.get(at..at + 4).and_then(|four| four.first_chunk::<4>()) {
                 *pixel = u32::from_be_bytes([0, red, green, blue]);
             }
         }
-        picture
+        if let (Some(pixel), &[red, green, blue]) = (to.get_mut(whole), last) {
+            *pixel = u32::from_be_bytes([0, red, green, blue]);
+        }
     }
 
     /// Width and height.
@@ -422,6 +445,25 @@ pub(super) mod tests {
             });
             assert!((20..20 + by).all(|y| covered[y]));
         }
+    }
+
+    #[test]
+    fn a_picture_after_another_is_the_picture() {
+        let frame = |seed: u32, width: u32| {
+            let picture = noise(width as u16, 50, seed);
+            let rgb = picture.pixels.iter().flat_map(|pixel| pixel.to_be_bytes().into_iter().skip(1)).collect();
+            (Frame { width, height: 50, rgb }, picture)
+        };
+        let (first, picture) = frame(1, 33);
+        assert_eq!(Picture::from_frame(&first), picture);
+        let (mut second, _) = frame(2, 33);
+        second.rgb[33 * 3 * 10..33 * 3 * 40].copy_from_slice(&first.rgb[33 * 3 * 10..33 * 3 * 40]);
+        let after = Picture::after(&second, &first, &picture);
+        assert_eq!(after, Picture::from_frame(&second));
+        assert_ne!(after, picture);
+        let (wider, expect) = frame(3, 34);
+        assert_eq!(Picture::after(&wider, &second, &after), expect);
+        assert_eq!(Picture::after(&first, &Frame::default(), &Picture::black(1, 1)), picture);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::picture::{Damage, Picture};
 use super::session::{Goodbye, Options, Request, Session};
 use super::wire::{Over, Socket, Wire};
 use crate::display::{Console, Feed, Pace};
+use pcvm_devices::vga::Frame;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
@@ -45,6 +46,7 @@ impl Server {
             quit: quit.try_clone()?,
             clients: Vec::new(),
             picture: Picture::black(720, 400),
+            frame: Frame::default(),
             leds: 0,
             pace: Pace::new(Instant::now()),
             feed: Feed::default(),
@@ -83,6 +85,8 @@ struct Serving {
     quit: OwnedFd,
     clients: Vec<Client>,
     picture: Picture,
+    /// What the picture was made of.
+    frame: Frame,
     leds: u8,
     pace: Pace,
     feed: Feed,
@@ -246,8 +250,9 @@ impl Serving {
         self.leds = self.console.leds();
         let absolute = self.console.absolute();
         self.clients.iter_mut().for_each(|client| client.session.set_absolute(absolute));
-        let picture = self.console.look().map(|frame| Picture::from_frame(&frame));
-        let changed = picture.and_then(|picture| {
+        let changed = self.console.look().and_then(|frame| {
+            let picture = Picture::after(&frame, &self.frame, &self.picture);
+            self.frame = frame;
             let resized = picture.size() != self.picture.size();
             let damage = if resized { Damage::none(picture.size()) } else { picture.damage(&self.picture) };
             (resized || !damage.is_empty()).then_some((picture, damage))

@@ -18,7 +18,7 @@ mod render;
 mod text;
 mod vbe;
 
-pub use render::Frame;
+pub use render::{Canvas, Frame};
 pub use text::{TextCursor, TextScreen, cp437, cp437_code};
 
 use crate::ctx::{Ctx, Effect};

@@ -5,7 +5,7 @@ use super::regs::PALETTE_ON;
 use crate::memory::Memory;
 
 /// A picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frame {
     /// Pixels of a line.
     pub width: u32,
@@ -358,21 +358,68 @@ impl Vga {
         if self.regs.attribute_index & PALETTE_ON == 0 {
             return frame;
         }
-        let bytes = u64::from(vbe.bpp.div_ceil(8));
-        let start = u64::from(vbe.y_offset) * u64::from(vbe.line_bytes()) + u64::from(vbe.x_offset) * bytes;
-        let mut line = vec![0; (u64::from(vbe.xres) * bytes) as usize];
+        let mut raw = Vec::new();
         for y in 0..frame.height {
-            memory.read_video(start + u64::from(y) * u64::from(vbe.line_bytes()), &mut line);
-            for (pixel, from) in frame.line(y).chunks_exact_mut(3).zip(line.chunks_exact(bytes as usize)) {
-                pixel.copy_from_slice(&match *from {
-                    [index] => self.regs.dac.rgb(index),
-                    [low, high] => sixteen_bit(u16::from_le_bytes([low, high]), vbe.bpp == 15),
-                    [blue, green, red, ..] => [red, green, blue],
-                    [] => [0; 3],
-                });
-            }
+            self.read_line(memory, y, &mut raw);
+            self.colour_line(&raw, frame.line(y));
         }
         frame
+    }
+
+    /// The bytes of a line of packed pixels.
+    fn read_line(&self, memory: &Memory, y: u32, raw: &mut Vec<u8>) {
+        let vbe = &self.vbe;
+        let bytes = u64::from(vbe.bpp.div_ceil(8));
+        let line = u64::from(vbe.y_offset) + u64::from(y);
+        raw.resize((u64::from(vbe.xres) * bytes) as usize, 0);
+        memory.read_video(line * u64::from(vbe.line_bytes()) + u64::from(vbe.x_offset) * bytes, raw);
+    }
+
+    fn colour_line(&self, raw: &[u8], rgb: &mut [u8]) {
+        let bytes = usize::from(self.vbe.bpp.div_ceil(8)).max(1);
+        for (pixel, from) in rgb.chunks_exact_mut(3).zip(raw.chunks_exact(bytes)) {
+            pixel.copy_from_slice(&match *from {
+                [index] => self.regs.dac.rgb(index),
+                [low, high] => sixteen_bit(u16::from_le_bytes([low, high]), self.vbe.bpp == 15),
+                [blue, green, red, ..] => [red, green, blue],
+                [] => [0; 3],
+            });
+        }
+    }
+}
+
+/// The last picture, for the next one: where pixels are packed, lines that have not changed are not drawn again.
+#[derive(Default)]
+pub struct Canvas {
+    /// Whose picture it is.
+    vga: Option<Vga>,
+    /// The bytes of its lines, if pixels are packed.
+    raw: Vec<Vec<u8>>,
+    frame: Frame,
+}
+
+impl Canvas {
+    /// As [`Vga::render`].
+    pub fn draw(&mut self, vga: &Vga, memory: &Memory) -> Frame {
+        let packed = vga.vbe.packed() && vga.regs.attribute_index & PALETTE_ON != 0;
+        if !packed || !self.vga.as_ref().is_some_and(|last| last.shows_like(vga)) {
+            self.raw.clear();
+            if !packed {
+                return vga.render(memory);
+            }
+            self.vga = Some(vga.shown());
+            self.frame = Frame::black(vga.vbe.xres.into(), vga.vbe.yres.into());
+        }
+        self.raw.resize(self.frame.height as usize, Vec::new());
+        let mut line = Vec::new();
+        for (y, last) in (0..).zip(&mut self.raw) {
+            vga.read_line(memory, y, &mut line);
+            if *last != line {
+                vga.colour_line(&line, self.frame.line(y));
+                std::mem::swap(last, &mut line);
+            }
+        }
+        self.frame.clone()
     }
 }
 

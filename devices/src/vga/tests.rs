@@ -633,6 +633,32 @@ fn the_register_page_is_the_ports_again() {
 }
 
 #[test]
+fn a_canvas_shows_what_a_fresh_one_shows() {
+    let mut rng = Rng(8);
+    let mut vga = placed();
+    vga.outb(0x3c0, 0x20);
+    let mut canvas = Canvas::default();
+    for round in 0..200 {
+        match rng.below(6) {
+            0 => {
+                for (index, value) in
+                    [(4, 0), (1, 64), (2, 40), (3, [8, 15, 16, 24, 32][rng.below(5) as usize]), (4, 0xc1)]
+                {
+                    dispi(&mut vga, index, value);
+                }
+            }
+            1 => dispi(&mut vga, 9, rng.below(20) as u16),
+            2 => vga.outb(0x3c0, [0, 0x20][rng.below(2) as usize]),
+            3 => [rng.below(256) as u8, 1, 2].iter().zip([0x3c8, 0x3c9, 0x3c9]).for_each(|(&v, p)| vga.outb(p, v)),
+            4 => set(&mut vga, [&MODE_3, &MODE_12, &MODE_13][rng.below(3) as usize]),
+            _ => {}
+        }
+        vga.memory.write_video(rng.below(64 * 40 * 4), &[rng.next_u64() as u8; 5]);
+        assert!(canvas.draw(&vga.device, &vga.memory) == vga.device.render(&vga.memory), "round {round}");
+    }
+}
+
+#[test]
 fn no_vbe_mode_reaches_outside_video_memory() {
     let mut rng = Rng(5);
     for vram in [1 << 20, 16 << 20] {
