@@ -191,7 +191,7 @@ fn software_graphics_are_half_blocks() {
     let mut terminal = Terminal::new(80, 24);
     let before = terminal.settings();
     let mut machine = terminal.machine(GRAPHICS_SECTOR, "", &["--name", "drawn"]);
-    terminal.shows("drawn: graphics 320 x 200, Ctrl-]");
+    terminal.shows("drawn: graphics 640 x 400, Ctrl-]");
     let colour = |terminal: &Terminal, row| terminal.emulator.screen().cell(row, 40).unwrap().bgcolor();
     let (red, blue) = (vt100::Color::Rgb(170, 0, 0), vt100::Color::Rgb(0, 0, 170));
     terminal.until(|terminal| (colour(terminal, 2), colour(terminal, 20)) == (red, blue));
