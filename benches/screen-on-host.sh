@@ -42,7 +42,7 @@ measure_bytes() {
 }
 measure_modes() {
   nanos $1 modeset_ns modeset.img 1 4
-  exits $1 modeset_turn_exits modeset.img 1 4
+  exits $1 modeset_exits modeset.img 1 4
 }
 
 # look VMM NAME ENCODING SECONDS: what a client gets that looks at the guest, and what that costs, per frame that the guest

@@ -41,8 +41,7 @@ fn the_adapter_draws_every_scene_as_it_was_looked_at() {
 /// Plays a group's program on a machine: what it reports before each picture, and the picture.
 fn watch(machine: &mut Machine, group: &Group) -> Vec<(Vec<u8>, Picture)> {
     let reports = |program: &[_]| play(program, &mut adapter::Silent).len();
-    let first = reports(&group.prologue);
-    let mut expected = first;
+    let mut expected = reports(&group.prologue);
     group
         .scenes
         .iter()
@@ -54,6 +53,11 @@ fn watch(machine: &mut Machine, group: &Group) -> Vec<(Vec<u8>, Picture)> {
             (report, picture)
         })
         .collect()
+}
+
+/// Without what input status register 1 says of the time.
+fn timeless(report: &[u8]) -> Vec<u8> {
+    report.iter().map(|byte| byte & !9).collect()
 }
 
 fn guest(group: &Group) -> PathBuf {
@@ -75,8 +79,6 @@ fn a_machine_draws(name: &str) {
             panic!("{} is not what the adapter draws by itself, but {}", scene.name, path.display());
         }
     }
-    // Input status register 1 is about the time.
-    let timeless = |report: &[u8]| report.iter().map(|byte| byte & !9).collect::<Vec<_>>();
     assert_eq!(timeless(&reports), timeless(&drawn.report), "what the guest read");
 }
 
@@ -124,7 +126,6 @@ fn qemu_draws_every_scene_the_same_but_for_what_is_explained() {
             }
             let (mine, rest) = ours.split_at(report.len());
             ours = rest;
-            let timeless = |report: &[u8]| report.iter().map(|byte| byte & !9).collect::<Vec<_>>();
             let same = picture.is_like(&its) && timeless(mine) == timeless(&report);
             match (same, differences.remove(scene.name)) {
                 (true, None) | (false, Some(_)) => {}

@@ -110,7 +110,12 @@ impl Vga {
 
     /// The display is blanked: by the sequencer, by the attribute controller, or by a CRTC that was never set up.
     pub(super) fn dark(&self) -> bool {
-        self.regs.sequencer[1] & SCREEN_OFF != 0 || self.regs.attribute_index & PALETTE_ON == 0
+        self.regs.sequencer[1] & SCREEN_OFF != 0 || !self.palette_on()
+    }
+
+    /// The attribute controller shows anything: drivers blank VBE's modes by this bit as well.
+    fn palette_on(&self) -> bool {
+        self.regs.attribute_index & PALETTE_ON != 0
     }
 
     /// A four-bit colour through palette, colour select and DAC.
@@ -355,7 +360,7 @@ impl Vga {
     fn render_packed(&self, memory: &Memory) -> Frame {
         let vbe = &self.vbe;
         let mut frame = Frame::black(vbe.xres.into(), vbe.yres.into());
-        if self.regs.attribute_index & PALETTE_ON == 0 {
+        if !self.palette_on() {
             return frame;
         }
         let mut raw = Vec::new();
@@ -401,7 +406,7 @@ pub struct Canvas {
 impl Canvas {
     /// As [`Vga::render`].
     pub fn draw(&mut self, vga: &Vga, memory: &Memory) -> Frame {
-        let packed = vga.vbe.packed() && vga.regs.attribute_index & PALETTE_ON != 0;
+        let packed = vga.vbe.packed() && vga.palette_on();
         if !packed || !self.vga.as_ref().is_some_and(|last| last.shows_like(vga)) {
             self.raw.clear();
             if !packed {

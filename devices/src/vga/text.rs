@@ -61,11 +61,9 @@ pub struct TextCursor {
 
 /// The visible cells of a text mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Grid {
+struct Grid {
     pub columns: u32,
     pub rows: u32,
-    /// Scan lines of a cell.
-    pub height: u32,
     pub start: u32,
     pub pitch: u32,
     /// The first row of the lower part of a split screen, which starts at address 0.
@@ -82,7 +80,7 @@ impl Grid {
 
 impl Vga {
     /// Code and attribute of the cell at a counter value.
-    pub(super) fn cell(&self, memory: &Memory, address: u32) -> [u8; 2] {
+    fn cell(&self, memory: &Memory, address: u32) -> [u8; 2] {
         let mut cell = [0; 2];
         let apart = self.text && address < super::TEXT_SIZE / 2;
         memory.read_video(
@@ -92,14 +90,13 @@ impl Vga {
         cell
     }
 
-    pub(super) fn grid(&self) -> Grid {
+    fn grid(&self) -> Grid {
         let regs = &self.regs;
         let height = regs.row_height() * if regs.double_scan() { 2 } else { 1 };
         let lines = regs.timing().shown_lines as u32;
         Grid {
             columns: u32::from(regs.crtc[1]) + 1,
             rows: (lines / height).max(1),
-            height,
             start: regs.start_address(),
             pitch: regs.row_pitch(),
             split: (regs.line_compare() + 1).div_ceil(height),

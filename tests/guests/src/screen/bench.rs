@@ -46,7 +46,7 @@ pub fn programs() -> Vec<(&'static str, Vec<Op>)> {
                 vec![Op::Fill32(LFB, 800 * 600, 0x0010_2030)]
             }),
         ),
-        // For somebody who looks: a line of text a frame, and a window of 160 by 120 that moves over noise.
+        // For somebody who looks: a line of text a frame, and a picture of 160 by 120 that moves.
         ("console", turns(text(), console())),
         ("window", turns([bars(), Mode::LINEAR_13.set(), vbe_mode(800, 600, 32)].concat(), window())),
         ("idle", turns(text(), frame())),

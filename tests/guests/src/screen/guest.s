@@ -66,8 +66,6 @@ table:  entry reset
         entry scene
         entry loop_start
         entry loop_end
-        entry wait_clear
-        entry wait_set
         entry move32
         entry spin
 
@@ -198,24 +196,6 @@ loop_end:
         movl (%esp), %esi
         jmp next
 1:      addl $8, %esp
-        jmp next
-
-# Port, mask: until none of the bits is set, and until one is.
-wait_clear:
-        call port
-        lodsb
-        movb %al, %bl
-1:      inb %dx, %al
-        testb %bl, %al
-        jnz 1b
-        jmp next
-wait_set:
-        call port
-        lodsb
-        movb %al, %bl
-1:      inb %dx, %al
-        testb %bl, %al
-        jz 1b
         jmp next
 
 # Destination, number, source: double words, upwards.

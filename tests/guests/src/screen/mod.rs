@@ -72,10 +72,6 @@ pub enum Op {
     Loop(u32),
     /// See [`Op::Loop`].
     End,
-    /// Reads a port until none of the bits is set.
-    WaitClear(u16, u8),
-    /// Reads a port until one of the bits is set.
-    WaitSet(u16, u8),
     /// To an address, so many double words, from another, upwards.
     Move32(u32, u32, u32),
     /// Does nothing for so many instructions.
@@ -111,8 +107,8 @@ impl Op {
             Self::Pattern(addr, len, seed) => long(10, &[addr, len, seed]),
             Self::Copy(to, len, from) => long(11, &[to, len, from]),
             Self::Modify(addr, len, value) => long(12, &[addr, len, value]),
-            Self::Move32(to, count, from) => long(18, &[to, count, from]),
-            Self::Spin(count) => long(19, &[count]),
+            Self::Move32(to, count, from) => long(16, &[to, count, from]),
+            Self::Spin(count) => long(17, &[count]),
             Self::Scene => long(13, &[]),
             Self::Loop(turns) => long(14, &[turns]),
             Self::End => long(15, &[]),
@@ -139,16 +135,11 @@ impl Op {
                 out.push(4);
                 out.extend_from_slice(&port.to_le_bytes());
             }
-            Self::WaitClear(port, bits) | Self::WaitSet(port, bits) => {
-                out.push(if matches!(self, Self::WaitSet(..)) { 17 } else { 16 });
-                out.extend_from_slice(&port.to_le_bytes());
-                out.push(bits);
-            }
         }
     }
 }
 
-/// What a program runs on that is no whole machine. Programs for it have no loops and wait for nothing.
+/// What a program runs on that is no whole machine. Programs for it have no loops.
 pub trait Machine {
     /// Writes a port.
     fn output(&mut self, port: u16, bytes: &[u8]);
@@ -165,7 +156,7 @@ pub trait Machine {
 /// Plays a program, and gives what it reports.
 ///
 /// # Panics
-/// When it has a loop or waits.
+/// When it has what only `bench` has: loops, double words moved, time passed.
 pub fn play(program: &[Op], machine: &mut impl Machine) -> Vec<u8> {
     let mut report = Vec::new();
     let fill = |machine: &mut dyn FnMut(u32, u8), addr: u32, count: u32, unit: &[u8]| {
@@ -206,7 +197,7 @@ pub fn play(program: &[Op], machine: &mut impl Machine) -> Vec<u8> {
                 }
             }
             Op::Scene => machine.scene(),
-            Op::Loop(_) | Op::End | Op::WaitClear(..) | Op::WaitSet(..) | Op::Move32(..) | Op::Spin(_) => {
+            Op::Loop(_) | Op::End | Op::Move32(..) | Op::Spin(_) => {
                 panic!("{op:?} needs a processor")
             }
         }
