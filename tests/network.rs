@@ -19,7 +19,7 @@ interface br0
 lease_file $scratch/leases
 option subnet 255.255.255.0
 siaddr 10.9.0.1
-boot_file ${boot_file:-boot.ipxe}
+boot_file http://10.9.0.1/boot.ipxe
 static_lease 00:16:3e:00:00:0a 10.9.0.10
 static_lease 00:16:3e:00:00:0b 10.9.0.11
 CONFIG
@@ -51,15 +51,8 @@ CONFIG
 "#;
 
 fn run(name: &str, script: &str) -> Output {
-    run_with(name, "", script)
-}
-
-/// The same, with variables for the functions.
-fn run_with(name: &str, variables: &str, script: &str) -> Output {
     let iso = net::iso().unwrap_or_else(|error| panic!("{error}"));
-    let job = Job::new(name, format!("{variables}\n{FUNCTIONS}\n{script}\nexit 0"))
-        .pcvm()
-        .unwrap_or_else(|error| panic!("{error}"));
+    let job = Job::new(name, format!("{FUNCTIONS}\n{script}\nexit 0")).pcvm().unwrap_or_else(|error| panic!("{error}"));
     let [kernel, initrd] = ["vmlinuz", "initrd.gz"].map(|file| iso.with_file_name(file));
     let job = job
         .file(kernel, "vmlinuz")
@@ -222,9 +215,8 @@ fn nested_cards_hear_the_groups_they_joined_and_refuse_jumbo_frames() {
 
 #[test]
 fn nested_a_guest_without_disks_boots_over_the_network() {
-    let output = run_with(
+    let output = run(
         "network-boot",
-        "boot_file=http://10.9.0.1/boot.ipxe",
         r#"
         mkdir $scratch/served
         cp vmlinuz initrd.gz $scratch/served/
