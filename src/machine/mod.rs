@@ -364,7 +364,7 @@ impl Handle {
 
     /// Columns and rows of pixels of the screen.
     pub fn screen_size(&self) -> Option<(u32, u32)> {
-        self.screen().map(|frame| (frame.width, frame.height))
+        self.shown().0.map(|vga| vga.size())
     }
 
     /// What the text screen shows, row by row; empty in a graphics mode. None if the machine has no screen.

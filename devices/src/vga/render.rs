@@ -83,7 +83,7 @@ impl Pixels {
 }
 
 impl Frame {
-    fn black(width: u32, height: u32) -> Self {
+    fn black((width, height): (u32, u32)) -> Self {
         Self { width, height, rgb: vec![0; width as usize * height as usize * 3] }
     }
 
@@ -106,6 +106,21 @@ impl Vga {
         } else {
             self.render_planes(memory)
         }
+    }
+
+    /// Columns and rows of dots of the screen.
+    pub fn size(&self) -> (u32, u32) {
+        let Self { vbe, regs, .. } = self;
+        if vbe.packed() {
+            return (vbe.xres.into(), vbe.yres.into());
+        }
+        if vbe.enabled() {
+            return (u32::from(vbe.xres) / 8 * 8, vbe.yres.into());
+        }
+        // A character clock of graphics is eight dots.
+        let clock = if self.is_text() { regs.char_width() as u32 } else { 8 };
+        let columns = u32::from(regs.crtc[1]) + 1;
+        (columns * clock * if regs.half_clock() { 2 } else { 1 }, regs.timing().shown_lines as u32)
     }
 
     /// The display is blanked: by the sequencer, by the attribute controller, or by a CRTC that was never set up.
@@ -217,7 +232,7 @@ impl Vga {
         let pixels = columns * cell_width as u32;
         let wide = if regs.half_clock() { 2 } else { 1 };
         if self.dark() {
-            return Frame::black(pixels * wide, regs.timing().shown_lines as u32);
+            return Frame::black(self.size());
         }
         let colours = self.sixteen();
         // The font is in plane 2: 256 glyphs of 32 lines at each of eight places (sequencer, character map select).
@@ -296,7 +311,7 @@ impl Vga {
         let per_clock = if eight_bit { 4 } else { 8 };
         let wide = if eight_bit { 2 } else { 1 } * if regs.half_clock() { 2 } else { 1 };
         if self.dark() {
-            return Frame::black(columns * per_clock * wide, regs.timing().shown_lines as u32);
+            return Frame::black(self.size());
         }
         let mut planes = vec![0; super::PLANE_SIZE as usize * 4];
         memory.read_video(0, &mut planes);
@@ -333,7 +348,7 @@ impl Vga {
         let vbe = &self.vbe;
         let (columns, lines) = (u32::from(vbe.xres) / 8, u32::from(vbe.yres));
         if self.dark() {
-            return Frame::black(columns * 8, lines);
+            return Frame::black(self.size());
         }
         let pitch = u32::from(vbe.virt_width) / 8;
         let start = u32::from(vbe.y_offset) * pitch + u32::from(vbe.x_offset) / 8;
@@ -358,8 +373,7 @@ impl Vga {
 
     /// VBE's modes with packed pixels.
     fn render_packed(&self, memory: &Memory) -> Frame {
-        let vbe = &self.vbe;
-        let mut frame = Frame::black(vbe.xres.into(), vbe.yres.into());
+        let mut frame = Frame::black(self.size());
         if !self.palette_on() {
             return frame;
         }
@@ -413,7 +427,7 @@ impl Canvas {
                 return vga.render(memory);
             }
             self.vga = Some(vga.shown());
-            self.frame = Frame::black(vga.vbe.xres.into(), vga.vbe.yres.into());
+            self.frame = Frame::black(vga.size());
         }
         self.raw.resize(self.frame.height as usize, Vec::new());
         let mut line = Vec::new();

@@ -654,7 +654,9 @@ fn a_canvas_shows_what_a_fresh_one_shows() {
             _ => {}
         }
         vga.memory.write_video(rng.below(64 * 40 * 4), &[rng.next_u64() as u8; 5]);
-        assert!(canvas.draw(&vga.device, &vga.memory) == vga.device.render(&vga.memory), "round {round}");
+        let frame = canvas.draw(&vga.device, &vga.memory);
+        assert_eq!((frame.width, frame.height), vga.device.size(), "round {round}");
+        assert!(frame == vga.device.render(&vga.memory), "round {round}");
     }
 }
 
@@ -696,6 +698,7 @@ fn rendering_survives_every_register_value() {
         }
         let frame = vga.device.render(&vga.memory);
         assert_eq!(frame.rgb.len(), frame.width as usize * frame.height as usize * 3);
+        assert_eq!((frame.width, frame.height), vga.device.size());
         assert!(frame.width <= 4608 && frame.height <= 1024, "{} x {}", frame.width, frame.height);
         vga.device.text_screen(&vga.memory);
     }
