@@ -1,7 +1,7 @@
 //! The main loop's part in the network: frames that come in.
 
 use super::shared::Shared;
-use crate::net::{BATCH, Received, Scratch};
+use crate::net::{BATCH, Received, Scratch, received};
 use event_manager::{EventOps, EventSet, Events};
 use pcvm_devices::net::{Frame, NicId};
 use std::os::fd::AsRawFd;
@@ -25,7 +25,7 @@ impl Net {
         while self.frames.len() < BATCH {
             let mut buffer = self.spare.pop().unwrap_or_default();
             match port.receive(&mut self.scratch, &mut buffer) {
-                Received::Frame(frame) => self.frames.push(frame),
+                Received::Frame(frame) => received(frame, &mut self.spare, &mut self.frames),
                 Received::Nothing => break,
                 Received::Gone => {
                     gone = true;

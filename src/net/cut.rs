@@ -1,7 +1,7 @@
 //! What a card leaves to others, done here: long TCP segments are cut (RFC 9293; the way of a card's large send, where IP
 //! identifications count up and FIN and PSH are for the last piece) and checksums filled in.
 
-use pcvm_devices::net::{ChecksumAt, Frame, Segmentation, fill_checksum, sum};
+use pcvm_devices::net::{ChecksumAt, Frame, Offload, Segmentation, fill_checksum, sum};
 
 const FIN_AND_PSH: u8 = 0x09;
 const CWR: u8 = 0x80;
@@ -26,7 +26,7 @@ pub fn pieces(frame: &Frame, mut to: impl FnMut(&[u8])) {
     match (frame.offload.segmentation, frame.offload.checksum) {
         (Some(how), Some(at)) => {
             // What cannot be cut is lost, as a card would lose it.
-            let _ = cut(&frame.bytes, how, at, &mut to);
+            let _ = cut(&frame.bytes, how, at, Vec::new(), &mut |piece| to(piece));
         }
         (None, Some(at)) => {
             let mut bytes = frame.bytes.clone();
@@ -38,7 +38,31 @@ pub fn pieces(frame: &Frame, mut to: impl FnMut(&[u8])) {
     }
 }
 
-fn cut(bytes: &[u8], how: Segmentation, at: ChecksumAt, to: &mut impl FnMut(&[u8])) -> Option<()> {
+/// Puts a frame that came in at the end of `frames`, as a card takes it: a long segment in pieces, each in one of the
+/// empty buffers of `spare`.
+pub fn received(frame: Frame, spare: &mut Vec<Vec<u8>>, frames: &mut Vec<Frame>) {
+    let (Some(how), Some(at)) = (frame.offload.segmentation, frame.offload.checksum) else {
+        return frames.push(frame);
+    };
+    let first = spare.pop().unwrap_or_default();
+    let _ = cut(&frame.bytes, how, at, first, &mut |piece| {
+        let bytes = std::mem::replace(piece, spare.pop().unwrap_or_default());
+        // Its checksums have just been made.
+        frames.push(Frame { bytes, offload: Offload { verified: true, ..Offload::default() } });
+    });
+    let mut bytes = frame.bytes;
+    bytes.clear();
+    spare.push(bytes);
+}
+
+/// Gives the pieces to `to`, each in `piece` or in what `to` has put in its place.
+fn cut(
+    bytes: &[u8],
+    how: Segmentation,
+    at: ChecksumAt,
+    mut piece: Vec<u8>,
+    to: &mut impl FnMut(&mut Vec<u8>),
+) -> Option<()> {
     let (header, tcp, mss) = (usize::from(how.header), usize::from(at.start), usize::from(how.mss.max(1)));
     let payload = bytes.get(header..)?;
     let head = bytes.get(..header)?;
@@ -47,7 +71,6 @@ fn cut(bytes: &[u8], how: Segmentation, at: ChecksumAt, to: &mut impl FnMut(&[u8
     let (sequence, flags) = (get32(head, tcp + 4)?, *head.get(tcp + 13)?);
     let identification = get16(head, ip + 4)?;
     let last = payload.len().div_ceil(mss).saturating_sub(1);
-    let mut piece = Vec::with_capacity(header + mss);
     for (n, part) in payload.chunks(mss).enumerate() {
         piece.clear();
         piece.extend_from_slice(head);
@@ -76,7 +99,7 @@ fn cut(bytes: &[u8], how: Segmentation, at: ChecksumAt, to: &mut impl FnMut(&[u8
         let pseudo = sum(piece.get(addresses)?, TCP + length as u32);
         put16(&mut piece, tcp + usize::from(TCP_CHECKSUM), pseudo)?;
         fill_checksum(&mut piece, at);
-        to(&piece);
+        to(&mut piece);
     }
     Some(())
 }

@@ -11,6 +11,7 @@ mod tap;
 #[cfg(test)]
 mod tests;
 
+pub use cut::received;
 pub use dump::Dump;
 
 use crate::config::{NetBackend, NicConfig};
@@ -71,7 +72,7 @@ pub struct Port {
 /// What a try to read a frame gave.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Received {
-    /// One.
+    /// One, which may be a long segment that is left to [`received`].
     Frame(Frame),
     /// None now.
     Nothing,

@@ -67,11 +67,14 @@ fn name_of(request: &libc::ifreq) -> String {
     CStr::from_bytes_until_nul(&name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// What the kernel may leave to us of frames that we read from a tap: TCP and UDP checksums.
+/// What the kernel may leave to us of frames that we read from a tap: TCP and UDP checksums, and cutting TCP over IPv4.
+/// (Over IPv6 it may lie behind extension headers, which `cut` does not know.)
 pub fn set_offload(fd: BorrowedFd<'_>) -> io::Result<()> {
     const TUN_F_CSUM: libc::c_ulong = 1;
+    const TUN_F_TSO4: libc::c_ulong = 2;
+    const TUN_F_TSO_ECN: libc::c_ulong = 8;
     // SAFETY: TUNSETOFFLOAD takes a number, no pointer.
-    if unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD as _, TUN_F_CSUM) } < 0 {
+    if unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD as _, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO_ECN) } < 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())

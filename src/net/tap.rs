@@ -1,10 +1,10 @@
 //! A tap device: the card's frames are those of a network interface of the host, which may lie on a bridge
 //! (Documentation/networking/tuntap.rst). Each frame has a virtio-net header before it (virtio 1.2, 5.1.6), by which the
-//! kernel cuts long TCP segments and fills in checksums, or leaves checksums to us.
+//! kernel cuts long TCP segments and fills in checksums, or leaves both to us.
 
 use super::{NetError, Received, Scratch, sys};
 use crate::config::{TapConfig, TapSource};
-use pcvm_devices::net::{ChecksumAt, Frame, Offload};
+use pcvm_devices::net::{ChecksumAt, Frame, Offload, Segmentation};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use std::ffi::OsStr;
@@ -18,6 +18,10 @@ const NEEDS_CSUM: u8 = 1;
 const DATA_VALID: u8 = 2;
 const GSO_TCPV4: u8 = 1;
 const GSO_TCPV6: u8 = 4;
+/// In addition: with CWR, which only the first piece is to have.
+const GSO_ECN: u8 = 0x80;
+/// The byte of a TCP header whose upper half is its length in words.
+const TCP_OFFSET: usize = 12;
 
 /// Before each frame; in the host's byte order, as a legacy device has it, which the kernel uses unless told otherwise.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -29,6 +33,18 @@ struct Header {
     gso_size: u16,
     csum_start: u16,
     csum_offset: u16,
+}
+
+impl Header {
+    /// How a frame that was read is to be cut. (`hdr_len` is what the kernel happens to have in one piece.)
+    fn segmentation(&self, frame: &[u8]) -> Option<Segmentation> {
+        if self.gso_type & !GSO_ECN != GSO_TCPV4 {
+            return None;
+        }
+        let words = frame.get(usize::from(self.csum_start) + TCP_OFFSET)? >> 4;
+        let header = self.csum_start.checked_add(u16::from(words) * 4)?;
+        Some(Segmentation { ipv6: false, header, mss: self.gso_size })
+    }
 }
 
 /// Descriptors below this are not ours to take.
@@ -134,7 +150,8 @@ impl Tap {
         buffer.extend_from_slice(scratch.0.get(..len).unwrap_or(&[]));
         let needs = header.flags & NEEDS_CSUM != 0;
         let checksum = needs.then_some(ChecksumAt { start: header.csum_start, offset: header.csum_offset });
-        let offload = Offload { checksum, segmentation: None, verified: header.flags & DATA_VALID != 0 };
+        let segmentation = header.segmentation(buffer);
+        let offload = Offload { checksum, segmentation, verified: header.flags & DATA_VALID != 0 };
         Received::Frame(Frame { bytes: std::mem::take(buffer), offload })
     }
 

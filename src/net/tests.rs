@@ -52,6 +52,22 @@ fn a_long_segment_is_cut_into_right_ones() {
 }
 
 #[test]
+fn a_long_segment_that_comes_in_is_cut_too_into_buffers_that_are_there() {
+    let long = segment(3500, 1460);
+    let mut whole = Vec::new();
+    pieces(&long, |piece| whole.push(piece.to_vec()));
+    let mut spare = vec![Vec::with_capacity(2000); 4];
+    let mut frames = vec![Frame::from(vec![0; 60])];
+    received(long, &mut spare, &mut frames);
+    received(Frame::from(vec![1; 60]), &mut spare, &mut frames);
+    assert_eq!([frames.remove(0).bytes, frames.pop().unwrap().bytes], [vec![0; 60], vec![1; 60]]);
+    assert!(frames.iter().all(|frame| frame.offload == Offload { verified: true, ..Offload::default() }));
+    assert!(frames.iter().all(|frame| frame.bytes.capacity() == 2000));
+    assert_eq!(frames.into_iter().map(|frame| frame.bytes).collect::<Vec<_>>(), whole);
+    assert_eq!(spare.pop().map(|buffer| buffer.len()), Some(0), "the long frame's buffer serves again");
+}
+
+#[test]
 fn what_cannot_be_cut_is_lost_and_no_panic() {
     for len in 0..80 {
         for (header, start) in [(54, 34), (0, 0), (0xffff, 34), (54, 0xffff), (20, 54), (54, 53)] {
@@ -61,6 +77,7 @@ fn what_cannot_be_cut_is_lost_and_no_panic() {
                 let how = frame.offload.segmentation.as_mut().unwrap();
                 (how.header, how.ipv6, how.mss) = (header, ipv6, 0);
                 frame.offload.checksum.as_mut().unwrap().start = start;
+                received(frame.clone(), &mut Vec::new(), &mut Vec::new());
                 pieces(&frame, |_| {});
                 frame.offload.segmentation = None;
                 pieces(&frame, |_| {});

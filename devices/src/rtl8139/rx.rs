@@ -171,7 +171,14 @@ impl Rtl8139 {
         loop {
             let mut frame = cx.take_frame(self.nic)?;
             if self.hears() && self.wants(&frame.bytes) {
-                let filled = frame.offload.checksum.take().is_none_or(|at| offload::fill(&mut frame.bytes, at));
+                let filled = match frame.offload.checksum.take() {
+                    Some(at) => {
+                        // It is right then, as far as anybody can know.
+                        frame.offload.verified = true;
+                        offload::fill(&mut frame.bytes, at)
+                    }
+                    None => true,
+                };
                 if filled && frame.bytes.len() <= MAX_FRAME - FCS {
                     if frame.bytes.len() < MIN_FRAME {
                         frame.bytes.resize(MIN_FRAME, 0);
