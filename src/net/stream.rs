@@ -3,6 +3,7 @@
 
 use super::{NetError, Received};
 use pcvm_devices::net::Frame;
+use rustix::event::EventfdFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use std::io;
@@ -30,7 +31,10 @@ pub struct Stream {
     incoming: Mutex<Incoming>,
     /// A passt of our own.
     passt: Option<Mutex<Child>>,
+    /// What the main loop watches: the socket, and `more`.
     epoll: OwnedFd,
+    /// Counts while whole frames are left of what was read: the socket does not tell of them.
+    more: OwnedFd,
     path: Option<std::path::PathBuf>,
 }
 
@@ -39,9 +43,20 @@ struct Incoming {
     bytes: Vec<u8>,
     /// How many of them were given out.
     taken: usize,
+    /// `Stream::more` counts.
+    told: bool,
 }
 
 impl Incoming {
+    /// Whether the next frame is there, or a length that cannot be.
+    fn has_more(&self) -> bool {
+        let rest = self.bytes.get(self.taken..).unwrap_or_default();
+        rest.split_first_chunk::<LENGTH>().is_some_and(|(length, rest)| {
+            let length = u32::from_be_bytes(*length) as usize;
+            length > LONGEST || rest.len() >= length
+        })
+    }
+
     /// The next whole frame. An error is a length that cannot be.
     fn frame(&mut self, buffer: &mut Vec<u8>) -> Result<bool, ()> {
         let Some(rest) = self.bytes.get(self.taken..) else { return Err(()) };
@@ -67,6 +82,7 @@ impl Incoming {
 impl Stream {
     fn new(name: String, socket: Option<OwnedFd>, place: Option<UnixListener>) -> io::Result<Self> {
         let epoll = rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC)?;
+        let more = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let stream = Self {
             place,
             socket: Mutex::new(None),
@@ -75,8 +91,10 @@ impl Stream {
             incoming: Mutex::default(),
             passt: None,
             epoll,
+            more,
             path: None,
         };
+        stream.watch(stream.more.as_fd())?;
         if let Some(place) = &stream.place {
             place.set_nonblocking(true)?;
             stream.watch(place.as_fd())?;
@@ -195,7 +213,11 @@ impl Stream {
         let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             match incoming.frame(buffer) {
-                Ok(true) => return Received::Frame(Frame::from(std::mem::take(buffer))),
+                Ok(true) => {
+                    let more = incoming.has_more();
+                    self.tell(&mut incoming, more);
+                    return Received::Frame(Frame::from(std::mem::take(buffer)));
+                }
                 Ok(false) => {}
                 Err(()) => return self.ended("a length that cannot be", &mut incoming),
             }
@@ -230,6 +252,16 @@ impl Stream {
         }
     }
 
+    /// Has the main loop know that there are more frames, or that there are none.
+    fn tell(&self, incoming: &mut Incoming, more: bool) {
+        if std::mem::replace(&mut incoming.told, more) == more {
+            return;
+        }
+        // Neither can fail: it counts from 0 to 1 and back.
+        let mut count = 1_u64.to_ne_bytes();
+        let _ = if more { rustix::io::write(&self.more, &count) } else { rustix::io::read(&self.more, &mut count) };
+    }
+
     fn accept(&self) -> bool {
         let Some(place) = &self.place else { return false };
         match place.accept() {
@@ -241,6 +273,7 @@ impl Stream {
     fn ended(&self, why: &str, incoming: &mut Incoming) -> Received {
         *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.outgoing.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.tell(incoming, false);
         *incoming = Incoming::default();
         tracing::warn!("{}: {why}", self.name);
         // Somebody else may come to the place that is ours.

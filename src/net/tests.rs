@@ -127,6 +127,38 @@ fn two_machines_reach_each_other_and_the_second_may_come_again() {
     assert_eq!(dump.len(), 24 + (16 + 60) + 2 * (16 + 100 + 28 * (16 + 54) + 40_000));
 }
 
+/// Whether what tells of frames does so.
+fn tells(port: &Port) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let fd = port.fd();
+    poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
+}
+
+#[test]
+fn frames_that_came_together_are_told_of_until_all_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let first = port(&format!("pair:unix:{}", path.display()));
+    let mut peer = UnixStream::connect(&path).unwrap();
+    for turn in 0..2 {
+        assert_eq!(first.receive(&mut Scratch::default(), &mut Vec::new()), Received::Nothing);
+        assert!(!tells(&first), "{turn}");
+        // Many, and the beginning of another.
+        let frame = [&60_u32.to_be_bytes()[..], &[turn; 60]].concat();
+        peer.write_all(&frame.repeat(3 * BATCH)).unwrap();
+        peer.write_all(&frame[..10]).unwrap();
+        for n in 0..3 * BATCH {
+            assert!(tells(&first), "{turn}: {n}");
+            assert_eq!(until(&first), Received::Frame(Frame::from(vec![turn; 60])));
+        }
+        assert_eq!(first.receive(&mut Scratch::default(), &mut Vec::new()), Received::Nothing);
+        assert!(!tells(&first), "{turn}: what has only begun");
+        peer.write_all(&frame[10..]).unwrap();
+        assert!(tells(&first), "{turn}: its end");
+        assert_eq!(until(&first), Received::Frame(Frame::from(vec![turn; 60])));
+    }
+}
+
 #[test]
 fn a_peer_that_does_not_read_costs_frames_and_no_time() {
     let dir = tempfile::tempdir().unwrap();
