@@ -51,10 +51,8 @@ fn nested_passt_gives_a_guest_an_address_names_and_files_without_root() {
 echo "==== route" $(ip route | grep default)
 echo "==== resolver" $(cat /etc/resolv.conf)
 echo "==== name" $(nslookup -type=a files.test | tail -n 3)
-echo "==== file" $(wget -q -O - http://files.test/file | tee /tmp/got | md5sum)
-wc -c /tmp/got; netstat -s 2>/dev/null; cat /proc/net/snmp; cat /proc/net/dev; dmesg | tail -n 5
+echo "==== file" $(wget -q -O - http://files.test/file | md5sum)
 echo "==== sum" $(dd if=/dev/zero bs=1M count=2 2>/dev/null | nc -w 60 files.test 3)
-echo "==== ping" $(ping -c 2 -W 20 192.0.2.1 | grep received)
 GUEST
         echo "file $(md5sum <$scratch/served/file)"
         echo "sum $(data 2 | md5sum)"
@@ -68,10 +66,9 @@ dnsmasq --conf-file=/dev/null --no-daemon --user=root --group=root --no-hosts --
   --bind-interfaces --address=/files.test/192.0.2.1 --log-queries >$scratch/dnsmasq.log 2>&1 &
 httpd -h $scratch/served -p 127.0.0.1:80
 nc -ll -p 3 -e /bin/md5sum &
-echo '0 65534' >/proc/sys/net/ipv4/ping_group_range
 as_user 'echo "user $(id -u)"; exec ./pcvm run --control unix:$scratch/a --memory 256M --kernel vmlinuz \
   --initrd small.gz --append "console=ttyS0,115200n8 loglevel=5 panic=-1 commands=http://files.test/commands" \
-  --display none --no-reboot --serial file:$scratch/a.log --net passt,dump=$scratch/pcap.log'
+  --display none --no-reboot --serial file:$scratch/a.log --net passt'
 echo "pcvm ended with $?"
 tries=0
 while pidof passt passt.avx2 && [ $tries -lt 20 ]; do sleep 0.5; tries=$((tries + 1)); done
@@ -102,7 +99,7 @@ INNER
         "#,
     );
     let guest = output.text("a.log");
-    assert_has(&guest, &["==== address 192.0.2.2", "==== route default via 192.0.2.1", "==== ping 2 packets"]);
+    assert_has(&guest, &["==== address 192.0.2.2", "==== route default via 192.0.2.1"]);
     assert_has(&guest, &["==== resolver nameserver 192.0.2.1", "==== name Name: files.test Address: 192.0.2.1"]);
     assert_has(&output.text("dnsmasq.log"), &["query[A] files.test from 127.0.0.1"]);
     for what in ["file", "sum"] {
@@ -166,7 +163,7 @@ NOBODY
         chmod 666 /dev/net/tun
         may='not permitted: root can make one for you (ip tuntap add NAME mode tap user YOU)'
         told 1 "--net: cannot use tap (a new one): $may" tap
-        tunctl -t tapr >/dev/null
+        tunctl -u root -t tapr >/dev/null
         told 1 "--net: cannot use tap tapr: $may" tap,ifname=tapr
         tunctl -u nobody -t tapn >/dev/null
         told 1 '--net: cannot switch on tap tapn: Operation not permitted' tap,ifname=tapn

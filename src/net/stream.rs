@@ -29,6 +29,9 @@ pub struct Stream {
     name: String,
     outgoing: Mutex<Vec<u8>>,
     incoming: Mutex<Incoming>,
+    /// The other end is a passt, which drops IPv4 packets with Ethernet's padding behind them (Debian 12's: an acknowledgement
+    /// would be lost).
+    takes_no_padding: bool,
     /// A passt of our own.
     passt: Option<Mutex<Child>>,
     /// What the main loop watches: the socket, and `more`.
@@ -89,6 +92,7 @@ impl Stream {
             name,
             outgoing: Mutex::default(),
             incoming: Mutex::default(),
+            takes_no_padding: false,
             passt: None,
             epoll,
             more,
@@ -123,8 +127,11 @@ impl Stream {
     /// If it is not there.
     pub fn passt(socket: Option<&Path>) -> Result<Self, NetError> {
         let Some(path) = socket else { return Self::start_passt() };
-        let stream = UnixStream::connect(path).map_err(|error| NetError::file(path, &error))?;
-        Self::new(path.display().to_string(), Some(stream.into()), None).map_err(|error| NetError::file(path, &error))
+        let fail = |error| NetError::file(path, &error);
+        let socket = UnixStream::connect(path).map_err(fail)?;
+        let mut stream = Self::new(path.display().to_string(), Some(socket.into()), None).map_err(fail)?;
+        stream.takes_no_padding = true;
+        Ok(stream)
     }
 
     fn start_passt() -> Result<Self, NetError> {
@@ -150,6 +157,7 @@ impl Stream {
             .spawn()
             .map_err(|error| fail(&error))?;
         let mut stream = Self::new("passt".to_owned(), Some(ours.into()), None).map_err(|error| fail(&error))?;
+        stream.takes_no_padding = true;
         stream.passt = Some(Mutex::new(child));
         Ok(stream)
     }
@@ -179,6 +187,7 @@ impl Stream {
 
     /// Sends a frame, or loses it: whole, or not at all.
     pub fn send(&self, bytes: &[u8]) {
+        let bytes = if self.takes_no_padding { without_padding(bytes) } else { bytes };
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(socket) = &*socket else { return };
         let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -278,6 +287,20 @@ impl Stream {
         tracing::warn!("{}: {why}", self.name);
         // Somebody else may come to the place that is ours.
         if self.place.is_some() { Received::Nothing } else { Received::Gone }
+    }
+}
+
+/// A frame without what makes a short IPv4 packet as long as Ethernet wants it (IEEE 802.3, 4.2.3.3; RFC 894).
+fn without_padding(bytes: &[u8]) -> &[u8] {
+    const ETHERNET: usize = 14;
+    const SHORTEST: usize = 60;
+    let ipv4 = bytes.get(12..14) == Some(&[0x08, 0x00]) && bytes.len() <= SHORTEST;
+    match bytes.get(16..18) {
+        Some(&[high, low]) if ipv4 => {
+            let end = ETHERNET + usize::from(u16::from_be_bytes([high, low]));
+            bytes.get(..end).filter(|packet| packet.len() > ETHERNET).unwrap_or(bytes)
+        }
+        _ => bytes,
     }
 }
 

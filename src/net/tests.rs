@@ -243,6 +243,40 @@ fn options_are_what_they_say() {
     }
 }
 
+#[test]
+fn passt_gets_short_packets_without_padding() {
+    use std::io::Read;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("passt");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let port = port(&format!("passt={}", path.display()));
+    let mut passt = listener.accept().unwrap().0;
+    let padded = |kind: [u8; 2], length: u16, len: usize| {
+        let mut bytes = segment(0, 1).bytes;
+        bytes[12..14].copy_from_slice(&kind);
+        bytes[16..18].copy_from_slice(&length.to_be_bytes());
+        bytes.resize(len, 0);
+        bytes
+    };
+    // An acknowledgement; what is no IPv4; lengths that are wrong; and what is long enough by itself.
+    for (kind, length, len, arrives) in [
+        ([0x08, 0x00], 40, 60, 54),
+        ([0x08, 0x06], 40, 60, 60),
+        ([0x08, 0x00], 0, 60, 60),
+        ([0x08, 0x00], 47, 60, 60),
+        ([0x08, 0x00], u16::MAX, 60, 60),
+        ([0x08, 0x00], 46, 60, 60),
+        ([0x08, 0x00], 40, 61, 61),
+    ] {
+        let frame = padded(kind, length, len);
+        port.send(&Frame::from(frame.clone()));
+        let mut got = vec![0; 4 + arrives];
+        passt.read_exact(&mut got).unwrap();
+        assert_eq!(got[..4], (arrives as u32).to_be_bytes(), "{kind:x?} {length} {len}");
+        assert_eq!(got[4..], frame[..arrives]);
+    }
+}
+
 /// A DHCPDISCOVER from a station (RFC 2131), in an Ethernet frame.
 fn discover(mac: [u8; 6]) -> Vec<u8> {
     let mut bytes = [&[0xff; 6][..], &mac, &[8, 0]].concat();
