@@ -19,6 +19,7 @@ fn nested_a_guest_without_disks_boots_by_pxe() {
           >$scratch/dnsmasq.log 2>&1 &
         ./pcvm run --control unix:$scratch/a --memory 256M --boot n --no-reboot --serial file:$scratch/a.log --display none \
           --net tap,bridge=br0,mac=00:16:3e:00:00:0a,rom=ipxe.rom &
+        patience=480
         until_said a '==== ready'
         ping -c 1 -W 20 10.9.0.10 | grep -q ' 1 packets received' || fail ping
         "#,
@@ -52,7 +53,11 @@ echo "==== route" $(ip route | grep default)
 echo "==== resolver" $(cat /etc/resolv.conf)
 echo "==== name" $(nslookup -type=a files.test | tail -n 3)
 echo "==== file" $(wget -q -O - http://files.test/file | md5sum)
-echo "==== sum" $(dd if=/dev/zero bs=1k count=256 2>/dev/null | nc -w 60 files.test 3)
+# Debian 12's passt does not hand on that the server has closed a connection that the guest had half closed.
+dd if=/dev/zero bs=1k count=256 2>/dev/null | nc -w 60 files.test 3 >/tmp/sum &
+tries=0
+until [ -s /tmp/sum ] || [ $((tries += 1)) -gt 300 ]; do sleep 0.2; done
+echo "==== sum" $(cat /tmp/sum)
 GUEST
         echo "file $(md5sum <$scratch/served/file)"
         echo "sum $(dd if=/dev/zero bs=1k count=256 2>/dev/null | md5sum)"
@@ -185,6 +190,6 @@ NOBODY
         &["the machine with a tap that is gone ended with 0", "the machine with a tap of its own ended with 0"],
     );
     // Once, however many frames are lost.
-    assert_eq!(console.matches("tap tapx: ").count(), 1, "{console}");
+    assert_eq!(console.matches("WARN tap tapx: ").count(), 1, "{console}");
     assert_has(console, &[": the guest's cable is out"]);
 }
