@@ -77,7 +77,7 @@ as_user 'echo "user $(id -u)"; exec ./pcvm run --control unix:$scratch/a --memor
 echo "pcvm ended with $?"
 tries=0
 while pidof passt passt.avx2 && [ $tries -lt 20 ]; do sleep 0.5; tries=$((tries + 1)); done
-echo "left: $(pidof passt passt.avx2)"
+echo "left: $(pidof passt passt.avx2)."
 killall dnsmasq nc httpd
 INNER
         if [ -d .nested-host ]; then
@@ -112,7 +112,7 @@ INNER
         assert!(wanted.len() > 32, "{}", output.console);
         assert_has(&guest, &[&format!("==== {what} {wanted}").trim_end_matches([' ', '-'])]);
     }
-    assert_has(&output.console, &["pcvm ended with 0", "left: \n"]);
+    assert_has(&output.console, &["pcvm ended with 0", "left: ."]);
 }
 
 #[test]

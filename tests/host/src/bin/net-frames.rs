@@ -64,6 +64,11 @@ impl Socket {
         (at.sll_family, at.sll_protocol, at.sll_ifindex) = (libc::AF_PACKET as u16, protocol, index);
         // SAFETY: the address is ours, and as long as is said.
         result(unsafe { libc::bind(file.as_raw_fd(), (&raw const at).cast(), size_of_val(&at) as u32) })?;
+        // Room for all that comes before we look.
+        let room: libc::c_int = 4 << 20;
+        let (level, option, size) = (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, size_of_val(&room) as u32);
+        // SAFETY: the number is ours, and as long as is said.
+        result(unsafe { libc::setsockopt(file.as_raw_fd(), level, option, (&raw const room).cast(), size) })?;
         Ok(Self { file, interface: index })
     }
 
