@@ -96,7 +96,7 @@ linux_qemu() {
 in_guest() { printf '%s\nexit\n' "$*" | nc -w 60 10.99.0.10 1; }
 # stream [-R]: KiB/s that arrived, in $streamed. False if nothing moves any more.
 #
-# A guest on a nested host with counted instructions ends so sooner or later, whatever its VMM (see tests/host/nested-host).
+# A nested host with counted instructions hangs its guests sooner or later, whatever their VMM (see tests/host/nested-host).
 stream() {
   $iperf/ld-linux-x86-64.so.2 --library-path $iperf $iperf/iperf3 -c 10.99.0.10 -t 2 -f K "$@" >iperf.out 2>&1 &
   client=$! moved='' still=0
