@@ -1,90 +1,10 @@
 //! The network as Linux drives it: cards on taps, on a bridge of the host.
 
-use std::time::Duration;
+mod lan;
 
-use pcvm_test_guests::net;
-use pcvm_test_host::{Host, Job, Output};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// What the jobs' scripts have in common: a bridge with a DHCP server, and machines that are told what to do by TCP.
-const FUNCTIONS: &str = r#"
-    scratch=$(mktemp -d /tmp/pcvm.XXXXXX)
-    trap 'kill $(jobs -p) 2>/dev/null; wait; ip link show br0; cp $scratch/*.log . 2>/dev/null' EXIT
-    brctl addbr br0
-    ip addr add 10.9.0.1/24 dev br0
-    ip link set br0 up
-    cat >$scratch/udhcpd.conf <<CONFIG
-start 10.9.0.50
-end 10.9.0.90
-interface br0
-lease_file $scratch/leases
-option subnet 255.255.255.0
-siaddr 10.9.0.1
-boot_file http://10.9.0.1/boot.ipxe
-static_lease 00:16:3e:00:00:0a 10.9.0.10
-static_lease 00:16:3e:00:00:0b 10.9.0.11
-CONFIG
-    touch $scratch/leases
-    udhcpd -f $scratch/udhcpd.conf &
-    # boot NAME NET...: a machine; its log is NAME.log, its control socket $scratch/NAME.
-    boot() {
-      name=$1; shift
-      ./pcvm run --control unix:$scratch/$name --memory 256M --cdrom net.iso --boot d --no-reboot \
-        --serial file:$scratch/$name.log --display none "$@" &
-    }
-    fail() { echo "FAILED: $*"; dmesg | tail -n 5; tail -n 30 $scratch/*.log; exit 1; }
-    until_said() { # NAME, what
-      tries=0
-      while ! grep -q "$2" $scratch/$1.log 2>/dev/null; do
-        sleep 0.5; tries=$((tries + 1))
-        [ $tries -lt ${patience:-240} ] || fail "$1 does not say $2"
-      done
-    }
-    # in_guest ADDRESS COMMANDS: runs them there and prints what they print.
-    in_guest() { address=$1; shift; printf '%s\nexit\n' "$*" | nc -w 60 $address 1; }
-    # from_guest ADDRESS: the sum of $amount MiB that it sends, taken here and told back to it.
-    from_guest() {
-      nc -l -p 3 -e /bin/md5sum &
-      in_guest $1 "dd if=/dev/zero bs=1M count=$amount 2>/dev/null | nc -w 100 10.9.0.1 3"
-    }
-    # Bytes that are the same on every machine.
-    data() { dd if=/dev/zero bs=1M count=$1 2>/dev/null; }
-"#;
-
-fn run(name: &str, script: &str) -> Output {
-    let iso = net::iso().unwrap_or_else(|error| panic!("{error}"));
-    let job = Job::new(name, format!("{FUNCTIONS}\n{script}\nexit 0")).pcvm().unwrap_or_else(|error| panic!("{error}"));
-    let [kernel, initrd] = ["vmlinuz", "initrd.gz"].map(|file| iso.with_file_name(file));
-    let job = job
-        .file(kernel, "vmlinuz")
-        .file(initrd, "initrd.gz")
-        .file(iso.with_file_name("iperf.tar"), "iperf.tar")
-        .file(net::IPXE, "ipxe.rom")
-        .file(iso, "net.iso")
-        .timeout(Duration::from_secs(600));
-    let output = Host::pick().run(&job).unwrap_or_else(|error| panic!("{error}"));
-    output.expect_status(0, &[]);
-    output
-}
-
-#[track_caller]
-fn assert_has(text: &str, what: &[&str]) {
-    for wanted in what {
-        assert!(text.contains(wanted), "no {wanted:?} in:\n{text}");
-    }
-}
-
-/// What both guests' drivers counted (counters-10.log, counters-11.log).
-#[track_caller]
-fn assert_no_errors(output: &Output) {
-    for n in [10, 11] {
-        let counters = output.text(&format!("counters-{n}.log"));
-        let eth0 = counters.lines().find(|line| line.trim_start().starts_with("eth0:")).unwrap_or_default();
-        let numbers: Vec<u64> = eth0.split_whitespace().skip(1).filter_map(|number| number.parse().ok()).collect();
-        assert_eq!(numbers.len(), 16, "{counters}");
-        // Errors, drops, FIFO and frame errors of either direction, collisions, carrier errors.
-        assert_eq!([&numbers[2..6], &numbers[10..15]].concat(), [0; 9], "{counters}");
-    }
-}
+use lan::{assert_has, assert_no_errors, run};
 
 #[test]
 fn nested_two_guests_on_a_bridge_reach_the_host_and_each_other() {
@@ -167,8 +87,9 @@ fn nested_iperf3_runs_each_way_and_both_at_once() {
         r#"
         tar -xf iperf.tar -C $scratch
         iperf() { $scratch/iperf/ld-linux-x86-64.so.2 --library-path $scratch/iperf $scratch/iperf/iperf3 "$@"; }
-        boot a --net tap,bridge=br0,ifname=tapa,mac=00:16:3e:00:00:0a
-        boot b --net tap,bridge=br0,ifname=tapb,mac=00:16:3e:00:00:0b,model=rtl8139c
+        initrd=initrd.gz
+        start a --net tap,bridge=br0,ifname=tapa,mac=00:16:3e:00:00:0a
+        start b --net tap,bridge=br0,ifname=tapb,mac=00:16:3e:00:00:0b,model=rtl8139c
         until_said a '==== ready'
         until_said b '==== ready'
         for n in 10 11; do
@@ -187,40 +108,13 @@ fn nested_iperf3_runs_each_way_and_both_at_once() {
 }
 
 #[test]
-fn nested_cards_hear_the_groups_they_joined_and_refuse_jumbo_frames() {
-    let output = run(
-        "network-filters",
-        r#"
-        boot a --net tap,bridge=br0,ifname=tapa,mac=00:16:3e:00:00:0a
-        boot b --net tap,bridge=br0,ifname=tapb,mac=00:16:3e:00:00:0b,model=rtl8139c
-        until_said a '==== ready'
-        until_said b '==== ready'
-        ip route add 224.0.0.0/4 dev br0
-        for n in 10 11; do
-          in_guest 10.9.0.$n 'echo 0 >/proc/sys/net/ipv4/icmp_echo_ignore_broadcasts'
-          ping -c 3 -W 20 -I br0 224.0.0.1 | grep -q "from 10.9.0.$n" || fail "$n does not hear the group of all systems"
-        done
-        # A frame longer than any that the chip takes: lost, and all goes on.
-        for interface in tapa tapb br0; do ip link set $interface mtu 9000; done
-        for n in 10 11; do
-          ping -c 2 -W 2 -s 6000 10.9.0.$n | grep -q ' 0 packets received' || fail "$n takes jumbo frames"
-          ping -c 3 -W 20 10.9.0.$n | grep -q ' 3 packets received' || fail "$n is silent after a jumbo frame"
-          echo "$n: rx errors $(in_guest 10.9.0.$n 'cat /sys/class/net/eth0/statistics/rx_errors')"
-        done
-        "#,
-    );
-    // The card refused both; of the drivers only 8139too counts them.
-    assert_has(&output.console, &["10: rx errors 0", "11: rx errors 2"]);
-}
-
-#[test]
 fn nested_a_guest_without_disks_boots_over_the_network() {
     let output = run(
         "network-boot",
         r#"
         mkdir $scratch/served
-        cp vmlinuz initrd.gz $scratch/served/
-        printf '#!ipxe\nkernel vmlinuz console=ttyS0,115200n8 loglevel=5 panic=-1\ninitrd initrd.gz\nboot\n' >$scratch/served/boot.ipxe
+        cp vmlinuz small.gz $scratch/served/
+        printf '#!ipxe\nkernel vmlinuz console=ttyS0,115200n8 loglevel=5 panic=-1\ninitrd small.gz\nboot\n' >$scratch/served/boot.ipxe
         httpd -h $scratch/served
         ./pcvm run --control unix:$scratch/a --memory 256M --boot n --no-reboot --serial file:$scratch/a.log --display none \
           --net tap,bridge=br0,mac=00:16:3e:00:00:0a,rom=ipxe.rom &
@@ -237,4 +131,188 @@ fn nested_a_guest_without_disks_boots_over_the_network() {
             "==== address 10.9.0.10",
         ],
     );
+}
+
+/// Which of the 64 bits of MAR a group is heard by: the upper six bits of the CRC of its address (RTL8139C(L), 5.8), here by
+/// the shift register of IEEE 802.3, 3.2.9.
+fn bucket(address: [u8; 6]) -> usize {
+    let mut crc = u32::MAX;
+    for bit in (0..48).map(|n| address[n / 8] >> (n % 8) & 1) {
+        let feedback = crc >> 31 ^ u32::from(bit);
+        crc = crc << 1 ^ feedback * 0x04c1_1db7;
+    }
+    (crc >> 26) as usize
+}
+
+/// A group nobody else uses, the `skip`-th of a bucket.
+fn group_in(wanted: usize, skip: usize) -> [u8; 6] {
+    let all = (0..=u16::MAX).map(|n| [0x03, 0x50, 0x43, 0x56, n.to_be_bytes()[0], n.to_be_bytes()[1]]);
+    all.filter(|&address| bucket(address) == wanted).nth(skip).expect("each bucket has some")
+}
+
+fn address(bytes: [u8; 6]) -> String {
+    bytes.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// What a guest that watched was a member of, and how often it saw what.
+#[track_caller]
+fn watched(text: &str) -> (BTreeSet<usize>, BTreeMap<String, u32>) {
+    assert!(text.contains("\ndone"), "{text}");
+    let words = |kind: &'static str| text.lines().filter_map(move |line| line.trim().strip_prefix(kind));
+    let members = words("member ").map(|group| {
+        let byte = |n: usize| u8::from_str_radix(&group[2 * n..2 * n + 2], 16).unwrap();
+        bucket([byte(0), byte(1), byte(2), byte(3), byte(4), byte(5)])
+    });
+    let seen = words("seen ").map(|line| {
+        let (address, count) = line.split_once(' ').unwrap();
+        (address.to_owned(), count.parse().unwrap())
+    });
+    (members.collect(), seen.collect())
+}
+
+#[test]
+fn nested_cards_hear_the_groups_they_joined_and_refuse_jumbo_frames() {
+    const OTHER: &str = "02:00:00:00:77:77";
+    const ALL: &str = "ff:ff:ff:ff:ff:ff";
+    /// What the guests listen to, one after another; a group that has the same bit of the filter as group 40.
+    const TURNS: [&str; 5] = ["own", "GROUP", "all-multicast", "everything", "own"];
+    // One group for each bit of the filter.
+    let groups: Vec<String> = (0..64).map(|bucket| address(group_in(bucket, 0))).collect();
+    let joined = address(group_in(40, 1));
+    let addresses = [&groups[..], &[joined.clone(), OTHER.to_owned(), ALL.to_owned()]].concat().join(" ");
+    let turns = TURNS.join(" ").replace("GROUP", &joined);
+    let output = run(
+        "network-filters",
+        &format!(
+            r#"
+        start a --net tap,bridge=br0,ifname=tapa,mac=00:16:3e:00:00:0a
+        start b --net tap,bridge=br0,ifname=tapb,mac=00:16:3e:00:00:0b,model=rtl8139c
+        until_said a '==== ready'
+        until_said b '==== ready'
+        for n in 10 11; do
+          case $n in 10) tap=tapa mac=00:16:3e:00:00:0a ;; 11) tap=tapb mac=00:16:3e:00:00:0b ;; esac
+          give_frames 10.9.0.$n
+          turn=0
+          for what in {turns}; do
+            file=$scratch/$n-$turn.log turn=$((turn + 1))
+            in_guest 10.9.0.$n "net-frames watch eth0 $what" >$file &
+            tries=0
+            until grep -q watching $file; do
+              sleep 0.2; tries=$((tries + 1))
+              [ $tries -lt 300 ] || fail "$n does not watch $what"
+            done
+            ./net-frames send $tap 2 {addresses} $mac || fail 'sending'
+            wait $!
+          done
+        done
+        ip route add 224.0.0.0/4 dev br0
+        for n in 10 11; do
+          in_guest 10.9.0.$n 'echo 0 >/proc/sys/net/ipv4/icmp_echo_ignore_broadcasts'
+          ping -c 3 -W 20 -I br0 224.0.0.1 | grep -q "from 10.9.0.$n" || fail "$n does not hear the group of all systems"
+        done
+        # A frame longer than any that the chip takes: lost, and all goes on.
+        for interface in tapa tapb br0; do ip link set $interface mtu 9000; done
+        for n in 10 11; do
+          ping -c 2 -W 2 -s 6000 10.9.0.$n | grep -q ' 0 packets received' || fail "$n takes jumbo frames"
+          ping -c 3 -W 20 10.9.0.$n | grep -q ' 3 packets received' || fail "$n is silent after a jumbo frame"
+          echo "$n: rx errors $(in_guest 10.9.0.$n 'cat /sys/class/net/eth0/statistics/rx_errors')"
+        done
+        "#
+        ),
+    );
+    for n in [10, 11] {
+        for (turn, what) in TURNS.into_iter().enumerate() {
+            let text = output.text(&format!("{n}-{turn}.log"));
+            let (members, seen) = watched(&text);
+            let times = |address: &str| seen.get(address).copied().unwrap_or(0);
+            let expect = |heard: bool| if heard { 2 } else { 0 };
+            // At the end nothing is left of what was joined.
+            assert_eq!(members.contains(&40), what == "GROUP", "{n} {what}\n{text}");
+            let every = matches!(what, "all-multicast" | "everything");
+            for (bucket, group) in groups.iter().enumerate() {
+                assert_eq!(
+                    times(group),
+                    expect(every || members.contains(&bucket)),
+                    "{n} {what}: bit {bucket}\n{text}"
+                );
+            }
+            assert_eq!(times(&joined), expect(every || what == "GROUP"), "{n} {what}\n{text}");
+            assert_eq!(times(OTHER), expect(what == "everything"), "{n} {what}\n{text}");
+            assert_eq!(times(ALL), 2, "{n} {what}\n{text}");
+        }
+    }
+    // The card refused both; of the drivers only 8139too counts them.
+    assert_has(&output.console, &["10: rx errors 0", "11: rx errors 2"]);
+}
+
+/// What the trace tells of a tap: bytes of each writev(2) of a machine's, and length and segment size of each packet that the
+/// host's network got from the tap.
+fn traced(text: &str) -> (Vec<usize>, Vec<(usize, usize)>) {
+    let field = |line: &str, name: &str| -> Option<usize> {
+        line.split_whitespace().find_map(|word| word.strip_prefix(name)).and_then(|number| number.parse().ok())
+    };
+    let written = text.lines().filter_map(|line| line.split_once("sys_writev -> 0x"));
+    let written = written.map(|(_, number)| usize::from_str_radix(number.trim(), 16).expect("a writev that worked"));
+    let packets = text.lines().filter(|line| line.contains("netif_receive_skb_entry: dev=tapa "));
+    let packets = packets.map(|line| (field(line, "len=").unwrap(), field(line, "gso_size=").unwrap()));
+    (written.collect(), packets.collect())
+}
+
+#[test]
+fn nested_a_large_send_is_one_writev() {
+    // The virtio-net header, and Ethernet's, which the host no longer counts.
+    const HEADERS: usize = 10 + 14;
+    let output = run(
+        "network-large-sends",
+        r#"
+        trace=/sys/kernel/tracing
+        start a --net tap,bridge=br0,ifname=tapa,mac=00:16:3e:00:00:0a
+        until_said a '==== ready'
+        give_frames 10.9.0.10
+        in_guest 10.9.0.10 'net-frames offload eth0' >$scratch/offload.log
+        # Linux sends as much at once as goes in a millisecond, which on a slow host is little: more, then, if there is more.
+        in_guest 10.9.0.10 'cd /proc/sys/net/ipv4; echo 44 >tcp_min_tso_segs; echo 1 >tcp_tso_win_divisor'
+        # A server that hands whole files to the kernel (sendfile(2)); nc writes a kilobyte at a time.
+        in_guest 10.9.0.10 'mkdir /tmp/www; httpd -h /tmp/www'
+        # traced NAME MIB: what happens while the guest sends so much.
+        traced() {
+          in_guest 10.9.0.10 "dd if=/dev/zero of=/tmp/www/file bs=1M count=$2 2>/dev/null"
+          echo 0 >$trace/tracing_on
+          echo 16384 >$trace/buffer_size_kb
+          echo >$trace/trace
+          for event in syscalls/sys_exit_writev net/netif_receive_skb_entry; do echo 1 >$trace/events/$event/enable; done
+          echo 1 >$trace/tracing_on
+          [ "$(wget -q -O - http://10.9.0.10/file | md5sum)" = "$(data $2 | md5sum)" ] || fail "TCP"
+          echo 0 >$trace/tracing_on
+          grep -E 'sys_writev|dev=tapa ' $trace/trace >$scratch/$1.log
+        }
+        traced large ${amount:-8}
+        in_guest 10.9.0.10 'net-frames offload eth0 off' >>$scratch/offload.log
+        traced small 1
+        "#,
+    );
+    let offload = output.text("offload.log");
+    assert!(offload.contains("checksums on\nscatter-gather on\nlarge-sends on\n"), "{offload}");
+    assert!(offload.trim().ends_with("large-sends off"), "{offload}");
+    let mut frames = Vec::new();
+    for (name, mib) in [("large", 8), ("small", 1)] {
+        let (written, packets) = traced(&output.text(&format!("{name}.log")));
+        // One call for each packet, however long.
+        let lengths: Vec<usize> = packets.iter().map(|&(len, _)| len + HEADERS).collect();
+        assert_eq!(written, lengths, "{name}");
+        let (longest, total) = (packets.iter().max().unwrap(), written.iter().sum::<usize>());
+        eprintln!(
+            "{name}: {} writev of {} bytes on average, the longest packet {longest:?}",
+            written.len(),
+            total / written.len()
+        );
+        assert!(total > mib << 20, "{name}: {total}");
+        if name == "large" {
+            assert!(longest.0 > 60_000 && (1400..=1460).contains(&longest.1), "{longest:?}");
+        } else {
+            assert!(longest.0 <= 1500 && longest.1 == 0, "{longest:?}");
+        }
+        frames.push(total / written.len());
+    }
+    assert!(frames[0] > 8 * frames[1], "{frames:?} bytes");
 }

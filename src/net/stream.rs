@@ -3,6 +3,7 @@
 
 use super::{NetError, Received};
 use pcvm_devices::net::Frame;
+use rustix::event::EventfdFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use std::io;
@@ -28,9 +29,15 @@ pub struct Stream {
     name: String,
     outgoing: Mutex<Vec<u8>>,
     incoming: Mutex<Incoming>,
+    /// The other end is a passt, which drops IPv4 packets with Ethernet's padding behind them (Debian 12's: an acknowledgement
+    /// would be lost).
+    takes_no_padding: bool,
     /// A passt of our own.
     passt: Option<Mutex<Child>>,
+    /// What the main loop watches: the socket, and `more`.
     epoll: OwnedFd,
+    /// Counts while whole frames are left of what was read: the socket does not tell of them.
+    more: OwnedFd,
     path: Option<std::path::PathBuf>,
 }
 
@@ -39,9 +46,20 @@ struct Incoming {
     bytes: Vec<u8>,
     /// How many of them were given out.
     taken: usize,
+    /// `Stream::more` counts.
+    told: bool,
 }
 
 impl Incoming {
+    /// Whether the next frame is there, or a length that cannot be.
+    fn has_more(&self) -> bool {
+        let rest = self.bytes.get(self.taken..).unwrap_or_default();
+        rest.split_first_chunk::<LENGTH>().is_some_and(|(length, rest)| {
+            let length = u32::from_be_bytes(*length) as usize;
+            length > LONGEST || rest.len() >= length
+        })
+    }
+
     /// The next whole frame. An error is a length that cannot be.
     fn frame(&mut self, buffer: &mut Vec<u8>) -> Result<bool, ()> {
         let Some(rest) = self.bytes.get(self.taken..) else { return Err(()) };
@@ -67,16 +85,20 @@ impl Incoming {
 impl Stream {
     fn new(name: String, socket: Option<OwnedFd>, place: Option<UnixListener>) -> io::Result<Self> {
         let epoll = rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC)?;
+        let more = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let stream = Self {
             place,
             socket: Mutex::new(None),
             name,
             outgoing: Mutex::default(),
             incoming: Mutex::default(),
+            takes_no_padding: false,
             passt: None,
             epoll,
+            more,
             path: None,
         };
+        stream.watch(stream.more.as_fd())?;
         if let Some(place) = &stream.place {
             place.set_nonblocking(true)?;
             stream.watch(place.as_fd())?;
@@ -105,8 +127,11 @@ impl Stream {
     /// If it is not there.
     pub fn passt(socket: Option<&Path>) -> Result<Self, NetError> {
         let Some(path) = socket else { return Self::start_passt() };
-        let stream = UnixStream::connect(path).map_err(|error| NetError::file(path, &error))?;
-        Self::new(path.display().to_string(), Some(stream.into()), None).map_err(|error| NetError::file(path, &error))
+        let fail = |error| NetError::file(path, &error);
+        let socket = UnixStream::connect(path).map_err(fail)?;
+        let mut stream = Self::new(path.display().to_string(), Some(socket.into()), None).map_err(fail)?;
+        stream.takes_no_padding = true;
+        Ok(stream)
     }
 
     fn start_passt() -> Result<Self, NetError> {
@@ -132,6 +157,7 @@ impl Stream {
             .spawn()
             .map_err(|error| fail(&error))?;
         let mut stream = Self::new("passt".to_owned(), Some(ours.into()), None).map_err(|error| fail(&error))?;
+        stream.takes_no_padding = true;
         stream.passt = Some(Mutex::new(child));
         Ok(stream)
     }
@@ -161,6 +187,7 @@ impl Stream {
 
     /// Sends a frame, or loses it: whole, or not at all.
     pub fn send(&self, bytes: &[u8]) {
+        let bytes = if self.takes_no_padding { without_padding(bytes) } else { bytes };
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(socket) = &*socket else { return };
         let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,7 +222,11 @@ impl Stream {
         let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             match incoming.frame(buffer) {
-                Ok(true) => return Received::Frame(Frame::from(std::mem::take(buffer))),
+                Ok(true) => {
+                    let more = incoming.has_more();
+                    self.tell(&mut incoming, more);
+                    return Received::Frame(Frame::from(std::mem::take(buffer)));
+                }
                 Ok(false) => {}
                 Err(()) => return self.ended("a length that cannot be", &mut incoming),
             }
@@ -230,6 +261,16 @@ impl Stream {
         }
     }
 
+    /// Has the main loop know that there are more frames, or that there are none.
+    fn tell(&self, incoming: &mut Incoming, more: bool) {
+        if std::mem::replace(&mut incoming.told, more) == more {
+            return;
+        }
+        // Neither can fail: it counts from 0 to 1 and back.
+        let mut count = 1_u64.to_ne_bytes();
+        let _ = if more { rustix::io::write(&self.more, &count) } else { rustix::io::read(&self.more, &mut count) };
+    }
+
     fn accept(&self) -> bool {
         let Some(place) = &self.place else { return false };
         match place.accept() {
@@ -241,10 +282,25 @@ impl Stream {
     fn ended(&self, why: &str, incoming: &mut Incoming) -> Received {
         *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.outgoing.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.tell(incoming, false);
         *incoming = Incoming::default();
         tracing::warn!("{}: {why}", self.name);
         // Somebody else may come to the place that is ours.
         if self.place.is_some() { Received::Nothing } else { Received::Gone }
+    }
+}
+
+/// A frame without what makes a short IPv4 packet as long as Ethernet wants it (IEEE 802.3, 4.2.3.3; RFC 894).
+fn without_padding(bytes: &[u8]) -> &[u8] {
+    const ETHERNET: usize = 14;
+    const SHORTEST: usize = 60;
+    let ipv4 = bytes.get(12..14) == Some(&[0x08, 0x00]) && bytes.len() <= SHORTEST;
+    match bytes.get(16..18) {
+        Some(&[high, low]) if ipv4 => {
+            let end = ETHERNET + usize::from(u16::from_be_bytes([high, low]));
+            bytes.get(..end).filter(|packet| packet.len() > ETHERNET).unwrap_or(bytes)
+        }
+        _ => bytes,
     }
 }
 

@@ -127,6 +127,38 @@ fn two_machines_reach_each_other_and_the_second_may_come_again() {
     assert_eq!(dump.len(), 24 + (16 + 60) + 2 * (16 + 100 + 28 * (16 + 54) + 40_000));
 }
 
+/// Whether what tells of frames does so.
+fn tells(port: &Port) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let fd = port.fd();
+    poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
+}
+
+#[test]
+fn frames_that_came_together_are_told_of_until_all_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let first = port(&format!("pair:unix:{}", path.display()));
+    let mut peer = UnixStream::connect(&path).unwrap();
+    for turn in 0..2 {
+        assert_eq!(first.receive(&mut Scratch::default(), &mut Vec::new()), Received::Nothing);
+        assert!(!tells(&first), "{turn}");
+        // Many, and the beginning of another.
+        let frame = [&60_u32.to_be_bytes()[..], &[turn; 60]].concat();
+        peer.write_all(&frame.repeat(3 * BATCH)).unwrap();
+        peer.write_all(&frame[..10]).unwrap();
+        for n in 0..3 * BATCH {
+            assert!(tells(&first), "{turn}: {n}");
+            assert_eq!(until(&first), Received::Frame(Frame::from(vec![turn; 60])));
+        }
+        assert_eq!(first.receive(&mut Scratch::default(), &mut Vec::new()), Received::Nothing);
+        assert!(!tells(&first), "{turn}: what has only begun");
+        peer.write_all(&frame[10..]).unwrap();
+        assert!(tells(&first), "{turn}: its end");
+        assert_eq!(until(&first), Received::Frame(Frame::from(vec![turn; 60])));
+    }
+}
+
 #[test]
 fn a_peer_that_does_not_read_costs_frames_and_no_time() {
     let dir = tempfile::tempdir().unwrap();
@@ -208,6 +240,40 @@ fn options_are_what_they_say() {
         "tap,rom",
     ] {
         assert!(net(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn passt_gets_short_packets_without_padding() {
+    use std::io::Read;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("passt");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let port = port(&format!("passt={}", path.display()));
+    let mut passt = listener.accept().unwrap().0;
+    let padded = |kind: [u8; 2], length: u16, len: usize| {
+        let mut bytes = segment(0, 1).bytes;
+        bytes[12..14].copy_from_slice(&kind);
+        bytes[16..18].copy_from_slice(&length.to_be_bytes());
+        bytes.resize(len, 0);
+        bytes
+    };
+    // An acknowledgement; what is no IPv4; lengths that are wrong; and what is long enough by itself.
+    for (kind, length, len, arrives) in [
+        ([0x08, 0x00], 40, 60, 54),
+        ([0x08, 0x06], 40, 60, 60),
+        ([0x08, 0x00], 0, 60, 60),
+        ([0x08, 0x00], 47, 60, 60),
+        ([0x08, 0x00], u16::MAX, 60, 60),
+        ([0x08, 0x00], 46, 60, 60),
+        ([0x08, 0x00], 40, 61, 61),
+    ] {
+        let frame = padded(kind, length, len);
+        port.send(&Frame::from(frame.clone()));
+        let mut got = vec![0; 4 + arrives];
+        passt.read_exact(&mut got).unwrap();
+        assert_eq!(got[..4], (arrives as u32).to_be_bytes(), "{kind:x?} {length} {len}");
+        assert_eq!(got[4..], frame[..arrives]);
     }
 }
 

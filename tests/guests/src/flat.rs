@@ -52,6 +52,17 @@ mod code {
         pcvm_net_bench_start
     }
 
+    std::arch::global_asm!(include_str!("deaf.s"), options(att_syntax));
+
+    // SAFETY: as above, in deaf.s.
+    unsafe extern "C" {
+        safe static pcvm_deaf_start: [u8; super::CODE];
+    }
+
+    pub fn deaf() -> [u8; super::CODE] {
+        pcvm_deaf_start
+    }
+
     std::arch::global_asm!(include_str!("int13.s"), options(att_syntax));
 
     // SAFETY: as above, in int13.s.
@@ -112,6 +123,19 @@ pub fn bench() -> Result<PathBuf, Error> {
 /// path.
 pub fn net_bench() -> Result<PathBuf, Error> {
     image("net-bench", "net-bench.bin", &code::net_bench())
+}
+
+/// A firmware image that reads a sector so often while its network card's ring is full (see deaf.s).
+pub fn deaf(sectors: u32) -> Result<PathBuf, Error> {
+    const LABEL: &[u8] = b"sectors:";
+    let mut code = code::deaf();
+    let at = code
+        .windows(LABEL.len())
+        .position(|bytes| bytes == LABEL)
+        .ok_or_else(|| Error::Unexpected("deaf.s has no place for the count".into()))?
+        + LABEL.len();
+    code[at..at + 4].copy_from_slice(&sectors.max(1).to_le_bytes());
+    image("deaf", "deaf.bin", &code)
 }
 
 /// A disk whose boot sector sets modes (see modeset.s).

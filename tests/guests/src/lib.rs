@@ -15,6 +15,7 @@ pub mod media;
 pub mod net;
 pub mod options;
 pub mod screen;
+pub mod servers;
 pub mod v86;
 pub mod xorg;
 

@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # The guest with network cards: asks for an address, and then does what it is told by TCP port 1, a shell for every
-# connection. On the kernel's command line, driver=8139too takes that driver for an RTL8139C+ too, and address=ADDRESS/BITS
-# asks nobody.
+# connection, which finds the disk's modules in /modules/disk. On the kernel's command line, driver=8139too takes that driver
+# for an RTL8139C+ too, address=ADDRESS/BITS asks nobody, and commands=URL fetches what is to be done, does it and powers off.
 export PATH=/bin
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
@@ -9,9 +9,11 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mkdir -p /tmp /etc
 exec >/dev/ttyS0 2>&1
-driver='' address=''
+driver='' address='' commands=''
 for word in $(cat /proc/cmdline); do
-  case $word in driver=*) driver=${word#*=} ;; address=*) address=${word#*=} ;; esac
+  case $word in
+    driver=*) driver=${word#*=} ;; address=*) address=${word#*=} ;; commands=*) commands=${word#*=} ;;
+  esac
 done
 [ "$driver" != 8139too ] || { insmod /modules/mii.ko; insmod /modules/any8139too.ko; }
 while read -r module; do
@@ -24,6 +26,8 @@ cat >/bin/leased <<'SCRIPT'
 #!/bin/sh
 [ "$1" = bound ] || exit 0
 ip addr add "$ip/$mask" dev "$interface"
+[ -z "$router" ] || ip route add default via "${router%% *}"
+for server in $dns; do echo "nameserver $server"; done >/etc/resolv.conf
 echo "==== address $ip"
 SCRIPT
 chmod +x /bin/leased
@@ -36,6 +40,10 @@ if [ -n "$address" ]; then
   ip addr add "$address" dev eth0
 else
   udhcpc -q -n -t 20 -T 1 -i eth0 -s /bin/leased || echo "==== no address"
+fi
+if [ -n "$commands" ]; then
+  wget -q -O /tmp/commands "$commands" && . /tmp/commands
+  poweroff -f
 fi
 nc -ll -p 1 -e /bin/sh &
 nc -ll -p 2 -e /bin/md5sum &

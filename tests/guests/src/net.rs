@@ -11,8 +11,9 @@ pub const IPXE: &str = "/usr/lib/ipxe/qemu/pxe-rtl8139.rom";
 
 const INIT: &str = include_str!("net-init.sh");
 
-/// Makes the CD and gives its path; its kernel and initial RAM disk, `vmlinuz` and `initrd.gz`, lie beside it, and
-/// `iperf.tar`: iperf3 with its libraries, started by `iperf/ld-linux-x86-64.so.2 --library-path iperf iperf/iperf3`.
+/// Makes the CD and gives its path; its kernel and initial RAM disk, `vmlinuz` and `small.gz`, lie beside it, and the same
+/// with iperf3, `initrd.gz`; and `iperf.tar`: iperf3 with its libraries, started by `iperf/ld-linux-x86-64.so.2 --library-path
+/// iperf iperf/iperf3`.
 pub fn iso() -> Result<PathBuf, Error> {
     let inputs = [INIT, include_str!("net.rs")].map(str::as_bytes);
     let dir = cached("net", &inputs, |dir| {
@@ -42,29 +43,36 @@ pub fn iso() -> Result<PathBuf, Error> {
             "version=$(basename packages/lib/modules/*)
              depmod -b packages $version
              mkdir -p initrd/{bin,proc,sys,dev,modules} iso/isolinux
-             for module in 8139cp 8139too 8021q; do modprobe -d $PWD/packages -S $version --show-depends $module; done |
-               sed -n 's/^insmod \\([^ ]*\\).*/\\1/p' | awk '!seen[$0]++' | while read -r module; do
-                 cp $module initrd/modules/; basename $module >>initrd/modules/order
-               done
+             take() { # LIST MODULE...: with what they need
+               list=$1; shift
+               for module; do modprobe -d $PWD/packages -S $version --show-depends $module; done |
+                 sed -n 's/^insmod \\([^ ]*\\).*/\\1/p' | awk '!seen[$0]++' | while read -r module; do
+                   cp $module initrd/modules/; basename $module >>initrd/modules/$list
+                 done
+             }
+             take order 8139cp 8139too 8021q
+             take disk ata_piix sd_mod
              # Linux' 8139too leaves every chip with revision 20h or later to 8139cp. To see the same driver on machines with
              # either chip there is a copy of it that takes them all: its comparison with 1Fh made one with FFh, which nothing
              # is above. What is appended to it, its signature, is no longer one.
              perl -0777 -pe '$n = s/\\x41\\x80\\xf8\\x1f/\\x41\\x80\\xf8\\xff/g; die \"8139too\" if $n != 1' initrd/modules/8139too.ko >any.ko
              objcopy any.ko initrd/modules/any8139too.ko
              cp packages/bin/busybox initrd/bin/
+             install -m 755 init initrd/init
+             (cd initrd && find . | cpio --quiet -o -H newc | gzip -9) >iso/initrd.gz
              # iperf3 with all that it needs, for the guest and for a host without libraries.
              mkdir -p initrd/iperf iperf
              cp packages/usr/bin/iperf3 packages/lib/x86_64-linux-gnu/{ld-linux-x86-64.so.2,libc.so.6,libm.so.6} \\
                packages/usr/lib/x86_64-linux-gnu/{libcrypto.so.3,libiperf.so.0,libsctp.so.1} initrd/iperf/
              cp initrd/iperf/* iperf/
              tar -cf iperf.tar iperf
-             install -m 755 init initrd/init
-             (cd initrd && find . | cpio --quiet -o -H newc | gzip -9) >iso/initrd.gz
+             (cd initrd && find . | cpio --quiet -o -H newc | gzip -9) >initrd.gz
              cp packages/boot/vmlinuz-* iso/vmlinuz
              cp packages/usr/lib/ISOLINUX/isolinux.bin packages/usr/lib/syslinux/modules/bios/ldlinux.c32 isolinux.cfg iso/isolinux/
              xorriso -as mkisofs -quiet -V NET -r -o net.iso -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot \\
                -boot-load-size 4 -boot-info-table iso
-             mv iso/vmlinuz iso/initrd.gz .
+             mv iso/vmlinuz .
+             mv iso/initrd.gz small.gz
              rm -rf packages initrd iso init isolinux.cfg iperf any.ko",
         )?;
         Ok(())

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pcvm_test_guests::debian::Arch;
-use pcvm_test_guests::{Error, disk, flat, floppy, installer, net, options, screen, v86, xorg};
+use pcvm_test_guests::{Error, disk, flat, floppy, installer, net, options, screen, servers, v86, xorg};
 
 type Make = fn() -> Result<PathBuf, Error>;
 
-const GUESTS: [(&str, Make); 14] = [
+const GUESTS: [(&str, Make); 15] = [
     ("bench", flat::bench),
     ("disk", disk::image),
     ("floppy", floppy::own_iso),
@@ -18,6 +18,7 @@ const GUESTS: [(&str, Make); 14] = [
     ("net-bench", flat::net_bench),
     ("options", options::iso),
     ("screen-bench", screen::bench::images),
+    ("servers", servers::make),
     ("v86", || v86::iso(true)),
     ("v86-not", || v86::iso(false)),
     ("xorg", xorg::iso),

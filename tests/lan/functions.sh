@@ -1,0 +1,68 @@
+# What the jobs of the network's tests have in common: a bridge, and machines that are told what to do by TCP.
+scratch=$(mktemp -d /tmp/pcvm.XXXXXX)
+trap 'kill $(jobs -p) 2>/dev/null; wait; ip link show br0; cp $scratch/*.log . 2>/dev/null' EXIT
+brctl addbr br0
+ip addr add 10.9.0.1/24 dev br0
+ip link set br0 up
+# A nested host knows no users.
+[ -e /etc/passwd ] || {
+  mkdir -p /etc
+  printf '%s\n' root:x:0:0::/:/bin/sh user:x:1000:1000::/:/bin/sh nobody:x:65534:65534::/:/bin/sh >/etc/passwd
+  printf '%s\n' root:x:0: user:x:1000: nogroup:x:65534: >/etc/group
+}
+# give_addresses: a DHCP server.
+give_addresses() {
+  cat >$scratch/udhcpd.conf <<CONFIG
+start 10.9.0.50
+end 10.9.0.90
+interface br0
+lease_file $scratch/leases
+option subnet 255.255.255.0
+siaddr 10.9.0.1
+boot_file http://10.9.0.1/boot.ipxe
+static_lease 00:16:3e:00:00:0a 10.9.0.10
+static_lease 00:16:3e:00:00:0b 10.9.0.11
+CONFIG
+  touch $scratch/leases
+  udhcpd -f $scratch/udhcpd.conf &
+}
+# dnsmasq OPTION...: stays there.
+dnsmasq() {
+  [ -d $scratch/root ] || { mkdir $scratch/root; tar -xf servers.tar -C $scratch/root; }
+  $scratch/root/lib64/ld-linux-x86-64.so.2 --library-path $scratch/root/lib/x86_64-linux-gnu \
+    $scratch/root/usr/sbin/dnsmasq --conf-file=/dev/null --no-daemon --user=root --group=root --no-hosts --no-resolv "$@"
+}
+# boot NAME NET...: a machine with the CD; its log is NAME.log, its control socket $scratch/NAME.
+boot() {
+  name=$1; shift
+  ./pcvm run --control unix:$scratch/$name --memory 256M --cdrom net.iso --boot d --no-reboot \
+    --serial file:$scratch/$name.log --display none "$@" &
+}
+# start NAME NET...: the same without a CD, which is there sooner; initrd=initrd.gz has iperf3.
+start() {
+  name=$1; shift
+  ./pcvm run --control unix:$scratch/$name --memory 256M --kernel vmlinuz --initrd ${initrd:-small.gz} --no-reboot \
+    --append 'console=ttyS0,115200n8 loglevel=5 panic=-1' --serial file:$scratch/$name.log --display none "$@" &
+}
+fail() { echo "FAILED: $*"; dmesg | tail -n 5; tail -n 30 $scratch/*.log; exit 1; }
+until_said() { # NAME, what
+  tries=0
+  while ! grep -q "$2" $scratch/$1.log 2>/dev/null; do
+    sleep 0.5; tries=$((tries + 1))
+    [ $tries -lt ${patience:-240} ] || fail "$1 does not say $2"
+  done
+}
+# in_guest ADDRESS COMMANDS: runs them there and prints what they print.
+in_guest() { address=$1; shift; printf '%s\nexit\n' "$*" | nc -w 60 $address 1; }
+# give_frames ADDRESS: net-frames, there.
+give_frames() {
+  [ -n "$frames_served" ] || { httpd -f -p 10.9.0.1:8 -h . & frames_served=yes; }
+  in_guest $1 'wget -q -O /bin/net-frames http://10.9.0.1:8/net-frames; chmod +x /bin/net-frames'
+}
+# from_guest ADDRESS: the sum of $amount MiB that it sends, taken here and told back to it.
+from_guest() {
+  nc -l -p 3 -e /bin/md5sum &
+  in_guest $1 "dd if=/dev/zero bs=1M count=$amount 2>/dev/null | nc -w 100 10.9.0.1 3"
+}
+# Bytes that are the same on every machine.
+data() { dd if=/dev/zero bs=1M count=$1 2>/dev/null; }

@@ -1,0 +1,67 @@
+//! What tests of the network have in common: a network on a host, machines in it, and how they are told what to do.
+
+#![allow(dead_code)]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pcvm_test_guests::{Error, net, servers};
+use pcvm_test_host::{Host, Job, Output, pcvm_static};
+
+const FUNCTIONS: &str = include_str!("functions.sh");
+
+fn made(guest: Result<PathBuf, Error>) -> PathBuf {
+    guest.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Runs a script that has [`FUNCTIONS`] and the guest's files, where a DHCP server is.
+pub fn run(name: &str, script: &str) -> Output {
+    run_job(job(name, &format!("give_addresses\n{script}")))
+}
+
+/// The same without a DHCP server, and with the servers that Debian has.
+pub fn run_with_servers(name: &str, script: &str) -> Output {
+    let made = made(servers::make());
+    let job = job(name, script).file(made.join("root.tar"), "servers.tar");
+    run_job(job.file(made.join("pxelinux.0"), "pxelinux.0").file(made.join("ldlinux.c32"), "ldlinux.c32"))
+}
+
+fn job(name: &str, script: &str) -> Job {
+    let iso = made(net::iso());
+    let job = Job::new(name, format!("{FUNCTIONS}\n{script}\nexit 0")).pcvm().unwrap_or_else(|error| panic!("{error}"));
+    let pcvm = pcvm_static().unwrap_or_else(|error| panic!("{error}"));
+    job.file(iso.with_file_name("vmlinuz"), "vmlinuz")
+        .file(iso.with_file_name("small.gz"), "small.gz")
+        .file(iso.with_file_name("initrd.gz"), "initrd.gz")
+        .file(iso.with_file_name("iperf.tar"), "iperf.tar")
+        .file(pcvm.with_file_name("net-frames"), "net-frames")
+        .file(net::IPXE, "ipxe.rom")
+        .file(iso, "net.iso")
+        .timeout(Duration::from_secs(600))
+}
+
+fn run_job(job: Job) -> Output {
+    let output = Host::pick().run(&job).unwrap_or_else(|error| panic!("{error}"));
+    output.expect_status(0, &[]);
+    output
+}
+
+#[track_caller]
+pub fn assert_has(text: &str, what: &[&str]) {
+    for wanted in what {
+        assert!(text.contains(wanted), "no {wanted:?} in:\n{text}");
+    }
+}
+
+/// What both guests' drivers counted (counters-10.log, counters-11.log).
+#[track_caller]
+pub fn assert_no_errors(output: &Output) {
+    for n in [10, 11] {
+        let counters = output.text(&format!("counters-{n}.log"));
+        let eth0 = counters.lines().find(|line| line.trim_start().starts_with("eth0:")).unwrap_or_default();
+        let numbers: Vec<u64> = eth0.split_whitespace().skip(1).filter_map(|number| number.parse().ok()).collect();
+        assert_eq!(numbers.len(), 16, "{counters}");
+        // Errors, drops, FIFO and frame errors of either direction, collisions, carrier errors.
+        assert_eq!([&numbers[2..6], &numbers[10..15]].concat(), [0; 9], "{counters}");
+    }
+}
