@@ -63,6 +63,7 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::display::Call;
     use pcvm_devices::vga::Frame;
     use std::sync::Mutex;
 
@@ -73,7 +74,7 @@ mod tests {
     }
 
     impl Console for Keyboard {
-        fn look(&mut self) -> Option<Frame> {
+        fn look(&mut self, _: Option<&Call>) -> Option<Frame> {
             None
         }
         fn absolute(&self) -> bool {

@@ -4,11 +4,11 @@
 //! A click in it, or Ctrl-Alt-G, grabs mouse and keyboard (then also Alt-Tab and the like are the machine's); Ctrl-Alt-G
 //! lets them go. Ctrl-Alt-F is full screen and back, Ctrl-Alt-U the window's own size. Closing it is pulling the plug.
 
-use super::{DisplayError, Feed, Local, Pace, proportions};
+use super::{Call, DisplayError, Feed, Local, Pace, proportions};
 use crate::keys;
 use pcvm_devices::InputEvent;
 use pcvm_devices::vga::Frame;
-use sdl2::event::{Event, WindowEvent};
+use sdl2::event::{Event, EventSender, WindowEvent};
 use sdl2::keyboard::Scancode;
 use sdl2::mouse::{MouseButton, MouseWheelDirection};
 use sdl2::pixels::{Color, PixelFormatEnum};
@@ -34,9 +34,13 @@ pub struct Prepared {
     running: Running,
 }
 
+/// What wakes the window's thread: something was written to the adapter, or the thread is to end.
+struct Woken;
+
 /// The window's thread; it ends when this is dropped.
 pub struct Running {
     quit: Arc<AtomicBool>,
+    wake: Call,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -48,15 +52,16 @@ impl Prepared {
         let quit = Arc::new(AtomicBool::new(false));
         let (name, ends) = (name.to_owned(), quit.clone());
         let thread = std::thread::Builder::new().name("display".to_owned()).spawn(move || match open(&name) {
-            Ok(shown) => {
-                let _ = opened.send(Ok(()));
-                run(shown, &machines, &ends);
+            Ok((shown, sender)) => {
+                let wake: Call = Arc::new(move || drop(sender.push_custom_event(Woken)));
+                let _ = opened.send(Ok(wake.clone()));
+                run(shown, &machines, &ends, wake);
             }
             Err(why) => drop(opened.send(Err(why))),
         });
-        let running = Running { quit, thread: Some(thread.map_err(DisplayError::Host)?) };
+        let thread = thread.map_err(DisplayError::Host)?;
         match result.recv() {
-            Ok(Ok(())) => Ok(Self { machine, running }),
+            Ok(Ok(wake)) => Ok(Self { machine, running: Running { quit, wake, thread: Some(thread) } }),
             Ok(Err(why)) => Err(DisplayError::Window(why)),
             Err(_) => Err(DisplayError::Window("SDL does not work".to_owned())),
         }
@@ -73,6 +78,7 @@ impl Prepared {
 impl Drop for Running {
     fn drop(&mut self) {
         self.quit.store(true, Ordering::Relaxed);
+        (self.wake)();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -89,7 +95,7 @@ struct Shown {
     _sdl: sdl2::Sdl,
 }
 
-fn open(name: &str) -> Result<Shown, String> {
+fn open(name: &str) -> Result<(Shown, EventSender), String> {
     // Signals end the machine, see `machine::signals`.
     sdl2::hint::set("SDL_NO_SIGNAL_HANDLERS", "1");
     sdl2::hint::set("SDL_RENDER_SCALE_QUALITY", "linear");
@@ -104,12 +110,13 @@ fn open(name: &str) -> Result<Shown, String> {
     video.enable_screen_saver();
     let window = video.window(&title(name, false), SIZE.0, SIZE.1).position_centered().resizable().build();
     let canvas = window.map_err(|why| why.to_string())?.into_canvas().build().map_err(|why| why.to_string())?;
-    let pump = sdl.event_pump()?;
+    let (pump, events) = (sdl.event_pump()?, sdl.event()?);
+    events.register_custom_event::<Woken>()?;
     let mut shown = Shown { canvas, pump, mouse: sdl.mouse(), name: name.to_owned(), _video: video, _sdl: sdl };
     shown.canvas.set_draw_color(Color::BLACK);
     shown.canvas.clear();
     shown.canvas.present();
-    Ok(shown)
+    Ok((shown, events.event_sender()))
 }
 
 fn no_display() -> String {
@@ -124,11 +131,12 @@ fn title(name: &str, grabbed: bool) -> String {
     if grabbed { format!("pcvm: {name} - Ctrl-Alt-G releases mouse and keyboard") } else { format!("pcvm: {name}") }
 }
 
-fn run(mut shown: Shown, machines: &Receiver<Box<dyn Local>>, quit: &AtomicBool) {
+fn run(mut shown: Shown, machines: &Receiver<Box<dyn Local>>, quit: &AtomicBool, call: Call) {
     let Ok(machine) = machines.recv() else { return };
     let textures = shown.canvas.texture_creator();
     let mut window = Showing {
         machine,
+        call,
         feed: Feed::default(),
         pace: Pace::new(Instant::now()),
         frame: Frame { width: 0, height: 0, rgb: Vec::new() },
@@ -158,6 +166,7 @@ fn run(mut shown: Shown, machines: &Receiver<Box<dyn Local>>, quit: &AtomicBool)
 
 struct Showing<'a> {
     machine: Box<dyn Local>,
+    call: Call,
     feed: Feed,
     pace: Pace,
     /// What is shown.
@@ -174,7 +183,8 @@ struct Showing<'a> {
 
 impl<'a> Showing<'a> {
     fn look(&mut self, shown: &mut Shown, now: Instant) {
-        let frame = self.machine.look().filter(|frame| *frame != self.frame);
+        let call = self.pace.wants_call(now).then_some(&self.call);
+        let frame = self.machine.look(call).filter(|frame| *frame != self.frame);
         self.pace.looked(now, frame.is_some());
         let Some(frame) = frame else { return };
         if (frame.width, frame.height) != (self.frame.width, self.frame.height) {
@@ -254,6 +264,11 @@ impl<'a> Showing<'a> {
                 } else if self.machine.absolute() {
                     self.point(shown, None, -y);
                 }
+            }
+            Event::User { .. } => {
+                // It is given back.
+                drop(event.as_user_event_type::<Woken>());
+                return self.pace.called(Instant::now());
             }
             _ => return,
         }

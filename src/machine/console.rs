@@ -1,7 +1,7 @@
 //! The machine as a display sees it: screen, keyboard and pointer.
 
 use super::Handle;
-use crate::display::{Console, Local, View};
+use crate::display::{Call, Console, Local, View};
 use pcvm_devices::InputEvent;
 use pcvm_devices::Memory;
 use pcvm_devices::vga::{Canvas, Frame, Vga};
@@ -22,8 +22,8 @@ impl Display {
     }
 
     /// What to draw, if it is anything else than it was.
-    fn changed(&mut self) -> Option<(Vga, Arc<Memory>)> {
-        let (vga, memory, changes) = self.handle.shown_and_changes();
+    fn changed(&mut self, call: Option<&Call>) -> Option<(Vga, Arc<Memory>)> {
+        let (vga, memory, changes) = self.handle.shown_and_changes(call);
         let vga = vga?;
         if self.drawn.as_ref().is_some_and(|(drawn, then)| *then == changes && drawn.shows_like(&vga)) {
             return None;
@@ -34,8 +34,8 @@ impl Display {
 }
 
 impl Console for Display {
-    fn look(&mut self) -> Option<Frame> {
-        self.changed().map(|(vga, memory)| self.canvas.draw(&vga, &memory))
+    fn look(&mut self, call: Option<&Call>) -> Option<Frame> {
+        self.changed(call).map(|(vga, memory)| self.canvas.draw(&vga, &memory))
     }
 
     fn leds(&self) -> u8 {
@@ -56,8 +56,8 @@ impl Console for Display {
 }
 
 impl Local for Display {
-    fn view(&mut self) -> Option<View> {
-        let (vga, memory) = self.changed()?;
+    fn view(&mut self, call: Option<&Call>) -> Option<View> {
+        let (vga, memory) = self.changed(call)?;
         let text = vga.text_cells(&memory);
         Some(text.map_or_else(|| View::Picture(self.canvas.draw(&vga, &memory)), View::Text))
     }

@@ -28,6 +28,7 @@ pub mod typist;
 
 use crate::block::BlockEngine;
 use crate::config::{MachineConfig, Payload};
+use crate::display::Call;
 use crate::kvm::cpuid::{apic_id, cpuid_for};
 use crate::kvm::ring::CoalescedRing;
 use crate::kvm::vcpu::{FlatEntry, Vcpu};
@@ -379,9 +380,9 @@ impl Handle {
     }
 
     /// The same, and [`Board::video_changes`].
-    pub fn shown_and_changes(&self) -> (Option<Vga>, Arc<Memory>, u64) {
+    pub fn shown_and_changes(&self, call: Option<&Call>) -> (Option<Vga>, Arc<Memory>, u64) {
         self.0.with_board(|board| {
-            let changes = board.video_changes();
+            let changes = board.video_changes(call);
             (board.vga().map(Vga::shown), board.memory().clone(), changes)
         })
     }

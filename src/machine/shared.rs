@@ -153,6 +153,7 @@ impl Shared {
             if work.room {
                 let _ = self.event_fd.write(1);
             }
+            work.calls.iter().for_each(|call| call());
             if let Some(event) = work.event {
                 self.post(event);
             }

@@ -6,6 +6,7 @@ use super::picture::tests::noise;
 use super::pixels::{NATIVE, PixelFormat};
 use super::{Console, Listeners, Server, auth};
 use crate::config::{VncAddress, VncConfig};
+use crate::display::Call;
 use pcvm_devices::InputEvent;
 use pcvm_devices::vga::Frame;
 use rustls::pki_types::pem::PemObject;
@@ -40,7 +41,7 @@ impl Fake {
 }
 
 impl Console for Fake {
-    fn look(&mut self) -> Option<Frame> {
+    fn look(&mut self, _: Option<&Call>) -> Option<Frame> {
         let mut screen = self.0.lock().unwrap();
         screen.looks += 1;
         if std::mem::replace(&mut screen.shown, true) {

@@ -414,6 +414,7 @@ impl Device for Vga {
     }
 
     fn write(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]) {
+        cx.touch_screen();
         if at.tag == WINDOW_TAG {
             let (bank, limit) = self.plane_window();
             self.regs.write_planes(self.latch, cx.memory(), at.offset as u32, data, bank, limit);
@@ -439,6 +440,7 @@ impl Device for Vga {
     }
 
     fn reset(&mut self, cx: &mut Ctx<'_>) {
+        cx.touch_screen();
         let before = self.mapping();
         self.place_text(cx, false);
         let Self { vram: _, rom: _, pci, regs, vbe, latch, text: _ } = self;

@@ -5,6 +5,7 @@
 
 use super::irq::IrqRouter;
 use super::map::{self, Rom};
+use crate::display::Call;
 use crate::kvm::slots::SlotSpec;
 use pcvm_devices::net::{Frame, NicId};
 use pcvm_devices::pci::bus::ConfigAddress;
@@ -106,6 +107,8 @@ pub struct Work {
     pub frames: Vec<(NicId, Frame)>,
     /// A network card whose frames were not read any more takes them again.
     pub room: bool,
+    /// Who is to be called because something was written to the display adapter.
+    pub calls: Vec<Call>,
     /// What happened to the machine.
     pub event: Option<Event>,
 }
@@ -124,6 +127,7 @@ impl Work {
         }
         let Some(mut more) = later else { return };
         first.frames.append(&mut more.frames);
+        first.calls.append(&mut more.calls);
         more.requests.into_iter().for_each(|request| first.requests.push(request));
     }
 }
@@ -194,6 +198,10 @@ pub struct Board {
     has_work: bool,
     /// See [`Self::video_changes`].
     video_changes: u64,
+    /// Who looks at the screen seldom, and is called the next time that something is written to the adapter.
+    watchers: Vec<Call>,
+    /// Ranges whose writes may be kept back, and whether they are the display adapter's.
+    coalesce: Vec<(bool, (Space, u64, u64))>,
     /// The drain timer runs.
     watching: bool,
     /// The network.
@@ -239,6 +247,8 @@ impl Board {
             work: Work::default(),
             has_work: false,
             video_changes: 0,
+            watchers: Vec::new(),
+            coalesce: Vec::new(),
             watching: false,
             network: network::Network::default(),
         }
@@ -320,6 +330,9 @@ impl Board {
         if !self.outbox.effects.is_empty() {
             self.carry_out_effects();
         }
+        if self.outbox.screen_touched {
+            self.call_watchers();
+        }
     }
 
     fn carry_out_effects(&mut self) {
@@ -377,7 +390,7 @@ impl Board {
         self.ports.fill(0);
         self.io.clear();
         self.mem.clear();
-        let mut coalesce = Vec::new();
+        self.coalesce.clear();
         for (n, device) in self.devices.iter().enumerate() {
             for region in device.regions() {
                 match region.space {
@@ -401,13 +414,15 @@ impl Board {
                             let all =
                                 range.clone().all(|at| self.ports.get((region.base + at) as usize) == Some(&number));
                             if all {
-                                coalesce.push((Space::Io, region.base + range.start, range.end - range.start));
+                                let range = (Space::Io, region.base + range.start, range.end - range.start);
+                                self.coalesce.push((self.roles.vga == Some(n), range));
                             }
                         }
                     }
                     Space::Mem => {
                         for range in &region.coalesce {
-                            coalesce.push((Space::Mem, region.base + range.start, range.end - range.start));
+                            let range = (Space::Mem, region.base + range.start, range.end - range.start);
+                            self.coalesce.push((self.roles.vga == Some(n), range));
                         }
                         self.mem.push(Mapped { device: n as u8, region });
                     }
@@ -417,7 +432,23 @@ impl Board {
         let video: Vec<Region> =
             self.mem.iter().filter(|m| m.region.video.is_some()).map(|m| m.region.clone()).collect();
         self.wires.memory_map(&map::slots(&self.memory, &self.shadow, &self.rom, &video));
-        self.wires.coalesce(&joined(coalesce));
+        self.keep_writes_back();
+    }
+
+    /// Has KVM keep back the writes that may be; but none to a display adapter whose next write somebody waits for.
+    fn keep_writes_back(&mut self) {
+        let waits = !self.watchers.is_empty();
+        let ranges = self.coalesce.iter().filter(|(screen, _)| !(waits && *screen)).map(|&(_, range)| range);
+        self.wires.coalesce(&joined(ranges.collect()));
+    }
+
+    /// Something was written to the display adapter, for which somebody waits.
+    #[cold]
+    fn call_watchers(&mut self) {
+        (self.outbox.awaits_screen, self.outbox.screen_touched) = (false, false);
+        self.work.calls.append(&mut self.watchers);
+        self.has_work = true;
+        self.keep_writes_back();
     }
 
     fn set_alarm(&mut self) {
@@ -511,8 +542,16 @@ impl Board {
     }
 
     /// A number that is another one each time that video memory was written since this was asked for: whoever looks at the
-    /// screen keeps it until the next look.
-    pub fn video_changes(&mut self) -> u64 {
+    /// screen keeps it until the next look. `call` is called, once, when something is written to the adapter by a way that
+    /// the board sees: not by a processor through a window that does not trap.
+    pub fn video_changes(&mut self, call: Option<&Call>) -> u64 {
+        if let Some(call) = call
+            && !self.watchers.iter().any(|other| Arc::ptr_eq(other, call))
+        {
+            self.watchers.push(call.clone());
+            self.outbox.awaits_screen = true;
+            self.keep_writes_back();
+        }
         // Both: neither may stay for the next time.
         if self.memory.take_video_written() | self.wires.video_touched() {
             self.video_changes += 1;
