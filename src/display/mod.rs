@@ -16,7 +16,7 @@ pub use feed::Feed;
 
 use crate::config;
 use pcvm_devices::InputEvent;
-use pcvm_devices::vga::{Frame, TextScreen};
+use pcvm_devices::vga::{Canvas, Frame, TextScreen};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,9 +25,11 @@ pub type Call = Arc<dyn Fn() + Send + Sync>;
 
 /// The machine as whoever shows its screen sees it. Nothing here may wait for long.
 pub trait Console: Send + 'static {
-    /// What the screen shows; `None` if it shows what it showed the last time. `call` is called, once, when something is
+    /// Looks at the screen: whether it shows anything else than the last time. `call` is called, once, when something is
     /// written to the adapter after this; what a processor writes into memory that does not trap is not seen.
-    fn look(&mut self, call: Option<&Call>) -> Option<Frame>;
+    fn look(&mut self, call: Option<&Call>) -> bool;
+    /// What it shows, and what of that the last look changed.
+    fn canvas(&self) -> &Canvas;
     /// The keyboard's LEDs: bit 0 scroll lock, 1 num lock, 2 caps lock.
     fn leds(&self) -> u8;
     /// Whether the machine can be told where the pointer is; else how far it moved.
@@ -49,7 +51,10 @@ pub enum View {
 
 /// The machine as somebody who sits before it sees it.
 pub trait Local: Console {
-    /// As [`Console::look`], text as text.
+    /// Lets the cursor, and what else blinks, be seen or not, as is due at this time of the display's own clock. Gives
+    /// whether the picture is another one, and when to come again; never if nothing blinks.
+    fn blink(&mut self, time: Duration) -> (bool, Option<Duration>);
+    /// As [`Console::look`], text as text; `None` if it shows what it showed the last time.
     fn view(&mut self, call: Option<&Call>) -> Option<View>;
     /// Presses the power button.
     fn power_button(&self);
@@ -191,8 +196,8 @@ impl Pace {
 
 /// The proportions of a picture on a screen, width to height: the VGA's own modes, up to 400 lines, fill a tube of 4 to 3
 /// whatever the number of their pixels.
-pub fn proportions(frame: &Frame) -> (u32, u32) {
-    if frame.height <= 400 { (4, 3) } else { (frame.width.max(1), frame.height.max(1)) }
+pub fn proportions((width, height): (u32, u32)) -> (u32, u32) {
+    if height <= 400 { (4, 3) } else { (width.max(1), height.max(1)) }
 }
 
 #[cfg(test)]
@@ -226,10 +231,11 @@ mod tests {
         });
         assert_eq!(waits.map(|wait| wait.as_millis()), [200, 500, 1000]);
         assert_eq!(looks(&mut pace, after(90)), 59);
-        pace.typed(after(90));
-        assert_eq!(pace.next(), after(90) + FRAME / 2);
-        pace.looked(after(90), false);
-        assert_eq!(pace.next(), after(90) + FRAME);
+        let typed = after(89) + Duration::from_millis(500);
+        pace.typed(typed);
+        assert_eq!(pace.next(), typed + FRAME / 2);
+        pace.looked(typed, false);
+        assert_eq!(pace.next(), typed + FRAME);
     }
 
     #[test]

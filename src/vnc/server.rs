@@ -1,11 +1,10 @@
 //! The server's thread.
 
 use super::listen::Listeners;
-use super::picture::{Damage, Picture};
+use super::picture::{Change, Damage, Picture};
 use super::session::{Goodbye, Options, Request, Session};
 use super::wire::{Over, Socket, Wire};
 use crate::display::{Bell, Call, Console, Feed, Pace};
-use pcvm_devices::vga::Frame;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
@@ -48,7 +47,6 @@ impl Server {
             touched,
             clients: Vec::new(),
             picture: Picture::black(720, 400),
-            frame: Frame::default(),
             leds: 0,
             pace: Pace::new(Instant::now()),
             feed: Feed::default(),
@@ -90,8 +88,6 @@ struct Serving {
     call: Call,
     clients: Vec<Client>,
     picture: Picture,
-    /// What the picture was made of.
-    frame: Frame,
     leds: u8,
     pace: Pace,
     feed: Feed,
@@ -260,21 +256,17 @@ impl Serving {
         let absolute = self.console.absolute();
         self.clients.iter_mut().for_each(|client| client.session.set_absolute(absolute));
         let call = self.pace.wants_call(now).then_some(&self.call);
-        let changed = self.console.look(call).and_then(|frame| {
-            let picture = Picture::after(&frame, &self.frame, &self.picture);
-            self.frame = frame;
-            let resized = picture.size() != self.picture.size();
-            let damage = if resized { Damage::none(picture.size()) } else { picture.damage(&self.picture) };
-            (resized || !damage.is_empty()).then_some((picture, damage))
-        });
-        self.pace.looked(now, changed.is_some());
-        let Some((mut picture, damage)) = changed else { return };
-        let size = picture.size();
-        let scroll = if damage.is_wide() { picture.scroll(&self.picture) } else { None };
+        let change = if self.console.look(call) { self.picture.follow(self.console.canvas()) } else { Change::None };
+        self.pace.looked(now, change != Change::None);
+        let size = self.picture.size();
+        let (damage, scroll) = match change {
+            Change::None => return,
+            Change::Size => (Damage::none(size), None),
+            Change::Parts(damage, scroll) => (damage, scroll),
+        };
         for client in &mut self.clients {
             client.session.changed(size, &damage, scroll.as_ref());
         }
-        self.picture = picture;
     }
 
     fn let_go(&mut self) {
