@@ -38,41 +38,19 @@ impl Rect {
 }
 
 /// A picture: at least one pixel, and at most 65,535 on each side.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
     width: u16,
     height: u16,
     /// 00RRGGBBh, line by line.
     pixels: Vec<u32>,
-    /// Of every line, where it is known.
-    hashes: Vec<Option<u64>>,
-}
-
-impl PartialEq for Picture {
-    fn eq(&self, other: &Self) -> bool {
-        (self.size(), &self.pixels) == (other.size(), &other.pixels)
-    }
-}
-
-/// Of a line's pixels: four at a time, because each product waits for the one before.
-fn hash(line: &[u32]) -> u64 {
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let mut lanes = [0xcbf2_9ce4_8422_2325_u64, 1, 2, 3];
-    let (eights, rest) = line.as_chunks::<8>();
-    for eight in eights {
-        for (lane, pair) in lanes.iter_mut().zip(eight.as_chunks::<2>().0) {
-            *lane = (*lane ^ (u64::from(pair[0]) | u64::from(pair[1]) << 32)).wrapping_mul(PRIME);
-        }
-    }
-    let values = rest.iter().map(|&pixel| u64::from(pixel)).chain(lanes);
-    values.fold(0, |hash, value| (hash ^ value).wrapping_mul(PRIME).rotate_left(23))
 }
 
 impl Picture {
     /// All black.
     pub fn black(width: u16, height: u16) -> Self {
         let (width, height) = (width.max(1), height.max(1));
-        Self { width, height, pixels: vec![0; usize::from(width) * usize::from(height)], hashes: Vec::new() }
+        Self { width, height, pixels: vec![0; usize::from(width) * usize::from(height)] }
     }
 
     /// The screen, as far as it can be told to clients.
@@ -112,10 +90,9 @@ impl Picture {
     fn take_over(&mut self, y: usize, frame: &Frame) {
         let width = usize::from(self.width);
         let to = self.pixels.get_mut(y * width..(y + 1) * width).unwrap_or_default();
-        to.iter_mut().zip(frame.line(y as u32)).for_each(|(to, &from)| *to = from);
-        if let Some(hash) = self.hashes.get_mut(y) {
-            *hash = None;
-        }
+        let from = frame.line(y as u32);
+        let width = to.len().min(from.len());
+        to[..width].copy_from_slice(&from[..width]);
     }
 
     /// Width and height.
@@ -156,8 +133,9 @@ impl Picture {
 
     /// How the lines of this picture moved to become the next one, of the same size, if most of what changed is that.
     /// Only `changed` lines did.
-    fn scroll(&mut self, next: &Frame, changed: &[usize]) -> Option<Scroll> {
-        let changed: Vec<usize> = changed.iter().copied().filter(|&y| next.line(y as u32) != self.line(y)).collect();
+    fn scroll(&self, next: &Frame, changed: &[usize]) -> Option<Scroll> {
+        let new = |y: usize| next.line(y as u32);
+        let changed: Vec<usize> = changed.iter().copied().filter(|&y| new(y) != self.line(y)).collect();
         let (first, last) = (*changed.first()?, *changed.last()?);
         let span = last + 1 - first;
         if span < 2 * TILE {
@@ -165,25 +143,20 @@ impl Picture {
         }
         // Lines of one colour fit everywhere and say nothing.
         let plain = |line: &[u32]| line.get(1..).unwrap_or_default() == &line[..line.len().saturating_sub(1)];
-        self.hashes.resize(self.height.into(), None);
-        let old: Vec<u64> = (0..usize::from(self.height))
-            .map(|y| if (first..=last).contains(&y) { self.hashes[y].unwrap_or_else(|| hash(self.line(y))) } else { 0 })
-            .collect();
-        let mut new = old.clone();
-        changed.iter().for_each(|&y| new[y] = hash(next.line(y as u32)));
-        let telling: Vec<usize> = (first..=last).filter(|&y| !plain(next.line(y as u32))).collect();
+        let telling: Vec<usize> = (first..=last).filter(|&y| !plain(new(y))).collect();
         if telling.len() < TILE {
             return None;
         }
         let came_from = |y: usize, by: isize| y.checked_add_signed(by).filter(|from| (first..=last).contains(from));
-        let fits = |y: usize, by: isize| came_from(y, by).is_some_and(|from| old.get(from) == new.get(y));
+        let fits = |y: usize, by: isize| came_from(y, by).is_some_and(|from| new(y) == self.line(from));
+        // A few lines tell how far; then all are asked.
         let limit = SCROLL_MAX.min(span / 2) as isize;
-        // A few lines tell which distances are worth counting.
         let probes: Vec<usize> = telling.iter().copied().step_by(telling.len() / PROBES).collect();
-        let by = (-limit..=limit)
-            .filter(|&by| by != 0 && probes.iter().any(|&y| fits(y, by)))
-            .max_by_key(|&by| (telling.iter().filter(|&&y| fits(y, by)).count(), std::cmp::Reverse(by.abs())))?;
-        if telling.iter().filter(|&&y| fits(y, by)).count() * 2 < telling.len() {
+        let distances = (-limit..=limit).filter(|&by| by != 0);
+        let votes =
+            distances.map(|by| (probes.iter().filter(|&&y| fits(y, by)).count(), std::cmp::Reverse(by.abs()), by));
+        let (votes, _, by) = votes.max()?;
+        if votes * 3 < probes.len() || telling.iter().filter(|&&y| fits(y, by)).count() * 2 < telling.len() {
             return None;
         }
         // The longest run of lines that moved, blank ones between them too.
@@ -200,14 +173,12 @@ impl Picture {
                 _ => {}
             }
         }
-        // A hash may lie.
-        let same = |y: usize| came_from(y, by).is_some_and(|from| next.line(y as u32) == self.line(from));
-        if best.len() < TILE || !best.clone().all(same) {
+        if best.len() < TILE {
             return None;
         }
         let mut left = Damage::none(self.size());
         for &y in changed.iter().filter(|y| !best.contains(y)) {
-            left.mark_differences(y, next.line(y as u32), self.line(y));
+            left.mark_differences(y, new(y), self.line(y));
         }
         let from = (best.start as isize + by) as u16;
         let to = Rect { x: 0, y: best.start as u16, width: self.width, height: best.len() as u16 };
@@ -277,8 +248,14 @@ impl Damage {
         }
         let start = y / TILE * self.columns;
         let row = self.tiles.get_mut(start..start + self.columns).unwrap_or_default();
-        for ((tile, a), b) in row.iter_mut().zip(a.chunks(TILE)).zip(b.chunks(TILE)) {
+        let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<TILE>(), b.as_chunks::<TILE>());
+        for (tile, (a, b)) in row.iter_mut().zip(a.iter().zip(b)) {
             *tile |= a != b;
+        }
+        if a_rest != b_rest
+            && let Some(tile) = row.last_mut()
+        {
+            *tile = true;
         }
         self.any = true;
     }

@@ -4,6 +4,7 @@ use super::characters::{Became, TextLines, TextPen};
 use super::render::{Blink, Frame, PackedLines, Pixels, PlaneLines};
 use super::{PLANE_SIZE, TEXT_SIZE, Vga};
 use crate::memory::{Memory, PAGE, Touched};
+use zerocopy::IntoBytes;
 
 /// Bytes of the plain VGA's planes.
 const PLANES: usize = PLANE_SIZE as usize * 4;
@@ -147,9 +148,15 @@ impl Canvas {
             if known && !touched.contains(at..at + len) {
                 continue;
             }
-            self.raw.resize(len as usize, 0);
-            memory.read_video(at, &mut self.raw);
-            lines.draw(&self.raw, &mut self.line);
+            if lines.are_whole() {
+                // These need little more than to be read where they go.
+                memory.read_video(at, self.line.as_mut_bytes());
+                self.line.iter_mut().for_each(|pixel| *pixel = u32::from_le(*pixel) & 0x00ff_ffff);
+            } else {
+                self.raw.resize(len as usize, 0);
+                memory.read_video(at, &mut self.raw);
+                lines.draw(&self.raw, &mut self.line);
+            }
             self.put(y);
         }
     }

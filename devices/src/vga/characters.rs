@@ -205,7 +205,10 @@ impl TextPen {
             }
             let difference = if bits == 0 { 0 } else { back ^ self.colours[usize::from(attribute & 0xf)] };
             let Some((eight, ninth)) = dots.split_first_chunk_mut::<8>() else { continue };
-            *eight = DOTS[usize::from(bits)].map(|mask| back ^ difference & mask);
+            let masks = &DOTS[usize::from(bits)];
+            for n in 0..8 {
+                eight[n] = back ^ difference & masks[n];
+            }
             // The ninth dot continues the eighth of the characters that lines are made of.
             let goes_on = bits & 1 != 0 && self.line_graphics && (0xc0..=0xdf).contains(&code);
             ninth.fill(if goes_on { back ^ difference } else { back });
@@ -214,7 +217,8 @@ impl TextPen {
         let pan = if self.cell == 9 { (scan.pan as usize + 1) % 9 } else { scan.pan as usize & 7 };
         let shown = self.dots.get(pan..).unwrap_or_default();
         if self.wide == 1 {
-            out.iter_mut().zip(shown).for_each(|(to, &dot)| *to = dot);
+            let len = out.len().min(shown.len());
+            out[..len].copy_from_slice(&shown[..len]);
         } else {
             out.chunks_exact_mut(self.wide).zip(shown).for_each(|(to, &dot)| to.fill(dot));
         }

@@ -96,19 +96,24 @@ impl Pixels {
 
     /// The pixels of a character clock: four of eight bits, or eight of four.
     pub(super) fn of(&self, quad: [u8; 4]) -> [u32; 8] {
-        let indexes: [u8; 8] = if self.eight_bit {
-            std::array::from_fn(|x| quad[x & 3])
+        let mut indexes = [0; 8];
+        if self.eight_bit {
+            indexes[..4].copy_from_slice(&quad);
         } else if self.interleaved {
             // Two bits of a pixel lie together, even bytes in planes 0 and 2, odd ones in 1 and 3.
-            std::array::from_fn(|x| {
+            for (x, index) in indexes.iter_mut().enumerate() {
                 let (shift, odd) = (6 - 2 * (x & 3), x >> 2);
-                quad[odd] >> shift & 3 | (quad[odd + 2] >> shift & 3) << 2
-            })
+                *index = quad[odd] >> shift & 3 | (quad[odd + 2] >> shift & 3) << 2;
+            }
         } else {
             let [a, b, c, d] = quad.map(|byte| u64::from_ne_bytes(SPREAD[usize::from(byte)]));
-            (a | b << 1 | c << 2 | d << 3).to_ne_bytes()
-        };
-        indexes.map(|index| self.colours.get(usize::from(index)).copied().unwrap_or_default())
+            indexes = (a | b << 1 | c << 2 | d << 3).to_ne_bytes();
+        }
+        let mut pixels = [0; 8];
+        for (pixel, index) in pixels.iter_mut().zip(indexes) {
+            *pixel = self.colours.get(usize::from(index)).copied().unwrap_or_default();
+        }
+        pixels
     }
 }
 
@@ -340,6 +345,12 @@ impl PackedLines {
         (line * u64::from(vbe.line_bytes()) + u64::from(vbe.x_offset) * bytes, u64::from(vbe.xres) * bytes)
     }
 
+    /// Pixels are of 32 bits: they are the picture's, but for their highest byte.
+    pub fn are_whole(&self) -> bool {
+        self.bytes == 4
+    }
+
+    /// Draws a line of smaller pixels.
     pub fn draw(&self, raw: &[u8], line: &mut [u32]) {
         match self.bytes {
             1 => line.iter_mut().zip(raw).for_each(|(pixel, &index)| {
@@ -351,9 +362,7 @@ impl PackedLines {
             3 => line.iter_mut().zip(raw.as_chunks().0).for_each(|(pixel, &[blue, green, red])| {
                 *pixel = packed([red, green, blue]);
             }),
-            _ => line.iter_mut().zip(raw.as_chunks().0).for_each(|(pixel, &bytes)| {
-                *pixel = u32::from_le_bytes(bytes) & 0x00ff_ffff;
-            }),
+            _ => {}
         }
     }
 }
