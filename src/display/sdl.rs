@@ -305,8 +305,8 @@ impl<'a> Showing<'a> {
                 }
             }
             Event::User { .. } => {
-                // It is given back.
-                drop(event.as_user_event_type::<Woken>());
+                // What SDL keeps of it is given back by that.
+                let _ = event.as_user_event_type::<Woken>();
                 return self.pace.called(Instant::now());
             }
             _ => return,

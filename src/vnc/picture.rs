@@ -214,14 +214,19 @@ pub struct Damage {
     size: (u16, u16),
     columns: usize,
     tiles: Vec<bool>,
+    /// Of each row of tiles: the first damaged line, and the one after the last.
+    lines: Vec<(u16, u16)>,
     any: bool,
 }
+
+/// No lines of a row.
+const NO_LINES: (u16, u16) = (u16::MAX, 0);
 
 impl Damage {
     /// Nothing of a picture of this size.
     pub fn none(size: (u16, u16)) -> Self {
         let (columns, rows) = (usize::from(size.0).div_ceil(TILE), usize::from(size.1).div_ceil(TILE));
-        Self { size, columns, tiles: vec![false; columns * rows], any: false }
+        Self { size, columns, tiles: vec![false; columns * rows], lines: vec![NO_LINES; rows], any: false }
     }
 
     /// Of a picture of which size.
@@ -257,7 +262,14 @@ impl Damage {
         {
             *tile = true;
         }
+        self.add_lines(y / TILE, (y as u16, y as u16 + 1));
         self.any = true;
+    }
+
+    fn add_lines(&mut self, row: usize, (first, end): (u16, u16)) {
+        if let Some(lines) = self.lines.get_mut(row) {
+            *lines = (lines.0.min(first), lines.1.max(end));
+        }
     }
 
     /// The tiles that a rectangle touches.
@@ -269,23 +281,25 @@ impl Damage {
         (columns, usize::from(rect.y) / TILE..bottom.div_ceil(TILE).min(rows))
     }
 
-    fn set(&mut self, rect: Rect, value: bool) {
+    /// Adds a rectangle.
+    pub fn add(&mut self, rect: Rect) {
+        if rect.width == 0 || rect.height == 0 {
+            return;
+        }
         let (columns, rows) = self.tiles_of(rect);
         for row in rows {
             let start = row * self.columns;
-            self.tiles.get_mut(start + columns.start..start + columns.end).unwrap_or_default().fill(value);
+            self.tiles.get_mut(start + columns.start..start + columns.end).unwrap_or_default().fill(true);
+            let (top, bottom) = ((row * TILE) as u16, ((row + 1) * TILE).min(self.size.1.into()) as u16);
+            self.add_lines(row, (rect.y.max(top), rect.y.saturating_add(rect.height).min(bottom)));
         }
         self.any = self.tiles.contains(&true);
-    }
-
-    /// Adds a rectangle.
-    pub fn add(&mut self, rect: Rect) {
-        self.set(rect, true);
     }
 
     /// Adds what another of the same size has.
     pub fn merge(&mut self, other: &Self) {
         self.tiles.iter_mut().zip(&other.tiles).for_each(|(tile, other)| *tile |= other);
+        other.lines.iter().enumerate().for_each(|(row, &lines)| self.add_lines(row, lines));
         self.any |= other.any;
     }
 
@@ -307,9 +321,10 @@ impl Damage {
             while end < rows.end && end - row < most && self.runs(end, &columns) == runs {
                 end += 1;
             }
+            // Above the first damaged line and below the last there is nothing.
+            let (y, bottom) = (usize::from(self.lines[row].0), usize::from(self.lines[end - 1].1));
             for run in runs {
-                let (x, y) = (run.start * TILE, row * TILE);
-                let (right, bottom) = ((run.end * TILE).min(self.size.0.into()), (end * TILE).min(self.size.1.into()));
+                let (x, right) = (run.start * TILE, (run.end * TILE).min(self.size.0.into()));
                 let rect = Rect { x: x as u16, y: y as u16, width: (right - x) as u16, height: (bottom - y) as u16 };
                 if !take(rect) {
                     self.any = self.tiles.contains(&true);
@@ -318,6 +333,11 @@ impl Damage {
                 for row in row..end {
                     let start = row * self.columns;
                     self.tiles.get_mut(start + run.start..start + run.end).unwrap_or_default().fill(false);
+                }
+            }
+            for row in row..end {
+                if self.runs(row, &(0..self.columns)).is_empty() {
+                    self.lines[row] = NO_LINES;
                 }
             }
             row = end;
@@ -404,7 +424,7 @@ pub(super) mod tests {
             all.push((rect.x, rect.y, rect.width, rect.height));
             true
         });
-        assert_eq!(all, [(0, 0, 16, 16), (96, 48, 4, 2)]);
+        assert_eq!(all, [(0, 0, 16, 1), (96, 49, 4, 1)]);
         assert!(damage.is_empty());
         assert!(after.damage(&after).is_empty());
     }

@@ -276,6 +276,7 @@ impl<M: Local> Showing<M> {
         }
         if ready.get(4).is_some_and(|flags| !flags.is_empty()) {
             self.messages.read(now);
+            self.pace.typed(now);
         }
         if !ready[1].is_empty() {
             let mut buffer = [0; 512];
