@@ -56,7 +56,7 @@ fn a_long_segment_that_comes_in_is_cut_too_into_buffers_that_are_there() {
     let long = segment(3500, 1460);
     let mut whole = Vec::new();
     pieces(&long, |piece| whole.push(piece.to_vec()));
-    let mut spare = vec![Vec::with_capacity(2000); 4];
+    let mut spare: Vec<_> = (0..4).map(|_| Vec::with_capacity(2000)).collect();
     let mut frames = vec![Frame::from(vec![0; 60])];
     received(long, &mut spare, &mut frames);
     received(Frame::from(vec![1; 60]), &mut spare, &mut frames);
