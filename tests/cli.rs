@@ -1,5 +1,6 @@
 //! Bad input that needs no guest and no KVM: one line on standard error and the exit status, each.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -389,22 +390,26 @@ fn a_display_without_a_terminal() {
 #[test]
 fn a_window_that_cannot_be() {
     let dir = TempDir::new().unwrap();
+    let window = |program: &OsStr, display: Option<&str>| {
+        let mut command = Command::new(program);
+        command.args(["run", "--serial", "null", "--display", "sdl"]).current_dir(dir.path());
+        for name in ["WAYLAND_DISPLAY", "DISPLAY", "XDG_RUNTIME_DIR", "SDL_VIDEODRIVER"] {
+            command.env_remove(name);
+        }
+        told(&command.envs(display.map(|name| ("DISPLAY", name))).output().unwrap())
+    };
+    let expect = |status, line| (Some(status), String::new(), format!("pcvm: --display sdl: {line}\n"));
+    let without = expect(2, "this pcvm was built without it (cargo build --features sdl)");
     for (display, why) in
         [(None, "there is no display (DISPLAY is not set)"), (Some(":999"), "display ':999' cannot be opened")]
     {
-        let mut command = pcvm(dir.path());
-        command
-            .args(["run", "--serial", "null", "--display", "sdl"])
-            .env_remove("WAYLAND_DISPLAY")
-            .env_remove("DISPLAY");
-        command.env_remove("XDG_RUNTIME_DIR").env_remove("SDL_VIDEODRIVER").envs(display.map(|name| ("DISPLAY", name)));
-        let (status, line) = if pcvm::display::HAS_SDL {
-            (1, why)
-        } else {
-            (2, "this pcvm was built without it (cargo build --features sdl)")
-        };
-        let expect = (Some(status), String::new(), format!("pcvm: --display sdl: {line}\n"));
-        assert_eq!(told(&command.output().unwrap()), expect);
+        let said = window(OsStr::new(env!("CARGO_BIN_EXE_pcvm")), display);
+        assert_eq!(said, if pcvm::display::HAS_SDL { expect(1, why) } else { without.clone() });
+    }
+    // What the whole machines run, linked statically, never has it.
+    if pcvm::display::HAS_SDL {
+        let plain = pcvm_test_host::pcvm_static().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(window(plain.as_os_str(), None), without);
     }
 }
 

@@ -96,7 +96,7 @@ fn nested_iperf3_runs_each_way_and_both_at_once() {
           in_guest 10.9.0.$n 'iperf3 -s -D'
           sleep 2
           for how in '' -R --bidir '-u -b 1M'; do
-            iperf -c 10.9.0.$n -t ${seconds:-5} --connect-timeout 20000 $how >$scratch/iperf.log 2>&1 || fail "iperf3 $how"
+            iperf -c 10.9.0.$n -t ${seconds:-3} --connect-timeout 20000 $how >$scratch/iperf.log 2>&1 || fail "iperf3 $how"
             echo "iperf3 $n $how:" $(grep receiver $scratch/iperf.log)
           done
           in_guest 10.9.0.$n "cat /proc/net/dev; dmesg -r | grep '^<[0-4]>'" >counters-$n.log

@@ -100,6 +100,10 @@ pub struct Outbox {
     pub a20: bool,
     /// Somebody waits for writes that may lie in the coalescing ring ([`Ctx::await_writes`]).
     pub awaits_writes: bool,
+    /// The board wants to know the next time that something is written to the display adapter.
+    pub awaits_screen: bool,
+    /// Something was, and it did.
+    pub screen_touched: bool,
 }
 
 impl Outbox {
@@ -112,6 +116,7 @@ impl Outbox {
             && self.effects.is_empty()
             && self.chars.is_empty()
             && self.frames.is_empty()
+            && !self.screen_touched
     }
 }
 
@@ -175,6 +180,15 @@ impl<'a> Ctx<'a> {
     #[inline]
     pub fn await_writes(&mut self, waits: bool) {
         self.out.awaits_writes = waits;
+    }
+
+    /// Something was written to the display adapter: what it shows may have changed.
+    #[inline]
+    pub fn touch_screen(&mut self) {
+        if self.out.awaits_screen {
+            self.out.awaits_screen = false;
+            self.out.screen_touched = true;
+        }
     }
 
     /// The A20 gate.

@@ -4,7 +4,8 @@
 //! memory and ROM: what it does there is harmless. Video memory is a range of its own, mapped for the guest by
 //! [`crate::Region::video`].
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use vm_memory::{
     Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap, MemoryRegionAddress,
     VolatileSlice,
@@ -26,8 +27,83 @@ pub struct Memory {
     video: GuestMemoryMmap,
     /// Bit n: piece n of C0000h-FFFFFh reads RAM; bit 16+n: writes reach RAM.
     shadow: AtomicU32,
-    /// A device wrote video memory.
-    video_written: AtomicBool,
+    /// Pages of video memory that a device wrote, one bit each.
+    video_written: Box<[AtomicU64]>,
+}
+
+/// Bytes of a page of video memory, as which it is kept account of.
+pub const PAGE: u64 = 4096;
+
+/// Parts of video memory, in whole pages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    all: bool,
+    /// A bit for each page.
+    pages: Vec<u64>,
+}
+
+impl Touched {
+    /// Nothing.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// All of it.
+    pub fn all() -> Self {
+        Self { all: true, pages: Vec::new() }
+    }
+
+    /// Adds the pages in which bytes are.
+    pub fn add(&mut self, bytes: Range<u64>) {
+        for page in pages(bytes) {
+            let word = (page / 64) as usize;
+            if word >= self.pages.len() {
+                self.pages.resize(word + 1, 0);
+            }
+            self.pages[word] |= 1 << (page % 64);
+        }
+    }
+
+    /// Adds pages, a bit for each, from the one on that begins at byte `from`.
+    pub fn add_log(&mut self, from: u64, log: &[u64]) {
+        for (&bits, first) in log.iter().zip((from / PAGE..).step_by(64)).filter(|(bits, _)| **bits != 0) {
+            let set = (first..first + 64).filter(|page| bits >> (page - first) & 1 != 0);
+            set.for_each(|page| self.add(page * PAGE..(page + 1) * PAGE));
+        }
+    }
+
+    /// Adds what another has.
+    pub fn merge(&mut self, other: &Self) {
+        self.all |= other.all;
+        self.pages.resize(self.pages.len().max(other.pages.len()), 0);
+        self.pages.iter_mut().zip(&other.pages).for_each(|(word, more)| *word |= more);
+    }
+
+    /// Whether it is nothing.
+    pub fn is_empty(&self) -> bool {
+        !self.all && self.pages.iter().all(|&word| word == 0)
+    }
+
+    /// Tells the pages that are touched, of so many.
+    pub fn each_page(&self, count: u64, mut each: impl FnMut(u64)) {
+        if self.all {
+            return (0..count).for_each(each);
+        }
+        for (&bits, first) in self.pages.iter().zip((0..count).step_by(64)).filter(|(bits, _)| **bits != 0) {
+            (first..count.min(first + 64)).filter(|page| bits >> (page - first) & 1 != 0).for_each(&mut each);
+        }
+    }
+
+    /// Whether any of these bytes may have been touched.
+    pub fn contains(&self, bytes: Range<u64>) -> bool {
+        let has = |page: u64| self.pages.get((page / 64) as usize).is_some_and(|word| word >> (page % 64) & 1 != 0);
+        self.all && !bytes.is_empty() || pages(bytes).any(has)
+    }
+}
+
+/// The pages in which bytes are.
+fn pages(bytes: Range<u64>) -> Range<u64> {
+    if bytes.is_empty() { 0..0 } else { bytes.start / PAGE..(bytes.end - 1) / PAGE + 1 }
 }
 
 /// Where RAM stops below 4 GiB at the latest, and the PCI hole begins (as on QEMU's `pc`: 3 GiB, of which firmware
@@ -35,7 +111,7 @@ pub struct Memory {
 pub const LOW_RAM_MAX: u64 = 0xc000_0000;
 /// Where RAM goes on above the PCI hole.
 pub const HIGH_RAM_BASE: u64 = 1 << 32;
-const LEGACY: std::ops::Range<u64> = 0xa_0000..0x10_0000;
+const LEGACY: Range<u64> = 0xa_0000..0x10_0000;
 const SHADOW_BASE: u64 = 0xc_0000;
 
 /// Guest memory could not be allocated.
@@ -67,7 +143,7 @@ impl Memory {
             ram: allocate(&ranges)?,
             video: if video == 0 { GuestMemoryMmap::new() } else { allocate(&[(GuestAddress(0), video)])? },
             shadow: AtomicU32::new(0),
-            video_written: AtomicBool::new(false),
+            video_written: (0..video.div_ceil(PAGE * 64)).map(|_| AtomicU64::new(0)).collect(),
         })
     }
 
@@ -218,7 +294,20 @@ impl Memory {
             // Up to the end.
             None => drop(Bytes::write(&self.video, buf, GuestAddress(offset))),
         }
-        self.video_written.store(true, Ordering::Relaxed);
+        self.note_video_written(offset, buf.len());
+    }
+
+    #[inline]
+    fn note_video_written(&self, offset: u64, len: usize) {
+        let end = offset.saturating_add(len as u64).min(self.video_written.len() as u64 * 64 * PAGE);
+        for page in pages(offset..end) {
+            let (word, bit) = (page / 64, 1 << (page % 64));
+            if let Some(word) = self.video_written.get(word as usize)
+                && word.load(Ordering::Relaxed) & bit == 0
+            {
+                word.fetch_or(bit, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Video memory that is there as a whole: it is one region, which need not be looked for.
@@ -227,10 +316,17 @@ impl Memory {
         self.video.iter().next()?.get_slice(MemoryRegionAddress(offset), len).ok()
     }
 
-    /// Whether [`Self::write_video`] was called since this was asked for the last time. Who writes through a window is not
-    /// seen here.
-    pub fn take_video_written(&self) -> bool {
-        self.video_written.swap(false, Ordering::Relaxed)
+    /// Tells which pages [`Self::write_video`] wrote since this was asked for the last time, as ranges of bytes. Who writes
+    /// through a window is not seen here.
+    pub fn take_video_written(&self, mut each: impl FnMut(Range<u64>)) {
+        for (word, at) in self.video_written.iter().zip((0..).step_by(64)) {
+            if word.load(Ordering::Relaxed) != 0 {
+                let bits = word.swap(0, Ordering::Relaxed);
+                (at..at + 64)
+                    .filter(|page| bits >> (page % 64) & 1 != 0)
+                    .for_each(|page| each(page * PAGE..(page + 1) * PAGE));
+            }
+        }
     }
 }
 
@@ -267,6 +363,44 @@ mod tests {
             memory.read(addr, &mut back);
             assert_eq!(back, [0xff; 4]);
         }
+    }
+
+    #[test]
+    fn pages_of_video_memory_that_were_written_are_told_once() {
+        let memory = Memory::new(1 << 20, 0x10_8000).unwrap();
+        let touched = || {
+            let mut touched = Touched::none();
+            memory.take_video_written(|bytes| touched.add(bytes));
+            touched
+        };
+        assert_eq!(touched(), Touched::none());
+        memory.write_video(0x1fff, &[1, 2]);
+        memory.write_video(0x10_7fff, &[1, 2, 3]);
+        memory.write_video(0x20_0000, &[1]);
+        memory.write_video(u64::MAX, &[1, 2]);
+        let written = touched();
+        for (bytes, expect) in [
+            (0..0x1000, false),
+            (0x1000..0x1001, true),
+            (0x2fff..0x4000, true),
+            (0x3000..0x10_7000, false),
+            (0x3000..0x10_7001, true),
+            (0x10_9000..0x30_0000, false),
+            (0x1000..0x1000, false),
+        ] {
+            assert_eq!(written.contains(bytes.clone()), expect, "{bytes:x?}");
+            assert_eq!(Touched::all().contains(bytes.clone()), !bytes.is_empty());
+        }
+        assert_eq!(touched(), Touched::none());
+        // As KVM tells it.
+        let mut log = Touched::none();
+        log.add_log(0x5000, &[1, 0, 1 << 63]);
+        let mut pages = Vec::new();
+        log.each_page(300, |page| pages.push(page));
+        assert_eq!(pages, [5, 5 + 191]);
+        log.each_page(5 + 191, |page| assert_eq!(page, 5));
+        Touched::all().each_page(3, |page| pages.push(page));
+        assert_eq!(pages[2..], [0, 1, 2]);
     }
 
     #[test]

@@ -184,7 +184,7 @@ fn write_png(path: &PathBuf, frame: &Frame) -> std::io::Result<()> {
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::Fast);
     let mut writer = encoder.write_header()?;
-    writer.write_image_data(&frame.rgb)?;
+    writer.write_image_data(&frame.rgb())?;
     writer.finish()?;
     out.flush()
 }
@@ -192,7 +192,7 @@ fn write_png(path: &PathBuf, frame: &Frame) -> std::io::Result<()> {
 fn write_ppm(path: &PathBuf, frame: &Frame) -> std::io::Result<()> {
     let mut file = File::create(path)?;
     write!(file, "P6\n{} {}\n255\n", frame.width, frame.height)?;
-    file.write_all(&frame.rgb)
+    file.write_all(&frame.rgb())
 }
 
 /// QMP's KeyValue.

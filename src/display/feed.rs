@@ -63,18 +63,23 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pcvm_devices::vga::Frame;
+    use crate::display::Call;
+    use pcvm_devices::vga::Canvas;
     use std::sync::Mutex;
 
     #[derive(Default)]
     struct Keyboard {
         full: bool,
+        canvas: Canvas,
         got: Mutex<Vec<InputEvent>>,
     }
 
     impl Console for Keyboard {
-        fn look(&mut self) -> Option<Frame> {
-            None
+        fn look(&mut self, _: Option<&Call>) -> bool {
+            false
+        }
+        fn canvas(&self) -> &Canvas {
+            &self.canvas
         }
         fn absolute(&self) -> bool {
             false

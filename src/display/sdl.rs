@@ -4,11 +4,10 @@
 //! A click in it, or Ctrl-Alt-G, grabs mouse and keyboard (then also Alt-Tab and the like are the machine's); Ctrl-Alt-G
 //! lets them go. Ctrl-Alt-F is full screen and back, Ctrl-Alt-U the window's own size. Closing it is pulling the plug.
 
-use super::{DisplayError, Feed, Local, Pace, proportions};
+use super::{Call, DisplayError, Feed, Local, Pace, proportions};
 use crate::keys;
 use pcvm_devices::InputEvent;
-use pcvm_devices::vga::Frame;
-use sdl2::event::{Event, WindowEvent};
+use sdl2::event::{Event, EventSender, WindowEvent};
 use sdl2::keyboard::Scancode;
 use sdl2::mouse::{MouseButton, MouseWheelDirection};
 use sdl2::pixels::{Color, PixelFormatEnum};
@@ -20,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use zerocopy::IntoBytes;
 
 const CTRL: [u16; 2] = [0x1d, 0x11d];
 const ALT: [u16; 2] = [0x38, 0x138];
@@ -34,9 +34,13 @@ pub struct Prepared {
     running: Running,
 }
 
+/// What wakes the window's thread: something was written to the adapter, or the thread is to end.
+struct Woken;
+
 /// The window's thread; it ends when this is dropped.
 pub struct Running {
     quit: Arc<AtomicBool>,
+    wake: Call,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -48,15 +52,16 @@ impl Prepared {
         let quit = Arc::new(AtomicBool::new(false));
         let (name, ends) = (name.to_owned(), quit.clone());
         let thread = std::thread::Builder::new().name("display".to_owned()).spawn(move || match open(&name) {
-            Ok(shown) => {
-                let _ = opened.send(Ok(()));
-                run(shown, &machines, &ends);
+            Ok((shown, sender)) => {
+                let wake: Call = Arc::new(move || drop(sender.push_custom_event(Woken)));
+                let _ = opened.send(Ok(wake.clone()));
+                run(shown, &machines, &ends, wake);
             }
             Err(why) => drop(opened.send(Err(why))),
         });
-        let running = Running { quit, thread: Some(thread.map_err(DisplayError::Host)?) };
+        let thread = thread.map_err(DisplayError::Host)?;
         match result.recv() {
-            Ok(Ok(())) => Ok(Self { machine, running }),
+            Ok(Ok(wake)) => Ok(Self { machine, running: Running { quit, wake, thread: Some(thread) } }),
             Ok(Err(why)) => Err(DisplayError::Window(why)),
             Err(_) => Err(DisplayError::Window("SDL does not work".to_owned())),
         }
@@ -73,6 +78,7 @@ impl Prepared {
 impl Drop for Running {
     fn drop(&mut self) {
         self.quit.store(true, Ordering::Relaxed);
+        (self.wake)();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -89,7 +95,7 @@ struct Shown {
     _sdl: sdl2::Sdl,
 }
 
-fn open(name: &str) -> Result<Shown, String> {
+fn open(name: &str) -> Result<(Shown, EventSender), String> {
     // Signals end the machine, see `machine::signals`.
     sdl2::hint::set("SDL_NO_SIGNAL_HANDLERS", "1");
     sdl2::hint::set("SDL_RENDER_SCALE_QUALITY", "linear");
@@ -104,12 +110,13 @@ fn open(name: &str) -> Result<Shown, String> {
     video.enable_screen_saver();
     let window = video.window(&title(name, false), SIZE.0, SIZE.1).position_centered().resizable().build();
     let canvas = window.map_err(|why| why.to_string())?.into_canvas().build().map_err(|why| why.to_string())?;
-    let pump = sdl.event_pump()?;
+    let (pump, events) = (sdl.event_pump()?, sdl.event()?);
+    events.register_custom_event::<Woken>()?;
     let mut shown = Shown { canvas, pump, mouse: sdl.mouse(), name: name.to_owned(), _video: video, _sdl: sdl };
     shown.canvas.set_draw_color(Color::BLACK);
     shown.canvas.clear();
     shown.canvas.present();
-    Ok(shown)
+    Ok((shown, events.event_sender()))
 }
 
 fn no_display() -> String {
@@ -124,15 +131,18 @@ fn title(name: &str, grabbed: bool) -> String {
     if grabbed { format!("pcvm: {name} - Ctrl-Alt-G releases mouse and keyboard") } else { format!("pcvm: {name}") }
 }
 
-fn run(mut shown: Shown, machines: &Receiver<Box<dyn Local>>, quit: &AtomicBool) {
+fn run(mut shown: Shown, machines: &Receiver<Box<dyn Local>>, quit: &AtomicBool, call: Call) {
     let Ok(machine) = machines.recv() else { return };
     let textures = shown.canvas.texture_creator();
     let mut window = Showing {
         machine,
+        call,
         feed: Feed::default(),
         pace: Pace::new(Instant::now()),
-        frame: Frame { width: 0, height: 0, rgb: Vec::new() },
+        size: (0, 0),
         texture: None,
+        blinks: None,
+        opened: Instant::now(),
         textures: &textures,
         held: Vec::new(),
         buttons: 0,
@@ -144,8 +154,12 @@ fn run(mut shown: Shown, machines: &Receiver<Box<dyn Local>>, quit: &AtomicBool)
         if now >= window.pace.next() {
             window.look(&mut shown, now);
         }
+        if window.blinks.is_some_and(|at| now >= at) {
+            window.blink(&mut shown, now);
+        }
         window.feed.deliver(&*window.machine, now);
-        let next = window.feed.next(now).map_or(window.pace.next(), |next| next.min(window.pace.next()));
+        let next = [Some(window.pace.next()), window.feed.next(now), window.blinks].into_iter().flatten().min();
+        let next = next.unwrap_or(now);
         let left = next.saturating_duration_since(now).max(Duration::from_millis(1)).as_millis() as u32;
         let mut next = shown.pump.wait_event_timeout(left);
         while let Some(event) = next {
@@ -158,12 +172,16 @@ fn run(mut shown: Shown, machines: &Receiver<Box<dyn Local>>, quit: &AtomicBool)
 
 struct Showing<'a> {
     machine: Box<dyn Local>,
+    call: Call,
     feed: Feed,
     pace: Pace,
-    /// What is shown.
-    frame: Frame,
+    /// Of the picture that is shown.
+    size: (u32, u32),
     texture: Option<sdl2::render::Texture<'a>>,
     textures: &'a TextureCreator<WindowContext>,
+    /// When what blinks comes or goes.
+    blinks: Option<Instant>,
+    opened: Instant,
     /// Keys that are held, as the machine knows it.
     held: Vec<u16>,
     buttons: u8,
@@ -174,22 +192,53 @@ struct Showing<'a> {
 
 impl<'a> Showing<'a> {
     fn look(&mut self, shown: &mut Shown, now: Instant) {
-        let frame = self.machine.look().filter(|frame| *frame != self.frame);
-        self.pace.looked(now, frame.is_some());
-        let Some(frame) = frame else { return };
-        if (frame.width, frame.height) != (self.frame.width, self.frame.height) {
+        let call = self.pace.wants_call(now).then_some(&self.call);
+        let changed = self.machine.look(call);
+        self.pace.looked(now, changed);
+        if changed || self.size == (0, 0) {
+            self.show(shown);
+        }
+        if self.blinks.is_none() {
+            self.blink(shown, now);
+        }
+    }
+
+    /// The cursor, and what else blinks, comes or goes.
+    fn blink(&mut self, shown: &mut Shown, now: Instant) {
+        let (changed, next) = self.machine.blink(now.saturating_duration_since(self.opened));
+        self.blinks = next.map(|next| self.opened + next);
+        if changed {
+            self.show(shown);
+        }
+    }
+
+    /// Brings what has changed of the picture to the window.
+    fn show(&mut self, shown: &mut Shown) {
+        let canvas = self.machine.canvas();
+        let frame = canvas.frame();
+        let (width, height) = (frame.width, frame.height);
+        let mut lines: Vec<u32> = canvas.changed().collect();
+        if (width, height) != self.size {
+            if width == 0 || height == 0 {
+                return;
+            }
             self.texture = self
                 .textures
-                .create_texture_streaming(PixelFormatEnum::RGB24, frame.width, frame.height)
-                .inspect_err(|why| tracing::warn!("--display sdl: {} x {}: {why}", frame.width, frame.height))
+                // Pixels as they are in memory: blue first.
+                .create_texture_streaming(PixelFormatEnum::RGB888, width, height)
+                .inspect_err(|why| tracing::warn!("--display sdl: {width} x {height}: {why}"))
                 .ok();
-            self.frame = frame;
+            self.size = (width, height);
+            lines = (0..height).collect();
             self.fit(shown);
-        } else {
-            self.frame = frame;
         }
-        if let Some(texture) = &mut self.texture {
-            let _ = texture.update(None, &self.frame.rgb, self.frame.width as usize * 3);
+        let frame = self.machine.canvas().frame();
+        for run in lines.chunk_by(|a, b| a + 1 == *b) {
+            let Some(texture) = &mut self.texture else { break };
+            let (first, count, row) = (run[0], run.len(), width as usize);
+            let pixels = frame.pixels.get(first as usize * row..(first as usize + count) * row).unwrap_or_default();
+            let part = Rect::new(0, first as i32, width, count as u32);
+            let _ = texture.update(part, pixels.as_bytes(), row * 4);
         }
         self.draw(shown);
     }
@@ -199,7 +248,7 @@ impl<'a> Showing<'a> {
         let window = shown.canvas.window_mut();
         let maximized = window.window_flags() & sdl2::sys::SDL_WindowFlags::SDL_WINDOW_MAXIMIZED as u32 != 0;
         if window.fullscreen_state() == FullscreenType::Off && !maximized {
-            let (width, height) = window_size(&self.frame);
+            let (width, height) = window_size(self.size);
             let _ = window.set_size(width, height);
         }
     }
@@ -208,7 +257,7 @@ impl<'a> Showing<'a> {
         let canvas = &mut shown.canvas;
         canvas.clear();
         if let (Some(texture), Ok(size)) = (&self.texture, canvas.output_size()) {
-            let _ = canvas.copy(texture, None, placed(&self.frame, size));
+            let _ = canvas.copy(texture, None, placed(self.size, size));
         }
         canvas.present();
     }
@@ -223,7 +272,7 @@ impl<'a> Showing<'a> {
             Event::Window { win_event: WindowEvent::Exposed | WindowEvent::SizeChanged(..), .. } => self.draw(shown),
             Event::RenderTargetsReset { .. } | Event::RenderDeviceReset { .. } => {
                 // The texture is gone with its contents.
-                (self.frame.width, self.frame.height) = (0, 0);
+                self.size = (0, 0);
             }
             Event::KeyDown { scancode: Some(scancode), repeat, .. } => self.key(shown, scancode, true, repeat),
             Event::KeyUp { scancode: Some(scancode), .. } => self.key(shown, scancode, false, false),
@@ -255,6 +304,11 @@ impl<'a> Showing<'a> {
                     self.point(shown, None, -y);
                 }
             }
+            Event::User { .. } => {
+                // What SDL keeps of it is given back by that.
+                let _ = event.as_user_event_type::<Woken>();
+                return self.pace.called(Instant::now());
+            }
             _ => return,
         }
         self.pace.typed(Instant::now());
@@ -266,7 +320,7 @@ impl<'a> Showing<'a> {
 
     /// The pointer is at a place in the window, or where it was.
     fn point(&mut self, shown: &Shown, at: Option<(i32, i32)>, dz: i32) {
-        let place = at.and_then(|at| Some(pointed(&self.frame, shown.canvas.output_size().ok()?, at)));
+        let place = at.and_then(|at| Some(pointed(self.size, shown.canvas.output_size().ok()?, at)));
         let (x, y) = place.unzip();
         self.feed.push([InputEvent::Pointer { x, y, dz, buttons: self.buttons }]);
     }
@@ -351,23 +405,23 @@ fn button(button: MouseButton) -> u8 {
 }
 
 /// The size of a window for a picture: its own, with square pixels, and twice that if it is small.
-fn window_size(frame: &Frame) -> (u32, u32) {
-    let (width, height) = shape(frame);
+fn window_size(picture: (u32, u32)) -> (u32, u32) {
+    let (width, height) = shape(picture);
     if width < LEAST_WIDTH { (width * 2, height * 2) } else { (width, height) }
 }
 
 /// Text and VBE's modes are shown pixel by pixel; the VGA's graphics modes fill a tube.
-fn shape(frame: &Frame) -> (u32, u32) {
-    if frame.width >= 720 || frame.height > 400 {
-        return (frame.width.max(1), frame.height.max(1));
+fn shape(picture: (u32, u32)) -> (u32, u32) {
+    if picture.0 >= 720 || picture.1 > 400 {
+        return (picture.0.max(1), picture.1.max(1));
     }
-    let (width, height) = proportions(frame);
-    (frame.width.max(1), (frame.width * height).div_ceil(width).max(1))
+    let (width, height) = proportions(picture);
+    (picture.0.max(1), (picture.0 * height).div_ceil(width).max(1))
 }
 
 /// Where a picture lies in a window of that size, as large as it goes.
-fn placed(frame: &Frame, (width, height): (u32, u32)) -> Rect {
-    let (x, y) = shape(frame);
+fn placed(picture: (u32, u32), (width, height): (u32, u32)) -> Rect {
+    let (x, y) = shape(picture);
     let by_width = u64::from(width) * u64::from(y) / u64::from(x);
     let (across, down) = if by_width <= u64::from(height) {
         (width, by_width as u32)
@@ -378,14 +432,14 @@ fn placed(frame: &Frame, (width, height): (u32, u32)) -> Rect {
 }
 
 /// What a tablet tells for a place in a window of that size: the picture's edge for what is beside it.
-fn pointed(frame: &Frame, size: (u32, u32), (x, y): (i32, i32)) -> (u16, u16) {
-    let picture = placed(frame, size);
+fn pointed((width, height): (u32, u32), size: (u32, u32), (x, y): (i32, i32)) -> (u16, u16) {
+    let picture = placed((width, height), size);
     let scaled = |at: i32, from: i32, length: u32, pixels: u32| {
         let at =
             i64::from(at - from).clamp(0, i64::from(length.max(1)) - 1) * i64::from(pixels) / i64::from(length.max(1));
         crate::vnc::scale(at as u16, pixels as u16).unwrap_or(0)
     };
-    (scaled(x, picture.x(), picture.width(), frame.width), scaled(y, picture.y(), picture.height(), frame.height))
+    (scaled(x, picture.x(), picture.width(), width), scaled(y, picture.y(), picture.height(), height))
 }
 
 #[cfg(test)]
@@ -394,7 +448,6 @@ mod tests {
 
     #[test]
     fn a_tablet_points_at_the_pixel_under_the_pointer() {
-        let frame = Frame { width: 640, height: 480, rgb: Vec::new() };
         let pixel = |told: u16, pixels: u32| u32::from(told) * (pixels - 1) / 0x7fff;
         for (size, at, expect) in [
             ((640, 480), (0, 0), (0, 0)),
@@ -405,10 +458,10 @@ mod tests {
             ((1920, 1080), (1919, 1079), (639, 479)),
             ((1280, 960), (101, 100), (50, 50)),
         ] {
-            let (x, y) = pointed(&frame, size, at);
+            let (x, y) = pointed((640, 480), size, at);
             assert_eq!((pixel(x, 640), pixel(y, 480)), expect, "{at:?} of {size:?}");
         }
-        assert_eq!(pointed(&Frame { width: 0, height: 0, rgb: Vec::new() }, (640, 480), (5, 5)), (0, 0));
+        assert_eq!(pointed((0, 0), (640, 480), (5, 5)), (0, 0));
     }
 
     #[test]
@@ -420,12 +473,10 @@ mod tests {
             ((640, 480), (640, 480)),
             ((1024, 768), (1024, 768)),
         ] {
-            let frame = Frame { width: picture.0, height: picture.1, rgb: Vec::new() };
-            assert_eq!(window_size(&frame), window, "{picture:?}");
+            assert_eq!(window_size(picture), window, "{picture:?}");
         }
-        let frame = Frame { width: 640, height: 480, rgb: Vec::new() };
-        assert_eq!(placed(&frame, (640, 480)), Rect::new(0, 0, 640, 480));
-        assert_eq!(placed(&frame, (1920, 1080)), Rect::new(240, 0, 1440, 1080));
-        assert_eq!(placed(&frame, (640, 1000)), Rect::new(0, 260, 640, 480));
+        assert_eq!(placed((640, 480), (640, 480)), Rect::new(0, 0, 640, 480));
+        assert_eq!(placed((640, 480), (1920, 1080)), Rect::new(240, 0, 1440, 1080));
+        assert_eq!(placed((640, 480), (640, 1000)), Rect::new(0, 260, 640, 480));
     }
 }

@@ -4,6 +4,7 @@
 use super::{KvmError, ask};
 use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
+use pcvm_devices::Touched;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
@@ -30,6 +31,8 @@ struct Installed {
     number: u32,
     len: u64,
     host: u64,
+    /// Where in its memory it begins.
+    at: u64,
     read_only: bool,
     video: bool,
 }
@@ -89,7 +92,8 @@ impl Slots {
             }
             let used: Vec<u32> = self.installed.values().map(|slot| slot.number).collect();
             let number = (0..).find(|n| !used.contains(n)).unwrap_or(0);
-            let slot = Installed { number, len: spec.len, host, read_only: spec.read_only, video: spec.video };
+            let slot =
+                Installed { number, len: spec.len, host, at: spec.at, read_only: spec.read_only, video: spec.video };
             self.region(gpa, slot)?;
             self.video_changed |= spec.video;
             self.installed.insert(gpa, slot);
@@ -98,15 +102,16 @@ impl Slots {
         Ok(())
     }
 
-    /// Whether a processor wrote into a slot of video memory since this was asked for the last time. From the first time
-    /// on KVM keeps a log of it. Where it cannot, the answer is yes.
-    pub fn video_touched(&mut self) -> bool {
-        let mut touched = std::mem::take(&mut self.video_changed);
+    /// Tells what processors wrote into slots of video memory since this was asked for the last time: whole pages, as
+    /// bytes of video memory. From the first time on KVM keeps a log of it. Where it cannot, and where slots went or
+    /// came, it is all.
+    pub fn video_touched(&mut self, touched: &mut Touched) {
+        let mut all = std::mem::take(&mut self.video_changed);
         let video: Vec<_> =
             self.installed.iter().filter(|(_, slot)| slot.video).map(|(gpa, slot)| (*gpa, *slot)).collect();
         if !self.logging {
             self.logging = true;
-            touched = true;
+            all = true;
             for &(gpa, slot) in &video {
                 if let Err(error) = self.region(gpa, slot) {
                     tracing::debug!("video memory cannot be logged: {error}");
@@ -115,10 +120,14 @@ impl Slots {
         }
         for (_, slot) in video {
             // Asking clears the log: every slot must be asked.
-            let log = self.vm.get_dirty_log(slot.number, slot.len as usize);
-            touched |= log.map_or(true, |pages| pages.iter().any(|&pages| pages != 0));
+            match self.vm.get_dirty_log(slot.number, slot.len as usize) {
+                Ok(log) => touched.add_log(slot.at, &log),
+                Err(_) => all = true,
+            }
         }
-        touched
+        if all {
+            *touched = Touched::all();
+        }
     }
 
     fn region(&self, gpa: u64, slot: Installed) -> Result<(), KvmError> {

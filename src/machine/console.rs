@@ -1,41 +1,59 @@
 //! The machine as a display sees it: screen, keyboard and pointer.
 
 use super::Handle;
-use crate::display::{Console, Local, View};
-use pcvm_devices::InputEvent;
-use pcvm_devices::Memory;
-use pcvm_devices::vga::{Canvas, Frame, Vga};
+use crate::display::{Call, Console, Local, View};
+use pcvm_devices::vga::{Blink, Canvas, Vga};
+use pcvm_devices::{InputEvent, Memory, Touched};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A display's view of a machine.
 pub struct Display {
     handle: Handle,
-    /// As it was drawn last, and the state of video memory then, to know what need not be drawn again.
-    drawn: Option<(Vga, u64)>,
+    /// As it was seen last.
+    shown: Option<(Vga, Arc<Memory>)>,
+    /// The state of video memory then.
+    changes: u64,
+    /// What was written since the canvas was drawn.
+    touched: Touched,
     canvas: Canvas,
+    blink: Blink,
+    /// The last view was a picture.
+    was_picture: bool,
 }
 
 impl Display {
     /// Has drawn nothing yet.
     pub fn new(handle: Handle) -> Self {
-        Self { handle, drawn: None, canvas: Canvas::default() }
+        let (canvas, touched) = (Canvas::default(), Touched::all());
+        Self { handle, shown: None, changes: 0, touched, canvas, blink: Blink::SHOWN, was_picture: false }
     }
 
-    /// What to draw, if it is anything else than it was.
-    fn changed(&mut self) -> Option<(Vga, Arc<Memory>)> {
-        let (vga, memory, changes) = self.handle.shown_and_changes();
-        let vga = vga?;
-        if self.drawn.as_ref().is_some_and(|(drawn, then)| *then == changes && drawn.shows_like(&vga)) {
-            return None;
-        }
-        self.drawn = Some((vga.shown(), changes));
-        Some((vga, memory))
+    /// Looks whether there is anything to draw.
+    fn changed(&mut self, call: Option<&Call>) -> bool {
+        let (vga, memory, touched, changes) = self.handle.shown_and_changes(self.changes, call);
+        let Some(vga) = vga else { return false };
+        let same = touched.is_empty() && self.shown.as_ref().is_some_and(|(shown, _)| shown.shows_like(&vga));
+        self.changes = changes;
+        self.touched.merge(&touched);
+        self.shown = Some((vga, memory));
+        !same
+    }
+
+    fn draw(&mut self) -> bool {
+        let Some((vga, memory)) = &self.shown else { return false };
+        let touched = std::mem::take(&mut self.touched);
+        self.canvas.draw(vga, memory, &touched, self.blink)
     }
 }
 
 impl Console for Display {
-    fn look(&mut self) -> Option<Frame> {
-        self.changed().map(|(vga, memory)| self.canvas.draw(&vga, &memory))
+    fn look(&mut self, call: Option<&Call>) -> bool {
+        self.changed(call) && self.draw()
+    }
+
+    fn canvas(&self) -> &Canvas {
+        &self.canvas
     }
 
     fn leds(&self) -> u8 {
@@ -56,10 +74,30 @@ impl Console for Display {
 }
 
 impl Local for Display {
-    fn view(&mut self) -> Option<View> {
-        let (vga, memory) = self.changed()?;
-        let text = vga.text_cells(&memory);
-        Some(text.map_or_else(|| View::Picture(self.canvas.draw(&vga, &memory)), View::Text))
+    fn view(&mut self, call: Option<&Call>) -> Option<View> {
+        if !self.changed(call) {
+            return None;
+        }
+        let (vga, memory) = self.shown.as_ref()?;
+        if let Some(text) = vga.text_cells(memory) {
+            self.was_picture = false;
+            return Some(View::Text(text));
+        }
+        let new = self.draw() || !self.was_picture;
+        self.was_picture = true;
+        new.then(|| View::Picture(self.canvas.frame().clone()))
+    }
+
+    fn blink(&mut self, time: Duration) -> (bool, Option<Duration>) {
+        let Some((vga, _)) = self.shown.as_ref().filter(|_| self.canvas.blinks()) else {
+            return (false, None);
+        };
+        let (blink, until) = vga.blink(time.as_nanos() as u64);
+        let changed = blink != self.blink && {
+            self.blink = blink;
+            self.draw()
+        };
+        (changed, Some(Duration::from_nanos(until)))
     }
 
     fn power_button(&self) {

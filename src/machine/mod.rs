@@ -28,6 +28,7 @@ pub mod typist;
 
 use crate::block::BlockEngine;
 use crate::config::{MachineConfig, Payload};
+use crate::display::Call;
 use crate::kvm::cpuid::{apic_id, cpuid_for};
 use crate::kvm::ring::CoalescedRing;
 use crate::kvm::vcpu::{FlatEntry, Vcpu};
@@ -41,7 +42,7 @@ use kernel::KernelEntry;
 use map::Rom;
 use pcvm_devices::fw_cfg::FwCfgItems;
 use pcvm_devices::vga::{Frame, Vga};
-use pcvm_devices::{CharId, InputEvent, Memory, NicId};
+use pcvm_devices::{CharId, InputEvent, Memory, NicId, Touched};
 use roms::Roms;
 use shared::{KvmWires, Shared};
 use std::os::fd::OwnedFd;
@@ -379,10 +380,10 @@ impl Handle {
     }
 
     /// The same, and [`Board::video_changes`].
-    pub fn shown_and_changes(&self) -> (Option<Vga>, Arc<Memory>, u64) {
+    pub fn shown_and_changes(&self, since: u64, call: Option<&Call>) -> (Option<Vga>, Arc<Memory>, Touched, u64) {
         self.0.with_board(|board| {
-            let changes = board.video_changes();
-            (board.vga().map(Vga::shown), board.memory().clone(), changes)
+            let (touched, changes) = board.video_changes(since, call);
+            (board.vga().map(Vga::shown), board.memory().clone(), touched, changes)
         })
     }
 

@@ -10,7 +10,7 @@ use crate::kvm::ring::CoalescedRing;
 use crate::kvm::slots::{SlotSpec, Slots};
 use crate::kvm::vm::{Coalesced, Vm};
 use crate::net::Port;
-use pcvm_devices::{CharId, Clock, Frame, NicId, Space, VmTime};
+use pcvm_devices::{CharId, Clock, Frame, NicId, Space, Touched, VmTime};
 use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -153,6 +153,7 @@ impl Shared {
             if work.room {
                 let _ = self.event_fd.write(1);
             }
+            work.calls.iter().for_each(|call| call());
             if let Some(event) = work.event {
                 self.post(event);
             }
@@ -294,8 +295,8 @@ impl Wires for KvmWires {
         self.check(result);
     }
 
-    fn video_touched(&mut self) -> bool {
-        self.slots.video_touched()
+    fn video_touched(&mut self, touched: &mut Touched) {
+        self.slots.video_touched(touched);
     }
 
     fn coalesce(&mut self, ranges: &[(Space, u64, u64)]) {

@@ -56,7 +56,6 @@ fn a_long_segment_that_comes_in_is_cut_too_into_buffers_that_are_there() {
     let long = segment(3500, 1460);
     let mut whole = Vec::new();
     pieces(&long, |piece| whole.push(piece.to_vec()));
-    // A clone of a buffer has no more room than it needs.
     let mut spare: Vec<_> = (0..4).map(|_| Vec::with_capacity(2000)).collect();
     let mut frames = vec![Frame::from(vec![0; 60])];
     received(long, &mut spare, &mut frames);

@@ -1,11 +1,13 @@
 //! What clients are shown: pixels, the parts of them that changed, and how far they scrolled.
 
-use pcvm_devices::vga::Frame;
+use pcvm_devices::vga::{Canvas, Frame};
 
 /// Side of the squares in which changes are counted, in pixels.
 pub const TILE: usize = 16;
 /// How far up or down a scroll is looked for, in lines.
 const SCROLL_MAX: usize = 64;
+/// Lines by which the distance of a scroll is guessed: one at least, and less than twice as many.
+const PROBES: usize = 16;
 
 /// A rectangle that lies within a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,41 +38,19 @@ impl Rect {
 }
 
 /// A picture: at least one pixel, and at most 65,535 on each side.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
     width: u16,
     height: u16,
     /// 00RRGGBBh, line by line.
     pixels: Vec<u32>,
-    /// Of every line, once a scroll has been looked for.
-    hashes: Vec<u64>,
-}
-
-impl PartialEq for Picture {
-    fn eq(&self, other: &Self) -> bool {
-        (self.size(), &self.pixels) == (other.size(), &other.pixels)
-    }
-}
-
-/// Of a line's pixels: four at a time, because each product waits for the one before.
-fn hash(line: &[u32]) -> u64 {
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let mut lanes = [0xcbf2_9ce4_8422_2325_u64, 1, 2, 3];
-    let (eights, rest) = line.as_chunks::<8>();
-    for eight in eights {
-        for (lane, pair) in lanes.iter_mut().zip(eight.as_chunks::<2>().0) {
-            *lane = (*lane ^ (u64::from(pair[0]) | u64::from(pair[1]) << 32)).wrapping_mul(PRIME);
-        }
-    }
-    let values = rest.iter().map(|&pixel| u64::from(pixel)).chain(lanes);
-    values.fold(0, |hash, value| (hash ^ value).wrapping_mul(PRIME).rotate_left(23))
 }
 
 impl Picture {
     /// All black.
     pub fn black(width: u16, height: u16) -> Self {
         let (width, height) = (width.max(1), height.max(1));
-        Self { width, height, pixels: vec![0; usize::from(width) * usize::from(height)], hashes: Vec::new() }
+        Self { width, height, pixels: vec![0; usize::from(width) * usize::from(height)] }
     }
 
     /// The screen, as far as it can be told to clients.
@@ -78,43 +58,41 @@ impl Picture {
         let side = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
         let mut picture = Self::black(side(frame.width), side(frame.height));
         for y in 0..usize::from(picture.height) {
-            picture.convert(y, frame);
+            picture.take_over(y, frame);
         }
         picture
     }
 
-    /// The same, if the picture of another frame is known: lines that both have are not converted again.
-    pub fn after(frame: &Frame, last: &Frame, picture: &Self) -> Self {
-        let side = |n: u32| u16::try_from(n).ok();
-        let size = side(frame.width).zip(side(frame.height));
-        if size != Some(picture.size()) || (last.width, last.height) != (frame.width, frame.height) {
-            return Self::from_frame(frame);
+    /// Becomes what a canvas shows that this was the picture of before the canvas changed, and tells what is new.
+    pub fn follow(&mut self, canvas: &Canvas) -> Change {
+        let frame = canvas.frame();
+        let (width, height) = self.size();
+        if (frame.width, frame.height) != (width.into(), height.into()) {
+            *self = Self::from_frame(frame);
+            return Change::Size;
         }
-        let mut next = Self { pixels: picture.pixels.clone(), hashes: Vec::new(), ..*picture };
-        let bytes = frame.width as usize * 3;
-        let lines = frame.rgb.chunks_exact(bytes.max(1)).zip(last.rgb.chunks_exact(bytes.max(1)));
-        for (y, _) in lines.enumerate().filter(|(_, (line, before))| line != before) {
-            next.convert(y, frame);
+        let mut damage = Damage::none(self.size());
+        let lines: Vec<usize> = canvas.changed().map(|y| y as usize).collect();
+        for &y in &lines {
+            damage.mark_differences(y, frame.line(y as u32), self.line(y));
         }
-        next
+        if damage.is_empty() {
+            return Change::None;
+        }
+        let scroll = if damage.is_wide() { self.scroll(frame, &lines) } else { None };
+        for y in lines {
+            self.take_over(y, frame);
+        }
+        Change::Parts(damage, scroll)
     }
 
     /// Takes over a line.
-    fn convert(&mut self, y: usize, frame: &Frame) {
-        let (width, bytes) = (usize::from(self.width), frame.width as usize * 3);
+    fn take_over(&mut self, y: usize, frame: &Frame) {
+        let width = usize::from(self.width);
         let to = self.pixels.get_mut(y * width..(y + 1) * width).unwrap_or_default();
-        let from = frame.rgb.get(y * bytes..(y + 1) * bytes).unwrap_or_default();
-        // Four bytes at a time, the last of which is not wanted; the last pixel has no fourth.
-        let (most, last) = from.split_at(from.len().saturating_sub(3));
-        let whole = most.len() / 3;
-        for (pixel, at) in to.iter_mut().zip((0..whole).map(|n| n * 3)) {
-            if let Some(&[red, green, blue, _]) = from.get(at..at + 4).and_then(|four| four.first_chunk::<4>()) {
-                *pixel = u32::from_be_bytes([0, red, green, blue]);
-            }
-        }
-        if let (Some(pixel), &[red, green, blue]) = (to.get_mut(whole), last) {
-            *pixel = u32::from_be_bytes([0, red, green, blue]);
-        }
+        let from = frame.line(y as u32);
+        let width = to.len().min(from.len());
+        to[..width].copy_from_slice(&from[..width]);
     }
 
     /// Width and height.
@@ -153,42 +131,32 @@ impl Picture {
         self.pixels.get(y * width..(y + 1) * width).unwrap_or_default()
     }
 
-    /// What differs from a picture of the same size.
-    pub fn damage(&self, before: &Self) -> Damage {
-        let mut damage = Damage::none(self.size());
-        for y in 0..usize::from(self.height) {
-            damage.mark_differences(y, self.line(y), before.line(y));
-        }
-        damage
-    }
-
-    /// How the lines of `before` moved to become this picture, if most of what changed is that.
-    pub fn scroll(&mut self, before: &Self) -> Option<Scroll> {
-        let height = usize::from(self.height);
-        let first = (0..height).find(|&y| self.line(y) != before.line(y))?;
-        let last = (0..height).rev().find(|&y| self.line(y) != before.line(y))?;
-        let changed = last + 1 - first;
-        if changed < 2 * TILE {
+    /// How the lines of this picture moved to become the next one, of the same size, if most of what changed is that.
+    /// Only `changed` lines did.
+    fn scroll(&self, next: &Frame, changed: &[usize]) -> Option<Scroll> {
+        let new = |y: usize| next.line(y as u32);
+        let changed: Vec<usize> = changed.iter().copied().filter(|&y| new(y) != self.line(y)).collect();
+        let (first, last) = (*changed.first()?, *changed.last()?);
+        let span = last + 1 - first;
+        if span < 2 * TILE {
             return None;
         }
         // Lines of one colour fit everywhere and say nothing.
-        let plain = |line: &[u32]| line.windows(2).all(|pair| pair[0] == pair[1]);
-        let telling: Vec<usize> = (first..=last).filter(|&y| !plain(self.line(y))).collect();
+        let plain = |line: &[u32]| line.get(1..).unwrap_or_default() == &line[..line.len().saturating_sub(1)];
+        let telling: Vec<usize> = (first..=last).filter(|&y| !plain(new(y))).collect();
         if telling.len() < TILE {
             return None;
         }
-        let hashed = |lines: &Self| (0..height).map(|y| hash(lines.line(y))).collect();
-        let old = if before.hashes.len() == height { before.hashes.clone() } else { hashed(before) };
-        self.hashes =
-            (0..height).map(|y| if self.line(y) == before.line(y) { old[y] } else { hash(self.line(y)) }).collect();
-        let (this, new) = (&*self, &self.hashes);
         let came_from = |y: usize, by: isize| y.checked_add_signed(by).filter(|from| (first..=last).contains(from));
-        let fits = |y: usize, by: isize| came_from(y, by).is_some_and(|from| old.get(from) == new.get(y));
-        let limit = SCROLL_MAX.min(changed / 2) as isize;
-        let by = (-limit..=limit)
-            .filter(|&by| by != 0)
-            .max_by_key(|&by| (telling.iter().filter(|&&y| fits(y, by)).count(), std::cmp::Reverse(by.abs())))?;
-        if telling.iter().filter(|&&y| fits(y, by)).count() * 2 < telling.len() {
+        let fits = |y: usize, by: isize| came_from(y, by).is_some_and(|from| new(y) == self.line(from));
+        // A few lines tell how far; then all are asked.
+        let limit = SCROLL_MAX.min(span / 2) as isize;
+        let probes: Vec<usize> = telling.iter().copied().step_by(telling.len() / PROBES).collect();
+        let distances = (-limit..=limit).filter(|&by| by != 0);
+        let votes =
+            distances.map(|by| (probes.iter().filter(|&&y| fits(y, by)).count(), std::cmp::Reverse(by.abs()), by));
+        let (votes, _, by) = votes.max()?;
+        if votes * 3 < probes.len() || telling.iter().filter(|&&y| fits(y, by)).count() * 2 < telling.len() {
             return None;
         }
         // The longest run of lines that moved, blank ones between them too.
@@ -205,21 +173,28 @@ impl Picture {
                 _ => {}
             }
         }
-        // A hash may lie.
-        let same = |y: usize| came_from(y, by).is_some_and(|from| this.line(y) == before.line(from));
-        if best.len() < TILE || !best.clone().all(same) {
+        if best.len() < TILE {
             return None;
         }
-        let mut left = Damage::none(this.size());
-        for y in first..=last {
-            if !best.contains(&y) {
-                left.mark_differences(y, this.line(y), before.line(y));
-            }
+        let mut left = Damage::none(self.size());
+        for &y in changed.iter().filter(|y| !best.contains(y)) {
+            left.mark_differences(y, new(y), self.line(y));
         }
         let from = (best.start as isize + by) as u16;
-        let to = Rect { x: 0, y: best.start as u16, width: this.width, height: best.len() as u16 };
+        let to = Rect { x: 0, y: best.start as u16, width: self.width, height: best.len() as u16 };
         Some(Scroll { to, from, left })
     }
+}
+
+/// What has become of a picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    None,
+    /// It has another size.
+    Size,
+    /// Parts are new; most of them, perhaps, by a scroll.
+    Parts(Damage, Option<Scroll>),
 }
 
 /// Lines that moved.
@@ -239,14 +214,19 @@ pub struct Damage {
     size: (u16, u16),
     columns: usize,
     tiles: Vec<bool>,
+    /// Of each row of tiles: the first damaged line, and the one after the last.
+    lines: Vec<(u16, u16)>,
     any: bool,
 }
+
+/// No lines of a row.
+const NO_LINES: (u16, u16) = (u16::MAX, 0);
 
 impl Damage {
     /// Nothing of a picture of this size.
     pub fn none(size: (u16, u16)) -> Self {
         let (columns, rows) = (usize::from(size.0).div_ceil(TILE), usize::from(size.1).div_ceil(TILE));
-        Self { size, columns, tiles: vec![false; columns * rows], any: false }
+        Self { size, columns, tiles: vec![false; columns * rows], lines: vec![NO_LINES; rows], any: false }
     }
 
     /// Of a picture of which size.
@@ -273,10 +253,23 @@ impl Damage {
         }
         let start = y / TILE * self.columns;
         let row = self.tiles.get_mut(start..start + self.columns).unwrap_or_default();
-        for ((tile, a), b) in row.iter_mut().zip(a.chunks(TILE)).zip(b.chunks(TILE)) {
+        let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<TILE>(), b.as_chunks::<TILE>());
+        for (tile, (a, b)) in row.iter_mut().zip(a.iter().zip(b)) {
             *tile |= a != b;
         }
+        if a_rest != b_rest
+            && let Some(tile) = row.last_mut()
+        {
+            *tile = true;
+        }
+        self.add_lines(y / TILE, (y as u16, y as u16 + 1));
         self.any = true;
+    }
+
+    fn add_lines(&mut self, row: usize, (first, end): (u16, u16)) {
+        if let Some(lines) = self.lines.get_mut(row) {
+            *lines = (lines.0.min(first), lines.1.max(end));
+        }
     }
 
     /// The tiles that a rectangle touches.
@@ -288,23 +281,25 @@ impl Damage {
         (columns, usize::from(rect.y) / TILE..bottom.div_ceil(TILE).min(rows))
     }
 
-    fn set(&mut self, rect: Rect, value: bool) {
+    /// Adds a rectangle.
+    pub fn add(&mut self, rect: Rect) {
+        if rect.width == 0 || rect.height == 0 {
+            return;
+        }
         let (columns, rows) = self.tiles_of(rect);
         for row in rows {
             let start = row * self.columns;
-            self.tiles.get_mut(start + columns.start..start + columns.end).unwrap_or_default().fill(value);
+            self.tiles.get_mut(start + columns.start..start + columns.end).unwrap_or_default().fill(true);
+            let (top, bottom) = ((row * TILE) as u16, ((row + 1) * TILE).min(self.size.1.into()) as u16);
+            self.add_lines(row, (rect.y.max(top), rect.y.saturating_add(rect.height).min(bottom)));
         }
         self.any = self.tiles.contains(&true);
-    }
-
-    /// Adds a rectangle.
-    pub fn add(&mut self, rect: Rect) {
-        self.set(rect, true);
     }
 
     /// Adds what another of the same size has.
     pub fn merge(&mut self, other: &Self) {
         self.tiles.iter_mut().zip(&other.tiles).for_each(|(tile, other)| *tile |= other);
+        other.lines.iter().enumerate().for_each(|(row, &lines)| self.add_lines(row, lines));
         self.any |= other.any;
     }
 
@@ -326,9 +321,10 @@ impl Damage {
             while end < rows.end && end - row < most && self.runs(end, &columns) == runs {
                 end += 1;
             }
+            // Above the first damaged line and below the last there is nothing.
+            let (y, bottom) = (usize::from(self.lines[row].0), usize::from(self.lines[end - 1].1));
             for run in runs {
-                let (x, y) = (run.start * TILE, row * TILE);
-                let (right, bottom) = ((run.end * TILE).min(self.size.0.into()), (end * TILE).min(self.size.1.into()));
+                let (x, right) = (run.start * TILE, (run.end * TILE).min(self.size.0.into()));
                 let rect = Rect { x: x as u16, y: y as u16, width: (right - x) as u16, height: (bottom - y) as u16 };
                 if !take(rect) {
                     self.any = self.tiles.contains(&true);
@@ -337,6 +333,11 @@ impl Damage {
                 for row in row..end {
                     let start = row * self.columns;
                     self.tiles.get_mut(start + run.start..start + run.end).unwrap_or_default().fill(false);
+                }
+            }
+            for row in row..end {
+                if self.runs(row, &(0..self.columns)).is_empty() {
+                    self.lines[row] = NO_LINES;
                 }
             }
             row = end;
@@ -369,6 +370,38 @@ pub(super) mod tests {
         }
     }
 
+    impl Picture {
+        /// As a canvas has it.
+        pub fn frame(&self) -> Frame {
+            Frame { width: self.width.into(), height: self.height.into(), pixels: self.pixels.clone() }
+        }
+
+        /// What becomes of it when the screen shows another.
+        fn became(&self, next: &Self) -> Change {
+            let mut canvas = Canvas::default();
+            canvas.show(self.frame());
+            canvas.show(next.frame());
+            let mut picture = self.clone();
+            let change = picture.follow(&canvas);
+            assert!(picture == *next);
+            change
+        }
+
+        fn damage(&self, before: &Self) -> Damage {
+            match before.became(self) {
+                Change::Parts(damage, _) => damage,
+                _ => Damage::none(self.size()),
+            }
+        }
+
+        fn scroll_from(&self, before: &Self) -> Option<Scroll> {
+            match before.became(self) {
+                Change::Parts(_, scroll) => scroll,
+                _ => None,
+            }
+        }
+    }
+
     pub fn noise(width: u16, height: u16, seed: u32) -> Picture {
         let mut state = seed;
         let mut picture = Picture::black(width, height);
@@ -391,7 +424,7 @@ pub(super) mod tests {
             all.push((rect.x, rect.y, rect.width, rect.height));
             true
         });
-        assert_eq!(all, [(0, 0, 16, 16), (96, 48, 4, 2)]);
+        assert_eq!(all, [(0, 0, 16, 1), (96, 49, 4, 1)]);
         assert!(damage.is_empty());
         assert!(after.damage(&after).is_empty());
     }
@@ -432,10 +465,10 @@ pub(super) mod tests {
                 after.pixels[y * 64..(y + 1) * 64].copy_from_slice(&line);
             }
             after.pixels[(180 - by) * 64..180 * 64].fill(7);
-            let scroll = after.scroll(&before).unwrap();
+            let scroll = after.scroll_from(&before).unwrap();
             assert_eq!(scroll.to, Rect { x: 0, y: 20, width: 64, height: 160 - by as u16 });
             assert_eq!(usize::from(scroll.from), 20 + by);
-            let mut back = before.clone().scroll(&after).unwrap();
+            let mut back = before.scroll_from(&after).unwrap();
             assert_eq!((back.to.y, back.from), (20 + by as u16, 20));
             // What is left covers the lines that came in.
             let mut covered = [false; 200];
@@ -448,31 +481,50 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_picture_after_another_is_the_picture() {
-        let frame = |seed: u32, width: u32| {
-            let picture = noise(width as u16, 50, seed);
-            let rgb = picture.pixels.iter().flat_map(|pixel| pixel.to_be_bytes().into_iter().skip(1)).collect();
-            (Frame { width, height: 50, rgb }, picture)
+    fn a_picture_follows_a_canvas() {
+        let mut canvas = Canvas::default();
+        let mut picture = Picture::black(33, 50);
+        canvas.show(noise(33, 50, 1).frame());
+        // The size is the same by chance, and the canvas was new.
+        assert!(matches!(picture.follow(&canvas), Change::Parts(..)));
+        assert_eq!(picture, noise(33, 50, 1));
+        let mut next = noise(33, 50, 2);
+        next.pixels[33 * 10..33 * 40].copy_from_slice(&picture.pixels[33 * 10..33 * 40]);
+        canvas.show(next.frame());
+        let Change::Parts(damage, None) = picture.follow(&canvas) else { panic!() };
+        assert_eq!(picture, next);
+        let rows: Vec<bool> = damage.tiles.chunks(damage.columns).map(|row| row[0]).collect();
+        assert_eq!(rows, [true, false, true, true], "lines 10 to 39 are as before");
+        assert!(!canvas.show(next.frame()));
+        assert_eq!(picture.follow(&canvas), Change::None);
+        canvas.show(noise(34, 50, 3).frame());
+        assert_eq!(picture.follow(&canvas), Change::Size);
+        assert_eq!(picture, noise(34, 50, 3));
+    }
+
+    #[test]
+    fn scrolls_that_follow_each_other_are_all_found() {
+        let all = noise(64, 1000, 4);
+        let part = |top: usize| {
+            let mut picture = Picture::black(64, 200);
+            picture.pixels.copy_from_slice(&all.pixels[top * 64..(top + 200) * 64]);
+            picture
         };
-        let (first, picture) = frame(1, 33);
-        assert_eq!(Picture::from_frame(&first), picture);
-        let (mut second, _) = frame(2, 33);
-        second.rgb[33 * 3 * 10..33 * 3 * 40].copy_from_slice(&first.rgb[33 * 3 * 10..33 * 3 * 40]);
-        let after = Picture::after(&second, &first, &picture);
-        assert_eq!(after, Picture::from_frame(&second));
-        assert_ne!(after, picture);
-        let (wider, expect) = frame(3, 34);
-        assert_eq!(Picture::after(&wider, &second, &after), expect);
-        assert_eq!(Picture::after(&first, &Frame::default(), &Picture::black(1, 1)), picture);
+        let mut canvas = Canvas::default();
+        canvas.show(part(0).frame());
+        let mut picture = part(0);
+        for top in (16..700).step_by(16) {
+            canvas.show(part(top).frame());
+            let Change::Parts(_, Some(scroll)) = picture.follow(&canvas) else { panic!("{top}") };
+            assert_eq!((scroll.to.y, scroll.to.height, scroll.from), (0, 184, 16));
+        }
     }
 
     #[test]
     fn what_only_changed_is_no_scroll() {
-        assert_eq!(noise(64, 200, 1).scroll(&noise(64, 200, 2)), None);
-        assert_eq!(noise(64, 200, 1).scroll(&Picture::black(64, 200)), None);
-        assert_eq!(Picture::black(64, 200).scroll(&noise(64, 200, 2)), None);
-        let same = noise(64, 200, 1);
-        assert_eq!(same.clone().scroll(&same), None);
+        assert_eq!(noise(64, 200, 1).scroll_from(&noise(64, 200, 2)), None);
+        assert_eq!(noise(64, 200, 1).scroll_from(&Picture::black(64, 200)), None);
+        assert_eq!(Picture::black(64, 200).scroll_from(&noise(64, 200, 2)), None);
     }
 
     #[test]

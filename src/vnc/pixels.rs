@@ -179,6 +179,18 @@ impl Writer<'_> {
         }
     }
 
+    /// Appends lines of one length.
+    pub fn put_lines<'a>(&self, lines: impl Iterator<Item = &'a [u32]>, out: &mut Vec<u8>) {
+        let mut above = None;
+        for line in lines {
+            if above.replace(line) == Some(line) {
+                out.extend_from_within(out.len() - line.len() * self.len()..);
+            } else {
+                self.put_all(line, out);
+            }
+        }
+    }
+
     /// Appends pixels.
     pub fn put_all(&self, line: &[u32], out: &mut Vec<u8>) {
         out.reserve(line.len() * self.len());

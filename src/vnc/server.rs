@@ -1,14 +1,13 @@
 //! The server's thread.
 
 use super::listen::Listeners;
-use super::picture::{Damage, Picture};
+use super::picture::{Change, Damage, Picture};
 use super::session::{Goodbye, Options, Request, Session};
 use super::wire::{Over, Socket, Wire};
-use crate::display::{Console, Feed, Pace};
-use pcvm_devices::vga::Frame;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
+use crate::display::{Bell, Call, Console, Feed, Pace};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -26,7 +25,7 @@ const DOUBT: Duration = Duration::from_secs(1);
 const DOUBT_MAX: u32 = 10;
 /// A VNC server that runs; it ends when it is dropped.
 pub struct Server {
-    quit: OwnedFd,
+    quit: Bell,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -36,17 +35,18 @@ impl Server {
     /// # Errors
     /// If the host has no more descriptors or threads.
     pub fn start(console: impl Console, name: &str, listeners: Listeners) -> io::Result<Self> {
-        let quit = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let (quit, touched) = (Bell::new()?, Bell::new()?);
         let options =
             Options { name: name.to_owned(), password: listeners.password.clone(), tls: listeners.tls.is_some() };
         let mut serving = Serving {
             console: Box::new(console),
             listeners,
             options: Arc::new(options),
-            quit: quit.try_clone()?,
+            quit: quit.clone(),
+            call: touched.call(),
+            touched,
             clients: Vec::new(),
             picture: Picture::black(720, 400),
-            frame: Frame::default(),
             leds: 0,
             pace: Pace::new(Instant::now()),
             feed: Feed::default(),
@@ -60,7 +60,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = rustix::io::write(&self.quit, &1_u64.to_ne_bytes());
+        self.quit.ring();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -82,11 +82,12 @@ struct Serving {
     console: Box<dyn Console>,
     listeners: Listeners,
     options: Arc<Options>,
-    quit: OwnedFd,
+    quit: Bell,
+    /// Something was written to the adapter.
+    touched: Bell,
+    call: Call,
     clients: Vec<Client>,
     picture: Picture,
-    /// What the picture was made of.
-    frame: Frame,
     leds: u8,
     pace: Pace,
     feed: Feed,
@@ -122,7 +123,7 @@ impl Serving {
         let listens = self.clients.len() < CLIENTS && self.deaf_until.is_none();
         let timeout = self.timeout(now);
         let (tcp, unix, websocket) = (&self.listeners.tcp, &self.listeners.unix, &self.listeners.websocket);
-        let mut fds = vec![PollFd::new(&self.quit, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.quit, PollFlags::IN), PollFd::new(&self.touched, PollFlags::IN)];
         let mut add =
             |fd| fds.push(PollFd::from_borrowed_fd(fd, if listens { PollFlags::IN } else { PollFlags::empty() }));
         let listeners = [
@@ -147,6 +148,10 @@ impl Serving {
         if ready.first().is_some_and(|flags| !flags.is_empty()) {
             return true;
         }
+        if ready.get(1).is_some_and(|flags| !flags.is_empty()) {
+            self.touched.silence();
+            self.pace.called(now);
+        }
         if ready.iter().skip(first_client).any(|flags| flags.contains(PollFlags::IN)) {
             // What a pointer's position means, as of now.
             let absolute = self.console.absolute();
@@ -168,7 +173,7 @@ impl Serving {
             if flags.contains(PollFlags::OUT) && client.wire.flush().is_err() {
                 client.gone = true;
             }
-            if !client.session.input.events.is_empty() {
+            if !client.session.input.events.is_empty() || std::mem::take(&mut client.session.asks_anew) {
                 self.pace.typed(now);
             }
             self.feed.push(client.session.input.events.drain(..));
@@ -180,7 +185,7 @@ impl Serving {
             others.for_each(|(_, client)| client.gone = true);
         }
         let ready_listeners: Vec<bool> =
-            ready.iter().take(first_client).skip(1).map(|flags| !flags.is_empty()).collect();
+            ready.iter().take(first_client).skip(2).map(|flags| !flags.is_empty()).collect();
         self.accept(&ready_listeners);
         false
     }
@@ -250,21 +255,18 @@ impl Serving {
         self.leds = self.console.leds();
         let absolute = self.console.absolute();
         self.clients.iter_mut().for_each(|client| client.session.set_absolute(absolute));
-        let changed = self.console.look().and_then(|frame| {
-            let picture = Picture::after(&frame, &self.frame, &self.picture);
-            self.frame = frame;
-            let resized = picture.size() != self.picture.size();
-            let damage = if resized { Damage::none(picture.size()) } else { picture.damage(&self.picture) };
-            (resized || !damage.is_empty()).then_some((picture, damage))
-        });
-        self.pace.looked(now, changed.is_some());
-        let Some((mut picture, damage)) = changed else { return };
-        let size = picture.size();
-        let scroll = if damage.is_wide() { picture.scroll(&self.picture) } else { None };
+        let call = self.pace.wants_call(now).then_some(&self.call);
+        let change = if self.console.look(call) { self.picture.follow(self.console.canvas()) } else { Change::None };
+        self.pace.looked(now, change != Change::None);
+        let size = self.picture.size();
+        let (damage, scroll) = match change {
+            Change::None => return,
+            Change::Size => (Damage::none(size), None),
+            Change::Parts(damage, scroll) => (damage, scroll),
+        };
         for client in &mut self.clients {
             client.session.changed(size, &damage, scroll.as_ref());
         }
-        self.picture = picture;
     }
 
     fn let_go(&mut self) {

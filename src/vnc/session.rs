@@ -141,6 +141,8 @@ pub struct Session {
     pub out: Vec<u8>,
     /// What the server is asked for, once.
     pub request: Option<Request>,
+    /// The client wants the screen as it is now, whether or not it has changed.
+    pub asks_anew: bool,
 }
 
 impl Session {
@@ -168,6 +170,7 @@ impl Session {
             input: Input::default(),
             out: b"RFB 003.008\n".to_vec(),
             request: None,
+            asks_anew: false,
         }
     }
 
@@ -478,6 +481,7 @@ impl Session {
         let Some(rect) = rect.intersection(self.all()) else { return };
         if !incremental {
             self.damage.add(rect);
+            self.asks_anew = true;
         }
         self.wanted = Some(match self.wanted {
             None => rect,

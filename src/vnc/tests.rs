@@ -6,22 +6,22 @@ use super::picture::tests::noise;
 use super::pixels::{NATIVE, PixelFormat};
 use super::{Console, Listeners, Server, auth};
 use crate::config::{VncAddress, VncConfig};
+use crate::display::Call;
 use pcvm_devices::InputEvent;
-use pcvm_devices::vga::Frame;
+use pcvm_devices::vga::Canvas;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 #[derive(Default)]
 struct Screen {
     picture: Option<Picture>,
-    shown: bool,
     leds: u8,
     absolute: bool,
     input: Vec<InputEvent>,
@@ -33,33 +33,39 @@ struct Fake(Arc<Mutex<Screen>>);
 
 impl Fake {
     fn show(&self, picture: Picture) {
-        let mut screen = self.0.lock().unwrap();
-        screen.picture = Some(picture);
-        screen.shown = false;
+        self.0.lock().unwrap().picture = Some(picture);
     }
 }
 
-impl Console for Fake {
-    fn look(&mut self) -> Option<Frame> {
-        let mut screen = self.0.lock().unwrap();
-        screen.looks += 1;
-        if std::mem::replace(&mut screen.shown, true) {
-            return None;
-        }
-        let picture = screen.picture.as_ref()?;
-        let mut rgb = Vec::new();
-        for line in picture.lines(picture.all()) {
-            line.iter().for_each(|pixel| rgb.extend_from_slice(&pixel.to_be_bytes()[1..]));
-        }
-        Some(Frame { width: picture.size().0.into(), height: picture.size().1.into(), rgb })
+/// What the server sees of it.
+struct Seen(Fake, Canvas);
+
+impl Seen {
+    fn screen(&self) -> MutexGuard<'_, Screen> {
+        self.0.0.lock().unwrap()
+    }
+}
+
+impl Console for Seen {
+    fn look(&mut self, _: Option<&Call>) -> bool {
+        let picture = {
+            let mut screen = self.screen();
+            screen.looks += 1;
+            screen.picture.take()
+        };
+        picture.is_some_and(|picture| self.1.show(picture.frame()))
+    }
+
+    fn canvas(&self) -> &Canvas {
+        &self.1
     }
 
     fn leds(&self) -> u8 {
-        self.0.lock().unwrap().leds
+        self.screen().leds
     }
 
     fn absolute(&self) -> bool {
-        self.0.lock().unwrap().absolute
+        self.screen().absolute
     }
 
     fn keys_waiting(&self) -> usize {
@@ -67,7 +73,7 @@ impl Console for Fake {
     }
 
     fn input(&self, event: InputEvent) {
-        self.0.lock().unwrap().input.push(event);
+        self.screen().input.push(event);
     }
 }
 
@@ -100,7 +106,7 @@ fn serve(password: Option<&str>, tls: bool, websocket: bool) -> Setup {
     let websocket = listeners.websocket.as_ref().map(|listener| listener.local_addr().unwrap().port());
     let fake = Fake::default();
     fake.show(noise(200, 100, 1));
-    let server = Server::start(fake.clone(), "a machine", listeners).unwrap();
+    let server = Server::start(Seen(fake.clone(), Canvas::default()), "a machine", listeners).unwrap();
     Setup { dir, fake, _server: server, websocket }
 }
 

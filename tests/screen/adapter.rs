@@ -2,7 +2,7 @@
 
 use crate::picture::Picture;
 use pcvm_devices::testing::Bench;
-use pcvm_devices::vga::Vga;
+use pcvm_devices::vga::{Blink, Frame, Vga};
 use pcvm_devices::{Device, Region, Space};
 use pcvm_test_guests::screen::{self, Op};
 
@@ -11,6 +11,8 @@ const RAM: u32 = 1 << 20;
 /// What a program made.
 pub struct Drawn {
     pub pictures: Vec<Picture>,
+    /// The same when nothing of what blinks is seen, where that is something else.
+    pub hidden: Vec<Option<Picture>>,
     pub report: Vec<u8>,
 }
 
@@ -18,9 +20,10 @@ pub struct Drawn {
 pub fn draw(program: &[Op]) -> Drawn {
     let vga = Bench::new(Vga::new(Vga::DEFAULT_VRAM, Vec::new()));
     let regions = vga.device.regions();
-    let mut machine = Adapter { vga, regions, ram: vec![0; RAM as usize], config: 0, pictures: Vec::new() };
+    let mut machine =
+        Adapter { vga, regions, ram: vec![0; RAM as usize], config: 0, pictures: Vec::new(), hidden: Vec::new() };
     let report = screen::play(program, &mut machine);
-    Drawn { pictures: machine.pictures, report }
+    Drawn { pictures: machine.pictures, hidden: machine.hidden, report }
 }
 
 struct Adapter {
@@ -30,6 +33,7 @@ struct Adapter {
     /// The configuration address.
     config: u32,
     pictures: Vec<Picture>,
+    hidden: Vec<Option<Picture>>,
 }
 
 enum Place {
@@ -99,9 +103,13 @@ impl screen::Machine for Adapter {
     }
 
     fn scene(&mut self) {
-        let frame = self.vga.device.render(&self.vga.memory);
-        let (width, height) = (frame.width as usize, frame.height as usize);
-        self.pictures.push(Picture { width, height, rgb: frame.rgb });
+        let picture =
+            |frame: Frame| Picture { width: frame.width as usize, height: frame.height as usize, rgb: frame.rgb() };
+        let (vga, memory) = (&self.vga.device, &self.vga.memory);
+        let shown = picture(vga.render(memory));
+        let hidden = picture(vga.render_in(memory, Blink { cursor: false, characters: false }));
+        self.hidden.push((hidden != shown).then_some(hidden));
+        self.pictures.push(shown);
     }
 }
 

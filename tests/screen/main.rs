@@ -1,7 +1,7 @@
 //! What the screen shows: scenes, drawn by register and memory accesses, and looked at in three ways.
 //!
 //! The adapter by itself draws each as its PNG in `tests/screen/golden` (`PCVM_BLESS=1` writes them anew, to be looked
-//! at). A whole machine draws it the same, and QEMU, with the same guest, but for what `differences.txt` says.
+//! at), and where something blinks as another one while that is not seen. A whole machine draws it the same, and QEMU, with the same guest, but for what `differences.txt` says.
 
 mod adapter;
 mod machines;
@@ -25,13 +25,19 @@ fn the_adapter_draws_every_scene_as_it_was_looked_at() {
     for group in groups() {
         let drawn = adapter::draw(&group.program());
         assert_eq!(drawn.pictures.len(), group.scenes.len());
-        for (scene, picture) in group.scenes.iter().zip(drawn.pictures) {
-            let path = golden(scene.name);
-            if bless {
-                picture.write_png(&path);
-            } else if Picture::read_png(&path).as_ref() != Some(&picture) {
-                picture.write_png(&std::env::temp_dir().join(format!("{}.png", scene.name)));
-                wrong.push(scene.name);
+        for ((scene, picture), hidden) in group.scenes.iter().zip(drawn.pictures).zip(drawn.hidden) {
+            let other = format!("{}.hidden", scene.name);
+            for (name, picture) in [(scene.name.to_owned(), Some(picture)), (other, hidden)] {
+                let path = golden(&name);
+                match picture {
+                    Some(picture) if bless => picture.write_png(&path),
+                    picture if Picture::read_png(&path) == picture => {}
+                    None => wrong.push(format!("{name} (nothing blinks)")),
+                    Some(picture) => {
+                        picture.write_png(&std::env::temp_dir().join(format!("{name}.png")));
+                        wrong.push(name);
+                    }
+                }
             }
         }
     }

@@ -149,7 +149,7 @@ fn vga_extra(bench: &mut Bench<Vga>, script: &mut Script<'_>) {
         }
         _ => {
             let frame = bench.device.render(&bench.memory);
-            assert_eq!(frame.rgb.len(), frame.width as usize * frame.height as usize * 3);
+            assert_eq!(frame.rgb().len(), frame.width as usize * frame.height as usize * 3);
             let text = bench.device.text_screen(&bench.memory);
             assert!(text.is_empty() || bench.device.is_text());
         }

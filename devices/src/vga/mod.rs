@@ -12,13 +12,16 @@
 //! Deliberately missing: the vertical retrace interrupt, which PC adapters do not wire; the light pen; text modes' and
 //! CGA's other memory layouts (see `planes`); big-endian frame buffers (the byte order register reads as little).
 
+mod canvas;
+mod characters;
 mod planes;
 mod regs;
 mod render;
 mod text;
 mod vbe;
 
-pub use render::{Canvas, Frame};
+pub use canvas::Canvas;
+pub use render::{Blink, Frame};
 pub use text::{TextCursor, TextScreen, cp437, cp437_code};
 
 use crate::ctx::{Ctx, Effect};
@@ -142,7 +145,12 @@ impl Vga {
 
     /// Whether both show the same as long as video memory is the same.
     pub fn shows_like(&self, other: &Self) -> bool {
-        (&self.regs, &self.vbe, self.text) == (&other.regs, &other.vbe, other.text)
+        self.writes_like(other) && self.regs.places() == other.regs.places()
+    }
+
+    /// The same but for the places of screen and cursor.
+    fn writes_like(&self, other: &Self) -> bool {
+        self.text == other.text && self.regs.draws_like(&other.regs) && self.vbe.draws_like(&other.vbe)
     }
 
     fn window(&self) -> Window {
@@ -414,6 +422,7 @@ impl Device for Vga {
     }
 
     fn write(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]) {
+        cx.touch_screen();
         if at.tag == WINDOW_TAG {
             let (bank, limit) = self.plane_window();
             self.regs.write_planes(self.latch, cx.memory(), at.offset as u32, data, bank, limit);
@@ -439,6 +448,7 @@ impl Device for Vga {
     }
 
     fn reset(&mut self, cx: &mut Ctx<'_>) {
+        cx.touch_screen();
         let before = self.mapping();
         self.place_text(cx, false);
         let Self { vram: _, rom: _, pci, regs, vbe, latch, text: _ } = self;

@@ -41,6 +41,9 @@ const ATTRIBUTE_INDEX: u8 = 0x3f;
 /// Palette address source: the attribute controller's index register, bit 5.
 pub(super) const PALETTE_ON: u8 = 0x20;
 
+/// The CRTC's start address and cursor location.
+const PLACES: std::ops::Range<usize> = 0x0c..0x10;
+
 /// Miscellaneous output register.
 #[bitfield(u8)]
 #[derive(Serialize, Deserialize, PartialEq, Eq)]
@@ -310,6 +313,31 @@ impl Registers {
             shown_lines: (crtc(0x12) | self.overflow(1, 6)) + 1,
             retrace: (start, start + length),
         }
+    }
+
+    /// Start address and cursor location.
+    pub fn places(&self) -> &[u8] {
+        self.crtc.get(PLACES).unwrap_or_default()
+    }
+
+    /// Whether a picture of the same memory is the same, but for the places.
+    pub fn draws_like(&self, other: &Self) -> bool {
+        let crtc = |regs: &Self| {
+            let mut crtc = regs.crtc;
+            crtc[PLACES].fill(0);
+            crtc
+        };
+        // Of sequencer and graphics controller what the processor's accesses do not concern.
+        let rest = |regs: &Self| {
+            let (sequencer, graphics) = (&regs.sequencer, &regs.graphics);
+            let palette_on = regs.attribute_index & PALETTE_ON;
+            (regs.misc, [sequencer[1], sequencer[3], graphics[5], graphics[6]], palette_on, regs.attribute)
+        };
+        let dac = |regs: &Self| (regs.dac.mask, regs.dac.wide);
+        rest(self) == rest(other)
+            && crtc(self) == crtc(other)
+            && dac(self) == dac(other)
+            && self.dac.table == other.dac.table
     }
 
     /// The counter's value at the top left of the screen.

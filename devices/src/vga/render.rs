@@ -1,8 +1,7 @@
-//! The screen as pixels, from registers and video memory that nobody changes meanwhile.
+//! The screen as pixels, line by line, from registers and video memory that nobody changes meanwhile.
 
 use super::Vga;
-use super::regs::PALETTE_ON;
-use crate::memory::Memory;
+use super::regs::{PALETTE_ON, Timing};
 
 /// A picture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,12 +10,29 @@ pub struct Frame {
     pub width: u32,
     /// Lines.
     pub height: u32,
-    /// Red, green and blue of every pixel, line by line from the top left.
-    pub rgb: Vec<u8>,
+    /// 00RRGGBBh of every pixel, line by line from the top left.
+    pub pixels: Vec<u32>,
 }
 
+/// What of that which blinks is to be seen. At a mode's frame rate the cursor is there for 8 frames and away for 8, and
+/// characters for 16 (technical reference, "Video Subsystem": cursor and character blink rates).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blink {
+    /// The cursor.
+    pub cursor: bool,
+    /// Characters, and pixels of graphics that blink.
+    pub characters: bool,
+}
+
+impl Blink {
+    /// All of it.
+    pub const SHOWN: Self = Self { cursor: true, characters: true };
+}
+
+/// Frames between two changes of what is to be seen.
+const BLINK_FRAMES: u64 = 8;
+
 const MODE_CONTROL: usize = 0x10;
-const LINE_GRAPHICS: u8 = 1 << 2;
 const BLINK: u8 = 1 << 3;
 const PALETTE_54: u8 = 1 << 7;
 const COLOUR_PLANE_ENABLE: usize = 0x12;
@@ -31,83 +47,104 @@ const BYTE_MODE: u8 = 1 << 6;
 const CRTC_MODE: usize = 0x17;
 const PRESET_ROW_SCAN: usize = 8;
 const CURSOR_START: usize = 0x0a;
-const CURSOR_END: usize = 0x0b;
-const UNDERLINE: usize = 0x14;
 /// Attribute mode control: pixel panning is 0 below the split.
 const PAN_STOPS: u8 = 1 << 5;
-/// The bits of an attribute that are 001 for an underlined character.
-const UNDERLINED: u8 = 7;
 
 /// What the CRTC's counters are in a scan line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Scan {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Scan {
     /// The address counter at the left edge.
-    address: u32,
+    pub address: u32,
     /// The line in a row of characters.
-    row: u32,
+    pub row: u32,
     /// Pixel panning.
-    pan: u32,
+    pub pan: u32,
 }
 
 /// How four bytes, one of each plane, become colours.
-struct Pixels {
-    colours: Vec<[u8; 3]>,
+pub(super) struct Pixels {
+    colours: Vec<u32>,
     eight_bit: bool,
     interleaved: bool,
 }
 
+/// Bits as bytes, the highest first.
+const SPREAD: [[u8; 8]; 256] = {
+    let mut table = [[0; 8]; 256];
+    let mut n = 0;
+    while n < 256 {
+        let mut bit = 0;
+        while bit < 8 {
+            table[n][bit] = (n >> (7 - bit)) as u8 & 1;
+            bit += 1;
+        }
+        n += 1;
+    }
+    table
+};
+
 impl Pixels {
-    fn new(vga: &Vga, eight_bit: bool) -> Self {
+    pub(super) fn new(vga: &Vga, eight_bit: bool, blink: Blink) -> Self {
         let interleaved = vga.regs.graphics[5] & SHIFT_INTERLEAVE != 0;
-        let colours = if eight_bit { (0..=255).map(|n| vga.regs.dac.rgb(n)).collect() } else { vga.sixteen().to_vec() };
+        let colours = if eight_bit {
+            (0..=255).map(|n| packed(vga.regs.dac.rgb(n))).collect()
+        } else {
+            (0..16).map(|n| vga.pixel_colour(n, blink)).collect()
+        };
         Self { colours, eight_bit, interleaved }
     }
 
     /// The pixels of a character clock: four of eight bits, or eight of four.
-    fn of(&self, quad: &[u8]) -> [[u8; 3]; 8] {
-        let colour = |n: u8| self.colours.get(usize::from(n)).copied().unwrap_or_default();
-        let byte = |n: usize| quad.get(n).copied().unwrap_or(0);
-        std::array::from_fn(|x| {
-            if self.eight_bit {
-                colour(byte(x & 3))
-            } else if self.interleaved {
-                // Two bits of a pixel lie together, even bytes in planes 0 and 2, odd ones in 1 and 3.
+    pub(super) fn of(&self, quad: [u8; 4]) -> [u32; 8] {
+        let mut indexes = [0; 8];
+        if self.eight_bit {
+            indexes[..4].copy_from_slice(&quad);
+        } else if self.interleaved {
+            // Two bits of a pixel lie together, even bytes in planes 0 and 2, odd ones in 1 and 3.
+            for (x, index) in indexes.iter_mut().enumerate() {
                 let (shift, odd) = (6 - 2 * (x & 3), x >> 2);
-                colour(byte(odd) >> shift & 3 | (byte(odd + 2) >> shift & 3) << 2)
-            } else {
-                let bit = |n: usize| (byte(n) >> (7 - x) & 1) << n;
-                colour(bit(0) | bit(1) | bit(2) | bit(3))
+                *index = quad[odd] >> shift & 3 | (quad[odd + 2] >> shift & 3) << 2;
             }
-        })
+        } else {
+            let [a, b, c, d] = quad.map(|byte| u64::from_ne_bytes(SPREAD[usize::from(byte)]));
+            indexes = (a | b << 1 | c << 2 | d << 3).to_ne_bytes();
+        }
+        let mut pixels = [0; 8];
+        for (pixel, index) in pixels.iter_mut().zip(indexes) {
+            *pixel = self.colours.get(usize::from(index)).copied().unwrap_or_default();
+        }
+        pixels
     }
 }
 
+/// 00RRGGBBh.
+pub(super) fn packed([red, green, blue]: [u8; 3]) -> u32 {
+    u32::from_be_bytes([0, red, green, blue])
+}
+
 impl Frame {
-    fn black((width, height): (u32, u32)) -> Self {
-        Self { width, height, rgb: vec![0; width as usize * height as usize * 3] }
+    pub(super) fn black((width, height): (u32, u32)) -> Self {
+        Self { width, height, pixels: vec![0; width as usize * height as usize] }
     }
 
-    fn line(&mut self, y: u32) -> &mut [u8] {
-        let bytes = self.width as usize * 3;
-        self.rgb.get_mut(y as usize * bytes..(y as usize + 1) * bytes).unwrap_or_default()
+    /// The pixels of a line; none past the last.
+    pub fn line(&self, y: u32) -> &[u32] {
+        let width = self.width as usize;
+        self.pixels.get(y as usize * width..(y as usize + 1) * width).unwrap_or_default()
+    }
+
+    pub(super) fn line_mut(&mut self, y: u32) -> &mut [u32] {
+        let width = self.width as usize;
+        self.pixels.get_mut(y as usize * width..(y as usize + 1) * width).unwrap_or_default()
+    }
+
+    /// Red, green and blue of every pixel, as files of pictures have them.
+    pub fn rgb(&self) -> Vec<u8> {
+        self.pixels.iter().flat_map(|pixel| pixel.to_be_bytes().into_iter().skip(1)).collect()
     }
 }
 
 impl Vga {
-    /// The screen as it is now, every dot and every scan line: a pixel of mode 13h is two dots wide and two lines high.
-    /// Blinking things are shown.
-    pub fn render(&self, memory: &Memory) -> Frame {
-        if self.vbe.packed() {
-            self.render_packed(memory)
-        } else if self.vbe.enabled() {
-            self.render_vbe_planes(memory)
-        } else if self.is_text() {
-            self.render_text(memory)
-        } else {
-            self.render_planes(memory)
-        }
-    }
-
     /// Columns and rows of dots of the screen.
     pub fn size(&self) -> (u32, u32) {
         let Self { vbe, regs, .. } = self;
@@ -128,17 +165,27 @@ impl Vga {
         self.regs.sequencer[1] & SCREEN_OFF != 0 || !self.palette_on()
     }
 
+    /// Pixels of eight bits (graphics controller, mode).
+    pub(super) fn eight_bit(&self) -> bool {
+        self.regs.graphics[5] & SHIFT_256 != 0
+    }
+
     /// The attribute controller shows anything: drivers blank VBE's modes by this bit as well.
-    fn palette_on(&self) -> bool {
+    pub(super) fn palette_on(&self) -> bool {
         self.regs.attribute_index & PALETTE_ON != 0
     }
 
-    /// A four-bit colour through palette, colour select and DAC.
+    /// A four-bit colour through plane enable, palette, colour select and DAC.
     fn palette(&self, attribute: u8) -> [u8; 3] {
+        self.palette_entry(attribute & self.regs.attribute[COLOUR_PLANE_ENABLE])
+    }
+
+    /// The same without the plane enable.
+    fn palette_entry(&self, entry: u8) -> [u8; 3] {
         let regs = &self.regs;
         let mode = regs.attribute[MODE_CONTROL];
         let select = regs.attribute[COLOUR_SELECT];
-        let entry = regs.attribute[usize::from(attribute & regs.attribute[COLOUR_PLANE_ENABLE] & 0xf)] & 0x3f;
+        let entry = regs.attribute[usize::from(entry & 0xf)] & 0x3f;
         let index = if mode & PALETTE_54 != 0 {
             entry & 0x0f | (select & 3) << 4 | (select & 0xc) << 4
         } else {
@@ -147,9 +194,26 @@ impl Vga {
         regs.dac.rgb(index)
     }
 
-    /// Attribute bit 7 makes a character blink, not its background bright.
-    pub(super) fn text_blinks(&self) -> bool {
+    /// The colour of a pixel of four bits. With blinking switched on bit 3 blinks: where it is set, and all over the screen
+    /// if plane 3 is switched off, by which mode 0Fh has its blinking colour.
+    fn pixel_colour(&self, pixel: u8, blink: Blink) -> u32 {
+        let enable = self.regs.attribute[COLOUR_PLANE_ENABLE];
+        let entry = pixel & enable;
+        let blinks = self.blinks() && (entry & 8 != 0 || enable & 8 == 0);
+        packed(self.palette_entry(if blinks && !blink.characters { entry ^ 8 } else { entry }))
+    }
+
+    /// Attribute bit 7 makes a character blink, not its background bright; pixels of graphics blink too.
+    pub(super) fn blinks(&self) -> bool {
         self.regs.attribute[MODE_CONTROL] & BLINK != 0
+    }
+
+    /// What is to be seen at a time in nanoseconds, and until when.
+    pub fn blink(&self, now: u64) -> (Blink, u64) {
+        let Timing { dot_clock, dots, lines, .. } = Self::timing(&self.regs, &self.vbe);
+        let half = (BLINK_FRAMES * 1_000_000_000 * dots * lines / dot_clock.max(1)).max(1);
+        let turns = now / half;
+        (Blink { cursor: turns & 1 == 0, characters: turns & 2 == 0 }, (turns + 1).saturating_mul(half))
     }
 
     /// The cursor is not switched off.
@@ -157,12 +221,13 @@ impl Vga {
         self.regs.crtc[CURSOR_START] & CURSOR_OFF == 0
     }
 
+    /// The colours of text.
     pub(super) fn sixteen(&self) -> [[u8; 3]; 16] {
         std::array::from_fn(|n| self.palette(n as u8))
     }
 
     /// What every scan line shows: the CRTC's counters, from the top of the screen to the bottom.
-    fn scans(&self) -> impl Iterator<Item = Scan> + use<> {
+    pub(super) fn scans(&self) -> impl Iterator<Item = Scan> + use<> {
         let regs = &self.regs;
         let double = regs.double_scan();
         let last_row = regs.row_height() - 1;
@@ -190,255 +255,115 @@ impl Vga {
             shown
         })
     }
+}
 
-    /// Draws scan lines of so many pixels, each of `wide` dots: `draw` gives the pixels of one. Lines that show the same
-    /// are drawn once.
-    fn draw_scans(
-        scans: impl Iterator<Item = Scan>,
-        pixels: u32,
-        wide: u32,
-        mut draw: impl FnMut(Scan, &mut [u8]),
-    ) -> Frame {
-        let (least, most) = scans.size_hint();
-        let lines = most.unwrap_or(least);
-        let room = (pixels * wide) as usize * 3 * lines;
-        let mut frame = Frame { width: pixels * wide, height: 0, rgb: Vec::with_capacity(room) };
-        let mut line = vec![0; pixels as usize * 3];
-        let mut drawn = None;
-        for scan in scans {
-            let bytes = frame.width as usize * 3;
-            frame.height += 1;
-            if drawn == Some(scan) {
-                frame.rgb.extend_from_within(frame.rgb.len() - bytes..);
-                continue;
-            }
-            draw(scan, &mut line);
-            drawn = Some(scan);
-            if wide == 1 {
-                frame.rgb.extend_from_slice(&line);
-            } else {
-                for pixel in line.chunks_exact(3) {
-                    (0..wide).for_each(|_| frame.rgb.extend_from_slice(pixel));
-                }
-            }
-        }
-        frame
-    }
+/// Draws lines of the VGA's own graphics modes.
+pub(super) struct PlaneLines {
+    columns: u32,
+    /// Pixels of a character clock.
+    per_clock: u32,
+    /// Dots of a pixel.
+    wide: usize,
+    eight_bit: bool,
+    /// What the row scan counter replaces: a bit of the address, and the bit of the counter.
+    replaced: [(u32, u32); 2],
+    pixels: Pixels,
+}
 
-    fn render_text(&self, memory: &Memory) -> Frame {
-        let regs = &self.regs;
-        let cell_width = regs.char_width() as usize;
-        let columns = u32::from(regs.crtc[1]) + 1;
-        let pixels = columns * cell_width as u32;
-        let wide = if regs.half_clock() { 2 } else { 1 };
-        if self.dark() {
-            return Frame::black(self.size());
-        }
-        let colours = self.sixteen();
-        // The font is in plane 2: 256 glyphs of 32 lines at each of eight places (sequencer, character map select).
-        let mut planes = vec![0; 0x4_0000];
-        memory.read_video(0, &mut planes);
-        let mut cells = vec![0; super::TEXT_SIZE as usize];
-        if self.text {
-            memory.read_video(self.vram.into(), &mut cells);
-        }
-        // Character and attribute at a counter's value.
-        let cell = |address: u32| {
-            let address = address as usize & 0xffff;
-            match cells.get(address * 2..address * 2 + 2) {
-                Some(cell) if self.text => [cell[0], cell[1]],
-                _ => [planes[address * 4], planes[address * 4 + 1]],
-            }
-        };
-        let map = regs.sequencer[3];
-        let place = |a: u8| usize::from((a & 3) << 1 | a >> 2) * 0x2000;
-        // Attribute bit 3 chooses between map B (0) and map A, and is intensity as well.
-        let fonts = [place(map & 3 | map >> 2 & 4), place(map >> 2 & 3 | map >> 3 & 4)];
-        let mode = regs.attribute[MODE_CONTROL];
-        let skew = u32::from(regs.crtc[CURSOR_END] >> 5 & 3);
-        let cursor_at = (u32::from(regs.crtc[0x0e]) << 8 | u32::from(regs.crtc[0x0f])).wrapping_add(skew);
-        let cursor = u32::from(regs.crtc[CURSOR_START] & 0x1f)..=u32::from(regs.crtc[CURSOR_END] & 0x1f);
-        let cursor_on = self.cursor_on();
-        let underline = u32::from(regs.crtc[UNDERLINE] & 0x1f);
-        let background = if self.text_blinks() { 7 } else { 0xf };
-        // One character more than is shown, for the pan.
-        let mut dots = vec![[0; 3]; (columns as usize + 1) * cell_width];
-        Self::draw_scans(self.scans(), pixels, wide, |scan, line| {
-            // With nine dots, 8 is no shift and 0 one of a dot.
-            let pan = if cell_width == 9 { (scan.pan as usize + 1) % 9 } else { scan.pan as usize & 7 };
-            for (column, dots) in (0..).zip(dots.chunks_exact_mut(cell_width)) {
-                let address = scan.address.wrapping_add(column) & 0xffff;
-                let [code, attribute] = cell(address);
-                let glyph = fonts[usize::from(attribute >> 3 & 1)] + usize::from(code) * 32;
-                let back = colours[usize::from(attribute >> 4 & background)];
-                let mut bits = planes.get((glyph + scan.row as usize) * 4 + 2).copied().unwrap_or(0);
-                if cursor_on && address == cursor_at && cursor.contains(&scan.row)
-                    || attribute & UNDERLINED == 1 && scan.row == underline
-                {
-                    bits = 0xff;
-                }
-                // Most of most screens.
-                dots.fill(back);
-                if bits == 0 {
-                    continue;
-                }
-                let fore = colours[usize::from(attribute & 0xf)];
-                for (x, dot) in dots.iter_mut().take(8).enumerate() {
-                    if bits << x & 0x80 != 0 {
-                        *dot = fore;
-                    }
-                }
-                // The ninth dot continues the eighth of the characters that lines are made of.
-                if let Some(ninth) = dots.get_mut(8)
-                    && bits & 1 != 0
-                    && mode & LINE_GRAPHICS != 0
-                    && (0xc0..=0xdf).contains(&code)
-                {
-                    *ninth = fore;
-                }
-            }
-            let shown = dots[pan..].as_flattened();
-            line.copy_from_slice(&shown[..line.len()]);
-        })
-    }
-
-    /// The VGA's own graphics modes.
-    fn render_planes(&self, memory: &Memory) -> Frame {
-        let regs = &self.regs;
-        let columns = u32::from(regs.crtc[1]) + 1;
+impl PlaneLines {
+    pub fn new(vga: &Vga, blink: Blink) -> Self {
+        let regs = &vga.regs;
         // A character clock makes eight pixels of four bits, or four of eight bits.
-        let eight_bit = regs.graphics[5] & SHIFT_256 != 0;
-        let per_clock = if eight_bit { 4 } else { 8 };
-        let wide = if eight_bit { 2 } else { 1 } * if regs.half_clock() { 2 } else { 1 };
-        if self.dark() {
-            return Frame::black(self.size());
-        }
-        let mut planes = vec![0; super::PLANE_SIZE as usize * 4];
-        memory.read_video(0, &mut planes);
+        let eight_bit = vga.eight_bit();
         // CGA's banks of lines: bits of the row scan counter stand in for bits of the address, which is one of words
         // or of bytes, and a counter's value is a word (CRTC mode control).
         let control = regs.crtc[CRTC_MODE];
         let unit = if control & BYTE_MODE != 0 { 0 } else { 1 };
         let replaced = [(1, 0x2000 >> unit, 0), (2, 0x4000 >> unit, 1)]
             .map(|(bit, address, row)| if control & bit == 0 { (address, row) } else { (0, 0) });
-        let pixels = Pixels::new(self, eight_bit);
-        Self::draw_scans(self.scans(), columns * per_clock, wide, |scan, line| {
-            let pan = if eight_bit { scan.pan >> 1 & 3 } else { scan.pan & 7 };
-            let mut out = line.chunks_exact_mut(3);
-            // One clock more than is shown, for the pan.
-            let mut skip = pan as usize;
-            for clock in 0..=columns {
-                let mut address = scan.address.wrapping_add(clock);
-                for (bit, row) in replaced {
-                    address = if scan.row >> row & 1 != 0 { address | bit } else { address & !bit };
-                }
-                let at = (address & (super::PLANE_SIZE - 1)) as usize * 4;
-                let colours = pixels.of(&planes[at..at + 4]);
-                for colour in colours[..per_clock as usize].iter().skip(skip) {
-                    let Some(pixel) = out.next() else { return };
-                    pixel.copy_from_slice(colour);
-                }
-                skip = 0;
+        Self {
+            columns: u32::from(regs.crtc[1]) + 1,
+            per_clock: if eight_bit { 4 } else { 8 },
+            wide: if eight_bit { 2 } else { 1 } * if regs.half_clock() { 2 } else { 1 },
+            eight_bit,
+            replaced,
+            pixels: Pixels::new(vga, eight_bit, blink),
+        }
+    }
+
+    /// Bytes of the planes from which a line is drawn; more than those if they do not lie together.
+    pub fn bytes(&self, scan: Scan) -> (u64, u64) {
+        let (first, len) = (scan.address & (super::PLANE_SIZE - 1), self.columns + 1);
+        if first + len > super::PLANE_SIZE || self.replaced.iter().any(|&(bit, _)| bit != 0) {
+            return (0, u64::from(super::PLANE_SIZE) * 4);
+        }
+        (u64::from(first) * 4, u64::from(len) * 4)
+    }
+
+    /// Draws a line from the planes' bytes.
+    pub fn draw(&self, planes: &[u8], scan: Scan, line: &mut [u32]) {
+        let pan = if self.eight_bit { scan.pan >> 1 & 3 } else { scan.pan & 7 };
+        let mut out = line.chunks_exact_mut(self.wide);
+        // One clock more than is shown, for the pan.
+        let mut skip = pan as usize;
+        for clock in 0..=self.columns {
+            let mut address = scan.address.wrapping_add(clock);
+            for (bit, row) in self.replaced {
+                address = if scan.row >> row & 1 != 0 { address | bit } else { address & !bit };
             }
-        })
-    }
-
-    /// VBE's modes of four planes.
-    fn render_vbe_planes(&self, memory: &Memory) -> Frame {
-        let vbe = &self.vbe;
-        let (columns, lines) = (u32::from(vbe.xres) / 8, u32::from(vbe.yres));
-        if self.dark() {
-            return Frame::black(self.size());
-        }
-        let pitch = u32::from(vbe.virt_width) / 8;
-        let start = u32::from(vbe.y_offset) * pitch + u32::from(vbe.x_offset) / 8;
-        let scans =
-            (0..lines).map(|line| Scan { address: start.wrapping_add(line.wrapping_mul(pitch)), row: 0, pan: 0 });
-        let pixels = Pixels::new(self, false);
-        let limit = u64::from(self.vram / 4);
-        let mut bytes = vec![0; columns as usize * 4];
-        Self::draw_scans(scans, columns * 8, 1, |scan, line| {
-            // Where the line does not fit it goes on at the start.
-            let first = u64::from(scan.address) % limit;
-            let whole = ((limit - first) * 4).min(bytes.len() as u64) as usize;
-            memory.read_video(first * 4, &mut bytes[..whole]);
-            memory.read_video(0, &mut bytes[whole..]);
-            for (eight, quad) in line.chunks_exact_mut(24).zip(bytes.chunks_exact(4)) {
-                for (pixel, colour) in eight.chunks_exact_mut(3).zip(pixels.of(quad)) {
-                    pixel.copy_from_slice(&colour);
-                }
+            let at = (address & (super::PLANE_SIZE - 1)) as usize * 4;
+            let quad = planes.get(at..).and_then(|bytes| bytes.first_chunk()).copied().unwrap_or_default();
+            for &colour in self.pixels.of(quad)[..self.per_clock as usize].iter().skip(skip) {
+                let Some(pixel) = out.next() else { return };
+                pixel.fill(colour);
             }
-        })
+            skip = 0;
+        }
+    }
+}
+
+/// Draws lines of packed pixels.
+pub(super) struct PackedLines {
+    bits: u16,
+    /// Bytes of a pixel.
+    bytes: usize,
+    /// Of eight bits.
+    palette: Vec<u32>,
+}
+
+impl PackedLines {
+    pub fn new(vga: &Vga) -> Self {
+        let bits = vga.vbe.bpp;
+        let palette = if bits == 8 { (0..=255).map(|n| packed(vga.regs.dac.rgb(n))).collect() } else { Vec::new() };
+        Self { bits, bytes: usize::from(bits.div_ceil(8)).max(1), palette }
     }
 
-    /// VBE's modes with packed pixels.
-    fn render_packed(&self, memory: &Memory) -> Frame {
-        let mut frame = Frame::black(self.size());
-        if !self.palette_on() {
-            return frame;
-        }
-        let mut raw = Vec::new();
-        for y in 0..frame.height {
-            self.read_line(memory, y, &mut raw);
-            self.colour_line(&raw, frame.line(y));
-        }
-        frame
-    }
-
-    /// The bytes of a line of packed pixels.
-    fn read_line(&self, memory: &Memory, y: u32, raw: &mut Vec<u8>) {
-        let vbe = &self.vbe;
-        let bytes = u64::from(vbe.bpp.div_ceil(8));
+    /// Where in video memory a line is, and how many bytes it has.
+    pub fn bytes(&self, vga: &Vga, y: u32) -> (u64, u64) {
+        let (vbe, bytes) = (&vga.vbe, self.bytes as u64);
         let line = u64::from(vbe.y_offset) + u64::from(y);
-        raw.resize((u64::from(vbe.xres) * bytes) as usize, 0);
-        memory.read_video(line * u64::from(vbe.line_bytes()) + u64::from(vbe.x_offset) * bytes, raw);
+        (line * u64::from(vbe.line_bytes()) + u64::from(vbe.x_offset) * bytes, u64::from(vbe.xres) * bytes)
     }
 
-    fn colour_line(&self, raw: &[u8], rgb: &mut [u8]) {
-        let bytes = usize::from(self.vbe.bpp.div_ceil(8)).max(1);
-        for (pixel, from) in rgb.chunks_exact_mut(3).zip(raw.chunks_exact(bytes)) {
-            pixel.copy_from_slice(&match *from {
-                [index] => self.regs.dac.rgb(index),
-                [low, high] => sixteen_bit(u16::from_le_bytes([low, high]), self.vbe.bpp == 15),
-                [blue, green, red, ..] => [red, green, blue],
-                [] => [0; 3],
-            });
-        }
+    /// Pixels are of 32 bits: they are the picture's, but for their highest byte.
+    pub fn are_whole(&self) -> bool {
+        self.bytes == 4
     }
-}
 
-/// The last picture, for the next one: where pixels are packed, lines that have not changed are not drawn again.
-#[derive(Default)]
-pub struct Canvas {
-    /// Whose picture it is.
-    vga: Option<Vga>,
-    /// The bytes of its lines, if pixels are packed.
-    raw: Vec<Vec<u8>>,
-    frame: Frame,
-}
-
-impl Canvas {
-    /// As [`Vga::render`].
-    pub fn draw(&mut self, vga: &Vga, memory: &Memory) -> Frame {
-        let packed = vga.vbe.packed() && vga.palette_on();
-        if !packed || !self.vga.as_ref().is_some_and(|last| last.shows_like(vga)) {
-            self.raw.clear();
-            if !packed {
-                return vga.render(memory);
-            }
-            self.vga = Some(vga.shown());
-            self.frame = Frame::black(vga.size());
+    /// Draws a line of smaller pixels.
+    pub fn draw(&self, raw: &[u8], line: &mut [u32]) {
+        match self.bytes {
+            1 => line.iter_mut().zip(raw).for_each(|(pixel, &index)| {
+                *pixel = self.palette.get(usize::from(index)).copied().unwrap_or_default();
+            }),
+            2 => line.iter_mut().zip(raw.as_chunks().0).for_each(|(pixel, &bytes)| {
+                *pixel = packed(sixteen_bit(u16::from_le_bytes(bytes), self.bits == 15));
+            }),
+            3 => line.iter_mut().zip(raw.as_chunks().0).for_each(|(pixel, &[blue, green, red])| {
+                *pixel = packed([red, green, blue]);
+            }),
+            _ => {}
         }
-        self.raw.resize(self.frame.height as usize, Vec::new());
-        let mut line = Vec::new();
-        for (y, last) in (0..).zip(&mut self.raw) {
-            vga.read_line(memory, y, &mut line);
-            if *last != line {
-                vga.colour_line(&line, self.frame.line(y));
-                std::mem::swap(last, &mut line);
-            }
-        }
-        self.frame.clone()
     }
 }
 

@@ -125,7 +125,7 @@ impl Vga {
                 }
             }
         }
-        let blinks = self.text_blinks();
+        let blinks = self.blinks();
         Some(TextScreen { columns: grid.columns, rows: grid.rows, cells, blinks, colours: self.sixteen(), cursor })
     }
 

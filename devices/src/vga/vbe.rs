@@ -72,6 +72,12 @@ impl Vbe {
         }
     }
 
+    /// Whether a picture of the same memory is the same.
+    pub fn draws_like(&self, other: &Self) -> bool {
+        let alike = |vbe: &Self| Self { index: 0, id: 0, bank: 0, ..vbe.clone() };
+        alike(self) == alike(other)
+    }
+
     pub fn enabled(&self) -> bool {
         self.enable & ENABLED != 0
     }

@@ -132,7 +132,7 @@ fn colour(text: &TextScreen, n: u8) -> Colour {
 fn picture(canvas: &mut Canvas, frame: &Frame) -> String {
     let (columns, rows) = canvas.size();
     let (area_x, area_y) = (u32::from(columns), u32::from(rows.saturating_sub(1)) * 2);
-    let (width, height) = proportions(frame);
+    let (width, height) = proportions((frame.width, frame.height));
     let line = format!("graphics {} x {}, ", frame.width, frame.height);
     if area_x == 0 || area_y == 0 {
         return line;
@@ -162,23 +162,22 @@ fn scaled(frame: &Frame, width: u32, height: u32) -> Vec<[u8; 3]> {
         let at = |n: u32| (u64::from(n) * u64::from(whole) / u64::from(of)) as usize;
         at(n)..at(n + 1).max(at(n) + 1)
     };
-    let row_bytes = frame.width as usize * 3;
     let mut pixels = Vec::with_capacity((width * height) as usize);
     for y in 0..height {
         let lines = part(y, height, frame.height);
         for x in 0..width {
             let across = part(x, width, frame.width);
-            let (mut sum, mut count) = ([0u64; 3], 0u64);
+            let (mut sum, mut count) = ([0u64; 4], 0u64);
             for line in lines.clone() {
-                let run = line * row_bytes + across.start * 3..line * row_bytes + across.end * 3;
-                for rgb in frame.rgb.get(run).unwrap_or_default().chunks_exact(3) {
-                    for (sum, &byte) in sum.iter_mut().zip(rgb) {
+                for pixel in frame.line(line as u32).get(across.clone()).unwrap_or_default() {
+                    for (sum, byte) in sum.iter_mut().zip(pixel.to_be_bytes()) {
                         *sum += u64::from(byte);
                     }
                     count += 1;
                 }
             }
-            pixels.push(sum.map(|sum| (sum / count.max(1)) as u8));
+            let [_, red, green, blue] = sum.map(|sum| (sum / count.max(1)) as u8);
+            pixels.push([red, green, blue]);
         }
     }
     pixels
@@ -266,7 +265,7 @@ mod tests {
         assert!(shown(&mut composer, &View::Text(text), (60, 11), &STATUS).hide_cursor());
         for size in [(1, 1), (1, 2), (2, 1), (0, 5), (5, 0)] {
             composer.compose(Some(&View::Text(screen(1, 1))), size, &STATUS);
-            let frame = Frame { width: 1, height: 1, rgb: vec![0; 3] };
+            let frame = Frame { width: 1, height: 1, pixels: vec![0] };
             composer.compose(Some(&View::Picture(frame)), size, &STATUS);
         }
     }
@@ -288,8 +287,8 @@ mod tests {
 
     #[test]
     fn graphics_are_half_blocks() {
-        let mut frame = Frame { width: 640, height: 480, rgb: [0, 0, 255].repeat(640 * 480) };
-        frame.rgb[..640 * 240 * 3].copy_from_slice(&[255, 0, 0].repeat(640 * 240));
+        let mut frame = Frame { width: 640, height: 480, pixels: vec![0x0000ff; 640 * 480] };
+        frame.pixels[..640 * 240].fill(0xff0000);
         let view = View::Picture(frame);
         let shown = shown(&mut Composer::default(), &view, (80, 24), &STATUS);
         assert_eq!(rows(&shown)[23], "xp: graphics 640 x 480, Ctrl-] for pcvm's keys");
@@ -307,7 +306,7 @@ mod tests {
     #[test]
     fn the_old_modes_fill_a_tube() {
         for (size, columns) in [((320, 200), 60), ((640, 350), 60), ((1280, 720), 80)] {
-            let frame = Frame { width: size.0, height: size.1, rgb: vec![200; (size.0 * size.1 * 3) as usize] };
+            let frame = Frame { width: size.0, height: size.1, pixels: vec![0xc8c8c8; (size.0 * size.1) as usize] };
             let view = View::Picture(frame);
             // 45 lines.
             let canvas = Composer::default().compose(Some(&view), (80, 24), &STATUS);

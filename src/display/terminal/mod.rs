@@ -13,13 +13,13 @@ mod compose;
 mod keys;
 mod messages;
 
-use super::{DisplayError, Feed, Local, Pace, View};
+use super::{Bell, Call, DisplayError, Feed, Local, Pace, View};
 use crate::chardev::terminal::RawMode;
 use canvas::Painter;
 use compose::{Composer, Status};
 use keys::{Decoder, Mods, Typed};
 use messages::Messages;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::stdio;
@@ -48,7 +48,7 @@ pub struct Prepared {
 
 /// The thread that shows the screen; it ends when this is dropped.
 pub struct Running {
-    quit: OwnedFd,
+    quit: Bell,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -72,13 +72,15 @@ impl Prepared {
 
     /// Takes the terminal, and shows `machine` there.
     pub fn start(self, machine: impl Local) -> Result<Running, DisplayError> {
-        let quit = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let quit = quit.map_err(|errno| DisplayError::Host(errno.into()))?;
+        let quit = Bell::new().map_err(DisplayError::Host)?;
+        let touched = Bell::new().map_err(DisplayError::Host)?;
         let leave = if self.shapes { canvas::LEAVE } else { canvas::LEAVE_PLAIN };
         let now = Instant::now();
         let mut showing = Showing {
             name: self.name,
-            quit: quit.try_clone().map_err(DisplayError::Host)?,
+            quit: quit.clone(),
+            call: touched.call(),
+            touched,
             tty: Tty::open().map_err(DisplayError::Terminal)?,
             decoder: Decoder::new(erase()),
             composer: Composer::default(),
@@ -113,7 +115,7 @@ impl Prepared {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = rustix::io::write(&self.quit, &1_u64.to_ne_bytes());
+        self.quit.ring();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -169,7 +171,10 @@ impl Tty {
 
 struct Showing<M> {
     name: String,
-    quit: OwnedFd,
+    quit: Bell,
+    /// Something was written to the adapter.
+    touched: Bell,
+    call: Call,
     tty: Tty,
     decoder: Decoder,
     composer: Composer,
@@ -217,7 +222,8 @@ impl<M: Local> Showing<M> {
 
     fn look(&mut self, now: Instant) {
         let size = self.tty.size();
-        let view = self.machine.view();
+        let call = self.pace.wants_call(now).then_some(&self.call);
+        let view = self.machine.view(call);
         let changed = view.is_some();
         if changed {
             self.view = view;
@@ -249,6 +255,7 @@ impl<M: Local> Showing<M> {
             PollFd::new(&self.quit, PollFlags::IN),
             PollFd::new(&stdin, when(PollFlags::IN, self.feed.has_room())),
             PollFd::new(&self.tty.fd, when(PollFlags::OUT, !self.out.is_empty())),
+            PollFd::new(&self.touched, PollFlags::IN),
         ]
         .into_iter()
         .chain(self.messages.fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)))
@@ -263,8 +270,13 @@ impl<M: Local> Showing<M> {
         if !ready[0].is_empty() {
             return Ok(true);
         }
-        if ready.get(3).is_some_and(|flags| !flags.is_empty()) {
+        if !ready[3].is_empty() {
+            self.touched.silence();
+            self.pace.called(now);
+        }
+        if ready.get(4).is_some_and(|flags| !flags.is_empty()) {
             self.messages.read(now);
+            self.pace.typed(now);
         }
         if !ready[1].is_empty() {
             let mut buffer = [0; 512];

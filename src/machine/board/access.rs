@@ -153,6 +153,9 @@ impl Board {
                 if let Some((video, left)) = self.video_at(at) {
                     let part = &data[done..data.len().min(done.saturating_add(left))];
                     self.memory.write_video(video, part);
+                    if self.outbox.awaits_screen {
+                        self.call_watchers();
+                    }
                     done += part.len();
                     continue;
                 }

@@ -5,14 +5,16 @@
 
 use super::irq::IrqRouter;
 use super::map::{self, Rom};
+use crate::display::Call;
 use crate::kvm::slots::SlotSpec;
+use pcvm_devices::memory::PAGE;
 use pcvm_devices::net::{Frame, NicId};
 use pcvm_devices::pci::bus::ConfigAddress;
 use pcvm_devices::usb::Piix3Usb;
 use pcvm_devices::vga::Vga;
 use pcvm_devices::{
     BlockDone, BlockRequest, CharId, Clock, Ctx, Devfn, DiskId, DynDevice, Effect, InputEvent, Memory, Outbox, Region,
-    ResetKind, Shadow, Space, TimerId, VmTime, Wake,
+    ResetKind, Shadow, Space, TimerId, Touched, VmTime, Wake,
 };
 use std::sync::Arc;
 
@@ -37,9 +39,9 @@ pub trait Wires: Send {
     fn alarm(&mut self, at: VmTime);
     /// This is all memory now.
     fn memory_map(&mut self, slots: &[SlotSpec]);
-    /// Whether a slot of video memory was written by a processor since this was asked for the last time. From the first
-    /// time on KVM keeps account of it, for which a page that is written costs a little more the first time.
-    fn video_touched(&mut self) -> bool;
+    /// Adds what processors wrote into slots of video memory since this was asked for the last time. From the first time
+    /// on KVM keeps account of it, for which a page that is written costs a little more the first time.
+    fn video_touched(&mut self, touched: &mut Touched);
     /// Writes to these ranges (start, length) may be kept back, and no others.
     fn coalesce(&mut self, ranges: &[(Space, u64, u64)]);
 }
@@ -106,6 +108,8 @@ pub struct Work {
     pub frames: Vec<(NicId, Frame)>,
     /// A network card whose frames were not read any more takes them again.
     pub room: bool,
+    /// Who is to be called because something was written to the display adapter.
+    pub calls: Vec<Call>,
     /// What happened to the machine.
     pub event: Option<Event>,
 }
@@ -124,6 +128,7 @@ impl Work {
         }
         let Some(mut more) = later else { return };
         first.frames.append(&mut more.frames);
+        first.calls.append(&mut more.calls);
         more.requests.into_iter().for_each(|request| first.requests.push(request));
     }
 }
@@ -192,8 +197,14 @@ pub struct Board {
     chars: [Vec<u8>; CharId::COUNT],
     work: Work,
     has_work: bool,
-    /// See [`Self::video_changes`].
+    /// One more than how often video memory has been written between two looks at it.
     video_changes: u64,
+    /// Of every page of video memory: which of these was the last.
+    video_pages: Vec<u64>,
+    /// Who looks at the screen seldom, and is called the next time that something is written to the adapter.
+    watchers: Vec<Call>,
+    /// Ranges whose writes may be kept back, and whether they are the display adapter's.
+    coalesce: Vec<(bool, (Space, u64, u64))>,
     /// The drain timer runs.
     watching: bool,
     /// The network.
@@ -238,7 +249,10 @@ impl Board {
             chars: Default::default(),
             work: Work::default(),
             has_work: false,
-            video_changes: 0,
+            video_changes: 1,
+            video_pages: Vec::new(),
+            watchers: Vec::new(),
+            coalesce: Vec::new(),
             watching: false,
             network: network::Network::default(),
         }
@@ -320,6 +334,9 @@ impl Board {
         if !self.outbox.effects.is_empty() {
             self.carry_out_effects();
         }
+        if self.outbox.screen_touched {
+            self.call_watchers();
+        }
     }
 
     fn carry_out_effects(&mut self) {
@@ -377,7 +394,7 @@ impl Board {
         self.ports.fill(0);
         self.io.clear();
         self.mem.clear();
-        let mut coalesce = Vec::new();
+        self.coalesce.clear();
         for (n, device) in self.devices.iter().enumerate() {
             for region in device.regions() {
                 match region.space {
@@ -401,13 +418,15 @@ impl Board {
                             let all =
                                 range.clone().all(|at| self.ports.get((region.base + at) as usize) == Some(&number));
                             if all {
-                                coalesce.push((Space::Io, region.base + range.start, range.end - range.start));
+                                let range = (Space::Io, region.base + range.start, range.end - range.start);
+                                self.coalesce.push((self.roles.vga == Some(n), range));
                             }
                         }
                     }
                     Space::Mem => {
                         for range in &region.coalesce {
-                            coalesce.push((Space::Mem, region.base + range.start, range.end - range.start));
+                            let range = (Space::Mem, region.base + range.start, range.end - range.start);
+                            self.coalesce.push((self.roles.vga == Some(n), range));
                         }
                         self.mem.push(Mapped { device: n as u8, region });
                     }
@@ -417,7 +436,23 @@ impl Board {
         let video: Vec<Region> =
             self.mem.iter().filter(|m| m.region.video.is_some()).map(|m| m.region.clone()).collect();
         self.wires.memory_map(&map::slots(&self.memory, &self.shadow, &self.rom, &video));
-        self.wires.coalesce(&joined(coalesce));
+        self.keep_writes_back();
+    }
+
+    /// Has KVM keep back the writes that may be; but none to a display adapter whose next write somebody waits for.
+    fn keep_writes_back(&mut self) {
+        let waits = !self.watchers.is_empty();
+        let ranges = self.coalesce.iter().filter(|(screen, _)| !(waits && *screen)).map(|&(_, range)| range);
+        self.wires.coalesce(&joined(ranges.collect()));
+    }
+
+    /// Something was written to the display adapter, for which somebody waits.
+    #[cold]
+    fn call_watchers(&mut self) {
+        (self.outbox.awaits_screen, self.outbox.screen_touched) = (false, false);
+        self.work.calls.append(&mut self.watchers);
+        self.has_work = true;
+        self.keep_writes_back();
     }
 
     fn set_alarm(&mut self) {
@@ -510,14 +545,36 @@ impl Board {
         self.device::<pcvm_devices::ps2::Ps2Controller>(self.roles.ps2).map_or(0, |ps2| ps2.leds())
     }
 
-    /// A number that is another one each time that video memory was written since this was asked for: whoever looks at the
-    /// screen keeps it until the next look.
-    pub fn video_changes(&mut self) -> u64 {
-        // Both: neither may stay for the next time.
-        if self.memory.take_video_written() | self.wires.video_touched() {
-            self.video_changes += 1;
+    /// What of video memory was written after `since`, which is what this gave at the last look, 0 at the first; and what
+    /// to give the next time. `call` is called, once, when something is written to the adapter by a way that the board
+    /// sees: not by a processor through a window that does not trap.
+    pub fn video_changes(&mut self, since: u64, call: Option<&Call>) -> (Touched, u64) {
+        if let Some(call) = call
+            && !self.watchers.iter().any(|other| Arc::ptr_eq(other, call))
+        {
+            self.watchers.push(call.clone());
+            self.outbox.awaits_screen = true;
+            self.keep_writes_back();
         }
-        self.video_changes
+        let mut touched = Touched::none();
+        self.wires.video_touched(&mut touched);
+        self.memory.take_video_written(|bytes| touched.add(bytes));
+        let written = !touched.is_empty();
+        if written {
+            self.video_changes += 1;
+            let pages = self.memory.video_size().div_ceil(PAGE);
+            self.video_pages.resize(pages as usize, 0);
+            touched.each_page(pages, |page| self.video_pages[page as usize] = self.video_changes);
+        }
+        // Others who look may have been told before.
+        if since == 0 {
+            touched = Touched::all();
+        } else if since + u64::from(written) != self.video_changes {
+            touched = Touched::none();
+            let pages = (0..).zip(&self.video_pages).filter(|(_, change)| **change > since);
+            pages.for_each(|(page, _)| touched.add(page * PAGE..(page + 1) * PAGE));
+        }
+        (touched, self.video_changes)
     }
 
     /// The display adapter.

@@ -57,8 +57,8 @@ impl Wires for Log {
         self.0.lock().unwrap().push(format!("alarm {}", at.0));
     }
     fn memory_map(&mut self, _: &[SlotSpec]) {}
-    fn video_touched(&mut self) -> bool {
-        true
+    fn video_touched(&mut self, touched: &mut Touched) {
+        touched.add(0x3000..0x3001);
     }
     fn coalesce(&mut self, ranges: &[(Space, u64, u64)]) {
         self.0.lock().unwrap().push(format!("coalesce {ranges:x?}"));
@@ -305,4 +305,58 @@ fn work_that_comes_later_is_added_and_only_a_power_off_overtakes() {
         assert!(all.chars);
         assert_eq!(all.event, expect);
     }
+}
+
+#[test]
+fn who_looks_seldom_is_called_at_the_next_write_to_the_adapter() {
+    let regions = vec![Region::io(0x3c0, 16, 1).with_coalesce(4..6)];
+    let mut setup = board(vec![(regions, None)], |cx, _| cx.touch_screen());
+    setup.board.roles.vga = Some(0);
+    setup.board.remap();
+    assert_eq!(setup.wire_log().last().unwrap(), "coalesce [(Io, 3c4, 2)]");
+    let calls = Arc::new(Mutex::new(0));
+    let call: Call = {
+        let calls = calls.clone();
+        Arc::new(move || *calls.lock().unwrap() += 1)
+    };
+    let made = |setup: &mut Setup| {
+        setup.board.take_work().into_iter().flat_map(|work| work.calls).for_each(|call| call());
+        std::mem::take(&mut *calls.lock().unwrap())
+    };
+    setup.board.port_out(0x3c5, 1, &[1]);
+    assert_eq!(made(&mut setup), 0, "nobody looks");
+    for _ in 0..2 {
+        setup.board.video_changes(0, Some(&call));
+        setup.board.video_changes(0, Some(&call));
+        assert_eq!(setup.wire_log(), ["coalesce []"], "no write waits in the kernel");
+        setup.board.port_in(0x3c5, 1, &mut [0]);
+        assert_eq!(made(&mut setup), 0, "a read");
+        setup.board.port_out(0x3c5, 1, &[1]);
+        setup.board.port_out(0x3c5, 1, &[2]);
+        assert_eq!(setup.wire_log(), ["coalesce [(Io, 3c4, 2)]"]);
+        assert_eq!(made(&mut setup), 1);
+    }
+    setup.board.video_changes(0, None);
+    setup.board.port_out(0x3c5, 1, &[1]);
+    assert_eq!(made(&mut setup), 0);
+}
+
+#[test]
+fn everybody_who_looks_is_told_what_was_written_since() {
+    let mut setup = board(vec![], |_, _| {});
+    let page = |n: u64| n * 0x1000..n * 0x1000 + 1;
+    let (first, now) = setup.board.video_changes(0, None);
+    assert_eq!(first, Touched::all());
+    // These wires say each time that page 3 was written.
+    setup.board.memory().write_video(0x5fff, &[1, 2]);
+    let (next, one) = setup.board.video_changes(now, None);
+    assert_eq!([2, 3, 4, 5, 6, 7].map(|n| next.contains(page(n))), [false, true, false, true, true, false]);
+    setup.board.memory().write_video(0x9000, &[1]);
+    let (other, two) = setup.board.video_changes(now, None);
+    assert_eq!([3, 5, 9].map(|n| other.contains(page(n))), [true, true, true]);
+    let (after, _) = setup.board.video_changes(one, None);
+    assert_eq!([3, 5, 9].map(|n| after.contains(page(n))), [true, false, true]);
+    let (last, _) = setup.board.video_changes(two, None);
+    assert_eq!([3, 5, 9].map(|n| last.contains(page(n))), [true, false, false]);
+    assert_eq!(setup.board.video_changes(0, None).0, Touched::all());
 }

@@ -121,7 +121,7 @@ impl Encoder {
             match encoding {
                 Encoding::Raw => {
                     let writer = translation.writer(Shape::Whole);
-                    picture.lines(rect).for_each(|line| writer.put_all(line, out));
+                    writer.put_lines(picture.lines(rect), out);
                 }
                 Encoding::Hextile => hextile::encode(picture, rect, translation, out),
                 _ => {
@@ -152,23 +152,64 @@ impl Encoder {
     }
 }
 
-/// Up to `max` colours in order of appearance; `None` if there are more.
-fn palette<'a>(lines: impl Iterator<Item = &'a [u32]>, max: usize) -> Option<Vec<u32>> {
-    let mut colours: Vec<u32> = Vec::new();
-    let mut last = None;
-    for line in lines {
-        for &pixel in line {
-            if last == Some(pixel) {
+/// The colours of a rectangle, in order of appearance, and where each is among them.
+struct Palette {
+    colours: Vec<u32>,
+    /// One more than the index of a colour, or 0, at the colour's hash or the next free place after it.
+    places: Box<[u16; PLACES]>,
+}
+
+/// Several for each colour that there may be.
+const PLACES: usize = 1024;
+/// Colours of a palette, of whichever encoding.
+const COLOURS: usize = 256;
+
+impl Palette {
+    /// Up to `max` colours, itself at most [`COLOURS`]; `None` if there are more.
+    fn of<'a>(lines: impl Iterator<Item = &'a [u32]>, max: usize) -> Option<Self> {
+        let mut palette = Self { colours: Vec::new(), places: Box::new([0; PLACES]) };
+        let (mut last, mut above) = (None, None);
+        for line in lines {
+            // One that repeats has nothing new.
+            if above.replace(line) == Some(line) {
                 continue;
             }
-            last = Some(pixel);
-            if !colours.contains(&pixel) {
-                if colours.len() == max {
-                    return None;
+            for &pixel in line {
+                if last != Some(pixel) {
+                    last = Some(pixel);
+                    palette.add(pixel, max.min(COLOURS))?;
                 }
-                colours.push(pixel);
+            }
+        }
+        Some(palette)
+    }
+
+    /// Where a colour is or would be.
+    fn place(&self, colour: u32) -> usize {
+        let mut place = (colour.wrapping_mul(0x9e37_79b1) >> 22) as usize % PLACES;
+        loop {
+            match self.places[place] {
+                0 => return place,
+                n if self.colours.get(usize::from(n) - 1) == Some(&colour) => return place,
+                _ => place = (place + 1) % PLACES,
             }
         }
     }
-    Some(colours)
+
+    fn add(&mut self, colour: u32, max: usize) -> Option<()> {
+        let place = self.place(colour);
+        if self.places[place] == 0 {
+            if self.colours.len() >= max {
+                return None;
+            }
+            self.colours.push(colour);
+            self.places[place] = self.colours.len() as u16;
+        }
+        Some(())
+    }
+
+    /// Of a colour that is there.
+    fn index(&self, colour: u32) -> u8 {
+        self.places[self.place(colour)].wrapping_sub(1) as u8
+    }
 }

@@ -24,6 +24,9 @@ fn pictures() -> Vec<(&'static str, Picture)> {
         ("a few", drawn(&|x, y| ((x / 3 + y / 5) % 11) as u32 * 0x11_1111)),
         ("many", drawn(&|x, y| ((x / 2 + 75 * (y / 3)) % 100) as u32 * 0x02_0101)),
         ("long runs", drawn(&|_, y| (y / 9) as u32 * 0x01_0307)),
+        ("as many as a palette has", drawn(&|x, y| ((x + 150 * y) / 8 % 256) as u32 * 0x01_0101)),
+        ("one more", drawn(&|x, y| ((x + 150 * y) / 8 % 257) as u32 * 0x01_0007)),
+        ("lines that repeat", drawn(&|x, _| x as u32 * 0x9e37)),
         ("a gradient", drawn(&|x, y| (x as u32) << 16 | (y as u32) << 8)),
         ("large", noise(2100, 40, 6)),
     ]

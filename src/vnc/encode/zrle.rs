@@ -3,7 +3,7 @@
 
 use super::super::picture::{Picture, Rect};
 use super::super::pixels::{Shape, Translation, Writer};
-use super::{Stream, palette};
+use super::{Palette, Stream};
 
 const SIDE: usize = 64;
 const PLAIN_RLE: u8 = 128;
@@ -42,14 +42,15 @@ pub(super) fn encode(
 
 fn encode_tile(picture: &Picture, tile: Rect, writer: Writer<'_>, out: &mut Vec<u8>) {
     let (width, area) = (usize::from(tile.width), usize::from(tile.width) * usize::from(tile.height));
-    let colours = palette(picture.lines(tile), RLE_COLOURS);
-    if let Some([colour]) = colours.as_deref() {
+    let palette = Palette::of(picture.lines(tile), RLE_COLOURS);
+    let colours = palette.as_ref().map(|palette| palette.colours.as_slice()).unwrap_or_default();
+    if let [colour] = *colours {
         out.push(1);
-        return writer.put(*colour, out);
+        return writer.put(colour, out);
     }
-    let runs = runs(picture, tile);
+    let runs = runs(picture, tile, palette.as_ref());
     // Runs of a byte of length each, but for long ones; single pixels of a palette need none.
-    let lengths: usize = runs.iter().map(|(_, len)| (len - 1) / 255 + 1).sum();
+    let lengths: usize = runs.iter().map(|run| (run.len - 1) / 255 + 1).sum();
     let plain_rle = runs.len() * writer.len() + lengths;
     let (mut best, mut form) = (area * writer.len(), 0);
     if plain_rle < best {
@@ -60,9 +61,9 @@ fn encode_tile(picture: &Picture, tile: Rect, writer: Writer<'_>, out: &mut Vec<
         3 | 4 => 2,
         _ => 4,
     };
-    if let Some(colours) = &colours {
+    if !colours.is_empty() {
         let table = colours.len() * writer.len();
-        let rle: usize = runs.iter().map(|(_, len)| if *len == 1 { 1 } else { 2 + (len - 1) / 255 }).sum();
+        let rle: usize = runs.iter().map(|run| if run.len == 1 { 1 } else { 2 + (run.len - 1) / 255 }).sum();
         if table + rle < best {
             (best, form) = (table + rle, PLAIN_RLE + colours.len() as u8);
         }
@@ -74,18 +75,17 @@ fn encode_tile(picture: &Picture, tile: Rect, writer: Writer<'_>, out: &mut Vec<
         }
     }
     out.push(form);
-    let colours = colours.unwrap_or_default();
-    let index = |pixel: u32| colours.iter().position(|&colour| colour == pixel).unwrap_or(0) as u8;
+    let index = |pixel: u32| palette.as_ref().map_or(0, |palette| palette.index(pixel));
     match form {
         0 => picture.lines(tile).for_each(|line| writer.put_all(line, out)),
         PLAIN_RLE => {
-            for (pixel, len) in runs {
-                writer.put(pixel, out);
-                put_length(len, out);
+            for run in runs {
+                writer.put(run.pixel, out);
+                put_length(run.len, out);
             }
         }
         1..PLAIN_RLE => {
-            writer.put_all(&colours, out);
+            writer.put_all(colours, out);
             let bits = index_bits(colours.len());
             for line in picture.lines(tile) {
                 for pixels in line.chunks(8 / bits) {
@@ -95,13 +95,13 @@ fn encode_tile(picture: &Picture, tile: Rect, writer: Writer<'_>, out: &mut Vec<
             }
         }
         _ => {
-            writer.put_all(&colours, out);
-            for (pixel, len) in runs {
-                if len == 1 {
-                    out.push(index(pixel));
+            writer.put_all(colours, out);
+            for run in runs {
+                if run.len == 1 {
+                    out.push(run.index);
                 } else {
-                    out.push(index(pixel) | 128);
-                    put_length(len, out);
+                    out.push(run.index | 128);
+                    put_length(run.len, out);
                 }
             }
         }
@@ -115,16 +115,35 @@ fn put_length(len: usize, out: &mut Vec<u8>) {
     out.push((rest % 255) as u8);
 }
 
-/// Runs of one colour, which go on from line to line.
-fn runs(picture: &Picture, tile: Rect) -> Vec<(u32, usize)> {
-    let mut runs: Vec<(u32, usize)> = Vec::new();
+/// Pixels of one colour in a row.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    pixel: u32,
+    /// Of the palette, if there is one.
+    index: u8,
+    len: usize,
+}
+
+/// The runs of a tile, which go on from line to line.
+fn runs(picture: &Picture, tile: Rect, palette: Option<&Palette>) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    // The line before, and its first run if that began with it.
+    let mut above: Option<(&[u32], Option<usize>)> = None;
     for line in picture.lines(tile) {
-        for &pixel in line {
-            match runs.last_mut() {
-                Some((colour, len)) if *colour == pixel => *len += 1,
-                _ => runs.push((pixel, 1)),
+        let joins = runs.last().map(|run| run.pixel) == line.first().copied();
+        let start = (!joins).then_some(runs.len());
+        match above {
+            Some((same, Some(first))) if same == line && !joins => runs.extend_from_within(first..),
+            _ => {
+                for &pixel in line {
+                    match runs.last_mut() {
+                        Some(run) if run.pixel == pixel => run.len += 1,
+                        _ => runs.push(Run { pixel, index: palette.map_or(0, |palette| palette.index(pixel)), len: 1 }),
+                    }
+                }
             }
         }
+        above = Some((line, start));
     }
     runs
 }
