@@ -2,8 +2,8 @@
 
 use crate::picture::Picture;
 use pcvm_devices::testing::Bench;
-use pcvm_devices::vga::{Blink, Frame, Vga};
-use pcvm_devices::{Device, Region, Space};
+use pcvm_devices::vga::{Blink, Canvas, Frame, Vga};
+use pcvm_devices::{Device, Region, Space, Touched};
 use pcvm_test_guests::screen::{self, Op};
 
 const RAM: u32 = 1 << 20;
@@ -106,9 +106,12 @@ impl screen::Machine for Adapter {
         let picture =
             |frame: Frame| Picture { width: frame.width as usize, height: frame.height as usize, rgb: frame.rgb() };
         let (vga, memory) = (&self.vga.device, &self.vga.memory);
-        let shown = picture(vga.render(memory));
-        let hidden = picture(vga.render_in(memory, Blink { cursor: false, characters: false }));
-        self.hidden.push((hidden != shown).then_some(hidden));
+        let mut canvas = Canvas::default();
+        canvas.draw(vga, memory, &Touched::all(), Blink::SHOWN);
+        let shown = picture(canvas.frame().clone());
+        let nothing = Blink { cursor: false, characters: false };
+        let hidden = canvas.blinks().then(|| picture(vga.render_in(memory, nothing)));
+        self.hidden.push(hidden.filter(|hidden| *hidden != shown));
         self.pictures.push(shown);
     }
 }
