@@ -104,7 +104,7 @@ stream() {
     sleep 0.1
     before=$moved moved=$(cat /sys/class/net/pcvmguest/statistics/*x_packets)
     if [ "$moved" = "$before" ]; then still=$((still + 1)); else still=0; fi
-    [ $still -lt 5 ] || { kill -9 $client; wait $client 2>/dev/null || true; return 1; }
+    [ $still -lt 50 ] || { kill -9 $client; wait $client 2>/dev/null || true; return 1; }
   done
   wait $client || { cat iperf.out >&2; exit 1; }
   streamed=$(awk '$NF == "receiver" { for (n = 1; n < NF; n++) if ($n ~ /Bytes\/sec/) print $(n - 1) }' iperf.out)
