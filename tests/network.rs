@@ -137,9 +137,9 @@ fn nested_a_guest_without_disks_boots_over_the_network() {
 /// the shift register of IEEE 802.3, 3.2.9.
 fn bucket(address: [u8; 6]) -> usize {
     let mut crc = u32::MAX;
-    for bit in (0..48).map(|n| address[n / 8] >> (n % 8) & 1) {
-        let feedback = crc >> 31 ^ u32::from(bit);
-        crc = crc << 1 ^ feedback * 0x04c1_1db7;
+    for bit in (0..48).map(|n| (address[n / 8] >> (n % 8)) & 1) {
+        let feedback = (crc >> 31) ^ u32::from(bit);
+        crc = (crc << 1) ^ (feedback * 0x04c1_1db7);
     }
     (crc >> 26) as usize
 }

@@ -110,7 +110,7 @@ INNER
     for what in ["file", "sum"] {
         let wanted = output.console.lines().find_map(|line| line.strip_prefix(&format!("{what} "))).unwrap_or_default();
         assert!(wanted.len() > 32, "{}", output.console);
-        assert_has(&guest, &[&format!("==== {what} {wanted}").trim_end_matches([' ', '-'])]);
+        assert_has(&guest, &[format!("==== {what} {wanted}").trim_end_matches([' ', '-'])]);
     }
     assert_has(&output.console, &["pcvm ended with 0", "left: ."]);
 }
