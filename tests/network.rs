@@ -185,25 +185,26 @@ fn nested_cards_hear_the_groups_they_joined_and_refuse_jumbo_frames() {
         "network-filters",
         &format!(
             r#"
+        with_frames
         start a --net tap,bridge=br0,ifname=tapa,mac=00:16:3e:00:00:0a
         start b --net tap,bridge=br0,ifname=tapb,mac=00:16:3e:00:00:0b,model=rtl8139c
         until_said a '==== ready'
         until_said b '==== ready'
-        for n in 10 11; do
-          case $n in 10) tap=tapa mac=00:16:3e:00:00:0a ;; 11) tap=tapb mac=00:16:3e:00:00:0b ;; esac
-          give_frames 10.9.0.$n
-          turn=0
-          for what in {turns}; do
-            file=$scratch/$n-$turn.log turn=$((turn + 1))
-            in_guest 10.9.0.$n "net-frames watch eth0 $what" >$file &
-            tries=0
-            until grep -q watching $file; do
-              sleep 0.2; tries=$((tries + 1))
-              [ $tries -lt 300 ] || fail "$n does not watch $what"
-            done
-            ./net-frames send $tap 2 {addresses} $mac || fail 'sending'
-            wait $!
+        until_file() {{ # FILE WORD
+          tries=0
+          until grep -q $2 $1; do
+            sleep 0.2; tries=$((tries + 1))
+            [ $tries -lt 500 ] || fail "no $2 in $1"
           done
+        }}
+        turn=0
+        for what in {turns}; do
+          for n in 10 11; do in_guest 10.9.0.$n "/net-frames watch eth0 $what" >$scratch/$n-$turn.log & done
+          for n in 10 11; do until_file $scratch/$n-$turn.log watching; done
+          ./net-frames send tapa 2 {addresses} 00:16:3e:00:00:0a || fail sending
+          ./net-frames send tapb 2 {addresses} 00:16:3e:00:00:0b || fail sending
+          for n in 10 11; do until_file $scratch/$n-$turn.log done; done
+          turn=$((turn + 1))
         done
         ip route add 224.0.0.0/4 dev br0
         for n in 10 11; do
@@ -266,10 +267,10 @@ fn nested_a_large_send_is_one_writev() {
         "network-large-sends",
         r#"
         trace=/sys/kernel/tracing
+        with_frames
         start a --net tap,bridge=br0,ifname=tapa,mac=00:16:3e:00:00:0a
         until_said a '==== ready'
-        give_frames 10.9.0.10
-        in_guest 10.9.0.10 'net-frames offload eth0' >$scratch/offload.log
+        in_guest 10.9.0.10 '/net-frames offload eth0' >$scratch/offload.log
         # Linux sends as much at once as goes in a millisecond, which on a slow host is little: more, then, if there is more.
         in_guest 10.9.0.10 'cd /proc/sys/net/ipv4; echo 44 >tcp_min_tso_segs; echo 1 >tcp_tso_win_divisor'
         # A server that hands whole files to the kernel (sendfile(2)); nc writes a kilobyte at a time.
@@ -287,7 +288,7 @@ fn nested_a_large_send_is_one_writev() {
           grep -E 'sys_writev|dev=tapa ' $trace/trace >$scratch/$1.log
         }
         traced large ${amount:-8}
-        in_guest 10.9.0.10 'net-frames offload eth0 off' >>$scratch/offload.log
+        in_guest 10.9.0.10 '/net-frames offload eth0 off' >>$scratch/offload.log
         traced small 1
         "#,
     );
