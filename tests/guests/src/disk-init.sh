@@ -39,15 +39,15 @@ else
   iasl -d *.dat 2>&1
   section dsdt
   cat dsdt.dsl
-  section ata
-  for device in /sys/class/ata_device/dev*; do
-    echo "${device##*/}: $(cat $device/class), $(cat $device/xfer_mode)"
-  done
-  section interrupts
-  cat /proc/interrupts
-  section dmesg
-  dmesg -r
 fi
+section ata
+for device in /sys/class/ata_device/dev*; do
+  echo "${device##*/}: $(cat $device/class), $(cat $device/xfer_mode)"
+done
+section interrupts
+cat /proc/interrupts
+section dmesg
+dmesg -r
 section end
 mount -o remount,ro /
 sync
