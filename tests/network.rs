@@ -107,32 +107,6 @@ fn nested_iperf3_runs_each_way_and_both_at_once() {
     assert_no_errors(&output);
 }
 
-#[test]
-fn nested_a_guest_without_disks_boots_over_the_network() {
-    let output = run(
-        "network-boot",
-        r#"
-        mkdir $scratch/served
-        cp vmlinuz small.gz $scratch/served/
-        printf '#!ipxe\nkernel vmlinuz console=ttyS0,115200n8 loglevel=5 panic=-1\ninitrd small.gz\nboot\n' >$scratch/served/boot.ipxe
-        httpd -h $scratch/served
-        ./pcvm run --control unix:$scratch/a --memory 256M --boot n --no-reboot --serial file:$scratch/a.log --display none \
-          --net tap,bridge=br0,mac=00:16:3e:00:00:0a,rom=ipxe.rom &
-        until_said a '==== ready'
-        ping -c 1 -W 20 10.9.0.10 | grep -q ' 1 packets received' || fail 'ping'
-        cp $scratch/a.log .
-        "#,
-    );
-    assert_has(
-        &output.text("a.log"),
-        &[
-            "Booting from option ROM (iPXE (PCI 00:03.0))",
-            "==== driver 8139cp 00:16:3e:00:00:0a",
-            "==== address 10.9.0.10",
-        ],
-    );
-}
-
 /// Which of the 64 bits of MAR a group is heard by: the upper six bits of the CRC of its address (RTL8139C(L), 5.8), here by
 /// the shift register of IEEE 802.3, 3.2.9.
 fn bucket(address: [u8; 6]) -> usize {

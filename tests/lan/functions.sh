@@ -18,8 +18,6 @@ end 10.9.0.90
 interface br0
 lease_file $scratch/leases
 option subnet 255.255.255.0
-siaddr 10.9.0.1
-boot_file http://10.9.0.1/boot.ipxe
 static_lease 00:16:3e:00:00:0a 10.9.0.10
 static_lease 00:16:3e:00:00:0b 10.9.0.11
 CONFIG
