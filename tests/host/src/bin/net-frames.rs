@@ -1,12 +1,14 @@
 //! Frames by hand, on an interface of the host or in a guest: what no usual program sends, counts or asks for.
 //!
-//!     net-frames send INTERFACE COUNT ADDRESS...          COUNT frames to each address, one after another
-//!     net-frames flood INTERFACE ADDRESS BYTES SECONDS    as many as go; those that find no room are lost
-//!     net-frames watch INTERFACE WHAT                     counts the frames that come, by destination, until one comes
-//!                                                         that is for this very interface; WHAT is `own`, `all-multicast`,
-//!                                                         `everything`, or a group to join meanwhile
-//!     net-frames offload INTERFACE [on|off]               whether the driver offers large sends and checksums; switches
-//!                                                         large sends
+//! ```text
+//! net-frames send INTERFACE COUNT ADDRESS...          COUNT frames to each address, one after another
+//! net-frames flood INTERFACE ADDRESS BYTES SECONDS    as many as go; those that find no room are lost
+//! net-frames watch INTERFACE WHAT                     counts the frames that come, by destination, until one comes
+//!                                                     that is for this very interface; WHAT is `own`, `all-multicast`,
+//!                                                     `everything`, or a group to join meanwhile
+//! net-frames offload INTERFACE [on|off]               whether the driver offers large sends and checksums; switches
+//!                                                     large sends
+//! ```
 //!
 //! Frames have EtherType 88B5h, for experiments. Root only: packet(7), netdevice(7).
 
