@@ -96,7 +96,13 @@ fn nested_iperf3_runs_each_way_and_both_at_once() {
           in_guest 10.9.0.$n 'iperf3 -s -D'
           sleep 2
           for how in '' -R --bidir '-u -b 1M'; do
-            iperf -c 10.9.0.$n -t ${seconds:-3} --connect-timeout 20000 $how >$scratch/iperf.log 2>&1 || fail "iperf3 $how"
+            tries=0
+            until iperf -c 10.9.0.$n -t ${seconds:-3} --connect-timeout 20000 $how >$scratch/iperf.log 2>&1; do
+              # The server may not be done with the run before.
+              tries=$((tries + 1))
+              grep -q 'the server is busy' $scratch/iperf.log && [ $tries -lt 20 ] || fail "iperf3 $how"
+              sleep 1
+            done
             echo "iperf3 $n $how:" $(grep receiver $scratch/iperf.log)
           done
           in_guest 10.9.0.$n "cat /proc/net/dev; dmesg -r | grep '^<[0-4]>'" >counters-$n.log

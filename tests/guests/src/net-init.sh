@@ -47,5 +47,8 @@ if [ -n "$commands" ]; then
 fi
 nc -ll -p 1 -e /bin/sh &
 nc -ll -p 2 -e /bin/md5sum &
+for port in 1 2; do
+  until cat /proc/net/tcp* | grep -q ":000$port 0*:0000 0A"; do sleep 0.1; done
+done
 echo "==== ready"
 while sleep 1000; do :; done
