@@ -1,7 +1,7 @@
 //! Text as pixels: what every scan line shows, and what of that it showed before.
 
 use super::Vga;
-use super::render::{Blink, Scan, packed};
+use super::render::{Blink, SPREAD, Scan, packed};
 
 const MODE_CONTROL: usize = 0x10;
 const LINE_GRAPHICS: u8 = 1 << 2;
@@ -14,21 +14,6 @@ const BLINKING: u8 = 0x80;
 /// Bytes of a glyph, and of a font of 256.
 const GLYPH: usize = 32;
 const FONT: usize = 0x2000;
-
-/// The dots of a line of a glyph, the left one first: all ones where it is drawn.
-const DOTS: [[u32; 8]; 256] = {
-    let mut table = [[0; 8]; 256];
-    let mut n = 0;
-    while n < 256 {
-        let mut bit = 0;
-        while bit < 8 {
-            table[n][bit] = if n >> (7 - bit) & 1 != 0 { u32::MAX } else { 0 };
-            bit += 1;
-        }
-        n += 1;
-    }
-    table
-};
 
 /// A row of characters, as far as a scan line depends on it.
 #[derive(Clone, Copy, Debug)]
@@ -205,9 +190,10 @@ impl TextPen {
             }
             let difference = if bits == 0 { 0 } else { back ^ self.colours[usize::from(attribute & 0xf)] };
             let Some((eight, ninth)) = dots.split_first_chunk_mut::<8>() else { continue };
-            let masks = &DOTS[usize::from(bits)];
-            for n in 0..8 {
-                eight[n] = back ^ difference & masks[n];
+            let drawn = SPREAD[usize::from(bits)];
+            for (dot, drawn) in eight.iter_mut().zip(drawn) {
+                // All ones where it is drawn.
+                *dot = back ^ difference & u32::from(drawn).wrapping_neg();
             }
             // The ninth dot continues the eighth of the characters that lines are made of.
             let goes_on = bits & 1 != 0 && self.line_graphics && (0xc0..=0xdf).contains(&code);

@@ -69,7 +69,7 @@ pub(super) struct Pixels {
 }
 
 /// Bits as bytes, the highest first.
-const SPREAD: [[u8; 8]; 256] = {
+pub(super) const SPREAD: [[u8; 8]; 256] = {
     let mut table = [[0; 8]; 256];
     let mut n = 0;
     while n < 256 {
