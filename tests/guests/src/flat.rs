@@ -101,12 +101,7 @@ mod code {
 pub fn hostile(accesses: u32, seed: u32) -> Result<PathBuf, Error> {
     let mut code = code::hostile();
     // The two words behind the text that it prints last.
-    let text = format!("{THROUGH}\n\0");
-    let at = code
-        .windows(text.len())
-        .position(|bytes| bytes == text.as_bytes())
-        .ok_or_else(|| Error::Unexpected("hostile.s does not print what flat.rs says".into()))?
-        + text.len();
+    let at = behind(&code, &format!("{THROUGH}\n\0"))?;
     code[at..at + 4].copy_from_slice(&accesses.to_le_bytes());
     code[at + 4..at + 8].copy_from_slice(&seed.max(1).to_le_bytes());
 
@@ -127,13 +122,8 @@ pub fn net_bench() -> Result<PathBuf, Error> {
 
 /// A firmware image that reads a sector so often while its network card's ring is full (see deaf.s).
 pub fn deaf(sectors: u32) -> Result<PathBuf, Error> {
-    const LABEL: &[u8] = b"sectors:";
     let mut code = code::deaf();
-    let at = code
-        .windows(LABEL.len())
-        .position(|bytes| bytes == LABEL)
-        .ok_or_else(|| Error::Unexpected("deaf.s has no place for the count".into()))?
-        + LABEL.len();
+    let at = behind(&code, "sectors:")?;
     code[at..at + 4].copy_from_slice(&sectors.max(1).to_le_bytes());
     image("deaf", "deaf.bin", &code)
 }
@@ -159,6 +149,12 @@ pub fn int13() -> Result<PathBuf, Error> {
 /// A boot sector that says on COM1 what INT 13h knows of every hard disk (see disks.s).
 pub fn disks() -> [u8; 512] {
     code::disks()
+}
+
+/// Where a guest's code goes on behind a text that is in it.
+fn behind(code: &[u8], text: &str) -> Result<usize, Error> {
+    let at = code.windows(text.len()).position(|bytes| bytes == text.as_bytes());
+    at.map(|at| at + text.len()).ok_or_else(|| Error::Unexpected(format!("a guest has no {text:?}")))
 }
 
 fn image(name: &str, file: &str, code: &[u8; CODE]) -> Result<PathBuf, Error> {
