@@ -11,7 +11,11 @@ use tempfile::TempDir;
 const NOBODY: u32 = 65534;
 
 fn pcvm(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pcvm"));
+    program(OsStr::new(env!("CARGO_BIN_EXE_pcvm")), dir)
+}
+
+fn program(path: &OsStr, dir: &Path) -> Command {
+    let mut command = Command::new(path);
     command.current_dir(dir).stdin(Stdio::null()).env_remove("PCVM_LOG").env_remove("RUST_LOG");
     command
 }
@@ -390,9 +394,9 @@ fn a_display_without_a_terminal() {
 #[test]
 fn a_window_that_cannot_be() {
     let dir = TempDir::new().unwrap();
-    let window = |program: &OsStr, display: Option<&str>| {
-        let mut command = Command::new(program);
-        command.args(["run", "--serial", "null", "--display", "sdl"]).current_dir(dir.path());
+    let window = |path: &OsStr, display: Option<&str>| {
+        let mut command = program(path, dir.path());
+        command.args(["run", "--serial", "null", "--display", "sdl"]);
         for name in ["WAYLAND_DISPLAY", "DISPLAY", "XDG_RUNTIME_DIR", "SDL_VIDEODRIVER"] {
             command.env_remove(name);
         }

@@ -194,10 +194,10 @@ fn inherited(number: i32) -> Result<(OwnedFd, String), NetError> {
     if rustix::fs::readlink(format!("/proc/self/fd/{number}"), Vec::new()).is_err() {
         return Err(bad("not open"));
     }
+    #[allow(unsafe_code)]
     // SAFETY: it is open, as was just seen; whoever started us gave it to us by its number, and nothing of ours has it: our
     // own descriptors are not yet many, and this is the only place that takes one by number, once for each number
     // (`parse::nets` sees to that).
-    #[allow(unsafe_code)]
     let file = unsafe { OwnedFd::from_raw_fd(number) };
     let (name, flags) = sys::describe(file.as_fd()).map_err(|_| bad("not a tap device"))?;
     if flags & libc::IFF_TAP == 0 || flags & libc::IFF_VNET_HDR == 0 {

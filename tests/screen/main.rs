@@ -1,7 +1,8 @@
 //! What the screen shows: scenes, drawn by register and memory accesses, and looked at in three ways.
 //!
 //! The adapter by itself draws each as its PNG in `tests/screen/golden` (`PCVM_BLESS=1` writes them anew, to be looked
-//! at), and where something blinks as another one while that is not seen. A whole machine draws it the same, and QEMU, with the same guest, but for what `differences.txt` says.
+//! at), and where something blinks as another one while that is not seen. A whole machine draws it the same, and QEMU, with
+//! the same guest, but for what `differences.txt` says.
 
 mod adapter;
 mod machines;
