@@ -12,6 +12,9 @@ const SECTORS: usize = 2880;
 /// Where the boot sector keeps the sum of all the other sectors' words.
 const SUM: usize = 506;
 
+/// Bytes of the program that draws: one cluster.
+const PROGRAM: usize = 1024;
+
 /// The boot sector: reads every other sector of the floppy by INT 13h, sums their words, and reports on the screen and
 /// on COM1.
 #[allow(unsafe_code)]
@@ -25,6 +28,17 @@ mod code {
 
     pub fn boot_sector() -> [u8; super::SECTOR] {
         pcvm_floppy_start
+    }
+
+    std::arch::global_asm!(include_str!("dos-draw.s"), options(att_syntax));
+
+    // SAFETY: as above, in dos-draw.s.
+    unsafe extern "C" {
+        safe static pcvm_dos_draw_start: [u8; super::PROGRAM];
+    }
+
+    pub fn dos_draw() -> [u8; super::PROGRAM] {
+        pcvm_dos_draw_start
     }
 }
 
@@ -70,7 +84,7 @@ pub fn freedos_iso() -> Result<Option<PathBuf>, Error> {
 }
 
 /// El Torito knows no 720 KiB floppy: the file system is put on a 1.44 MB one, whose tracks have 18 sectors. Its
-/// AUTOEXEC.BAT ends with a move of the console to COM1.
+/// AUTOEXEC.BAT begins with a move of the console to COM1, and there is a DRAW.COM (dos-draw.s).
 fn prepare_freedos(image: &mut Vec<u8>) -> Option<()> {
     let word = |image: &[u8], at: usize| image.get(at..at + 2).map(|b| usize::from(u16::from_le_bytes([b[0], b[1]])));
     let (reserved, fats, root_entries) = (word(image, 14)?, usize::from(*image.get(16)?), word(image, 17)?);
@@ -88,6 +102,26 @@ fn prepare_freedos(image: &mut Vec<u8>) -> Option<()> {
     }
     image.get_mut(start..start + text.len())?.copy_from_slice(&text);
     image.get_mut(entry + 28..entry + 32)?.copy_from_slice(&(text.len() as u32).to_le_bytes());
+
+    // A file of one cluster, the first that is free: the root's entry and FAT12's, in each copy (ECMA-107).
+    let free = (0..root_entries).map(|n| root + n * 32).find(|&at| matches!(image.get(at), Some(0 | 0xe5)))?;
+    let entry_of = |image: &[u8], cluster: usize| {
+        let both = word(image, reserved * SECTOR + cluster * 3 / 2)?;
+        Some(if cluster % 2 == 0 { both & 0xfff } else { both >> 4 })
+    };
+    let number = (2..fat_sectors * SECTOR * 2 / 3).find(|&cluster| entry_of(image, cluster) == Some(0))?;
+    for fat in 0..fats {
+        let at = (reserved + fat * fat_sectors) * SECTOR + number * 3 / 2;
+        let last = if number % 2 == 0 { 0x0fff } else { 0xfff0 };
+        let both = (word(image, at)? | last) as u16;
+        image.get_mut(at..at + 2)?.copy_from_slice(&both.to_le_bytes());
+    }
+    let mut file = *b"DRAW    COM\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    file[26..28].copy_from_slice(&(number as u16).to_le_bytes());
+    file[28..].copy_from_slice(&(PROGRAM as u32).to_le_bytes());
+    image.get_mut(free..free + 32)?.copy_from_slice(&file);
+    let start = root + root_entries * 32 + (number - 2) * cluster;
+    image.get_mut(start..start + PROGRAM)?.copy_from_slice(&code::dos_draw());
     image.resize(SECTORS * SECTOR, 0);
     Some(())
 }
