@@ -8,7 +8,7 @@ mac=00:16:3e:00:00:0a
 brctl addbr pcvmbr
 ip link set pcvmbr address 02:00:00:00:00:01
 ip link set pcvmbr up
-trap 'cd /; kill $peer 2>/dev/null; ip link set pcvmbr down; brctl delbr pcvmbr; rmdir $trace; rm -rf $work' EXIT
+trap 'cd /; [ -z "$peer" ] || kill $peer; ip link set pcvmbr down; brctl delbr pcvmbr; rmdir $trace; rm -rf $work' EXIT
 printf '#!/bin/sh\nbrctl addif pcvmbr $1; ip link set $1 up\n' >join
 chmod +x join
 peer=
