@@ -5,9 +5,11 @@
 #
 # The card is 00:03.0.
         .set    NET_MEASURE, 0xFFE0     # byte: a number of the table
+        .set    NET_PORTS, 0xFFE1       # byte: registers are accessed by ports, else in memory
         .set    NET_SIZE, 0xFFE2        # word: bytes of a frame that is sent, without FCS
         .set    NET_TURNS, 0xFFE4       # long: at least 1
         .set    NET_CARD, 0xC100        # its ports
+        .set    NET_MEMORY, 0x100000    # and its memory, which real mode reaches; RAM ends before it
         .set    NET_RX, 0x10000         # receive ring, 32 KiB, and room for a frame behind it
         .set    NET_TX, 0x20000         # the frame that is sent
         .set    NET_SLOT, 0x0FF0        # the transmit slot to be used next, times 4
@@ -26,6 +28,8 @@ pcvm_net_bench_start:
         movw %ax, %ds
         movw %ax, %ss
         movw $0x0800, %sp
+        movw $(NET_MEMORY - 16) >> 4, %ax
+        movw %ax, %fs
         movw $NET_RX >> 4, %ax
         movw %ax, %es
         movl %cs:NET_TURNS, %ebp
@@ -86,7 +90,7 @@ net_mark:
 net_send:
         call net_setup
 1:      call net_put
-2:      inl %dx, %eax
+2:      call net_inl
         testw $0x8000, %ax
         jz 2b
         call net_turn
@@ -100,7 +104,7 @@ net_send_four:
         call net_put
         call net_put
         call net_put
-2:      inl %dx, %eax
+2:      call net_inl
         testw $0x8000, %ax
         jz 2b
         call net_turn
@@ -118,11 +122,11 @@ net_put_this:
         addw $4, NET_SLOT
         andw $12, NET_SLOT
         addw $NET_CARD + 0x20, %dx      # TSAD
-        outl %eax, %dx
+        call net_outl
         popw %dx
         addw $NET_CARD + 0x10, %dx      # TSD
         movl %ecx, %eax
-        outl %eax, %dx
+        call net_outl
         ret
 
 # ---- Receiving ----
@@ -131,7 +135,7 @@ net_put_this:
 net_receive_polled:
         call net_setup
 1:      movw $NET_CARD + 0x37, %dx
-        inb %dx, %al
+        call net_inb
         testb $1, %al
         jnz 1b
         call net_take
@@ -161,17 +165,17 @@ net_irq:
         pushw %dx
         pushw %di
         movw $NET_CARD + 0x3E, %dx      # ISR: acknowledged before the ring is looked at
-        inw %dx, %ax
-        outw %ax, %dx
+        call net_inw
+        call net_outw
 1:      movw $NET_CARD + 0x37, %dx
-        inb %dx, %al
+        call net_inb
         testb $1, %al
         jnz 2f
         call net_take
         jg 1b
         movw $NET_CARD + 0x3C, %dx      # enough, however many still come
         xorw %ax, %ax
-        outw %ax, %dx
+        call net_outw
 2:      movb $0x20, %al
         outb %al, $0xA0
         outb %al, $0x20
@@ -214,19 +218,22 @@ net_take:
         movw %ax, NET_AT
         subw $16, %ax
         movw $NET_CARD + 0x38, %dx      # CAPR
-        outw %ax, %dx
+        call net_outw
         jmp net_turn
 
 # ---- Setting up ----
         .set    NET_MAC, 0x0FE0
 
-# What firmware does, and what a driver does first: the card has its ports, masters the bus and is reset.
+# What firmware does, and what a driver does first: the card has its ports and memory, masters the bus and is reset.
 net_setup:
         movl $0x80001810, %eax
         movl $NET_CARD | 1, %ecx
         call net_config
+        movl $0x80001814, %eax
+        movl $NET_MEMORY, %ecx
+        call net_config
         movl $0x80001804, %eax
-        movl $0x00000005, %ecx
+        movl $0x00000007, %ecx
         call net_config
         movl $0x80000860, %eax          # PIIX3: every PIRQ is IRQ 11
         movl $0x0B0B0B0B, %ecx
@@ -236,26 +243,26 @@ net_setup:
         outb %al, %dx
         movw $NET_CARD + 0x37, %dx
         movb $0x10, %al
-        outb %al, %dx
-1:      inb %dx, %al
+        call net_outb
+1:      call net_inb
         testb $0x10, %al
         jnz 1b
         movb $0x0C, %al                 # RE and TE
-        outb %al, %dx
+        call net_outb
         movw $NET_CARD + 0x30, %dx      # RBSTART
         movl $NET_RX, %eax
-        outl %eax, %dx
+        call net_outl
         movw $NET_CARD + 0x44, %dx      # RCR: 32 KiB, WRAP, to us and to all
         movl $0x0000178A, %eax
-        outl %eax, %dx
+        call net_outl
         movw $NET_CARD + 0x40, %dx      # TCR
         movl $0x03000700, %eax
-        outl %eax, %dx
+        call net_outl
         movw $NET_CARD, %dx             # the station address
-        inl %dx, %eax
+        call net_inl
         movl %eax, NET_MAC
         addw $4, %dx
-        inw %dx, %ax
+        call net_inw
         movw %ax, NET_MAC + 4
         pushw %es                       # the frame, to the host
         movw $NET_TX >> 4, %ax
@@ -301,7 +308,42 @@ net_interrupts:
         movw $0xF000, 0x73 * 4 + 2
         movw $NET_CARD + 0x3C, %dx      # IMR: ROK
         movw $0x0001, %ax
-        outw %ax, %dx
+        call net_outw
+        ret
+
+# The card's register that DX is the port of, by that or in memory, where DL is its offset. All registers stay but AL, AX or EAX.
+        .macro net_access name, by_port:vararg
+net_\name:
+        cmpb $0, %cs:NET_PORTS
+        je 1f
+        \by_port
+        ret
+1:      pushl %edx
+        movzbl %dl, %edx
+        .endm
+        net_access inb, inb %dx, %al
+        movb %fs:16(%edx), %al
+        popl %edx
+        ret
+        net_access inw, inw %dx, %ax
+        movw %fs:16(%edx), %ax
+        popl %edx
+        ret
+        net_access inl, inl %dx, %eax
+        movl %fs:16(%edx), %eax
+        popl %edx
+        ret
+        net_access outb, outb %al, %dx
+        movb %al, %fs:16(%edx)
+        popl %edx
+        ret
+        net_access outw, outw %ax, %dx
+        movw %ax, %fs:16(%edx)
+        popl %edx
+        ret
+        net_access outl, outl %eax, %dx
+        movl %eax, %fs:16(%edx)
+        popl %edx
         ret
 
 # Port and value: vectors 8 and 70h, all masked but IRQ 2 and 11.
