@@ -11,8 +11,8 @@ use crate::ctx::{Ctx, Effect};
 use crate::time::VmTime;
 use serde::{Deserialize, Serialize};
 
-/// What counts as promptly, from the first write on, in nanoseconds: four frames on a slow host.
-const PROMPT: u64 = 150_000;
+/// What counts as promptly, from the first write on, in nanoseconds: four frames by registers in memory on a slow host.
+const PROMPT: u64 = 300_000;
 /// How long a frame may be kept back at most, in nanoseconds.
 const PERIOD: u64 = 500_000;
 /// Looks in time before writes are kept back; twice as many each time that a driver disappointed us.

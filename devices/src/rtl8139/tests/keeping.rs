@@ -58,14 +58,14 @@ fn a_driver_that_waits_for_its_interrupt_is_not_made_to_wait_longer() {
     let mut bench = running();
     for n in 0..1000 {
         send(&mut bench, n);
-        bench.advance(if n & 1 == 0 { 5_000 } else { 200_000 });
+        bench.advance(if n & 1 == 0 { 5_000 } else { 400_000 });
         bench.inw(IO + 0x3e);
         bench.outw(IO + 0x3e, 0xffff);
         assert!(!kept(&bench));
     }
     for n in 0..1000 {
         send(&mut bench, n);
-        bench.advance(200_000);
+        bench.advance(400_000);
         bench.inb(IO + 0x37);
         assert!(!kept(&bench), "nor one that looks when it has the time");
     }
