@@ -107,12 +107,12 @@ fn prepare_freedos(image: &mut Vec<u8>) -> Option<()> {
     let free = (0..root_entries).map(|n| root + n * 32).find(|&at| matches!(image.get(at), Some(0 | 0xe5)))?;
     let entry_of = |image: &[u8], cluster: usize| {
         let both = word(image, reserved * SECTOR + cluster * 3 / 2)?;
-        Some(if cluster % 2 == 0 { both & 0xfff } else { both >> 4 })
+        Some(if cluster.is_multiple_of(2) { both & 0xfff } else { both >> 4 })
     };
     let number = (2..fat_sectors * SECTOR * 2 / 3).find(|&cluster| entry_of(image, cluster) == Some(0))?;
     for fat in 0..fats {
         let at = (reserved + fat * fat_sectors) * SECTOR + number * 3 / 2;
-        let last = if number % 2 == 0 { 0x0fff } else { 0xfff0 };
+        let last = if number.is_multiple_of(2) { 0x0fff } else { 0xfff0 };
         let both = (word(image, at)? | last) as u16;
         image.get_mut(at..at + 2)?.copy_from_slice(&both.to_le_bytes());
     }
