@@ -79,6 +79,6 @@ fn software_a_dos_program_draws_and_reads_back_in_modes_12h_13h_and_x() {
     };
     shows("12h.png", 480, &mode_12h);
     // Each dot is two wide and two high on the screen.
-    shows("13h.png", 400, &|x, y| colour(x / 2 ^ y / 2));
+    shows("13h.png", 400, &|x, y| colour((x / 2) ^ (y / 2)));
     shows("X.png", 480, &|x, y| colour(x / 2 + y / 2));
 }
