@@ -3,8 +3,7 @@
 #
 # Where /dev/kvm runs guests on the processor, that is here (as root). Elsewhere it is a nested host with counted
 # instructions (tests/host/nested-host -i): there 2 ns of time are one instruction of guest, KVM or VMM, and the same run
-# gives the same numbers on a busy machine and an idle one. PCVM_TEST_HOST=here|nested overrides. With timed=yes there
-# time is what it takes, for guests that do not live long where instructions are counted (see nested-host).
+# gives the same numbers on a busy machine and an idle one. PCVM_TEST_HOST=here|nested overrides.
 place=${PCVM_TEST_HOST:-}
 if [ -z "$place" ]; then
   case $("$(dirname "$pcvm")/kvm-loop") in native:*) place=here ;; *) place=nested ;; esac
@@ -12,7 +11,6 @@ fi
 qemu=$(command -v qemu-system-x86_64) || { echo "qemu-system-x86_64 is missing: apt-get install qemu-system-x86" >&2; exit 1; }
 
 # measure COMMAND: runs it in $dir, there, and adds what it says to $results.
-timed=
 measure() {
   if [ "$place" = here ]; then
     (cd "$dir" && sh -c "$1") | tee -a "$results" >&2
@@ -30,9 +28,7 @@ measure() {
     cp /etc/ld.so.conf "$root/etc/" && cp -r /etc/ld.so.conf.d "$root/etc/"
     PATH=$PATH:/usr/sbin:/sbin ldconfig -r "$root"
   fi
-  counted=(-i)
-  [ -z "$timed" ] || counted=()
-  tests/host/nested-host "${counted[@]}" -t 3600 -d "$dir" -- "PATH=/usr/bin:\$PATH $1 2>&1" | tee -a "$results" >&2
+  tests/host/nested-host -i -t 3600 -d "$dir" -- "PATH=/usr/bin:\$PATH $1 2>&1" | tee -a "$results" >&2
 }
 
 # What the tables' awk programs have in common.

@@ -131,18 +131,46 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// Takes an open-file-description lock on the whole file without waiting (fcntl(2), F_OFD_SETLK).
+/// Locks a file without waiting, as long as it is open (fcntl(2), F_OFD_SETLK): for writing as a whole; for reading the
+/// bytes by which QEMU too says that it reads a file that others may read but not write or resize
+/// (docs/system/qemu-block-drivers, "Disk image file locking": a byte from 100 on for what somebody does, from 200 on for
+/// what he does not let others do).
 pub fn lock(file: &File, exclusive: bool) -> io::Result<()> {
-    let kind = if exclusive { libc::F_WRLCK } else { libc::F_RDLCK };
+    if exclusive {
+        return take(file, libc::F_WRLCK, 0, 0);
+    }
+    for byte in [READS, FORBIDS_WRITING, FORBIDS_RESIZING] {
+        take(file, libc::F_RDLCK, byte, 1)?;
+    }
+    for byte in [WRITES, RESIZES] {
+        if fcntl_lock(file, libc::F_OFD_GETLK, libc::F_WRLCK, byte, 1)?.l_type != libc::F_UNLCK as libc::c_short {
+            return Err(io::Error::from_raw_os_error(libc::EAGAIN));
+        }
+    }
+    Ok(())
+}
+
+const READS: i64 = 100;
+const WRITES: i64 = 101;
+const RESIZES: i64 = 103;
+const FORBIDS_WRITING: i64 = 201;
+const FORBIDS_RESIZING: i64 = 203;
+
+fn take(file: &File, kind: i32, start: i64, len: i64) -> io::Result<()> {
+    fcntl_lock(file, libc::F_OFD_SETLK, kind, start, len).map(drop)
+}
+
+/// `len` 0: to the end of the file, wherever it is.
+fn fcntl_lock(file: &File, command: i32, kind: i32, start: i64, len: i64) -> io::Result<libc::flock> {
     // All fields are numbers; l_pid must be 0 for OFD locks.
-    let request = libc::flock {
+    let mut request = libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
+        l_start: start,
+        l_len: len,
         l_pid: 0,
     };
-    // SAFETY: the descriptor is open, and the kernel only reads the structure, which outlives the call.
-    let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const request) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    // SAFETY: the descriptor is open, and the kernel only reads or writes the structure, which outlives the call.
+    let result = unsafe { libc::fcntl(file.as_raw_fd(), command, &raw mut request) };
+    if result == 0 { Ok(request) } else { Err(io::Error::last_os_error()) }
 }

@@ -409,3 +409,57 @@ fn a_cold_read_waits_on_the_drives_own_thread() {
     let _ = rig.read(0, 4096).unwrap();
     assert_eq!(rig.read(0, 1 << 20).unwrap(), content);
 }
+
+/// Whether QEMU opens a drive; it stays until it is told to go.
+fn qemu(drive: &str) -> Option<std::process::Child> {
+    let mut child = std::process::Command::new("qemu-system-x86_64")
+        .args(["-accel", "tcg", "-S", "-nodefaults", "-display", "none", "-monitor", "stdio", "-drive", drive])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("qemu-system-x86_64");
+    // It answers when everything is open, or is gone.
+    let _ = child.stdin.as_mut().unwrap().write_all(b"info status\n");
+    let answers = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.as_mut().unwrap()));
+    if answers.map_while(Result::ok).any(|line| line.contains("VM status")) {
+        return Some(child);
+    }
+    child.wait().unwrap();
+    None
+}
+
+#[test]
+fn an_image_is_read_beside_qemu_and_written_by_one_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("image");
+    std::fs::write(&path, vec![0; 1 << 20]).unwrap();
+    let open = |read_only| Image::open(&disk(&path, read_only));
+    let drive = |more: &str| qemu(&format!("file={},format=raw,if=ide{more}", path.display()));
+    let end = |child: Option<std::process::Child>| {
+        let mut child = child.expect("QEMU opens it");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    };
+    let in_use = |image: Result<Image, ImageError>| matches!(image, Err(ImageError::InUse(_)));
+
+    let reader = open(true).unwrap();
+    assert!(in_use(open(false)));
+    let second = open(true).unwrap();
+    end(drive(",media=cdrom,readonly=on"));
+    assert!(drive("").is_none(), "QEMU writes what we read");
+    drop((reader, second));
+
+    let writer = open(false).unwrap();
+    assert!(in_use(open(true)) && in_use(open(false)));
+    assert!(drive("").is_none() && drive(",media=cdrom,readonly=on").is_none());
+    drop(writer);
+
+    let child = drive("");
+    assert!(in_use(open(true)) && in_use(open(false)), "we use what QEMU writes");
+    end(child);
+    let child = drive(",media=cdrom,readonly=on");
+    drop(open(true).unwrap());
+    assert!(in_use(open(false)));
+    end(child);
+}
