@@ -8,11 +8,12 @@ mac=00:16:3e:00:00:0a
 brctl addbr pcvmbr
 ip link set pcvmbr address 02:00:00:00:00:01
 ip link set pcvmbr up
-trap 'cd /; [ -z "$peer" ] || kill $peer; ip link set pcvmbr down; brctl delbr pcvmbr; rmdir $trace; rm -rf $work' EXIT
+trap 'cd /; [ -z "$peer" ] || kill $peer 2>/dev/null || true; ip link set pcvmbr down; brctl delbr pcvmbr; rmdir $trace; rm -rf $work' EXIT
 printf '#!/bin/sh\nbrctl addif pcvmbr $1; ip link set $1 up\n' >join
 chmod +x join
 peer=
 
+# 1 MiB of RAM: the card's memory lies behind it, where real mode still reaches.
 start_pcvm() {
   exec ./pcvm run --memory 1M --firmware guest.bin --serial file:serial.out --display none --no-reboot \
     --net tap,bridge=pcvmbr,ifname=pcvmguest,mac=$mac,model=rtl8139c
@@ -41,6 +42,7 @@ after_run() {
 }
 
 # marked VMM NAME MEASURE TURNS SIZE: time per turn, from the guest's mark after sixteen of them to the one at the end.
+# $ports is 0, or 256: added to the number of the measure it sets the byte behind that, the guest's NET_PORTS.
 marked() {
   guest $(($3 + ports)) "$4" "$5"
   echo 1 >$trace/events/kvm/kvm_msr/enable
@@ -51,7 +53,7 @@ marked() {
     /kvm_msr: msr_read 1b / { before = last; last = stamp() }
     END { printf "%.1f", (last - before) / (turns - 16) * 1000 }' $trace/trace)"
 }
-# all VMM NAME MEASURE FEW MANY SIZE: time and exits, by ports if $ports is 256 ($by goes before the name).
+# all VMM NAME MEASURE FEW MANY SIZE: time and exits, by ports or not ($by goes before the name).
 all() {
   marked $1 $by$2_ns $3 $5 $6
   exits $1 $by$2_exits $(($3 + ports)) $4 $5 $6

@@ -135,8 +135,8 @@ fn a_disk_keeps_what_was_written(name: &str, [writer, reader]: [(u32, &str); 2])
         assert_has(&log, &DMA);
         assert_eq!(warnings(&log), Vec::<&str>::new());
     }
-    if reader.0 == 4 {
-        return; // Its report is a short one.
+    if reader.0 >= 4 {
+        return; // Its report is a short one (disk-init.sh).
     }
     let log = output.text("boot2.log").replace('\r', "");
     assert_has(

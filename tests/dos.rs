@@ -40,20 +40,14 @@ fn software_a_dos_program_draws_and_reads_back_in_modes_12h_13h_and_x() {
         eprintln!("there is no FreeDOS image");
         return;
     };
-    let script = r#"
+    let script = floppy::CONSOLE.to_string()
+        + r#"
         mkfifo keys; exec 3<>keys
         ./pcvm run --control unix:$PWD/dos.sock --memory 16M --cdrom freedos.iso --boot d --serial stdio \
           --display none <keys >serial.log 2>errors.log &
         machine=$!
-        says() {
-          tries=0
-          while ! tr -d '\r' <serial.log | grep -q -- "$1"; do
-            sleep 0.2; tries=$((tries + 1))
-            [ $tries -lt 500 ] || { echo no $1; cat serial.log; kill $machine; exit 1; }
-          done
-        }
         says 'A:.>'
-        printf 'draw\r' >&3
+        types draw
         for mode in 12h 13h X; do
           says "mode $mode: [rw]"
           ./pcvm screenshot ./dos.sock $mode.png || exit

@@ -82,20 +82,12 @@ fn nested_services_in_v86_mode_are_those_of_real_mode() {
 
 /// DOS in V86 mode, typed to at its console on COM1.
 fn freedos(iso: std::path::PathBuf) -> Output {
-    let script = r#"
+    let script = floppy::CONSOLE.to_string()
+        + r#"
         mkfifo /tmp/keys; exec 3<>/tmp/keys
         ./pcvm run --control unix:/tmp/dos.sock --memory 64M --cdrom v86.iso --cdrom freedos.iso --boot d --no-reboot \
           --serial stdio --debugcon firmware.log --display none </tmp/keys >serial.log 2>errors.log &
         machine=$!
-        # A line, and what comes of it.
-        says() {
-          tries=0
-          while ! tr -d '\r' <serial.log | grep -q -- "$1"; do
-            sleep 0.5; tries=$((tries + 1))
-            [ $tries -lt 240 ] || { echo no $1; tail -n 20 serial.log; exit 1; }
-          done
-        }
-        types() { printf '%s\r' "$1" >&3; }
         says 'A:.>'
         types 'dir'
         says 'bytes free'

@@ -131,10 +131,10 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// Locks a file without waiting, as long as it is open (fcntl(2), F_OFD_SETLK): for writing as a whole; for reading the
-/// bytes by which QEMU too says that it reads a file that others may read but not write or resize
-/// (docs/system/qemu-block-drivers, "Disk image file locking": a byte from 100 on for what somebody does, from 200 on for
-/// what he does not let others do).
+/// Locks a file without waiting, as long as it is open (fcntl(2), F_OFD_SETLK): for writing as a whole; for reading by the
+/// bytes that QEMU locks of an image that others may read but not write or resize (its manual's "Disk image file
+/// locking"; the bytes are those that /proc/locks shows for QEMU 7.2: from 100 on what somebody does, from 200 on what he
+/// does not let others do).
 pub fn lock(file: &File, exclusive: bool) -> io::Result<()> {
     if exclusive {
         return take(file, libc::F_WRLCK, 0, 0);

@@ -15,6 +15,19 @@ const SUM: usize = 506;
 /// Bytes of the program that draws: one cluster.
 const PROGRAM: usize = 1024;
 
+/// For the script of a job that starts FreeDOS with its console on COM1: `says PATTERN` waits until it has written that to
+/// `serial.log`, and ends the job if it does not; `types TEXT` enters a line by descriptor 3.
+pub const CONSOLE: &str = r#"
+    says() {
+      tries=0
+      while ! tr -d '\r' <serial.log | grep -q -- "$1"; do
+        sleep 0.25; tries=$((tries + 1))
+        [ $tries -lt 480 ] || { echo "no $1"; tail -n 20 serial.log; kill $machine; exit 1; }
+      done
+    }
+    types() { printf '%s\r' "$1" >&3; }
+"#;
+
 /// The boot sector: reads every other sector of the floppy by INT 13h, sums their words, and reports on the screen and
 /// on COM1.
 #[allow(unsafe_code)]
@@ -86,44 +99,93 @@ pub fn freedos_iso() -> Result<Option<PathBuf>, Error> {
 /// El Torito knows no 720 KiB floppy: the file system is put on a 1.44 MB one, whose tracks have 18 sectors. Its
 /// AUTOEXEC.BAT begins with a move of the console to COM1, and there is a DRAW.COM (dos-draw.s).
 fn prepare_freedos(image: &mut Vec<u8>) -> Option<()> {
-    let word = |image: &[u8], at: usize| image.get(at..at + 2).map(|b| usize::from(u16::from_le_bytes([b[0], b[1]])));
-    let (reserved, fats, root_entries) = (word(image, 14)?, usize::from(*image.get(16)?), word(image, 17)?);
-    let (fat_sectors, cluster) = (word(image, 22)?, usize::from(*image.get(13)?) * SECTOR);
     image.get_mut(24..26)?.copy_from_slice(&18_u16.to_le_bytes());
-
-    let root = (reserved + fats * fat_sectors) * SECTOR;
-    let entry = (0..root_entries).map(|n| root + n * 32).find(|&at| image.get(at..at + 11) == Some(b"AUTOEXECBAT"))?;
-    let start = root + root_entries * 32 + (word(image, entry + 26)?.checked_sub(2)?) * cluster;
-    let old = word(image, entry + 28)?;
-    let mut text = b"CTTY AUX\r\n".to_vec();
-    text.extend(image.get(start..start + old)?);
-    if text.len() > cluster {
-        return None;
-    }
-    image.get_mut(start..start + text.len())?.copy_from_slice(&text);
-    image.get_mut(entry + 28..entry + 32)?.copy_from_slice(&(text.len() as u32).to_le_bytes());
-
-    // A file of one cluster, the first that is free: the root's entry and FAT12's, in each copy (ECMA-107).
-    let free = (0..root_entries).map(|n| root + n * 32).find(|&at| matches!(image.get(at), Some(0 | 0xe5)))?;
-    let entry_of = |image: &[u8], cluster: usize| {
-        let both = word(image, reserved * SECTOR + cluster * 3 / 2)?;
-        Some(if cluster.is_multiple_of(2) { both & 0xfff } else { both >> 4 })
-    };
-    let number = (2..fat_sectors * SECTOR * 2 / 3).find(|&cluster| entry_of(image, cluster) == Some(0))?;
-    for fat in 0..fats {
-        let at = (reserved + fat * fat_sectors) * SECTOR + number * 3 / 2;
-        let last = if number.is_multiple_of(2) { 0x0fff } else { 0xfff0 };
-        let both = (word(image, at)? | last) as u16;
-        image.get_mut(at..at + 2)?.copy_from_slice(&both.to_le_bytes());
-    }
-    let mut file = *b"DRAW    COM\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-    file[26..28].copy_from_slice(&(number as u16).to_le_bytes());
-    file[28..].copy_from_slice(&(PROGRAM as u32).to_le_bytes());
-    image.get_mut(free..free + 32)?.copy_from_slice(&file);
-    let start = root + root_entries * 32 + (number - 2) * cluster;
-    image.get_mut(start..start + PROGRAM)?.copy_from_slice(&code::dos_draw());
+    let layout = Layout::of(image)?;
+    layout.prepend(image, b"AUTOEXECBAT", b"CTTY AUX\r\n")?;
+    layout.add(image, b"DRAW    COM", &code::dos_draw())?;
     image.resize(SECTORS * SECTOR, 0);
     Some(())
+}
+
+/// Where things are in a FAT12 file system (ECMA-107). Files of one cluster are all that is dealt with here.
+struct Layout {
+    /// Bytes of a cluster.
+    cluster: usize,
+    /// The first FAT, how many there are, and bytes of one.
+    fat: usize,
+    fats: usize,
+    fat_size: usize,
+    root: usize,
+    root_entries: usize,
+}
+
+fn word(image: &[u8], at: usize) -> Option<usize> {
+    image.get(at..at + 2).map(|bytes| usize::from(u16::from_le_bytes([bytes[0], bytes[1]])))
+}
+
+impl Layout {
+    fn of(image: &[u8]) -> Option<Self> {
+        let (fat, fats) = (word(image, 14)? * SECTOR, usize::from(*image.get(16)?));
+        let fat_size = word(image, 22)? * SECTOR;
+        Some(Self {
+            cluster: usize::from(*image.get(13)?) * SECTOR,
+            fat,
+            fats,
+            fat_size,
+            root: fat + fats * fat_size,
+            root_entries: word(image, 17)?,
+        })
+    }
+
+    /// Where the first entry of the root directory is of which this is true of its name.
+    fn entry(&self, image: &[u8], is: impl Fn(&[u8]) -> bool) -> Option<usize> {
+        (0..self.root_entries).map(|n| self.root + n * 32).find(|&at| image.get(at..at + 11).is_some_and(&is))
+    }
+
+    /// Where a cluster's data are; the first one has number 2.
+    fn data(&self, number: usize) -> Option<usize> {
+        Some(self.root + self.root_entries * 32 + number.checked_sub(2)? * self.cluster)
+    }
+
+    /// What a FAT has for a cluster: twelve bits.
+    fn link(&self, image: &[u8], number: usize) -> Option<usize> {
+        let both = word(image, self.fat + number * 3 / 2)?;
+        Some(if number.is_multiple_of(2) { both & 0xfff } else { both >> 4 })
+    }
+
+    /// Puts text before that of a file.
+    fn prepend(&self, image: &mut [u8], name: &[u8; 11], text: &[u8]) -> Option<()> {
+        let entry = self.entry(image, |other| other == name)?;
+        let start = self.data(word(image, entry + 26)?)?;
+        let text = [text, image.get(start..start + word(image, entry + 28)?)?].concat();
+        if text.len() > self.cluster {
+            return None;
+        }
+        image.get_mut(start..start + text.len())?.copy_from_slice(&text);
+        image.get_mut(entry + 28..entry + 32)?.copy_from_slice(&(text.len() as u32).to_le_bytes());
+        Some(())
+    }
+
+    /// Adds a file, in the first cluster that is free.
+    fn add(&self, image: &mut [u8], name: &[u8; 11], data: &[u8]) -> Option<()> {
+        let entry = self.entry(image, |name| matches!(name[0], 0 | 0xe5))?;
+        let number = (2..self.fat_size * 2 / 3).find(|&number| self.link(image, number) == Some(0))?;
+        for fat in 0..self.fats {
+            let at = self.fat + fat * self.fat_size + number * 3 / 2;
+            let last = if number.is_multiple_of(2) { 0x0fff } else { 0xfff0 };
+            let both = (word(image, at)? | last) as u16;
+            image.get_mut(at..at + 2)?.copy_from_slice(&both.to_le_bytes());
+        }
+        let mut file = [0; 32];
+        file[..11].copy_from_slice(name);
+        file[11] = 0x20; // to be archived
+        file[26..28].copy_from_slice(&(number as u16).to_le_bytes());
+        file[28..].copy_from_slice(&(data.len() as u32).to_le_bytes());
+        image.get_mut(entry..entry + 32)?.copy_from_slice(&file);
+        let start = self.data(number)?;
+        image.get_mut(start..start + data.len())?.copy_from_slice(data);
+        (data.len() <= self.cluster).then_some(())
+    }
 }
 
 fn iso(name: &str, image: &[u8]) -> Result<PathBuf, Error> {

@@ -311,8 +311,9 @@ net_interrupts:
         call net_outw
         ret
 
-# The card's register that DX is the port of, by that or in memory, where DL is its offset. All registers stay but AL, AX or EAX.
-        .macro net_access name, by_port:vararg
+# The card's register that DX is the port of: by that, or in memory, where DL is its offset. All registers stay but AL, AX
+# or EAX, where what is read goes.
+        .macro net_access name, by_port, in_memory
 net_\name:
         cmpb $0, %cs:NET_PORTS
         je 1f
@@ -320,31 +321,16 @@ net_\name:
         ret
 1:      pushl %edx
         movzbl %dl, %edx
+        \in_memory
+        popl %edx
+        ret
         .endm
-        net_access inb, inb %dx, %al
-        movb %fs:16(%edx), %al
-        popl %edx
-        ret
-        net_access inw, inw %dx, %ax
-        movw %fs:16(%edx), %ax
-        popl %edx
-        ret
-        net_access inl, inl %dx, %eax
-        movl %fs:16(%edx), %eax
-        popl %edx
-        ret
-        net_access outb, outb %al, %dx
-        movb %al, %fs:16(%edx)
-        popl %edx
-        ret
-        net_access outw, outw %ax, %dx
-        movw %ax, %fs:16(%edx)
-        popl %edx
-        ret
-        net_access outl, outl %eax, %dx
-        movl %eax, %fs:16(%edx)
-        popl %edx
-        ret
+        net_access inb, "inb %dx, %al", "movb %fs:16(%edx), %al"
+        net_access inw, "inw %dx, %ax", "movw %fs:16(%edx), %ax"
+        net_access inl, "inl %dx, %eax", "movl %fs:16(%edx), %eax"
+        net_access outb, "outb %al, %dx", "movb %al, %fs:16(%edx)"
+        net_access outw, "outw %ax, %dx", "movw %ax, %fs:16(%edx)"
+        net_access outl, "outl %eax, %dx", "movl %eax, %fs:16(%edx)"
 
 # Port and value: vectors 8 and 70h, all masked but IRQ 2 and 11.
 net_pic: .byte 0x20, 0x11, 0x21, 0x08, 0x21, 0x04, 0x21, 0x01
