@@ -1,40 +1,74 @@
 # A firmware image that never means well: from the reset vector on it reads and writes pseudo-random values, at
-# pseudo-random widths, on all I/O ports and all PCI configuration registers. It prints its progress on port 402h and
-# writes 'P' there when it is through. Patched in by the builder: the number of accesses and the seed.
+# pseudo-random widths, one by one and by string instructions, on all I/O ports and all PCI configuration registers. It
+# writes 'through' on port 402h at the end. Patched in by the builder: the number of accesses and the seed.
+        .set    HOSTILE_WORDS, 0x1000   # in RAM, 1 KiB: what string instructions write
+        .set    HOSTILE_READ, 0x2000    # what they read, anywhere in 1 KiB
+        .set    HOSTILE_STRING, 4       # accesses of one of them
+
+        .macro hostile_random           # a linear congruence: the high bits are the random ones
+        imull $1664525, %esi, %esi
+        addl $1013904223, %esi
+        .endm
+
         .section .rodata.pcvm_hostile, "a"
         .code16
         .globl pcvm_hostile_start
 pcvm_hostile_start:
         cli
+        cld
         # This runs where the processor starts, in the ROM below 4 GiB: shadow registers may unmap the copy at F0000, and
-        # DMA may go anywhere in RAM. All state is in registers: EBP the accesses left, ESI the generator.
+        # DMA may go anywhere in RAM. All state is in registers: EBP the accesses left, ESI the generator. Few
+        # instructions: a software KVM interprets them.
         movl %cs:count - pcvm_hostile_start, %ebp
         movl %cs:seed - pcvm_hostile_start, %esi
-again:  # xorshift32
+        xorw %ax, %ax
+        movw %ax, %ds
+        movw %ax, %es
+        movw $HOSTILE_WORDS, %di
+        movw $256, %cx
+1:      hostile_random
         movl %esi, %eax
-        shll $13, %eax
-        xorl %eax, %esi
-        movl %esi, %eax
-        shrl $17, %eax
-        xorl %eax, %esi
-        movl %esi, %eax
-        shll $5, %eax
-        xorl %eax, %esi
+        stosl
+        loop 1b
+
+again:  hostile_random
         movl %esi, %edi
-        roll $11, %edi                  # what kind of access
-        movl %esi, %eax                 # the port
+        shrl $16, %edi                  # what kind of access
+        hostile_random
+        movl %esi, %edx
+        shrl $16, %edx                  # the port
+        movl %esi, %eax
+        rorl $8, %eax                   # the value
 
         testw $0x0007, %di
-        jnz port
-        # One access in eight is to configuration space: bus 0, devices 0 to 3, any function and register.
-        andl $0x00001FFF, %eax
+        jz hostile_config
+        # Half of them below 400h, where the chips are.
+        testw $0x0008, %di
+        jz 1f
+        andw $0x03FF, %dx
+        # What ends the machine on purpose is left out: resets at 64h, 92h and CF9h, which would only start this
+        # program again with the same seed, and the power-off registers of power management. A wide access below such a
+        # port reaches it too.
+1:      movw %dx, %bx
+        shrw $8, %bx
+        cmpb $0, %cs:hostile_pages - pcvm_hostile_start(%bx)
+        jne hostile_page
+access: movw %di, %bx
+        shrw $3, %bx
+        andw $0x003E, %bx
+        jmp *%cs:hostile_kinds - pcvm_hostile_start(%bx)
+
+# One access in eight is to configuration space: bus 0, devices 0 to 3, any function and register.
+hostile_config:
+        movl %edx, %ebx
+        movl %eax, %ecx
+        movl %edx, %eax
+        andl $0x00001FFC, %eax
         orl $0x80000000, %eax
-        movl %eax, %ebx
-        andb $0xFC, %al
         # Not PIIX4's registers that place its ports: one of those would switch the machine off.
-        movw %ax, %cx
-        andw $0xFFB8, %cx
-        cmpw $0x0B38, %cx
+        movw %ax, %dx
+        andb $0xB8, %dl
+        cmpw $0x0B38, %dx
         je next
         cmpw $0x0B40, %ax
         je next
@@ -42,68 +76,36 @@ again:  # xorshift32
         je next
         movw $0xCF8, %dx
         outl %eax, %dx
+        movl %ecx, %eax
         movw $0xCFC, %dx
         andw $3, %bx
         orw %bx, %dx
         jmp access
 
-port:   movw %ax, %dx
-        # Half of them below 400h, where the chips are.
-        testw $0x0008, %di
-        jz skip
-        andw $0x03FF, %dx
-        # What ends the machine on purpose is left out: resets at 64h, 92h and CF9h, which would only start this
-        # program again with the same seed, and the power-off registers of power management.
-skip:   movw %dx, %bx                   # a wide access below such a port reaches it too
+hostile_page:
+        cmpw $0xB040, %dx
+        jae access
+        cmpw $0xB000, %dx
+        jae next
+        cmpw $0x0640, %dx
+        jb 1f
+        cmpw $0x0CF5, %dx
+        jb access
+        cmpw $0x0CFF, %dx
+        jbe next
+        jmp access
+1:      cmpw $0x0600, %dx
+        jae next
+        movw %dx, %bx
         subw $0x61, %bx
         cmpw $3, %bx
         jbe next
         subw $0x8F - 0x61, %bx
         cmpw $3, %bx
-        jbe next
-        subw $0xCF5 - 0x8F, %bx
-        cmpw $0xCFF - 0xCF5, %bx
-        jbe next
-        cmpw $0x0600, %dx
-        jb access
-        cmpw $0x0640, %dx
-        jb next
-        cmpw $0xB000, %dx
-        jb access
-        cmpw $0xB040, %dx
-        jb next
-
-access: movl %esi, %eax
-        roll $7, %eax                   # the value
-        testw $0x0010, %di
-        jnz write
-        testw $0x0020, %di
-        jnz 1f
-        inb %dx, %al
-        jmp next
-1:      testw $0x0040, %di
-        jnz 2f
-        inw %dx, %ax
-        jmp next
-2:      inl %dx, %eax
-        jmp next
-write:  testw $0x0020, %di
-        jnz 1f
-        outb %al, %dx
-        jmp next
-1:      testw $0x0040, %di
-        jnz 2f
-        outw %ax, %dx
-        jmp next
-2:      outl %eax, %dx
+        ja access
+        # falls through
 
 next:   decl %ebp
-        testl $0x000FFFFF, %ebp
-        jnz 1f
-        movw $0x402, %dx
-        movb $'.', %al
-        outb %al, %dx
-1:      testl %ebp, %ebp
         jnz again
         movw $0x402, %dx
         movw $through - pcvm_hostile_start, %bx
@@ -117,6 +119,64 @@ next:   decl %ebp
         hlt
         jmp 3b
 
+# The kinds: a quarter is by string instructions.
+hostile_inb:
+        inb %dx, %al
+        jmp next
+hostile_inw:
+        inw %dx, %ax
+        jmp next
+hostile_inl:
+        inl %dx, %eax
+        jmp next
+hostile_outb:
+        outb %al, %dx
+        jmp next
+hostile_outw:
+        outw %ax, %dx
+        jmp next
+hostile_outl:
+        outl %eax, %dx
+        jmp next
+        .macro hostile_string instruction
+        xchgl %esi, %eax                # what the generator is at stays in EAX
+        andl $0x000003FF, %esi
+        movl %esi, %edi
+        addw $HOSTILE_WORDS, %si
+        addw $HOSTILE_READ, %di
+        movl $HOSTILE_STRING, %ecx
+        rep \instruction
+        movl %eax, %esi
+        jmp hostile_several
+        .endm
+hostile_insb: hostile_string insb
+hostile_insw: hostile_string insw
+hostile_insl: hostile_string insl
+hostile_outsb: hostile_string outsb
+hostile_outsw: hostile_string outsw
+hostile_outsl: hostile_string outsl
+hostile_several:
+        subl $HOSTILE_STRING - 1, %ebp
+        ja next
+        movl $1, %ebp
+        jmp next
+
+hostile_kinds:
+        .rept 4
+        .irp kind, inb, inw, inl, outb, outw, outl
+        .word hostile_\kind - pcvm_hostile_start
+        .endr
+        .endr
+        .irp kind, insb, insw, insl, insl, outsb, outsw, outsl, outsl
+        .word hostile_\kind - pcvm_hostile_start
+        .endr
+# Nonzero for the pages of 256 ports that have some to be left out.
+hostile_pages:
+        .irp page, 0x00, 0x06, 0x0C, 0xB0
+        .org hostile_pages - pcvm_hostile_start + \page
+        .byte 1
+        .endr
+        .org hostile_pages - pcvm_hostile_start + 256
 through: .asciz "through\n"
         .globl pcvm_hostile_count
 count:  .long 0
