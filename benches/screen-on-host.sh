@@ -45,8 +45,8 @@ measure_modes() {
   exits $1 modeset_exits modeset.img 1 4
 }
 
-# look VMM NAME ENCODING SECONDS: what a client gets that looks at the guest, and what that costs, per frame that the guest
-# draws (of each it sends a byte) and per second.
+# look VMM NAME ENCODING SECONDS AFTER: what a client gets that looks at the guest for so long, and what that costs. $drawn
+# is what the guest draws, a byte sent for each.
 look() {
   looked_at=yes
   guest $2.bin 1000000
@@ -57,26 +57,30 @@ look() {
     kill -0 $pid || { cat output >&2; exit 1; }
     sleep 0.05
   done
-  seen=$(./vnc-watch vnc $3 $pid serial.out $4)
+  seen=$(./vnc-watch vnc $3 $pid serial.out $4 $5)
   kill $pid
   wait $pid 2>/dev/null || true
   looked_at=
-  set -- "$1" "$2" "$3" "$4" $seen
-  echo "$1 $2 $3: in $4 s $5 bytes, $6 updates, $7 frames, $8 ns, $9 wake-ups" >&2
-  if [ "$2" = idle ]; then
-    result $1 idle_us "$(per 0 $8 $4 0.001)"
-    result $1 idle_wakeups "$(per 0 $9 $4 1)"
-  else
-    result $1 $2_$3_bytes "$(per 0 $5 $7 1)"
-    result $1 $2_$3_us "$(per 0 $8 $7 0.001)"
-  fi
+  echo "$1 $2 $3: in $4 s $seen (bytes, updates, drawn by the guest, ns, wake-ups)" >&2
+  read -r bytes updates drawn ns wakeups <<END
+$seen
+END
 }
 measure_vnc() {
-  look $1 console tight 8
-  look $1 console zrle 8
-  look $1 window tight 8
-  look $1 window zrle 8
-  look $1 idle tight 8
+  for encoding in tight zrle; do
+    look $1 console $encoding 8 1
+    result $1 console_${encoding}_bytes "$(per 0 $bytes $drawn 1)"
+    result $1 console_${encoding}_us "$(per 0 $ns $drawn 0.001)"
+  done
+  for encoding in tight zrle; do
+    look $1 window $encoding 8 1
+    result $1 window_${encoding}_updates "$(per 0 $updates 8 1)"
+    result $1 window_${encoding}_bytes "$(per 0 $bytes $updates 1)"
+    result $1 window_${encoding}_us "$(per 0 $ns $updates 0.001)"
+  done
+  look $1 idle tight 20 25
+  result $1 idle_us "$(per 0 $ns 20 0.001)"
+  result $1 idle_wakeups "$(per 0 $wakeups 20 1)"
 }
 for what in "$@"; do
   for vmm in ${VMMS:-pcvm qemu}; do measure_$what $vmm; done

@@ -1,5 +1,6 @@
 //! pcvm: a virtual machine monitor that is a whole classic PC.
 
+pub mod ahead;
 pub mod block;
 pub mod chardev;
 pub mod cli;

@@ -67,6 +67,10 @@ impl Vcpu {
         super::ring::borrow(&self.fd)
     }
 
+    pub(super) fn vcpu_fd(&self) -> &VcpuFd {
+        &self.fd
+    }
+
     /// Its number, from 0.
     pub fn index(&self) -> u32 {
         self.index

@@ -49,6 +49,21 @@ impl Rom {
         Ok(Self { system: image(system)?, video: image(video)? })
     }
 
+    /// Reads what shows at a guest-physical address where the board decodes it like this. False if not all of it is one
+    /// image's.
+    pub fn read(&self, shadow: &[Shadow; 13], addr: u64, data: &mut [u8]) -> bool {
+        let end = addr + data.len() as u64;
+        let found = if (SHADOW_BASE..EXTENDED_BASE).contains(&addr) {
+            let n = ((addr - SHADOW_BASE) / PIECE).min(12) as usize;
+            let image = self.below_1_mib(n).filter(|_| !shadow[n].read_ram && end <= piece(n).end);
+            image.map(|(image, at)| (image, at + addr - piece(n).start))
+        } else {
+            let image = self.system.as_ref().filter(|image| addr >= HIGH_RAM_BASE - image.len && end <= HIGH_RAM_BASE);
+            image.map(|image| (image, addr + image.len - HIGH_RAM_BASE))
+        };
+        found.is_some_and(|(image, at)| vm_memory::Bytes::read_slice(&image.memory, data, GuestAddress(at)).is_ok())
+    }
+
     /// Which image shows at piece `n` of C0000h-FFFFFh when there is no RAM, and from where in it.
     fn below_1_mib(&self, n: usize) -> Option<(&Image, u64)> {
         let range = piece(n);

@@ -3,6 +3,7 @@
 use super::board::Event;
 use super::control::Next;
 use super::shared::Shared;
+use crate::ahead;
 use crate::kvm::KvmError;
 use crate::kvm::exit::Exit;
 use crate::kvm::vcpu::Vcpu;
@@ -52,6 +53,7 @@ fn idle(shared: &Shared) {
 
 fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
     let mut seen = 0;
+    let mut pace = ahead::Pace::default();
     let index = vcpu.index();
     loop {
         if shared.control.wants_attention() {
@@ -82,11 +84,42 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
             }
             continue;
         }
-        if let Some(why) = answer(shared, vcpu.run()?) {
+        let exit = vcpu.run()?;
+        let draws = matches!(exit, Exit::MemRead { addr: 0xa_0000..0xc_0000, .. });
+        let mut failure = answer(shared, exit);
+        if draws && failure.is_none() && pace.wants() {
+            failure = run_ahead(shared, vcpu, &mut pace)?;
+        }
+        if let Some(why) = failure {
             let report = vcpu.report(|addr, buf| shared.lock().memory().read(addr, buf));
             shared.post(Event::Broken(format!("processor {index}: {why}\n{report}")));
         }
     }
+}
+
+/// The guest has read planes: carries out what comes next (see [`ahead`]).
+fn run_ahead(shared: &Shared, vcpu: &mut Vcpu, pace: &mut ahead::Pace) -> Result<Option<String>, KvmError> {
+    let rest = vcpu.finish_io();
+    let whole = matches!(rest, Exit::Again);
+    let failure = answer(shared, rest);
+    // A kick that came before this is for what the loop looks at before the processor runs again.
+    vcpu.clear_kick();
+    if !whole {
+        return Ok(failure);
+    }
+    let Some((taken, mut cpu)) = vcpu.take_registers() else {
+        pace.took(0);
+        return Ok(failure);
+    };
+    let mut budget = ahead::MOST;
+    shared.with_board_at_exit(|board| {
+        while budget > 0 && !board.has_work() && ahead::step(&mut cpu, board, &mut budget).is_ok() {
+            budget = budget.saturating_sub(1);
+        }
+    });
+    pace.took(ahead::MOST - budget);
+    vcpu.give_registers(taken, &cpu)?;
+    Ok(failure)
 }
 
 /// Does what an exit asks for. Gives the reason if the processor cannot go on.

@@ -37,7 +37,7 @@ fn job(name: &str, script: &str) -> Job {
         .file(pcvm.with_file_name("net-frames"), "net-frames")
         .file(net::IPXE, "ipxe.rom")
         .file(iso, "net.iso")
-        .timeout(Duration::from_secs(600))
+        .timeout(Duration::from_secs(900))
 }
 
 fn run_job(job: Job) -> Output {

@@ -1,9 +1,9 @@
 //! A VNC client for measurements (`benches/screen`): looks at a machine's screen, and tells what that costs.
 //!
-//!     vnc-watch SOCKET tight|zrle PID FILE SECONDS
+//!     vnc-watch SOCKET tight|zrle PID FILE SECONDS AFTER
 //!
-//! It asks for the next update as soon as it has got one, for a second, and then for so many seconds more, and prints what
-//! came in those: bytes, updates, and bytes by which FILE grew; then nanoseconds that the threads of the process PID ran
+//! It asks for the next update as soon as it has got one, for AFTER seconds, and then for SECONDS more, and prints what came
+//! in those: bytes, updates, and bytes by which FILE grew; then nanoseconds that the threads of the process PID ran
 //! but for those of its virtual processors, and how often they were put on a processor.
 
 use std::env;
@@ -170,9 +170,10 @@ fn ran(pid: &str) -> Result<(u64, u64)> {
 
 fn watch() -> Result<()> {
     let arguments: Vec<_> = env::args().collect();
-    let [_, socket, encoding, pid, file, seconds] = arguments.as_slice() else {
-        return Err("usage: vnc-watch SOCKET tight|zrle PID FILE SECONDS".into());
+    let [_, socket, encoding, pid, file, seconds, after] = arguments.as_slice() else {
+        return Err("usage: vnc-watch SOCKET tight|zrle PID FILE SECONDS AFTER".into());
     };
+    let (seconds, after) = (seconds.parse()?, Duration::from_secs(after.parse()?));
     let encoding = match encoding.as_str() {
         "tight" => TIGHT,
         "zrle" => ZRLE,
@@ -185,11 +186,11 @@ fn watch() -> Result<()> {
     client.ask(false)?;
     loop {
         let now = began.elapsed();
-        if start.is_none() && now > Duration::from_secs(1) {
+        if start.is_none() && now > after {
             start = Some((client.bytes, updates, grown(), ran(pid)?));
         }
         if let Some((bytes, before, length, (nanos, times))) = start
-            && now > Duration::from_secs(1 + seconds.parse::<u64>()?)
+            && now > after + Duration::from_secs(seconds)
         {
             let (later_nanos, later_times) = ran(pid)?;
             let counted = [client.bytes - bytes, updates - before, grown() - length, later_nanos - nanos];
