@@ -55,7 +55,7 @@ impl Rtl8139 {
             self.receive(cx);
         }
         if masked && self.regs.imr & int::ROK != 0 {
-            self.unmasked();
+            self.unmasked(cx);
         }
         self.update_irq(cx);
     }
