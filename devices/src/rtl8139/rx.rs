@@ -53,7 +53,6 @@ pub(super) struct Receiver {
     /// The guest was reminded of what it has left in the ring, and has not gone on since.
     reminded: bool,
     /// Filled descriptors that it had not given back when it last let receive interrupts through.
-    #[serde(default)]
     unread: u8,
 }
 
