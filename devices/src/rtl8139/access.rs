@@ -55,7 +55,7 @@ impl Rtl8139 {
             self.receive(cx);
         }
         if masked && self.regs.imr & int::ROK != 0 {
-            self.unmasked();
+            self.unmasked(cx);
         }
         self.update_irq(cx);
     }
@@ -92,7 +92,11 @@ impl Rtl8139 {
             regs::MULINT => regs.multiple_interrupt.into(),
             regs::RERID => self.chip.revision().into(),
             regs::TSAD_ALL => regs.transmit_summary().into(),
-            regs::BMCR..=regs::CSCR => regs.phy.read(at).into(),
+            regs::BMCR..=regs::CSCR => {
+                // Nothing else sets PUN here: there are no underruns.
+                let changed = regs.isr & int::PUN != 0;
+                regs.phy.read(at, changed).into()
+            }
             _ if regs::STORE.contains(&at) => {
                 regs.store.get(usize::from(at - regs::STORE.start)).copied().unwrap_or(0).into()
             }

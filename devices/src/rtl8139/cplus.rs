@@ -325,6 +325,25 @@ impl Rtl8139 {
         true
     }
 
+    /// How many receive descriptors are filled and not given back, from the last one filled.
+    pub(super) fn unread_descriptors(&self, cx: &Ctx<'_>) -> u8 {
+        let base = base(self.regs.rdsar);
+        let command = |index: u8| cx.memory().read_u32(base.wrapping_add(DESCRIPTOR * u64::from(index)));
+        let mut index = self.rx_index;
+        for count in 0..RING {
+            index = match index.checked_sub(1) {
+                Some(before) => before,
+                None => (0..RING).find(|&n| command(n) & EOR != 0).unwrap_or(RING - 1),
+            };
+            let command = command(index);
+            // One that was never filled has no length, or is the chip's.
+            if command & OWN != 0 || command & RX_BUFFER == 0 {
+                return count;
+            }
+        }
+        RING
+    }
+
     /// The tag of a frame from which it is to be taken, as the descriptor has it.
     fn tag_of(&self, bytes: &[u8]) -> Option<u16> {
         let tagged = self.regs.cpcr & cpcr::RX_VLAN != 0

@@ -30,6 +30,10 @@ const ANER_PARTNER: u16 = 1;
 /// CSCR: link down power save, heartbeat, 100 Mb/s; and the connection's status.
 const CSCR: u16 = 0x0340;
 const CSCR_CONNECTED: u16 = 1 << 3;
+/// The data sheet does not name these two bits. Linux's 8139too, FreeBSD's rl(4) and ReactOS's driver do, and agree; the
+/// first and the last take PUN for a change of the link only if the second bit is set when they see it.
+const CSCR_LINK_OK: u16 = 1 << 10;
+const CSCR_LINK_CHANGED: u16 = 1 << 11;
 
 const MSR_SPEED_10: u8 = 1 << 3;
 const MSR_LINKB: u8 = 1 << 2;
@@ -98,8 +102,8 @@ impl Phy {
         status
     }
 
-    /// Software reads the register at `offset`.
-    pub(super) fn read(&mut self, offset: u8) -> u16 {
+    /// Software reads the register at `offset`; `changed` while a change of the link is not acknowledged.
+    pub(super) fn read(&mut self, offset: u8, changed: bool) -> u16 {
         let negotiated = self.autoneg() && self.link;
         match offset {
             0x62 => self.control & BMCR_AUTONEG | self.mode(),
@@ -110,7 +114,10 @@ impl Phy {
             0x66 => self.advertised,
             0x68 if negotiated => PARTNER,
             0x6a if negotiated => ANER_PARTNER,
-            0x74 => CSCR | if self.link { CSCR_CONNECTED } else { 0 },
+            0x74 => {
+                CSCR | if self.link { CSCR_CONNECTED | CSCR_LINK_OK } else { 0 }
+                    | if changed { CSCR_LINK_CHANGED } else { 0 }
+            }
             _ => 0,
         }
     }

@@ -52,6 +52,8 @@ pub(super) struct Receiver {
     lossy: bool,
     /// The guest was reminded of what it has left in the ring, and has not gone on since.
     reminded: bool,
+    /// Filled descriptors that it had not given back when it last let receive interrupts through.
+    unread: u8,
 }
 
 impl Receiver {
@@ -138,9 +140,17 @@ impl Rtl8139 {
 
     /// The guest lets receive interrupts through again. If it has left frames behind, ROK is set again, once: as room is
     /// filled at once from what waits, there may be more than a driver's budget in one go, where on a wire the next frame
-    /// would come in time to tell it.
-    pub(super) fn unmasked(&mut self) {
-        let left = !self.receives_descriptors() && !self.regs.ring_empty();
+    /// would come in time to tell it. Descriptors are left behind if they are not given back; each time that there are
+    /// fewer of them the guest has gone on. (FreeBSD's re(4) takes 16 frames and waits for the next interrupt.)
+    pub(super) fn unmasked(&mut self, cx: &Ctx<'_>) {
+        let left = if self.receives_descriptors() {
+            let unread = self.unread_descriptors(cx);
+            self.rx.reminded &= unread >= self.rx.unread;
+            self.rx.unread = unread;
+            unread > 0
+        } else {
+            !self.regs.ring_empty()
+        };
         if (left || self.rx.waits()) && !std::mem::replace(&mut self.rx.reminded, true) {
             self.regs.isr |= int::ROK;
         }

@@ -303,6 +303,40 @@ fn frames_are_received_into_descriptors() {
 }
 
 #[test]
+fn a_driver_that_leaves_frames_in_descriptors_is_told_again_as_often_as_it_goes_on() {
+    for count in [64, 20] {
+        let mut bench = cplus(0);
+        give_descriptors(&bench, count, 1536);
+        bench.receive(NIC, (0..10).map(|_| frame(MAC, 100).into()));
+        bench.outw(IO + 0x3e, 0xffff);
+        let unmask = |bench: &mut Bench<Rtl8139>| {
+            bench.outw(IO + 0x3c, 0);
+            bench.outw(IO + 0x3e, 0xffff);
+            bench.outw(IO + 0x3c, 0xffff);
+            bench.irq(INTA)
+        };
+        let give_back = |bench: &Bench<Rtl8139>, n: u64| {
+            let end = if n + 1 == count { EOR } else { 0 };
+            descriptor(bench, RX + 16 * n, OWN | end | 1536, 0, BUFFERS + 0x1000 * n);
+        };
+        for n in 0..10 {
+            assert!(unmask(&mut bench), "{n} were given back");
+            assert!(!unmask(&mut bench), "it keeps them");
+            give_back(&bench, n);
+        }
+        assert!(!unmask(&mut bench), "nothing is left");
+        // Round the end, which is where EOR says; and in a saved state.
+        bench.receive(NIC, (10..count + 2).map(|_| frame(MAC, 100).into()));
+        (10..count + 1).for_each(|n| give_back(&bench, n % count));
+        let saved = Device::save(&bench.device);
+        Device::load(&mut bench.device, saved).unwrap();
+        assert!(unmask(&mut bench));
+        give_back(&bench, 1);
+        assert!(!unmask(&mut bench));
+    }
+}
+
+#[test]
 fn a_frame_may_need_several_descriptors() {
     let mut bench = cplus(0);
     give_descriptors(&bench, 4, 256);

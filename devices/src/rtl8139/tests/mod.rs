@@ -1,6 +1,7 @@
 //! The card on a bench, with ports at C000h and memory at FEB00000h.
 
 mod cplus;
+mod drivers;
 mod hostile;
 mod interrupts;
 mod keeping;

@@ -53,7 +53,7 @@ fn the_filter_takes_what_it_is_told_to() {
 }
 
 /// The upper six bits of the CRC register, most significant bit first, as the data sheet's formula has it.
-fn hash_bit_by_bit(address: &[u8]) -> u16 {
+pub(super) fn hash_bit_by_bit(address: &[u8]) -> u16 {
     let mut crc = u32::MAX;
     for byte in address {
         for n in 0..8 {

@@ -38,7 +38,7 @@ const TABLE: &[(u8, u8, u32, u32)] = &[
     (0x66, 2, 0x05e1, 0x2de1),
     (0x68, 2, 0x45e1, 0x45e1),
     (0x6a, 2, 0x0001, 0x0001),
-    (0x74, 2, 0x0348, 0x0348),
+    (0x74, 2, 0x0748, 0x0748),
     (0x78, 4, 0, 0xffff_ffff),
     (0x84, 4, 0, 0xffff_ffff),
     (0xd0, 4, 0, 0xffff_ffff),
@@ -245,9 +245,10 @@ fn the_link_is_seen_in_every_register() {
     let mut bench = running();
     bench.call(|device, cx| Device::wake(device, cx, crate::Wake::Link(NIC, false)));
     assert!(bench.irq(INTA));
-    assert_eq!(bench.inw(IO + 0x3e), 0x20);
+    assert_eq!((bench.inw(IO + 0x3e), bench.inw(IO + 0x74)), (0x20, 0x0b40), "CSCR says what PUN means");
     bench.outw(IO + 0x3e, 0x20);
     assert!(!bench.irq(INTA));
+    assert_eq!(bench.inw(IO + 0x74), 0x0340);
     assert_eq!((bench.inb(IO + 0x58), bench.inw(IO + 0x64), bench.inw(IO + 0x68)), (0x14, 0x7809, 0));
     assert_eq!(give(&mut bench, &frame(MAC, 100)), 0);
     assert_eq!(bench.inb(IO + 0x37) & 1, 1, "nothing comes in");
