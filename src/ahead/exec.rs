@@ -29,29 +29,34 @@ struct Instruction<'a, B> {
     bus: &'a mut B,
     /// Offset of the next byte of code.
     at: u32,
+    /// Bytes of code so far.
+    length: u32,
     operand: Size,
     address: Size,
     segment: Option<usize>,
     repeat: Repeat,
 }
 
-/// Carries out the next instruction. `budget` is how often a string instruction may repeat; less is what is left of it.
+/// Carries out the next instruction; gives how many bytes it has. `budget` is how often a string instruction may repeat; less is what is left of it.
 ///
 /// # Errors
 /// If it is none of those, or cannot be carried out: then the processor has to, and is as it was before it (a string
 /// instruction may have been repeated some times).
-pub fn step(cpu: &mut Cpu, bus: &mut impl Bus, budget: &mut u32) -> Result<(), Stop> {
+pub fn step(cpu: &mut Cpu, bus: &mut impl Bus, budget: &mut u32) -> Result<u32, Stop> {
     let size = if cpu.segments[CS].big { Size::Long } else { Size::Word };
     let at = cpu.eip;
-    let mut instruction = Instruction { cpu, bus, at, operand: size, address: size, segment: None, repeat: Repeat::No };
-    instruction.run(budget)
+    let mut instruction =
+        Instruction { cpu, bus, at, length: 0, operand: size, address: size, segment: None, repeat: Repeat::No };
+    instruction.run(budget)?;
+    Ok(instruction.length)
 }
 
 impl<B: Bus> Instruction<'_, B> {
     fn byte(&mut self) -> Result<u8, Stop> {
-        if self.at.wrapping_sub(self.cpu.eip) >= LONGEST {
+        if self.length == LONGEST {
             return Err(Stop);
         }
+        self.length += 1;
         let byte = self.cpu.code_byte(self.bus, self.at)?;
         self.at = self.at.checked_add(1).ok_or(Stop)?;
         Ok(byte)

@@ -1,1 +1,247 @@
+//! What the instructions do to memory, paging and themselves; that they compute what a processor does is `kvm::ahead`'s test.
 
+use super::paging::Access;
+use super::*;
+
+/// RAM, but for what is `forbidden`, and one port.
+struct Ram {
+    bytes: Vec<u8>,
+    forbidden: std::ops::Range<u32>,
+    out: Vec<u8>,
+}
+
+impl Ram {
+    fn new() -> Self {
+        Self { bytes: vec![0; 0x10_0000], forbidden: 0..0, out: Vec::new() }
+    }
+
+    fn part(&mut self, at: u32, len: usize) -> Result<&mut [u8], Stop> {
+        if self.forbidden.contains(&at) {
+            return Err(Stop);
+        }
+        self.bytes.get_mut(at as usize..).and_then(|rest| rest.get_mut(..len)).ok_or(Stop)
+    }
+}
+
+impl Bus for Ram {
+    fn read(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
+        data.copy_from_slice(self.part(at, data.len())?);
+        Ok(())
+    }
+    fn write(&mut self, at: u32, data: &[u8]) -> Result<(), Stop> {
+        self.part(at, data.len())?.copy_from_slice(data);
+        Ok(())
+    }
+    fn read_code(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
+        self.read(at, data)
+    }
+    fn read_table(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
+        self.read(at, data)
+    }
+    fn port_in(&mut self, port: u16, data: &mut [u8]) -> Result<(), Stop> {
+        data.fill(port as u8);
+        Ok(())
+    }
+    fn port_out(&mut self, port: u16, data: &[u8]) -> Result<(), Stop> {
+        if port != 0x3ce {
+            return Err(Stop);
+        }
+        self.out.extend(data);
+        Ok(())
+    }
+}
+
+/// Flat 32-bit segments, code at 1000h.
+fn flat(paging: Paging) -> Cpu {
+    let segment = Segment { base: 0, limit: u32::MAX, readable: true, writable: true, big: true };
+    Cpu::new([0; 8], 0x1000, 2, [segment; 6], paging, true)
+}
+
+fn run(cpu: &mut Cpu, ram: &mut Ram, code: &[u8], most: u32) -> u32 {
+    ram.bytes[0x1000..0x1000 + code.len()].copy_from_slice(code);
+    let mut budget = most;
+    while budget > 0 && step(cpu, ram, &mut budget).is_ok() {
+        budget = budget.saturating_sub(1);
+    }
+    most - budget
+}
+
+#[test]
+fn a_loop_runs_to_its_end_and_what_is_behind_it_is_left() {
+    let (mut cpu, mut ram) = (flat(Paging::default()), Ram::new());
+    (cpu.regs[1], cpu.regs[7]) = (4, 0x8_0000);
+    // movb (%edi), %ah; stosb; outw %ax, %dx; loop; hlt
+    cpu.regs[2] = 0x3ce;
+    ram.bytes[0x8_0000..0x8_0004].copy_from_slice(&[1, 2, 3, 4]);
+    let done = run(&mut cpu, &mut ram, &[0x8a, 0x27, 0xaa, 0x66, 0xef, 0xe2, 0xf9, 0xf4], 1000);
+    assert_eq!((done, cpu.eip), (16, 0x1007));
+    assert_eq!((cpu.regs[1], cpu.regs[7], cpu.regs[0]), (0, 0x8_0004, 0x400));
+    assert_eq!(ram.out, [0, 1, 0, 2, 0, 3, 0, 4]);
+    assert_eq!(ram.bytes[0x8_0000..0x8_0004], [0; 4]);
+}
+
+#[test]
+fn what_fails_leaves_everything_as_it_was() {
+    let codes: [&[u8]; 12] = [
+        &[0xa4],                         // movsb
+        &[0xff, 0x07],                   // incl (%edi)
+        &[0x01, 0x07],                   // addl %eax, (%edi)
+        &[0xd1, 0x07],                   // roll (%edi)
+        &[0xf7, 0x1f],                   // negl (%edi)
+        &[0x0f, 0x94, 0x07],             // sete (%edi)
+        &[0xe8, 0, 1, 0, 0],             // call
+        &[0xff, 0xd0],                   // call *%eax
+        &[0x50],                         // push %eax
+        &[0x87, 0x07],                   // xchgl %eax, (%edi)
+        &[0xf0, 0x01, 0x06],             // lock addl %eax, (%esi)
+        &[0x66, 0x67, 0x2e, 0x3e, 0x90], // nothing fails here: 16 bits of prefixes
+    ];
+    for code in codes {
+        let (mut cpu, mut ram) = (flat(Paging::default()), Ram::new());
+        cpu.regs = [0x1234, 5, 6, 7, 0x9_0004, 8, 0x8_0000, 0x9_0000];
+        let before = (cpu.regs, cpu.flags);
+        ram.forbidden = 0x9_0000..0x9_1000;
+        let done = run(&mut cpu, &mut ram, code, 1);
+        assert_eq!((cpu.regs, cpu.flags), before, "{code:x?}");
+        assert_eq!(done, u32::from(code.len() == 5 && code[0] == 0x66), "{code:x?}");
+    }
+}
+
+#[test]
+fn a_repeated_instruction_goes_on_where_it_was_interrupted() {
+    let (mut cpu, mut ram) = (flat(Paging::default()), Ram::new());
+    (cpu.regs[0], cpu.regs[1], cpu.regs[7]) = (0x55, 100, 0x8_fff0);
+    ram.forbidden = 0x9_0000..0x9_1000;
+    assert_eq!(run(&mut cpu, &mut ram, &[0xf3, 0xaa, 0xf4], 10), 10);
+    assert_eq!((cpu.eip, cpu.regs[1], cpu.regs[7]), (0x1000, 90, 0x8_fffa), "the time is over");
+    run(&mut cpu, &mut ram, &[0xf3, 0xaa, 0xf4], 1000);
+    assert_eq!((cpu.eip, cpu.regs[1], cpu.regs[7]), (0x1000, 84, 0x9_0000), "it must not go on");
+    ram.forbidden = 0..0;
+    run(&mut cpu, &mut ram, &[0xf3, 0xaa, 0xf4], 1000);
+    assert_eq!((cpu.eip, cpu.regs[1], cpu.regs[7]), (0x1002, 0, 0x9_0054));
+    assert!(ram.bytes[0x8_fff0..0x9_0054].iter().all(|&byte| byte == 0x55));
+}
+
+#[test]
+fn code_that_changes_is_fetched_again() {
+    let (mut cpu, mut ram) = (flat(Paging::default()), Ram::new());
+    // movb $0x41, 0x1008: the INC of EAX that follows becomes one of ECX.
+    run(&mut cpu, &mut ram, &[0xc6, 0x05, 0x08, 0x10, 0, 0, 0x41, 0x90, 0x40, 0xf4], 100);
+    assert_eq!((cpu.regs[0], cpu.regs[1]), (0, 1));
+}
+
+const P: u64 = 1;
+const W: u64 = 2;
+const U: u64 = 4;
+const A: u64 = 0x20;
+const D: u64 = 0x40;
+const LARGE: u64 = 0x80;
+
+#[test]
+fn pages_are_found_as_a_processor_finds_them() {
+    let mut ram = Ram::new();
+    let mut put = |at: usize, entry: u64, len: usize| {
+        ram.bytes[at..at + len].copy_from_slice(&entry.to_le_bytes()[..len]);
+    };
+    // Two levels: a table, and a page of 4 MiB.
+    put(0x2_0000, 0x2_1000 | P | W | U | A, 4);
+    put(0x2_0004, 0x0040_0000 | P | W | A | D | LARGE, 4);
+    put(0x2_1000, 0x3_0000 | P | W | U | A | D, 4);
+    put(0x2_1004, 0x3_1000 | P | U | A, 4);
+    put(0x2_1008, 0x3_2000 | P | W | A | D, 4);
+    put(0x2_100c, 0x3_3000 | P | W | U | A, 4);
+    put(0x2_1010, 0x3_4000 | P | W | U, 4);
+    put(0x2_1014, 0x3_5000 | W | U | A | D, 4);
+    // Three.
+    put(0x2_2000, 0x2_3000 | P, 8);
+    put(0x2_3000, 0x2_4000 | P | W | U | A, 8);
+    put(0x2_3008, 0x20_0000 | P | W | U | A | D | LARGE, 8);
+    put(0x2_4000, 0x5_0000 | P | W | U | A | D | 1 << 63, 8);
+    put(0x2_4008, 1 << 32 | P | W | U | A | D, 8);
+    let two = Paging { on: true, large: true, directory: 0x2_0000, ..Paging::default() };
+    let user = Paging { user: true, ..two };
+    let protected = Paging { write_protect: true, ..two };
+    let three = Paging { on: true, pae: true, no_execute: true, directory: 0x2_2000, ..Paging::default() };
+    let mut page = |paging: Paging, linear, access| paging.page(&mut ram, linear, access).ok();
+    use Access::{Fetch, Read, Write};
+    assert_eq!(page(Paging::default(), 0xffff_f123, Write), Some(0xffff_f000));
+    assert_eq!([page(two, 0x123, Read), page(user, 0x123, Write)], [Some(0x3_0000); 2]);
+    assert_eq!([page(two, 0x1000, Read), page(two, 0x1000, Write)], [Some(0x3_1000), None], "D is not set");
+    assert_eq!([page(user, 0x1000, Read), page(user, 0x1000, Write)], [Some(0x3_1000), None]);
+    assert_eq!([page(two, 0x2000, Write), page(protected, 0x2000, Write)], [Some(0x3_2000); 2]);
+    assert_eq!(page(user, 0x2000, Read), None, "the system's");
+    assert_eq!([page(two, 0x3000, Read), page(two, 0x3000, Write)], [Some(0x3_3000), None], "not written yet");
+    assert_eq!([page(two, 0x4000, Read), page(two, 0x5000, Read)], [None; 2], "not accessed yet; not there");
+    assert_eq!([page(two, 0x0041_2345, Fetch), page(user, 0x0041_2345, Read)], [Some(0x0041_2000), None]);
+    assert_eq!(page(Paging { large: false, ..two }, 0x0041_2345, Read), None, "a table that is not there");
+    assert_eq!([page(three, 0x10, Write), page(three, 0x10, Fetch)], [Some(0x5_0000), None], "not to be run");
+    assert_eq!(page(three, 0x1000, Read), None, "above 4 GiB");
+    assert_eq!(page(three, 0x0020_1000, Fetch), Some(0x0020_1000));
+    assert_eq!(page(three, 0x4000_0000, Read), None);
+    // Read-only for the system too, if it says so.
+    ram.bytes[0x2_1004] |= D as u8;
+    assert_eq!([two, protected].map(|paging| paging.page(&mut ram, 0x1000, Write).is_ok()), [true, false]);
+}
+
+#[test]
+fn an_operand_is_reached_through_pages_and_not_across_them() {
+    let mut ram = Ram::new();
+    for (at, entry) in
+        [(0x2_0000, 0x2_1000 | P | W | A), (0x2_1004, 0x1000 | P | A), (0x2_1008, 0x8_0000 | P | W | A | D)]
+    {
+        ram.bytes[at..at + 4].copy_from_slice(&(entry as u32).to_le_bytes());
+    }
+    let mut cpu = flat(Paging { on: true, directory: 0x2_0000, ..Paging::default() });
+    // movl %eax, (%edi); movl (%edi), %ecx; then the same across the page's end
+    (cpu.regs[0], cpu.regs[7]) = (0x1234_5678, 0x2ffc);
+    assert_eq!(run(&mut cpu, &mut ram, &[0x89, 0x07, 0x8b, 0x0f, 0x47, 0x8b, 0x0f], 100), 3);
+    assert_eq!((cpu.regs[1], cpu.eip), (0x1234_5678, 0x1005));
+    assert_eq!(ram.bytes[0x8_0ffc..0x8_1000], 0x1234_5678_u32.to_le_bytes());
+}
+
+#[test]
+fn anything_may_be_code() {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 32) as u32
+    };
+    let mut ram = Ram::new();
+    let mut done = 0;
+    for round in 0..3000 {
+        if round % 100 == 0 {
+            ram.bytes.iter_mut().for_each(|byte| *byte = next() as u8);
+        }
+        let paging = Paging { on: next() & 3 == 0, pae: next() & 1 != 0, large: true, ..Paging::default() };
+        let mut cpu = flat(Paging { directory: next() & 0xf_ffff, ..paging });
+        for segment in &mut cpu.segments {
+            let limit = [0, 0xff, 0xffff, u32::MAX][next() as usize % 4];
+            let base = [0, 0x1_0000, 0xffff_fff0, next()][next() as usize % 4];
+            *segment = Segment { base, limit, big: next() & 1 != 0, ..*segment };
+        }
+        cpu.regs = std::array::from_fn(|_| [next() & 0xf_ffff, next()][next() as usize % 2]);
+        (cpu.eip, cpu.flags) = (next() & 0xffff, next());
+        let mut budget = MOST;
+        while budget > 0 && step(&mut cpu, &mut ram, &mut budget).is_ok() {
+            budget = budget.saturating_sub(1);
+        }
+        done += MOST - budget;
+    }
+    assert!(done > 1000, "{done}");
+}
+
+#[test]
+fn chances_that_brought_nothing_are_let_go_by() {
+    let mut pace = Pace::default();
+    let mut taken = 0;
+    for _ in 0..10_000 {
+        if pace.wants() {
+            taken += 1;
+            pace.took(3);
+        }
+    }
+    assert!((10..30).contains(&taken), "{taken}");
+    while !pace.wants() {}
+    pace.took(500);
+    assert!(pace.wants());
+}

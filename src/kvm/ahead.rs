@@ -100,3 +100,6 @@ fn segment(from: &kvm_segment, protected: bool) -> Segment {
         big: from.db != 0,
     }
 }
+
+#[cfg(test)]
+mod tests;
