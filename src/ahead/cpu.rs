@@ -40,8 +40,25 @@ pub struct Segment {
     pub big: bool,
 }
 
-/// Bytes of code that are kept at hand.
-const AHEAD: usize = 64;
+/// Bytes of a line of code, and lines that are kept at hand, by the low bits of their number.
+const LINE: u32 = 64;
+const LINES: usize = 8;
+
+/// Bytes of code that are looked at for an instruction: one more than it can have.
+pub(super) const CODE: usize = 16;
+
+/// Code, as it was when it was first needed.
+#[derive(Clone, Copy)]
+struct Line {
+    /// Where it is, by linear and physical address, or none.
+    linear: Option<u32>,
+    physical: u32,
+    bytes: [u8; LINE as usize],
+}
+
+fn line_of(address: u32) -> usize {
+    (address / LINE) as usize % LINES
+}
 
 /// Where the page of a linear address is, as it was found before.
 #[derive(Clone, Copy)]
@@ -64,17 +81,15 @@ pub struct Cpu {
     paging: Paging,
     /// Whether IN and OUT are allowed without asking the task's bitmap.
     pub(super) io: bool,
-    /// Linear address of the code at hand, and how much there is.
-    code_at: u32,
-    code_len: u32,
-    code: [u8; AHEAD],
+    lines: [Line; LINES],
     known: [Option<Known>; 4],
 }
 
 impl Cpu {
     /// One with these registers; `segments` as they are numbered.
     pub fn new(regs: [u32; 8], eip: u32, flags: u32, segments: [Segment; 6], paging: Paging, io: bool) -> Self {
-        Self { regs, eip, flags, segments, paging, io, code_at: 0, code_len: 0, code: [0; AHEAD], known: [None; 4] }
+        let lines = [Line { linear: None, physical: 0, bytes: [0; LINE as usize] }; LINES];
+        Self { regs, eip, flags, segments, paging, io, lines, known: [None; 4] }
     }
 
     pub(super) fn reg(&self, size: Size, number: usize) -> u32 {
@@ -125,7 +140,14 @@ impl Cpu {
     }
 
     /// Where an operand in memory is. One that lies in two pages is left to the processor.
-    fn place(&mut self, bus: &mut impl Bus, segment: usize, offset: u32, size: Size, write: bool) -> Result<u32, Stop> {
+    pub(super) fn place(
+        &mut self,
+        bus: &mut impl Bus,
+        segment: usize,
+        offset: u32,
+        size: Size,
+        write: bool,
+    ) -> Result<u32, Stop> {
         let linear = self.linear(segment, offset, size.bytes(), write)?;
         if (linear & 0xfff) + size.bytes() > 0x1000 {
             return Err(Stop);
@@ -151,9 +173,14 @@ impl Cpu {
     ) -> Result<(), Stop> {
         let at = self.place(bus, segment, offset, size, true)?;
         bus.write(at, value.to_le_bytes().get(..size.bytes() as usize).ok_or(Stop)?)?;
-        // It may have been code, or a page table.
-        if !(0xa_0000..0xc_0000).contains(&at) {
-            self.code_len = 0;
+        // It may have been code, or a page table. A line has the same place by either address: pages are larger.
+        for end in [at, at + size.bytes() - 1] {
+            let line = &mut self.lines[line_of(end)];
+            if line.physical == end & !(LINE - 1) {
+                line.linear = None;
+            }
+        }
+        if self.paging.on {
             self.known = [None; 4];
         }
         Ok(())
@@ -179,21 +206,43 @@ impl Cpu {
         if self.segments[SS].big { Size::Long } else { Size::Word }
     }
 
-    /// A byte of code at an offset.
-    pub(super) fn code_byte(&mut self, bus: &mut impl Bus, offset: u32) -> Result<u8, Stop> {
+    /// The bytes at the instruction pointer, as many as an instruction can have; and how many of them there are.
+    #[inline]
+    pub(super) fn code(&mut self, bus: &mut impl Bus) -> Result<([u8; CODE], u32), Stop> {
         let Segment { base, limit, .. } = self.segments[CS];
-        if offset > limit {
-            return Err(Stop);
+        let most = match limit.checked_sub(self.eip) {
+            Some(more) => more.min(CODE as u32 - 1) + 1,
+            None => return Err(Stop),
+        };
+        let linear = base.wrapping_add(self.eip);
+        let at = (linear % LINE) as usize;
+        let mut code = [0; CODE];
+        if self.lines[line_of(linear)].linear != Some(linear - linear % LINE) {
+            self.fetch(bus, linear)?;
         }
-        let linear = base.wrapping_add(offset);
-        let mut at = linear.wrapping_sub(self.code_at);
-        if at >= self.code_len {
-            let page = self.page(bus, linear, Access::Fetch)?;
-            let len = AHEAD.min(0x1000 - (linear & 0xfff) as usize);
-            self.code_len = 0;
-            bus.read_code(page | linear & 0xfff, &mut self.code[..len])?;
-            (self.code_at, self.code_len, at) = (linear, len as u32, 0);
+        let bytes = &self.lines[line_of(linear)].bytes;
+        if let Some(all) = bytes.get(at..at + CODE) {
+            code.copy_from_slice(all);
+            return Ok((code, most));
         }
-        self.code.get(at as usize).copied().ok_or(Stop)
+        let first = LINE as usize - at;
+        code[..first].copy_from_slice(&bytes[at..]);
+        let next = linear.wrapping_add(first as u32);
+        if self.lines[line_of(next)].linear != Some(next) && self.fetch(bus, next).is_err() {
+            return Ok((code, most.min(first as u32)));
+        }
+        code[first..].copy_from_slice(&self.lines[line_of(next)].bytes[..CODE - first]);
+        Ok((code, most))
+    }
+
+    #[cold]
+    fn fetch(&mut self, bus: &mut impl Bus, linear: u32) -> Result<(), Stop> {
+        let start = linear & !(LINE - 1);
+        let physical = self.page(bus, linear, Access::Fetch)? | start & 0xfff;
+        let line = &mut self.lines[line_of(linear)];
+        line.linear = None;
+        bus.read_code(physical, &mut line.bytes)?;
+        (line.linear, line.physical) = (Some(start), physical);
+        Ok(())
     }
 }

@@ -1,11 +1,11 @@
 //! The instructions: those of loops that draw. Each is carried out whole, or not at all.
 
 use super::alu::{self, CF, DF, OF, STATUS, Size, ZF};
-use super::cpu::{AX, BP, CS, CX, Cpu, DI, DS, DX, ES, FS, GS, SI, SP, SS};
+use super::cpu::{AX, BP, CODE, CS, CX, Cpu, DI, DS, DX, ES, FS, GS, SI, SP, SS};
 use super::{Bus, Stop};
 
 /// Bytes of an instruction at most.
-const LONGEST: u32 = 15;
+const LONGEST: u32 = CODE as u32 - 1;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Repeat {
@@ -29,7 +29,9 @@ struct Instruction<'a, B> {
     bus: &'a mut B,
     /// Offset of the next byte of code.
     at: u32,
-    /// Bytes of code so far.
+    /// The code, how much there is, and how much of it was taken.
+    code: [u8; CODE],
+    there: u32,
     length: u32,
     operand: Size,
     address: Size,
@@ -45,29 +47,42 @@ struct Instruction<'a, B> {
 pub fn step(cpu: &mut Cpu, bus: &mut impl Bus, budget: &mut u32) -> Result<u32, Stop> {
     let size = if cpu.segments[CS].big { Size::Long } else { Size::Word };
     let at = cpu.eip;
-    let mut instruction =
-        Instruction { cpu, bus, at, length: 0, operand: size, address: size, segment: None, repeat: Repeat::No };
+    let (code, there) = cpu.code(bus)?;
+    let mut instruction = Instruction {
+        cpu,
+        bus,
+        at,
+        code,
+        there: there.min(LONGEST),
+        length: 0,
+        operand: size,
+        address: size,
+        segment: None,
+        repeat: Repeat::No,
+    };
     instruction.run(budget)?;
     Ok(instruction.length)
 }
 
 impl<B: Bus> Instruction<'_, B> {
+    #[inline]
     fn byte(&mut self) -> Result<u8, Stop> {
-        if self.length == LONGEST {
+        if self.length >= self.there {
             return Err(Stop);
         }
+        let byte = self.code[self.length as usize % CODE];
         self.length += 1;
-        let byte = self.cpu.code_byte(self.bus, self.at)?;
-        self.at = self.at.checked_add(1).ok_or(Stop)?;
+        self.at = self.at.wrapping_add(1);
         Ok(byte)
     }
 
+    #[inline]
     fn immediate(&mut self, size: Size) -> Result<u32, Stop> {
-        let mut bytes = [0; 4];
-        for byte in &mut bytes[..size.bytes() as usize] {
-            *byte = self.byte()?;
-        }
-        Ok(u32::from_le_bytes(bytes))
+        Ok(match size {
+            Size::Byte => self.byte()?.into(),
+            Size::Word => u16::from_le_bytes([self.byte()?, self.byte()?]).into(),
+            Size::Long => u32::from_le_bytes([self.byte()?, self.byte()?, self.byte()?, self.byte()?]),
+        })
     }
 
     /// A byte with its sign.
@@ -382,14 +397,15 @@ impl<B: Bus> Instruction<'_, B> {
         Ok(())
     }
 
-    /// XCHG. With memory it locks the bus, which nobody here can do: in video memory nobody else notices.
+    /// XCHG. With memory it locks the bus, which nobody here can do: but a device is reached under the board's lock.
     fn exchange(&mut self, size: Size, reg: usize, place: Place) -> Result<(), Stop> {
-        let value = self.load(size, place)?;
-        if let Place::Memory(segment, offset) = place
-            && !(0xa_0000..0xc_0000).contains(&self.cpu.segments[segment].base.wrapping_add(offset))
-        {
-            return Err(Stop);
+        if let Place::Memory(segment, offset) = place {
+            let at = self.cpu.place(self.bus, segment, offset, size, true)?;
+            if !self.bus.is_device(at, size.bytes() as usize) {
+                return Err(Stop);
+            }
         }
+        let value = self.load(size, place)?;
         let mine = self.cpu.reg(size, reg);
         self.store(size, place, mine)?;
         self.cpu.set_reg(size, reg, value);

@@ -1,10 +1,10 @@
 //! Running ahead: instructions that pcvm carries out itself after an access that stopped the guest.
 //!
 //! A program that draws in planes reads video memory to fill the latches, byte by byte, and each read stops the processor:
-//! what the kernel and the world switches cost is a hundred times what the program does in between. So once it is stopped,
-//! the instructions behind the read are carried out here, as long as they are of the kinds that such loops are made of and
-//! touch RAM, the planes and the adapter's ports only. The first one that is anything else is left to the processor, which
-//! goes on there and never notices.
+//! what the kernel and the world switches cost is a hundred times what the program does in between. So once such a read has
+//! stopped it, the instructions behind the read are carried out here, as long as they are of the kinds that such loops are
+//! made of and touch nothing but RAM, the planes and the adapter's ports. The first one that is anything else is left to the
+//! processor, which goes on there and never notices.
 //!
 //! All of it is outside long mode, and none of it faults: what would fault is left to the processor too. Nothing here is
 //! remembered from one time to the next.
@@ -12,10 +12,13 @@
 mod alu;
 mod cpu;
 mod exec;
+mod fuzz;
 mod paging;
 
 pub use cpu::{CS, Cpu, DS, ES, FS, GS, SS, Segment};
 pub use exec::step;
+#[doc(hidden)]
+pub use fuzz::fuzz;
 pub use paging::Paging;
 
 /// The instruction is left to the processor.
@@ -24,16 +27,18 @@ pub struct Stop;
 
 /// What is around the processor, by physical addresses.
 pub trait Bus {
-    /// Reads RAM, ROM or planes.
+    /// Reads RAM, ROM, or the display adapter.
     ///
     /// # Errors
     /// If it is anything else, like all of these.
     fn read(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop>;
-    /// Writes RAM or planes.
+    /// Writes RAM or the display adapter.
     ///
     /// # Errors
     /// See [`Bus::read`].
     fn write(&mut self, at: u32, data: &[u8]) -> Result<(), Stop>;
+    /// Whether these bytes are the display adapter's.
+    fn is_device(&mut self, at: u32, len: usize) -> bool;
     /// Reads code: RAM or ROM.
     ///
     /// # Errors
@@ -65,7 +70,8 @@ pub struct Pace {
     next_skip: u16,
 }
 
-/// Instructions, and repetitions of a string instruction, at one time: nobody else reaches the board meanwhile.
+/// Instructions, and repetitions of a string instruction, at one time: nobody else reaches the board meanwhile, and no
+/// interrupt comes through.
 pub const MOST: u32 = 1000;
 /// Fewer are not worth it.
 const FEW: u32 = 24;

@@ -1,6 +1,7 @@
 //! A processor's thread: from the exit to the board and back.
 
 use super::board::Event;
+use super::board::ahead::Ahead;
 use super::control::Next;
 use super::shared::Shared;
 use crate::ahead;
@@ -111,10 +112,16 @@ fn run_ahead(shared: &Shared, vcpu: &mut Vcpu, pace: &mut ahead::Pace) -> Result
         pace.took(0);
         return Ok(failure);
     };
-    let mut budget = ahead::MOST;
+    let (mut budget, mut over) = (ahead::MOST, false);
     shared.with_board_at_exit(|board| {
-        while budget > 0 && !board.has_work() && ahead::step(&mut cpu, board, &mut budget).is_ok() {
-            budget = budget.saturating_sub(1);
+        let memory = board.memory().clone();
+        let mut bus = Ahead::new(board, &memory);
+        while budget > 0 && !over && !bus.has_work() {
+            over = ahead::step(&mut cpu, &mut bus, &mut budget).is_err();
+            if !over {
+                budget = budget.saturating_sub(1);
+                over = bus.waits();
+            }
         }
     });
     pace.took(ahead::MOST - budget);

@@ -84,6 +84,10 @@ impl Bus for Ram {
         Ok(())
     }
 
+    fn is_device(&mut self, _: u32, _: usize) -> bool {
+        false
+    }
+
     fn read_code(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
         self.read(at, data)
     }

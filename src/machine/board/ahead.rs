@@ -1,12 +1,9 @@
 //! The board as instructions see it that are carried out without the processor.
 
-use super::Board;
+use super::{Board, Mapped};
 use crate::ahead::{Bus, Stop};
 use pcvm_devices::Memory;
-
-/// The adapter's ports.
-const VGA_PORTS: std::ops::RangeInclusive<u16> = 0x3b0..=0x3df;
-const VGA_WINDOW: std::ops::Range<u64> = 0xa_0000..0xc_0000;
+use vm_memory::{VolatileMemory, VolatileSlice};
 
 fn is_ram(memory: &Memory, at: u64, len: usize, write: bool) -> bool {
     let mut all = true;
@@ -15,55 +12,137 @@ fn is_ram(memory: &Memory, at: u64, len: usize, write: bool) -> bool {
 }
 
 impl Board {
-    /// Whether there is something to do without the lock.
-    pub fn has_work(&self) -> bool {
-        self.has_work
+    /// Whether a port is the display adapter's.
+    fn is_adapters_port(&self, port: u16) -> bool {
+        let decoder = self.io.get(usize::from(self.ports[usize::from(port)]).wrapping_sub(1));
+        decoder.is_some_and(|decoder| self.roles.vga == Some(decoder.device.into()))
     }
 
-    /// Whether these bytes are the adapter's, and pass through its logic.
-    fn are_planes(&self, at: u64, len: usize) -> bool {
-        VGA_WINDOW.contains(&at)
-            && self.mem.iter().any(|mapped| {
-                self.roles.vga == Some(mapped.device.into())
-                    && mapped.region.video.is_none()
-                    && mapped.region.base <= at
-                    && at + len as u64 <= mapped.region.base + mapped.region.len
-            })
+    /// Whether these bytes of memory are, and pass through its logic.
+    fn is_adapters_memory(&self, at: u64, len: usize) -> bool {
+        let has = |Mapped { region, .. }: &Mapped| {
+            region.video.is_none() && at >= region.base && at - region.base + len as u64 <= region.len
+        };
+        self.mem.iter().find(|mapped| has(mapped)).is_some_and(|mapped| self.roles.vga == Some(mapped.device.into()))
     }
 }
 
-impl Bus for Board {
+/// What the instructions reach: RAM, ROM, and the display adapter.
+pub struct Ahead<'a> {
+    board: &'a mut Board,
+    memory: &'a Memory,
+    /// Pages that were used, by the low bits of their number, and which are RAM. Nothing that is reached here changes that.
+    pages: [Option<(u32, Option<VolatileSlice<'a>>)>; 4],
+    /// The register that was read last, and what it said, if nothing was written since.
+    last: Option<(u64, u32)>,
+    /// It has said the same twice: what it waits for comes from elsewhere, for which there must be time.
+    waits: bool,
+}
+
+/// Distinguishes ports from memory.
+const PORT: u64 = 1 << 32;
+const VGA_WINDOW: std::ops::Range<u32> = 0xa_0000..0xc_0000;
+
+impl<'a> Ahead<'a> {
+    /// For as long as the board is locked; `memory` is its memory.
+    pub fn new(board: &'a mut Board, memory: &'a Memory) -> Self {
+        Self { board, memory, pages: [None; 4], last: None, waits: false }
+    }
+
+    /// The page of an address, if it is RAM both ways.
+    #[inline]
+    fn ram(&mut self, at: u32) -> Option<VolatileSlice<'a>> {
+        let page = at & !0xfff;
+        match self.pages[(at >> 12) as usize % 4] {
+            Some((known, slice)) if known == page => slice,
+            _ => self.find_ram(page),
+        }
+    }
+
+    #[cold]
+    fn find_ram(&mut self, page: u32) -> Option<VolatileSlice<'a>> {
+        let mut found = None;
+        if is_ram(self.memory, page.into(), 0x1000, true) {
+            self.memory.pieces(page.into(), 0x1000, false, |slice, _| found = slice);
+        }
+        let found = found.filter(|slice| slice.len() == 0x1000);
+        self.pages[(page >> 12) as usize % 4] = Some((page, found));
+        found
+    }
+
+    /// Whether they wait for something.
+    pub fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// Whether there is something to do without the lock.
+    pub fn has_work(&self) -> bool {
+        self.board.has_work
+    }
+
+    fn looked(&mut self, place: u64, data: &[u8]) {
+        let value = data.iter().rev().fold(0, |value, &byte| value << 8 | u32::from(byte));
+        self.waits = self.last.replace((place, value)) == Some((place, value));
+    }
+}
+
+impl Bus for Ahead<'_> {
+    #[inline]
     fn read(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
-        if self.are_planes(at.into(), data.len()) {
-            self.mem_read(at.into(), data);
+        if let Some(page) = self.ram(at) {
+            let at = (at & 0xfff) as usize;
+            match data.len() {
+                1 => data.copy_from_slice(&page.get_ref::<u8>(at).map_err(|_| Stop)?.load().to_ne_bytes()),
+                2 => data.copy_from_slice(&page.get_ref::<u16>(at).map_err(|_| Stop)?.load().to_ne_bytes()),
+                4 => data.copy_from_slice(&page.get_ref::<u32>(at).map_err(|_| Stop)?.load().to_ne_bytes()),
+                len => drop(page.subslice(at, len).map_err(|_| Stop)?.copy_to(data)),
+            }
+            return Ok(());
+        }
+        if self.is_device(at, data.len()) {
+            self.board.mem_read(at.into(), data);
+            if !VGA_WINDOW.contains(&at) {
+                self.looked(at.into(), data);
+            }
             return Ok(());
         }
         self.read_code(at, data)
     }
 
+    #[inline]
     fn write(&mut self, at: u32, data: &[u8]) -> Result<(), Stop> {
-        if self.are_planes(at.into(), data.len()) {
-            self.mem_write(at.into(), data);
-        } else if is_ram(&self.memory, at.into(), data.len(), true)
-            && is_ram(&self.memory, at.into(), data.len(), false)
-        {
-            self.memory.write(at.into(), data);
-        } else {
+        if let Some(page) = self.ram(at) {
+            let at = (at & 0xfff) as usize;
+            match *data {
+                [a] => page.get_ref::<u8>(at).map_err(|_| Stop)?.store(a),
+                [a, b] => page.get_ref::<u16>(at).map_err(|_| Stop)?.store(u16::from_ne_bytes([a, b])),
+                [a, b, c, d] => page.get_ref::<u32>(at).map_err(|_| Stop)?.store(u32::from_ne_bytes([a, b, c, d])),
+                _ => page.subslice(at, data.len()).map_err(|_| Stop)?.copy_from(data),
+            }
+            return Ok(());
+        }
+        if !self.is_device(at, data.len()) {
             return Err(Stop);
         }
+        self.board.mem_write(at.into(), data);
+        self.last = None;
         Ok(())
     }
 
+    fn is_device(&mut self, at: u32, len: usize) -> bool {
+        self.board.is_adapters_memory(at.into(), len)
+    }
+
     fn read_code(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
-        if is_ram(&self.memory, at.into(), data.len(), false) {
-            self.memory.read(at.into(), data);
-            return Ok(());
+        if self.read_table(at, data).is_ok() || self.board.rom.read(&self.board.shadow, at.into(), data) {
+            Ok(())
+        } else {
+            Err(Stop)
         }
-        if self.rom.read(&self.shadow, at.into(), data) { Ok(()) } else { Err(Stop) }
     }
 
     fn read_table(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
-        if !is_ram(&self.memory, at.into(), data.len(), false) {
+        if !is_ram(self.memory, at.into(), data.len(), false) {
             return Err(Stop);
         }
         self.memory.read(at.into(), data);
@@ -71,18 +150,20 @@ impl Bus for Board {
     }
 
     fn port_in(&mut self, port: u16, data: &mut [u8]) -> Result<(), Stop> {
-        if !VGA_PORTS.contains(&port) {
+        if !self.board.is_adapters_port(port) {
             return Err(Stop);
         }
-        Board::port_in(self, port, data.len() as u8, data);
+        self.board.port_in(port, data.len() as u8, data);
+        self.looked(PORT | u64::from(port), data);
         Ok(())
     }
 
     fn port_out(&mut self, port: u16, data: &[u8]) -> Result<(), Stop> {
-        if !VGA_PORTS.contains(&port) {
+        if !self.board.is_adapters_port(port) {
             return Err(Stop);
         }
-        Board::port_out(self, port, data.len() as u8, data);
+        self.board.port_out(port, data.len() as u8, data);
+        self.last = None;
         Ok(())
     }
 }

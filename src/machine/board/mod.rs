@@ -642,7 +642,7 @@ fn joined(mut ranges: Vec<(Space, u64, u64)>) -> Vec<(Space, u64, u64)> {
 }
 
 mod access;
-mod ahead;
+pub mod ahead;
 mod network;
 #[cfg(test)]
 mod tests;
