@@ -154,6 +154,7 @@ fn instruction(random: &mut Random) -> (Vec<u8>, u32) {
 
 struct Processor {
     vcpu: Vcpu,
+    power_on: kvm_sregs,
     memory: GuestMemoryMmap,
     _slots: Slots,
     _vm: Vm,
@@ -168,14 +169,14 @@ impl Processor {
         slots.set(&[spec]).unwrap();
         let cpuid = CpuId::from_entries(&vm.supported_cpuid().unwrap()).unwrap();
         let vcpu = Vcpu::new(&vm, 0, 0, &cpuid).unwrap();
-        Self { vcpu, memory, _slots: slots, _vm: vm }
+        let power_on = vcpu.vcpu_fd().get_sregs().unwrap();
+        Self { vcpu, power_on, memory, _slots: slots, _vm: vm }
     }
 
     /// Segments of 64 KiB, in real mode or else in protected mode, of 16 or 32 bits.
     fn set_up(&self, random: &mut Random, protected: bool, big: bool) {
-        self.vcpu.reset().unwrap();
         let fd = self.vcpu.vcpu_fd();
-        let mut sregs = fd.get_sregs().unwrap();
+        let mut sregs = self.power_on;
         let db = u8::from(big && protected);
         let segment = |base: u64, type_| kvm_segment {
             base,
