@@ -105,11 +105,11 @@ pub(super) fn step(size: Size, value: u32, down: bool, flags: u32) -> (u32, u32)
     (result, new & !CF | flags & CF)
 }
 
-/// Group 2 without the rotations through the carry: ROL (0), ROR (1), SHL (4 and 6), SHR (5), SAR (7). Gives the result and
-/// all status flags; none for RCL and RCR.
+/// Group 2 without the rotations through the carry: ROL (0), ROR (1), SHL (4), SHR (5), SAR (7). Gives the result and
+/// all status flags; none for RCL and RCR, nor for 6, which nobody documents.
 pub(super) fn shift(number: u8, size: Size, value: u32, count: u8, flags: u32) -> Option<(u32, u32)> {
     let (count, bits, value) = (u32::from(count & 31), size.bits(), value & size.mask());
-    if matches!(number, 2 | 3) {
+    if matches!(number, 2 | 3 | 6) {
         return None;
     }
     if count == 0 {
@@ -127,7 +127,7 @@ pub(super) fn shift(number: u8, size: Size, value: u32, count: u8, flags: u32) -
             };
             (result, flags & STATUS & !(CF | OF) | when(carry, CF) | when(overflow, OF))
         }
-        4 | 6 => {
+        4 => {
             let whole = wide << count;
             let (result, carry) = (whole as u32 & size.mask(), whole >> bits & 1 != 0);
             (result, when(carry, CF) | when(top(result) != carry, OF) | of_result(size, result))

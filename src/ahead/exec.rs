@@ -415,10 +415,10 @@ impl<B: Bus> Instruction<'_, B> {
     /// Group 3: TEST, NOT, NEG, MUL, IMUL.
     fn unary(&mut self, size: Size) -> Result<(), Stop> {
         let (number, place) = self.modrm()?;
-        let with = if number < 2 { self.immediate(size)? } else { 0 };
+        let with = if number == 0 { self.immediate(size)? } else { 0 };
         let value = self.load(size, place)?;
         match number {
-            0 | 1 => self.cpu.set_flags(STATUS, alu::logic(size, value & with).1),
+            0 => self.cpu.set_flags(STATUS, alu::logic(size, value & with).1),
             2 => self.store(size, place, !value)?,
             3 => {
                 let (result, flags) = alu::operate(alu::SUB, size, 0, value, 0);
@@ -444,7 +444,7 @@ impl<B: Bus> Instruction<'_, B> {
                 }
                 self.cpu.set_flags(STATUS, flags);
             }
-            // A division can fault.
+            // A division can fault; 1 is nowhere documented, and not every processor takes it for TEST.
             _ => return Err(Stop),
         }
         Ok(())
