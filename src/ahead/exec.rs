@@ -39,7 +39,8 @@ struct Instruction<'a, B> {
     repeat: Repeat,
 }
 
-/// Carries out the next instruction; gives how many bytes it has. `budget` is how often a string instruction may repeat; less is what is left of it.
+/// Carries out the next instruction; gives how many bytes it has. `budget` is how often a string instruction may repeat; what
+/// it takes of that is subtracted.
 ///
 /// # Errors
 /// If it is none of those, or cannot be carried out: then the processor has to, and is as it was before it (a string
