@@ -1,15 +1,31 @@
 //! Any state and any code, for the fuzzer and for a test.
 
 use super::{Bus, Cpu, MOST, Paging, Segment, Stop, step};
+use std::ops::Range;
 
 const RAM: usize = 1 << 18;
 
-/// RAM, repeated from `bytes`, and above it nothing.
-struct Ram(Vec<u8>);
+/// RAM, and a device with the even ports, for the fuzzer and for tests.
+pub(super) struct Ram {
+    pub bytes: Vec<u8>,
+    /// What is not to be reached.
+    pub forbidden: Range<u32>,
+    /// What is a device's.
+    pub device: Range<u32>,
+    /// What was written to ports.
+    pub out: Vec<u8>,
+}
 
 impl Ram {
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, forbidden: 0..0, device: 0..0, out: Vec::new() }
+    }
+
     fn part(&mut self, at: u32, len: usize) -> Result<&mut [u8], Stop> {
-        self.0.get_mut(at as usize..).and_then(|rest| rest.get_mut(..len)).ok_or(Stop)
+        if self.forbidden.contains(&at) {
+            return Err(Stop);
+        }
+        self.bytes.get_mut(at as usize..).and_then(|rest| rest.get_mut(..len)).ok_or(Stop)
     }
 }
 
@@ -18,25 +34,35 @@ impl Bus for Ram {
         data.copy_from_slice(self.part(at, data.len())?);
         Ok(())
     }
+
     fn write(&mut self, at: u32, data: &[u8]) -> Result<(), Stop> {
         self.part(at, data.len())?.copy_from_slice(data);
         Ok(())
     }
+
     fn is_device(&mut self, at: u32, _: usize) -> bool {
-        at & 0x1_0000 != 0
+        self.device.contains(&at)
     }
+
     fn read_code(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
         self.read(at, data)
     }
+
     fn read_table(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
         self.read(at, data)
     }
+
     fn port_in(&mut self, port: u16, data: &mut [u8]) -> Result<(), Stop> {
         data.fill(port as u8);
         Ok(())
     }
-    fn port_out(&mut self, port: u16, _: &[u8]) -> Result<(), Stop> {
-        if port & 1 == 0 { Ok(()) } else { Err(Stop) }
+
+    fn port_out(&mut self, port: u16, data: &[u8]) -> Result<(), Stop> {
+        if !port.is_multiple_of(2) {
+            return Err(Stop);
+        }
+        self.out.extend(data);
+        Ok(())
     }
 }
 
@@ -66,7 +92,7 @@ pub fn fuzz(bytes: &[u8]) -> u32 {
     });
     let regs = std::array::from_fn(|n| if bit(22 + n as u32) { long(n) } else { long(n) & 0xffff });
     let mut cpu = Cpu::new(regs, long(8) & 0xffff, long(9), segments, paging, bit(30));
-    let mut ram = Ram(code.repeat(RAM.div_ceil(code.len())));
+    let mut ram = Ram { device: 0x1_0000..0x2_0000, ..Ram::new(code.repeat(RAM.div_ceil(code.len()))) };
     let mut budget = MOST;
     while budget > 0 && step(&mut cpu, &mut ram, &mut budget).is_ok() {
         budget = budget.saturating_sub(1);

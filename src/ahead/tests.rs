@@ -1,58 +1,11 @@
 //! What the instructions do to memory, paging and themselves; that they compute what a processor does is `kvm::ahead`'s test.
 
+use super::fuzz::Ram;
 use super::paging::Access;
 use super::*;
 
-/// RAM, but for what is `forbidden`, and one port.
-struct Ram {
-    bytes: Vec<u8>,
-    forbidden: std::ops::Range<u32>,
-    out: Vec<u8>,
-}
-
-impl Ram {
-    fn new() -> Self {
-        Self { bytes: vec![0; 0x10_0000], forbidden: 0..0, out: Vec::new() }
-    }
-
-    fn part(&mut self, at: u32, len: usize) -> Result<&mut [u8], Stop> {
-        if self.forbidden.contains(&at) {
-            return Err(Stop);
-        }
-        self.bytes.get_mut(at as usize..).and_then(|rest| rest.get_mut(..len)).ok_or(Stop)
-    }
-}
-
-impl Bus for Ram {
-    fn read(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
-        data.copy_from_slice(self.part(at, data.len())?);
-        Ok(())
-    }
-    fn write(&mut self, at: u32, data: &[u8]) -> Result<(), Stop> {
-        self.part(at, data.len())?.copy_from_slice(data);
-        Ok(())
-    }
-    fn is_device(&mut self, _: u32, _: usize) -> bool {
-        false
-    }
-
-    fn read_code(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
-        self.read(at, data)
-    }
-    fn read_table(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
-        self.read(at, data)
-    }
-    fn port_in(&mut self, port: u16, data: &mut [u8]) -> Result<(), Stop> {
-        data.fill(port as u8);
-        Ok(())
-    }
-    fn port_out(&mut self, port: u16, data: &[u8]) -> Result<(), Stop> {
-        if port != 0x3ce {
-            return Err(Stop);
-        }
-        self.out.extend(data);
-        Ok(())
-    }
+fn ram() -> Ram {
+    Ram::new(vec![0; 0x10_0000])
 }
 
 /// Flat 32-bit segments, code at 1000h.
@@ -72,7 +25,7 @@ fn run(cpu: &mut Cpu, ram: &mut Ram, code: &[u8], most: u32) -> u32 {
 
 #[test]
 fn a_loop_runs_to_its_end_and_what_is_behind_it_is_left() {
-    let (mut cpu, mut ram) = (flat(Paging::default()), Ram::new());
+    let (mut cpu, mut ram) = (flat(Paging::default()), ram());
     (cpu.regs[1], cpu.regs[7]) = (4, 0x8_0000);
     // movb (%edi), %ah; stosb; outw %ax, %dx; loop; hlt
     cpu.regs[2] = 0x3ce;
@@ -101,7 +54,7 @@ fn what_fails_leaves_everything_as_it_was() {
         &[0x66, 0x67, 0x2e, 0x3e, 0x90], // nothing fails here: 16 bits of prefixes
     ];
     for code in codes {
-        let (mut cpu, mut ram) = (flat(Paging::default()), Ram::new());
+        let (mut cpu, mut ram) = (flat(Paging::default()), ram());
         cpu.regs = [0x1234, 5, 6, 7, 0x9_0004, 8, 0x8_0000, 0x9_0000];
         let before = (cpu.regs, cpu.flags);
         ram.forbidden = 0x9_0000..0x9_1000;
@@ -113,7 +66,7 @@ fn what_fails_leaves_everything_as_it_was() {
 
 #[test]
 fn a_repeated_instruction_goes_on_where_it_was_interrupted() {
-    let (mut cpu, mut ram) = (flat(Paging::default()), Ram::new());
+    let (mut cpu, mut ram) = (flat(Paging::default()), ram());
     (cpu.regs[0], cpu.regs[1], cpu.regs[7]) = (0x55, 100, 0x8_fff0);
     ram.forbidden = 0x9_0000..0x9_1000;
     assert_eq!(run(&mut cpu, &mut ram, &[0xf3, 0xaa, 0xf4], 10), 10);
@@ -128,7 +81,7 @@ fn a_repeated_instruction_goes_on_where_it_was_interrupted() {
 
 #[test]
 fn code_that_changes_is_fetched_again() {
-    let (mut cpu, mut ram) = (flat(Paging::default()), Ram::new());
+    let (mut cpu, mut ram) = (flat(Paging::default()), ram());
     // movb $0x41, 0x1008: the INC of EAX that follows becomes one of ECX.
     run(&mut cpu, &mut ram, &[0xc6, 0x05, 0x08, 0x10, 0, 0, 0x41, 0x90, 0x40, 0xf4], 100);
     assert_eq!((cpu.regs[0], cpu.regs[1]), (0, 1));
@@ -143,7 +96,7 @@ const LARGE: u64 = 0x80;
 
 #[test]
 fn pages_are_found_as_a_processor_finds_them() {
-    let mut ram = Ram::new();
+    let mut ram = ram();
     let mut put = |at: usize, entry: u64, len: usize| {
         ram.bytes[at..at + len].copy_from_slice(&entry.to_le_bytes()[..len]);
     };
@@ -189,7 +142,7 @@ fn pages_are_found_as_a_processor_finds_them() {
 
 #[test]
 fn an_operand_is_reached_through_pages_and_not_across_them() {
-    let mut ram = Ram::new();
+    let mut ram = ram();
     for (at, entry) in
         [(0x2_0000, 0x2_1000 | P | W | A), (0x2_1004, 0x1000 | P | A), (0x2_1008, 0x8_0000 | P | W | A | D)]
     {

@@ -60,11 +60,7 @@ impl Re {
         let mask = self.mask();
         let bench = &mut self.bench;
         bench.outw(CPCR, MODE);
-        bench.outb(CR9346, EEM_CONFIG);
-        for (n, dword) in (0..).zip(address_dwords()) {
-            bench.outl(IDR + 4 * n, dword);
-        }
-        bench.outb(CR9346, 0);
+        write_station(bench);
         self.rings = Rings::lay_out(bench, 0);
         bench.outl(RDSAR + 4, 0);
         bench.outl(RDSAR, RX as u32);
@@ -73,11 +69,7 @@ impl Re {
         bench.outb(CR, RE_TE);
         bench.outl(TCR, 0x0300_0700 | if loopback { 0x0006_0000 } else { 0 });
         bench.outb(ETTHR, 16);
-        bench.outl(RCR, 0xff00);
-        let mode = bench.inl(RCR) | 0x02 | u32::from(loopback);
-        bench.outl(RCR, mode);
-        bench.outl(RCR, mode | 0x08);
-        let mode = bench.inl(RCR);
+        let mode = listen(bench, loopback);
         if loopback {
             bench.outl(RCR, mode | 0x04);
             bench.outl(MAR, u32::MAX);

@@ -53,11 +53,7 @@ impl Rl {
         self.stop();
         let bench = &mut self.bench;
         reset(bench, PATIENCE);
-        bench.outb(CR9346, EEM_CONFIG);
-        for (n, dword) in (0..).zip(address_dwords()) {
-            bench.outl(IDR + 4 * n, dword);
-        }
-        bench.outb(CR9346, 0);
+        write_station(bench);
         bench.outl(RBSTART, BUFFER as u32);
         for n in 0..4 {
             bench.outl(TSAD + 4 * n, 0);

@@ -222,3 +222,21 @@ pub(super) fn traffic(batch: usize) -> impl Iterator<Item = Vec<Vec<u8>>> {
     let batches: Vec<Vec<Vec<u8>>> = all.chunks(batch).map(<[Vec<u8>]>::to_vec).collect();
     batches.into_iter()
 }
+
+/// The station address, which is written by dwords while CR9346 lets it.
+pub(super) fn write_station(bench: &mut Bench<Rtl8139>) {
+    bench.outb(CR9346, EEM_CONFIG);
+    for (n, dword) in (0..).zip(address_dwords()) {
+        bench.outl(IDR + 4 * n, dword);
+    }
+    bench.outb(CR9346, 0);
+}
+
+/// RCR step by step: no limit and no threshold, to us or to anybody, to all. Gives what it reads as then.
+pub(super) fn listen(bench: &mut Bench<Rtl8139>, to_anybody: bool) -> u32 {
+    bench.outl(RCR, 0xff00);
+    let mode = bench.inl(RCR) | 0x02 | u32::from(to_anybody);
+    bench.outl(RCR, mode);
+    bench.outl(RCR, mode | 0x08);
+    bench.inl(RCR)
+}

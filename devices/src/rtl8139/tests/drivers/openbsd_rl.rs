@@ -17,22 +17,14 @@ fn eeprom_word(bench: &mut Bench<Rtl8139>, at: u32, width: u32) -> u16 {
 fn init(bench: &mut Bench<Rtl8139>, promiscuous: bool) {
     bench.outb(CR, 0);
     bench.outw(IMR, 0);
-    bench.outb(CR9346, EEM_CONFIG);
-    for (n, dword) in (0..).zip(address_dwords()) {
-        bench.outl(IDR + 4 * n, dword);
-    }
-    bench.outb(CR9346, 0);
+    write_station(bench);
     bench.outl(RBSTART, BUFFER as u32);
     for n in 0..4 {
         bench.outl(TSAD + 4 * n, 0);
     }
     bench.outb(CR, RE_TE);
     bench.outl(TCR, 0x0300_0700);
-    bench.outl(RCR, 0xff00);
-    let mode = bench.inl(RCR) | 0x02 | u32::from(promiscuous);
-    bench.outl(RCR, mode);
-    bench.outl(RCR, mode | 0x08);
-    let mode = bench.inl(RCR);
+    let mode = listen(bench, promiscuous);
     if promiscuous {
         bench.outl(RCR, mode | 0x04);
         bench.outl(MAR, u32::MAX);
