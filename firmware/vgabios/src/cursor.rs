@@ -79,12 +79,12 @@ pub fn set<H: Hw>(hw: &mut H, page: u8, at: Position) {
     }
     hw.set_bda16(bda::CURSOR + 2 * u16::from(page), u16::from_le_bytes([at.column, at.row]));
     if page == hw.bda8(bda::PAGE) {
-        program_location(hw, at);
+        set_crtc(hw, at);
     }
 }
 
 /// Programs the CRTC's cursor location, in text modes.
-fn program_location<H: Hw>(hw: &mut H, at: Position) {
+fn set_crtc<H: Hw>(hw: &mut H, at: Position) {
     if !matches!(modes::memory_model(hw.bda8(bda::MODE)), MemoryModel::Text) {
         return;
     }
@@ -117,7 +117,7 @@ pub fn select_page<H: Hw>(hw: &mut H, page: u8) {
     // The CRTC start address counts words in text modes and bytes in planar modes.
     write_pair(hw, START_HIGH, if matches!(model, MemoryModel::Text) { start >> 1 } else { start });
     let at = get(hw, page);
-    program_location(hw, at);
+    set_crtc(hw, at);
 }
 
 const _: () = assert!(START_LOW == START_HIGH + 1 && CURSOR_LOW == CURSOR_HIGH + 1);

@@ -105,7 +105,7 @@ fn graphics_rows<H: Hw>(hw: &mut H, regs: &Regs, height: u16) {
 
 /// AH=11h.
 #[inline(never)]
-pub fn call<H: Hw>(hw: &mut H, regs: &mut Regs) {
+pub fn generator<H: Hw>(hw: &mut H, regs: &mut Regs) {
     let function = regs.al();
     match function {
         0x00 | 0x10 => {

@@ -71,7 +71,7 @@ pub fn int10<H: Hw>(hw: &mut H, regs: &mut Regs) {
             regs.set_bh(hw.bda8(bda::PAGE));
         }
         0x10 => palette::call(hw, regs),
-        0x11 => fonts::call(hw, regs),
+        0x11 => fonts::generator(hw, regs),
         0x12 => select::call(hw, regs),
         0x1a => info::display_combination(hw, regs),
         0x1b => info::state(hw, regs),

@@ -61,7 +61,7 @@ fn write_colour<H: Hw>(hw: &mut H, mut colour: [u8; 3]) {
 }
 
 /// AL=02h and 09h: writes or reads the 16 palette registers and the overscan from or to a table of 17 bytes.
-fn transfer_all<H: Hw>(hw: &mut H, at: Far, write: bool) {
+fn transfer_registers<H: Hw>(hw: &mut H, at: Far, write: bool) {
     for index in 0..=16 {
         let register = if index == 16 { OVERSCAN } else { index };
         let at = at.at(index.into());
@@ -90,7 +90,7 @@ pub fn call<H: Hw>(hw: &mut H, regs: &mut Regs) {
     match regs.al() {
         0x00 => set(hw, regs.bl(), regs.bh()),
         0x01 => set(hw, OVERSCAN, regs.bh()),
-        0x02 => transfer_all(hw, table, true),
+        0x02 => transfer_registers(hw, table, true),
         0x03 => {
             let mode = vga::read_attribute(hw, MODE_CONTROL) & !BLINK;
             let blink = regs.bl() & 1 != 0;
@@ -100,7 +100,7 @@ pub fn call<H: Hw>(hw: &mut H, regs: &mut Regs) {
         }
         0x07 if regs.bl() <= LAST => regs.set_bh(vga::read_attribute(hw, regs.bl())),
         0x08 => regs.set_bh(vga::read_attribute(hw, OVERSCAN)),
-        0x09 => transfer_all(hw, table, false),
+        0x09 => transfer_registers(hw, table, false),
         0x10 => {
             hw.outb(vga::DAC_WRITE, regs.bl());
             write_colour(hw, [regs.dh(), regs.ch(), regs.cl()]);

@@ -17,16 +17,18 @@ use std::process::ExitCode;
 
 /// Mnemonics that the ROM may contain.
 const ALLOWED: &[&str] = &[
-    "adc", "add", "addw", "addl", "addb", "adcl", "and", "andb", "andl", "andw", "bsf", "bsr", "bt", "btw", "call", "cld",
-    "cltd", "cwtl", "cbtw", "cwtd", "cmp", "cmpb", "cmpl", "cmpw", "dec", "decb", "decl", "decw", "div", "divb", "divl", "divw",
-    "idiv", "imul", "in", "inc", "incb", "incl", "incw", "iret", "ja", "jae", "jb", "jbe", "jcxz", "je", "jg", "jge", "jl", "jle",
-    "jmp", "jne", "jno", "jnp", "jns", "jo", "jp", "js", "lea", "leal", "leaw", "lods", "loop", "lret", "mov", "movb", "movl",
-    "movw", "movsbl", "movsbw", "movswl", "movzbl", "movzbw", "movzwl", "mul", "mulb", "mull", "mulw", "neg", "negb",
-    "negl", "negw", "nop", "not", "notb", "notl", "notw", "or", "orb", "orl", "orw", "out", "pop", "popf", "popl",
-    "popw", "push", "pushf", "pushl", "pushw", "rcl", "rcr", "rep", "ret", "rol", "ror", "rolb", "rolw", "roll", "rorw", "rorl", "sar", "sarb", "sarl", "sarw",
-    "sbb", "sbbb", "sbbl", "sbbw", "seta", "setae", "setb", "setbe", "sete", "setg", "setge", "setl", "setle", "setne", "setns", "sets", "setno", "seto", "shl", "shlb",
-    "shld", "shll", "shlw", "shr", "shrb", "shrd", "shrl", "shrw", "sti", "sub", "subb", "subl", "subw", "test",
-    "testb", "testl", "testw", "xchg", "xor", "xorb", "xorl", "xorw", "movsb", "movsl", "movsw", "stosl", "stosw", "xlat", "movs", "stos", "imull", "jno", "js", "ins", "outs", "cwtl", "cbtw",
+    "adc", "add", "addw", "addl", "addb", "adcl", "and", "andb", "andl", "andw", "bsf", "bsr", "bt", "btw", "call",
+    "cld", "cltd", "cwtl", "cbtw", "cwtd", "cmp", "cmpb", "cmpl", "cmpw", "dec", "decb", "decl", "decw", "div", "divb",
+    "divl", "divw", "idiv", "imul", "in", "inc", "incb", "incl", "incw", "iret", "ja", "jae", "jb", "jbe", "jcxz",
+    "je", "jg", "jge", "jl", "jle", "jmp", "jne", "jno", "jnp", "jns", "jo", "jp", "js", "lea", "leal", "leaw", "lods",
+    "loop", "lret", "mov", "movb", "movl", "movw", "movsbl", "movsbw", "movswl", "movzbl", "movzbw", "movzwl", "mul",
+    "mulb", "mull", "mulw", "neg", "negb", "negl", "negw", "nop", "not", "notb", "notl", "notw", "or", "orb", "orl",
+    "orw", "out", "pop", "popf", "popl", "popw", "push", "pushf", "pushl", "pushw", "rcl", "rcr", "rep", "ret", "rol",
+    "ror", "rolb", "rolw", "roll", "rorw", "rorl", "sar", "sarb", "sarl", "sarw", "sbb", "sbbb", "sbbl", "sbbw",
+    "seta", "setae", "setb", "setbe", "sete", "setg", "setge", "setl", "setle", "setne", "setns", "sets", "setno",
+    "seto", "shl", "shlb", "shld", "shll", "shlw", "shr", "shrb", "shrd", "shrl", "shrw", "sti", "sub", "subb", "subl",
+    "subw", "test", "testb", "testl", "testw", "xchg", "xor", "xorb", "xorl", "xorw", "movsb", "movsl", "movsw",
+    "stosl", "stosw", "xlat", "movs", "stos", "imull", "jno", "js", "ins", "outs", "cwtl", "cbtw",
 ];
 
 /// Lowers the offset of every operand `n(%ebp...)` with `n` of 8 or more by 2.
@@ -72,15 +74,20 @@ fn depths(lines: &[&str]) -> Result<Vec<Option<i32>>, String> {
     }
     let mut depths = vec![None; lines.len() + 1];
     let is = |line: &str, op: &str, operands: &str| parts(line) == (op.to_owned(), operands.to_owned());
-    let frames = (1..lines.len())
-        .filter(|&at| is(lines[at - 1], "pushl", "%ebp") && is(lines[at], "movl", "%esp, %ebp"));
+    let frames =
+        (1..lines.len()).filter(|&at| is(lines[at - 1], "pushl", "%ebp") && is(lines[at], "movl", "%esp, %ebp"));
     let mut branches: Vec<(usize, i32)> = frames.map(|at| (at + 1, 0)).collect();
     while let Some((mut at, mut depth)) = branches.pop() {
         while at < lines.len() {
             match depths[at] {
                 None => depths[at] = Some(depth),
                 Some(known) if known == depth => break,
-                Some(known) => return Err(format!("line {}: ESP is {known} or {depth} bytes below EBP, depending on the path", at + 1)),
+                Some(known) => {
+                    return Err(format!(
+                        "line {}: ESP is {known} or {depth} bytes below EBP, depending on the path",
+                        at + 1
+                    ));
+                }
             }
             let (op, operands) = parts(lines[at]);
             let constant = |suffix: &str| {
@@ -356,7 +363,9 @@ mod tests {
         ] {
             assert!(check_line(line).is_err(), "{line}");
         }
-        for line in ["67 66 8b 45 06       \tmov    0x6(%ebp),%eax", "f3 66 a5             \trep movsl %ds:(%si),%es:(%di)"] {
+        for line in
+            ["67 66 8b 45 06       \tmov    0x6(%ebp),%eax", "f3 66 a5             \trep movsl %ds:(%si),%es:(%di)"]
+        {
             assert_eq!(check_line(&format!("  10:\t{line}")), Ok(()));
         }
     }
