@@ -184,14 +184,14 @@ impl EmulatedRom {
         let machine = machine.as_mut().unwrap();
         assert_eq!((emu.seg[1].sel, emu.eip as u16), RETURN, "{regs:x?} did not return; {:?}", machine.unexpected);
         assert_eq!(machine.unexpected, Vec::<String>::new(), "{regs:x?}");
-        assert_eq!(emu.esp, 0xdead_0000 | u32::from(STACK_TOP), "{regs:x?}: stack");
+        assert_eq!(emu.esp, 0xdead_0000 | u32::from(STACK_TOP), "{regs:x?}: the stack is unbalanced");
         assert_eq!(emu.seg[2].sel, STACK_SEGMENT);
-        assert_eq!(emu.flags & 0x400, 0, "direction flag");
+        assert_eq!(emu.flags & 0x400, 0, "{regs:x?}: the direction flag is set");
         let base = u32::from(STACK_SEGMENT) * 16;
         assert_eq!(
             machine.ram[base as usize + usize::from(STACK_TOP)..base as usize + 0x1_0000],
             before,
-            "{regs:x?}: caller's stack"
+            "{regs:x?}: the caller's stack was overwritten"
         );
         let depth = machine.stack.end - machine.lowest.min(machine.stack.end);
         self.max_depth = self.max_depth.max(depth);
@@ -246,7 +246,7 @@ impl EmulatedRom {
         let sum = |machine: &Machine| {
             machine.ram[0xc_0000..0xc_0000 + machine.rom_len as usize].iter().fold(0u8, |sum, b| sum.wrapping_add(*b))
         };
-        assert_eq!(sum(self.machine()), 0, "checksum");
+        assert_eq!(sum(self.machine()), 0, "the sum of the ROM's bytes is not 0");
         self.machine().unexpected.clear();
         let after = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.call(regs, 0xc000, 3, false)));
         match after {
@@ -366,6 +366,6 @@ fn every_call_stays_within_its_stack_limit() {
             0x0000 | 0x0100..=0x0500 | 0x1000..=0x1300 => 212,
             _ => 304,
         };
-        assert!(*depth <= most, "{depth} bytes: {regs:x?}");
+        assert!(*depth <= most, "{depth} bytes of stack instead of at most {most}: {regs:x?}");
     }
 }

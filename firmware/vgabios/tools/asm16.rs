@@ -68,7 +68,8 @@ fn depths(lines: &[&str]) -> Result<Vec<Option<i32>>, String> {
         }
         let (op, operands) = parts(line);
         if let (true, Some(bytes)) = (op == "retl", operands.strip_prefix('$')) {
-            let bytes: i32 = bytes.parse().map_err(|_| format!("line {}: {line}", at + 1))?;
+            let bytes: i32 =
+                bytes.parse().map_err(|_| format!("line {}: RETL with a non-numeric constant: {line}", at + 1))?;
             popped.insert(function.clone(), bytes);
         }
     }
@@ -104,7 +105,7 @@ fn depths(lines: &[&str]) -> Result<Vec<Option<i32>>, String> {
                 "calll" => depth -= popped.get(&operands).copied().unwrap_or(0),
                 "subl" | "addl" if operands.ends_with(", %esp") => match constant(", %esp") {
                     Some(bytes) => depth += if op == "subl" { bytes } else { -bytes },
-                    None => return Err(format!("line {}: {}", at + 1, lines[at])),
+                    None => return Err(format!("line {}: unknown change of ESP: {}", at + 1, lines[at])),
                 },
                 "leal" if operands.ends_with("(%esp), %esp") => {
                     depth -= operands.trim_end_matches("(%esp), %esp").parse::<i32>().unwrap_or(0);
@@ -125,7 +126,9 @@ fn depths(lines: &[&str]) -> Result<Vec<Option<i32>>, String> {
                         branches.push((to, depth));
                     }
                 }
-                _ if operands.ends_with(", %esp") => return Err(format!("line {}: {}", at + 1, lines[at])),
+                _ if operands.ends_with(", %esp") => {
+                    return Err(format!("line {}: unknown change of ESP: {}", at + 1, lines[at]));
+                }
                 _ => {}
             }
             at += 1;
