@@ -1,9 +1,9 @@
-//! VGA BIOS font generator: writes `fonts/8x8.bin`, `8x14.bin` and `8x16.bin`. Run with `cargo run -p pcvm-vgabios
-//! --example fonts`.
+//! VGA BIOS font generator: writes `fonts/8x8.bin`, `8x14.bin` and `8x16.bin`.
+//! Run with `cargo run -p pcvm-vgabios --example fonts`.
 //!
 //! Letters come from Spleen 8x16 (BSD licence, crate spleen-font) and font8x8 (public domain); glyphs that both lack
-//! come from the pictures in `fonts/own-*.txt`. Box drawing, shades and blocks are by_rule here so that they meet at cell
-//! edges in every size. The 8x14 font is 8x16 with two scan lines removed.
+//! come from the pictures in `fonts/own-*.txt`. Box drawing, shades and blocks are generated here so that they meet at
+//! cell edges in every size. The 8x14 font is 8x16 with two scan lines removed.
 
 use font8x8::UnicodeFonts;
 

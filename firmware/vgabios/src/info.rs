@@ -1,4 +1,4 @@
-//! INT 10h AH=1Ah, display display_combination code, and AH=1Bh, functionality and state information.
+//! INT 10h AH=1Ah, display combination code, and AH=1Bh, functionality and state information.
 
 use crate::bda;
 use crate::hw::{Hw, far};
@@ -17,7 +17,7 @@ fn displays<H: Hw>(hw: &mut H) -> (u8, u8) {
     (hw.table8(at), hw.table8(at + 1))
 }
 
-/// AH=1Ah: reads or writes the display display_combination code.
+/// AH=1Ah: reads or writes the display combination code.
 #[inline(never)]
 pub fn display_combination<H: Hw>(hw: &mut H, regs: &mut Regs) {
     match regs.al() {

@@ -236,7 +236,7 @@ const LINEAR_13: [u8; ENTRY] = entry(
 const UNUSED: [u8; ENTRY] = [0; ENTRY];
 
 /// The video parameter table. Entries 00h-0Eh are the modes of that number (text with 200 scan lines), 0Fh-10h the
-/// modes of an PALETTE_EGA with 64 KiB, 11h-12h modes 0Fh and 10h, 13h-16h modes 0-3 with 350 scan lines, 17h-18h modes 0-1 and
+/// modes of an EGA with 64 KiB, 11h-12h modes 0Fh and 10h, 13h-16h modes 0-3 with 350 scan lines, 17h-18h modes 0-1 and
 /// 2-3 with 400, 19h mode 7 with 400, 1Ah-1Ch modes 11h-13h.
 pub const PARAMETERS: [[u8; ENTRY]; ENTRIES] = [
     TEXT40_200,
@@ -273,9 +273,9 @@ pub const PARAMETERS: [[u8; ENTRY]; ENTRIES] = [
 /// Scan lines of text modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lines {
-    /// 200, as on a PALETTE_CGA.
+    /// 200, as on a CGA.
     L200,
-    /// 350, as on an PALETTE_EGA.
+    /// 350, as on an EGA.
     L350,
     /// 400, as on a VGA.
     L400,
@@ -286,9 +286,9 @@ pub enum Lines {
 pub enum MemoryModel {
     /// Text: character and attribute bytes.
     Text,
-    /// PALETTE_CGA graphics with four colours: even and odd scan lines in separate banks.
+    /// CGA graphics with four colours: even and odd scan lines in separate banks.
     Cga4,
-    /// PALETTE_CGA graphics with two_colour_palette colours: even and odd scan lines in separate banks.
+    /// CGA graphics with two colours: even and odd scan lines in separate banks.
     Cga2,
     /// Planar: one bit per pixel in each plane.
     Planar,

@@ -118,7 +118,7 @@ extern "C" fn interrupt(emu: *mut Emu, number: u8, kind: c_uint) -> c_int {
 struct EmulatedRom {
     emu: *mut Emu,
     max_depth: u32,
-    /// The max_depth call of each function.
+    /// Deepest stack use, and the call that caused it, of each function.
     worst: std::collections::BTreeMap<u16, (u32, Regs)>,
     _only: std::sync::MutexGuard<'static, ()>,
 }
