@@ -1,9 +1,9 @@
 //! The tables as other people's programs read them: ACPICA's `iasl` and `dmidecode`.
 
 use pcvm::config::{CharSpec, CpuConfig, Display, MachineConfig, Payload, RtcBase};
-use pcvm::machine::acpi::loader::resolve;
-use pcvm::machine::acpi::{RSDP_FILE, TABLES_FILE, Tables};
-use pcvm::machine::smbios::Smbios;
+use pcvm::tables::acpi::loader::resolve;
+use pcvm::tables::acpi::{RSDP_FILE, TABLES_FILE, Tables};
+use pcvm::tables::smbios::Smbios;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;

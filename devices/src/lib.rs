@@ -33,7 +33,7 @@ pub use block::{BlockData, BlockDone, BlockError, BlockOp, BlockRequest, DiskId,
 pub use ctx::{CharId, Clock, Ctx, Effect, IrqLine, Outbox, ResetKind, TimerId};
 pub use device::{Access, CONFIG_TAG, Coalesce, Devfn, Device, DynDevice, Region, Space, Wake};
 pub use input::InputEvent;
-pub use memory::{Memory, Shadow, Touched};
+pub use memory::{DirtyPages, Memory, Shadow};
 pub use net::{Frame, NicId};
 pub use state::RestoreError;
 pub use time::VmTime;

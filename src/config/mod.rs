@@ -7,15 +7,6 @@ pub use firmware::{check_firmware, read_firmware};
 
 use std::path::PathBuf;
 
-/// What the host said, without the error number that std appends.
-pub(crate) fn host_error(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" (os error") {
-        Some(end) => text.get(..end).unwrap_or(&text).to_owned(),
-        None => text,
-    }
-}
-
 /// A whole machine.
 #[derive(Clone, Debug)]
 pub struct MachineConfig {

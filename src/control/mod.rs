@@ -6,10 +6,11 @@
 
 pub mod client;
 mod command;
-pub mod place;
 mod pointer;
 pub mod press_key;
 pub mod qmp;
 mod server;
+pub mod socket_path;
+pub mod typist;
 
 pub use server::{Happened, Server};

@@ -1,11 +1,11 @@
 //! The main loop's side of the control socket.
 
 use super::command::{self, Step};
-use super::place::Place;
 use super::press_key;
 use super::qmp::{self, Arguments, Class, Failure, Outcome, Reader};
+use super::socket_path::SocketPath;
+use super::typist::Typist;
 use crate::machine::Handle;
-use crate::machine::typist::Typist;
 use event_manager::{EventOps, EventSet, Events};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use serde_json::{Value, json};
@@ -77,7 +77,7 @@ struct Client {
 pub struct Server {
     handle: Handle,
     machine: String,
-    place: Option<Place>,
+    place: Option<SocketPath>,
     /// The listener is not watched because a client could not be accepted.
     deaf: bool,
     clients: BTreeMap<u32, Client>,
@@ -98,7 +98,7 @@ impl Server {
     ///
     /// # Errors
     /// If the host has no more descriptors.
-    pub fn new(handle: Handle, name: &str, place: Option<Place>, press_key: bool) -> std::io::Result<Self> {
+    pub fn new(handle: Handle, name: &str, place: Option<SocketPath>, press_key: bool) -> std::io::Result<Self> {
         let screen = || -> std::io::Result<OwnedFd> {
             let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
             let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
@@ -229,7 +229,7 @@ impl Server {
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 // No descriptors, say: it would be told again at once, and for ever.
-                tracing::warn!("a control client cannot be accepted: {}", crate::config::host_error(&error));
+                tracing::warn!("a control client cannot be accepted: {}", crate::error::host_error(&error));
                 let _ = ops.remove(Events::empty_raw(fd));
                 self.deaf = true;
             }
@@ -360,7 +360,7 @@ impl Server {
                 match spawned {
                     Ok(_) => client.waiting = Some((Waiting::Thread, id)),
                     Err(error) => {
-                        let why = crate::config::host_error(&error);
+                        let why = crate::error::host_error(&error);
                         client.say(&qmp::reply(Err(Failure::generic(why)), id));
                     }
                 }

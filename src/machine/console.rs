@@ -1,9 +1,9 @@
 //! The machine as a display sees it: screen, keyboard and pointer.
 
 use super::Handle;
-use crate::display::{Call, Console, Local, View};
+use crate::display::{Console, Local, View, Waker};
 use pcvm_devices::vga::{Blink, Canvas, Vga};
-use pcvm_devices::{InputEvent, Memory, Touched};
+use pcvm_devices::{DirtyPages, InputEvent, Memory};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub struct Display {
     /// The state of video memory then.
     changes: u64,
     /// What was written since the canvas was drawn.
-    touched: Touched,
+    touched: DirtyPages,
     canvas: Canvas,
     blink: Blink,
     /// The last view was a picture.
@@ -25,12 +25,12 @@ pub struct Display {
 impl Display {
     /// Has drawn nothing yet.
     pub fn new(handle: Handle) -> Self {
-        let (canvas, touched) = (Canvas::default(), Touched::all());
+        let (canvas, touched) = (Canvas::default(), DirtyPages::all());
         Self { handle, shown: None, changes: 0, touched, canvas, blink: Blink::SHOWN, was_picture: false }
     }
 
     /// Looks whether there is anything to draw.
-    fn changed(&mut self, call: Option<&Call>) -> bool {
+    fn changed(&mut self, call: Option<&Waker>) -> bool {
         let (vga, memory, touched, changes) = self.handle.shown_and_changes(self.changes, call);
         let Some(vga) = vga else { return false };
         let same = touched.is_empty() && self.shown.as_ref().is_some_and(|(shown, _)| shown.shows_like(&vga));
@@ -48,7 +48,7 @@ impl Display {
 }
 
 impl Console for Display {
-    fn look(&mut self, call: Option<&Call>) -> bool {
+    fn look(&mut self, call: Option<&Waker>) -> bool {
         self.changed(call) && self.draw()
     }
 
@@ -74,7 +74,7 @@ impl Console for Display {
 }
 
 impl Local for Display {
-    fn view(&mut self, call: Option<&Call>) -> Option<View> {
+    fn view(&mut self, call: Option<&Waker>) -> Option<View> {
         if !self.changed(call) {
             return None;
         }

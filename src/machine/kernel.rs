@@ -9,8 +9,9 @@
 //!
 //! Missing on purpose: zImage and protocols before 2.05 (kernels before 2.6.20), 32-bit vmlinux.
 
+use crate::board::Board;
 use crate::config::{MachineConfig, Payload};
-use crate::machine::{e820, firmware};
+use crate::tables::{e820, fw_cfg};
 use linux_loader::loader::bootparam::{boot_e820_entry, boot_params, setup_header};
 use linux_loader::loader::elf::PvhBootCapability;
 use linux_loader::loader::elf::start_info::{hvm_memmap_table_entry, hvm_modlist_entry, hvm_start_info};
@@ -41,7 +42,7 @@ const HIGH_MEMORY: u64 = 0x10_0000;
 const PAGE: u64 = 0x1000;
 
 /// PCI configuration bytes that a firmware would have set: function, register, value.
-pub const CONFIG_SETUP: [(Devfn, u8, u8); 16] = [
+const CONFIG_SETUP: [(Devfn, u8, u8); 16] = [
     // 82441FX PAM0 and PAM5, PAM6: E0000h-FFFFFh is RAM, for the tables.
     (Devfn::new(0, 0), 0x59, 0x30),
     (Devfn::new(0, 0), 0x5e, 0x33),
@@ -58,11 +59,18 @@ pub const CONFIG_SETUP: [(Devfn, u8, u8); 16] = [
     // 82371AB power management: PMBA, PMIOSE; the SCI's number.
     (Devfn::new(1, 3), 0x3c, 9),
     (Devfn::new(1, 3), 0x40, 0x01),
-    (Devfn::new(1, 3), 0x41, (crate::machine::acpi::PM_BASE >> 8) as u8),
+    (Devfn::new(1, 3), 0x41, (crate::tables::acpi::PM_BASE >> 8) as u8),
     (Devfn::new(1, 3), 0x42, 0),
     (Devfn::new(1, 3), 0x43, 0),
     (Devfn::new(1, 3), 0x80, 0x01),
 ];
+
+/// Writes the chipset registers that firmware would have set ([`CONFIG_SETUP`]).
+pub fn configure_chipset(board: &mut Board) {
+    for (function, register, value) in CONFIG_SETUP {
+        board.configure(function, register, &[value]);
+    }
+}
 
 /// What firmware would have written to the ELCRs (4D0h, 4D1h): IRQs 9, 10 and 11 are level-triggered.
 pub const ELCR: u16 = 0x0e00;
@@ -131,7 +139,7 @@ pub enum KernelError {
     },
     /// The tables.
     #[error(transparent)]
-    Tables(#[from] firmware::PlaceError),
+    Tables(#[from] fw_cfg::PlaceError),
     /// What is below 1 MiB was not there.
     #[error("guest memory: {0}")]
     Memory(#[from] vm_memory::GuestMemoryError),
@@ -150,7 +158,7 @@ pub fn load(memory: &Memory, config: &MachineConfig, payload: &Payload) -> Resul
     let mut file = open(kernel)?;
     let mut magic = [0; 4];
     let len = read_up_to(&mut file, kernel, &mut magic)?;
-    let rsdp = firmware::place(config, memory)?.rsdp;
+    let rsdp = fw_cfg::place(config, memory)?.rsdp;
     for (n, descriptor) in GDT.into_iter().enumerate() {
         memory.ram().write_obj(descriptor, GuestAddress(GDT_BASE + 8 * n as u64))?;
     }

@@ -1,9 +1,9 @@
 //! The main loop: timers, disk completions, input from the host, and what happens to the machine as a whole.
 
-use super::board::Event;
-use super::network::Net;
+use super::net_rx::Net;
 use super::shared::Shared;
 use super::{Machine, RunError};
+use crate::board::MachineEvent;
 use crate::control::{self, Happened};
 use crate::net::Port;
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
@@ -122,7 +122,7 @@ impl MutEventSubscriber for Subscriber {
                 if let Some(quit) = &self.quit {
                     let _ = quit.read();
                 }
-                self.shared.post(Event::Quit);
+                self.shared.post(MachineEvent::Quit);
             }
             n @ NET.. => self.net.receive(&self.shared, (n - NET) as usize, &events, ops),
             n => self.input((n - CHAR) as usize, &events, ops),
@@ -140,7 +140,7 @@ impl Subscriber {
     fn input(&mut self, n: usize, events: &Events, ops: &mut EventOps<'_>) {
         let Some(input) = self.shared.chardev(n).map(|chardev| chardev.read_input()) else { return };
         if input.quit {
-            self.shared.post(Event::Quit);
+            self.shared.post(MachineEvent::Quit);
         }
         if input.closed {
             let _ = ops.remove(Events::empty_raw(events.fd()));
@@ -243,7 +243,7 @@ impl Machine {
                 break Err(RunError::Host { what: "wait for events", error: error.to_string() });
             }
         };
-        self.shared.control.exit();
+        self.shared.vcpus.exit();
         result
     }
 
@@ -260,19 +260,19 @@ impl Machine {
     }
 
     /// Answers an event; `Some` ends the run.
-    fn on_event(&mut self, event: Event) -> Result<Option<Result<(), RunError>>, RunError> {
-        self.shared.control.park();
+    fn on_event(&mut self, event: MachineEvent) -> Result<Option<Result<(), RunError>>, RunError> {
+        self.shared.vcpus.park();
         match event {
-            Event::PowerOff | Event::Quit => {
-                self.happened.push(Happened::Shutdown(event == Event::PowerOff));
+            MachineEvent::PowerOff | MachineEvent::Quit => {
+                self.happened.push(Happened::Shutdown(event == MachineEvent::PowerOff));
                 return Ok(Some(Ok(())));
             }
-            Event::Broken(report) => return Ok(Some(Err(RunError::Broken(report)))),
-            Event::Reset(ResetKind::Hard) if self.no_reboot => {
+            MachineEvent::Broken(report) => return Ok(Some(Err(RunError::Broken(report)))),
+            MachineEvent::Reset(ResetKind::Hard) if self.no_reboot => {
                 self.happened.push(Happened::Shutdown(true));
                 return Ok(Some(Ok(())));
             }
-            Event::Reset(ResetKind::Hard) => {
+            MachineEvent::Reset(ResetKind::Hard) => {
                 tracing::info!("reset");
                 self.shared.forget_resets();
                 // What the drives were doing goes its way, to the sectors it was for, before they forget it.
@@ -280,23 +280,23 @@ impl Machine {
                 self.reset()?;
                 self.happened.push(Happened::Reset);
             }
-            Event::Reset(ResetKind::Init) => self.shared.control.reset(None),
-            Event::Stop if !self.shared.paused() => {
+            MachineEvent::Reset(ResetKind::Init) => self.shared.vcpus.reset(None),
+            MachineEvent::Stop if !self.shared.paused() => {
                 self.shared.set_paused(true);
                 self.shared.clock.stop();
                 self.happened.push(Happened::Stopped);
             }
-            Event::Continue if self.shared.paused() => {
+            MachineEvent::Continue if self.shared.paused() => {
                 self.shared.clock.start();
                 self.shared.set_paused(false);
                 // The alarm was for a time that has been put off.
                 self.shared.with_board(|board| board.fire_timers());
                 self.happened.push(Happened::Resumed);
             }
-            Event::Stop | Event::Continue => {}
+            MachineEvent::Stop | MachineEvent::Continue => {}
         }
         if !self.shared.paused() {
-            self.shared.control.run();
+            self.shared.vcpus.run();
         }
         Ok(None)
     }

@@ -3,52 +3,45 @@
 //! [`Machine`] is a whole machine; [`board`] dispatches accesses to the chips of [`pc`]; `processor` is a processor's
 //! thread, `main_loop` the main one, [`control`] stops and resets them.
 
-pub mod acpi;
-pub mod board;
 pub mod clock;
 pub mod console;
-pub mod control;
-pub mod e820;
-pub mod firmware;
-pub mod inputs;
-pub mod irq;
+pub mod host_files;
 pub mod kernel;
 pub mod limits;
 mod local_time;
 mod main_loop;
-pub mod map;
-mod network;
+mod net_rx;
 pub mod pc;
-mod processor;
 pub mod roms;
 pub mod shared;
 mod signals;
-pub mod smbios;
-pub mod typist;
+mod vcpu;
+pub mod vcpus;
 
 use crate::block::BlockEngine;
+use crate::board::map::Rom;
+use crate::board::{Board, MachineEvent};
 use crate::config::{MachineConfig, Payload};
-use crate::display::Call;
+use crate::display::Waker;
 use crate::kvm::cpuid::{apic_id, cpuid_for};
 use crate::kvm::ring::CoalescedRing;
 use crate::kvm::vcpu::{FlatEntry, Vcpu};
 use crate::kvm::vm::Vm;
 use crate::kvm::{KvmError, kick};
-use board::Board;
+use crate::tables::fw_cfg;
 use clock::VmClock;
-use control::Control;
-use inputs::Inputs;
+use host_files::Inputs;
 use kernel::KernelEntry;
-use map::Rom;
 use pcvm_devices::fw_cfg::FwCfgItems;
-use pcvm_devices::vga::{Frame, Vga};
-use pcvm_devices::{CharId, InputEvent, Memory, NicId, Touched};
+use pcvm_devices::vga::{Bitmap, Vga};
+use pcvm_devices::{CharId, DirtyPages, InputEvent, Memory, NicId};
 use roms::Roms;
 use shared::{KvmWires, Shared};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use thiserror::Error;
+use vcpus::VcpuGate;
 use vmm_sys_util::eventfd::EventFd;
 
 /// The machine could not be made.
@@ -56,7 +49,7 @@ use vmm_sys_util::eventfd::EventFd;
 pub enum BuildError {
     /// A file or device that the configuration names.
     #[error(transparent)]
-    Input(#[from] inputs::InputError),
+    Input(#[from] host_files::InputError),
     /// The firmware.
     #[error(transparent)]
     Firmware(#[from] crate::config::firmware::FirmwareError),
@@ -158,7 +151,7 @@ impl Machine {
         let memory = Arc::new(Memory::new(config.memory, config.vga.map_or(0, Vga::memory_size))?);
 
         let mut fw_cfg = match config.payload {
-            Payload::Firmware(_) => firmware::fw_cfg_items(&config, &memory),
+            Payload::Firmware(_) => fw_cfg::fw_cfg_items(&config, &memory),
             Payload::Kernel { .. } => FwCfgItems::default(),
         };
         if !roms.vga.is_empty() {
@@ -168,7 +161,7 @@ impl Machine {
         let sizes = [0, 1, 2, 3].map(|n: usize| images[n].as_ref().map(crate::block::Image::size));
         let rom = Rom::new(&roms.bios, &roms.vga)
             .map_err(|why| host("allocate the firmware's memory")(std::io::Error::other(why)))?;
-        let (devices, roles) = pc::devices(&config, pc::Sockets { fw_cfg, vga_rom: roms.vga, nic_roms, sizes });
+        let (devices, roles) = pc::devices(&config, pc::BoardParts { fw_cfg, vga_rom: roms.vga, nic_roms, sizes });
 
         kick::prepare()?;
         let timer = rustix::time::timerfd_create(
@@ -207,7 +200,7 @@ impl Machine {
         let shared = Arc::new(Shared::new(
             board,
             ring,
-            Control::new(wanted),
+            VcpuGate::new(wanted),
             clock,
             engine,
             ([com1, com2, com3, com4, debugcon], ports),
@@ -215,7 +208,7 @@ impl Machine {
         ));
         let mut threads = Vec::new();
         for vcpu in vcpus {
-            let thread = processor::spawn(shared.clone(), vcpu).map_err(host("start a processor's thread"))?;
+            let thread = vcpu::spawn(shared.clone(), vcpu).map_err(host("start a processor's thread"))?;
             threads.push(thread);
         }
         let no_reboot = config.no_reboot;
@@ -278,17 +271,17 @@ impl Machine {
         }
         let server =
             crate::vnc::Server::start(console::Display::new(self.handle()), &self.config.name, listeners).map_err(
-                |error| RunError::Host { what: "start the VNC server", error: crate::config::host_error(&error) },
+                |error| RunError::Host { what: "start the VNC server", error: crate::error::host_error(&error) },
             )?;
         self.vnc.1 = Some(server);
         Ok(())
     }
 
     fn power_on(&mut self) -> Result<(), RunError> {
-        self.shared.control.park();
+        self.shared.vcpus.park();
         self.reset()?;
         self.shared.clock.start();
-        self.shared.control.run();
+        self.shared.vcpus.run();
         Ok(())
     }
 
@@ -300,14 +293,14 @@ impl Machine {
             let mut board = self.shared.lock();
             board.reset();
             if let Payload::Kernel { .. } = self.config.payload {
-                pc::configure_without_firmware(&mut board);
+                kernel::configure_chipset(&mut board);
                 Some(kernel::load(&self.memory, &self.config, &self.config.payload)?)
             } else {
                 None
             }
         };
         self.shared.with_board(|_| ());
-        self.shared.control.reset(entry.map(|entry| match entry {
+        self.shared.vcpus.reset(entry.map(|entry| match entry {
             KernelEntry::Linux32 { entry, boot_params } => {
                 FlatEntry { eip: entry.into(), esi: boot_params.into(), ebx: 0 }
             }
@@ -319,7 +312,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        self.shared.control.exit();
+        self.shared.vcpus.exit();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -380,7 +373,7 @@ impl Handle {
     }
 
     /// The same, and [`Board::video_changes`].
-    pub fn shown_and_changes(&self, since: u64, call: Option<&Call>) -> (Option<Vga>, Arc<Memory>, Touched, u64) {
+    pub fn shown_and_changes(&self, since: u64, call: Option<&Waker>) -> (Option<Vga>, Arc<Memory>, DirtyPages, u64) {
         self.0.with_board(|board| {
             let (touched, changes) = board.video_changes(since, call);
             (board.vga().map(Vga::shown), board.memory().clone(), touched, changes)
@@ -388,14 +381,14 @@ impl Handle {
     }
 
     /// The screen as pixels. None if the machine has none.
-    pub fn screen(&self) -> Option<Frame> {
+    pub fn screen(&self) -> Option<Bitmap> {
         let (vga, memory) = self.shown();
         vga.map(|vga| vga.render(&memory))
     }
 
     /// Makes it stand still, or go on.
     pub fn pause(&self, pause: bool) {
-        self.0.post(if pause { board::Event::Stop } else { board::Event::Continue });
+        self.0.post(if pause { MachineEvent::Stop } else { MachineEvent::Continue });
     }
 
     /// Whether it was made to stand still.
@@ -405,12 +398,12 @@ impl Handle {
 
     /// Ends the machine.
     pub fn quit(&self) {
-        self.0.post(board::Event::Quit);
+        self.0.post(MachineEvent::Quit);
     }
 
     /// Resets it.
     pub fn reset(&self) {
-        self.0.post(board::Event::Reset(pcvm_devices::ResetKind::Hard));
+        self.0.post(MachineEvent::Reset(pcvm_devices::ResetKind::Hard));
     }
 }
 

@@ -3,8 +3,8 @@
 //! Slots, ids, ports and IRQs are those of QEMU's `pc` machine and Xen's HVM guests, and are frozen: installed guests
 //! break when they move.
 
-use super::board::{Board, Roles};
-use super::kernel;
+use crate::board::Roles;
+use crate::board::slots::FIRST_NIC;
 use crate::config::{BootDevice, DriveConfig, MachineConfig, Media, NicModel, RtcBase};
 use pcvm_devices::chipset::acpi_pm::AcpiPm;
 use pcvm_devices::chipset::i440fx::I440fx;
@@ -25,13 +25,11 @@ use pcvm_devices::{CharId, Devfn, DynDevice, NicId};
 use sha1::{Digest, Sha1};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Slot of the first network card.
-pub const FIRST_NIC: u8 = 3;
 /// Base, IRQ of COM1 to COM4.
 const COM: [(u16, u8); 4] = [(0x3f8, 4), (0x2f8, 3), (0x3e8, 4), (0x2e8, 3)];
 
-/// What the board's sockets hold beyond the configuration.
-pub struct Sockets {
+/// What the board's parts hold beyond the configuration.
+pub struct BoardParts {
     /// What the firmware can read.
     pub fw_cfg: FwCfgItems,
     /// The VGA BIOS, or empty.
@@ -43,7 +41,7 @@ pub struct Sockets {
 }
 
 /// All devices, in order of priority where their regions overlap.
-pub fn devices(config: &MachineConfig, sockets: Sockets) -> (Vec<Box<dyn DynDevice>>, Roles) {
+pub fn devices(config: &MachineConfig, parts: BoardParts) -> (Vec<Box<dyn DynDevice>>, Roles) {
     let mut all: Vec<Box<dyn DynDevice>> = Vec::new();
     let mut put = |device: Box<dyn DynDevice>| {
         all.push(device);
@@ -51,7 +49,7 @@ pub fn devices(config: &MachineConfig, sockets: Sockets) -> (Vec<Box<dyn DynDevi
     };
     put(Box::new(I440fx::new()));
     put(Box::new(Piix3::new()));
-    let specs = [0, 1, 2, 3].map(|n| config.drives[n].as_ref().map(|drive| drive_spec(n, drive, sockets.sizes[n])));
+    let specs = [0, 1, 2, 3].map(|n| config.drives[n].as_ref().map(|drive| drive_spec(n, drive, parts.sizes[n])));
     let ide = put(Box::new(Piix3Ide::new(specs)));
     let pm = put(Box::new(AcpiPm::new()));
     put(Box::new(DebugPorts::new(config.debugcon.is_some())));
@@ -65,10 +63,10 @@ pub fn devices(config: &MachineConfig, sockets: Sockets) -> (Vec<Box<dyn DynDevi
             serial[n] = Some(put(Box::new(Uart16550::new(port, irq, CharId(n as u8)))));
         }
     }
-    put(Box::new(FwCfg::new(sockets.fw_cfg)));
-    let vga = config.vga.map(|vram| put(Box::new(Vga::new(vram, sockets.vga_rom))));
+    put(Box::new(FwCfg::new(parts.fw_cfg)));
+    let vga = config.vga.map(|vram| put(Box::new(Vga::new(vram, parts.vga_rom))));
     let mut nics = [None; NicId::COUNT];
-    let mut roms = sockets.nic_roms.into_iter();
+    let mut roms = parts.nic_roms.into_iter();
     for (n, (place, nic)) in nics.iter_mut().zip(&config.nics).enumerate() {
         let spec = NicSpec {
             nic: NicId(n as u8),
@@ -127,12 +125,5 @@ fn cmos_contents(config: &MachineConfig) -> CmosContents {
         cpus: config.cpus.count,
         boot,
         ..Default::default()
-    }
-}
-
-/// What firmware does before an operating system starts, for a kernel that is started without.
-pub fn configure_without_firmware(board: &mut Board) {
-    for (function, register, value) in kernel::CONFIG_SETUP {
-        board.configure(function, register, &[value]);
     }
 }

@@ -1,16 +1,16 @@
 //! What all threads of a machine share: the board behind its one lock, and what surrounds it.
 
-use super::board::{Board, Event, Wires, Work};
 use super::clock::VmClock;
-use super::control::Control;
+use super::vcpus::VcpuGate;
 use crate::block::BlockEngine;
+use crate::board::{Board, MachineEvent, Wires, Work};
 use crate::chardev::Chardev;
 use crate::kvm::KvmError;
 use crate::kvm::ring::CoalescedRing;
 use crate::kvm::slots::{SlotSpec, Slots};
 use crate::kvm::vm::{Coalesced, Vm};
 use crate::net::Port;
-use pcvm_devices::{CharId, Clock, Frame, NicId, Space, Touched, VmTime};
+use pcvm_devices::{CharId, Clock, DirtyPages, Frame, NicId, Space, VmTime};
 use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -56,7 +56,7 @@ impl std::ops::DerefMut for Locked<'_> {
 pub struct Shared {
     inner: Mutex<Inner>,
     /// The processors' threads.
-    pub control: Control,
+    pub vcpus: VcpuGate,
     /// Virtual time.
     pub clock: Arc<VmClock>,
     /// The images.
@@ -65,7 +65,7 @@ pub struct Shared {
     chardevs: [Option<Mutex<Chardev>>; CharId::COUNT],
     /// The network cards' cables, by [`pcvm_devices::NicId`].
     pub ports: Vec<Port>,
-    events: Mutex<VecDeque<Event>>,
+    events: Mutex<VecDeque<MachineEvent>>,
     /// Somebody outside has stopped the machine.
     paused: AtomicBool,
     /// Wakes the main loop when there are events.
@@ -77,7 +77,7 @@ impl Shared {
     pub fn new(
         board: Board,
         ring: CoalescedRing,
-        control: Control,
+        vcpus: VcpuGate,
         clock: Arc<VmClock>,
         engine: BlockEngine,
         (chardevs, ports): ([Option<Chardev>; CharId::COUNT], Vec<Port>),
@@ -85,7 +85,7 @@ impl Shared {
     ) -> Self {
         Self {
             inner: Mutex::new(Inner { board, ring }),
-            control,
+            vcpus,
             clock,
             engine,
             chardevs: chardevs.map(|chardev| chardev.map(Mutex::new)),
@@ -99,7 +99,7 @@ impl Shared {
     /// Locks the board and gives it the writes that the kernel has kept back, in order.
     #[inline]
     pub fn lock(&self) -> Locked<'_> {
-        // A panic in a device ends the machine (see `processor::spawn`); until then the others may still look.
+        // A panic in a device ends the machine (see `vcpu::spawn`); until then the others may still look.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.drain();
         Locked(inner)
@@ -115,7 +115,7 @@ impl Shared {
     #[inline]
     pub fn with_board_at_exit<R>(&self, f: impl FnOnce(&mut Board) -> R) -> R {
         let mut board = self.lock();
-        if self.control.processors() == 1 {
+        if self.vcpus.processors() == 1 {
             board.0.ring.rewind();
         }
         self.with_locked(board, f)
@@ -210,9 +210,9 @@ impl Shared {
     }
 
     /// Tells the main loop that something happened to the machine, and stops the processors.
-    pub fn post(&self, event: Event) {
+    pub fn post(&self, event: MachineEvent) {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
-        self.control.stop();
+        self.vcpus.stop();
         let _ = self.event_fd.write(1);
     }
 
@@ -229,11 +229,14 @@ impl Shared {
     /// Forgets resets that were asked for before one that is carried out now: two processors that reset the machine at
     /// the same time reset it once.
     pub fn forget_resets(&self) {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).retain(|event| !matches!(event, Event::Reset(_)));
+        self.events
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|event| !matches!(event, MachineEvent::Reset(_)));
     }
 
     /// The oldest event.
-    pub fn take_event(&self) -> Option<Event> {
+    pub fn take_event(&self) -> Option<MachineEvent> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 }
@@ -295,7 +298,7 @@ impl Wires for KvmWires {
         self.check(result);
     }
 
-    fn video_touched(&mut self, touched: &mut Touched) {
+    fn video_touched(&mut self, touched: &mut DirtyPages) {
         self.slots.video_touched(touched);
     }
 

@@ -21,7 +21,7 @@ mod text;
 mod vbe;
 
 pub use canvas::Canvas;
-pub use render::{Blink, Frame};
+pub use render::{Bitmap, Blink};
 pub use text::{TextCursor, TextScreen, cp437, cp437_code};
 
 use crate::ctx::{Ctx, Effect};

@@ -1,5 +1,5 @@
 use super::*;
-use crate::machine::firmware::tests::machine;
+use crate::tables::fw_cfg::tests::machine;
 use std::io::Write;
 use tempfile::NamedTempFile;
 

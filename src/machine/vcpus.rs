@@ -29,7 +29,7 @@ struct State {
 }
 
 /// Shared between the main loop and the processors' threads.
-pub struct Control {
+pub struct VcpuGate {
     processors: u32,
     attention: AtomicBool,
     state: Mutex<State>,
@@ -40,7 +40,7 @@ pub struct Control {
 
 /// What a processor's thread does after it was asked for attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum VcpuCommand {
     /// Go on.
     Run,
     /// Reset the processor and ask again.
@@ -49,7 +49,7 @@ pub enum Next {
     Exit,
 }
 
-impl Control {
+impl VcpuGate {
     /// For so many processors, which start parked.
     pub fn new(processors: u32) -> Self {
         Self {
@@ -78,12 +78,12 @@ impl Control {
     // The processors' side.
 
     /// A processor's thread says how to kick it, before anything else.
-    pub fn enlist(&self, processor: u32, kick: Kick) {
+    pub fn register(&self, processor: u32, kick: Kick) {
         self.kicks().push((processor, kick));
     }
 
     /// A processor's thread ends: nobody kicks it any more once this has returned, so its processor may go.
-    pub fn discharge(&self, processor: u32) {
+    pub fn unregister(&self, processor: u32) {
         self.kicks().retain(|(other, _)| *other != processor);
     }
 
@@ -91,24 +91,24 @@ impl Control {
         self.kicks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether to call [`Control::attend`] before entering the guest.
+    /// Whether to call [`VcpuGate::attend`] before entering the guest.
     #[inline]
     pub fn wants_attention(&self) -> bool {
         self.attention.load(Ordering::Acquire)
     }
 
     /// Parks until there is something to do. `seen` is the thread's own, 0 at first.
-    pub fn attend(&self, seen: &mut u64) -> Next {
+    pub fn attend(&self, seen: &mut u64) -> VcpuCommand {
         let mut state = self.state();
         state.parked += 1;
         self.changed.notify_all();
         let next = loop {
             match state.command {
-                Command::Run => break Next::Run,
-                Command::Exit => break Next::Exit,
+                Command::Run => break VcpuCommand::Run,
+                Command::Exit => break VcpuCommand::Exit,
                 Command::Reset(entry) if state.number != *seen => {
                     *seen = state.number;
-                    break Next::Reset(entry);
+                    break VcpuCommand::Reset(entry);
                 }
                 Command::Reset(_) | Command::Park => state = self.wait(state),
             }
@@ -117,7 +117,7 @@ impl Control {
         next
     }
 
-    /// A [`Next::Reset`] has been carried out.
+    /// A [`VcpuCommand::Reset`] has been carried out.
     pub fn reset_done(&self) {
         self.state().done += 1;
         self.changed.notify_all();

@@ -1,10 +1,10 @@
 //! A processor's thread: from the exit to the board and back.
 
-use super::board::Event;
-use super::board::ahead::Ahead;
-use super::control::Next;
 use super::shared::Shared;
-use crate::ahead;
+use super::vcpus::VcpuCommand;
+use crate::board::MachineEvent;
+use crate::board::emulator_bus::EmulatorBus;
+use crate::emulator;
 use crate::kvm::KvmError;
 use crate::kvm::exit::Exit;
 use crate::kvm::vcpu::Vcpu;
@@ -24,7 +24,7 @@ pub fn spawn(shared: Arc<Shared>, mut vcpu: Vcpu) -> std::io::Result<JoinHandle<
     let name = format!("vcpu{}", vcpu.index());
     std::thread::Builder::new().name(name.clone()).spawn(move || {
         let index = vcpu.index();
-        shared.control.enlist(index, vcpu.kick());
+        shared.vcpus.register(index, vcpu.kick());
         // A panic here is a bug of ours that a guest found: the machine ends with a report, not with a hang.
         let result = catch_unwind(AssertUnwindSafe(|| run(&shared, &mut vcpu)));
         let report = match result {
@@ -33,10 +33,10 @@ pub fn spawn(shared: Arc<Shared>, mut vcpu: Vcpu) -> std::io::Result<JoinHandle<
             Err(_) => Some("internal error: the processor's thread panicked".to_owned()),
         };
         if let Some(report) = report {
-            shared.post(Event::Broken(format!("{name}: {report}")));
+            shared.post(MachineEvent::Broken(format!("{name}: {report}")));
             idle(&shared);
         }
-        shared.control.discharge(index);
+        shared.vcpus.unregister(index);
     })
 }
 
@@ -44,44 +44,44 @@ pub fn spawn(shared: Arc<Shared>, mut vcpu: Vcpu) -> std::io::Result<JoinHandle<
 fn idle(shared: &Shared) {
     let mut seen = 0;
     loop {
-        match shared.control.attend(&mut seen) {
-            Next::Exit => return,
-            Next::Reset(_) => shared.control.reset_done(),
-            Next::Run => shared.control.stop(),
+        match shared.vcpus.attend(&mut seen) {
+            VcpuCommand::Exit => return,
+            VcpuCommand::Reset(_) => shared.vcpus.reset_done(),
+            VcpuCommand::Run => shared.vcpus.stop(),
         }
     }
 }
 
 fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
     let mut seen = 0;
-    let mut pace = ahead::Pace::default();
+    let mut pace = emulator::Pace::default();
     let index = vcpu.index();
     loop {
-        if shared.control.wants_attention() {
+        if shared.vcpus.wants_attention() {
             // Registers are whole, and nothing of the guest's is lost by a reset, only between instructions.
             loop {
                 match vcpu.finish_io() {
                     Exit::Again => break,
                     exit => {
                         if let Some(why) = answer(shared, exit) {
-                            shared.post(Event::Broken(format!("processor {index}: {why}")));
+                            shared.post(MachineEvent::Broken(format!("processor {index}: {why}")));
                             break;
                         }
                     }
                 }
             }
-            let next = shared.control.attend(&mut seen);
+            let next = shared.vcpus.attend(&mut seen);
             vcpu.clear_kick();
             match next {
-                Next::Exit => return Ok(()),
-                Next::Reset(entry) => {
+                VcpuCommand::Exit => return Ok(()),
+                VcpuCommand::Reset(entry) => {
                     vcpu.reset()?;
                     if let Some(entry) = entry.filter(|_| index == 0) {
                         vcpu.enter_flat(entry)?;
                     }
-                    shared.control.reset_done();
+                    shared.vcpus.reset_done();
                 }
-                Next::Run => {}
+                VcpuCommand::Run => {}
             }
             continue;
         }
@@ -89,17 +89,17 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
         let draws = matches!(exit, Exit::MemRead { addr: 0xa_0000..0xc_0000, .. });
         let mut failure = answer(shared, exit);
         if draws && failure.is_none() && pace.wants() {
-            failure = run_ahead(shared, vcpu, &mut pace)?;
+            failure = run_emulator(shared, vcpu, &mut pace)?;
         }
         if let Some(why) = failure {
             let report = vcpu.report(|addr, buf| shared.lock().memory().read(addr, buf));
-            shared.post(Event::Broken(format!("processor {index}: {why}\n{report}")));
+            shared.post(MachineEvent::Broken(format!("processor {index}: {why}\n{report}")));
         }
     }
 }
 
 /// The guest has read planes: carries out what comes next (see [`ahead`]).
-fn run_ahead(shared: &Shared, vcpu: &mut Vcpu, pace: &mut ahead::Pace) -> Result<Option<String>, KvmError> {
+fn run_emulator(shared: &Shared, vcpu: &mut Vcpu, pace: &mut emulator::Pace) -> Result<Option<String>, KvmError> {
     let rest = vcpu.finish_io();
     let whole = matches!(rest, Exit::Again);
     let failure = answer(shared, rest);
@@ -112,19 +112,19 @@ fn run_ahead(shared: &Shared, vcpu: &mut Vcpu, pace: &mut ahead::Pace) -> Result
         pace.took(0);
         return Ok(failure);
     };
-    let (mut budget, mut over) = (ahead::MOST, false);
+    let (mut budget, mut over) = (emulator::MOST, false);
     shared.with_board_at_exit(|board| {
         let memory = board.memory().clone();
-        let mut bus = Ahead::new(board, &memory);
+        let mut bus = EmulatorBus::new(board, &memory);
         while budget > 0 && !over && !bus.has_work() {
-            over = ahead::step(&mut cpu, &mut bus, &mut budget).is_err();
+            over = emulator::step(&mut cpu, &mut bus, &mut budget).is_err();
             if !over {
                 budget = budget.saturating_sub(1);
                 over = bus.waits();
             }
         }
     });
-    pace.took(ahead::MOST - budget);
+    pace.took(emulator::MOST - budget);
     vcpu.give_registers(taken, &cpu)?;
     Ok(failure)
 }
@@ -139,9 +139,9 @@ fn answer(shared: &Shared, exit: Exit<'_>) -> Option<String> {
         Exit::MemRead { addr, data } => shared.with_board_at_exit(|board| board.mem_read(addr, data)),
         Exit::Again => {}
         Exit::Shutdown => shared.with_board_at_exit(|board| board.shutdown_cycle()),
-        Exit::SystemEvent(SYSTEM_EVENT_SHUTDOWN) => shared.post(Event::PowerOff),
+        Exit::SystemEvent(SYSTEM_EVENT_SHUTDOWN) => shared.post(MachineEvent::PowerOff),
         Exit::SystemEvent(SYSTEM_EVENT_RESET) => {
-            shared.post(Event::Reset(pcvm_devices::ResetKind::Hard));
+            shared.post(MachineEvent::Reset(pcvm_devices::ResetKind::Hard));
         }
         Exit::SystemEvent(event) => return Some(format!("system event {event}")),
         Exit::Broken(why) => return Some(why),

@@ -4,7 +4,7 @@
 //! Processors are `Processor` objects in `\_PR`, as Windows 2000 and XP know them.
 
 use super::*;
-use crate::machine::e820;
+use crate::tables::e820;
 use acpi_tables::aml::{
     AddressSpace, AddressSpaceCacheable, And, Arg, CreateDWordField, Device, EISAName, Else, Field, FieldAccessType,
     FieldEntry, FieldLockRule, FieldUpdateRule, IO, If, LessThan, Method, Name, OpRegion, OpRegionSpace, Or,

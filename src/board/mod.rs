@@ -3,18 +3,18 @@
 //! An access goes: exit → [`Board::port_out`] → port table → [`DynDevice::write`] → `Board::settle` → IRQ levels at
 //! once, everything that could block as [`Work`] for whoever holds the lock to do after it has let go of it.
 
-use super::irq::IrqRouter;
-use super::map::{self, Rom};
-use crate::display::Call;
+use crate::display::Waker;
 use crate::kvm::slots::SlotSpec;
+use irq::IrqRouter;
+use map::Rom;
 use pcvm_devices::memory::PAGE;
 use pcvm_devices::net::{Frame, NicId};
 use pcvm_devices::pci::bus::ConfigAddress;
 use pcvm_devices::usb::Piix3Usb;
 use pcvm_devices::vga::Vga;
 use pcvm_devices::{
-    BlockDone, BlockRequest, CharId, Clock, Ctx, Devfn, DiskId, DynDevice, Effect, InputEvent, Memory, Outbox, Region,
-    ResetKind, Shadow, Space, TimerId, Touched, VmTime, Wake,
+    BlockDone, BlockRequest, CharId, Clock, Ctx, Devfn, DirtyPages, DiskId, DynDevice, Effect, InputEvent, Memory,
+    Outbox, Region, ResetKind, Shadow, Space, TimerId, VmTime, Wake,
 };
 use std::sync::Arc;
 
@@ -35,20 +35,20 @@ const MAX_WAKES: usize = 64;
 pub trait Wires: Send {
     /// An input of the interrupt controllers.
     fn gsi(&mut self, gsi: u32, level: bool);
-    /// Call [`Board::fire_timers`] at this time.
+    /// Waker [`Board::fire_timers`] at this time.
     fn alarm(&mut self, at: VmTime);
     /// This is all memory now.
     fn memory_map(&mut self, slots: &[SlotSpec]);
     /// Adds what processors wrote into slots of video memory since this was asked for the last time. From the first time
     /// on KVM keeps account of it, for which a page that is written costs a little more the first time.
-    fn video_touched(&mut self, touched: &mut Touched);
+    fn video_touched(&mut self, touched: &mut DirtyPages);
     /// Writes to these ranges (start, length) may be kept back, and no others.
     fn coalesce(&mut self, ranges: &[(Space, u64, u64)]);
 }
 
 /// How a machine's run is interrupted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum MachineEvent {
     /// Reset it.
     Reset(ResetKind),
     /// It was switched off from inside.
@@ -109,9 +109,9 @@ pub struct Work {
     /// A network card whose frames were not read any more takes them again.
     pub room: bool,
     /// Who is to be called because something was written to the display adapter.
-    pub calls: Vec<Call>,
+    pub calls: Vec<Waker>,
     /// What happened to the machine.
-    pub event: Option<Event>,
+    pub event: Option<MachineEvent>,
 }
 
 impl Work {
@@ -123,7 +123,7 @@ impl Work {
         };
         first.chars |= more.chars;
         first.room |= more.room;
-        if first.event.is_none() || more.event == Some(Event::PowerOff) {
+        if first.event.is_none() || more.event == Some(MachineEvent::PowerOff) {
             first.event.clone_from(&more.event);
         }
         let Some(mut more) = later else { return };
@@ -202,7 +202,7 @@ pub struct Board {
     /// Of every page of video memory: which of these was the last.
     video_pages: Vec<u64>,
     /// Who looks at the screen seldom, and is called the next time that something is written to the adapter.
-    watchers: Vec<Call>,
+    watchers: Vec<Waker>,
     /// Ranges whose writes may be kept back, and whether they are the display adapter's.
     coalesce: Vec<(bool, (Space, u64, u64))>,
     /// The drain timer runs.
@@ -273,7 +273,7 @@ impl Board {
             self.wires.gsi(gsi, level);
         }
         // A reset asked for by a device that is itself reset now is done.
-        if matches!(self.work.event, Some(Event::Reset(_))) {
+        if matches!(self.work.event, Some(MachineEvent::Reset(_))) {
             self.work.event = None;
         }
     }
@@ -354,8 +354,8 @@ impl Board {
                         self.wires.gsi(gsi, level);
                     }
                 }
-                Effect::Reset(kind) => self.event(Event::Reset(self.effective(kind))),
-                Effect::PowerOff => self.event(Event::PowerOff),
+                Effect::Reset(kind) => self.event(MachineEvent::Reset(self.effective(kind))),
+                Effect::PowerOff => self.event(MachineEvent::PowerOff),
             }
         }
         if remap {
@@ -377,13 +377,13 @@ impl Board {
 
     /// A processor shut down (triple fault): PIIX3 answers the shutdown cycle with INIT#.
     pub fn shutdown_cycle(&mut self) {
-        let event = Event::Reset(self.effective(ResetKind::Init));
+        let event = MachineEvent::Reset(self.effective(ResetKind::Init));
         self.event(event);
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, event: MachineEvent) {
         // The first one counts, but for a power-off that overtakes a reset.
-        if self.work.event.is_none() || event == Event::PowerOff {
+        if self.work.event.is_none() || event == MachineEvent::PowerOff {
             self.work.event = Some(event);
         }
         self.has_work = true;
@@ -548,7 +548,7 @@ impl Board {
     /// What of video memory was written after `since`, which is what this gave at the last look, 0 at the first; and what
     /// to give the next time. `call` is called, once, when something is written to the adapter by a way that the board
     /// sees: not by a processor through a window that does not trap.
-    pub fn video_changes(&mut self, since: u64, call: Option<&Call>) -> (Touched, u64) {
+    pub fn video_changes(&mut self, since: u64, call: Option<&Waker>) -> (DirtyPages, u64) {
         if let Some(call) = call
             && !self.watchers.iter().any(|other| Arc::ptr_eq(other, call))
         {
@@ -556,7 +556,7 @@ impl Board {
             self.outbox.awaits_screen = true;
             self.keep_writes_back();
         }
-        let mut touched = Touched::none();
+        let mut touched = DirtyPages::none();
         self.wires.video_touched(&mut touched);
         self.memory.take_video_written(|bytes| touched.add(bytes));
         let written = !touched.is_empty();
@@ -568,9 +568,9 @@ impl Board {
         }
         // Others who look may have been told before.
         if since == 0 {
-            touched = Touched::all();
+            touched = DirtyPages::all();
         } else if since + u64::from(written) != self.video_changes {
-            touched = Touched::none();
+            touched = DirtyPages::none();
             let pages = (0..).zip(&self.video_pages).filter(|(_, change)| **change > since);
             pages.for_each(|(page, _)| touched.add(page * PAGE..(page + 1) * PAGE));
         }
@@ -641,8 +641,11 @@ fn joined(mut ranges: Vec<(Space, u64, u64)>) -> Vec<(Space, u64, u64)> {
     ranges
 }
 
-mod access;
-pub mod ahead;
+mod dispatch;
+pub mod emulator_bus;
+pub mod irq;
+pub mod map;
 mod network;
+pub mod slots;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 //! gives the same bytes for ever: Windows' activation looks at them.
 
 use crate::config::MachineConfig;
-use crate::machine::e820;
+use crate::tables::e820;
 use pcvm_devices::memory::HIGH_RAM_BASE;
 use zerocopy::{Immutable, IntoBytes, KnownLayout, little_endian::U16, little_endian::U32, little_endian::U64};
 
@@ -389,7 +389,7 @@ fn memory(out: &mut Structures, ram: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::firmware::tests::machine;
+    use crate::tables::fw_cfg::tests::machine;
 
     fn sum(bytes: &[u8]) -> u8 {
         bytes.iter().fold(0, |sum, &byte| sum.wrapping_add(byte))

@@ -1,8 +1,8 @@
-//! A processor's registers as [`crate::ahead`] takes them, and back.
+//! A processor's registers as [`crate::emulator`] takes them, and back.
 
 use super::vcpu::Vcpu;
 use super::{KvmError, ask};
-use crate::ahead::{CS, Cpu, DS, ES, FS, GS, Paging, SS, Segment};
+use crate::emulator::{CS, Cpu, DS, ES, FS, GS, Paging, SS, Segment};
 use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs, kvm_vcpu_events};
 
 const CR0_PE: u64 = 1 << 0;

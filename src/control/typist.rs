@@ -1,7 +1,7 @@
 //! Types keys at a pace that guests can follow: every chord is held for a while, and no key is sent before the keyboard
 //! has room for it.
 
-use super::Handle;
+use crate::machine::Handle;
 use pcvm_devices::InputEvent;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,

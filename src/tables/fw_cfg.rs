@@ -2,8 +2,8 @@
 
 use crate::config::{BootDevice, DriveConfig, MachineConfig, Media};
 use crate::kvm::cpuid::apic_id;
-use crate::machine::acpi::{self, loader};
-use crate::machine::{e820, smbios};
+use crate::tables::acpi::{self, loader};
+use crate::tables::{e820, smbios};
 use pcvm_devices::Memory;
 use pcvm_devices::fw_cfg::FwCfgItems;
 use std::collections::BTreeMap;
@@ -108,7 +108,7 @@ pub fn boot_order(config: &MachineConfig) -> Vec<u8> {
             BootDevice::Floppy => vec!["/pci@i0cf8/isa@1/fdc@03f0/floppy@0".to_owned()],
             // Without a card there is nothing to boot from, and the firmware says so.
             BootDevice::Network => (0..config.nics.len().max(1))
-                .map(|n| format!("/pci@i0cf8/ethernet@{:x}", usize::from(super::pc::FIRST_NIC) + n))
+                .map(|n| format!("/pci@i0cf8/ethernet@{:x}", usize::from(crate::board::slots::FIRST_NIC) + n))
                 .collect(),
         })
         .collect();

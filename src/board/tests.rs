@@ -1,5 +1,5 @@
 use super::*;
-use crate::ahead::Bus;
+use crate::emulator::Bus;
 use pcvm_devices::{Access, Devfn, Device, IrqLine, RestoreError};
 use std::cell::Cell;
 use std::sync::Mutex;
@@ -58,7 +58,7 @@ impl Wires for Log {
         self.0.lock().unwrap().push(format!("alarm {}", at.0));
     }
     fn memory_map(&mut self, _: &[SlotSpec]) {}
-    fn video_touched(&mut self, touched: &mut Touched) {
+    fn video_touched(&mut self, touched: &mut DirtyPages) {
         touched.add(0x3000..0x3001);
     }
     fn coalesce(&mut self, ranges: &[(Space, u64, u64)]) {
@@ -256,11 +256,11 @@ fn work_is_handed_out_once() {
     setup.board.port_out(0x100, 1, &[2]);
     assert_eq!(
         setup.board.take_work().unwrap().event,
-        Some(Event::Reset(ResetKind::Hard)),
+        Some(MachineEvent::Reset(ResetKind::Hard)),
         "nobody wants to come back"
     );
     setup.board.port_out(0x100, 1, &[2, 3]);
-    assert_eq!(setup.board.take_work().unwrap().event, Some(Event::PowerOff));
+    assert_eq!(setup.board.take_work().unwrap().event, Some(MachineEvent::PowerOff));
 }
 
 #[test]
@@ -288,8 +288,8 @@ fn work_that_comes_later_is_added_and_only_a_power_off_overtakes() {
         };
         Some(Work { requests: [request].into_iter().collect(), chars: tag == 2, event, ..Work::default() })
     };
-    let reset = Some(Event::Reset(ResetKind::Hard));
-    let off = Some(Event::PowerOff);
+    let reset = Some(MachineEvent::Reset(ResetKind::Hard));
+    let off = Some(MachineEvent::PowerOff);
     for (first, second, expect) in [
         (None, None, None),
         (reset.clone(), None, reset.clone()),
@@ -316,7 +316,7 @@ fn who_looks_seldom_is_called_at_the_next_write_to_the_adapter() {
     setup.board.remap();
     assert_eq!(setup.wire_log().last().unwrap(), "coalesce [(Io, 3c4, 2)]");
     let calls = Arc::new(Mutex::new(0));
-    let call: Call = {
+    let call: Waker = {
         let calls = calls.clone();
         Arc::new(move || *calls.lock().unwrap() += 1)
     };
@@ -347,7 +347,7 @@ fn everybody_who_looks_is_told_what_was_written_since() {
     let mut setup = board(vec![], |_, _| {});
     let page = |n: u64| n * 0x1000..n * 0x1000 + 1;
     let (first, now) = setup.board.video_changes(0, None);
-    assert_eq!(first, Touched::all());
+    assert_eq!(first, DirtyPages::all());
     // These wires say each time that page 3 was written.
     setup.board.memory().write_video(0x5fff, &[1, 2]);
     let (next, one) = setup.board.video_changes(now, None);
@@ -359,7 +359,7 @@ fn everybody_who_looks_is_told_what_was_written_since() {
     assert_eq!([3, 5, 9].map(|n| after.contains(page(n))), [true, false, true]);
     let (last, _) = setup.board.video_changes(two, None);
     assert_eq!([3, 5, 9].map(|n| last.contains(page(n))), [true, false, false]);
-    assert_eq!(setup.board.video_changes(0, None).0, Touched::all());
+    assert_eq!(setup.board.video_changes(0, None).0, DirtyPages::all());
 }
 
 #[test]
@@ -375,9 +375,9 @@ fn instructions_carried_out_ahead_reach_ram_rom_and_the_display_adapter() {
     setup.board.memory.set_shadow(&setup.board.shadow);
     setup.board.memory().write(0x1000, &[1, 2]);
     let memory = setup.board.memory().clone();
-    let mut bus = ahead::Ahead::new(&mut setup.board, &memory);
+    let mut bus = emulator_bus::EmulatorBus::new(&mut setup.board, &memory);
     let mut data = [0; 2];
-    let mut reads = |bus: &mut ahead::Ahead<'_>, at: u32| bus.read(at, &mut data).ok().map(|()| data);
+    let mut reads = |bus: &mut emulator_bus::EmulatorBus<'_>, at: u32| bus.read(at, &mut data).ok().map(|()| data);
     assert_eq!(reads(&mut bus, 0x1000), Some([1, 2]));
     assert_eq!(reads(&mut bus, 0x9_ffff), None, "the end of RAM");
     assert_eq!(

@@ -6,7 +6,7 @@ use crate::chardev::{CharError, Chardev};
 use crate::config::ControlSpec;
 use crate::config::firmware::FirmwareError;
 use crate::config::{BootDevice, CharSpec, MachineConfig, NicConfig, Payload};
-use crate::control::place::{self, Place, PlaceError};
+use crate::control::socket_path::{self, SocketPath, SocketPathError};
 use crate::display::{DisplayError, Prepared};
 use crate::machine::limits::{self, LimitError};
 use crate::net::{NetError, Port};
@@ -14,7 +14,7 @@ use crate::vnc::{ListenError, Listeners};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// Machines without a name that can run at a time, and have control sockets.
+/// Machines without a name that can run at a time, and have control parts.
 const UNNAMED: u32 = 1000;
 
 /// A machine's files and character devices.
@@ -26,7 +26,7 @@ pub struct Inputs {
     /// Where the firmware's debug output goes.
     pub debugcon: Option<Chardev>,
     /// Where programs find the machine.
-    pub control: Option<Place>,
+    pub control: Option<SocketPath>,
     /// What the VNC server listens on.
     pub vnc: Option<Listeners>,
     /// The display.
@@ -50,7 +50,7 @@ pub enum InputError {
     #[error(transparent)]
     Firmware(#[from] FirmwareError),
     /// A kernel or initial RAM disk.
-    #[error("{}: {}", path.display(), crate::config::host_error(why))]
+    #[error("{}: {}", path.display(), crate::error::host_error(why))]
     File {
         /// The file.
         path: PathBuf,
@@ -62,7 +62,7 @@ pub enum InputError {
     Char(#[from] CharError),
     /// The control socket.
     #[error(transparent)]
-    Control(#[from] PlaceError),
+    Control(#[from] SocketPathError),
     /// `--display`.
     #[error(transparent)]
     Display(#[from] DisplayError),
@@ -141,25 +141,27 @@ fn nic_rom(nic: &NicConfig, boot: &[BootDevice]) -> Result<Vec<u8>, InputError> 
 }
 
 /// The control socket.
-fn open_control(config: &mut MachineConfig) -> Result<Option<Place>, InputError> {
+fn open_control(config: &mut MachineConfig) -> Result<Option<SocketPath>, InputError> {
     match &config.control {
         ControlSpec::None => Ok(None),
-        ControlSpec::Path(path) => Ok(Some(place::claim_path(path)?)),
-        ControlSpec::ByName { given: true } => Ok(Some(place::claim_name(&place::directory()?, &config.name)?)),
+        ControlSpec::Path(path) => Ok(Some(socket_path::claim_path(path)?)),
+        ControlSpec::ByName { given: true } => {
+            Ok(Some(socket_path::claim_name(&socket_path::directory()?, &config.name)?))
+        }
         ControlSpec::ByName { given: false } => {
             let first = config.name.clone();
-            let mut claimed = place::directory().and_then(|dir| place::claim_name(&dir, &first));
+            let mut claimed = socket_path::directory().and_then(|dir| socket_path::claim_name(&dir, &first));
             for n in 2..=UNNAMED {
-                if !matches!(claimed, Err(PlaceError::NameTaken { .. })) {
+                if !matches!(claimed, Err(SocketPathError::NameTaken { .. })) {
                     break;
                 }
                 config.name = format!("{first}-{n}");
-                claimed = place::directory().and_then(|dir| place::claim_name(&dir, &config.name));
+                claimed = socket_path::directory().and_then(|dir| socket_path::claim_name(&dir, &config.name));
             }
             match claimed {
                 Ok(place) => Ok(Some(place)),
                 // Nobody has asked for one; whoever looks for one is told.
-                Err(PlaceError::NoDirectory) => Ok(None),
+                Err(SocketPathError::NoDirectory) => Ok(None),
                 Err(why) => {
                     tracing::warn!("no control socket: {why}");
                     Ok(None)

@@ -16,7 +16,7 @@ pub const KVM_PAGES: Range<u64> = 0xfeff_c000..0xff00_0000;
 /// Where the first 640 KiB end for a kernel without firmware: the last KiB is where an EBDA would be.
 pub const EBDA: Range<u64> = 0x9_fc00..0xa_0000;
 
-/// Where [`crate::machine::firmware::place`] puts the tables when no firmware does: the BIOS area.
+/// Where [`crate::tables::fw_cfg::place`] puts the tables when no firmware does: the BIOS area.
 pub const BIOS_AREA: Range<u64> = 0xe_0000..0x10_0000;
 
 /// What is at an address.

@@ -3,5 +3,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    pcvm::ahead::fuzz(bytes);
+    pcvm::emulator::fuzz(bytes);
 });

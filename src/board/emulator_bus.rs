@@ -1,7 +1,7 @@
 //! The board as instructions see it that are carried out without the processor.
 
 use super::{Board, Mapped};
-use crate::ahead::{Bus, Stop};
+use crate::emulator::{Bus, Stop};
 use pcvm_devices::Memory;
 use vm_memory::{VolatileMemory, VolatileSlice};
 
@@ -28,7 +28,7 @@ impl Board {
 }
 
 /// What the instructions reach: RAM, ROM, and the display adapter.
-pub struct Ahead<'a> {
+pub struct EmulatorBus<'a> {
     board: &'a mut Board,
     memory: &'a Memory,
     /// Pages that were used, by the low bits of their number, and which are RAM. Nothing that is reached here changes that.
@@ -43,7 +43,7 @@ pub struct Ahead<'a> {
 const PORT: u64 = 1 << 32;
 const VGA_WINDOW: std::ops::Range<u32> = 0xa_0000..0xc_0000;
 
-impl<'a> Ahead<'a> {
+impl<'a> EmulatorBus<'a> {
     /// For as long as the board is locked; `memory` is its memory.
     pub fn new(board: &'a mut Board, memory: &'a Memory) -> Self {
         Self { board, memory, pages: [None; 4], last: None, waits: false }
@@ -86,7 +86,7 @@ impl<'a> Ahead<'a> {
     }
 }
 
-impl Bus for Ahead<'_> {
+impl Bus for EmulatorBus<'_> {
     #[inline]
     fn read(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
         if let Some(page) = self.ram(at) {

@@ -1,6 +1,6 @@
 use super::loader::{resolve, to_bytes};
 use super::*;
-use crate::machine::firmware::tests::machine;
+use crate::tables::fw_cfg::tests::machine;
 use std::collections::BTreeMap;
 
 const MIB: u64 = 1 << 20;

@@ -1,6 +1,6 @@
 //! Where a machine's control socket is: `NAME.sock` in `$XDG_RUNTIME_DIR/pcvm`, or in /run/pcvm for root.
 
-use crate::config::host_error;
+use crate::error::host_error;
 use rustix::fs::{FlockOperation, Mode};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// The control socket cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum PlaceError {
+pub enum SocketPathError {
     /// Neither root nor a runtime directory.
     #[error("no place for control sockets: XDG_RUNTIME_DIR is not set")]
     NoDirectory,
@@ -50,7 +50,7 @@ pub enum PlaceError {
 
 /// A socket that is listened on; its file goes with it.
 #[derive(Debug)]
-pub struct Place {
+pub struct SocketPath {
     /// Nonblocking.
     pub listener: UnixListener,
     path: PathBuf,
@@ -62,7 +62,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     std::fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
-impl Drop for Place {
+impl Drop for SocketPath {
     fn drop(&mut self) {
         if self.file.is_some() && identity(&self.path) == self.file {
             let _ = std::fs::remove_file(&self.path);
@@ -71,18 +71,18 @@ impl Drop for Place {
 }
 
 /// The directory of the sockets of machines that are known by their names.
-pub fn directory() -> Result<PathBuf, PlaceError> {
+pub fn directory() -> Result<PathBuf, SocketPathError> {
     if rustix::process::geteuid().is_root() {
         return Ok(PathBuf::from("/run/pcvm"));
     }
     match std::env::var_os("XDG_RUNTIME_DIR") {
         Some(dir) if Path::new(&dir).is_absolute() => Ok(Path::new(&dir).join("pcvm")),
-        _ => Err(PlaceError::NoDirectory),
+        _ => Err(SocketPathError::NoDirectory),
     }
 }
 
 /// The socket of a machine that is meant by `name`: a name, or with a slash the path of its socket.
-pub fn of_machine(name: &str) -> Result<PathBuf, PlaceError> {
+pub fn of_machine(name: &str) -> Result<PathBuf, SocketPathError> {
     if name.contains('/') { Ok(PathBuf::from(name)) } else { Ok(directory()?.join(format!("{name}.sock"))) }
 }
 
@@ -108,31 +108,31 @@ fn connect(path: &Path) -> io::Result<()> {
 }
 
 /// Listens in `directory`, which is made if need be, as the machine `name`.
-pub fn claim_name(directory: &Path, name: &str) -> Result<Place, PlaceError> {
-    let failed = |why: io::Error| PlaceError::Directory { path: directory.to_owned(), why };
+pub fn claim_name(directory: &Path, name: &str) -> Result<SocketPath, SocketPathError> {
+    let failed = |why: io::Error| SocketPathError::Directory { path: directory.to_owned(), why };
     match rustix::fs::mkdir(directory, Mode::RWXU) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => {}
         Err(errno) => return Err(failed(errno.into())),
     }
     if std::fs::metadata(directory).map_err(failed)?.uid() != rustix::process::geteuid().as_raw() {
-        return Err(PlaceError::NotOurs(directory.to_owned()));
+        return Err(SocketPathError::NotOurs(directory.to_owned()));
     }
     let path = directory.join(format!("{name}.sock"));
     // Two machines that start at the same time must not both find a stale socket and replace each other's.
     let lock = std::fs::File::open(directory).map_err(failed)?;
     rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|errno| failed(errno.into()))?;
     match claim_path(&path) {
-        Err(PlaceError::InUse(path)) => Err(PlaceError::NameTaken { name: name.to_owned(), path }),
+        Err(SocketPathError::InUse(path)) => Err(SocketPathError::NameTaken { name: name.to_owned(), path }),
         other => other,
     }
 }
 
 /// Listens at `path`, where a socket that nobody listens on is replaced.
-pub fn claim_path(path: &Path) -> Result<Place, PlaceError> {
-    let failed = |why: io::Error| PlaceError::Socket { path: path.to_owned(), why };
+pub fn claim_path(path: &Path) -> Result<SocketPath, SocketPathError> {
+    let failed = |why: io::Error| SocketPathError::Socket { path: path.to_owned(), why };
     if let Ok(meta) = std::fs::symlink_metadata(path) {
         if !meta.file_type().is_socket() {
-            return Err(PlaceError::NoSocket(path.to_owned()));
+            return Err(SocketPathError::NoSocket(path.to_owned()));
         }
         match connect(path) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -141,11 +141,11 @@ pub fn claim_path(path: &Path) -> Result<Place, PlaceError> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(failed(error)),
             // Also a listener whose backlog is full.
-            _ => return Err(PlaceError::InUse(path.to_owned())),
+            _ => return Err(SocketPathError::InUse(path.to_owned())),
         }
     }
     let listener = listen(path).map_err(failed)?;
-    Ok(Place { listener, path: path.to_owned(), file: identity(path) })
+    Ok(SocketPath { listener, path: path.to_owned(), file: identity(path) })
 }
 
 #[cfg(test)]
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(mode(&sockets), 0o700);
         assert_eq!(mode(&sockets.join("xp.sock")), 0o600);
         let error = claim_name(&sockets, "xp").unwrap_err();
-        assert!(matches!(error, PlaceError::NameTaken { .. }), "{error}");
+        assert!(matches!(error, SocketPathError::NameTaken { .. }), "{error}");
         assert!(sockets.join("xp.sock").exists());
         claim_name(&sockets, "98").unwrap();
         drop(place);
@@ -178,13 +178,13 @@ mod tests {
         drop(dead);
         assert!(path.exists());
         let place = claim_path(&path).unwrap();
-        assert!(matches!(claim_path(&path), Err(PlaceError::InUse(_))));
+        assert!(matches!(claim_path(&path), Err(SocketPathError::InUse(_))));
         drop(place);
         std::fs::write(&path, "precious").unwrap();
-        assert!(matches!(claim_path(&path), Err(PlaceError::NoSocket(_))));
+        assert!(matches!(claim_path(&path), Err(SocketPathError::NoSocket(_))));
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
         let long = dir.path().join("x".repeat(120));
-        assert!(matches!(claim_path(&long), Err(PlaceError::Socket { .. })));
+        assert!(matches!(claim_path(&long), Err(SocketPathError::Socket { .. })));
     }
 
     #[test]

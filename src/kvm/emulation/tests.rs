@@ -1,7 +1,7 @@
 //! Instructions carried out ahead, beside the same ones carried out by a processor.
 
 use super::*;
-use crate::ahead::{Bus, Stop, step};
+use crate::emulator::{Bus, Stop, step};
 use crate::kvm::exit::Exit;
 use crate::kvm::slots::{SlotSpec, Slots};
 use crate::kvm::vm::Vm;
