@@ -31,7 +31,7 @@ pub mod vga;
 
 pub use block::{BlockData, BlockDone, BlockError, BlockOp, BlockRequest, DiskId, GuestRange};
 pub use ctx::{CharId, Clock, Ctx, Effect, IrqLine, Outbox, ResetKind, TimerId};
-pub use device::{Access, CONFIG_TAG, Coalesce, Devfn, Device, DynDevice, Region, Space, Wake};
+pub use device::{Access, CONFIG_TAG, Coalesce, Devfn, Device, DynDevice, Owned, Region, Space, Wake};
 pub use input::InputEvent;
 pub use memory::{DirtyPages, Memory, Shadow};
 pub use net::{Frame, NicId};

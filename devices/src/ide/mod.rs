@@ -24,7 +24,7 @@ mod regs;
 mod tests;
 
 use crate::pci::{ConfigSpace, ConfigState};
-use crate::{Access, CONFIG_TAG, Ctx, Devfn, Device, DiskId, Effect, Region, RestoreError, Wake};
+use crate::{Access, CONFIG_TAG, Ctx, Devfn, Device, DiskId, Effect, Owned, Region, RestoreError, Wake};
 use ata::Ata;
 use atapi::Atapi;
 use channel::{Channel, ChannelState};
@@ -208,6 +208,10 @@ impl Device for Piix3Ide {
     type State = Piix3IdeState;
     const KIND: &'static str = "piix3-ide";
     const VERSION: u32 = 1;
+
+    fn owns(&self) -> Owned {
+        Owned { disks: (0..4).map(DiskId).collect(), ..Owned::default() }
+    }
 
     fn regions(&self) -> Vec<Region> {
         let mut regions = Vec::new();
