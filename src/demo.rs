@@ -180,6 +180,7 @@ impl Demo {
             vga: Some(pcvm_devices::vga::Vga::DEFAULT_VRAM),
             control: crate::config::ControlSpec::None,
             press_key_for_cd: false,
+            trace: None,
             vnc: None,
             tablet: false,
         };

@@ -25,6 +25,7 @@ fn machine(memory: u64, cpus: u32, ports: usize) -> MachineConfig {
         no_reboot: false,
         control: pcvm::config::ControlSpec::None,
         press_key_for_cd: false,
+        trace: None,
         vnc: None,
         tablet: false,
         display: Display::None,

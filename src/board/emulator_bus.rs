@@ -1,4 +1,4 @@
-//! The board as instructions see it that are carried out without the processor.
+//! The instruction emulator's view of the board: RAM, ROM and the display adapter.
 
 use super::{Board, Mapped};
 use crate::emulator::{Bus, Stop};
@@ -77,7 +77,7 @@ impl<'a> EmulatorBus<'a> {
 
     /// Whether there is something to do without the lock.
     pub fn has_work(&self) -> bool {
-        self.board.has_work
+        self.board.has_work()
     }
 
     fn looked(&mut self, place: u64, data: &[u8]) {

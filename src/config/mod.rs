@@ -44,6 +44,8 @@ pub struct MachineConfig {
     pub nics: Vec<NicConfig>,
     /// "Press any key to boot from CD" is answered.
     pub press_key_for_cd: bool,
+    /// Trace of device accesses.
+    pub trace: Option<TraceConfig>,
 }
 
 /// Processors.
@@ -243,6 +245,15 @@ pub enum RtcBase {
     LocalTime,
     /// From this time on, in seconds since 1970, as the guest reads it.
     Date(i64),
+}
+
+/// A trace of device accesses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceConfig {
+    /// The file, truncated.
+    pub file: PathBuf,
+    /// Classes and device kinds, separated by commas; empty for all.
+    pub filter: String,
 }
 
 /// Where the screen is shown, besides VNC.

@@ -1,12 +1,10 @@
-//! Everything that a configuration names on the host, opened and checked before KVM is: a mistake in a file name is
-//! told even where there is no KVM.
+//! The host files, devices and sockets that a configuration names, opened before KVM so that a wrong file name is reported
+//! even on a host without KVM.
 
 use crate::block::{Image, ImageError};
 use crate::chardev::{CharError, Chardev};
-use crate::config::ControlSpec;
 use crate::config::firmware::FirmwareError;
 use crate::config::{BootDevice, CharSpec, MachineConfig, NicConfig, Payload};
-use crate::control::socket_path::{self, SocketPath, SocketPathError};
 use crate::display::{DisplayError, Prepared};
 use crate::machine::limits::{self, LimitError};
 use crate::net::{NetError, Port};
@@ -14,26 +12,19 @@ use crate::vnc::{ListenError, Listeners};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// Machines without a name that can run at a time, and have control parts.
-const UNNAMED: u32 = 1000;
-
 /// A machine's files and character devices.
-pub struct Inputs {
+pub struct HostFiles {
     /// hda, hdb, hdc, hdd; none for no drive and for a CD-ROM drive without a disc.
     pub images: [Option<Image>; 4],
-    /// COM1 to COM4; none for no port.
-    pub serial: [Option<Chardev>; 4],
-    /// Where the firmware's debug output goes.
-    pub debugcon: Option<Chardev>,
-    /// Where programs find the machine.
-    pub control: Option<SocketPath>,
-    /// What the VNC server listens on.
+    /// Character devices, by [`pcvm_devices::CharId`].
+    pub chardevs: Vec<Option<Chardev>>,
+    /// The sockets on which the VNC server listens.
     pub vnc: Option<Listeners>,
     /// The display.
     pub display: Option<Prepared>,
-    /// The network cards' cables.
+    /// Network backends, by network card.
     pub ports: Vec<Port>,
-    /// And expansion ROMs.
+    /// Expansion ROMs of the network cards.
     pub nic_roms: Vec<Vec<u8>>,
 }
 
@@ -60,9 +51,6 @@ pub enum InputError {
     /// A serial port or the debug output.
     #[error(transparent)]
     Char(#[from] CharError),
-    /// The control socket.
-    #[error(transparent)]
-    Control(#[from] SocketPathError),
     /// `--display`.
     #[error(transparent)]
     Display(#[from] DisplayError),
@@ -81,10 +69,9 @@ impl From<NetError> for InputError {
     }
 }
 
-impl Inputs {
-    /// Opens all of it, and gives a machine without a name one that is free. The terminal comes last: nothing is told in
-    /// raw mode that could be told before.
-    pub fn open(config: &mut MachineConfig) -> Result<Self, InputError> {
+impl HostFiles {
+    /// Opens all of it. The terminal comes last, so that errors are printed before it enters raw mode.
+    pub fn open(config: &MachineConfig) -> Result<Self, InputError> {
         limits::check_memory(config.memory)?;
         match &config.payload {
             Payload::Firmware(Some(path)) => crate::config::check_firmware(path)?,
@@ -109,15 +96,15 @@ impl Inputs {
             None => None,
         };
         let vnc = config.vnc.as_ref().map(Listeners::open).transpose()?;
-        let control = open_control(config)?;
         let display = Prepared::open(config.display, &config.name)?;
         let nic_roms = config.nics.iter().map(|nic| nic_rom(nic, &config.boot)).collect::<Result<_, _>>()?;
         let ports = config.nics.iter().map(Port::open).collect::<Result<_, _>>()?;
-        let mut serial = [None, None, None, None];
-        for (port, spec) in serial.iter_mut().zip(&config.serial) {
-            *port = spec.as_ref().map(Chardev::open).transpose()?;
+        let mut chardevs = Vec::new();
+        for spec in &config.serial {
+            chardevs.push(spec.as_ref().map(Chardev::open).transpose()?);
         }
-        Ok(Self { images, serial, debugcon, control, vnc, display, ports, nic_roms })
+        chardevs.push(debugcon);
+        Ok(Self { images, chardevs, vnc, display, ports, nic_roms })
     }
 }
 
@@ -138,37 +125,6 @@ fn nic_rom(nic: &NicConfig, boot: &[BootDevice]) -> Result<Vec<u8>, InputError> 
         return Err(fail(std::io::Error::other("not an expansion ROM (55h AAh first, at most 1 MiB)")));
     }
     Ok(bytes)
-}
-
-/// The control socket.
-fn open_control(config: &mut MachineConfig) -> Result<Option<SocketPath>, InputError> {
-    match &config.control {
-        ControlSpec::None => Ok(None),
-        ControlSpec::Path(path) => Ok(Some(socket_path::claim_path(path)?)),
-        ControlSpec::ByName { given: true } => {
-            Ok(Some(socket_path::claim_name(&socket_path::directory()?, &config.name)?))
-        }
-        ControlSpec::ByName { given: false } => {
-            let first = config.name.clone();
-            let mut claimed = socket_path::directory().and_then(|dir| socket_path::claim_name(&dir, &first));
-            for n in 2..=UNNAMED {
-                if !matches!(claimed, Err(SocketPathError::NameTaken { .. })) {
-                    break;
-                }
-                config.name = format!("{first}-{n}");
-                claimed = socket_path::directory().and_then(|dir| socket_path::claim_name(&dir, &config.name));
-            }
-            match claimed {
-                Ok(place) => Ok(Some(place)),
-                // Nobody has asked for one; whoever looks for one is told.
-                Err(SocketPathError::NoDirectory) => Ok(None),
-                Err(why) => {
-                    tracing::warn!("no control socket: {why}");
-                    Ok(None)
-                }
-            }
-        }
-    }
 }
 
 /// A file that is there and can be read.

@@ -19,6 +19,7 @@ pub(crate) fn machine(memory: u64) -> MachineConfig {
         no_reboot: false,
         control: crate::config::ControlSpec::None,
         press_key_for_cd: false,
+        trace: None,
         vnc: None,
         tablet: false,
         display: Display::None,
