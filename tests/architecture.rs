@@ -77,7 +77,9 @@ fn unsafe_code_is_only_in_the_files_that_the_architecture_page_names() {
             continue;
         }
         let place = named.iter().find(|name| **name == relative || relative.starts_with(&format!("{name}/")));
-        used.insert(*place.unwrap_or_else(|| panic!("{relative} may have unsafe code, and ARCHITECTURE.md does not say so")));
+        used.insert(
+            *place.unwrap_or_else(|| panic!("{relative} may have unsafe code, and ARCHITECTURE.md does not say so")),
+        );
     }
     assert_eq!(used, named, "files that ARCHITECTURE.md names and that have no unsafe code");
 }

@@ -28,7 +28,7 @@ pub struct HostFiles {
     pub nic_roms: Vec<Vec<u8>>,
 }
 
-/// Something that the configuration names cannot be used.
+/// A file, device or socket that the configuration names cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
     /// More than the host has.
@@ -63,7 +63,7 @@ pub enum InputError {
 }
 
 impl From<NetError> for InputError {
-    /// Not as a source: its text is all in ours.
+    /// Without a source: this error's text contains the other's.
     fn from(error: NetError) -> Self {
         Self::Net(error)
     }
@@ -108,8 +108,8 @@ impl HostFiles {
     }
 }
 
-/// A network card's expansion ROM: the one that was named, or, where the network is in the boot order, the one that Debian's
-/// package ipxe-qemu has for this card.
+/// A network card's expansion ROM: the configured file, or, if the network is in the boot order, the one of Debian's package
+/// ipxe-qemu.
 fn nic_rom(nic: &NicConfig, boot: &[BootDevice]) -> Result<Vec<u8>, InputError> {
     const IPXE: &str = "/usr/lib/ipxe/qemu/pxe-rtl8139.rom";
     const MOST: u64 = 1 << 20;
@@ -127,7 +127,7 @@ fn nic_rom(nic: &NicConfig, boot: &[BootDevice]) -> Result<Vec<u8>, InputError> 
     Ok(bytes)
 }
 
-/// A file that is there and can be read.
+/// Checks that a file exists and can be read.
 fn check_file(path: &Path) -> Result<(), InputError> {
     let failed = |why| InputError::File { path: path.to_owned(), why };
     let metadata = std::fs::metadata(path).map_err(failed)?;
