@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// Files in memory.
-    #[error("cannot make the self-test's disk: {}", crate::config::host_error(.0))]
+    #[error("cannot make the self-test's disk: {}", crate::error::host_error(.0))]
     Files(#[from] io::Error),
     /// The machine cannot be made.
     #[error(transparent)]
@@ -180,6 +180,7 @@ impl Demo {
             vga: Some(pcvm_devices::vga::Vga::DEFAULT_VRAM),
             control: crate::config::ControlSpec::None,
             press_key_for_cd: false,
+            trace: None,
             vnc: None,
             tablet: false,
         };

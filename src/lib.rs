@@ -1,15 +1,18 @@
 //! pcvm: a virtual machine monitor that is a whole classic PC.
 
-pub mod ahead;
 pub mod block;
+pub mod board;
 pub mod chardev;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
 pub mod display;
+pub mod emulator;
+pub mod error;
 pub mod keys;
 pub mod kvm;
 pub mod machine;
 pub mod net;
+pub mod tables;
 pub mod vnc;

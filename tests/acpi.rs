@@ -1,9 +1,9 @@
 //! The tables as other people's programs read them: ACPICA's `iasl` and `dmidecode`.
 
 use pcvm::config::{CharSpec, CpuConfig, Display, MachineConfig, Payload, RtcBase};
-use pcvm::machine::acpi::loader::resolve;
-use pcvm::machine::acpi::{RSDP_FILE, TABLES_FILE, Tables};
-use pcvm::machine::smbios::Smbios;
+use pcvm::tables::acpi::loader::resolve;
+use pcvm::tables::acpi::{RSDP_FILE, TABLES_FILE, Tables};
+use pcvm::tables::smbios::Smbios;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -25,6 +25,7 @@ fn machine(memory: u64, cpus: u32, ports: usize) -> MachineConfig {
         no_reboot: false,
         control: pcvm::config::ControlSpec::None,
         press_key_for_cd: false,
+        trace: None,
         vnc: None,
         tablet: false,
         display: Display::None,

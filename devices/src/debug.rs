@@ -5,7 +5,7 @@
 //! [`CharId::DEBUG`]; both read as E9h when there is one, which is how firmware finds out. Without one their ports do
 //! not exist. No IRQ.
 
-use crate::{Access, CharId, Ctx, Device, Region, RestoreError};
+use crate::{Access, CharId, Ctx, Device, Owned, Region, RestoreError};
 use serde::{Deserialize, Serialize};
 
 /// POST codes.
@@ -49,6 +49,11 @@ impl Device for DebugPorts {
     type State = DebugState;
     const KIND: &'static str = "debug";
     const VERSION: u32 = 1;
+
+    fn owns(&self) -> Owned {
+        let chars = if self.console { vec![CharId::DEBUG] } else { Vec::new() };
+        Owned { chars, ..Owned::default() }
+    }
 
     fn regions(&self) -> Vec<Region> {
         // Old software writes to port 80h only to pass time: let it be cheap.

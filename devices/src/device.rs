@@ -1,11 +1,11 @@
 //! What a device is.
 
-use crate::CharId;
 use crate::block::BlockDone;
 use crate::ctx::{Ctx, TimerId};
 use crate::input::InputEvent;
 use crate::net::NicId;
 use crate::state::RestoreError;
+use crate::{CharId, DiskId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::any::Any;
@@ -127,11 +127,25 @@ pub enum Wake {
     /// The power button was pressed (power management).
     PowerButton,
     /// A drive's medium was changed: its new size in bytes, or none (IDE CD-ROM).
-    Medium(crate::DiskId, Option<u64>),
+    Medium(DiskId, Option<u64>),
     /// [`Ctx::take_frame`] has frames for this card.
     Frames(NicId),
-    /// This card's cable was plugged in, or pulled out.
+    /// This card's cable was plugged in (true) or unplugged.
     Link(NicId, bool),
+    /// Report the next write by [`crate::Effect::ScreenWritten`], once (display adapter).
+    ReportWrites,
+}
+
+/// The host-side endpoints of a device. The board delivers disk completions, received frames and host bytes to the device
+/// that owns the id. Two devices never own the same id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owned {
+    /// Drives whose requests this device submits.
+    pub disks: Vec<DiskId>,
+    /// Network cards that this device is.
+    pub nics: Vec<NicId>,
+    /// Character streams that this device reads or writes.
+    pub chars: Vec<CharId>,
 }
 
 /// A chip. See the crate's documentation for what it may and may not do.
@@ -152,6 +166,18 @@ pub trait Device: Send + 'static {
 
     /// Where its PCI configuration space is, if it has one.
     fn pci(&self) -> Option<Devfn> {
+        None
+    }
+
+    /// The disks, network cards and character streams that belong to this device. The board reads it once, when the
+    /// machine is built.
+    fn owns(&self) -> Owned {
+        Owned::default()
+    }
+
+    /// The datasheet's name of the register at `at`, for traces; `None` where there is no name.
+    fn register_name(&self, at: Access) -> Option<&'static str> {
+        let _ = at;
         None
     }
 
@@ -192,6 +218,10 @@ pub trait DynDevice: Send {
     fn regions(&self) -> Vec<Region>;
     /// [`Device::pci`].
     fn pci(&self) -> Option<Devfn>;
+    /// [`Device::owns`].
+    fn owns(&self) -> Owned;
+    /// [`Device::register_name`].
+    fn register_name(&self, at: Access) -> Option<&'static str>;
     /// [`Device::read`].
     fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]);
     /// [`Device::write`].
@@ -227,6 +257,12 @@ impl<D: Device> DynDevice for D {
     }
     fn pci(&self) -> Option<Devfn> {
         Device::pci(self)
+    }
+    fn owns(&self) -> Owned {
+        Device::owns(self)
+    }
+    fn register_name(&self, at: Access) -> Option<&'static str> {
+        Device::register_name(self, at)
     }
     fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
         Device::read(self, cx, at, data);

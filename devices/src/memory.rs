@@ -36,13 +36,13 @@ pub const PAGE: u64 = 4096;
 
 /// Parts of video memory, in whole pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Touched {
+pub struct DirtyPages {
     all: bool,
     /// A bit for each page.
     pages: Vec<u64>,
 }
 
-impl Touched {
+impl DirtyPages {
     /// Nothing.
     pub fn none() -> Self {
         Self::default()
@@ -369,11 +369,11 @@ mod tests {
     fn pages_of_video_memory_that_were_written_are_told_once() {
         let memory = Memory::new(1 << 20, 0x10_8000).unwrap();
         let touched = || {
-            let mut touched = Touched::none();
+            let mut touched = DirtyPages::none();
             memory.take_video_written(|bytes| touched.add(bytes));
             touched
         };
-        assert_eq!(touched(), Touched::none());
+        assert_eq!(touched(), DirtyPages::none());
         memory.write_video(0x1fff, &[1, 2]);
         memory.write_video(0x10_7fff, &[1, 2, 3]);
         memory.write_video(0x20_0000, &[1]);
@@ -389,17 +389,17 @@ mod tests {
             (0x1000..0x1000, false),
         ] {
             assert_eq!(written.contains(bytes.clone()), expect, "{bytes:x?}");
-            assert_eq!(Touched::all().contains(bytes.clone()), !bytes.is_empty());
+            assert_eq!(DirtyPages::all().contains(bytes.clone()), !bytes.is_empty());
         }
-        assert_eq!(touched(), Touched::none());
+        assert_eq!(touched(), DirtyPages::none());
         // As KVM tells it.
-        let mut log = Touched::none();
+        let mut log = DirtyPages::none();
         log.add_log(0x5000, &[1, 0, 1 << 63]);
         let mut pages = Vec::new();
         log.each_page(300, |page| pages.push(page));
         assert_eq!(pages, [5, 5 + 191]);
         log.each_page(5 + 191, |page| assert_eq!(page, 5));
-        Touched::all().each_page(3, |page| pages.push(page));
+        DirtyPages::all().each_page(3, |page| pages.push(page));
         assert_eq!(pages[2..], [0, 1, 2]);
     }
 

@@ -11,7 +11,7 @@
 //! and CTS on and RI off.
 
 use crate::ctx::{CharId, Ctx, IrqLine, TimerId};
-use crate::device::{Access, Device, Region, Wake};
+use crate::device::{Access, Device, Owned, Region, Wake};
 use crate::state::RestoreError;
 use crate::time::VmTime;
 use bitfield_struct::bitfield;
@@ -396,6 +396,10 @@ impl Device for Uart16550 {
     type State = UartState;
     const KIND: &'static str = "serial";
     const VERSION: u32 = 1;
+
+    fn owns(&self) -> Owned {
+        Owned { chars: vec![self.host], ..Owned::default() }
+    }
 
     fn regions(&self) -> Vec<Region> {
         vec![Region::io(self.port, 8, 0).with_fifo()]

@@ -1,7 +1,8 @@
 //! One image: what can be one, and how it is opened.
 
 use super::sys;
-use crate::config::{DriveConfig, Media, host_error};
+use crate::config::{DriveConfig, Media};
+use crate::error::host_error;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};

@@ -18,7 +18,8 @@ mod tests;
 
 pub use escape::{Escape, EscapeCommand};
 
-use crate::config::{CharSpec, host_error};
+use crate::config::CharSpec;
+use crate::error::host_error;
 use input::Source;
 use output::{Output, Patience};
 use std::fs::File;

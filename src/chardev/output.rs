@@ -134,7 +134,7 @@ impl Output {
                 if let Err(error) = file.write_all(bytes)
                     && !warned.swap(true, Ordering::Relaxed)
                 {
-                    tracing::warn!("serial output is lost: {}", crate::config::host_error(&error));
+                    tracing::warn!("serial output is lost: {}", crate::error::host_error(&error));
                 }
             }
             Kind::Queued(queued) => Queued::write(queued, bytes),

@@ -131,7 +131,7 @@ pub enum RemoteError {
         seconds: f64,
     },
     /// Standard output.
-    #[error("standard output: {}", crate::config::host_error(.0))]
+    #[error("standard output: {}", crate::error::host_error(.0))]
     Output(std::io::Error),
 }
 
@@ -157,7 +157,7 @@ impl ScreenshotArgs {
             _ => return Err(usage("the name of a picture ends with .png or .ppm")),
         };
         // The machine writes it, and has a directory of its own.
-        let path = std::path::absolute(&self.file).map_err(|error| usage(&crate::config::host_error(&error)))?;
+        let path = std::path::absolute(&self.file).map_err(|error| usage(&crate::error::host_error(&error)))?;
         let path = path.to_str().ok_or_else(|| usage("the name is not UTF-8"))?;
         Client::connect(&self.name)?.execute("screendump", json!({ "filename": path, "format": format }))?;
         Ok(())

@@ -13,7 +13,7 @@ pub const FIRMWARE_MAX: u64 = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum FirmwareError {
     /// It cannot be opened or read.
-    #[error("firmware {}: {}", path.display(), crate::config::host_error(why))]
+    #[error("firmware {}: {}", path.display(), crate::error::host_error(why))]
     Host {
         /// The file.
         path: PathBuf,

@@ -7,15 +7,6 @@ pub use firmware::{check_firmware, read_firmware};
 
 use std::path::PathBuf;
 
-/// What the host said, without the error number that std appends.
-pub(crate) fn host_error(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" (os error") {
-        Some(end) => text.get(..end).unwrap_or(&text).to_owned(),
-        None => text,
-    }
-}
-
 /// A whole machine.
 #[derive(Clone, Debug)]
 pub struct MachineConfig {
@@ -53,6 +44,8 @@ pub struct MachineConfig {
     pub nics: Vec<NicConfig>,
     /// "Press any key to boot from CD" is answered.
     pub press_key_for_cd: bool,
+    /// Trace of device accesses.
+    pub trace: Option<TraceConfig>,
 }
 
 /// Processors.
@@ -252,6 +245,15 @@ pub enum RtcBase {
     LocalTime,
     /// From this time on, in seconds since 1970, as the guest reads it.
     Date(i64),
+}
+
+/// A trace of device accesses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceConfig {
+    /// The file, truncated.
+    pub file: PathBuf,
+    /// Classes and device kinds, separated by commas; empty for all.
+    pub filter: String,
 }
 
 /// Where the screen is shown, besides VNC.

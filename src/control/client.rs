@@ -1,7 +1,7 @@
 //! The other end: a program that has one thing to say to a machine.
 
-use super::place;
-use crate::config::host_error;
+use super::socket_path;
+use crate::error::host_error;
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub enum ClientError {
     /// No place for sockets.
     #[error(transparent)]
-    Place(#[from] place::PlaceError),
+    SocketPath(#[from] socket_path::SocketPathError),
     /// Nobody listens.
     #[error("no machine named '{name}' is running (nobody listens at {})", path.display())]
     NoMachine {
@@ -60,7 +60,7 @@ impl Client {
     /// # Errors
     /// If it is not there.
     pub fn connect(name: &str) -> Result<Self, ClientError> {
-        let path = place::of_machine(name)?;
+        let path = socket_path::of_machine(name)?;
         let stream = match UnixStream::connect(&path) {
             Ok(stream) => stream,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {

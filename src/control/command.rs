@@ -4,7 +4,7 @@ use super::pointer::{self, Pointer};
 use super::qmp::{self, Arguments, Class, Failure, Outcome};
 use crate::keys;
 use crate::machine::Handle;
-use pcvm_devices::vga::Frame;
+use pcvm_devices::vga::Bitmap;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -171,13 +171,13 @@ impl Dump {
     pub fn write(self, handle: &Handle) -> Outcome {
         let frame = handle.screen().ok_or_else(no_screen)?;
         let result = if self.png { write_png(&self.path, &frame) } else { write_ppm(&self.path, &frame) };
-        result.map(|()| json!({})).map_err(|error| {
-            Failure::generic(format!("{}: {}", self.path.display(), crate::config::host_error(&error)))
-        })
+        result
+            .map(|()| json!({}))
+            .map_err(|error| Failure::generic(format!("{}: {}", self.path.display(), crate::error::host_error(&error))))
     }
 }
 
-fn write_png(path: &PathBuf, frame: &Frame) -> std::io::Result<()> {
+fn write_png(path: &PathBuf, frame: &Bitmap) -> std::io::Result<()> {
     let mut out = BufWriter::new(File::create(path)?);
     let mut encoder = png::Encoder::new(&mut out, frame.width, frame.height);
     encoder.set_color(png::ColorType::Rgb);
@@ -189,7 +189,7 @@ fn write_png(path: &PathBuf, frame: &Frame) -> std::io::Result<()> {
     out.flush()
 }
 
-fn write_ppm(path: &PathBuf, frame: &Frame) -> std::io::Result<()> {
+fn write_ppm(path: &PathBuf, frame: &Bitmap) -> std::io::Result<()> {
     let mut file = File::create(path)?;
     write!(file, "P6\n{} {}\n255\n", frame.width, frame.height)?;
     file.write_all(&frame.rgb())

@@ -1,12 +1,12 @@
 //! The main loop's side of the control socket.
 
 use super::command::{self, Step};
-use super::place::Place;
 use super::press_key;
 use super::qmp::{self, Arguments, Class, Failure, Outcome, Reader};
-use crate::machine::Handle;
-use crate::machine::typist::Typist;
-use event_manager::{EventOps, EventSet, Events};
+use super::socket_path::SocketPath;
+use super::typist::Typist;
+use crate::machine::{Change, Handle, Service};
+use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -36,19 +36,6 @@ const OUT_MAX: usize = 256 << 10;
 /// What a thread has done, and for which client.
 type Answer = (u32, Outcome);
 
-/// What happened to the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Happened {
-    /// It was stopped from outside.
-    Stopped,
-    /// It goes on.
-    Resumed,
-    /// It was reset.
-    Reset,
-    /// It ends; from inside?
-    Shutdown(bool),
-}
-
 /// What the answer to a client's command waits for.
 enum Waiting {
     /// The main loop.
@@ -77,7 +64,7 @@ struct Client {
 pub struct Server {
     handle: Handle,
     machine: String,
-    place: Option<Place>,
+    place: Option<SocketPath>,
     /// The listener is not watched because a client could not be accepted.
     deaf: bool,
     clients: BTreeMap<u32, Client>,
@@ -93,37 +80,8 @@ pub struct Server {
     press_key: Option<(OwnedFd, u32)>,
 }
 
-impl Server {
-    /// For a machine that is called `name`, listening at `place` if anywhere.
-    ///
-    /// # Errors
-    /// If the host has no more descriptors.
-    pub fn new(handle: Handle, name: &str, place: Option<Place>, press_key: bool) -> std::io::Result<Self> {
-        let screen = || -> std::io::Result<OwnedFd> {
-            let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-            let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
-            let each = Timespec { tv_sec: 0, tv_nsec: press_key::INTERVAL.subsec_nanos().into() };
-            let set = Itimerspec { it_interval: each, it_value: each };
-            rustix::time::timerfd_settime(&timer, TimerfdTimerFlags::empty(), &set)?;
-            Ok(timer)
-        };
-        Ok(Self {
-            typist: Typist::new(handle.clone())?,
-            handle,
-            machine: name.to_owned(),
-            place,
-            deaf: false,
-            clients: BTreeMap::new(),
-            reset_asked: false,
-            next: 0,
-            results: mpsc::channel(),
-            wake: EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
-            press_key: if press_key { Some((screen()?, press_key::LOOKS)) } else { None },
-        })
-    }
-
-    /// Watches what it needs to.
-    pub fn init(&mut self, ops: &mut EventOps<'_>) {
+impl MutEventSubscriber for Server {
+    fn init(&mut self, ops: &mut EventOps<'_>) {
         watch(ops, self.typist.timer().as_raw_fd(), TYPIST);
         watch(ops, self.wake.as_raw_fd(), WAKE);
         if let Some((timer, _)) = &self.press_key {
@@ -134,8 +92,7 @@ impl Server {
         }
     }
 
-    /// One of its descriptors has something.
-    pub fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
+    fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
         match events.data() {
             LISTENER => self.accept(ops),
             TYPIST => {
@@ -160,9 +117,10 @@ impl Server {
             n => self.client(n - CLIENT, events.event_set(), ops),
         }
     }
+}
 
-    /// The main loop has dealt with all events; `what` happened to the machine by them.
-    pub fn happened(&mut self, what: &[Happened]) {
+impl Service for Server {
+    fn changed(&mut self, changes: &[Change]) {
         let waits = |client: &Client| matches!(client.waiting, Some((Waiting::Events, _)));
         if self.clients.values().any(waits) {
             let _ = self.wake.write(1);
@@ -171,17 +129,51 @@ impl Server {
             client.answer(Ok(json!({})));
         }
         let by = |guest, inside, outside| json!({ "guest": guest, "reason": if guest { inside } else { outside } });
-        for happened in what {
-            match *happened {
-                Happened::Stopped => self.tell_all("STOP", &Value::Null),
-                Happened::Resumed => self.tell_all("RESUME", &Value::Null),
-                Happened::Reset => {
+        for change in changes {
+            match *change {
+                Change::Paused => self.tell_all("STOP", &Value::Null),
+                Change::Resumed => self.tell_all("RESUME", &Value::Null),
+                Change::Reset => {
                     let guest = !std::mem::take(&mut self.reset_asked);
                     self.tell_all("RESET", &by(guest, "guest-reset", "host-qmp-system-reset"));
                 }
-                Happened::Shutdown(guest) => self.tell_all("SHUTDOWN", &by(guest, "guest-shutdown", "host-qmp-quit")),
+                Change::Shutdown { guest } => self.tell_all("SHUTDOWN", &by(guest, "guest-shutdown", "host-qmp-quit")),
             }
         }
+    }
+
+    fn finish(&mut self) {
+        self.clients.values_mut().for_each(Client::flush);
+    }
+}
+
+impl Server {
+    /// For a machine that is called `name`, listening at `place` if anywhere.
+    ///
+    /// # Errors
+    /// If the host has no more descriptors.
+    pub fn new(handle: Handle, name: &str, place: Option<SocketPath>, press_key: bool) -> std::io::Result<Self> {
+        let screen = || -> std::io::Result<OwnedFd> {
+            let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+            let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
+            let each = Timespec { tv_sec: 0, tv_nsec: press_key::INTERVAL.subsec_nanos().into() };
+            let set = Itimerspec { it_interval: each, it_value: each };
+            rustix::time::timerfd_settime(&timer, TimerfdTimerFlags::empty(), &set)?;
+            Ok(timer)
+        };
+        Ok(Self {
+            typist: Typist::new(handle.clone())?,
+            handle,
+            machine: name.to_owned(),
+            place,
+            deaf: false,
+            clients: BTreeMap::new(),
+            reset_asked: false,
+            next: 0,
+            results: mpsc::channel(),
+            wake: EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?,
+            press_key: if press_key { Some((screen()?, press_key::LOOKS)) } else { None },
+        })
     }
 
     /// Tells every client of an event.
@@ -191,11 +183,6 @@ impl Server {
         }
         // They are written to from there.
         let _ = self.wake.write(1);
-    }
-
-    /// The machine ends: what is ready to be told is told if it can be without waiting.
-    pub fn farewell(&mut self) {
-        self.clients.values_mut().for_each(Client::flush);
     }
 
     fn accept(&mut self, ops: &mut EventOps<'_>) {
@@ -229,7 +216,7 @@ impl Server {
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 // No descriptors, say: it would be told again at once, and for ever.
-                tracing::warn!("a control client cannot be accepted: {}", crate::config::host_error(&error));
+                tracing::warn!("a control client cannot be accepted: {}", crate::error::host_error(&error));
                 let _ = ops.remove(Events::empty_raw(fd));
                 self.deaf = true;
             }
@@ -360,7 +347,7 @@ impl Server {
                 match spawned {
                     Ok(_) => client.waiting = Some((Waiting::Thread, id)),
                     Err(error) => {
-                        let why = crate::config::host_error(&error);
+                        let why = crate::error::host_error(&error);
                         client.say(&qmp::reply(Err(Failure::generic(why)), id));
                     }
                 }

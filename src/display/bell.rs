@@ -1,6 +1,6 @@
 //! What wakes a thread that waits in poll.
 
-use super::Call;
+use super::Waker;
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,7 +25,7 @@ impl Bell {
     }
 
     /// Rings it when called.
-    pub fn call(&self) -> Call {
+    pub fn call(&self) -> Waker {
         let bell = self.clone();
         Arc::new(move || bell.ring())
     }

@@ -63,7 +63,7 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::display::Call;
+    use crate::display::Waker;
     use pcvm_devices::vga::Canvas;
     use std::sync::Mutex;
 
@@ -75,7 +75,7 @@ mod tests {
     }
 
     impl Console for Keyboard {
-        fn look(&mut self, _: Option<&Call>) -> bool {
+        fn look(&mut self, _: Option<&Waker>) -> bool {
             false
         }
         fn canvas(&self) -> &Canvas {

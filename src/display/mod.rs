@@ -16,18 +16,18 @@ pub use feed::Feed;
 
 use crate::config;
 use pcvm_devices::InputEvent;
-use pcvm_devices::vga::{Canvas, Frame, TextScreen};
+use pcvm_devices::vga::{Bitmap, Canvas, TextScreen};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Whom to call when something was written to the display adapter. It is called by any thread, and must not wait.
-pub type Call = Arc<dyn Fn() + Send + Sync>;
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
 /// The machine as whoever shows its screen sees it. Nothing here may wait for long.
 pub trait Console: Send + 'static {
     /// Looks at the screen: whether it shows anything else than the last time. `call` is called, once, when something is
     /// written to the adapter after this; what a processor writes into memory that does not trap is not seen.
-    fn look(&mut self, call: Option<&Call>) -> bool;
+    fn look(&mut self, call: Option<&Waker>) -> bool;
     /// What it shows, and what of that the last look changed.
     fn canvas(&self) -> &Canvas;
     /// The keyboard's LEDs: bit 0 scroll lock, 1 num lock, 2 caps lock.
@@ -46,7 +46,7 @@ pub enum View {
     /// Text.
     Text(TextScreen),
     /// Graphics.
-    Picture(Frame),
+    Picture(Bitmap),
 }
 
 /// The machine as somebody who sits before it sees it.
@@ -55,7 +55,7 @@ pub trait Local: Console {
     /// whether the picture is another one, and when to come again; never if nothing blinks.
     fn blink(&mut self, time: Duration) -> (bool, Option<Duration>);
     /// As [`Console::look`], text as text; `None` if it shows what it showed the last time.
-    fn view(&mut self, call: Option<&Call>) -> Option<View>;
+    fn view(&mut self, call: Option<&Waker>) -> Option<View>;
     /// Presses the power button.
     fn power_button(&self);
     /// Pulls the plug.
@@ -72,13 +72,13 @@ pub enum DisplayError {
     #[error("--display terminal: a terminal of type '{0}' cannot show a screen (environment variable TERM)")]
     Dumb(String),
     /// The terminal does not do what it is told.
-    #[error("--display terminal: {}", config::host_error(.0))]
+    #[error("--display terminal: {}", crate::error::host_error(.0))]
     Terminal(std::io::Error),
     /// No window.
     #[error("--display sdl: {0}")]
     Window(String),
     /// No thread or descriptor.
-    #[error("--display: {}", config::host_error(.0))]
+    #[error("--display: {}", crate::error::host_error(.0))]
     Host(std::io::Error),
 }
 

@@ -4,7 +4,7 @@
 //! A click in it, or Ctrl-Alt-G, grabs mouse and keyboard (then also Alt-Tab and the like are the machine's); Ctrl-Alt-G
 //! lets them go. Ctrl-Alt-F is full screen and back, Ctrl-Alt-U the window's own size. Closing it is pulling the plug.
 
-use super::{Call, DisplayError, Feed, Local, Pace, proportions};
+use super::{DisplayError, Feed, Local, Pace, Waker, proportions};
 use crate::keys;
 use pcvm_devices::InputEvent;
 use sdl2::event::{Event, EventSender, WindowEvent};
@@ -40,7 +40,7 @@ struct Woken;
 /// The window's thread; it ends when this is dropped.
 pub struct Running {
     quit: Arc<AtomicBool>,
-    wake: Call,
+    wake: Waker,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -53,7 +53,7 @@ impl Prepared {
         let (name, ends) = (name.to_owned(), quit.clone());
         let thread = std::thread::Builder::new().name("display".to_owned()).spawn(move || match open(&name) {
             Ok((shown, sender)) => {
-                let wake: Call = Arc::new(move || drop(sender.push_custom_event(Woken)));
+                let wake: Waker = Arc::new(move || drop(sender.push_custom_event(Woken)));
                 let _ = opened.send(Ok(wake.clone()));
                 run(shown, &machines, &ends, wake);
             }
@@ -131,7 +131,7 @@ fn title(name: &str, grabbed: bool) -> String {
     if grabbed { format!("pcvm: {name} - Ctrl-Alt-G releases mouse and keyboard") } else { format!("pcvm: {name}") }
 }
 
-fn run(mut shown: Shown, machines: &Receiver<Box<dyn Local>>, quit: &AtomicBool, call: Call) {
+fn run(mut shown: Shown, machines: &Receiver<Box<dyn Local>>, quit: &AtomicBool, call: Waker) {
     let Ok(machine) = machines.recv() else { return };
     let textures = shown.canvas.texture_creator();
     let mut window = Showing {
@@ -172,7 +172,7 @@ fn run(mut shown: Shown, machines: &Receiver<Box<dyn Local>>, quit: &AtomicBool,
 
 struct Showing<'a> {
     machine: Box<dyn Local>,
-    call: Call,
+    call: Waker,
     feed: Feed,
     pace: Pace,
     /// Of the picture that is shown.

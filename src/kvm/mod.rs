@@ -4,10 +4,10 @@
 //! [`exit`] why a processor stopped, [`ring`] the writes that the kernel keeps back, [`cpu_model`] what CPUID says.
 //! All `unsafe` of this module is in `slots`, `exit`, `ring` and `kick`.
 
-mod ahead;
 pub mod cpu_features;
 pub mod cpu_model;
 pub mod cpuid;
+mod emulation;
 pub mod exit;
 pub mod kick;
 pub mod ring;

@@ -4,7 +4,7 @@
 use super::{KvmError, ask};
 use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
-use pcvm_devices::Touched;
+use pcvm_devices::DirtyPages;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
@@ -105,7 +105,7 @@ impl Slots {
     /// Tells what processors wrote into slots of video memory since this was asked for the last time: whole pages, as
     /// bytes of video memory. From the first time on KVM keeps a log of it. Where it cannot, and where slots went or
     /// came, it is all.
-    pub fn video_touched(&mut self, touched: &mut Touched) {
+    pub fn video_touched(&mut self, touched: &mut DirtyPages) {
         let mut all = std::mem::take(&mut self.video_changed);
         let video: Vec<_> =
             self.installed.iter().filter(|(_, slot)| slot.video).map(|(gpa, slot)| (*gpa, *slot)).collect();
@@ -126,7 +126,7 @@ impl Slots {
             }
         }
         if all {
-            *touched = Touched::all();
+            *touched = DirtyPages::all();
         }
     }
 

@@ -45,7 +45,7 @@ impl Dump {
         let written =
             self.file.write_all(&head).and_then(|()| self.file.write_all(bytes)).and_then(|()| self.file.flush());
         if let Err(error) = written {
-            tracing::warn!("{}: {}: no more frames are kept", self.path.display(), crate::config::host_error(&error));
+            tracing::warn!("{}: {}: no more frames are kept", self.path.display(), crate::error::host_error(&error));
             self.failed = true;
         }
     }

@@ -50,11 +50,11 @@ pub enum NetError {
 
 impl NetError {
     fn interface(what: &'static str, name: &str, error: &io::Error) -> Self {
-        Self::Interface { what, name: name.to_owned(), why: crate::config::host_error(error) }
+        Self::Interface { what, name: name.to_owned(), why: crate::error::host_error(error) }
     }
 
     fn file(path: &std::path::Path, error: &io::Error) -> Self {
-        Self::File { path: path.display().to_string(), why: crate::config::host_error(error) }
+        Self::File { path: path.display().to_string(), why: crate::error::host_error(error) }
     }
 }
 

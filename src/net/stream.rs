@@ -255,7 +255,7 @@ impl Stream {
                 Err(errno) => {
                     *socket = None;
                     drop(socket);
-                    return self.ended(&crate::config::host_error(&errno.into()), &mut incoming);
+                    return self.ended(&crate::error::host_error(&errno.into()), &mut incoming);
                 }
             }
         }

@@ -157,7 +157,7 @@ impl Tap {
 
     fn lost(&self, errno: Errno) {
         if !self.gone.swap(true, Ordering::SeqCst) {
-            let why = crate::config::host_error(&errno.into());
+            let why = crate::error::host_error(&errno.into());
             tracing::warn!("tap {}: {why}: the guest's cable is out", self.name);
         }
     }
@@ -175,7 +175,7 @@ impl Drop for Tap {
             && !self.gone.load(Ordering::SeqCst)
             && let Err(error) = sys::bridge(bridge, &self.name, false)
         {
-            tracing::warn!("bridge {bridge}: {} stays on it: {}", self.name, crate::config::host_error(&error));
+            tracing::warn!("bridge {bridge}: {} stays on it: {}", self.name, crate::error::host_error(&error));
         }
         if let Some(script) = &self.downscript
             && let Err(error) = run_script(script, &self.name)
@@ -220,7 +220,7 @@ fn made(name: Option<&str>) -> Result<(OwnedFd, String), NetError> {
             Some(libc::EPERM) => {
                 "not permitted: root can make one for you (ip tuntap add NAME mode tap user YOU)".to_owned()
             }
-            _ => crate::config::host_error(&error),
+            _ => crate::error::host_error(&error),
         };
         NetError::Interface { what: "cannot use tap", name: name.unwrap_or("(a new one)").to_owned(), why }
     };

@@ -1,8 +1,9 @@
 //! What the server listens on, and what it needs to know before it lets anybody in: all that can be wrong is told before
 //! the machine starts.
 
-use crate::config::{VncAddress, VncConfig, host_error};
-use crate::control::place::{self, Place, PlaceError};
+use crate::config::{VncAddress, VncConfig};
+use crate::control::socket_path::{self, SocketPath, SocketPathError};
+use crate::error::host_error;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io;
@@ -40,7 +41,7 @@ pub enum ListenError {
     },
     /// A Unix socket.
     #[error(transparent)]
-    Socket(#[from] PlaceError),
+    Socket(#[from] SocketPathError),
     /// A file with the password, the certificate or its key.
     #[error("{}: {why}", path.display())]
     File {
@@ -57,7 +58,7 @@ pub struct Listeners {
     /// For viewers.
     pub tcp: Option<TcpListener>,
     /// For viewers, as a file.
-    pub unix: Option<Place>,
+    pub unix: Option<SocketPath>,
     /// For browsers.
     pub websocket: Option<TcpListener>,
     /// If clients must use TLS.
@@ -80,7 +81,7 @@ impl Listeners {
         let tls = config.tls.as_ref().map(|(certificate, key)| load_tls(certificate, key)).transpose()?;
         let (mut tcp, mut unix) = (None, None);
         match &config.address {
-            VncAddress::Unix(path) => unix = Some(place::claim_path(path)?),
+            VncAddress::Unix(path) => unix = Some(socket_path::claim_path(path)?),
             VncAddress::Tcp { host, display } => {
                 let last = if config.unused { display.saturating_add(TRIES - 1) } else { *display };
                 tcp = Some(first_free(host, *display, last.min(u16::MAX - FIRST_PORT), config.unused)?);

@@ -1,6 +1,6 @@
 //! What clients are shown: pixels, the parts of them that changed, and how far they scrolled.
 
-use pcvm_devices::vga::{Canvas, Frame};
+use pcvm_devices::vga::{Bitmap, Canvas};
 
 /// Side of the squares in which changes are counted, in pixels.
 pub const TILE: usize = 16;
@@ -54,7 +54,7 @@ impl Picture {
     }
 
     /// The screen, as far as it can be told to clients.
-    pub fn from_frame(frame: &Frame) -> Self {
+    pub fn from_frame(frame: &Bitmap) -> Self {
         let side = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
         let mut picture = Self::black(side(frame.width), side(frame.height));
         for y in 0..usize::from(picture.height) {
@@ -87,7 +87,7 @@ impl Picture {
     }
 
     /// Takes over a line.
-    fn take_over(&mut self, y: usize, frame: &Frame) {
+    fn take_over(&mut self, y: usize, frame: &Bitmap) {
         let width = usize::from(self.width);
         let to = self.pixels.get_mut(y * width..(y + 1) * width).unwrap_or_default();
         let from = frame.line(y as u32);
@@ -133,7 +133,7 @@ impl Picture {
 
     /// How the lines of this picture moved to become the next one, of the same size, if most of what changed is that.
     /// Only `changed` lines did.
-    fn scroll(&self, next: &Frame, changed: &[usize]) -> Option<Scroll> {
+    fn scroll(&self, next: &Bitmap, changed: &[usize]) -> Option<Scroll> {
         let new = |y: usize| next.line(y as u32);
         let changed: Vec<usize> = changed.iter().copied().filter(|&y| new(y) != self.line(y)).collect();
         let (first, last) = (*changed.first()?, *changed.last()?);
@@ -372,8 +372,8 @@ pub(super) mod tests {
 
     impl Picture {
         /// As a canvas has it.
-        pub fn frame(&self) -> Frame {
-            Frame { width: self.width.into(), height: self.height.into(), pixels: self.pixels.clone() }
+        pub fn frame(&self) -> Bitmap {
+            Bitmap { width: self.width.into(), height: self.height.into(), pixels: self.pixels.clone() }
         }
 
         /// What becomes of it when the screen shows another.

@@ -4,7 +4,7 @@ use super::listen::Listeners;
 use super::picture::{Change, Damage, Picture};
 use super::session::{Goodbye, Options, Request, Session};
 use super::wire::{Over, Socket, Wire};
-use crate::display::{Bell, Call, Console, Feed, Pace};
+use crate::display::{Bell, Console, Feed, Pace, Waker};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
@@ -85,7 +85,7 @@ struct Serving {
     quit: Bell,
     /// Something was written to the adapter.
     touched: Bell,
-    call: Call,
+    call: Waker,
     clients: Vec<Client>,
     picture: Picture,
     leds: u8,
@@ -223,7 +223,7 @@ impl Serving {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 Err(error) => {
                     // No descriptors, say: it would be told again at once.
-                    tracing::warn!("a VNC client cannot be accepted: {}", crate::config::host_error(&error));
+                    tracing::warn!("a VNC client cannot be accepted: {}", crate::error::host_error(&error));
                     self.deaf_until = Some(Instant::now() + DOUBT);
                 }
             }

@@ -6,7 +6,7 @@ use super::picture::tests::noise;
 use super::pixels::{NATIVE, PixelFormat};
 use super::{Console, Listeners, Server, auth};
 use crate::config::{VncAddress, VncConfig};
-use crate::display::Call;
+use crate::display::Waker;
 use pcvm_devices::InputEvent;
 use pcvm_devices::vga::Canvas;
 use rustls::pki_types::pem::PemObject;
@@ -47,7 +47,7 @@ impl Seen {
 }
 
 impl Console for Seen {
-    fn look(&mut self, _: Option<&Call>) -> bool {
+    fn look(&mut self, _: Option<&Waker>) -> bool {
         let picture = {
             let mut screen = self.screen();
             screen.looks += 1;

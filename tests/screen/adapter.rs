@@ -2,8 +2,8 @@
 
 use crate::picture::Picture;
 use pcvm_devices::testing::Bench;
-use pcvm_devices::vga::{Blink, Canvas, Frame, Vga};
-use pcvm_devices::{Device, Region, Space, Touched};
+use pcvm_devices::vga::{Bitmap, Blink, Canvas, Vga};
+use pcvm_devices::{Device, DirtyPages, Region, Space};
 use pcvm_test_guests::screen::{self, Op};
 
 const RAM: u32 = 1 << 20;
@@ -104,10 +104,10 @@ impl screen::Machine for Adapter {
 
     fn scene(&mut self) {
         let picture =
-            |frame: Frame| Picture { width: frame.width as usize, height: frame.height as usize, rgb: frame.rgb() };
+            |frame: Bitmap| Picture { width: frame.width as usize, height: frame.height as usize, rgb: frame.rgb() };
         let (vga, memory) = (&self.vga.device, &self.vga.memory);
         let mut canvas = Canvas::default();
-        canvas.draw(vga, memory, &Touched::all(), Blink::SHOWN);
+        canvas.draw(vga, memory, &DirtyPages::all(), Blink::SHOWN);
         let shown = picture(canvas.frame().clone());
         let nothing = Blink { cursor: false, characters: false };
         let hidden = canvas.blinks().then(|| picture(vga.render_in(memory, nothing)));

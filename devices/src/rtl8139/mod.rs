@@ -29,7 +29,7 @@ mod tests;
 mod tx;
 
 use crate::ctx::{Ctx, Effect, TimerId};
-use crate::device::{Access, CONFIG_TAG, Devfn, Device, Region, Wake};
+use crate::device::{Access, CONFIG_TAG, Devfn, Device, Owned, Region, Wake};
 use crate::net::NicId;
 use crate::pci::{ConfigSpace, ConfigState};
 use crate::state::RestoreError;
@@ -289,6 +289,10 @@ impl Device for Rtl8139 {
     type State = Rtl8139State;
     const KIND: &'static str = "rtl8139";
     const VERSION: u32 = 1;
+
+    fn owns(&self) -> Owned {
+        Owned { nics: vec![self.nic], ..Owned::default() }
+    }
 
     fn regions(&self) -> Vec<Region> {
         let latches = |region: Region| {

@@ -1,9 +1,9 @@
 //! A picture that follows the screen: what has not changed is neither read nor drawn again.
 
 use super::characters::{Became, TextLines, TextPen};
-use super::render::{Blink, Frame, PackedLines, Pixels, PlaneLines};
+use super::render::{Bitmap, Blink, PackedLines, Pixels, PlaneLines};
 use super::{PLANE_SIZE, TEXT_SIZE, Vga};
-use crate::memory::{Memory, PAGE, Touched};
+use crate::memory::{DirtyPages, Memory, PAGE};
 use zerocopy::IntoBytes;
 
 /// Bytes of the plain VGA's planes.
@@ -14,7 +14,7 @@ const PLANES: usize = PLANE_SIZE as usize * 4;
 pub struct Canvas {
     /// The registers, and what of that which blinks was seen.
     drawn: Option<(Vga, Blink)>,
-    frame: Frame,
+    frame: Bitmap,
     /// By line: the last drawing changed it.
     changed: Vec<bool>,
     /// The VGA's planes, for its own modes.
@@ -28,21 +28,21 @@ pub struct Canvas {
 impl Vga {
     /// The screen as it is now, every dot and every scan line: a pixel of mode 13h is two dots wide and two lines high.
     /// Blinking things are shown.
-    pub fn render(&self, memory: &Memory) -> Frame {
+    pub fn render(&self, memory: &Memory) -> Bitmap {
         self.render_in(memory, Blink::SHOWN)
     }
 
     /// The same in any phase of what blinks.
-    pub fn render_in(&self, memory: &Memory, blink: Blink) -> Frame {
+    pub fn render_in(&self, memory: &Memory, blink: Blink) -> Bitmap {
         let mut canvas = Canvas::default();
-        canvas.draw(self, memory, &Touched::all(), blink);
+        canvas.draw(self, memory, &DirtyPages::all(), blink);
         canvas.frame
     }
 }
 
 impl Canvas {
     /// The picture.
-    pub fn frame(&self) -> &Frame {
+    pub fn frame(&self) -> &Bitmap {
         &self.frame
     }
 
@@ -52,7 +52,7 @@ impl Canvas {
     }
 
     /// Shows a picture from elsewhere, for tests of what follows a canvas. Gives whether it is another one.
-    pub fn show(&mut self, frame: Frame) -> bool {
+    pub fn show(&mut self, frame: Bitmap) -> bool {
         self.drawn = None;
         let last = std::mem::replace(&mut self.frame, frame);
         let resized = (last.width, last.height) != (self.frame.width, self.frame.height);
@@ -76,13 +76,13 @@ impl Canvas {
 
     /// Draws what has changed: `touched` is the video memory that was written since the last time. Gives whether the
     /// picture is another one.
-    pub fn draw(&mut self, vga: &Vga, memory: &Memory, touched: &Touched, blink: Blink) -> bool {
+    pub fn draw(&mut self, vga: &Vga, memory: &Memory, touched: &DirtyPages, blink: Blink) -> bool {
         let size = vga.size();
         self.changed.clear();
         self.changed.resize(size.1 as usize, false);
         let resized = (self.frame.width, self.frame.height) != size;
         if resized {
-            self.frame = Frame::black(size);
+            self.frame = Bitmap::black(size);
             self.changed.fill(true);
         }
         self.line.resize(size.0 as usize, 0);
@@ -141,7 +141,7 @@ impl Canvas {
         }
     }
 
-    fn draw_packed(&mut self, vga: &Vga, memory: &Memory, touched: &Touched, known: bool) {
+    fn draw_packed(&mut self, vga: &Vga, memory: &Memory, touched: &DirtyPages, known: bool) {
         let lines = PackedLines::new(vga);
         for y in 0..self.frame.height {
             let (at, len) = lines.bytes(vga, y);
@@ -161,7 +161,7 @@ impl Canvas {
         }
     }
 
-    fn draw_vbe_planes(&mut self, vga: &Vga, memory: &Memory, touched: &Touched, known: bool, blink: Blink) {
+    fn draw_vbe_planes(&mut self, vga: &Vga, memory: &Memory, touched: &DirtyPages, known: bool, blink: Blink) {
         let vbe = &vga.vbe;
         let pitch = u32::from(vbe.virt_width) / 8;
         let start = u32::from(vbe.y_offset) * pitch + u32::from(vbe.x_offset) / 8;
@@ -185,13 +185,13 @@ impl Canvas {
     }
 
     /// Reads the VGA's planes where they were written. Gives what has changed, and whether fonts have.
-    fn read_planes(&mut self, memory: &Memory, touched: &Touched, known: bool) -> (Touched, bool) {
+    fn read_planes(&mut self, memory: &Memory, touched: &DirtyPages, known: bool) -> (DirtyPages, bool) {
         if !known || self.planes.len() != PLANES {
             self.planes.resize(PLANES, 0);
             memory.read_video(0, &mut self.planes);
-            return (Touched::all(), true);
+            return (DirtyPages::all(), true);
         }
-        let (mut changed, mut fonts) = (Touched::none(), false);
+        let (mut changed, mut fonts) = (DirtyPages::none(), false);
         for (n, page) in (0..).zip(self.planes.chunks_exact_mut(PAGE as usize)) {
             if !touched.contains(n * PAGE..(n + 1) * PAGE) {
                 continue;
@@ -209,7 +209,7 @@ impl Canvas {
     }
 
     /// The VGA's own graphics modes.
-    fn draw_planes(&mut self, vga: &Vga, memory: &Memory, touched: &Touched, known: bool, blink: Blink) {
+    fn draw_planes(&mut self, vga: &Vga, memory: &Memory, touched: &DirtyPages, known: bool, blink: Blink) {
         let (changed, _) = self.read_planes(memory, touched, known);
         let lines = PlaneLines::new(vga, blink);
         let mut last = None;
@@ -229,7 +229,7 @@ impl Canvas {
         }
     }
 
-    fn draw_text(&mut self, vga: &Vga, memory: &Memory, touched: &Touched, known: bool, blink: Blink) {
+    fn draw_text(&mut self, vga: &Vga, memory: &Memory, touched: &DirtyPages, known: bool, blink: Blink) {
         let (_, fonts) = self.read_planes(memory, touched, known);
         let mut cells = Vec::new();
         if vga.text {

@@ -5,7 +5,7 @@ use super::regs::{PALETTE_ON, Timing};
 
 /// A picture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Frame {
+pub struct Bitmap {
     /// Pixels of a line.
     pub width: u32,
     /// Lines.
@@ -122,7 +122,7 @@ pub(super) fn packed([red, green, blue]: [u8; 3]) -> u32 {
     u32::from_be_bytes([0, red, green, blue])
 }
 
-impl Frame {
+impl Bitmap {
     pub(super) fn black((width, height): (u32, u32)) -> Self {
         Self { width, height, pixels: vec![0; width as usize * height as usize] }
     }

@@ -3,7 +3,7 @@
 
 use super::canvas::{Canvas, Cell, Colour, Cursor, Style};
 use crate::display::{View, proportions};
-use pcvm_devices::vga::{Frame, TextScreen, cp437};
+use pcvm_devices::vga::{Bitmap, TextScreen, cp437};
 
 /// The keys after the escape.
 pub const MENU: &str = "q end  d Ctrl-Alt-Del  p power  1-9 0 - = F1-F12  r redraw  ] Ctrl-]";
@@ -129,7 +129,7 @@ fn colour(text: &TextScreen, n: u8) -> Colour {
 }
 
 /// Two pixels in each cell, one above the other, which makes them about square.
-fn picture(canvas: &mut Canvas, frame: &Frame) -> String {
+fn picture(canvas: &mut Canvas, frame: &Bitmap) -> String {
     let (columns, rows) = canvas.size();
     let (area_x, area_y) = (u32::from(columns), u32::from(rows.saturating_sub(1)) * 2);
     let (width, height) = proportions((frame.width, frame.height));
@@ -157,7 +157,7 @@ fn picture(canvas: &mut Canvas, frame: &Frame) -> String {
 }
 
 /// A picture of another size: each pixel is the mean of those that lie where it does.
-fn scaled(frame: &Frame, width: u32, height: u32) -> Vec<[u8; 3]> {
+fn scaled(frame: &Bitmap, width: u32, height: u32) -> Vec<[u8; 3]> {
     let part = |n: u32, of: u32, whole: u32| {
         let at = |n: u32| (u64::from(n) * u64::from(whole) / u64::from(of)) as usize;
         at(n)..at(n + 1).max(at(n) + 1)
@@ -265,7 +265,7 @@ mod tests {
         assert!(shown(&mut composer, &View::Text(text), (60, 11), &STATUS).hide_cursor());
         for size in [(1, 1), (1, 2), (2, 1), (0, 5), (5, 0)] {
             composer.compose(Some(&View::Text(screen(1, 1))), size, &STATUS);
-            let frame = Frame { width: 1, height: 1, pixels: vec![0] };
+            let frame = Bitmap { width: 1, height: 1, pixels: vec![0] };
             composer.compose(Some(&View::Picture(frame)), size, &STATUS);
         }
     }
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn graphics_are_half_blocks() {
-        let mut frame = Frame { width: 640, height: 480, pixels: vec![0x0000ff; 640 * 480] };
+        let mut frame = Bitmap { width: 640, height: 480, pixels: vec![0x0000ff; 640 * 480] };
         frame.pixels[..640 * 240].fill(0xff0000);
         let view = View::Picture(frame);
         let shown = shown(&mut Composer::default(), &view, (80, 24), &STATUS);
@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn the_old_modes_fill_a_tube() {
         for (size, columns) in [((320, 200), 60), ((640, 350), 60), ((1280, 720), 80)] {
-            let frame = Frame { width: size.0, height: size.1, pixels: vec![0xc8c8c8; (size.0 * size.1) as usize] };
+            let frame = Bitmap { width: size.0, height: size.1, pixels: vec![0xc8c8c8; (size.0 * size.1) as usize] };
             let view = View::Picture(frame);
             // 45 lines.
             let canvas = Composer::default().compose(Some(&view), (80, 24), &STATUS);

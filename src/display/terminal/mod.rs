@@ -13,7 +13,7 @@ mod compose;
 mod keys;
 mod messages;
 
-use super::{Bell, Call, DisplayError, Feed, Local, Pace, View};
+use super::{Bell, DisplayError, Feed, Local, Pace, View, Waker};
 use crate::chardev::terminal::RawMode;
 use canvas::Painter;
 use compose::{Composer, Status};
@@ -174,7 +174,7 @@ struct Showing<M> {
     quit: Bell,
     /// Something was written to the adapter.
     touched: Bell,
-    call: Call,
+    call: Waker,
     tty: Tty,
     decoder: Decoder,
     composer: Composer,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::machine::firmware::tests::machine;
+use crate::tables::fw_cfg::tests::machine;
 use std::io::Write;
 use tempfile::NamedTempFile;
 
@@ -157,8 +157,8 @@ fn what_cannot_be_started_is_named() {
         (b"#!/bin/sh\n".repeat(200), "", "is not a Linux kernel"),
         (bzimage(0x203, 0x8000, |_| ()), "", "kernel is too old: boot protocol 2.03"),
         (zimage, "", "kernel is too old"),
-        (cut, "", "kernel is cut off: 33792 bytes of 16778240"),
-        (huge, "", "needs 65 MiB of memory below 3 GiB, and there are 16 MiB"),
+        (cut, "", "kernel is truncated: 33792 of 16778240 bytes"),
+        (huge, "", "needs 65 MiB of memory below 3 GiB, but the machine has 16 MiB"),
         (bzimage(0x20f, 0x8000, |_| ()), &long, "--append: 2048 bytes"),
         (elf32, "", "is an ELF file, but not for x86-64"),
         (b"\x7fELF".to_vec(), "", "is too short"),

@@ -1,25 +1,25 @@
 //! A picture that follows the screen is the one that is drawn anew, and what blinks does.
 
 use super::*;
-use crate::memory::Touched;
+use crate::memory::DirtyPages;
 
 /// A canvas, and the adapter that it follows.
 struct Follower {
     vga: Bench<Vga>,
     canvas: Canvas,
-    last: Frame,
+    last: Bitmap,
 }
 
 impl Follower {
     fn new() -> Self {
         let mut vga = placed();
         vga.outb(0x3c0, 0x20);
-        Self { vga, canvas: Canvas::default(), last: Frame::default() }
+        Self { vga, canvas: Canvas::default(), last: Bitmap::default() }
     }
 
     /// Looks: the picture is right, and so is what is told of its changes.
     fn look(&mut self, blink: Blink, what: &str) -> Vec<u32> {
-        let mut touched = Touched::none();
+        let mut touched = DirtyPages::none();
         self.vga.memory.take_video_written(|bytes| touched.add(bytes));
         let changed = self.canvas.draw(&self.vga.device, &self.vga.memory, &touched, blink);
         let frame = self.canvas.frame();
@@ -184,7 +184,7 @@ fn pixels_of_graphics_blink_by_their_fourth_bit() {
         vga.mem_write(0xa_0000, &bytes);
     }
     let colour = |n: u32| (n << 2) << 16 | (n / 2) << 10;
-    let first = |frame: Frame| frame.pixels[..16].to_vec();
+    let first = |frame: Bitmap| frame.pixels[..16].to_vec();
     let steady: Vec<u32> = (0..16).map(colour).collect();
     assert_eq!(first(vga.device.render_in(&vga.memory, hidden)), steady, "blinking is off");
     let attribute = |vga: &mut Bench<Vga>, index, value| {

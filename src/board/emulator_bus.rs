@@ -1,0 +1,169 @@
+//! The instruction emulator's view of the board: RAM, ROM and the display adapter.
+
+use super::{Board, Mapped};
+use crate::emulator::{Bus, Stop};
+use pcvm_devices::Memory;
+use vm_memory::{VolatileMemory, VolatileSlice};
+
+fn is_ram(memory: &Memory, at: u64, len: usize, write: bool) -> bool {
+    let mut all = true;
+    memory.pieces(at, len as u64, write, |slice, _| all &= slice.is_some());
+    all
+}
+
+impl Board {
+    /// Whether a port is the display adapter's.
+    fn is_adapters_port(&self, port: u16) -> bool {
+        let decoder = self.io.get(usize::from(self.ports[usize::from(port)]).wrapping_sub(1));
+        decoder.is_some_and(|decoder| self.roles.vga == Some(decoder.device.into()))
+    }
+
+    /// Whether these bytes of memory are the display adapter's and trap.
+    fn is_adapters_memory(&self, at: u64, len: usize) -> bool {
+        let has = |Mapped { region, .. }: &Mapped| {
+            region.video.is_none() && at >= region.base && at - region.base + len as u64 <= region.len
+        };
+        self.mem.iter().find(|mapped| has(mapped)).is_some_and(|mapped| self.roles.vga == Some(mapped.device.into()))
+    }
+}
+
+/// The bus of the instruction emulator while the board is locked.
+pub struct EmulatorBus<'a> {
+    board: &'a mut Board,
+    memory: &'a Memory,
+    /// A cache of pages, by the low bits of the page number, and whether each is RAM. Nothing on this bus changes that.
+    pages: [Option<(u32, Option<VolatileSlice<'a>>)>; 4],
+    /// The register that was read last and its value, if nothing was written since.
+    last: Option<(u64, u32)>,
+    /// The guest has read the same value from a register twice: it polls for a change that needs time to pass.
+    waits: bool,
+}
+
+/// Distinguishes ports from memory.
+const PORT: u64 = 1 << 32;
+const VGA_WINDOW: std::ops::Range<u32> = 0xa_0000..0xc_0000;
+
+impl<'a> EmulatorBus<'a> {
+    /// `memory` is the board's.
+    pub fn new(board: &'a mut Board, memory: &'a Memory) -> Self {
+        Self { board, memory, pages: [None; 4], last: None, waits: false }
+    }
+
+    /// The page of an address, if it is readable and writable RAM.
+    #[inline]
+    fn ram(&mut self, at: u32) -> Option<VolatileSlice<'a>> {
+        let page = at & !0xfff;
+        match self.pages[(at >> 12) as usize % 4] {
+            Some((known, slice)) if known == page => slice,
+            _ => self.find_ram(page),
+        }
+    }
+
+    #[cold]
+    fn find_ram(&mut self, page: u32) -> Option<VolatileSlice<'a>> {
+        let mut found = None;
+        if is_ram(self.memory, page.into(), 0x1000, true) {
+            self.memory.pieces(page.into(), 0x1000, false, |slice, _| found = slice);
+        }
+        let found = found.filter(|slice| slice.len() == 0x1000);
+        self.pages[(page >> 12) as usize % 4] = Some((page, found));
+        found
+    }
+
+    /// Whether the guest polls a register.
+    pub fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// Whether work was deferred that needs the lock released.
+    pub fn has_work(&self) -> bool {
+        self.board.has_work()
+    }
+
+    fn note_read(&mut self, place: u64, data: &[u8]) {
+        let value = data.iter().rev().fold(0, |value, &byte| value << 8 | u32::from(byte));
+        self.waits = self.last.replace((place, value)) == Some((place, value));
+    }
+}
+
+impl Bus for EmulatorBus<'_> {
+    #[inline]
+    fn read(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
+        if let Some(page) = self.ram(at) {
+            let at = (at & 0xfff) as usize;
+            match data.len() {
+                1 => data.copy_from_slice(&page.get_ref::<u8>(at).map_err(|_| Stop)?.load().to_ne_bytes()),
+                2 => data.copy_from_slice(&page.get_ref::<u16>(at).map_err(|_| Stop)?.load().to_ne_bytes()),
+                4 => data.copy_from_slice(&page.get_ref::<u32>(at).map_err(|_| Stop)?.load().to_ne_bytes()),
+                len => drop(page.subslice(at, len).map_err(|_| Stop)?.copy_to(data)),
+            }
+            return Ok(());
+        }
+        if self.is_device(at, data.len()) {
+            self.board.mem_read(at.into(), data);
+            if !VGA_WINDOW.contains(&at) {
+                self.note_read(at.into(), data);
+            }
+            return Ok(());
+        }
+        self.read_code(at, data)
+    }
+
+    #[inline]
+    fn write(&mut self, at: u32, data: &[u8]) -> Result<(), Stop> {
+        if let Some(page) = self.ram(at) {
+            let at = (at & 0xfff) as usize;
+            match *data {
+                [a] => page.get_ref::<u8>(at).map_err(|_| Stop)?.store(a),
+                [a, b] => page.get_ref::<u16>(at).map_err(|_| Stop)?.store(u16::from_ne_bytes([a, b])),
+                [a, b, c, d] => page.get_ref::<u32>(at).map_err(|_| Stop)?.store(u32::from_ne_bytes([a, b, c, d])),
+                _ => page.subslice(at, data.len()).map_err(|_| Stop)?.copy_from(data),
+            }
+            return Ok(());
+        }
+        if !self.is_device(at, data.len()) {
+            return Err(Stop);
+        }
+        self.board.mem_write(at.into(), data);
+        self.last = None;
+        Ok(())
+    }
+
+    fn is_device(&mut self, at: u32, len: usize) -> bool {
+        self.board.is_adapters_memory(at.into(), len)
+    }
+
+    fn read_code(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
+        if self.read_table(at, data).is_ok() || self.board.rom.read(&self.board.shadow, at.into(), data) {
+            Ok(())
+        } else {
+            Err(Stop)
+        }
+    }
+
+    fn read_table(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
+        if !is_ram(self.memory, at.into(), data.len(), false) {
+            return Err(Stop);
+        }
+        self.memory.read(at.into(), data);
+        Ok(())
+    }
+
+    fn port_in(&mut self, port: u16, data: &mut [u8]) -> Result<(), Stop> {
+        if !self.board.is_adapters_port(port) {
+            return Err(Stop);
+        }
+        self.board.port_in(port, data.len() as u8, data);
+        self.note_read(PORT | u64::from(port), data);
+        Ok(())
+    }
+
+    fn port_out(&mut self, port: u16, data: &[u8]) -> Result<(), Stop> {
+        if !self.board.is_adapters_port(port) {
+            return Err(Stop);
+        }
+        self.board.port_out(port, data.len() as u8, data);
+        self.last = None;
+        Ok(())
+    }
+}

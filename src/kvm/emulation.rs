@@ -1,0 +1,105 @@
+//! A processor's registers as [`crate::emulator`] takes them, and back.
+
+use super::vcpu::Vcpu;
+use super::{KvmError, ask};
+use crate::emulator::{CS, Cpu, DS, ES, FS, GS, Paging, SS, Segment};
+use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs, kvm_vcpu_events};
+
+const CR0_PE: u64 = 1 << 0;
+const CR0_WP: u64 = 1 << 16;
+const CR0_AM: u64 = 1 << 18;
+const CR0_PG: u64 = 1 << 31;
+const CR4_PSE: u64 = 1 << 4;
+const CR4_PAE: u64 = 1 << 5;
+const CR4_VMXE: u64 = 1 << 13;
+const CR4_SMEP: u64 = 1 << 20;
+const CR4_SMAP: u64 = 1 << 21;
+const EFER_LMA: u64 = 1 << 10;
+const EFER_NXE: u64 = 1 << 11;
+const EFER_SVME: u64 = 1 << 12;
+const TF: u64 = 1 << 8;
+const RF: u64 = 1 << 16;
+const VM: u64 = 1 << 17;
+const AC: u64 = 1 << 18;
+/// The breakpoints of DR7 that are on.
+const DR7_ENABLED: u64 = 0xff;
+
+/// What is kept of the registers until they are given back.
+pub struct Taken(kvm_regs);
+
+impl Vcpu {
+    /// Takes the registers, between two instructions; none while something is pending, stepped or debugged, in long mode, or
+    /// where there may be a guest within the guest.
+    pub fn take_registers(&self) -> Option<(Taken, Cpu)> {
+        let fd = self.vcpu_fd();
+        let (regs, sregs) = (fd.get_regs().ok()?, fd.get_sregs().ok()?);
+        let special = sregs.efer & (EFER_LMA | EFER_SVME) != 0
+            || sregs.cr4 & (CR4_VMXE | CR4_SMEP | CR4_SMAP) != 0
+            || regs.rflags & (TF | RF) != 0
+            || sregs.cr0 & CR0_AM != 0 && regs.rflags & AC != 0;
+        if special || !is_calm(&fd.get_vcpu_events().ok()?) || fd.get_debug_regs().ok()?.dr7 & DR7_ENABLED != 0 {
+            return None;
+        }
+        Some((Taken(regs), cpu(&regs, &sregs)))
+    }
+
+    /// Gives them back.
+    ///
+    /// # Errors
+    /// If KVM refuses them.
+    pub fn give_registers(&self, taken: Taken, cpu: &Cpu) -> Result<(), KvmError> {
+        let Taken(mut regs) = taken;
+        let [ax, cx, dx, bx, sp, bp, si, di] = cpu.regs.map(u64::from);
+        (regs.rax, regs.rcx, regs.rdx, regs.rbx) = (ax, cx, dx, bx);
+        (regs.rsp, regs.rbp, regs.rsi, regs.rdi) = (sp, bp, si, di);
+        (regs.rip, regs.rflags) = (cpu.eip.into(), cpu.flags.into());
+        ask("set registers", self.vcpu_fd().set_regs(&regs))
+    }
+}
+
+/// Whether nothing is to happen before the next instruction, and nothing is put off by the last one.
+fn is_calm(events: &kvm_vcpu_events) -> bool {
+    let exception = events.exception.injected | events.exception.pending;
+    let interrupt = events.interrupt.injected | events.interrupt.shadow;
+    let others = events.nmi.injected | events.nmi.pending | events.smi.smm | events.smi.pending;
+    (exception | interrupt | others | events.triple_fault.pending) == 0
+}
+
+fn cpu(regs: &kvm_regs, sregs: &kvm_sregs) -> Cpu {
+    let virtual_8086 = regs.rflags & VM != 0;
+    let protected = sregs.cr0 & CR0_PE != 0 && !virtual_8086;
+    let privilege = if virtual_8086 { 3 } else { sregs.ss.dpl };
+    let paging = Paging {
+        on: sregs.cr0 & CR0_PG != 0,
+        write_protect: sregs.cr0 & CR0_WP != 0,
+        large: sregs.cr4 & CR4_PSE != 0,
+        pae: sregs.cr4 & CR4_PAE != 0,
+        no_execute: sregs.efer & EFER_NXE != 0,
+        user: privilege == 3,
+        directory: sregs.cr3 as u32,
+    };
+    let mut segments = [Segment::default(); 6];
+    let all = [(ES, sregs.es), (CS, sregs.cs), (SS, sregs.ss), (DS, sregs.ds), (FS, sregs.fs), (GS, sregs.gs)];
+    for (number, from) in all {
+        segments[number] = segment(&from, protected);
+    }
+    let general =
+        [regs.rax, regs.rcx, regs.rdx, regs.rbx, regs.rsp, regs.rbp, regs.rsi, regs.rdi].map(|value| value as u32);
+    let io = !virtual_8086 && (!protected || u64::from(privilege) <= regs.rflags >> 12 & 3);
+    Cpu::new(general, regs.rip as u32, regs.rflags as u32, segments, paging, io)
+}
+
+fn segment(from: &kvm_segment, protected: bool) -> Segment {
+    let (code, down) = (from.type_ & 8 != 0, from.type_ & 12 == 4);
+    let usable = from.unusable == 0 && from.present != 0 && from.s != 0 && !down;
+    Segment {
+        base: from.base as u32,
+        limit: from.limit,
+        readable: !protected || usable && (!code || from.type_ & 2 != 0),
+        writable: !protected || usable && !code && from.type_ & 2 != 0,
+        big: from.db != 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! The host files, devices and sockets that a configuration names, opened before KVM so that a wrong file name is reported
+//! even on a host without KVM.
+
+use crate::block::{Image, ImageError};
+use crate::chardev::{CharError, Chardev};
+use crate::config::firmware::FirmwareError;
+use crate::config::{BootDevice, CharSpec, MachineConfig, NicConfig, Payload};
+use crate::display::{DisplayError, Prepared};
+use crate::machine::limits::{self, LimitError};
+use crate::net::{NetError, Port};
+use crate::vnc::{ListenError, Listeners};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// A machine's files and character devices.
+pub struct HostFiles {
+    /// hda, hdb, hdc, hdd; none for no drive and for a CD-ROM drive without a disc.
+    pub images: [Option<Image>; 4],
+    /// Character devices, by [`pcvm_devices::CharId`].
+    pub chardevs: Vec<Option<Chardev>>,
+    /// The sockets on which the VNC server listens.
+    pub vnc: Option<Listeners>,
+    /// The display.
+    pub display: Option<Prepared>,
+    /// Network backends, by network card.
+    pub ports: Vec<Port>,
+    /// Expansion ROMs of the network cards.
+    pub nic_roms: Vec<Vec<u8>>,
+}
+
+/// A file, device or socket that the configuration names cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// More than the host has.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// A disk or CD-ROM image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The firmware.
+    #[error(transparent)]
+    Firmware(#[from] FirmwareError),
+    /// A kernel or initial RAM disk.
+    #[error("{}: {}", path.display(), crate::error::host_error(why))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: std::io::Error,
+    },
+    /// A serial port or the debug output.
+    #[error(transparent)]
+    Char(#[from] CharError),
+    /// `--display`.
+    #[error(transparent)]
+    Display(#[from] DisplayError),
+    /// VNC.
+    #[error(transparent)]
+    Vnc(#[from] ListenError),
+    /// A network card.
+    #[error("--net: {0}")]
+    Net(NetError),
+}
+
+impl From<NetError> for InputError {
+    /// Without a source: this error's text contains the other's.
+    fn from(error: NetError) -> Self {
+        Self::Net(error)
+    }
+}
+
+impl HostFiles {
+    /// Opens all of it. The terminal comes last, so that errors are printed before it enters raw mode.
+    pub fn open(config: &MachineConfig) -> Result<Self, InputError> {
+        limits::check_memory(config.memory)?;
+        match &config.payload {
+            Payload::Firmware(Some(path)) => crate::config::check_firmware(path)?,
+            Payload::Firmware(None) => {}
+            Payload::Kernel { kernel, initrd, .. } => {
+                check_file(kernel)?;
+                initrd.as_deref().map_or(Ok(()), check_file)?;
+            }
+        }
+        let mut images = [None, None, None, None];
+        for (image, drive) in images.iter_mut().zip(&config.drives) {
+            let Some(drive) = drive.as_ref().filter(|drive| drive.path.is_some()) else { continue };
+            let opened = Image::open(drive)?;
+            if let Some(format) = opened.foreign_format() {
+                let path = drive.path.as_deref().unwrap_or(Path::new(""));
+                eprintln!("pcvm: warning: {}: looks like a {format} file but is used as a raw image", path.display());
+            }
+            *image = Some(opened);
+        }
+        let debugcon = match &config.debugcon {
+            Some(path) => Some(Chardev::open(&CharSpec::File(path.clone()))?),
+            None => None,
+        };
+        let vnc = config.vnc.as_ref().map(Listeners::open).transpose()?;
+        let display = Prepared::open(config.display, &config.name)?;
+        let nic_roms = config.nics.iter().map(|nic| nic_rom(nic, &config.boot)).collect::<Result<_, _>>()?;
+        let ports = config.nics.iter().map(Port::open).collect::<Result<_, _>>()?;
+        let mut chardevs = Vec::new();
+        for spec in &config.serial {
+            chardevs.push(spec.as_ref().map(Chardev::open).transpose()?);
+        }
+        chardevs.push(debugcon);
+        Ok(Self { images, chardevs, vnc, display, ports, nic_roms })
+    }
+}
+
+/// A network card's expansion ROM: the configured file, or, if the network is in the boot order, the one of Debian's package
+/// ipxe-qemu.
+fn nic_rom(nic: &NicConfig, boot: &[BootDevice]) -> Result<Vec<u8>, InputError> {
+    const IPXE: &str = "/usr/lib/ipxe/qemu/pxe-rtl8139.rom";
+    const MOST: u64 = 1 << 20;
+    let path = match &nic.rom {
+        Some(path) => path.as_path(),
+        None if boot.contains(&BootDevice::Network) && Path::new(IPXE).exists() => Path::new(IPXE),
+        None => return Ok(Vec::new()),
+    };
+    let fail = |why| InputError::File { path: path.to_owned(), why };
+    check_file(path)?;
+    let bytes = std::fs::read(path).map_err(fail)?;
+    if bytes.len() as u64 > MOST || !bytes.starts_with(&[0x55, 0xaa]) {
+        return Err(fail(std::io::Error::other("not an expansion ROM (55h AAh first, at most 1 MiB)")));
+    }
+    Ok(bytes)
+}
+
+/// Checks that a file exists and can be read.
+fn check_file(path: &Path) -> Result<(), InputError> {
+    let failed = |why| InputError::File { path: path.to_owned(), why };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(failed(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
+    }
+    if metadata.len() == 0 {
+        return Err(failed(std::io::Error::other("is empty")));
+    }
+    File::open(path).map(|_| ()).map_err(failed)
+}

@@ -1,0 +1,154 @@
+//! A vCPU's thread: runs the guest, and carries each exit to the board and back.
+
+use super::shared::Shared;
+use super::vcpus::VcpuCommand;
+use crate::board::MachineEvent;
+use crate::board::emulator_bus::EmulatorBus;
+use crate::emulator;
+use crate::kvm::KvmError;
+use crate::kvm::exit::Exit;
+use crate::kvm::vcpu::Vcpu;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// KVM_SYSTEM_EVENT_SHUTDOWN and _RESET; the others (crash) have no meaning on a PC.
+const SYSTEM_EVENT_SHUTDOWN: u32 = 1;
+const SYSTEM_EVENT_RESET: u32 = 2;
+
+/// Starts the thread, parked.
+///
+/// # Errors
+/// If the host refuses another thread.
+pub fn spawn(shared: Arc<Shared>, mut vcpu: Vcpu) -> std::io::Result<JoinHandle<()>> {
+    let name = format!("vcpu{}", vcpu.index());
+    std::thread::Builder::new().name(name.clone()).spawn(move || {
+        let index = vcpu.index();
+        shared.vcpus.register(index, vcpu.kick());
+        // A panic here is a bug that the guest has reached: the machine ends with a report instead of a hang.
+        let result = catch_unwind(AssertUnwindSafe(|| run(&shared, &mut vcpu)));
+        let report = match result {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("internal error: the vCPU thread panicked".to_owned()),
+        };
+        if let Some(report) = report {
+            shared.post(MachineEvent::Failed(format!("{name}: {report}")));
+            idle(&shared);
+        }
+        shared.vcpus.unregister(index);
+    })
+}
+
+/// Follows the main loop's commands without a vCPU, until the machine ends.
+fn idle(shared: &Shared) {
+    let mut seen = 0;
+    loop {
+        match shared.vcpus.attend(&mut seen) {
+            VcpuCommand::Exit => return,
+            VcpuCommand::Reset(_) => shared.vcpus.reset_done(),
+            VcpuCommand::Run => shared.vcpus.stop(),
+        }
+    }
+}
+
+fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
+    let mut seen = 0;
+    let mut pace = emulator::Pace::default();
+    let index = vcpu.index();
+    loop {
+        if shared.vcpus.wants_attention() {
+            // Only between two instructions are the registers whole, so that a reset loses nothing of the guest's.
+            loop {
+                match vcpu.finish_io() {
+                    Exit::Again => break,
+                    exit => {
+                        if let Some(why) = handle_exit(shared, index, exit) {
+                            shared.post(MachineEvent::Failed(format!("vCPU {index}: {why}")));
+                            break;
+                        }
+                    }
+                }
+            }
+            let next = shared.vcpus.attend(&mut seen);
+            vcpu.clear_kick();
+            match next {
+                VcpuCommand::Exit => return Ok(()),
+                VcpuCommand::Reset(entry) => {
+                    vcpu.reset()?;
+                    if let Some(entry) = entry.filter(|_| index == 0) {
+                        vcpu.enter_flat(entry)?;
+                    }
+                    shared.vcpus.reset_done();
+                }
+                VcpuCommand::Run => {}
+            }
+            continue;
+        }
+        let exit = vcpu.run()?;
+        if let Some(counters) = shared.exits.get(index as usize) {
+            counters.count(&exit);
+        }
+        let reads_planes = matches!(exit, Exit::MemRead { addr: 0xa_0000..0xc_0000, .. });
+        let mut failure = handle_exit(shared, index, exit);
+        if reads_planes && failure.is_none() && pace.wants() {
+            failure = run_emulator(shared, vcpu, &mut pace)?;
+        }
+        if let Some(why) = failure {
+            let report = vcpu.report(|addr, buf| shared.lock().memory().read(addr, buf));
+            shared.post(MachineEvent::Failed(format!("vCPU {index}: {why}\n{report}")));
+        }
+    }
+}
+
+/// The guest has read planes: emulates the instructions that follow (see [`emulator`]).
+fn run_emulator(shared: &Shared, vcpu: &mut Vcpu, pace: &mut emulator::Pace) -> Result<Option<String>, KvmError> {
+    let index = vcpu.index();
+    let rest = vcpu.finish_io();
+    let whole = matches!(rest, Exit::Again);
+    let failure = handle_exit(shared, index, rest);
+    // The loop in `run` checks what an earlier kick was for before the vCPU enters the guest again.
+    vcpu.clear_kick();
+    if !whole {
+        return Ok(failure);
+    }
+    let Some((taken, mut cpu)) = vcpu.take_registers() else {
+        pace.took(0);
+        return Ok(failure);
+    };
+    let (mut budget, mut over) = (emulator::MOST, false);
+    shared.with_board_at_exit(index, |board| {
+        let memory = board.memory().clone();
+        let mut bus = EmulatorBus::new(board, &memory);
+        while budget > 0 && !over && !bus.has_work() {
+            over = emulator::step(&mut cpu, &mut bus, &mut budget).is_err();
+            if !over {
+                budget = budget.saturating_sub(1);
+                over = bus.waits();
+            }
+        }
+    });
+    pace.took(emulator::MOST - budget);
+    vcpu.give_registers(taken, &cpu)?;
+    Ok(failure)
+}
+
+/// Handles an exit. Returns the reason if the vCPU cannot continue.
+#[inline]
+fn handle_exit(shared: &Shared, vcpu: u32, exit: Exit<'_>) -> Option<String> {
+    match exit {
+        Exit::Out { port, width, data } => shared.with_board_at_exit(vcpu, |board| board.port_out(port, width, data)),
+        Exit::In { port, width, data } => shared.with_board_at_exit(vcpu, |board| board.port_in(port, width, data)),
+        Exit::MemWrite { addr, data } => shared.with_board_at_exit(vcpu, |board| board.mem_write(addr, data)),
+        Exit::MemRead { addr, data } => shared.with_board_at_exit(vcpu, |board| board.mem_read(addr, data)),
+        Exit::Again => {}
+        Exit::Shutdown => shared.with_board_at_exit(vcpu, |board| board.shutdown_cycle()),
+        Exit::SystemEvent(SYSTEM_EVENT_SHUTDOWN) => shared.post(MachineEvent::PowerOff),
+        Exit::SystemEvent(SYSTEM_EVENT_RESET) => {
+            shared.post(MachineEvent::Reset(pcvm_devices::ResetKind::Hard));
+        }
+        Exit::SystemEvent(event) => return Some(format!("KVM system event {event}")),
+        Exit::Broken(why) => return Some(why),
+    }
+    None
+}

@@ -1,0 +1,111 @@
+use super::*;
+use crate::config::{CpuConfig, Display, Payload, RtcBase};
+
+const MIB: u64 = 1 << 20;
+
+/// A machine with one processor and nothing in it.
+pub(crate) fn machine(memory: u64) -> MachineConfig {
+    MachineConfig {
+        nics: Vec::new(),
+        name: "test".into(),
+        memory,
+        cpus: CpuConfig { count: 1, sockets: 1, cores: 1, threads: 1, model: Default::default() },
+        drives: [None, None, None, None],
+        boot: vec![],
+        payload: Payload::Firmware(None),
+        serial: [Some(crate::config::CharSpec::Null), None, None, None],
+        debugcon: None,
+        rtc: RtcBase::Utc,
+        no_reboot: false,
+        control: crate::config::ControlSpec::None,
+        press_key_for_cd: false,
+        trace: None,
+        vnc: None,
+        tablet: false,
+        display: Display::None,
+        vga: Some(pcvm_devices::vga::Vga::DEFAULT_VRAM),
+    }
+}
+
+fn drive(media: Media) -> Option<DriveConfig> {
+    Some(DriveConfig { media, path: None, read_only: true, serial: None })
+}
+
+#[test]
+fn boot_letters_name_the_drives_that_are_there() {
+    use BootDevice::*;
+    let mut config = machine(MIB);
+    config.drives = [drive(Media::Disk), None, drive(Media::Cdrom), drive(Media::Disk)];
+    let (hda, hdc, hdd) =
+        ("/pci@i0cf8/ide@1,1/drive@0/disk@0", "/pci@i0cf8/ide@1,1/drive@1/disk@0", "/pci@i0cf8/ide@1,1/drive@1/disk@1");
+    for (letters, expect) in [
+        (vec![], vec![]),
+        (vec![Disk], vec![hda, hdd]),
+        (vec![Cdrom, Disk], vec![hdc, hda, hdd]),
+        (vec![Floppy, Cdrom], vec!["/pci@i0cf8/isa@1/fdc@03f0/floppy@0", hdc]),
+    ] {
+        config.boot = letters;
+        assert_eq!(boot_order(&config), (expect.join("\n") + "\0").into_bytes());
+    }
+}
+
+#[test]
+fn the_firmware_gets_every_item_that_it_reads() {
+    let mut config = machine(4096 * MIB);
+    config.cpus = CpuConfig { count: 6, sockets: 2, cores: 3, threads: 1, model: Default::default() };
+    let memory = Memory::new(16 * MIB, 0).unwrap();
+    let items = fw_cfg_items(&config, &memory);
+    assert_eq!(items.keys[&key::RAM_SIZE], (16 * MIB).to_le_bytes());
+    assert_eq!(items.keys[&key::NB_CPUS], [6, 0]);
+    assert_eq!(items.keys[&key::MAX_CPUS], [7, 0], "APIC ids 0, 1, 2, 4, 5, 6");
+    assert_eq!(items.files["etc/max-cpus"], [7, 0]);
+    assert_eq!(items.files["etc/system-states"], [0x80, 0, 0, 1, 2, 0x80]);
+    assert_eq!(items.files["etc/e820"].len() % e820::ENTRY_LEN, 0);
+    assert_eq!(items.files["etc/smbios/smbios-anchor"].len(), 31);
+    for name in ["bootorder", "etc/table-loader", "etc/acpi/tables", "etc/acpi/rsdp", "etc/boot-fail-wait"] {
+        assert!(!items.files[name].is_empty(), "{name}");
+    }
+    assert!(items.files.keys().all(|name| name.len() <= 55));
+}
+
+#[test]
+fn firmware_is_told_where_there_is_no_screen() {
+    let mut config = machine(16 * MIB);
+    let memory = Memory::new(16 * MIB, 0).unwrap();
+    let items = fw_cfg_items(&config, &memory);
+    assert_eq!((&items.keys[&key::NOGRAPHIC][..], items.files.get("etc/sercon-port")), (&[0, 0][..], None));
+    config.vga = None;
+    let items = fw_cfg_items(&config, &memory);
+    assert_eq!(items.keys[&key::NOGRAPHIC], [1, 0]);
+    assert_eq!(items.files["etc/sercon-port"], [0xf8, 3]);
+    config.serial = [const { None }; 4];
+    assert!(!fw_cfg_items(&config, &memory).files.contains_key("etc/sercon-port"));
+}
+
+#[test]
+fn the_same_configuration_gives_the_same_items() {
+    let memory = Memory::new(16 * MIB, 0).unwrap();
+    assert_eq!(fw_cfg_items(&machine(MIB), &memory), fw_cfg_items(&machine(MIB), &memory));
+}
+
+#[test]
+fn tables_are_found_in_memory_without_firmware() {
+    let mut config = machine(16 * MIB);
+    for count in [1, 64] {
+        config.cpus = CpuConfig { count, sockets: count, cores: 1, threads: 1, model: Default::default() };
+        let memory = Memory::new(16 * MIB, 0).unwrap();
+        let placed = place(&config, &memory).unwrap();
+        assert!(e820::BIOS_AREA.contains(&placed.rsdp) && placed.rsdp.is_multiple_of(16));
+        assert!((0xf_0000..0x10_0000).contains(&placed.smbios) && placed.smbios.is_multiple_of(16));
+        let mut rsdp = [0; 20];
+        memory.ram().read_slice(&mut rsdp, GuestAddress(placed.rsdp)).unwrap();
+        assert_eq!(&rsdp[..8], b"RSD PTR ");
+        assert_eq!(rsdp.iter().fold(0u8, |sum, &byte| sum.wrapping_add(byte)), 0);
+        let rsdt = u32::from_le_bytes(rsdp[16..].try_into().unwrap());
+        let mut signature = [0; 4];
+        memory.ram().read_slice(&mut signature, GuestAddress(rsdt.into())).unwrap();
+        assert_eq!(&signature, b"RSDT");
+        memory.ram().read_slice(&mut signature, GuestAddress(placed.smbios)).unwrap();
+        assert_eq!(&signature, b"_SM_");
+    }
+}
