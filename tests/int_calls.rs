@@ -61,7 +61,9 @@ fn differ_as_explained(name: &str, sea: &Log, ours: &Log, lists: &[&str]) {
         .iter()
         .flat_map(|list| {
             let path = project().join("tests/int_calls").join(list);
-            KnownDifference::list(&fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+            KnownDifference::list(
+                &fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
+            )
         })
         .collect();
     let differences = sea.differences(ours);

@@ -42,7 +42,11 @@ fn the_vga_model_renders_every_scene_like_its_golden_png() {
             }
         }
     }
-    assert!(wrong.is_empty(), "{wrong:?} differ from tests/screen/golden; the rendered pictures are in {}", std::env::temp_dir().display());
+    assert!(
+        wrong.is_empty(),
+        "{wrong:?} differ from tests/screen/golden; the rendered pictures are in {}",
+        std::env::temp_dir().display()
+    );
 }
 
 /// Runs a group's program on a VM; returns what the guest reports before each picture, and the picture.
@@ -86,7 +90,11 @@ fn check_vm(name: &str) {
             panic!("{}: the VM renders another picture than the VGA model: see {}", scene.name, path.display());
         }
     }
-    assert_eq!(without_time_bits(&reports), without_time_bits(&drawn.report), "the guest read other bytes than the VGA model returns");
+    assert_eq!(
+        without_time_bits(&reports),
+        without_time_bits(&drawn.report),
+        "the guest read other bytes than the VGA model returns"
+    );
 }
 
 #[test]
@@ -136,7 +144,9 @@ fn qemu_renders_every_scene_the_same_except_known_differences() {
             let same = picture.is_like(&its) && without_time_bits(mine) == without_time_bits(&report);
             match (same, differences.remove(scene.name)) {
                 (true, None) | (false, Some(_)) => {}
-                (true, Some(reason)) => wrong.push(format!("{}: no longer differs; remove it from differences.txt ({reason})", scene.name)),
+                (true, Some(reason)) => {
+                    wrong.push(format!("{}: no longer differs; remove it from differences.txt ({reason})", scene.name))
+                }
                 (false, None) if without_time_bits(mine) == without_time_bits(&report) => wrong.push(format!(
                     "{}: {}x{} here, {}x{} on QEMU: {}",
                     scene.name,
