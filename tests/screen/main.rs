@@ -129,14 +129,14 @@ fn differences() -> BTreeMap<&'static str, &'static str> {
 #[test]
 fn qemu_renders_every_scene_the_same_except_known_differences() {
     let mut differences = differences();
-    let keep = std::env::var_os("PCVM_SCREEN_DIR").map(PathBuf::from);
+    let dump_dir = std::env::var_os("PCVM_SCREEN_DIR").map(PathBuf::from);
     let mut wrong = Vec::new();
     for group in groups() {
         let drawn = adapter::draw(&group.program());
         let mut ours = drawn.report.as_slice();
         let seen = run_scenes(&mut Machine::qemu(&guest(&group)), &group);
         for ((scene, picture), (report, its)) in group.scenes.iter().zip(drawn.pictures).zip(seen) {
-            if let Some(dir) = &keep {
+            if let Some(dir) = &dump_dir {
                 its.write_png(&dir.join(format!("{}.qemu.png", scene.name)));
             }
             let (mine, rest) = ours.split_at(report.len());

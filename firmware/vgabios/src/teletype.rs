@@ -42,18 +42,18 @@ pub fn read<H: Hw>(hw: &mut H, page: u8) -> (u8, u8) {
     }
 }
 
-/// AH=09h and 0Ah: writes a character `count` times from the cursor on, without moving the cursor. With `keep` (AH=0Ah)
+/// AH=09h and 0Ah: writes a character `count` times from the cursor on, without moving the cursor. With `keep_attribute` (AH=0Ah)
 /// text cells retain their attribute.
 ///
 /// Modes with 256 colours have one page; there `page` (BH) is the background colour.
 #[inline(never)]
-pub fn write<H: Hw>(hw: &mut H, page: u8, character: u8, attribute: u8, keep: bool, count: u16) {
+pub fn write<H: Hw>(hw: &mut H, page: u8, character: u8, attribute: u8, keep_attribute: bool, count: u16) {
     let colours = matches!(modes::memory_model(hw.bda8(bda::MODE)), MemoryModel::Linear);
     let (page, background) = if colours { (0, page) } else { (page, 0) };
     let mut at = cursor::get(hw, page);
     if is_text(hw) {
         let mut at = cell(hw, page, at);
-        if !keep {
+        if !keep_attribute {
             let value = u32::from(attribute) << 8 | u32::from(character);
             return hw.fill(at, value | value << 16, count.min(MAX_COUNT) * 2);
         }

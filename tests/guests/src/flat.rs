@@ -151,7 +151,7 @@ pub fn disks() -> [u8; 512] {
     code::disks()
 }
 
-/// Offset offset_after the first occurrence of `text` in a guest's code.
+/// Offset behind the first occurrence of `text` in a guest's code.
 fn offset_after(code: &[u8], text: &str) -> Result<usize, Error> {
     let at = code.windows(text.len()).position(|bytes| bytes == text.as_bytes());
     at.map(|at| at + text.len()).ok_or_else(|| Error::Unexpected(format!("the guest's code does not contain {text:?}")))

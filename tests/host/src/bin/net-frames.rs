@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 const ETHER_TYPE: u16 = 0x88b5;
 /// How long `watch` waits for the last frame.
 const TIMEOUT: Duration = Duration::from_secs(100);
-/// Frames that `flood` sends between two looks at the clock.
+/// Frames that `flood` sends between two reads of the clock.
 const BURST: u64 = 64;
 
 type Address = [u8; 6];

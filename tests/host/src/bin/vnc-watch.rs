@@ -3,7 +3,7 @@
 //!     vnc-watch SOCKET tight|zrle PID FILE SECONDS AFTER
 //!
 //! It requests the next update as soon as it has received one, for AFTER seconds and then for SECONDS more. It prints
-//! for those SECONDS: bytes received, updates, growth of FILE in bytes, nanoseconds that the threads of process PID run_time
+//! for those SECONDS: bytes received, updates, growth of FILE in bytes, nanoseconds that the threads of process PID ran
 //! except the vCPU threads, and how often these threads were scheduled.
 
 use std::env;
