@@ -5,11 +5,11 @@ use crate::block::{Image, ImageError};
 use crate::chardev::{CharError, Chardev};
 use crate::config::ControlSpec;
 use crate::config::firmware::FirmwareError;
-use crate::config::{BootDevice, CharSpec, MachineConfig, NicConfig, Payload};
+use crate::config::{BootDevice, CharSpec, MachineConfig, NicConfig, Payload, parse};
 use crate::control::socket_path::{self, SocketPath, SocketPathError};
 use crate::display::{DisplayError, Prepared};
 use crate::machine::limits::{self, LimitError};
-use crate::net::{NetError, Port};
+use crate::net::{NetError, NetPort};
 use crate::vnc::{ListenError, Listeners};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ pub struct Inputs {
     /// The display.
     pub display: Option<Prepared>,
     /// The network cards' cables.
-    pub ports: Vec<Port>,
+    pub ports: Vec<NetPort>,
     /// And expansion ROMs.
     pub nic_roms: Vec<Vec<u8>>,
 }
@@ -95,9 +95,9 @@ impl Inputs {
             }
         }
         let mut images = [None, None, None, None];
-        for (image, drive) in images.iter_mut().zip(&config.drives) {
+        for ((image, drive), name) in images.iter_mut().zip(&config.drives).zip(parse::UNITS) {
             let Some(drive) = drive.as_ref().filter(|drive| drive.path.is_some()) else { continue };
-            let opened = Image::open(drive)?;
+            let opened = Image::open(name, drive)?;
             if let Some(format) = opened.foreign_format() {
                 let path = drive.path.as_deref().unwrap_or(Path::new(""));
                 eprintln!("pcvm: warning: {}: looks like a {format} file but is used as a raw image", path.display());
@@ -112,7 +112,7 @@ impl Inputs {
         let control = open_control(config)?;
         let display = Prepared::open(config.display, &config.name)?;
         let nic_roms = config.nics.iter().map(|nic| nic_rom(nic, &config.boot)).collect::<Result<_, _>>()?;
-        let ports = config.nics.iter().map(Port::open).collect::<Result<_, _>>()?;
+        let ports = config.nics.iter().map(NetPort::open).collect::<Result<_, _>>()?;
         let mut serial = [None, None, None, None];
         for (port, spec) in serial.iter_mut().zip(&config.serial) {
             *port = spec.as_ref().map(Chardev::open).transpose()?;

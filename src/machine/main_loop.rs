@@ -5,7 +5,6 @@ use super::shared::Shared;
 use super::{Machine, RunError};
 use crate::board::MachineEvent;
 use crate::control::{self, Happened};
-use crate::net::Port;
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
 use pcvm_devices::{CharId, ResetKind};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -20,6 +19,8 @@ const QUIT: u32 = 3;
 const CHAR: u32 = 16;
 /// Plus the number of the network card.
 const NET: u32 = 32;
+/// Plus the number of the network card: its port can write pending bytes.
+const NET_TX: u32 = 48;
 
 /// Bytes that wait for a serial port before its host side is not read any more; a terminal's are lost then.
 const INPUT_HIGH: usize = 4096;
@@ -96,7 +97,10 @@ impl MutEventSubscriber for Subscriber {
             }
         }
         for (n, port) in self.shared.ports.iter().enumerate() {
-            add(&port.fd(), NET + n as u32);
+            add(&port.rx_fd(), NET + n as u32);
+            if let Some(fd) = port.tx_fd() {
+                add(&fd, NET_TX + n as u32);
+            }
         }
     }
 
@@ -123,6 +127,11 @@ impl MutEventSubscriber for Subscriber {
                     let _ = quit.read();
                 }
                 self.shared.post(MachineEvent::Quit);
+            }
+            n @ NET_TX.. => {
+                if let Some(port) = self.shared.ports.get((n - NET_TX) as usize) {
+                    port.flush_tx();
+                }
             }
             n @ NET.. => self.net.receive(&self.shared, (n - NET) as usize, &events, ops),
             n => self.input((n - CHAR) as usize, &events, ops),
@@ -230,12 +239,7 @@ impl Machine {
             }
             let mut full = false;
             subscriber(&mut manager, &mut |subscriber| full = subscriber.full.contains(&true));
-            // What is left of a frame goes when the other end reads.
-            let untended = self.shared.ports.iter().any(Port::is_untended);
-            let waited = manager.run_with_timeout(if full || untended { INPUT_RETRY } else { -1 });
-            if untended {
-                self.shared.ports.iter().for_each(Port::tend);
-            }
+            let waited = manager.run_with_timeout(if full { INPUT_RETRY } else { -1 });
             // A signal is no failure.
             if let Err(event_manager::Error::Epoll(error)) = waited
                 && error.errno() != libc::EINTR

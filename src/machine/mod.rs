@@ -180,7 +180,7 @@ impl Machine {
             // What the host sends until it is plugged in is not for later.
             board.set_link(NicId(n as u8), false);
         }
-        let engine = BlockEngine::new(images, memory.clone())
+        let engine = BlockEngine::new(images.into(), memory.clone())
             .map_err(|error| host("start the block engine")(std::io::Error::other(error.to_string())))?;
 
         let supported = vm.supported_cpuid()?;

@@ -1,7 +1,7 @@
 //! The main loop's part in the network: frames that come in.
 
 use super::shared::Shared;
-use crate::net::{BATCH, Received, Scratch, received};
+use crate::net::{BATCH, Received, Scratch, segment_received};
 use event_manager::{EventOps, EventSet, Events};
 use pcvm_devices::net::{Frame, NicId};
 use std::os::fd::AsRawFd;
@@ -25,9 +25,9 @@ impl Net {
         while self.frames.len() < BATCH {
             let mut buffer = self.spare.pop().unwrap_or_default();
             match port.receive(&mut self.scratch, &mut buffer) {
-                Received::Frame(frame) => received(frame, &mut self.spare, &mut self.frames),
+                Received::Frame(frame) => segment_received(frame, &mut self.spare, &mut self.frames),
                 Received::Nothing => break,
-                Received::Gone => {
+                Received::Disconnected => {
                     gone = true;
                     break;
                 }
@@ -60,7 +60,7 @@ impl Net {
             let Some(port) = shared.ports.get(usize::from(nic.0)) else { return false };
             let room = shared.with_board(|board| board.has_room(nic));
             if room {
-                let _ = ops.add(Events::with_data_raw(port.fd().as_raw_fd(), data, EventSet::IN));
+                let _ = ops.add(Events::with_data_raw(port.rx_fd().as_raw_fd(), data, EventSet::IN));
             }
             !room
         });

@@ -9,7 +9,7 @@ use crate::kvm::KvmError;
 use crate::kvm::ring::CoalescedRing;
 use crate::kvm::slots::{SlotSpec, Slots};
 use crate::kvm::vm::{Coalesced, Vm};
-use crate::net::Port;
+use crate::net::NetPort;
 use pcvm_devices::{CharId, Clock, DirtyPages, Frame, NicId, Space, VmTime};
 use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 use std::collections::VecDeque;
@@ -64,7 +64,7 @@ pub struct Shared {
     /// By [`CharId`]. The lock is taken before the board's, so that output keeps its order.
     chardevs: [Option<Mutex<Chardev>>; CharId::COUNT],
     /// The network cards' cables, by [`pcvm_devices::NicId`].
-    pub ports: Vec<Port>,
+    pub ports: Vec<NetPort>,
     events: Mutex<VecDeque<MachineEvent>>,
     /// Somebody outside has stopped the machine.
     paused: AtomicBool,
@@ -80,7 +80,7 @@ impl Shared {
         vcpus: VcpuGate,
         clock: Arc<VmClock>,
         engine: BlockEngine,
-        (chardevs, ports): ([Option<Chardev>; CharId::COUNT], Vec<Port>),
+        (chardevs, ports): ([Option<Chardev>; CharId::COUNT], Vec<NetPort>),
         event_fd: EventFd,
     ) -> Self {
         Self {
@@ -172,9 +172,6 @@ impl Shared {
         for (nic, frame) in &frames {
             if let Some(port) = self.ports.get(usize::from(nic.0)) {
                 port.send(frame);
-                if port.is_untended() {
-                    let _ = self.event_fd.write(1);
-                }
             }
         }
         let mut board = self.lock();
