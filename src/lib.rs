@@ -14,5 +14,8 @@ pub mod keys;
 pub mod kvm;
 pub mod machine;
 pub mod net;
+pub mod socket_path;
 pub mod tables;
+pub mod tablet;
+mod tty;
 pub mod vnc;

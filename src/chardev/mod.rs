@@ -12,7 +12,6 @@
 mod escape;
 mod input;
 mod output;
-pub(crate) mod terminal;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +19,7 @@ pub use escape::{Escape, EscapeCommand};
 
 use crate::config::CharSpec;
 use crate::error::host_error;
+use crate::tty::{self, RawMode};
 use input::Source;
 use output::{Output, Patience};
 use std::fs::File;
@@ -28,7 +28,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use terminal::RawMode;
 
 /// A character device cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +106,7 @@ impl Chardev {
     }
 
     fn pty() -> io::Result<Self> {
-        let (controller, peer, name) = terminal::open_pty()?;
+        let (controller, peer, name) = tty::open_pty()?;
         eprintln!("pcvm: serial on {name}");
         let source = Source::descriptor(controller.try_clone()?);
         let mut device = Self::with(Output::queued(controller, Patience::pty()), Some(source));

@@ -10,7 +10,6 @@ mod pointer;
 pub mod press_key;
 pub mod qmp;
 mod server;
-pub mod socket_path;
 pub mod typist;
 
 pub use server::{Happened, Server};

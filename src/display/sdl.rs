@@ -6,6 +6,7 @@
 
 use super::{DisplayError, Feed, Local, Pace, Waker, proportions};
 use crate::keys;
+use crate::tablet;
 use pcvm_devices::InputEvent;
 use sdl2::event::{Event, EventSender, WindowEvent};
 use sdl2::keyboard::Scancode;
@@ -437,7 +438,7 @@ fn pointed((width, height): (u32, u32), size: (u32, u32), (x, y): (i32, i32)) ->
     let scaled = |at: i32, from: i32, length: u32, pixels: u32| {
         let at =
             i64::from(at - from).clamp(0, i64::from(length.max(1)) - 1) * i64::from(pixels) / i64::from(length.max(1));
-        crate::vnc::scale(at as u16, pixels as u16).unwrap_or(0)
+        tablet::scale(at as u16, pixels as u16).unwrap_or(0)
     };
     (scaled(x, picture.x(), picture.width(), width), scaled(y, picture.y(), picture.height(), height))
 }

@@ -1,6 +1,7 @@
 //! A client's keys and pointer as the machine's.
 
 use crate::keys;
+use crate::tablet::scale;
 use pcvm_devices::InputEvent;
 
 /// Keys that a client can hold at a time.
@@ -124,14 +125,6 @@ impl Input {
     }
 }
 
-/// A pixel of `size` as a tablet tells it, 0 to 32767: the least that the guest, which has the pixels again from it, takes for
-/// this one. None outside.
-pub fn scale(pixel: u16, size: u16) -> Option<u16> {
-    const LAST: u32 = 0x7fff;
-    let last = u32::from(size.checked_sub(1)?);
-    (pixel < size).then(|| (u32::from(pixel) * LAST).div_ceil(last.max(1)) as u16)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,20 +232,5 @@ mod tests {
                 pointer(None, 0, 0),
             ]
         );
-    }
-
-    #[test]
-    fn a_guest_finds_the_pixel_that_was_meant() {
-        for size in [1, 2, 320, 640, 720, 800, 1024, 1366, 1920, 2560] {
-            for pixel in 0..size {
-                let value = u32::from(scale(pixel, size).expect("a pixel of the screen"));
-                assert!(value <= 0x7fff);
-                // The whole range on all pixels' width, as Windows has it, and on the last pixel, as X.Org has it.
-                assert_eq!(value * u32::from(size) / 0x8000, u32::from(pixel), "{pixel} of {size}");
-                assert_eq!(value * u32::from(size - 1) / 0x7fff, u32::from(pixel), "{pixel} of {size}");
-            }
-            assert_eq!(scale(size, size), None);
-        }
-        assert_eq!(scale(0, 0), None);
     }
 }

@@ -2,8 +2,8 @@
 //! the machine starts.
 
 use crate::config::{VncAddress, VncConfig};
-use crate::control::socket_path::{self, SocketPath, SocketPathError};
 use crate::error::host_error;
+use crate::socket_path::{self, SocketPath, SocketPathError};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io;

@@ -21,7 +21,6 @@ mod websocket;
 mod wire;
 
 pub use crate::display::Console;
-pub use input::scale;
 pub use listen::{ListenError, Listeners};
 pub use server::Server;
 

@@ -38,7 +38,7 @@ impl Messages {
         for end in [&reader, &writer] {
             rustix::fs::fcntl_setfl(end, OFlags::NONBLOCK)?;
         }
-        crate::chardev::terminal::divert_stderr(&writer, &reader)?;
+        crate::tty::divert_stderr(&writer, &reader)?;
         messages.pipe = Some(reader);
         Ok(messages)
     }

@@ -14,7 +14,7 @@ mod keys;
 mod messages;
 
 use super::{Bell, DisplayError, Feed, Local, Pace, View, Waker};
-use crate::chardev::terminal::RawMode;
+use crate::tty::RawMode;
 use canvas::Painter;
 use compose::{Composer, Status};
 use keys::{Decoder, Mods, Typed};
