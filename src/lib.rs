@@ -14,6 +14,7 @@ pub mod keys;
 pub mod kvm;
 pub mod machine;
 pub mod net;
+pub mod screen;
 pub mod socket_path;
 pub mod tables;
 pub mod tablet;

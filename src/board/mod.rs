@@ -3,8 +3,8 @@
 //! An access goes: exit → [`Board::port_out`] → port table → [`DynDevice::write`] → `Board::settle` → IRQ levels at
 //! once, everything that could block as [`Work`] for whoever holds the lock to do after it has let go of it.
 
-use crate::display::Waker;
 use crate::kvm::slots::SlotSpec;
+use crate::screen::Waker;
 use irq::IrqRouter;
 use map::Rom;
 use pcvm_devices::memory::PAGE;
