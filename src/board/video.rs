@@ -2,7 +2,7 @@
 
 use super::Board;
 use super::work::HostWork;
-use crate::display::Waker;
+use crate::screen::Waker;
 use pcvm_devices::memory::PAGE;
 use pcvm_devices::vga::Vga;
 use pcvm_devices::{DirtyPages, Wake};

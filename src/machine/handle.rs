@@ -4,7 +4,7 @@ use super::exits::Exits;
 use super::shared::Shared;
 use crate::board::trace::{Filter, TraceError, Tracer};
 use crate::board::{Board, MachineEvent};
-use crate::display::Waker;
+use crate::screen::Waker;
 use pcvm_devices::vga::{Bitmap, Vga};
 use pcvm_devices::{DirtyPages, Memory};
 use std::path::Path;
