@@ -558,13 +558,13 @@ impl Board {
         }
         let mut touched = DirtyPages::none();
         self.wires.video_touched(&mut touched);
-        self.memory.take_video_written(|bytes| touched.add(bytes));
+        self.memory.take_dirty_video(|bytes| touched.add(bytes));
         let written = !touched.is_empty();
         if written {
             self.video_changes += 1;
             let pages = self.memory.video_size().div_ceil(PAGE);
             self.video_pages.resize(pages as usize, 0);
-            touched.each_page(pages, |page| self.video_pages[page as usize] = self.video_changes);
+            touched.for_each_page(pages, |page| self.video_pages[page as usize] = self.video_changes);
         }
         // Others who look may have been told before.
         if since == 0 {
