@@ -77,7 +77,7 @@ impl PendingRequest {
                         let len = u64::from(range.len - skip);
                         skip = 0;
                         let mut full = false;
-                        memory.pieces(addr, len, direction == Direction::Read, |slice, len| {
+                        memory.for_each_run(addr, len, direction == Direction::Read, |slice, len| {
                             full = full
                                 || !match slice {
                                     Some(slice) => iov.push_guest(&slice),
