@@ -1,4 +1,4 @@
-//! The drives that are booted from: those of [`crate::disk`], or in this crate's tests made-up ones.
+//! The drives that can be booted: those of [`crate::disk`], or fake ones in this crate's tests.
 
 pub use crate::disk::{Drive, Kind, Status};
 #[cfg(not(test))]
@@ -7,7 +7,7 @@ pub use crate::disk::{cd_ready, drive, drives, int13, read, set_hard_disk_order}
 #[cfg(test)]
 pub use made_up::{cd_ready, drive, drives, int13, read, set_hard_disk_order};
 
-/// Drives that are vectors of bytes.
+/// Fake drives for tests, backed by byte vectors.
 #[cfg(test)]
 pub mod made_up {
     use super::{Drive, Kind, Status};
@@ -15,21 +15,21 @@ pub mod made_up {
     use pcvm_firmware_rt::{FarPtr, Hw, Regs};
     use std::cell::RefCell;
 
-    /// A drive and its medium; no medium when it is empty.
+    /// A drive and its medium; an empty image means no medium.
     #[derive(Clone, Debug)]
     pub struct MadeUp {
         pub kind: Kind,
         pub image: Vec<u8>,
-        /// Blocks from here on cannot be read.
+        /// Blocks from this one on have read errors.
         pub bad_from: u64,
     }
 
     thread_local! {
         static DRIVES: RefCell<Vec<MadeUp>> = const { RefCell::new(Vec::new()) };
         static HARD_ORDER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-        /// Blocks read since the drives were put in.
+        /// Blocks read since the drives were set.
         static READ: RefCell<u64> = const { RefCell::new(0) };
-        /// The drive numbers and functions that went on to the drives themselves.
+        /// Drive number and function of each INT 13h call that reached the real drives.
         static PASSED: RefCell<Vec<(u8, u8)>> = const { RefCell::new(Vec::new()) };
     }
 
@@ -80,7 +80,7 @@ pub mod made_up {
                 Kind::Floppy => before,
             };
             let mut model = [b' '; 40];
-            model[..7].copy_from_slice(b"MADE UP");
+            model[..4].copy_from_slice(b"FAKE");
             let sectors = image.len() as u64 / u64::from(block);
             let unit = if *kind == Kind::Floppy { before } else { index & 1 };
             Some(Drive { kind: *kind, number, channel: (index / 2) & 1, unit, sectors, block, model })

@@ -1,4 +1,4 @@
-//! The boot menu: on the screen and on the serial port, opened by F12 or Esc.
+//! Boot menu on the screen and the serial port, opened by F12 or Esc.
 
 use super::console::{self, Key};
 use super::media::{self, Kind};
@@ -6,12 +6,12 @@ use super::targets::{self, Target};
 use crate::{Bios, eltorito};
 use pcvm_firmware_rt::Hw;
 
-/// How long to wait for the key if the machine's owner asks for the menu and does not say how long.
+/// Milliseconds to wait for the menu key if the configuration enables the menu without a time.
 const WAIT: u16 = 2500;
-/// What is pressed for choice 0, 1 and so on: more than there can be.
+/// The keys that choose entry 0, 1 and so on; there are more keys than possible entries.
 const KEYS: &[u8] = b"123456789abcdefghijklmnop";
 
-/// Opens the menu if its key was pressed, or is within the time that the machine's owner wants.
+/// Shows the menu if its key has been pressed, or is pressed within the configured time.
 pub fn offer<H: Hw>(bios: &mut Bios<H>) {
     let wait = match bios.handoff.menu_wait {
         0 if bios.handoff.menu & 1 != 0 => WAIT,
@@ -24,7 +24,7 @@ pub fn offer<H: Hw>(bios: &mut Bios<H>) {
     }
 }
 
-/// Shows the menu, and puts first what is chosen.
+/// Shows the menu and moves the chosen device to the front of the boot order.
 pub fn choose<H: Hw>(bios: &mut Bios<H>) {
     bios.state.boot.entry.set(0);
     console::text(bios, "\nBoot from:\n");
@@ -45,9 +45,9 @@ pub fn choose<H: Hw>(bios: &mut Bios<H>) {
     }
 }
 
-/// A CD that has several things to boot.
+/// Shows a second menu for a CD with several boot images.
 fn choose_entry<H: Hw>(bios: &mut Bios<H>, cd: u8) {
-    // What is wrong with it will be said when it is booted.
+    // A CD without a valid catalogue is reported when it is booted.
     let Ok(found) = eltorito::find(bios, cd) else { return };
     if found.count() < 2 {
         return;
@@ -72,7 +72,7 @@ fn label<H: Hw>(bios: &mut Bios<H>, n: u8) {
     console::text(bios, ". ");
 }
 
-/// Waits for the key of one of `count` choices; nothing when Esc says to go on as usual.
+/// Waits for the key of one of `count` entries; none for Esc.
 fn choice<H: Hw>(bios: &mut Bios<H>, count: u8) -> Option<u8> {
     console::text(bios, "Press a number, or Esc to go on.\n");
     loop {

@@ -1,8 +1,8 @@
-//! From the option ROMs to the boot sector: INT 18h and 19h (BIOS Boot Specification 1.01; IBM PS/2 and PC BIOS Interface
-//! Technical Reference, "Interrupt 18h", "Interrupt 19h").
+//! Boot device selection and loading: boot order, INT 18h and 19h (BIOS Boot Specification 1.01; IBM PS/2 and PC BIOS
+//! Interface Technical Reference, "Interrupt 18h", "Interrupt 19h").
 //!
-//! Everything that can be booted is one list in the order in which it is tried. What fails says why, and the next is
-//! tried; at the list's end all reasons are shown together. The menu only puts another device first.
+//! The boot order is one list of all bootable devices. A device that does not boot is reported with the reason, and the
+//! next one is tried; after the last one, a summary of all reasons is shown. The boot menu moves a device to the front.
 
 mod console;
 pub(crate) mod media;
@@ -20,12 +20,12 @@ use media::{Kind, Status};
 use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda, pnp as structure, shadow};
 use targets::{TARGETS, Target};
 
-/// Where a boot sector goes.
+/// Load address of a boot sector.
 const BOOT_SECTOR: FarPtr = FarPtr::new(0, 0x7c00);
-/// Of something that has not been tried.
+/// No device of the boot order is being booted.
 const NOTHING: u8 = u8::MAX;
 
-/// Why something does not boot.
+/// Why a device did not boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason {
     what: &'static str,
@@ -33,37 +33,37 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// In words.
+    /// An error without a drive status.
     pub const fn new(what: &'static str) -> Self {
         Self { what, status: Status::OK }
     }
 
-    /// In words, and what the drive said.
+    /// An error with the status of the drive.
     pub const fn because(what: &'static str, status: Status) -> Self {
         Self { what, status }
     }
 
-    /// What the drive said, or something else if it said nothing.
+    /// The status of the drive, or `other` if there is none.
     pub fn status_or(self, other: Status) -> Status {
         if self.status == Status::OK { other } else { self.status }
     }
 }
 
-/// What is remembered about the way to the boot sector.
+/// State of the boot code.
 #[derive(Debug)]
 pub struct State {
     console: console::State,
     roms: roms::State,
-    /// What is tried, in order.
+    /// The boot order.
     order: [Cell<Target>; TARGETS],
     count: Cell<u8>,
-    /// Why each was not booted.
+    /// Why each device of the boot order was not booted.
     reasons: [Cell<Option<Reason>>; TARGETS],
-    /// The place in the order of what is being booted, or [`NOTHING`].
+    /// Position in the boot order of the device being booted, or [`NOTHING`].
     current: Cell<u8>,
-    /// The El Torito entry that was chosen from the menu.
+    /// Index of the El Torito entry that was chosen from the menu.
     entry: Cell<u8>,
-    /// A ROM's own INT 19h runs.
+    /// An option ROM's own INT 19h handler is running.
     hooked: Cell<bool>,
 }
 
@@ -74,7 +74,7 @@ impl Default for State {
 }
 
 impl State {
-    /// At power-on.
+    /// The state at power-on.
     pub const fn new() -> Self {
         Self {
             console: console::State::new(),
@@ -112,7 +112,7 @@ pub fn init_roms<H: Hw>(bios: &mut Bios<H>) {
     roms::init_others(bios);
 }
 
-/// Lets the user choose, if he wants to, and boots.
+/// Builds the boot order, shows the menu if requested, and boots.
 pub fn run<H: Hw>(bios: &mut Bios<H>) {
     pnp::write_nodes(bios);
     targets::list(bios);
@@ -121,18 +121,18 @@ pub fn run<H: Hw>(bios: &mut Bios<H>) {
     from(bios, 0);
 }
 
-/// INT 18h: what was booted gives up: on to the next device.
+/// INT 18h: the booted code has failed; boots the next device.
 pub fn int18<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
     bios.hw.boot_again(0x18);
 }
 
-/// INT 19h: boot again, from the first device on. From a ROM that took INT 19h for itself and hands on to whoever had it
-/// before: the next one.
+/// INT 19h: boots again, starting with the first device. If an option ROM's INT 19h handler chains to this one, boots the
+/// next device.
 pub fn int19<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
     bios.hw.boot_again(0x19);
 }
 
-/// What interrupts 18h and 19h do, on an empty stack.
+/// INT 18h and 19h, on an empty stack.
 pub fn again<H: Hw>(bios: &mut Bios<H>, vector: u8) {
     match vector {
         0x18 => give_up(bios, Reason::new("gave up (INT 18h)")),
@@ -150,7 +150,8 @@ fn give_up<H: Hw>(bios: &mut Bios<H>, reason: Reason) {
     from(bios, place.saturating_add(1));
 }
 
-/// Boots what is in this place of the order, or what comes after it. On a real machine it does not return.
+/// Boots the device at this position of the boot order, or the first one after it that boots. Does not return on real
+/// hardware.
 fn from<H: Hw>(bios: &mut Bios<H>, place: u8) {
     let mut place = place;
     loop {
@@ -195,7 +196,8 @@ fn say<H: Hw>(bios: &mut Bios<H>, reason: Reason) {
     console::text(bios, "\n");
 }
 
-/// Says what was tried and why it failed, and waits. Returns whether to try everything again; else the machine is reset.
+/// Shows why each device failed, and waits for a key. Returns true to try all devices again; otherwise resets the
+/// machine.
 fn nothing_left<H: Hw>(bios: &mut Bios<H>) -> bool {
     eltorito::end(bios);
     console::text(bios, "\nNo bootable device.\n");
@@ -230,7 +232,7 @@ fn nothing_left<H: Hw>(bios: &mut Bios<H>) -> bool {
     true
 }
 
-/// Boots a device. On a real machine it only returns if that fails.
+/// Boots a device. On real hardware it returns only on failure.
 fn boot<H: Hw>(bios: &mut Bios<H>, target: Target) -> Result<(), Reason> {
     let (at, drive) = match target {
         Target::Drive(index) => {
@@ -261,14 +263,14 @@ fn boot<H: Hw>(bios: &mut Bios<H>, target: Target) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Loads a boot sector.
+/// Loads and checks a boot sector.
 fn sector<H: Hw>(bios: &mut Bios<H>, index: u8, signature: bool) -> Result<(), Reason> {
     media::read(bios, index, 0, 1, BOOT_SECTOR).map_err(|status| Reason::because("cannot be read", status))?;
     check(bios.hw, signature)
 }
 
-/// A hard disk's boot sector has a signature. A floppy's need not: those of DOS 1 have none, and IBM's BIOS does not ask for
-/// it; but like the AT's, this one does not run what cannot be code.
+/// Checks the loaded boot sector. A hard disk's needs the signature 55AAh; a floppy's does not, since those of DOS 1 have
+/// none and IBM's BIOS does not check it. A sector that cannot be code is rejected, as by the AT BIOS.
 fn check<H: Hw>(hw: &mut H, signature: bool) -> Result<(), Reason> {
     if signature && !has_signature(hw, BOOT_SECTOR) {
         return Err(Reason::new("no boot signature (55AAh)"));
@@ -279,18 +281,18 @@ fn check<H: Hw>(hw: &mut H, signature: bool) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Whether a sector ends with 55AAh.
+/// Whether a sector ends with the signature 55AAh.
 pub fn has_signature<H: Hw>(hw: &mut H, at: FarPtr) -> bool {
     hw.read16(at.add(510)) == 0xaa55
 }
 
-/// IBM's AT BIOS takes a sector whose first 16 bytes are all the same words for one without a program.
+/// False if the first eight words are all the same: IBM's AT BIOS takes such a sector for one without a program.
 pub fn looks_like_code<H: Hw>(hw: &mut H, at: FarPtr) -> bool {
     let first = hw.read16(at);
     (1..8).any(|n| hw.read16(at.add(n * 2)) != first)
 }
 
-/// Boots by an option ROM.
+/// Boots from an option ROM.
 fn rom<H: Hw>(bios: &mut Bios<H>, n: u8) -> Result<(), Reason> {
     let entry = bios.state.boot.roms.entry(n).ok_or(Reason::new("no such ROM"))?;
     match entry.kind {
@@ -322,13 +324,13 @@ fn rom<H: Hw>(bios: &mut Bios<H>, n: u8) -> Result<(), Reason> {
             return Ok(());
         }
     }
-    Err(Reason::new("came back"))
+    Err(Reason::new("returned without booting"))
 }
 
-/// Enters what was loaded, as the BIOS Boot Specification and those who came before it want it: DL the drive, ES:DI the
-/// Plug and Play installation structure, everything else zero.
+/// Enters the loaded code with the registers of the BIOS Boot Specification: DL is the drive, ES:DI the Plug and Play
+/// installation structure, all other registers are zero.
 pub fn enter<H: Hw>(bios: &mut Bios<H>, at: FarPtr, drive: u8) {
-    // What a reset means from here on is not known to be a warm one.
+    // A later reset is a cold one unless the booted system sets the flag again.
     bios.hw.set(bda::RESET_FLAG, 0);
     let mut regs = Regs { es: structure::AT.segment, edi: u32::from(structure::AT.offset), ..Regs::default() };
     regs.set_dl(drive);

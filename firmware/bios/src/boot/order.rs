@@ -1,7 +1,7 @@
-//! The boot order as the machine gives it: Open Firmware device paths, one a line (QEMU's `bootorder` file; Open Firmware,
-//! IEEE 1275, section 3.2.1.1), or the nibbles in CMOS RAM that Bochs began and QEMU writes too.
+//! Boot order parser: Open Firmware device paths, one per line (QEMU's fw_cfg file `bootorder`; IEEE 1275, section
+//! 3.2.1.1), or the boot device nibbles in CMOS RAM that Bochs introduced and QEMU also writes.
 
-/// What a line of the boot order names.
+/// A parsed line of the boot order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
     /// A drive of an IDE controller.
@@ -13,15 +13,15 @@ pub enum Path {
     },
     /// A floppy drive.
     Floppy(u8),
-    /// Whatever the option ROM of a PCI function boots: bus << 8 | device << 3 | function.
+    /// The device that the option ROM of this PCI function boots: bus << 8 | device << 3 | function.
     Function(u16),
     /// An option ROM that belongs to no PCI function.
     Rom,
-    /// Nothing that is not named may be booted.
+    /// `HALT`: devices that the boot order does not name are not booted.
     Halt,
 }
 
-/// A name and its address, of one step of a path: `drive@1`.
+/// Splits a path component such as `drive@1` into name and unit address.
 fn step(text: &[u8]) -> (&[u8], &[u8]) {
     let mut parts = text.splitn(2, |&byte| byte == b'@');
     (parts.next().unwrap_or(&[]), parts.next().unwrap_or(&[]))
@@ -37,7 +37,7 @@ fn hexadecimal(text: &[u8]) -> Option<u8> {
     })
 }
 
-/// `device,function`, both hexadecimal, the function 0 when it is left out.
+/// Parses `device,function`, both hexadecimal; the function defaults to 0.
 fn device_function(address: &[u8]) -> Option<u8> {
     let mut parts = address.splitn(2, |&byte| byte == b',');
     let device = hexadecimal(parts.next()?)?;
@@ -45,7 +45,7 @@ fn device_function(address: &[u8]) -> Option<u8> {
     (device < 32 && function < 8).then_some(device << 3 | function)
 }
 
-/// Reads a line. `secondary` gives the bus behind the bridge that is the given function.
+/// Parses a line. `secondary` returns the secondary bus number of the bridge that is the given function.
 pub fn parse(line: &[u8], mut secondary: impl FnMut(u16) -> u8) -> Option<Path> {
     let line = line.trim_ascii();
     if line == b"HALT" {
@@ -58,7 +58,7 @@ pub fn parse(line: &[u8], mut secondary: impl FnMut(u16) -> u8) -> Option<Path> 
         _ => return None,
     }
     let mut bus = 0;
-    // Depth: a path that goes through more bridges than there are buses is nonsense.
+    // A limit on the depth: no sensible path goes through more bridges.
     for _ in 0..8 {
         let (name, address) = steps.next()?;
         match name {
@@ -78,7 +78,7 @@ pub fn parse(line: &[u8], mut secondary: impl FnMut(u16) -> u8) -> Option<Path> 
     None
 }
 
-/// A kind of device, in the order of CMOS's numbers from 1 on.
+/// A class of boot devices, in the order of their CMOS numbers from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// Floppy drives.
@@ -87,15 +87,15 @@ pub enum Class {
     Hard,
     /// CD-ROM drives.
     Cdrom,
-    /// Option ROMs' bootstrap entries: the network.
+    /// Bootstrap entries of option ROMs, such as network cards.
     Rom,
 }
 
-/// The order of kinds when nobody says anything.
+/// The order of classes if neither the boot order nor CMOS gives one.
 pub const DEFAULT: [Class; 4] = [Class::Hard, Class::Cdrom, Class::Floppy, Class::Rom];
 
-/// The order that bytes 38h and 3Dh of CMOS RAM give: 3Dh's low nibble, its high one, 38h's high one; the rest as
-/// [`DEFAULT`]. A kind may appear twice.
+/// The order of classes in bytes 38h and 3Dh of CMOS RAM: low nibble of 3Dh, its high nibble, high nibble of 38h, then
+/// the rest of [`DEFAULT`]. A class may appear twice.
 pub fn from_cmos(byte_38: u8, byte_3d: u8) -> [Class; 7] {
     let mut order = [DEFAULT[0], DEFAULT[0], DEFAULT[0], DEFAULT[0], DEFAULT[1], DEFAULT[2], DEFAULT[3]];
     let mut used = 0;
@@ -112,7 +112,7 @@ pub fn from_cmos(byte_38: u8, byte_3d: u8) -> [Class; 7] {
             used += 1;
         }
     }
-    // What is left of the first three is the default's first, which then stands before the rest of it.
+    // Unused slots among the first three hold DEFAULT[0], so the rest of DEFAULT follows in order.
     order
 }
 
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_path_that_qemu_and_pcvm_write_is_understood() {
+    fn parse_accepts_the_paths_of_qemu_and_pcvm_and_rejects_all_others() {
         for (line, path) in [
             ("/pci@i0cf8/ide@1,1/drive@0/disk@0", Some(Path::Ide { channel: 0, unit: 0 })),
             ("/pci@i0cf8/ide@1,1/drive@1/disk@1", Some(Path::Ide { channel: 1, unit: 1 })),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn cmos_nibbles_come_first_and_the_rest_follows() {
+    fn the_classes_in_cmos_come_first_and_the_default_order_follows() {
         use Class::*;
         for (byte_38, byte_3d, wanted) in [
             (0x00, 0x00, [Hard, Cdrom, Floppy, Rom]),

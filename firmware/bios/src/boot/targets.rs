@@ -1,4 +1,4 @@
-//! What can be booted, in which order, and what it is called.
+//! Boot targets: building the boot order, numbering the hard disks, printing device names.
 
 use super::media::{self, Kind};
 use super::order::{self, Class, Path};
@@ -6,22 +6,22 @@ use super::{console, roms};
 use crate::Bios;
 use pcvm_firmware_rt::{FarPtr, Hw};
 
-/// Drives and ROMs at most.
+/// Maximum number of boot targets: drives and option ROM entries.
 pub const TARGETS: usize = crate::disk::MAX_DRIVES + roms::ENTRIES;
 
-/// Something that can be booted.
+/// A bootable device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// The drive with this index.
     Drive(u8),
-    /// The option ROMs' entry with this number.
+    /// The option ROM entry with this index.
     Rom(u8),
 }
 
-/// Characters of a line of the boot order that count: no path that is understood is longer.
+/// Maximum length of a boot order line; every path that [`order::parse`] accepts is shorter.
 const LINE: usize = 96;
 
-/// Makes the list of everything: what the boot order names, then the rest.
+/// Builds the boot order: first the devices that the boot order file names, then all others.
 pub fn list<H: Hw>(bios: &mut Bios<H>) {
     bios.state.boot.count.set(0);
     if named(bios) {
@@ -36,7 +36,7 @@ pub fn list<H: Hw>(bios: &mut Bios<H>) {
     }
 }
 
-/// Adds what the boot order names. Returns whether it wants nothing else.
+/// Adds the devices that the boot order file names. Returns true if it ends with `HALT`.
 fn named<H: Hw>(bios: &mut Bios<H>) -> bool {
     let mut line = [0u8; LINE];
     let mut length = 0;
@@ -69,7 +69,7 @@ fn named<H: Hw>(bios: &mut Bios<H>) -> bool {
     false
 }
 
-/// The number of the bus behind a PCI bridge (PCI-to-PCI Bridge Architecture Specification 1.1, section 3.2.5.7).
+/// Secondary bus number of a PCI bridge (PCI-to-PCI Bridge Architecture Specification 1.1, section 3.2.5.7).
 fn secondary_bus<H: Hw>(hw: &mut H, bridge: u16) -> u8 {
     const BUS_NUMBERS: u32 = 0x18;
     hw.outl(0xcf8, 0x8000_0000 | u32::from(bridge) << 8 | BUS_NUMBERS);
@@ -130,7 +130,7 @@ fn add_class<H: Hw>(bios: &Bios<H>, class: Class) {
     }
 }
 
-/// Puts another device first.
+/// Moves the target at this position to the front of the boot order.
 pub fn prefer<H: Hw>(bios: &Bios<H>, place: u8) {
     let order = &bios.state.boot.order;
     if place < bios.state.boot.count.get()
@@ -144,7 +144,7 @@ pub fn prefer<H: Hw>(bios: &Bios<H>, place: u8) {
     }
 }
 
-/// Numbers the hard disks for booting one of them: it is the first, the others follow in the boot order.
+/// Makes `first` hard disk 80h; the others follow in the boot order.
 pub fn put_first<H: Hw>(bios: &mut Bios<H>, first: u8) {
     let mut disks = [first; crate::disk::MAX_DRIVES];
     let mut count = 1;
@@ -166,7 +166,7 @@ pub fn put_first<H: Hw>(bios: &mut Bios<H>, first: u8) {
     }
 }
 
-/// Numbers the hard disks in the boot order, for something else than a hard disk.
+/// Numbers the hard disks in the boot order, for booting from another device.
 pub fn order_disks<H: Hw>(bios: &mut Bios<H>) {
     let is_hard = |index| media::drive(bios, index).is_some_and(|drive| drive.kind == Kind::Hard);
     let first = (0..bios.state.boot.count.get()).find_map(|place| match bios.state.boot.target(place) {
@@ -178,7 +178,7 @@ pub fn order_disks<H: Hw>(bios: &mut Bios<H>) {
     }
 }
 
-/// Writes what the device is called.
+/// Writes the name of a target.
 pub fn name<H: Hw>(bios: &mut Bios<H>, target: Target) {
     match target {
         Target::Drive(index) => {
@@ -223,7 +223,7 @@ pub fn name<H: Hw>(bios: &mut Bios<H>, target: Target) {
     }
 }
 
-/// Writes `, 64 MiB`.
+/// Writes the size of a disk, as in `, 64 MiB`.
 fn size<H: Hw>(bios: &mut Bios<H>, sectors: u64) {
     const PER_MIB: u64 = 2048;
     let mib = sectors / PER_MIB;

@@ -1,4 +1,4 @@
-//! CD-ROM drives: packet commands by PIO (ATA/ATAPI-6, 9.8; MMC-3, T10 1363D; SPC-2).
+//! ATAPI CD-ROM driver: packet commands by PIO (ATA/ATAPI-6, 9.8; MMC-3, T10 1363D; SPC-2).
 
 use super::ata::{self, reg, status};
 use super::clock::{self, Timeout};
@@ -19,31 +19,31 @@ const READ_CAPACITY: u8 = 0x25;
 const READ_10: u8 = 0x28;
 
 const SENSE_BYTES: u8 = 18;
-/// Blocks of a CD, a DVD, a BD.
+/// Bytes per block of a CD, DVD or BD.
 pub const BLOCK: u16 = 2048;
-/// Bytes per DRQ block that are asked for: as many whole CD blocks as fit in 16 bits.
+/// Byte count limit per DRQ block: the largest multiple of the block size that fits in 16 bits.
 const LIMIT: u16 = 31 * BLOCK;
-/// Blocks per READ (10).
+/// Maximum number of blocks per READ (10).
 const PER_COMMAND: u16 = 512;
-/// DRQ blocks in one command: it has ended long before, whatever the drive's own limit is.
+/// Limit of DRQ blocks per command, against drives that never end one. No valid command comes near it.
 const MOST_DRQ_BLOCKS: u32 = 0x1_0000;
 
-/// A disc that spins up.
+/// Time-out of a command: the disc may have to spin up.
 const COMMAND_MS: u32 = 30_000;
-/// How long a medium may be "becoming ready", and how often that is looked at.
+/// How long a medium may report "becoming ready", and the interval between two tests.
 const BECOMING_READY_MS: u32 = 20_000;
 const LOOK_AGAIN_MS: u32 = 50;
-/// Unit attentions in a row.
+/// Maximum number of consecutive unit attentions.
 const ATTENTIONS: u32 = 8;
 
-/// What the drive says about its last failure: sense key, additional code and qualifier.
+/// Sense data of the last failed command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sense {
     /// Sense key.
     pub key: u8,
     /// Additional sense code.
     pub code: u8,
-    /// And its qualifier.
+    /// Additional sense code qualifier.
     pub qualifier: u8,
 }
 
@@ -77,7 +77,7 @@ impl Sense {
     }
 }
 
-/// Sends a packet and takes up to `bytes` bytes that the drive answers with. Returns how many came. On
+/// Runs a packet command and stores up to `bytes` bytes of its data. Returns the number of bytes received. On
 /// [`Status::UNDEFINED`] the drive has sense data.
 fn packet<H: Hw>(bios: &mut Bios<H>, bus: Bus, cdb: &[u8; 12], place: &mut Place, bytes: u32) -> Result<u32> {
     ata::mask_interrupt(bios, bus);
@@ -118,7 +118,7 @@ fn packet_masked<H: Hw>(bios: &mut Bios<H>, bus: Bus, cdb: &[u8; 12], place: &mu
         let wanted = offered.min(bytes - came) & !1;
         place.fill_from(bios.hw, base + reg::DATA, wanted);
         came += wanted;
-        // More than was asked for, or an odd byte.
+        // Drain data beyond `bytes`, and an odd byte.
         for _ in 0..(offered - wanted).div_ceil(2) {
             bios.hw.inw(base + reg::DATA);
         }
@@ -126,7 +126,7 @@ fn packet_masked<H: Hw>(bios: &mut Bios<H>, bus: Bus, cdb: &[u8; 12], place: &mu
     Err(Status::TIMEOUT)
 }
 
-/// The drive wants the packet.
+/// Waits until the drive requests the command packet.
 fn wait_data<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<()> {
     let mut timeout = Timeout::ms(COMMAND_MS);
     loop {
@@ -140,7 +140,7 @@ fn wait_data<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<()> {
     }
 }
 
-/// Why the last command failed.
+/// Reads the sense data of the last failed command.
 pub fn sense<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<Sense> {
     let mut cdb = [0; 12];
     cdb[0] = REQUEST_SENSE;
@@ -157,7 +157,7 @@ pub fn sense<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<Sense> {
     })
 }
 
-/// A packet command whose failure is looked into.
+/// Runs a packet command; after a failure, returns the status from its sense data.
 fn command<H: Hw>(bios: &mut Bios<H>, bus: Bus, cdb: &[u8; 12], place: &mut Place, bytes: u32) -> Result<u32> {
     match packet(bios, bus, cdb, place, bytes) {
         Err(Status::UNDEFINED) => Err(sense(bios, bus)?.status()),
@@ -165,7 +165,7 @@ fn command<H: Hw>(bios: &mut Bios<H>, bus: Bus, cdb: &[u8; 12], place: &mut Plac
     }
 }
 
-/// TEST UNIT READY, once.
+/// Sends TEST UNIT READY once.
 fn test_ready<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> core::result::Result<(), Sense> {
     match packet(bios, bus, &[TEST_UNIT_READY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &mut Place::OWN.clone(), 0) {
         Ok(_) => Ok(()),
@@ -174,8 +174,8 @@ fn test_ready<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> core::result::Result<(), S
     }
 }
 
-/// Waits until the drive's medium can be read, or is known not to be there. [`Status::CHANGED`] is no failure: whether
-/// the medium may have been changed since the last command is what the answer says.
+/// Waits until the medium is ready, or the drive reports that there is none. Returns whether the medium may have changed
+/// since the last command; a unit attention is not an error.
 pub fn wait_ready<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<bool> {
     let mut changed = false;
     let mut attentions = 0;
@@ -196,7 +196,7 @@ pub fn wait_ready<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<bool> {
     }
 }
 
-/// Blocks on the medium, and bytes in each.
+/// Number of blocks on the medium, and bytes per block.
 pub fn capacity<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<(u64, u16)> {
     let mut cdb = [0; 12];
     cdb[0] = READ_CAPACITY;
@@ -206,12 +206,12 @@ pub fn capacity<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<(u64, u16)> {
     let at = ebda::SECTOR.at;
     let last = bios.hw.read32(at).swap_bytes();
     let block = bios.hw.read32(at.add(4)).swap_bytes();
-    // Some drives say 2352 or nothing for what READ (10) gives as 2048.
+    // Some drives report 2352 or 0 bytes, though READ (10) returns 2048.
     let block = if block == 512 { 512 } else { BLOCK };
     Ok((u64::from(last) + 1, block))
 }
 
-/// Reads blocks, which exist. Returns how many came, too.
+/// Reads existing blocks. Also returns the number of blocks read.
 pub fn read<H: Hw>(bios: &mut Bios<H>, info: &Info, lba: u64, count: u16, place: &mut Place) -> (u16, Result<()>) {
     let mut done = 0;
     let mut retried = false;
@@ -236,7 +236,7 @@ pub fn read<H: Hw>(bios: &mut Bios<H>, info: &Info, lba: u64, count: u16, place:
             Err(error) => error,
         };
         *place = before;
-        // After a reset or a change of disc the drive says so once; and it may spin up again.
+        // After a reset or a disc change the drive reports one unit attention, and the disc may have to spin up again.
         if retried || !matches!(error, Status::CHANGED | Status::NOT_READY) {
             return (done, Err(error));
         }
@@ -248,7 +248,7 @@ pub fn read<H: Hw>(bios: &mut Bios<H>, info: &Info, lba: u64, count: u16, place:
     (done, Ok(()))
 }
 
-/// Locks the tray or unlocks it.
+/// Locks or unlocks the tray.
 pub fn prevent_removal<H: Hw>(bios: &mut Bios<H>, bus: Bus, prevent: bool) -> Result<()> {
     let cdb = [PREVENT_REMOVAL, 0, 0, 0, prevent.into(), 0, 0, 0, 0, 0, 0, 0];
     after_attention(bios, bus, &cdb)
@@ -260,7 +260,7 @@ pub fn eject<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<()> {
     after_attention(bios, bus, &[START_STOP, 0, 0, 0, EJECT, 0, 0, 0, 0, 0, 0, 0])
 }
 
-/// A command without data; a drive that first has something else to say gets it again.
+/// Runs a command without data, again after each unit attention.
 fn after_attention<H: Hw>(bios: &mut Bios<H>, bus: Bus, cdb: &[u8; 12]) -> Result<()> {
     let mut result = Ok(0);
     for _ in 0..ATTENTIONS {
@@ -272,7 +272,7 @@ fn after_attention<H: Hw>(bios: &mut Bios<H>, bus: Bus, cdb: &[u8; 12]) -> Resul
     result.map(|_| ())
 }
 
-/// Whether the medium may have been changed since this was last asked.
+/// Whether the medium may have changed since the last call.
 pub fn changed<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<bool> {
     match test_ready(bios, bus) {
         Ok(()) => Ok(false),
@@ -282,7 +282,7 @@ pub fn changed<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<bool> {
     }
 }
 
-/// DEVICE RESET, which leaves the channel's other drive alone.
+/// Sends DEVICE RESET, which does not affect the channel's other drive.
 pub fn reset<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<()> {
     ata::mask_interrupt(bios, bus);
     let result = ata::select(bios, bus, 0).and_then(|()| {

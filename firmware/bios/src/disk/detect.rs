@@ -1,4 +1,4 @@
-//! Which drives there are on the two IDE channels (ATA/ATAPI-6, 9.12 for signatures, 8.15 and 8.16 for IDENTIFY).
+//! IDE drive detection on both channels (ATA/ATAPI-6, 9.12 for signatures, 8.15 and 8.16 for IDENTIFY).
 
 use super::ata::{self, reg, status};
 use super::geometry::{self, Chs, Partition, Translation};
@@ -12,15 +12,15 @@ const IDENTIFY: u8 = 0xec;
 const IDENTIFY_PACKET: u8 = 0xa1;
 /// Cylinder registers of a packet device after a reset.
 const PACKET_SIGNATURE: u16 = 0xeb14;
-/// The drives were reset with the machine: one that needs longer than this to become ready is broken.
+/// Time-out for a drive to become ready. Drives are reset with the machine; one that takes longer is broken.
 const POWER_ON_MS: u32 = 10_000;
 
 const CMOS_INDEX: u16 = 0x70;
 const CMOS_DATA: u16 = 0x71;
 const NMI_OFF: u8 = 0x80;
-/// Types of hard disks 0 and 1: Fh means that there is more about it in the extended area.
+/// Types of hard disks 0 and 1: Fh refers to the extended CMOS area.
 const CMOS_TYPES: u8 = 0x12;
-/// Translations, two bits for each of four drives, as QEMU and pcvm give them.
+/// Translations: two bits for each of four drives, as written by QEMU and pcvm.
 const CMOS_TRANSLATION: u8 = 0x39;
 
 pub fn cmos<H: Hw>(hw: &mut H, register: u8) -> u8 {
@@ -31,13 +31,13 @@ pub fn cmos<H: Hw>(hw: &mut H, register: u8) -> u8 {
     value
 }
 
-/// Looks at both channels.
+/// Probes both channels.
 pub fn channels<H: Hw>(bios: &mut Bios<H>) {
     let function = pci_function(bios);
     bios.state.disk.path.set(function);
     for channel in [0, 1] {
-        // Both drives are looked at before either gets a command: they share the registers that are written, so a command
-        // for the first would overwrite the signature by which the second is known (ATA/ATAPI-6, 7.2).
+        // Probe both drives before sending a command to either: they share the task file, so a command to the first drive would
+        // overwrite the signature that identifies the second one (ATA/ATAPI-6, 7.2).
         let found = [0, 1].map(|unit| present(bios, Bus::new(channel, unit)));
         for (found, unit) in found.into_iter().zip([0, 1]) {
             let bus = Bus::new(channel, unit);
@@ -48,7 +48,7 @@ pub fn channels<H: Hw>(bios: &mut Bios<H>) {
                     }
                 }
                 Ok(None) => {}
-                // Nothing answers on the whole channel.
+                // Floating bus: the channel does not exist.
                 Err(Status::NO_PARAMETERS) => break,
                 Err(status) => complain(bios, bus, status),
             }
@@ -56,8 +56,8 @@ pub fn channels<H: Hw>(bios: &mut Bios<H>) {
     }
 }
 
-/// The IDE controller in legacy mode on bus 0 (PCI Local Bus Specification 2.1, section 3.7.4.1 for the access, appendix D
-/// for the class).
+/// Finds the IDE controller in legacy mode on bus 0 (PCI Local Bus Specification 2.1, section 3.7.4.1 for the access,
+/// appendix D for the class code).
 fn pci_function<H: Hw>(bios: &mut Bios<H>) -> u16 {
     const ADDRESS: u16 = 0xcf8;
     const DATA: u16 = 0xcfc;
@@ -68,12 +68,12 @@ fn pci_function<H: Hw>(bios: &mut Bios<H>) -> u16 {
         bios.hw.outl(ADDRESS, ENABLE | u32::from(function) << 8 | CLASS);
         bios.hw.inl(DATA)
     };
-    // A PC of the i440FX has it here. Anything else is looked for.
+    // The PIIX and PIIX3 have it at device 1, function 1; try that first.
     const PIIX: u16 = 1 << 3 | 1;
     if class(bios, PIIX) >> 16 == IDE {
         return PIIX;
     }
-    // Nothing at all there: no PCI either.
+    // No device at 00:00.0: there is no PCI bus.
     if class(bios, 0) == u32::MAX {
         return edd::NOT_PCI;
     }
@@ -91,12 +91,12 @@ fn complain<H: Hw>(bios: &mut Bios<H>, bus: Bus, status: Status) {
     log::line(bios.hw, status.text());
 }
 
-/// Whether there is a drive, and of which kind.
+/// Checks whether there is a drive, and of which kind.
 fn present<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<Option<Kind>> {
     let base = bus.base();
     bios.hw.outb(base + reg::DEVICE, 0xa0 | bus.unit << 4);
     let mut status = bios.hw.inb(base + reg::STATUS);
-    // No channel: the bus floats.
+    // The bus floats: the channel does not exist.
     if status == 0xff {
         return Err(Status::NO_PARAMETERS);
     }
@@ -104,12 +104,12 @@ fn present<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<Option<Kind>> {
         status = ata::not_busy(bios, bus, POWER_ON_MS)?;
     }
     if status & status::DRQ != 0 {
-        // It was left in the middle of something.
+        // The drive is in the middle of a transfer.
         ata::reset(bios, bus)?;
         ata::unmask_interrupt(bios, bus);
         status = ata::not_busy(bios, bus, POWER_ON_MS)?;
     }
-    // A packet device shows no DRDY before its first command; nor does a drive that is not there.
+    // A packet device has DRDY clear before its first command, like an absent drive.
     if status & status::DRDY != 0 {
         return Ok(Some(Kind::Hard));
     }
@@ -121,7 +121,7 @@ fn is_packet<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> bool {
     low == PACKET_SIGNATURE as u8 && bios.hw.inb(bus.base() + reg::LBA_HIGH) == (PACKET_SIGNATURE >> 8) as u8
 }
 
-/// Asks the drive what it is, and adds it.
+/// Identifies the drive and adds it.
 fn identify<H: Hw>(bios: &mut Bios<H>, bus: Bus, guess: Kind) -> Result<()> {
     ata::mask_interrupt(bios, bus);
     let mut result = Err(Status::BAD_COMMAND);
@@ -145,7 +145,7 @@ fn identify<H: Hw>(bios: &mut Bios<H>, bus: Bus, guess: Kind) -> Result<()> {
     }
     let mut info = words.describe(kind, bus);
     if kind == Kind::Cdrom {
-        // Bits 12-8 of word 0 say what kind of packet device: 5 is CD-ROM. All others cannot be booted from.
+        // Word 0, bits 12-8: the type of packet device. Only type 5, CD-ROM, can be booted.
         if words.get(0) >> 8 & 0x1f == 5 {
             bios.state.disk.add(info);
         }
@@ -163,7 +163,7 @@ fn identify<H: Hw>(bios: &mut Bios<H>, bus: Bus, guess: Kind) -> Result<()> {
     Ok(())
 }
 
-/// What a drive answers to IDENTIFY (8.15.8 and 8.16.8), as far as anybody here wants to know.
+/// The IDENTIFY (PACKET) DEVICE data (8.15.8 and 8.16.8), up to the last word that is used.
 struct Words([u16; 104]);
 
 impl Words {
@@ -218,7 +218,7 @@ impl Words {
     }
 }
 
-/// The geometry of INT 13h: what setup says, else what the partition table says, else by size.
+/// INT 13h's geometry: by the translation in CMOS, else by the partition table, else by the disk's size.
 fn logical<H: Hw>(bios: &mut Bios<H>, info: &Info) -> (Chs, Translation) {
     let place = info.bus.channel * 2 + info.bus.unit;
     let translations = cmos(bios.hw, CMOS_TRANSLATION);
@@ -227,7 +227,7 @@ fn logical<H: Hw>(bios: &mut Bios<H>, info: &Info) -> (Chs, Translation) {
     let told = match place {
         0 => types & 0xf0 != 0,
         1 => types & 0x0f != 0,
-        // For these there is no other byte that says that this one was filled in.
+        // The secondary channel's disks have no type byte that tells whether their bits are valid.
         _ => bits != 0,
     };
     if told {

@@ -1,8 +1,8 @@
-//! INT 13h AH=41h to 49h and 4Eh: addresses of 64 bits (Phoenix, "Enhanced Disk Drive Specification" 3.0; T13 1572D, EDD-3,
+//! INT 13h extensions AH=41h to 49h and 4Eh: 64-bit LBA (Phoenix, "Enhanced Disk Drive Specification" 3.0; T13 1572D, EDD-3,
 //! for the longer device path).
 //!
-//! A packet may name its buffer by a 64-bit flat address. Memory above 1 MiB is reached by way of protected mode, so not under
-//! a memory manager.
+//! A disk address packet may have a 64-bit flat buffer address. Memory above 1 MiB is accessed through protected mode, and
+//! therefore not under a memory manager.
 
 use super::ata::{self, Action};
 use super::geometry::Translation;
@@ -17,29 +17,29 @@ const ASKED: u16 = 0x55aa;
 const ANSWER: u16 = 0xaa55;
 /// EDD 3.0.
 const VERSION: u8 = 0x30;
-/// What is there: 42h-44h, 47h, 48h; locking and ejecting 45h, 46h, 48h, 49h; the tables of 48h and 4Eh.
+/// Supported subsets: 42h-44h, 47h, 48h; locking and ejecting 45h, 46h, 48h, 49h; the tables of 48h and 4Eh.
 const ACCESS: u16 = 1;
 const LOCKING: u16 = 2;
 const EXTENDED_TABLES: u16 = 4;
 
-/// Bytes of the address packet, and of the one with a flat address.
+/// Size of the disk address packet, without and with a flat address.
 const PACKET: u8 = 0x10;
 const LONG_PACKET: u8 = 0x18;
-/// The buffer pointer that says that the flat address counts.
+/// Buffer pointer of a packet that uses the flat address.
 const SEE_FLAT: u32 = 0xffff_ffff;
 
-/// Sizes of what 48h gives: version 1.x, with the pointer to the extension, with the device path, with T13's.
+/// Sizes of function 48h's result: version 1.x, with the extension pointer, with the device path, with T13's device path.
 const RESULT_1: u16 = 0x1a;
 const RESULT_2: u16 = 0x1e;
 const RESULT_3: u16 = 0x42;
 const RESULT_T13: u16 = 0x4a;
 
-/// Disks larger than this have no physical geometry: 16383 cylinders, 16 heads, 63 sectors.
+/// Larger disks have no physical geometry: 16383 cylinders, 16 heads, 63 sectors.
 const MOST_IN_CHS: u64 = 16383 * 16 * 63;
-/// A drive can be locked so many times.
+/// Maximum lock count of a drive.
 const MOST_LOCKS: u8 = 255;
 
-/// One of the functions.
+/// Serves an extension function.
 pub fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, index: u8, info: &Info) -> Answer {
     let removable = info.kind == Kind::Cdrom;
     match regs.ah() {
@@ -65,7 +65,7 @@ pub fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, index: u8, info: &Info) 
     .into()
 }
 
-/// 41h.
+/// 41h: installation check.
 fn check(regs: &mut Regs, removable: bool) -> Answer {
     if regs.bx() != ASKED {
         return Err(Status::BAD_COMMAND).into();
@@ -77,7 +77,7 @@ fn check(regs: &mut Regs, removable: bool) -> Answer {
     Answer::Given
 }
 
-/// Where and how much.
+/// A disk address packet.
 struct Request {
     count: u16,
     lba: u64,
@@ -102,7 +102,7 @@ fn request<H: Hw>(bios: &mut Bios<H>, regs: &Regs) -> Result<Request> {
     })
 }
 
-/// 42h, 43h, 44h. How many blocks were done goes back into the packet where not all were.
+/// 42h, 43h, 44h: read, write, verify. After an error the packet's count is the number of blocks transferred.
 fn move_blocks<H: Hw>(bios: &mut Bios<H>, regs: &Regs, info: &Info, action: Action, verify: bool) -> Result<()> {
     let request = request(bios, regs)?;
     let Request { count, lba, .. } = request;
@@ -128,7 +128,7 @@ fn place<H: Hw>(bios: &mut Bios<H>, info: &Info, action: Action, request: &Reque
     }
 }
 
-/// 47h, and 44h of a CD: whether the blocks exist.
+/// 47h, and 44h of a CD: checks that the blocks exist.
 fn within<H: Hw>(bios: &mut Bios<H>, regs: &Regs, index: u8, info: &Info) -> Result<()> {
     let Request { lba, count, .. } = request(bios, regs)?;
     if info.sectors.get() == 0 {
@@ -140,7 +140,7 @@ fn within<H: Hw>(bios: &mut Bios<H>, regs: &Regs, index: u8, info: &Info) -> Res
     }
 }
 
-/// 45h: AL 0 locks, 1 unlocks, 2 asks. Locks are counted; AL says whether it is locked.
+/// 45h: AL 0 locks, 1 unlocks, 2 queries. Locks are counted; AL returns whether the drive is locked.
 fn lock<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, info: &Info) -> Result<()> {
     let before = info.locks.get();
     let locks = match regs.al() {
@@ -159,7 +159,7 @@ fn lock<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, info: &Info) -> Result<()> {
     Ok(())
 }
 
-/// 46h. INT 15h AH=52h is asked first: carry forbids it.
+/// 46h: ejects the medium. INT 15h AH=52h is called first, and its carry flag forbids the eject.
 fn eject<H: Hw>(bios: &mut Bios<H>, regs: &Regs, info: &Info) -> Result<()> {
     if regs.al() != 0 {
         return Err(Status::BAD_COMMAND);
@@ -172,25 +172,25 @@ fn eject<H: Hw>(bios: &mut Bios<H>, regs: &Regs, info: &Info) -> Result<()> {
     asked.set_dx(regs.dl().into());
     asked.set_ah(MEDIA_EJECT);
     bios.hw.call_interrupt(0x15, &mut asked);
-    // Carry with 86h, or 80h: nobody knows that function, so nobody minds.
+    // Carry with AH=86h or 80h means that INT 15h AH=52h is not supported, and does not forbid the eject.
     if asked.cf() && !matches!(asked.ah(), 0x80 | 0x86) {
         return Err(Status(asked.ah()));
     }
     atapi::eject(bios, info.bus)
 }
 
-/// 49h.
+/// 49h: whether the medium has changed.
 fn changed<H: Hw>(bios: &mut Bios<H>, info: &Info) -> Result<()> {
     let changed = atapi::changed(bios, info.bus)? | info.changed.take();
     if changed { Err(Status::CHANGED) } else { Ok(()) }
 }
 
-/// 4Eh: of what it can ask for, everything that is so already, for no DMA and no prefetch happens here.
+/// 4Eh: set hardware configuration. Only requests for the present configuration succeed: no DMA, no prefetch.
 fn configure(regs: &mut Regs) -> Result<()> {
     match regs.al() {
         // Disable prefetch; PIO mode 0, default PIO mode; no DMA.
         1 | 3 | 4 | 6 => {
-            // Only this drive was affected.
+            // AL=0: the call affected only this drive.
             regs.set_al(0);
             Ok(())
         }
@@ -198,7 +198,7 @@ fn configure(regs: &mut Regs) -> Result<()> {
     }
 }
 
-/// 48h.
+/// 48h: drive parameters.
 fn parameters<H: Hw>(bios: &mut Bios<H>, regs: &Regs, index: u8, info: &Info) -> Result<()> {
     let at = FarPtr::new(regs.ds, regs.si());
     let room = bios.hw.read16(at);
@@ -206,7 +206,7 @@ fn parameters<H: Hw>(bios: &mut Bios<H>, regs: &Regs, index: u8, info: &Info) ->
         return Err(Status::BAD_COMMAND);
     }
     if info.kind == Kind::Cdrom && info.sectors.get() == 0 {
-        // Where it fails, "no medium" is what the flags say.
+        // After a failure the flags report "no medium".
         let _ = cd_ready(bios, index);
     }
     let mut result = [0; RESULT_T13 as usize];
@@ -224,7 +224,7 @@ fn parameters<H: Hw>(bios: &mut Bios<H>, regs: &Regs, index: u8, info: &Info) ->
         result[0x1a..0x1e].copy_from_slice(&table_at.to_u32().to_le_bytes());
     }
     if size >= RESULT_3 {
-        // The path's length, and a checksum over it that ends the table.
+        // The length of the device path, and its checksum in the last byte.
         let size = usize::from(size);
         result[0x20] = (size - 0x1e) as u8;
         let sum = result.get(0x1e..size - 1).unwrap_or(&[]).iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
@@ -237,7 +237,7 @@ fn parameters<H: Hw>(bios: &mut Bios<H>, regs: &Regs, index: u8, info: &Info) ->
     Ok(())
 }
 
-/// Everything but size, pointer and checksum.
+/// Fills in everything except size, extension pointer and checksum.
 fn fill(result: &mut [u8; RESULT_T13 as usize], info: &Info, function: u16) {
     const DMA_SAFE: u16 = 1 << 0;
     const GEOMETRY: u16 = 1 << 1;
@@ -265,7 +265,7 @@ fn fill(result: &mut [u8; RESULT_T13 as usize], info: &Info, function: u16) {
     result[16..24].copy_from_slice(&sectors.to_le_bytes());
     result[24..26].copy_from_slice(&info.block.get().to_le_bytes());
     result[26..30].fill(0xff);
-    // The device path: on which bus, what it speaks, where.
+    // The device path: host bus, interface, location.
     result[30..32].copy_from_slice(&[0xdd, 0xbe]);
     let (bus, place) = if function == NOT_PCI {
         let [low, high] = info.bus.base().to_le_bytes();
@@ -280,10 +280,10 @@ fn fill(result: &mut [u8; RESULT_T13 as usize], info: &Info, function: u16) {
     result[56] = info.bus.unit;
 }
 
-/// [`super::State`]'s IDE function where there is no PCI.
+/// Value of [`super::State`]'s IDE function if there is no PCI bus.
 pub const NOT_PCI: u16 = 0xffff;
 
-/// The device parameter table extension, 16 bytes.
+/// Builds the device parameter table extension of 16 bytes.
 fn extension(info: &Info) -> [u8; 16] {
     const FAST_PIO: u16 = 1 << 0;
     const MULTIPLE: u16 = 1 << 2;
@@ -306,7 +306,7 @@ fn extension(info: &Info) -> [u8; 16] {
     table[0..2].copy_from_slice(&info.bus.base().to_le_bytes());
     table[2..4].copy_from_slice(&info.bus.control().to_le_bytes());
     table[4] = ata::device_bits(info);
-    // Byte 5 is for vendors. DMA: none.
+    // Byte 5 is vendor specific. Byte 8, the DMA channel and type, is 0.
     table[6] = info.bus.irq();
     table[7] = info.multiple.max(1);
     table[9] = info.pio;

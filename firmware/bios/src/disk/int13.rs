@@ -1,9 +1,9 @@
-//! INT 13h: who answers, and the functions that address by cylinder, head and sector (IBM PS/2 and PC BIOS Interface
-//! Technical Reference, "Interrupt 13h"; IBM AT Technical Reference, fixed disk BIOS, for 09h to 14h).
+//! INT 13h dispatch, and hard disk functions by CHS (IBM PS/2 and PC BIOS Interface Technical Reference, "Interrupt 13h";
+//! IBM AT Technical Reference, fixed disk BIOS, for 09h to 14h).
 //!
-//! Not done, with "not possible" for an answer: 06h and 07h (formatting that ATA drives do not know), 0Ah and 0Bh (sectors
-//! with their ECC bytes, which drives keep to themselves), 0Eh and 0Fh, 12h and 13h (tests inside a controller of 1984).
-//! 05h checks that the track is there, can be read, and destroys nothing.
+//! Not supported (status 01h): 06h and 07h (format commands that ATA drives do not have), 0Ah and 0Bh (sectors with their
+//! ECC bytes, which drives do not expose), 0Eh, 0Fh, 12h and 13h (diagnostics of the AT's controller). 05h, format track,
+//! only checks that the track can be read; it destroys nothing.
 
 use super::ata::{self, Action};
 use super::geometry::Chs;
@@ -13,18 +13,18 @@ use super::{CDROM, HARD, Info, Kind, access, atapi, edd, floppy};
 use crate::{Bios, eltorito};
 use pcvm_firmware_rt::{FarPtr, Field, Hw, Regs, bda};
 
-/// The most sectors that a call by CHS may ask for.
+/// Maximum number of sectors per CHS call.
 const MOST: u8 = 128;
-/// AH=15h: a hard disk.
+/// AH=15h: drive type "hard disk".
 const TYPE_HARD: u8 = 3;
-/// Segment of our own interrupt entries.
+/// Segment of the BIOS's interrupt entries.
 const OWN_SEGMENT: u16 = 0xf000;
 
-/// What a function has to say.
+/// Result of a function.
 pub enum Answer {
-    /// A status, for AH, carry and the BIOS data area.
+    /// A status, to be stored in AH, CF and the BIOS data area.
     Status(Result<()>),
-    /// It has set AH and carry itself.
+    /// The function has set AH and CF itself.
     Given,
 }
 
@@ -49,7 +49,7 @@ pub fn int40<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     floppy_call(bios, regs);
 }
 
-/// Floppies are served by INT 40h, which somebody may have hooked.
+/// Serves a floppy call through INT 40h, which a program may have hooked.
 fn floppies<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     let vector = FarPtr::from_u32(bios.hw.read32(FarPtr::vector(0x40)));
     if vector.segment == OWN_SEGMENT || vector == FarPtr::default() {
@@ -86,7 +86,7 @@ fn hard_or_cdrom<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     answer_with(bios, regs, bda::DISK_STATUS, answer);
 }
 
-/// There is no such drive.
+/// Serves a call for a drive that does not exist.
 fn nobody<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Answer {
     match regs.ah() {
         0x01 => last_status(bios, regs),
@@ -96,7 +96,7 @@ fn nobody<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Answer {
             Err(Status::NO_PARAMETERS).into()
         }
         0x15 if regs.dl() < CDROM => {
-            // "Absent" is an answer, not a failure.
+            // "Absent" is a result, not an error.
             regs.set_ax(0);
             regs.set_cx(0);
             regs.set_dx(0);
@@ -107,7 +107,7 @@ fn nobody<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Answer {
     }
 }
 
-/// 01h: how the call before ended.
+/// 01h: status of the last call.
 fn last_status<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Answer {
     let last = bios.hw.get(bda::DISK_STATUS);
     bios.hw.set(bda::DISK_STATUS, 0);
@@ -152,20 +152,20 @@ fn hard<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, index: u8, info: &Info) -> A
             bios.hw.set(bda::DISK_STATUS, 0);
             Answer::Given
         }
-        // Heads park by themselves.
+        // 19h: heads park by themselves.
         0x19 => Ok(()).into(),
         0x41..=0x49 | 0x4e => edd::call(bios, regs, index, info),
         _ => Err(Status::BAD_COMMAND).into(),
     }
 }
 
-/// 00h, 0Dh: a drive that hangs is reset, and everything that INT 13h relies on is set again.
+/// 00h, 0Dh: reset. A hanging drive is reset, then MULTIPLE mode and geometry are set again.
 fn reset<H: Hw>(bios: &mut Bios<H>, info: &Info) -> Result<()> {
     ata::set_up(bios, info)?;
     ata::ready(bios, info.bus)
 }
 
-/// The LBA of what CX and DH name.
+/// Converts CX and DH to an LBA.
 fn address(regs: &Regs, geometry: Chs, with_sector: bool) -> Result<u32> {
     let cylinder = u16::from(regs.cl() & 0xc0) << 2 | u16::from(regs.ch());
     let sector = if with_sector { regs.cl() & 0x3f } else { 1 };
@@ -186,14 +186,14 @@ fn sectors<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, info: &Info, action: Acti
     result
 }
 
-/// 05h.
+/// 05h: format track.
 fn format_track<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, info: &Info) -> Result<()> {
     let lba = address(regs, info.logical, false)?;
     let mut place = Place::OWN;
     access(bios, info, Action::Verify, lba.into(), info.logical.sectors.into(), &mut place).1
 }
 
-/// 08h: the highest of everything.
+/// 08h: drive parameters: the highest cylinder, head and sector.
 fn parameters<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, info: &Info) {
     let Chs { cylinders, heads, sectors } = info.logical;
     let last = cylinders.saturating_sub(1);

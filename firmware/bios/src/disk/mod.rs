@@ -1,10 +1,10 @@
-//! Disks: finding them, reading and writing them, INT 13h.
+//! Disks and INT 13h: drive detection, ATA, ATAPI and floppy drivers.
 //!
-//! ATA disks and ATAPI CD-ROM drives on the two legacy channels (`ata`, `atapi`, `detect`), floppies (`floppy`), and
-//! what software sees of them: INT 13h with CHS (`int13`) and with LBA (`edd`).
+//! ATA disks and ATAPI CD-ROM drives on the two legacy channels (`ata`, `atapi`, `detect`), floppy drives (`floppy`), and
+//! the programming interface: INT 13h with CHS (`int13`) and with LBA (`edd`).
 //!
-//! The drives have indices, in the order in which they were found, that do not change; their BIOS numbers do when the
-//! boot order wants another hard disk to be the first.
+//! A drive's index is its position in detection order and never changes. Its BIOS drive number changes if the boot order
+//! makes another hard disk the first.
 
 mod ata;
 mod atapi;
@@ -30,7 +30,7 @@ use geometry::{Chs, Translation};
 use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda};
 use place::Place;
 
-/// Drives that there can be: four on IDE, two floppies.
+/// Maximum number of drives: four IDE, two floppy.
 pub const MAX_DRIVES: usize = 6;
 const MAX_DISKS: usize = 4;
 /// BIOS number of the first hard disk.
@@ -38,7 +38,7 @@ pub const HARD: u8 = 0x80;
 /// BIOS number of the first CD-ROM drive.
 pub const CDROM: u8 = 0xe0;
 
-/// What a drive is.
+/// The type of a drive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// A hard disk.
@@ -50,26 +50,26 @@ pub enum Kind {
     Floppy,
 }
 
-/// A drive, as the way to the boot sector sees it.
+/// A drive, as the boot code sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drive {
-    /// What it is.
+    /// Drive type.
     pub kind: Kind,
-    /// The number that INT 13h knows it by: 00h and 01h, 80h on, E0h on.
+    /// BIOS drive number: 00h and 01h, 80h and up, E0h and up.
     pub number: u8,
-    /// IDE channel, 0 or 1. Of a floppy drive: 0.
+    /// IDE channel, 0 or 1; 0 for a floppy drive.
     pub channel: u8,
-    /// Drive on the channel: 0 master, 1 slave. Of a floppy drive: its number.
+    /// 0 master, 1 slave; the drive's number for a floppy drive.
     pub unit: u8,
-    /// Blocks. 0 where the medium is not known: see [`cd_ready`].
+    /// Number of blocks; 0 if the medium is unknown: see [`cd_ready`].
     pub sectors: u64,
-    /// Bytes in a block.
+    /// Bytes per block.
     pub block: u16,
-    /// Its name, padded with blanks.
+    /// Model name, padded with spaces.
     pub model: [u8; 40],
 }
 
-/// A drive's place on the channels.
+/// Where a drive is attached: IDE channel and unit. A floppy drive has channel 0 and its number as unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bus {
     channel: u8,
@@ -80,11 +80,11 @@ impl Bus {
     const fn new(channel: u8, unit: u8) -> Self {
         Self { channel, unit }
     }
-    /// 1F0h or 170h.
+    /// Base port of the command block: 1F0h or 170h.
     const fn base(self) -> u16 {
         0x1f0 - ((self.channel as u16) << 7)
     }
-    /// 3F6h or 376h.
+    /// Port of the device control register: 3F6h or 376h.
     const fn control(self) -> u16 {
         0x3f6 - ((self.channel as u16) << 7)
     }
@@ -93,44 +93,44 @@ impl Bus {
     }
 }
 
-/// What the driver knows of a drive.
+/// The driver's data about a drive.
 #[derive(Debug, Default)]
 pub struct Info {
     kind: Kind,
     bus: Bus,
-    /// Blocks; 0 where the medium is not known.
+    /// Number of blocks; 0 if the medium is unknown.
     sectors: Cell<u64>,
-    /// Bytes in one.
+    /// Bytes per block.
     block: Cell<u16>,
-    /// Sectors per DRQ block.
+    /// Sectors per DRQ block of READ and WRITE MULTIPLE.
     multiple: u8,
-    /// It takes LBA.
+    /// Supports LBA.
     lba: bool,
-    /// It takes 48-bit LBA.
+    /// Supports 48-bit LBA.
     lba48: bool,
-    /// Highest PIO mode.
+    /// Highest supported PIO mode.
     pio: u8,
     /// The drive's own geometry.
     physical: Chs,
-    /// INT 13h's.
+    /// INT 13h's geometry.
     logical: Chs,
     translation: Translation,
-    /// Of a CD-ROM drive: how often it is locked.
+    /// CD-ROM drive: lock count.
     locks: Cell<u8>,
-    /// Of a CD-ROM drive: the disc was changed since somebody asked.
+    /// CD-ROM drive: the disc has changed since INT 13h AH=49h was last called.
     changed: Cell<bool>,
     model: Model,
 }
 
-/// What is remembered about drives.
+/// State of all drives.
 #[derive(Debug, Default)]
 pub struct State {
     count: Cell<u8>,
     info: [OnceCell<Info>; MAX_DRIVES],
-    /// Index of hard disk 80h, 81h ...
+    /// Drive indices of hard disks 80h, 81h ...
     order: [Cell<u8>; MAX_DISKS],
     disks: Cell<u8>,
-    /// The PCI function that the channels belong to: bus, device and function, or [`edd::NOT_PCI`].
+    /// PCI function (bus, device, function) of the IDE controller, or [`edd::NOT_PCI`].
     path: Cell<u16>,
     /// Floppy drives.
     floppy: floppy::State,
@@ -150,7 +150,7 @@ impl Model {
 }
 
 impl State {
-    /// At power-on.
+    /// The state at power-on.
     pub const fn new() -> Self {
         Self {
             count: Cell::new(0),
@@ -181,7 +181,7 @@ impl State {
         }
     }
 
-    /// Index of the drive with a BIOS number.
+    /// Index of the drive with this BIOS number.
     fn index(&self, number: u8) -> Option<u8> {
         match number {
             CDROM.. => self.nth(Kind::Cdrom, number - CDROM),
@@ -207,7 +207,7 @@ impl State {
     }
 }
 
-/// Finds the drives.
+/// Detects the drives.
 pub fn init<H: Hw>(bios: &mut Bios<H>) {
     bios.hw.set(bda::DISK_STATUS, 0);
     floppy::init(bios);
@@ -215,12 +215,12 @@ pub fn init<H: Hw>(bios: &mut Bios<H>) {
     tables::install(bios);
 }
 
-/// How many drives there are.
+/// Number of drives.
 pub fn drives<H: Hw>(bios: &Bios<H>) -> u8 {
     bios.state.disk.count.get()
 }
 
-/// The drive with this index, below [`drives`].
+/// The drive with this index.
 pub fn drive<H: Hw>(bios: &Bios<H>, index: u8) -> Option<Drive> {
     let state = &bios.state.disk;
     let info = state.info(index)?;
@@ -229,26 +229,26 @@ pub fn drive<H: Hw>(bios: &Bios<H>, index: u8) -> Option<Drive> {
     Some(Drive { kind, number: state.number(index, kind), channel, unit, sectors, block, model })
 }
 
-/// The index of the drive with this BIOS number.
+/// Index of the drive with this BIOS number.
 pub fn index_of<H: Hw>(bios: &Bios<H>, number: u8) -> Option<u8> {
     bios.state.disk.index(number)
 }
 
-/// Reads `count` of the drive's own blocks from block `lba` on. The buffer may cross the end of its segment.
+/// Reads `count` native blocks, starting at block `lba`. The buffer may cross the end of its segment.
 pub fn read<H: Hw>(bios: &mut Bios<H>, index: u8, lba: u64, count: u16, to: FarPtr) -> Result<()> {
     let info = bios.state.disk.info(index).ok_or(Status::NO_PARAMETERS)?;
     let mut place = Place::far(to, u32::from(count) * u32::from(info.block.get()))?;
     access(bios, info, ata::Action::Read, lba, count, &mut place).1
 }
 
-/// Writes `count` of the drive's own blocks, as [`read`].
+/// Writes `count` native blocks; otherwise as [`read`].
 pub fn write<H: Hw>(bios: &mut Bios<H>, index: u8, lba: u64, count: u16, from: FarPtr) -> Result<()> {
     let info = bios.state.disk.info(index).ok_or(Status::NO_PARAMETERS)?;
     let mut place = Place::far(from, u32::from(count) * u32::from(info.block.get()))?;
     access(bios, info, ata::Action::Write, lba, count, &mut place).1
 }
 
-/// Waits for a CD-ROM drive's disc and finds out how large it is.
+/// Waits until a CD-ROM drive's disc is ready, and reads its size.
 pub fn cd_ready<H: Hw>(bios: &mut Bios<H>, index: u8) -> Result<()> {
     let info = bios.state.disk.info(index).ok_or(Status::NO_PARAMETERS)?;
     if info.kind != Kind::Cdrom {
@@ -266,7 +266,7 @@ pub fn cd_ready<H: Hw>(bios: &mut Bios<H>, index: u8) -> Result<()> {
     ready.map(|_| ())
 }
 
-/// Makes these drives (indices) the first hard disks, 80h and on; the others follow in the order they have.
+/// Makes the drives with these indices hard disks 80h, 81h and so on; the others keep their relative order.
 pub fn set_hard_disk_order<H: Hw>(bios: &mut Bios<H>, first: &[u8]) {
     let state = &bios.state.disk;
     let mut place = 0;
@@ -282,7 +282,7 @@ pub fn set_hard_disk_order<H: Hw>(bios: &mut Bios<H>, first: &[u8]) {
     tables::install(bios);
 }
 
-/// Reads, writes or verifies blocks of any drive. Returns how many were done, too.
+/// Reads, writes or verifies blocks of any drive. Also returns the number of blocks done.
 fn access<H: Hw>(
     bios: &mut Bios<H>,
     info: &Info,
@@ -292,7 +292,7 @@ fn access<H: Hw>(
     place: &mut Place,
 ) -> (u16, Result<()>) {
     match (info.kind, action) {
-        // Its size may not be known: the drive knows.
+        // The drive itself checks the LBA, since the size of the medium may be unknown.
         (Kind::Cdrom, ata::Action::Read) => atapi::read(bios, info, lba, count, place),
         (Kind::Cdrom, ata::Action::Write) => (0, Err(Status::WRITE_PROTECTED)),
         (Kind::Cdrom, ata::Action::Verify) => (0, Err(Status::BAD_COMMAND)),
@@ -304,19 +304,19 @@ fn access<H: Hw>(
     }
 }
 
-/// IRQ 6: the floppy controller's.
+/// IRQ 6: floppy controller.
 pub fn int0e<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
     floppy::interrupt(bios);
 }
 
-/// IRQ 14: the first IDE channel's. The driver polls, so this comes only for commands that somebody else has given: it
-/// does what the AT's handler does, for whoever waits for that.
+/// IRQ 14: primary IDE channel. The BIOS's driver polls, so this interrupt only comes from another driver's commands. Does
+/// what the AT's handler does, for a driver that waits for that.
 pub fn int76<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
     const END: u8 = 0x20;
     bios.hw.set(bda::DISK_INTERRUPT, 0xff);
     bios.hw.outb(0xa0, END);
     bios.hw.outb(0x20, END);
-    // INT 15h AH=91h: an operation is complete; type 0 is the disk.
+    // INT 15h AH=91h: device ready; type 0 is the disk.
     let mut regs = Regs::default();
     regs.set_ax(0x9100);
     bios.hw.call_interrupt(0x15, &mut regs);

@@ -1,17 +1,17 @@
-//! Where a caller's data is: below 1 MiB and 64 KiB, where real mode reaches it, or above, where each sector takes the way by a
-//! sector of ours.
+//! Transfer buffer in the caller's memory: accessed directly if real mode can address it, else through a bounce buffer of
+//! one sector.
 
 use super::status::{Result, Status};
 use pcvm_firmware_rt::{FarPtr, Hw, ebda};
 
-/// The first address that real mode does not reach.
+/// The first linear address that real mode cannot address.
 const REACH: u64 = 0x10_fff0;
-/// String instructions move that much at most, so that no offset wraps.
+/// Maximum number of bytes per string I/O instruction, so that no offset wraps.
 const PIECE: u32 = 0x8000;
-/// Bytes of [`ebda::SECTOR`].
+/// Size of the bounce buffer, [`ebda::SECTOR`].
 const BOUNCE: u32 = 512;
 
-/// A place in memory that moves on as it is filled or emptied.
+/// A position in memory that advances with each transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     linear: u32,
@@ -19,10 +19,10 @@ pub struct Place {
 }
 
 impl Place {
-    /// The driver's own sector, which the next transfer to memory above 1 MiB overwrites.
+    /// The driver's own sector. It is also the bounce buffer, so a transfer to or from memory above 1 MiB overwrites it.
     pub const OWN: Self = Self { linear: ebda::SECTOR.at.linear(), above: false };
 
-    /// `bytes` bytes at `at`. The end of the segment does not matter; the end of what real mode reaches does.
+    /// `bytes` bytes at `at`. They may cross the end of the segment, but must be within the reach of real mode.
     pub fn far(at: FarPtr, bytes: u32) -> Result<Self> {
         let linear = at.linear();
         if u64::from(linear) + u64::from(bytes) > REACH {
@@ -31,31 +31,31 @@ impl Place {
         Ok(Self { linear, above: false })
     }
 
-    /// `bytes` bytes at a 64-bit address.
+    /// `bytes` bytes at a 64-bit linear address.
     pub fn flat<H: Hw>(hw: &mut H, address: u64, bytes: u32) -> Result<Self> {
         let end = address.checked_add(bytes.into()).ok_or(Status::BOUNDARY)?;
         if end > 1 << 32 {
             return Err(Status::BOUNDARY);
         }
         let above = end > REACH;
-        // Under a memory manager nothing but the manager moves memory up there.
+        // In virtual-8086 mode only the memory manager can access memory above 1 MiB.
         if above && hw.protected() {
             return Err(Status::BOUNDARY);
         }
         Ok(Self { linear: address as u32, above })
     }
 
-    /// Moves on.
+    /// Advances by `bytes`.
     pub fn skip(&mut self, bytes: u32) {
         self.linear = self.linear.wrapping_add(bytes);
     }
 
-    /// Where it is now.
+    /// Linear address of the current position.
     pub fn linear(self) -> u32 {
         self.linear
     }
 
-    /// The same for real mode, if it is not above what that reaches.
+    /// Far pointer to the current position, which must be within the reach of real mode.
     pub fn pointer(self) -> FarPtr {
         if self.linear < 0x10_0000 {
             FarPtr::new((self.linear >> 4) as u16, self.linear as u16 & 0xf)
@@ -64,7 +64,7 @@ impl Place {
         }
     }
 
-    /// Fills an even number of bytes from a data port.
+    /// Reads an even number of bytes from a data port.
     pub fn fill_from<H: Hw>(&mut self, hw: &mut H, port: u16, bytes: u32) {
         if !self.above && bytes <= PIECE && bytes.is_multiple_of(4) {
             hw.insl(port, self.pointer(), (bytes / 4) as u16);
@@ -87,7 +87,7 @@ impl Place {
         }
     }
 
-    /// Sends an even number of bytes to a data port.
+    /// Writes an even number of bytes to a data port.
     pub fn drain_to<H: Hw>(&mut self, hw: &mut H, port: u16, bytes: u32) {
         if !self.above && bytes <= PIECE && bytes.is_multiple_of(4) {
             hw.outsl(port, self.pointer(), (bytes / 4) as u16);

@@ -1,26 +1,26 @@
-//! The booting catalogue ("El Torito" Bootable CD-ROM Format Specification 1.0, section 2): records of 32 bytes.
+//! El Torito boot catalogue ("El Torito" Bootable CD-ROM Format Specification 1.0, section 2): records of 32 bytes.
 
-/// Bytes of a record.
+/// Bytes per record.
 pub const RECORD: usize = 32;
 
-/// What the BIOS makes of the boot image (section 2.2, boot media type).
+/// Boot media type (section 2.2): what the BIOS emulates with the boot image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Media {
-    /// Nothing: it is loaded and runs.
+    /// No emulation: the image is loaded and run.
     #[default]
     NoEmulation,
     /// A floppy of 80 cylinders, 2 heads and 15 sectors.
     Floppy1200,
-    /// 18 sectors.
+    /// As above, with 18 sectors.
     Floppy1440,
-    /// 36 sectors.
+    /// As above, with 36 sectors.
     Floppy2880,
-    /// A hard disk with the geometry that its partition table gives.
+    /// A hard disk whose geometry is in the image's partition table.
     HardDisk,
 }
 
 impl Media {
-    /// By the low half of the boot media type.
+    /// The type with this number, in the low four bits of the boot media type.
     pub const fn from_number(number: u8) -> Option<Self> {
         Some(match number & 0x0f {
             0 => Self::NoEmulation,
@@ -32,12 +32,12 @@ impl Media {
         })
     }
 
-    /// The reverse.
+    /// The type's number.
     pub const fn number(self) -> u8 {
         self as u8
     }
 
-    /// Sectors of a track, of a floppy.
+    /// Sectors per track of a floppy type.
     pub const fn floppy_sectors(self) -> Option<u8> {
         match self {
             Self::Floppy1200 => Some(15),
@@ -47,7 +47,7 @@ impl Media {
         }
     }
 
-    /// For a person.
+    /// The text in the boot menu.
     pub const fn text(self) -> &'static str {
         match self {
             Self::NoEmulation => "no emulation",
@@ -59,30 +59,30 @@ impl Media {
     }
 }
 
-/// Something that can be booted.
+/// A bootable catalogue entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// What its image is.
+    /// Boot media type.
     pub media: Media,
-    /// Where to load it; 0 is 7C0h.
+    /// Load segment; 0 means 07C0h.
     pub segment: u16,
-    /// How many sectors of 512 bytes to load.
+    /// Number of 512-byte sectors to load.
     pub count: u16,
-    /// The image's first block on the CD.
+    /// First CD block of the image.
     pub lba: u32,
 }
 
-/// What is wrong with a catalogue.
+/// Why a catalogue is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The validation entry's header or key bytes.
+    /// The validation entry's header ID or key bytes are wrong.
     Validation,
-    /// The validation entry's checksum.
+    /// The validation entry's checksum is wrong.
     Checksum,
 }
 
 impl Fault {
-    /// For a person.
+    /// The error message.
     pub const fn text(self) -> &'static str {
         match self {
             Self::Validation => "damaged boot catalogue (validation entry)",
@@ -91,14 +91,14 @@ impl Fault {
     }
 }
 
-/// What a record is.
+/// The result of parsing one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing to boot, and there is more.
+    /// Not bootable; more records follow.
     Skip,
-    /// Something to boot, and there is more.
+    /// A bootable entry; more records may follow.
     Entry(Entry),
-    /// The catalogue's end.
+    /// The end of the catalogue.
     End,
 }
 
@@ -107,19 +107,19 @@ enum Expect {
     Validation,
     Initial,
     Header,
-    /// This many section entries; then another header, unless this was the last.
+    /// This many section entries are left; another section header follows unless this is the final section.
     Entries(u16, Last),
-    /// An extension of a section entry, then as above.
+    /// Extension records of a section entry, then as above.
     Extension(u16, Last),
     Nothing,
 }
 type Last = bool;
 
-/// Reads a catalogue record by record.
+/// Parses a catalogue record by record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parser {
     expect: Expect,
-    /// The records are about this processor.
+    /// Platform ID that the current records are for.
     platform: u8,
 }
 
@@ -127,7 +127,7 @@ const X86: u8 = 0;
 const BOOTABLE: u8 = 0x88;
 const HEADER: u8 = 0x90;
 const FINAL_HEADER: u8 = 0x91;
-/// In a section entry's media type: an extension record follows. In an extension: another one does.
+/// Bit 5 of a section entry's media type or of an extension record's flags: an extension record follows.
 const CONTINUES: u8 = 0x20;
 
 const fn word(record: &[u8; RECORD], at: usize) -> u16 {
@@ -135,12 +135,12 @@ const fn word(record: &[u8; RECORD], at: usize) -> u16 {
 }
 
 impl Parser {
-    /// At the catalogue's start.
+    /// A parser at the start of a catalogue.
     pub const fn new() -> Self {
         Self { expect: Expect::Validation, platform: X86 }
     }
 
-    /// Takes the next record.
+    /// Parses the next record.
     pub fn record(&mut self, record: &[u8; RECORD]) -> Result<Step, Fault> {
         Ok(match self.expect {
             Expect::Validation => {
@@ -180,7 +180,7 @@ impl Parser {
         })
     }
 
-    /// This many entries of a section are left.
+    /// Sets the next state when `left` entries of a section are left.
     fn section(&mut self, left: u16, last: Last) {
         self.expect = match (left, last) {
             (0, true) => Expect::Nothing,
@@ -199,7 +199,7 @@ impl Parser {
     }
 }
 
-/// The validation entry: its platform.
+/// Checks the validation entry and returns its platform ID.
 fn validate(record: &[u8; RECORD]) -> Result<u8, Fault> {
     if record[0] != 1 || record[0x1e] != 0x55 || record[0x1f] != 0xaa {
         return Err(Fault::Validation);

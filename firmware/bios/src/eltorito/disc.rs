@@ -1,4 +1,4 @@
-//! What is on a CD: its boot record, the catalogue's entries, the partition table of a hard disk image.
+//! El Torito structures on a CD: boot record volume descriptor, boot catalogue, partition table of a hard disk image.
 
 use super::catalogue::{Entry, Parser, RECORD, Step};
 use super::{BLOCK, CACHE, Geometry};
@@ -6,18 +6,18 @@ use crate::Bios;
 use crate::boot::{Reason, media};
 use pcvm_firmware_rt::Hw;
 
-/// Entries of a catalogue that can be booted, at most.
+/// Maximum number of bootable entries.
 pub const ENTRIES: usize = 8;
-/// Blocks of a catalogue that are read, at most: 256 records.
+/// Maximum number of catalogue blocks that are read: 256 records.
 const BLOCKS: u32 = 4;
-/// Where the boot record is (section 2.0).
+/// Block of the boot record volume descriptor (section 2.0).
 const BOOT_RECORD: u64 = 17;
 /// Type 0, standard identifier, version (ECMA-119, section 8.2), then El Torito's identifier (section 2.0).
 const IDENTITY: &[u8] = b"\x00CD001\x01EL TORITO SPECIFICATION";
-/// Where in it the catalogue's address is.
+/// Offset of the catalogue's block number in it.
 const CATALOGUE: u16 = 0x47;
 
-/// What a CD has to boot.
+/// The bootable entries of a CD.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     entries: [Entry; ENTRIES],
@@ -30,13 +30,13 @@ impl Found {
         self.entries.get(..usize::from(self.count))?.get(usize::from(n)).copied()
     }
 
-    /// How many there are.
+    /// Number of entries.
     pub fn count(&self) -> u8 {
         self.count
     }
 }
 
-/// Where the catalogue is.
+/// Reads the boot record and returns the block number of the catalogue.
 pub(super) fn catalogue<H: Hw>(bios: &mut Bios<H>, cd: u8) -> Result<u32, Reason> {
     media::cd_ready(bios, cd).map_err(|status| Reason::because("no disc", status))?;
     read(bios, cd, BOOT_RECORD).map_err(|status| Reason::because("cannot be read", status))?;
@@ -53,13 +53,13 @@ fn read<H: Hw>(bios: &mut Bios<H>, cd: u8, lba: u64) -> Result<(), media::Status
     media::read(bios, cd, lba, 1, CACHE)
 }
 
-/// Reads the CD's catalogue.
+/// Reads the CD's boot catalogue.
 pub fn find<H: Hw>(bios: &mut Bios<H>, cd: u8) -> Result<Found, Reason> {
     let at = catalogue(bios, cd)?;
     let mut found = Found::default();
     let mut parser = Parser::new();
     'catalogue: for block in 0..BLOCKS {
-        // An entry that was found before is good without the rest.
+        // A read error after the first bootable entry does not invalidate that entry.
         match read(bios, cd, u64::from(at) + u64::from(block)) {
             Err(status) if found.count == 0 => {
                 return Err(Reason::because("the boot catalogue cannot be read", status));
@@ -86,8 +86,8 @@ pub fn find<H: Hw>(bios: &mut Bios<H>, cd: u8) -> Result<Found, Reason> {
     if found.count == 0 { Err(Reason::new("no boot image for this processor")) } else { Ok(found) }
 }
 
-/// The geometry of a hard disk image and its size in sectors, by the end of the first partition in its table (section 1.4:
-/// there is one).
+/// Geometry and size in sectors of a hard disk image, from the end of the first partition in its table. The image has
+/// exactly one partition (section 1.4).
 pub(super) fn hard_disk_geometry<H: Hw>(bios: &mut Bios<H>, cd: u8, lba: u32) -> Result<(Geometry, u32), Reason> {
     const TABLE: u16 = 0x1be;
     const PARTITION: u16 = 16;

@@ -1,15 +1,15 @@
-//! INT 13h for an emulated drive ("El Torito" specification, section 1.5: a drive like others, of 512-byte sectors that
-//! lie four to a block on the CD; Enhanced Disk Drive Specification 3.0 for the extensions).
+//! INT 13h for the emulated drive ("El Torito" specification, section 1.5: 512-byte sectors, four to a CD block; Enhanced
+//! Disk Drive Specification 3.0 for the extensions).
 
 use super::{CACHE, Geometry, Media, SECTOR, SECTORS_PER_BLOCK, Session};
 use crate::Bios;
 use crate::boot::media::{self, Status};
 use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda};
 
-/// Blocks read in one go at most: 32 KiB.
+/// Maximum number of CD blocks per read: 32 KiB.
 const AT_ONCE: u32 = 16;
 
-/// Reads `count` sectors from the image's sector `first` on. An error comes with the number of sectors that were read.
+/// Reads `count` sectors, the first being sector `first` of the image. An error carries the number of sectors read.
 pub fn read<H: Hw>(
     bios: &mut Bios<H>,
     session: &Session,
@@ -18,7 +18,7 @@ pub fn read<H: Hw>(
     to: FarPtr,
 ) -> Result<(), (u32, Status)> {
     let per_block = u32::from(SECTORS_PER_BLOCK);
-    /// The first address that real mode does not reach.
+    /// The first linear address that real mode cannot address.
     const REACH: u32 = 0x10_fff0;
     let start = to.linear();
     if start + count * u32::from(SECTOR) > REACH {
@@ -29,7 +29,7 @@ pub fn read<H: Hw>(
         let at = first + done;
         let (block, part) = (session.lba + at / per_block, at % per_block);
         let left = count - done;
-        // A disk operating system may keep its buffers above 1 MiB.
+        // DOS may have its buffers in the high memory area, above 1 MiB.
         let to = FarPtr::from_linear(start + done * u32::from(SECTOR));
         let sectors = if part == 0 && left >= per_block {
             let blocks = (left / per_block).min(AT_ONCE);
@@ -57,7 +57,7 @@ fn fill_cache<H: Hw>(bios: &mut Bios<H>, cd: u8, block: u32) -> Result<(), Statu
     Ok(())
 }
 
-/// What a service leaves: the registers it sets are set, or this status.
+/// A service has set its result registers, or failed with this status.
 type Outcome = Result<(), Status>;
 
 /// Serves a call for the emulated drive.
@@ -68,7 +68,7 @@ pub fn int13<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &mut Regs) {
     let function = regs.ah();
     if function == LAST_STATUS {
         let status = bios.hw.get(status_at);
-        // The floppy's is kept for whoever asks again; the disk's is not.
+        // Function 01h clears the last status of a hard disk, but not that of a floppy drive.
         if hard {
             bios.hw.set(status_at, 0);
         }
@@ -76,7 +76,7 @@ pub fn int13<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &mut Regs) {
         regs.set_cf(status != 0);
         return;
     }
-    // Functions that give something else in AH set it themselves, after this.
+    // Functions that return a value in AH set it themselves; otherwise AH becomes the status.
     let before = regs.ah();
     let outcome = serve(bios, session, regs, function);
     let status = outcome.err().map_or(0, |status| status.0);
@@ -109,10 +109,10 @@ fn serve<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &mut Regs, function
             drive_type(session, regs);
             Ok(())
         }
-        // The disk's seek, resets, ready test, recalibration and diagnostics have nothing to do.
+        // Seek, reset, ready test, recalibrate and diagnostics have nothing to do.
         0x09 | 0x0d | 0x10 | 0x11 | 0x14 if hard => Ok(()),
         0x0c if hard => track(session, regs).map(|_| ()),
-        // A floppy that was never changed.
+        // The disk in an emulated floppy drive never changes.
         0x16 if !hard => Ok(()),
         0x18 if !hard => set_media_type(bios, session, regs),
         0x41 if hard => extensions(regs),
@@ -124,7 +124,7 @@ fn serve<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &mut Regs, function
     }
 }
 
-/// The track that CX and DH name: its first sector.
+/// The first sector of the track in CX and DH.
 fn track(session: &Session, regs: &Regs) -> Result<u32, Status> {
     let Geometry { cylinders, heads, sectors } = session.geometry;
     let cylinder = u16::from(regs.cl() & 0xc0) << 2 | u16::from(regs.ch());
@@ -135,10 +135,10 @@ fn track(session: &Session, regs: &Regs) -> Result<u32, Status> {
     Ok((u32::from(cylinder) * u32::from(heads) + u32::from(head)) * u32::from(sectors))
 }
 
-/// The first sector and the number of sectors that AL, CX and DH name.
+/// The first sector and the sector count in AL, CX and DH.
 fn range(session: &Session, regs: &Regs) -> Result<(u32, u32), Status> {
     let (sector, count) = (regs.cl() & 0x3f, u32::from(regs.al()));
-    // As a controller that counts to 128 sectors of 512 bytes, 64 KiB, in one command.
+    // The limit of a real controller: 128 sectors of 512 bytes, 64 KiB, per command.
     if count == 0 || count > 128 {
         return Err(Status::BAD_COMMAND);
     }
@@ -150,7 +150,7 @@ fn range(session: &Session, regs: &Regs) -> Result<(u32, u32), Status> {
     if first + count > session.sectors { Err(Status::NOT_FOUND) } else { Ok((first, count)) }
 }
 
-/// INT 13h's CX and DH for the drive's last sector.
+/// CX and DH of the drive's last sector.
 pub fn last_sector(geometry: Geometry) -> (u16, u8) {
     let Geometry { cylinders, heads, sectors } = geometry;
     let cylinder = cylinders.clamp(1, 1024) - 1;
@@ -168,7 +168,7 @@ fn parameters<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &mut Regs) {
     }
     let equipment = bios.hw.get(bda::EQUIPMENT);
     regs.set_dl((equipment >> 6 & 3) as u8 + 1);
-    // CMOS's types: 2 is 1.2 MB, 4 is 1.44 MB, 5 is 2.88 MB.
+    // Drive types as in CMOS: 2 is 1.2 MB, 4 is 1.44 MB, 5 is 2.88 MB.
     let kind = match session.media {
         Media::Floppy1200 => 2,
         Media::Floppy2880 => 5,
@@ -193,7 +193,7 @@ fn drive_type(session: &Session, regs: &mut Regs) {
     }
 }
 
-/// Only the medium that is in the drive.
+/// Function 18h accepts only the format of the emulated medium.
 fn set_media_type<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &mut Regs) -> Outcome {
     let (cx, _) = last_sector(session.geometry);
     if regs.cx() != cx {
@@ -229,7 +229,7 @@ struct Packet {
 impl Packet {
     fn read<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &Regs) -> Result<Self, Status> {
         const SMALLEST: u8 = 0x10;
-        /// Of a packet whose buffer has a 64-bit address, which real mode cannot reach.
+        /// Buffer pointer of a packet with a 64-bit flat buffer address, which is not supported here.
         const FLAT: u32 = 0xffff_ffff;
         let at = FarPtr::new(regs.ds, regs.si());
         let hw = &mut *bios.hw;
@@ -256,10 +256,10 @@ fn extended_read<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &Regs) -> O
     })
 }
 
-/// EDD 3.0, section 7.5, without device parameters: there is no controller that has this drive.
+/// EDD 3.0, section 7.5, without device parameters: no controller has the emulated drive.
 fn extended_parameters<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &Regs) -> Outcome {
     const SIZE: u16 = 0x1a;
-    /// Cylinders, heads and sectors are right.
+    /// Information flag: the CHS values are valid.
     const GEOMETRY_VALID: u16 = 0x0002;
     let at = FarPtr::new(regs.ds, regs.si());
     let hw = &mut *bios.hw;

@@ -1,8 +1,9 @@
-//! Booting from CD-ROM ("El Torito" Bootable CD-ROM Format Specification 1.0), and the drives that it emulates.
+//! El Torito CD-ROM boot and disk emulation ("El Torito" Bootable CD-ROM Format Specification 1.0).
 //!
-//! An emulated drive takes the number 00h or 80h, and the drives of its kind move up by one while it is there. It is read
-//! from the CD through a cache of one CD sector; it cannot be written, which the specification leaves open.
-//! Left out: discs of several sessions (the first one's catalogue is used).
+//! An emulated drive takes drive number 00h or 80h; the numbers of the real drives of its kind move up by one while the
+//! emulation is active. Sectors are read from the CD through a cache of one CD block (2048 bytes). The emulated drive is
+//! read-only; the specification leaves that open. Deliberately missing: multi-session discs (the catalogue of the first
+//! session is used).
 
 mod catalogue;
 mod disc;
@@ -20,16 +21,16 @@ use crate::boot::media;
 use core::cell::Cell;
 use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda, ebda};
 
-/// Bytes of a CD's block, and of a sector of anything else.
+/// Bytes per CD block, and per sector of a floppy or hard disk.
 const BLOCK: u16 = 2048;
 const SECTOR: u16 = 512;
 const SECTORS_PER_BLOCK: u16 = BLOCK / SECTOR;
-/// One block of the CD: see the memory map in `pcvm_firmware_rt`.
+/// The cache of one CD block: see the memory map in `pcvm_firmware_rt`.
 const CACHE: FarPtr = pcvm_firmware_rt::CD_BLOCK;
-/// Where a boot image goes that says nothing else.
+/// Load segment of a catalogue entry whose load segment is 0.
 const BOOT_SEGMENT: u16 = 0x07c0;
 
-/// Cylinders, heads, sectors of a track.
+/// CHS geometry of an emulated drive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Geometry {
     cylinders: u16,
@@ -43,31 +44,31 @@ impl Geometry {
     }
 }
 
-/// What was booted from a CD.
+/// The boot image in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Session {
-    /// What the BIOS emulates.
+    /// Boot media type: what the BIOS emulates.
     media: Media,
-    /// The emulated drive's number, or without emulation the CD-ROM drive's.
+    /// Drive number of the emulated drive; without emulation, that of the CD-ROM drive.
     drive: u8,
-    /// The CD-ROM drive's index.
+    /// Index of the CD-ROM drive.
     cd: u8,
-    /// The image's first block.
+    /// First CD block of the image.
     lba: u32,
-    /// The image's size, in sectors of 512 bytes.
+    /// Size of the image in 512-byte sectors.
     sectors: u32,
     geometry: Geometry,
     segment: u16,
     count: u16,
 }
 
-/// What is remembered about the CD that was booted.
+/// El Torito state that is kept between calls.
 #[derive(Debug)]
 pub struct State {
     session: Cell<Option<Session>>,
-    /// Which block of which CD the cache has.
+    /// CD-ROM drive index and block number of what is in [`CACHE`].
     cached: Cell<Option<(u8, u32)>>,
-    /// A call is on its way to the drive that has this number when nothing is emulated.
+    /// Set while a call is forwarded to the real drive that the emulated drive has renumbered.
     passing: Cell<bool>,
 }
 
@@ -78,22 +79,22 @@ impl Default for State {
 }
 
 impl State {
-    /// At power-on.
+    /// The state at power-on.
     pub const fn new() -> Self {
         Self { session: Cell::new(None), cached: Cell::new(None), passing: Cell::new(false) }
     }
 }
 
-/// What to jump to, and with what drive number.
+/// Where a loaded boot image is entered, and the drive number that it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loaded {
-    /// The first instruction.
+    /// Address of the first instruction.
     pub at: FarPtr,
-    /// For DL.
+    /// Drive number for DL.
     pub drive: u8,
 }
 
-/// Makes the entry's drive if it emulates one, and loads what it boots.
+/// Starts the emulation that the entry asks for, and loads the boot image.
 pub fn start<H: Hw>(bios: &mut Bios<H>, cd: u8, entry: &Entry) -> Result<Loaded, Reason> {
     emulate_entry(bios, cd, entry)?;
     let loaded = load(bios);
@@ -103,11 +104,11 @@ pub fn start<H: Hw>(bios: &mut Bios<H>, cd: u8, entry: &Entry) -> Result<Loaded,
     loaded
 }
 
-/// Makes the entry's drive without loading anything.
+/// Starts the emulation that the entry asks for, without loading the image.
 fn emulate_entry<H: Hw>(bios: &mut Bios<H>, cd: u8, entry: &Entry) -> Result<(), Reason> {
     end(bios);
     let drive = media::drive(bios, cd).ok_or(Reason::new("no such drive"))?;
-    // In sectors the image's place must be a number too.
+    // The image's start must fit in 32 bits also when counted in 512-byte sectors.
     if entry.lba > u32::MAX / u32::from(SECTORS_PER_BLOCK) {
         return Err(Reason::new("damaged boot catalogue (image address)"));
     }
@@ -139,9 +140,9 @@ fn emulate_entry<H: Hw>(bios: &mut Bios<H>, cd: u8, entry: &Entry) -> Result<(),
     Ok(())
 }
 
-/// Loads the first sectors of what was started.
+/// Loads the first `count` sectors of the image.
 fn load<H: Hw>(bios: &mut Bios<H>) -> Result<Loaded, Reason> {
-    /// The data areas and the stack of whoever is at 0000:7C00 later lie below.
+    /// Below it are the BIOS data area and the stack of the code at 0000:7C00.
     const LOWEST: u16 = 0x0060;
     let session = bios.state.eltorito.session.get().ok_or(Reason::new("nothing was started"))?;
     let blocks = session.count.div_ceil(SECTORS_PER_BLOCK);
@@ -162,7 +163,7 @@ fn load<H: Hw>(bios: &mut Bios<H>) -> Result<Loaded, Reason> {
     if !crate::boot::looks_like_code(bios.hw, to) {
         return Err(Reason::new("the boot image has no code"));
     }
-    // 0000:7C00 rather than 07C0:0000: boot code counts on it.
+    // Boot code expects 0000:7C00, not 07C0:0000.
     let at = match session.segment {
         low @ 0..0x1000 => FarPtr::new(0, low << 4),
         high => FarPtr::new(high, 0),
@@ -185,14 +186,14 @@ fn read_blocks<H: Hw>(bios: &mut Bios<H>, session: &Session, blocks: u16, mut to
     Ok(())
 }
 
-/// Takes an emulated drive away again.
+/// Ends the emulation.
 pub fn end<H: Hw>(bios: &mut Bios<H>) {
     if let Some(session) = bios.state.eltorito.session.take() {
         count_drives(bios, session.media, -1);
     }
 }
 
-/// One more or less drive of a kind, in the BIOS data area.
+/// Adds `change` to the number of drives of the emulated kind in the BIOS data area.
 fn count_drives<H: Hw>(bios: &mut Bios<H>, media: Media, change: i8) {
     match media {
         Media::NoEmulation => {}
@@ -201,7 +202,7 @@ fn count_drives<H: Hw>(bios: &mut Bios<H>, media: Media, change: i8) {
             bios.hw.set(bda::DISK_COUNT, disks.wrapping_add_signed(change));
         }
         _ => {
-            // Bit 0: there are any; bits 6-7: one less than their number.
+            // Equipment word, bit 0: there are floppy drives; bits 6-7: their number less one.
             const FLOPPIES: u16 = 0x00c1;
             let equipment = bios.hw.get(bda::EQUIPMENT);
             let before = if equipment & 1 == 0 { 0 } else { (equipment >> 6 & 3) + 1 };
@@ -212,7 +213,7 @@ fn count_drives<H: Hw>(bios: &mut Bios<H>, media: Media, change: i8) {
     }
 }
 
-/// INT 13h for a drive that a CD emulates, and functions 4Ah to 4Dh. Returns whether the call was one of these and is done.
+/// INT 13h for the emulated drive and functions 4Ah to 4Dh. Returns true if the call was one of these and is complete.
 pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
     let state = &bios.state.eltorito;
     if state.passing.get() {
@@ -224,7 +225,7 @@ pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
     let Some(session) = state.session.get().filter(|session| session.media != Media::NoEmulation) else {
         return false;
     };
-    // CD-ROM drives' numbers stay.
+    // CD-ROM drive numbers (E0h and up) do not move.
     let kind = |number: u8| {
         if number < 0x80 {
             0
@@ -248,7 +249,7 @@ pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
     state.passing.set(true);
     media::int13(bios, regs);
     state.passing.set(false);
-    // The parameters' DL is the number of drives.
+    // Function 08h returns the number of drives in DL.
     regs.set_dl(if function == PARAMETERS && !regs.cf() { regs.dl().wrapping_add(1) } else { number });
     true
 }

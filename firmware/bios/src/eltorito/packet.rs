@@ -1,4 +1,4 @@
-//! INT 13h AH=4Ah to 4Dh ("El Torito" specification, section 4): start and end emulation, say what is emulated, boot an
+//! El Torito INT 13h AH=4Ah to 4Dh ("El Torito" specification, section 4): initiate and terminate disk emulation, boot an
 //! image, read the catalogue.
 
 use super::{BOOT_SEGMENT, Entry, Media, Session, disc, emulate};
@@ -6,12 +6,12 @@ use crate::Bios;
 use crate::boot::media::{self, Kind, Status};
 use pcvm_firmware_rt::{FarPtr, Hw, Regs};
 
-/// Bytes of a specification packet.
+/// Bytes in a specification packet.
 const SIZE: u8 = 0x13;
-/// "All drives" for 4Bh.
+/// Drive number in DL of function 4Bh: all drives.
 const ALL: u8 = 0x7f;
 
-/// Serves these functions. Returns false for a drive that they are not about.
+/// Serves functions 4Ah to 4Dh.
 pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
     let packet = FarPtr::new(regs.ds, regs.si());
     let done = match (regs.ah(), regs.al()) {
@@ -27,7 +27,7 @@ pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
     true
 }
 
-/// The CD-ROM drive with this place on the channels; the one that was booted, or the first, when there is none.
+/// Index of the CD-ROM drive at this channel and unit; else of the one that was booted from; else of the first one.
 fn drive_at<H: Hw>(bios: &Bios<H>, channel: u8, unit: u8) -> Option<u8> {
     let cdroms = |wanted: fn(&media::Drive, u8, u8) -> bool| {
         (0..media::drives(bios)).find(|&index| {
@@ -49,7 +49,7 @@ fn initiate<H: Hw>(bios: &mut Bios<H>, packet: FarPtr) -> Result<(), Status> {
     super::emulate_entry(bios, cd, &entry).map_err(|reason| reason.status_or(Status::BAD_COMMAND))
 }
 
-/// Does not return when it boots.
+/// Loads and enters the image; returns only if that fails.
 fn boot<H: Hw>(bios: &mut Bios<H>) -> Result<(), Status> {
     match super::load(bios) {
         Ok(loaded) => {
@@ -108,10 +108,10 @@ fn write_packet<H: Hw>(bios: &mut Bios<H>, session: &Session, at: FarPtr) {
     bios.hw.copy_out(&packet, at);
 }
 
-/// Copies blocks of the catalogue: how many, where to, from which on.
+/// Function 4Dh: copies catalogue blocks. The command packet holds their number, the buffer and the first block.
 fn catalogue<H: Hw>(bios: &mut Bios<H>, packet: FarPtr) -> Result<(), Status> {
     const COMMAND_SIZE: u8 = 8;
-    /// Under 64 KiB.
+    /// A transfer stays below 64 KiB.
     const MOST: u8 = 31;
     let hw = &mut *bios.hw;
     let (size, count) = (hw.read8(packet), hw.read8(packet.add(1)));

@@ -43,11 +43,11 @@ const EXTENSION: Record = {
     record
 };
 
-/// Where the made-up discs have their catalogue and their image.
+/// Block numbers of the test discs' catalogue and image.
 const CATALOGUE: usize = 20;
 const IMAGE: usize = 24;
 
-/// A CD of 2048-byte blocks: boot record, catalogue, image. Each 512-byte sector of the image begins with its number.
+/// A CD with boot record, catalogue and image. Each 512-byte sector of the image begins with its sector number.
 fn disc(catalogue: &[Record], image: &[u8]) -> Vec<u8> {
     let mut disc = vec![0; IMAGE * 2048];
     let record = &mut disc[17 * 2048..18 * 2048];
@@ -73,7 +73,7 @@ fn image(sectors: u32) -> Vec<u8> {
     (0..sectors).flat_map(sector).collect()
 }
 
-/// A hard disk image: one partition that ends at cylinder 3, head 3, sector 16 and begins at sector 16.
+/// A hard disk image with one partition, from sector 16 to cylinder 3, head 3, sector 16.
 fn hard_disk() -> Vec<u8> {
     let mut bytes = image(4 * 4 * 16);
     bytes[0x1be..0x1ce].copy_from_slice(&[0x80, 1, 1, 0, 6, 3, 16, 3, 16, 0, 0, 0, 240, 0, 0, 0]);
@@ -95,12 +95,12 @@ fn with_machine<T>(run: impl FnOnce(&mut Bios<Fake<Nothing>>) -> T) -> T {
 
 fn call(bios: &mut Bios<Fake<Nothing>>, ax: u16, cx: u16, dx: u16) -> Regs {
     let mut regs = Regs { es: 0x2000, ds: 0x3000, eax: ax.into(), ecx: cx.into(), edx: dx.into(), ..Regs::default() };
-    assert!(int13(bios, &mut regs), "AX={ax:04x} DX={dx:04x} is not about this drive");
+    assert!(int13(bios, &mut regs), "AX={ax:04x} DX={dx:04x} was not handled");
     regs
 }
 
 #[test]
-fn catalogues_are_read_by_the_specification() {
+fn the_parser_finds_every_bootable_x86_entry_of_a_catalogue() {
     let lbas = |records: &[Record]| -> Result<Vec<u32>, Fault> {
         let mut parser = Parser::new();
         let mut found = Vec::new();
@@ -124,7 +124,7 @@ fn catalogues_are_read_by_the_specification() {
         ("one entry", &[validation(0), entry(true, 0, 0, 4, 30)][..], Ok(vec![30])),
         ("not bootable", &[validation(0), entry(false, 0, 0, 4, 30)], Ok(vec![])),
         ("unknown medium", &[validation(0), entry(true, 5, 0, 4, 30)], Ok(vec![])),
-        ("another processor", &no_x86, Ok(vec![])),
+        ("another platform", &no_x86, Ok(vec![])),
         (
             "BIOS first, EFI in a section",
             &[validation(0), entry(true, 0, 0, 4, 30), header(true, 0xef, 1), entry(true, 0, 0, 1, 40)],
@@ -151,7 +151,7 @@ fn catalogues_are_read_by_the_specification() {
             Ok(vec![30, 40, 50]),
         ),
         (
-            "an empty section, then what is no header",
+            "an empty section, then a record that is not a header",
             &[validation(0), entry(true, 0, 0, 4, 30), header(false, 0, 0), entry(true, 0, 0, 4, 31)],
             Ok(vec![30]),
         ),
@@ -165,7 +165,7 @@ fn catalogues_are_read_by_the_specification() {
 }
 
 #[test]
-fn random_catalogues_end_and_harm_nobody() {
+fn random_catalogues_neither_hang_nor_leave_a_drive_behind() {
     let mut random = 0x9e37_79b9_u32;
     let mut byte = || {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -175,7 +175,7 @@ fn random_catalogues_end_and_harm_nobody() {
         let mut records = vec![validation(0)];
         for _ in 0..byte() {
             let mut record: Record = std::array::from_fn(|_| byte());
-            // Mostly records that mean something.
+            // Bias the records towards valid header and entry bytes.
             record[0] = [0x88, 0x88, 0x90, 0x91, 0x44, record[0]][usize::from(byte()) % 6];
             record[1] &= [0x00, 0x04, 0x20, 0xff][usize::from(byte()) % 4];
             records.push(record);
@@ -200,7 +200,7 @@ fn random_catalogues_end_and_harm_nobody() {
 }
 
 #[test]
-fn discs_that_cannot_be_booted_say_why() {
+fn an_unbootable_disc_is_rejected_with_its_reason() {
     let good = disc(&[validation(0), entry(true, 0, 0, 4, IMAGE as u32)], &image(4));
     let without = |n: usize| {
         let mut disc = good.clone();
@@ -227,7 +227,7 @@ fn discs_that_cannot_be_booted_say_why() {
 }
 
 #[test]
-fn an_image_that_cannot_be_started_says_why_and_leaves_nothing_behind() {
+fn a_bad_boot_image_is_rejected_with_its_reason_and_leaves_no_drive() {
     let partitionless = image(64);
     let mut unsigned = hard_disk();
     unsigned[511] = 0;
@@ -254,14 +254,14 @@ fn an_image_that_cannot_be_started_says_why_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn an_image_without_emulation_is_loaded_where_it_wants() {
+fn an_image_without_emulation_is_loaded_at_its_load_segment() {
     for (segment, at) in [
         (0, FarPtr::new(0, 0x7c00)),
         (0x7c0, FarPtr::new(0, 0x7c00)),
         (0x60, FarPtr::new(0, 0x600)),
         (0x2345, FarPtr::new(0x2345, 0)),
     ] {
-        // 37 blocks: more than one read.
+        // 37 CD blocks: more than one read command.
         let disc = disc(&[validation(0), entry(true, 0, segment, 145, IMAGE as u32)], &image(148));
         with(&[(Kind::Hard, vec![]), (Kind::Cdrom, disc)], |bios| {
             let found = find(bios, 1).unwrap();
@@ -285,7 +285,7 @@ fn start_first(bios: &mut Bios<Fake<Nothing>>, cd: u8) -> Loaded {
 }
 
 #[test]
-fn every_sector_of_an_emulated_floppy_is_read_in_whatever_pieces() {
+fn emulated_floppy_sectors_are_read_at_any_block_alignment() {
     with(&[(Kind::Cdrom, floppy())], |bios| {
         assert_eq!(start_first(bios, 0), Loaded { at: FarPtr::new(0, 0x7c00), drive: 0 });
         assert_eq!(bios.hw.read32(FarPtr::new(0, 0x7c00)), 0);
@@ -301,16 +301,16 @@ fn every_sector_of_an_emulated_floppy_is_read_in_whatever_pieces() {
                 assert_eq!(bios.hw.read32(FarPtr::new(0x2000 + n * 32, 0)), first + u32::from(n));
             }
             if count < 128 {
-                assert_eq!(bios.hw.read8(FarPtr::new(0x2000 + count * 32, 0)), 0xee, "nothing beyond the sectors");
+                assert_eq!(bios.hw.read8(FarPtr::new(0x2000 + count * 32, 0)), 0xee, "memory beyond the sectors is untouched");
             }
         }
-        // As many blocks as the sectors lie in, but for the first, which was in the cache.
+        // Each CD block is read once, except the first one, which was cached.
         assert_eq!(made_up::blocks_read() - before, 4 + 1 + 2 + 1 + 32);
     });
 }
 
 #[test]
-fn a_buffer_may_lie_above_1_mib_and_must_not_end_beyond_reach() {
+fn a_buffer_above_1_mib_works_and_one_past_real_mode_is_refused() {
     with(&[(Kind::Cdrom, floppy())], |bios| {
         start_first(bios, 0);
         for (segment, offset, count, status) in [
@@ -329,13 +329,13 @@ fn a_buffer_may_lie_above_1_mib_and_must_not_end_beyond_reach() {
             for n in (0..count).filter(|_| status == 0) {
                 assert_eq!(bios.hw.memory[(at.linear() + n * 512) as usize], 2 + n as u8);
             }
-            assert!(bios.hw.memory[0x500..0x1_0000].iter().all(|&byte| byte == 0xee), "nothing wraps to address 0");
+            assert!(bios.hw.memory[0x500..0x1_0000].iter().all(|&byte| byte == 0xee), "no address wraps to 0");
         }
     });
 }
 
 #[test]
-fn emulated_floppies_answer_as_floppies_do() {
+fn an_emulated_floppy_drive_returns_the_statuses_of_a_real_one() {
     let read =
         |cx: u16, dx: u16, count: u16| move |bios: &mut Bios<Fake<Nothing>>| call(bios, 0x0200 | count, cx, dx).ah();
     with(&[(Kind::Cdrom, floppy())], |bios| {
@@ -351,7 +351,7 @@ fn emulated_floppies_answer_as_floppies_do() {
             (0x4f12, 0x0100, 2, Status::NOT_FOUND),
         ] {
             assert_eq!(read(cx, dx, count)(bios), status.0, "CX={cx:04x} DX={dx:04x} {count}");
-            assert_eq!(call(bios, 0x0100, 0, 0).ah(), status.0, "the last status");
+            assert_eq!(call(bios, 0x0100, 0, 0).ah(), status.0, "function 01h returns the last status");
         }
         for (ax, status) in [
             (0x0000, 0x00),
@@ -379,15 +379,15 @@ fn emulated_floppies_answer_as_floppies_do() {
 }
 
 #[test]
-fn other_drives_of_the_kind_move_up_by_one() {
+fn real_drives_of_the_emulated_kind_move_up_by_one() {
     with(&[(Kind::Cdrom, floppy())], |bios| {
         start_first(bios, 0);
         let regs = call(bios, 0x0201, 1, 1);
-        assert_eq!(regs.dl(), 1, "the caller's DL comes back");
-        assert_eq!(call(bios, 0x0800, 0, 1).dl(), 2, "one drive more");
+        assert_eq!(regs.dl(), 1, "the caller's DL is preserved");
+        assert_eq!(call(bios, 0x0800, 0, 1).dl(), 2, "the emulated drive is counted");
         assert_eq!(made_up::passed(), [(0, 2), (0, 8)]);
         let mut regs = Regs { eax: 0x0201, edx: 0x80, ..Regs::default() };
-        assert!(!int13(bios, &mut regs), "hard disks are not concerned");
+        assert!(!int13(bios, &mut regs), "hard disk calls go to the real drives");
         end(bios);
         assert!(!int13(bios, &mut Regs { eax: 0x0201, ..Regs::default() }));
         assert_eq!(bios.hw.get(bda::EQUIPMENT), 0x0001);
@@ -440,24 +440,24 @@ fn an_emulated_hard_disk_has_the_geometry_of_its_partition() {
         bios.hw.write16(packet, 0x10);
         assert_eq!(call(bios, 0x4800, 0, 0x80).ah(), 1);
         call(bios, 0x0201, 1, 0x81);
-        assert_eq!(made_up::passed(), [(0x80, 2)], "the real disk is the second");
+        assert_eq!(made_up::passed(), [(0x80, 2)], "81h is forwarded to the real disk 80h");
     });
 }
 
 #[test]
-fn an_error_tells_how_many_sectors_were_read() {
+fn a_read_error_sets_the_status_and_the_drive_still_works() {
     made_up::set(vec![MadeUp { kind: Kind::Cdrom, image: floppy(), bad_from: IMAGE as u64 + 20 }]);
     with_machine(|bios| {
         start_first(bios, 0);
         let regs = call(bios, 0x0212, 0x0201, 0x0000);
         assert_eq!((regs.ah(), regs.cf()), (0x10, true));
         assert_eq!(call(bios, 0x0100, 0, 0).ah(), 0x10);
-        assert_eq!(call(bios, 0x0201, 1, 0).ah(), 0, "and the drive goes on");
+        assert_eq!(call(bios, 0x0201, 1, 0).ah(), 0, "the next read succeeds");
     });
 }
 
 #[test]
-fn the_specification_packet_says_what_was_started() {
+fn the_specification_packet_describes_the_booted_image() {
     let packet = FarPtr::new(0x3000, 0);
     let bytes = |bios: &mut Bios<Fake<Nothing>>| {
         let mut bytes = [0; 0x13];
@@ -465,15 +465,15 @@ fn the_specification_packet_says_what_was_started() {
         bytes
     };
     with(&[(Kind::Hard, vec![]), (Kind::Cdrom, floppy())], |bios| {
-        assert_eq!(call(bios, 0x4b01, 0, 0).ah(), 1, "nothing was started");
+        assert_eq!(call(bios, 0x4b01, 0, 0).ah(), 1, "no image was booted");
         start_first(bios, 1);
         assert_eq!(call(bios, 0x4b01, 0, 0).ah(), 0);
         assert_eq!(bytes(bios), [0x13, 2, 0, 0, IMAGE as u8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0x4f, 0x12, 1]);
-        assert_eq!(call(bios, 0x4b01, 0, 0x80).ah(), 1, "not that drive");
-        assert_eq!(call(bios, 0x4b02, 0, 0).ah(), 1, "no such way");
+        assert_eq!(call(bios, 0x4b01, 0, 0x80).ah(), 1, "another drive number");
+        assert_eq!(call(bios, 0x4b02, 0, 0).ah(), 1, "an undefined AL");
         assert_eq!(call(bios, 0x4b00, 0, 0x7f).ah(), 0, "all drives");
         assert_eq!(bios.state.eltorito.session.get(), None);
-        // Started again from the packet, which names the drive's place.
+        // The packet names the CD-ROM drive's channel and unit, so that emulation can be initiated again from it.
         assert_eq!(call(bios, 0x4a00, 0, 0).ah(), 0);
         assert_eq!(call(bios, 0x0201, 2, 0).ah(), 0);
         assert_eq!(bios.hw.read32(FarPtr::new(0x2000, 0)), 1);
@@ -481,12 +481,12 @@ fn the_specification_packet_says_what_was_started() {
         assert_eq!(call(bios, 0x4c00, 0, 0).ah(), 0);
         assert_eq!(bios.hw.entered.map(|(at, regs)| (at, regs.dl())), Some((FarPtr::new(0, 0x7c00), 0)));
         bios.hw.write8(packet.add(1), 9);
-        assert_eq!(call(bios, 0x4a00, 0, 0).ah(), 1, "no such medium");
+        assert_eq!(call(bios, 0x4a00, 0, 0).ah(), 1, "an undefined media type");
     });
 }
 
 #[test]
-fn the_catalogue_can_be_read() {
+fn function_4dh_reads_the_boot_catalogue() {
     let packet = FarPtr::new(0x3000, 0);
     with(&[(Kind::Cdrom, floppy())], |bios| {
         bios.hw.copy_out(&[8, 1, 0, 0, 0, 0x20, 0, 0], packet);

@@ -1,5 +1,5 @@
-//! INT 09h: what arrives from the keyboard, as scan codes of set 1 (IBM PS/2 and PC BIOS Interface Technical Reference, INT 09h;
-//! data areas of section 3, 40:17-1E, 71, 80, 96, 97).
+//! Keyboard interrupt INT 09h (IRQ 1): scan codes of set 1 to keyboard buffer words (IBM PS/2 and PC BIOS Interface
+//! Technical Reference, INT 09h; data areas of section 3, 40:17-1E, 71, 80, 96, 97).
 
 use super::controller::{ACK, DATA, ENABLE_KEYBOARD, FROM_AUX, INPUT_FULL, OUTPUT_FULL, RESEND, STATUS};
 use super::keys::{self, Held};
@@ -8,7 +8,7 @@ use crate::Bios;
 use crate::services::{beep, pic};
 use pcvm_firmware_rt::{Hw, Regs, bda};
 
-/// 40:17.
+/// Bits of 40:17.
 pub mod flags {
     pub const RIGHT_SHIFT: u8 = 0x01;
     pub const LEFT_SHIFT: u8 = 0x02;
@@ -20,7 +20,7 @@ pub mod flags {
     pub const INSERT: u8 = 0x80;
 }
 
-/// 40:18.
+/// Bits of 40:18.
 pub mod flags2 {
     pub const LEFT_CTRL: u8 = 0x01;
     pub const LEFT_ALT: u8 = 0x02;
@@ -32,7 +32,7 @@ pub mod flags2 {
     pub const INSERT: u8 = 0x80;
 }
 
-/// 40:96.
+/// Bits of 40:96.
 pub mod mode {
     pub const LAST_E1: u8 = 0x01;
     pub const LAST_E0: u8 = 0x02;
@@ -49,13 +49,13 @@ pub fn int09<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
     let hw = &mut *bios.hw;
     let status = hw.inb(STATUS);
     if status & (OUTPUT_FULL | FROM_AUX) == OUTPUT_FULL | FROM_AUX {
-        // The keyboard's byte is gone already; this one is the mouse's, whose interrupt is to come.
+        // Another handler has read the keyboard's byte. This one is the mouse's; IRQ 12 will follow.
         return pic::end(hw, 1);
     }
-    // Read even if nothing waits: a program that hooks this interrupt has read it before.
+    // Read even if the output buffer is empty: a program that hooks this interrupt has already read the byte.
     let code = hw.inb(DATA);
     if !answer(bios, code) {
-        // A program may change the code, or take it away.
+        // INT 15h AH=4Fh: a program may replace the scan code, or drop it by clearing CF.
         let mut regs = Regs::with_ax(0x4f00 | u16::from(code));
         regs.set_cf(true);
         bios.hw.call_interrupt(0x15, &mut regs);
@@ -71,14 +71,14 @@ pub fn int09<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
     enable(bios.hw);
 }
 
-/// Some programs disable the keyboard and leave it to this handler to enable it again.
+/// Enables the keyboard interface: some programs disable it and rely on this handler to enable it again.
 fn enable<H: Hw>(hw: &mut H) {
     if hw.inb(STATUS) & INPUT_FULL == 0 {
         hw.outb(STATUS, ENABLE_KEYBOARD);
     }
 }
 
-/// Takes the keyboard's answers to commands.
+/// Handles ACK and RESEND. Returns false for a scan code.
 fn answer<H: Hw>(bios: &mut Bios<H>, code: u8) -> bool {
     match code {
         ACK => lights::acknowledged(bios),
@@ -88,12 +88,12 @@ fn answer<H: Hw>(bios: &mut Bios<H>, code: u8) -> bool {
     true
 }
 
-/// What is left to do after a key.
+/// Whether the handler still has to send EOI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum After {
-    /// The end of the interrupt.
+    /// EOI is to be sent.
     EndInterrupt,
-    /// Nothing: it has been ended.
+    /// EOI has been sent.
     Done,
 }
 
@@ -106,7 +106,7 @@ fn key<H: Hw>(bios: &mut Bios<H>, code: u8) -> After {
             set_bits(hw, bda::KEYBOARD_MODE, prefix, true);
             return After::EndInterrupt;
         }
-        // The keyboard's own buffer was full.
+        // Overrun: the keyboard's own buffer was full.
         0x00 | 0xff => {
             beep::short(hw);
             return After::EndInterrupt;
@@ -120,7 +120,7 @@ fn key<H: Hw>(bios: &mut Bios<H>, code: u8) -> After {
     let code = code & !BREAK;
 
     if pause_sequence {
-        // Pause is E1 1D 45 E1 9D C5: the prefix counts up to the 45h.
+        // Pause is E1 1D 45 E1 9D C5: the E1 prefix stays set until the 45h.
         if code == 0x1d {
             return After::EndInterrupt;
         }
@@ -132,7 +132,7 @@ fn key<H: Hw>(bios: &mut Bios<H>, code: u8) -> After {
     }
     hw.set(bda::KEYBOARD_MODE, before & !(mode::LAST_E0 | mode::LAST_E1));
 
-    // The shifts that a keyboard makes up around its grey keys.
+    // The fake shifts that a keyboard sends around its grey keys.
     if extended && matches!(code, 0x2a | 0x36) {
         return After::EndInterrupt;
     }
@@ -150,7 +150,7 @@ fn set_bits<H: Hw>(hw: &mut H, field: pcvm_firmware_rt::Field<u8>, bits: u8, on:
     hw.set(field, if on { value | bits } else { value & !bits });
 }
 
-/// Shift keys and locks. Returns false for other keys, and for locks that with Ctrl or Alt mean something else.
+/// Handles shift keys and locks. Returns false for other keys, and for locks that have another meaning with Ctrl or Alt.
 fn modifier<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool, make: bool) -> bool {
     let hw = &mut *bios.hw;
     let shifts = hw.get(bda::SHIFT_FLAGS);
@@ -177,7 +177,7 @@ fn modifier<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool, make: bool) -> 
                 hw.get(bda::KEYBOARD_MODE) & mode::RIGHT_ALT != 0 || hw.get(bda::SHIFT_FLAGS_2) & flags2::LEFT_ALT != 0;
             set_bits(hw, bda::SHIFT_FLAGS, flags::ALT, any);
             if !any {
-                // The number typed meanwhile is a character.
+                // The number typed with Alt held becomes a character.
                 let number = hw.get(bda::ALT_KEYPAD);
                 hw.set(bda::ALT_KEYPAD, 0);
                 if number != 0 {
@@ -188,7 +188,7 @@ fn modifier<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool, make: bool) -> 
         0x3a if shifts & flags::CTRL == 0 => lock(hw, make, flags::CAPS, flags2::CAPS),
         0x45 if !extended && shifts & (flags::CTRL | flags::ALT) == 0 => lock(hw, make, flags::NUM, flags2::NUM),
         0x46 if !extended && shifts & flags::CTRL == 0 => lock(hw, make, flags::SCROLL, flags2::SCROLL),
-        // A lock's release counts whatever is held.
+        // The release of a lock key is handled even with Ctrl or Alt held.
         0x3a | 0x45 | 0x46 if !make && !extended => {
             let held = match code {
                 0x3a => flags2::CAPS,
@@ -197,7 +197,7 @@ fn modifier<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool, make: bool) -> 
             };
             set_bits(hw, bda::SHIFT_FLAGS_2, held, false);
         }
-        // Insert. Its code goes to the buffer too.
+        // Insert, whose code also goes to the buffer.
         0x52 if make => {
             let typed =
                 extended || (shifts & (flags::LEFT_SHIFT | flags::RIGHT_SHIFT) != 0) == (shifts & flags::NUM != 0);
@@ -223,7 +223,7 @@ fn modifier<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool, make: bool) -> 
     true
 }
 
-/// Toggles a lock when its key goes down, not when it repeats.
+/// Toggles a lock when its key is pressed, but not on its repeats.
 fn lock<H: Hw>(hw: &mut H, make: bool, toggled: u8, held: u8) {
     let keys = hw.get(bda::SHIFT_FLAGS_2);
     if make && keys & held == 0 {
@@ -233,7 +233,7 @@ fn lock<H: Hw>(hw: &mut H, make: bool, toggled: u8, held: u8) {
     hw.set(bda::SHIFT_FLAGS_2, if make { keys | held } else { keys & !held });
 }
 
-/// Any other key went down.
+/// Handles the press of any other key.
 fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> After {
     let hw = &mut *bios.hw;
     let shifts = hw.get(bda::SHIFT_FLAGS);
@@ -247,7 +247,7 @@ fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> After {
     };
 
     if hw.get(bda::SHIFT_FLAGS_2) & flags2::PAUSED != 0 {
-        // The key that ends a pause does nothing else.
+        // The key that ends a pause has no other effect.
         set_bits(hw, bda::SHIFT_FLAGS_2, flags2::PAUSED, false);
         return After::EndInterrupt;
     }
@@ -257,7 +257,7 @@ fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> After {
         return After::Done;
     }
     match code {
-        // Print Screen. An 83-key keyboard has it on the keypad, shifted.
+        // Print Screen. An 83-key keyboard has it on the keypad, with Shift.
         0x37 if !held.alt && (extended || held.shift && !enhanced) => {
             if held.ctrl {
                 put(hw, 0x7200);
@@ -279,7 +279,7 @@ fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> After {
         }
         // Pause of an 83-key keyboard.
         0x45 if held.ctrl && !extended && !enhanced => return pause(bios),
-        // Numbers with Alt.
+        // A digit of a character code, typed with Alt.
         0x47..=0x49 | 0x4b..=0x4d | 0x4f..=0x52 if held.alt && !extended => {
             let digit = match code {
                 0x47..=0x49 => code - 0x47 + 7,
@@ -303,7 +303,7 @@ fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> After {
     After::EndInterrupt
 }
 
-/// Adds a key to the buffer and tells who waits for one; beeps if there is no room.
+/// Adds a word to the buffer and posts INT 15h AX=9102h; beeps if the buffer is full.
 fn put<H: Hw>(hw: &mut H, word: u16) {
     if buffer::put(hw, word) {
         hw.call_interrupt(0x15, &mut Regs::with_ax(0x9102));
@@ -312,7 +312,7 @@ fn put<H: Hw>(hw: &mut H, word: u16) {
     }
 }
 
-/// Waits for the key that ends a pause, with interrupts on.
+/// Waits, with interrupts enabled, for the key that ends a pause.
 fn pause<H: Hw>(bios: &mut Bios<H>) -> After {
     let hw = &mut *bios.hw;
     if hw.get(bda::SHIFT_FLAGS_2) & flags2::PAUSED != 0 {

@@ -1,13 +1,14 @@
-//! What each key puts into the keyboard buffer (IBM PS/2 and PC BIOS Interface Technical Reference, section 6, "Scan Code/Character Code
-//! Combinations").
+//! Keyboard buffer words of each key (IBM PS/2 and PC BIOS Interface Technical Reference, section 6, "Scan Code/Character
+//! Code Combinations").
 //!
-//! Words are scan code (or a code in its place) above character, as INT 16h AH=10h reads them from the buffer: character E0h marks a
-//! grey cursor key, F0h a combination that the 83-key keyboard did not have. 0: nothing.
+//! The high byte is the scan code, or a code in its place; the low byte is the character. The values are those of INT 16h
+//! AH=10h: character E0h marks a grey cursor key, F0h a combination that the 83-key keyboard did not have. A word of 0
+//! means that the key has none.
 
-/// One key: plain, with Shift, with Ctrl, with Alt.
+/// The words of one key: plain, with Shift, with Ctrl, with Alt.
 type Key = [u16; 4];
 
-/// Keys whose letters Caps Lock changes.
+/// Whether Caps Lock affects a key.
 pub fn is_letter(code: u8) -> bool {
     matches!(code, 0x10..=0x19 | 0x1e..=0x26 | 0x2c..=0x32)
 }
@@ -73,7 +74,7 @@ static TYPEWRITER: [Key; 0x39] = [
     [0x3920, 0x3920, 0x3920, 0x3920], // space
 ];
 
-/// Keypad keys 47h to 53h: without Num Lock, with, with Ctrl; Alt makes numbers of the digits.
+/// Keypad keys 47h to 53h: plain, with Num Lock, with Ctrl, with Alt. Digits with Alt have none: they form a number.
 static KEYPAD: [Key; 13] = [
     [0x4700, 0x4737, 0x7700, 0],      // Home 7
     [0x4800, 0x4838, 0x8d00, 0],      // Up 8
@@ -93,14 +94,14 @@ static KEYPAD: [Key; 13] = [
 /// Grey keys 47h to 53h with Alt.
 static GREY_ALT: [u8; 13] = [0x97, 0x98, 0x99, 0, 0x9b, 0, 0x9d, 0, 0x9f, 0xa0, 0xa1, 0xa2, 0xa3];
 
-/// Which of a key's four.
+/// The modifiers that select one of a key's four words.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Held {
-    /// A Shift key.
+    /// A Shift key is held.
     pub shift: bool,
-    /// A Ctrl key.
+    /// A Ctrl key is held.
     pub ctrl: bool,
-    /// An Alt key.
+    /// An Alt key is held.
     pub alt: bool,
     /// Caps Lock is on.
     pub caps: bool,
@@ -110,7 +111,7 @@ pub struct Held {
 
 impl Held {
     fn of(self, key: &Key, shift: bool) -> u16 {
-        // Alt goes before Ctrl, Ctrl before Shift.
+        // Alt has priority over Ctrl, Ctrl over Shift.
         let [plain, shifted, ctrl, alt] = *key;
         match self {
             Self { alt: true, .. } => alt,
@@ -121,7 +122,7 @@ impl Held {
     }
 }
 
-/// What a key's make code puts into the buffer. `code` is 01h to 7Fh, `extended` that E0h came before.
+/// The word of a key. `code` is its make code, 01h to 7Fh; `extended` means that prefix E0h preceded it.
 pub fn word(code: u8, extended: bool, held: Held) -> u16 {
     if extended {
         return grey(code, held);
@@ -150,7 +151,7 @@ pub fn word(code: u8, extended: bool, held: Held) -> u16 {
             };
             u16::from(base + n) << 8
         }
-        // The key beside the left Shift that keyboards outside the United States have.
+        // The extra key beside the left Shift on keyboards outside the United States.
         0x56 => held.of(&[0x565c, 0x567c, 0, 0], held.shift),
         0x01..=0x39 => TYPEWRITER
             .get(usize::from(code - 1))

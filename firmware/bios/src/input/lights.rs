@@ -1,11 +1,11 @@
-//! The keyboard's lights, without waiting for the keyboard: the command is sent, and its argument when INT 09h gets the
-//! acknowledgement (40:97, IBM PS/2 and PC BIOS Interface Technical Reference, section 3).
+//! Keyboard LED update without busy-waiting: the command SET LEDS (EDh) is sent, and its argument follows when INT 09h
+//! receives the ACK (40:97, IBM PS/2 and PC BIOS Interface Technical Reference, section 3).
 
 use super::controller::{DATA, INPUT_FULL, STATUS};
 use crate::Bios;
 use pcvm_firmware_rt::{Hw, bda};
 
-/// 40:97: what is lit (as the command's argument), and how far an update is.
+/// Bits of 40:97: LED states (as in the command's argument), and the progress of an update.
 const LIT: u8 = 0x07;
 const ACKNOWLEDGED: u8 = 0x10;
 const REFUSED: u8 = 0x20;
@@ -13,19 +13,19 @@ const UPDATING: u8 = 0x40;
 
 const SET_LIGHTS: u8 = 0xed;
 
-/// How far an update is.
+/// Progress of an LED update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Step {
-    /// None is under way.
+    /// No update is in progress.
     #[default]
     None,
-    /// The command is sent.
+    /// The command has been sent.
     Command,
-    /// Its argument is sent.
+    /// The argument has been sent.
     Argument,
 }
 
-/// Starts to light what 40:17 says, if anything else is lit.
+/// Starts an update if the LEDs differ from the lock flags at 40:17.
 pub fn update<H: Hw>(bios: &mut Bios<H>) {
     let wanted = bios.hw.get(bda::SHIFT_FLAGS) >> 4 & LIT;
     let state = bios.hw.get(bda::KEYBOARD_LEDS);
@@ -33,7 +33,7 @@ pub fn update<H: Hw>(bios: &mut Bios<H>) {
         return;
     }
     if state & UPDATING != 0 {
-        // A keyboard that never answered is asked again a second later.
+        // If the keyboard does not reply within 18 ticks (1 s), the update starts again.
         let waited = bios.hw.get(bda::TICKS).wrapping_sub(bios.state.input.lights_since.get());
         if waited < 18 {
             return;
@@ -48,7 +48,7 @@ pub fn update<H: Hw>(bios: &mut Bios<H>) {
     bios.hw.outb(DATA, SET_LIGHTS);
 }
 
-/// The keyboard has taken a byte.
+/// The keyboard has sent ACK.
 pub fn acknowledged<H: Hw>(bios: &mut Bios<H>) {
     let state = bios.hw.get(bda::KEYBOARD_LEDS) | ACKNOWLEDGED;
     bios.hw.set(bda::KEYBOARD_LEDS, state);
@@ -63,13 +63,13 @@ pub fn acknowledged<H: Hw>(bios: &mut Bios<H>) {
         Step::Argument => {
             bios.state.input.lights.set(Step::None);
             bios.hw.set(bda::KEYBOARD_LEDS, state & !UPDATING);
-            // What was toggled meanwhile.
+            // A lock may have changed during the update.
             update(bios);
         }
     }
 }
 
-/// The keyboard wants a byte again: the update is given up, and the next key starts it anew.
+/// The keyboard has sent RESEND: aborts the update. The next key starts it again.
 pub fn refused<H: Hw>(bios: &mut Bios<H>) {
     let state = bios.hw.get(bda::KEYBOARD_LEDS);
     bios.state.input.lights.set(Step::None);

@@ -1,23 +1,23 @@
-//! The pointing device: INT 15h AH=C2h and INT 74h (IBM PS/2 and PC BIOS Interface Technical Reference, INT 15h AH=C2h; the extended
-//! BIOS data area's 22h to 2Fh).
+//! PS/2 pointing device: INT 15h AH=C2h and INT 74h (IRQ 12) (IBM PS/2 and PC BIOS Interface Technical Reference, INT 15h
+//! AH=C2h; the extended BIOS data area's 22h to 2Fh).
 
 use super::controller::{self, DATA, FROM_AUX, OUTPUT_FULL, PASSED, STATUS, Side};
 use crate::Bios;
 use crate::services::pic;
 use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda, ebda};
 
-/// Second byte of flags: a handler is set.
+/// Second flag byte: a handler is installed.
 const HANDLER_SET: u8 = 0x80;
-/// First and second byte of flags: index of the next byte, bytes in a package less one.
+/// First flag byte: index of the next byte of the packet. Second flag byte: packet size less one.
 const INDEX: u8 = 0x07;
-/// Command byte: IRQ 12.
+/// Command byte: enable IRQ 12.
 const MOUSE_INTERRUPT: u8 = 0x02;
-/// A package's first byte always has this bit set.
+/// This bit is always set in the first byte of a packet.
 const FIRST_BYTE: u8 = 0x08;
-/// Ticks after which the next byte begins a package: the mouse sends one's bytes within 10 ms.
+/// Ticks after which the next byte starts a new packet: the mouse sends a packet's bytes within 10 ms.
 const LATE: u32 = 3;
 
-/// Results in AH.
+/// Error codes in AH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failed {
     Function = 1,
@@ -36,11 +36,11 @@ mod mouse {
     pub const ENABLE: u8 = 0xf4;
     pub const DISABLE: u8 = 0xf5;
     pub const RESET: u8 = 0xff;
-    /// Sampling rates by INT 15h's numbers.
+    /// Sample rates by their INT 15h numbers.
     pub const RATES: [u8; 7] = [10, 20, 40, 60, 80, 100, 200];
 }
 
-/// INT 15h AH=C2h: the pointing device's functions.
+/// INT 15h AH=C2h: pointing device functions.
 pub fn int15_pointer<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     let result = match regs.al() {
         0x00 => match regs.bh() {
@@ -62,7 +62,7 @@ pub fn int15_pointer<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
         0x04 => talk_on(bios, |hw| {
             send(hw, mouse::IDENTIFY)?;
             regs.set_bh(answer(hw)?);
-            // Some give a second byte.
+            // Some mice send a second ID byte.
             controller::flush(hw);
             Ok(())
         }),
@@ -96,7 +96,7 @@ pub fn int15_pointer<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
                 Ok(())
             } else if flags & HANDLER_SET != 0 {
                 bios.hw.set(ebda::POINTER_FLAGS_2, flags & !HANDLER_SET);
-                // Nobody listens any more.
+                // Without a handler the mouse is disabled.
                 talk(bios, false, |hw| send(hw, mouse::DISABLE))
             } else {
                 Ok(())
@@ -117,7 +117,7 @@ pub fn int15_pointer<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     regs.set_cf(result.is_err());
 }
 
-/// The next byte is a package's first.
+/// The next byte is the first of a packet.
 fn restart<H: Hw>(hw: &mut H) {
     let flags = hw.get(ebda::POINTER_FLAGS_1);
     hw.set(ebda::POINTER_FLAGS_1, flags & !INDEX);
@@ -134,7 +134,7 @@ fn answer<H: Hw>(hw: &mut H) -> Result<u8, Failed> {
 fn reset<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
     talk_on(bios, |hw| {
         send(hw, mouse::RESET)?;
-        // A real mouse tests itself for up to half a second.
+        // A real mouse's self test takes up to half a second.
         let passed = controller::receive(hw, Side::Aux, 1_000_000).ok_or(Failed::Interface)?;
         let id = answer(hw)?;
         if passed != PASSED {
@@ -146,21 +146,21 @@ fn reset<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
     })
 }
 
-/// Talks to the mouse, and leaves its interrupt on if it was.
+/// Runs an exchange with the mouse and leaves IRQ 12 enabled or disabled as before.
 fn talk_on<H: Hw>(bios: &mut Bios<H>, talk_to: impl FnOnce(&mut H) -> Result<(), Failed>) -> Result<(), Failed> {
     let listening = bios.state.input.command_byte.get() & MOUSE_INTERRUPT != 0;
     talk(bios, listening, talk_to)
 }
 
-/// Talks to the mouse with both devices' interrupts off and the keyboard silent; then turns the mouse's interrupt on, or
-/// holds the mouse. After a failure, all is as before.
+/// Runs an exchange with the mouse, with IRQ 1 and 12 disabled and the keyboard's clock held. Then either enables IRQ 12
+/// or holds the mouse's clock, as `listen` says; after an error, restores the previous command byte.
 fn talk<H: Hw>(
     bios: &mut Bios<H>,
     listen: bool,
     talk_to: impl FnOnce(&mut H) -> Result<(), Failed>,
 ) -> Result<(), Failed> {
     use controller::{AUX_OFF, INTERRUPTS, KEYBOARD_OFF, WRITE_COMMAND_BYTE};
-    // What has come already.
+    // Serve pending interrupts first.
     bios.hw.poll_interrupts();
     let before = bios.state.input.command_byte.get();
     let quiet = before & !(INTERRUPTS | AUX_OFF) | KEYBOARD_OFF;
@@ -178,7 +178,7 @@ fn talk<H: Hw>(
     result
 }
 
-/// IRQ 12: a byte of the mouse.
+/// IRQ 12: a byte from the mouse.
 pub fn int74<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
     let status = bios.hw.inb(STATUS);
     if status & (OUTPUT_FULL | FROM_AUX) == OUTPUT_FULL | FROM_AUX {
@@ -199,7 +199,7 @@ fn packet_byte<H: Hw>(bios: &mut Bios<H>, byte: u8) {
     let index = if late { 0 } else { flags & INDEX };
     let last = handling & INDEX;
     if index == 0 && (2..=3).contains(&last) && byte & FIRST_BYTE == 0 {
-        // Out of step.
+        // Out of sync: drop the byte.
         return hw.set(ebda::POINTER_FLAGS_1, flags & !INDEX);
     }
     let data = ebda::current(hw, ebda::POINTER_DATA.at);
@@ -213,6 +213,6 @@ fn packet_byte<H: Hw>(bios: &mut Bios<H>, byte: u8) {
         *word = hw.read8(data.add(n as u16)).into();
     }
     let handler = FarPtr::from_u32(hw.get(ebda::POINTER_HANDLER));
-    // Status, X, Y and Z, in this order, and the caller takes them off again.
+    // Status, X, Y and Z are pushed in this order; the BIOS removes them after the call.
     hw.call_far_with(handler, words, &mut Regs::default());
 }

@@ -1,8 +1,9 @@
-//! INT 15h AH=53h: Advanced Power Management (Intel and Microsoft, "Advanced Power Management (APM) BIOS Interface
-//! Specification", revision 1.2). The functions that protected-mode callers use are in the entry code beside this crate, and do the same.
+//! Advanced Power Management BIOS, INT 15h AH=53h (Intel and Microsoft, "Advanced Power Management (APM) BIOS Interface
+//! Specification", revision 1.2). The protected-mode interface is in the entry code of `pcvm_firmware_rt` and has the same
+//! functions.
 //!
-//! Deliberately missing: events (there is no battery and no button), the resume timer and ring indicator (functions 11h to 16h, which
-//! only version 1.2's suspend needs), and power states of single devices.
+//! Deliberately missing: events (there is neither a battery nor a button), the resume timer and ring indicator (functions
+//! 11h to 16h, needed only for version 1.2's suspend), and power states of single devices.
 
 use crate::Bios;
 use pcvm_firmware_rt::apm::{CONNECTION, ENTRY_16, ENTRY_32, FLAGS, VERSION};
@@ -16,19 +17,19 @@ const PROTECTED_32: u8 = 3;
 const ENABLED: u8 = 0x01;
 const ENGAGED: u8 = 0x02;
 
-/// Segments of code, and of data.
+/// Segments of the BIOS's code and data.
 const CODE: u16 = 0xf000;
 const DATA: u16 = 0xe000;
 
-/// The BIOS itself, and all devices that it looks after.
+/// Power device IDs: the APM BIOS, and all devices that it manages.
 const APM_BIOS: u16 = 0x0000;
 const ALL: u16 = 0x0001;
-/// The same, as version 1.0 said it.
+/// "All devices" in APM 1.0.
 const ALL_1_0: u16 = 0xffff;
 
 const OFF: u16 = 3;
 
-/// What AH says.
+/// Error codes in AH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failed {
     RealConnected = 0x02,
@@ -42,7 +43,7 @@ enum Failed {
     NoEvent = 0x80,
 }
 
-/// At power-on.
+/// Sets the APM state at power-on.
 pub fn init<H: Hw>(hw: &mut H) {
     hw.set(CONNECTION, NOBODY);
     hw.set(VERSION, 0);
@@ -53,12 +54,12 @@ pub fn init<H: Hw>(hw: &mut H) {
 pub fn int15<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     let result = call(bios, regs);
     match result {
-        // The version is the result.
+        // AX returns the version.
         Ok(()) if matches!(regs.al(), 0x00 | 0x0e) => {
             let minor = if regs.al() == 0x00 { 2 } else { bios.hw.get(VERSION) };
             regs.set_ax(0x0100 | u16::from(minor));
         }
-        // The code segment is.
+        // AX returns the code segment.
         Ok(()) if matches!(regs.al(), 0x02 | 0x03) => regs.set_ax(CODE),
         Ok(()) => regs.set_ah(0),
         Err(failed) => regs.set_ah(failed as u8),
@@ -70,7 +71,7 @@ fn check(good: bool, otherwise: Failed) -> Result<(), Failed> {
     if good { Ok(()) } else { Err(otherwise) }
 }
 
-/// A class of devices (01h display to 06h PC card sockets), of which this machine manages none by itself.
+/// Whether this is the ID of a device class (01h display to 06h PC Card sockets). The BIOS manages no class separately.
 fn is_class(device: u16) -> bool {
     (0x0100..0x0700).contains(&device)
 }
@@ -84,7 +85,7 @@ fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
             check(device == APM_BIOS, Failed::BadDevice)?;
             let flags = hw.get(FLAGS);
             regs.set_bx(u16::from_be_bytes(*b"PM"));
-            // 16 and 32 bits; disabled; disengaged.
+            // Bits 0-1: 16-bit and 32-bit interfaces; bit 3: disabled; bit 4: disengaged.
             let not = |bit| flags & bit == 0;
             regs.set_cx(0x0003 | u16::from(not(ENABLED)) << 3 | u16::from(not(ENGAGED)) << 4);
             return Ok(());
@@ -97,7 +98,7 @@ fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
                 PROTECTED_16 => return Err(Failed::Protected16Connected),
                 _ => return Err(Failed::Protected32Connected),
             }
-            // A driver of version 1.0 until it says otherwise.
+            // An APM 1.0 driver, until function 0Eh negotiates another version.
             hw.set(VERSION, 0);
             match function {
                 0x01 => hw.set(CONNECTION, REAL),
@@ -113,7 +114,7 @@ fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
                     regs.ebx = ENTRY_32.into();
                     regs.set_cx(CODE);
                     regs.set_dx(DATA);
-                    // Lengths of both code segments.
+                    // Limits of the code segments.
                     regs.esi = 0xffff_ffff;
                     regs.set_di(0xffff);
                 }
@@ -139,7 +140,7 @@ fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
                     power_off(bios);
                     return Err(Failed::CannotEnter);
                 }
-                // Standby and suspend last until an interrupt.
+                // Standby and suspend end with the next interrupt.
                 (ALL, _) => hw.wait_for_interrupt(),
                 (_, 0) if is_class(device) => {}
                 _ if is_class(device) => return Err(Failed::CannotEnter),
@@ -158,7 +159,7 @@ fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
         }
         0x0a => {
             check(device == ALL, Failed::BadDevice)?;
-            // On line, battery unknown; no battery, percentage and time unknown.
+            // On AC power; battery status unknown. No battery; charge and time unknown.
             regs.set_bx(0x01ff);
             regs.set_cx(0x80ff);
             regs.set_dx(0xffff);
@@ -174,7 +175,7 @@ fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
         }
         0x0e => {
             check(device == APM_BIOS, Failed::BadDevice)?;
-            // The lower of the driver's version and ours.
+            // The lower of the driver's version and 1.2.
             let minor = match regs.cx() {
                 0x0102.. => 2,
                 0x0101 => 1,
@@ -190,7 +191,7 @@ fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
         }
         0x10 => {
             check(device == APM_BIOS, Failed::BadDevice)?;
-            // No batteries, and none of the capabilities.
+            // No batteries, no capabilities.
             regs.set_bl(0);
             regs.set_cx(0);
         }
@@ -199,7 +200,7 @@ fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Switches the machine off: ACPI's S5 (ACPI specification, section 4.8.3.2.1), or what emulators have that lack it.
+/// Powers off by ACPI S5 (ACPI specification, section 4.8.3.2.1), then by the power-off ports of emulators without ACPI.
 fn power_off<H: Hw>(bios: &mut Bios<H>) {
     const SLEEP_ENABLE: u16 = 1 << 13;
     const EMULATORS: [u16; 2] = [0xb004, 0x8900];

@@ -1,4 +1,4 @@
-//! CD-ROM drives.
+//! CD-ROM drive tests.
 
 use super::*;
 use pcvm_devices::Wake;
@@ -14,17 +14,17 @@ fn insert(computer: &mut Computer<Pc>, size: Option<u64>) {
 }
 
 #[test]
-fn a_disc_becomes_ready_and_has_a_size() {
+fn cd_ready_reads_the_size_of_the_disc() {
     let mut computer = usual();
     assert_eq!(computer.bios(|bios| cd_ready(bios, 1)), Ok(()));
     let drive = computer.bios(|bios| drive(bios, 1)).unwrap();
     assert_eq!((drive.sectors, drive.block), (1024, 2048));
-    assert_eq!(computer.bios(|bios| cd_ready(bios, 0)), Err(Status::BAD_COMMAND), "a disk is no CD");
+    assert_eq!(computer.bios(|bios| cd_ready(bios, 0)), Err(Status::BAD_COMMAND), "a hard disk is not a CD-ROM drive");
     assert_eq!(computer.bios(|bios| cd_ready(bios, 7)), Err(Status::NO_PARAMETERS));
 }
 
 #[test]
-fn an_empty_drive_says_so() {
+fn an_empty_drive_returns_no_medium() {
     let mut computer = pc([None, None, Some(DriveSpec::cdrom(None, "")), None], [0; 4]).start();
     let result = computer.bios(|bios| cd_ready(bios, 0));
     assert_eq!(result, Err(Status::NO_MEDIUM));
@@ -34,10 +34,10 @@ fn an_empty_drive_says_so() {
 }
 
 #[test]
-fn blocks_are_read() {
+fn blocks_are_read_by_lba() {
     let mut computer = usual();
     let to = FarPtr::new(0x1000, 0xfff0);
-    assert_eq!(computer.bios(|bios| read(bios, 1, 16, 40, to)), Ok(()), "after a unit attention");
+    assert_eq!(computer.bios(|bios| read(bios, 1, 16, 40, to)), Ok(()), "in spite of a unit attention");
     assert_eq!(computer.hw.memory[0x1_fff0..][..40 * 2048], cd(&computer)[16 * 2048..][..40 * 2048]);
     let regs = computer.packet(0x4200, 0xe0, &dap(3, 0x2000_0000, 1021));
     assert_eq!((regs.ah(), regs.cf()), (0, false));
@@ -55,7 +55,7 @@ fn blocks_that_do_not_exist_are_not_found() {
 }
 
 #[test]
-fn a_truncated_disc_is_an_error_and_no_hang() {
+fn reading_past_a_truncated_image_fails_without_a_hang() {
     let mut computer = usual();
     computer.hw.bus.ide.disks.get_mut(&DiskId(2)).unwrap().truncate(20 * 2048);
     let result = computer.bios(|bios| read(bios, 1, 16, 8, FarPtr::new(0x1000, 0)));
@@ -64,7 +64,7 @@ fn a_truncated_disc_is_an_error_and_no_hang() {
 }
 
 #[test]
-fn a_cd_is_not_written() {
+fn writing_to_a_cd_is_refused() {
     let mut computer = usual();
     let regs = computer.packet(0x4300, 0xe0, &dap(1, 0x1000_0000, 16));
     assert_eq!((regs.ah(), regs.cf()), (3, true));
@@ -72,10 +72,10 @@ fn a_cd_is_not_written() {
 }
 
 #[test]
-fn a_change_of_disc_is_told_once() {
+fn function_49h_reports_a_disc_change_once() {
     let mut computer = usual();
     computer.bios(|bios| cd_ready(bios, 1)).unwrap();
-    assert_eq!(computer.int13(0x4900, 0, 0xe0).ah(), 6, "the disc that was there at power-on");
+    assert_eq!(computer.int13(0x4900, 0, 0xe0).ah(), 6, "the disc at power-on counts as a change");
     assert_eq!(computer.int13(0x4900, 0, 0xe0).ah(), 0);
     insert(&mut computer, None);
     insert(&mut computer, Some(20 * 2048));
@@ -88,7 +88,7 @@ fn a_change_of_disc_is_told_once() {
 }
 
 #[test]
-fn locks_are_counted_and_a_locked_tray_stays_shut() {
+fn locks_are_counted_and_a_locked_tray_is_not_ejected() {
     let mut computer = usual();
     let steps = [
         // AX, AH, AL, locked
@@ -115,7 +115,7 @@ fn locks_are_counted_and_a_locked_tray_stays_shut() {
 }
 
 #[test]
-fn who_hooks_int_15h_may_forbid_the_eject() {
+fn an_int_15h_hook_can_forbid_the_eject() {
     let mut computer = usual();
     computer.hw.on_interrupt = Some(Box::new(|_, number, regs| {
         assert_eq!((number, regs.ah(), regs.dl()), (0x15, 0x52, 0xe0));
@@ -128,7 +128,7 @@ fn who_hooks_int_15h_may_forbid_the_eject() {
 }
 
 #[test]
-fn a_cd_rom_drive_is_found_wherever_it_is() {
+fn a_cd_rom_drive_is_detected_at_any_channel_and_unit() {
     let disk = || DriveSpec::disk(4 << 11, false, "DISK");
     let disc = || DriveSpec::cdrom(Some(2 << 20), "CD");
     for (drives, cds) in [

@@ -1,26 +1,26 @@
-//! Drives that are broken: a message, and on to the next.
+//! Tests with broken IDE drives: each is logged and skipped, and no call hangs.
 
 use super::*;
 use pcvm_devices::testing::Rng;
 
-/// What the drive on the first channel does.
+/// The fault of the drive on the primary channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// Every register reads as this.
+    /// Every register reads as this value.
     Stuck(u8),
-    /// Ready; no command ever ends.
+    /// The drive is ready, but no command ever ends.
     NeverEnds,
-    /// Ready; every command fails.
+    /// The drive is ready, but every command fails.
     AlwaysFails,
-    /// Ready; no command ever has data.
+    /// The drive is ready, but never requests a data transfer.
     NoData,
-    /// IDENTIFY gives this in all words.
+    /// Every IDENTIFY word has this value.
     Identifies(u16),
-    /// IDENTIFY works; reading does not end.
+    /// IDENTIFY works, but a read never ends.
     ReadsForever,
-    /// Every read of a register gives something else.
+    /// Every register read returns a random value.
     Random,
-    /// A packet device whose every packet command wants to move this many bytes for ever.
+    /// A packet device that requests this many bytes again and again, for every command.
     Floods(u16),
 }
 
@@ -75,7 +75,7 @@ impl Ports for Broken {
                 self.words = self.words.saturating_sub(u32::from(size) / 2);
                 match self.fault {
                     Fault::Identifies(word) => u32::from(word) * 0x1_0001,
-                    // 32768 sectors by LBA.
+                    // A capacity of 32768 sectors, with LBA.
                     Fault::ReadsForever => match 256 - self.words {
                         50 => 1 << 25,
                         62 => 0x8000,
@@ -107,7 +107,7 @@ impl Ports for Broken {
 }
 
 #[test]
-fn a_broken_drive_is_named_and_skipped() {
+fn a_broken_drive_is_logged_and_skipped() {
     for (fault, log) in [
         (Fault::Stuck(0xff), ""),
         (Fault::Stuck(0x00), ""),
@@ -128,7 +128,7 @@ fn a_broken_drive_is_named_and_skipped() {
 }
 
 #[test]
-fn nonsense_from_identify_ends_well() {
+fn nonsense_identify_data_causes_neither_panic_nor_hang() {
     for word in [0xffff, 0x5555, 0xaaaa, 0x0100, 0x0001] {
         let mut computer = Computer::new(Broken::new(Fault::Identifies(word))).start();
         for ah in 0..0x50u16 {
@@ -148,7 +148,7 @@ fn a_drive_that_stops_answering_times_out() {
 }
 
 #[test]
-fn a_packet_device_that_sends_for_ever_is_left() {
+fn a_packet_device_that_sends_endless_data_is_given_up() {
     for bytes in [0, 1, 2048, 0xffff] {
         let mut computer = Computer::new(Broken::new(Fault::Floods(bytes))).start();
         for index in 0..computer.bios(|bios| drives(bios)) {
@@ -159,7 +159,7 @@ fn a_packet_device_that_sends_for_ever_is_left() {
 }
 
 #[test]
-fn registers_that_read_at_random_end_well() {
+fn randomly_reading_registers_cause_neither_panic_nor_hang() {
     for seed in 0..20 {
         let mut broken = Broken::new(Fault::Random);
         broken.rng = Rng(seed);
