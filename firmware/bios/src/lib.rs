@@ -55,8 +55,8 @@ impl State {
     }
 }
 
-/// Runs POST after the 32-bit power-on code, and boots. `entries` are the offsets of the interrupt entries, in the order
-/// of [`pcvm_firmware_rt::STUBS`]; `iret` is the offset of an IRET instruction.
+/// Runs POST after the 32-bit power-on code, and boots. `entries` are the offsets of the interrupt entries, in the
+/// order of [`pcvm_firmware_rt::STUBS`]; `iret` is the offset of an IRET instruction.
 pub fn main<H: Hw>(bios: &mut Bios<H>, entries: &[u16], iret: u16) {
     vectors::install(bios.hw, entries, iret);
     services::init(bios);

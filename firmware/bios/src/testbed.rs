@@ -26,7 +26,7 @@ pub struct Devices {
     /// Interrupt mask registers: master, slave.
     pub masks: [u8; 2],
     /// EOI commands that each interrupt controller has got: master, slave.
-    pub ends: [u32; 2],
+    pub eois: [u32; 2],
     /// Values of the ports without a model; an absent port reads as all ones.
     pub ports: BTreeMap<u16, u8>,
     /// Every write to a port without a model: port, size, value.
@@ -36,7 +36,7 @@ pub struct Devices {
     config_address: u32,
     ticked: u64,
     /// IRQ 8 (RTC) is never delivered.
-    pub deaf: bool,
+    pub drop_irq8: bool,
     served_edges: BTreeMap<u8, u32>,
 }
 
@@ -50,13 +50,13 @@ impl Devices {
             now: 0,
             latched: [0; 2],
             masks: [0xff; 2],
-            ends: [0; 2],
+            eois: [0; 2],
             ports: BTreeMap::from([(0x61, 0), (0x92, 2)]),
             written: Vec::new(),
             config: BTreeMap::new(),
             config_address: 0,
             ticked: 0,
-            deaf: false,
+            drop_irq8: false,
             served_edges: BTreeMap::new(),
         }
     }
@@ -70,14 +70,14 @@ impl Devices {
     }
 
     /// The user moves the mouse or presses or releases a key.
-    pub fn person(&mut self, event: InputEvent) {
+    pub fn user_input(&mut self, event: InputEvent) {
         if let Some(ps2) = &mut self.ps2 {
             ps2.call(|device, cx| pcvm_devices::Device::wake(device, cx, Wake::Input(event)));
         }
     }
 
     /// The next pending, unmasked IRQ.
-    fn due(&mut self) -> Option<u8> {
+    fn next_irq(&mut self) -> Option<u8> {
         if self.masks[0] & 1 == 0 && self.now / TICK > self.ticked {
             self.ticked += 1;
             return Some(0);
@@ -92,7 +92,7 @@ impl Devices {
             let edges = edges.copied().unwrap_or(0);
             let masked = self.masks[usize::from(irq >> 3)] >> (irq & 7) & 1 != 0;
             let served = self.served_edges.entry(irq).or_default();
-            if !masked && edges > *served && !(irq == 8 && self.deaf) {
+            if !masked && edges > *served && !(irq == 8 && self.drop_irq8) {
                 *served = edges;
                 return Some(irq);
             }
@@ -137,7 +137,7 @@ impl Bus for Devices {
             }
             0x21 => self.masks[0] = byte,
             0xa1 => self.masks[1] = byte,
-            0x20 | 0xa0 if byte == 0x20 => self.ends[usize::from(port == 0xa0)] += 1,
+            0x20 | 0xa0 if byte == 0x20 => self.eois[usize::from(port == 0xa0)] += 1,
             0xcf8 if size == 4 => self.config_address = value,
             0xcfc..=0xcff => {
                 for n in 0..u32::from(size) {
@@ -146,8 +146,8 @@ impl Bus for Devices {
                 }
             }
             _ => {
-                if let Some(kept) = self.ports.get_mut(&port) {
-                    *kept = byte;
+                if let Some(value_kept) = self.ports.get_mut(&port) {
+                    *value_kept = byte;
                 }
                 self.written.push((port, size, value));
             }
@@ -168,8 +168,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The machine after the BIOS has initialised data areas, RTC and keyboard. Interrupts that the BIOS calls do nothing;
-    /// INT 15h AH=4Fh returns with CF set, which accepts the key.
+    /// The machine after the BIOS has initialised data areas, RTC and keyboard. Interrupts that the BIOS calls do
+    /// nothing; INT 15h AH=4Fh returns with CF set, which accepts the key.
     pub fn new() -> Self {
         Self::with(Devices::new(), Handoff::EMPTY)
     }
@@ -216,7 +216,7 @@ impl Machine {
 
     /// Presses or releases a key, and runs 4 ms in which its scan codes are served.
     pub fn key(&mut self, code: u16, down: bool) {
-        self.hw.bus.person(InputEvent::Key { code, down });
+        self.hw.bus.user_input(InputEvent::Key { code, down });
         self.run(4);
     }
 
@@ -249,7 +249,7 @@ impl Machine {
 }
 
 fn serve(hw: &mut Fake<Devices>, state: &State, handoff: &Handoff) {
-    while let Some(irq) = hw.bus.due() {
+    while let Some(irq) = hw.bus.next_irq() {
         let vector = if irq < 8 { 0x08 + irq } else { 0x68 + irq };
         let mut regs = Regs::with_ax(0);
         (regs.vector, regs.ss, regs.esp) = (vector.into(), 0x7000, 0x200);

@@ -25,16 +25,16 @@ pub fn install<H: Hw>(hw: &mut H, entries: &[u16], iret: u16) {
 /// to 40:6B, FFh if there were none (IBM AT BIOS, "temporary interrupt service routine").
 pub fn unexpected<H: Hw>(hw: &mut H, irq: u8) {
     const READ_IN_SERVICE: u8 = 0x0b;
-    const END: u8 = 0x20;
+    const EOI: u8 = 0x20;
     let noted = if irq >= 8 {
         hw.outb(0xa0, READ_IN_SERVICE);
         let in_service = hw.inb(0xa0);
         if in_service != 0 {
             let mask = hw.inb(0xa1);
             hw.outb(0xa1, mask | in_service);
-            hw.outb(0xa0, END);
+            hw.outb(0xa0, EOI);
         }
-        hw.outb(0x20, END);
+        hw.outb(0x20, EOI);
         in_service
     } else {
         hw.outb(0x20, READ_IN_SERVICE);
@@ -43,7 +43,7 @@ pub fn unexpected<H: Hw>(hw: &mut H, irq: u8) {
             let mask = hw.inb(0x21);
             // IRQ 2, the cascade, is never masked.
             hw.outb(0x21, mask | in_service & !4);
-            hw.outb(0x20, END);
+            hw.outb(0x20, EOI);
         }
         in_service
     };

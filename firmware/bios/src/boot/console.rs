@@ -28,7 +28,7 @@ const DATA_READY: u8 = 0x01;
 const HOLDING_EMPTY: u8 = 0x20;
 /// Polls of the line status register until the port is given up. A character at 115200 baud takes 87 us, a poll 1 us on
 /// a real bus.
-const PATIENCE: u32 = 5000;
+const MAX_POLLS: u32 = 5000;
 
 /// State of the boot console.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ fn put_serial<H: Hw>(bios: &mut Bios<H>, byte: u8) {
     if port == 0 {
         return;
     }
-    for _ in 0..PATIENCE {
+    for _ in 0..MAX_POLLS {
         if serial_ready(bios, port, HOLDING_EMPTY) {
             bios.hw.outb(port + DATA, byte);
             return;
@@ -132,7 +132,7 @@ pub fn text<H: Hw>(bios: &mut Bios<H>, text: &str) {
 
 /// Writes a name that a device or an option ROM reports, up to the first zero byte: unprintable characters become `?`,
 /// trailing spaces are dropped.
-pub fn foreign<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) {
+pub fn device_text<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) {
     let mut spaces = 0u8;
     for &byte in bytes.iter().take_while(|&&byte| byte != 0) {
         if byte == b' ' {
@@ -164,10 +164,10 @@ pub fn number<H: Hw>(bios: &mut Bios<H>, value: u32) {
 
 /// Returns the next key without waiting.
 pub fn key<H: Hw>(bios: &mut Bios<H>) -> Option<Key> {
-    const LOOK: u8 = 0x11;
+    const CHECK: u8 = 0x11;
     const READ: u8 = 0x10;
     let mut regs = Regs::default();
-    regs.set_ah(LOOK);
+    regs.set_ah(CHECK);
     regs.set_flag(Flags::ZF, true);
     bios.hw.call_interrupt(0x16, &mut regs);
     if !regs.flag(Flags::ZF) {
@@ -202,7 +202,7 @@ fn escape_sequence<H: Hw>(bios: &mut Bios<H>, port: u16) -> Key {
     let mut seen = [0u8; 8];
     let mut length = 0;
     for slot in &mut seen {
-        if !(0..PATIENCE).any(|_| serial_ready(bios, port, DATA_READY)) {
+        if !(0..MAX_POLLS).any(|_| serial_ready(bios, port, DATA_READY)) {
             break;
         }
         *slot = bios.hw.inb(port + DATA);

@@ -16,31 +16,31 @@ mod tests;
 
 use crate::{Bios, eltorito};
 use core::cell::Cell;
-use media::{Kind, Status};
+use media::{DriveKind, Status};
 use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda, pnp as structure, shadow};
 use targets::{TARGETS, Target};
 
 /// Load address of a boot sector.
 const BOOT_SECTOR: FarPtr = FarPtr::new(0, 0x7c00);
 /// No device of the boot order is being booted.
-const NOTHING: u8 = u8::MAX;
+const NO_TARGET: u8 = u8::MAX;
 
 /// Why a device did not boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reason {
-    what: &'static str,
+pub struct BootError {
+    message: &'static str,
     status: Status,
 }
 
-impl Reason {
+impl BootError {
     /// An error without a drive status.
-    pub const fn new(what: &'static str) -> Self {
-        Self { what, status: Status::OK }
+    pub const fn new(message: &'static str) -> Self {
+        Self { message, status: Status::OK }
     }
 
     /// An error with the status of the drive.
-    pub const fn because(what: &'static str, status: Status) -> Self {
-        Self { what, status }
+    pub const fn with_status(message: &'static str, status: Status) -> Self {
+        Self { message, status }
     }
 
     /// The status of the drive, or `other` if there is none.
@@ -58,13 +58,13 @@ pub struct State {
     order: [Cell<Target>; TARGETS],
     count: Cell<u8>,
     /// Why each device of the boot order was not booted.
-    reasons: [Cell<Option<Reason>>; TARGETS],
-    /// Position in the boot order of the device being booted, or [`NOTHING`].
+    errors: [Cell<Option<BootError>>; TARGETS],
+    /// Position in the boot order of the device being booted, or [`NO_TARGET`].
     current: Cell<u8>,
     /// Index of the El Torito entry that was chosen from the menu.
     entry: Cell<u8>,
     /// An option ROM's own INT 19h handler is running.
-    hooked: Cell<bool>,
+    rom_int19: Cell<bool>,
 }
 
 impl Default for State {
@@ -81,20 +81,20 @@ impl State {
             roms: roms::State::new(),
             order: [const { Cell::new(Target::Drive(0)) }; TARGETS],
             count: Cell::new(0),
-            reasons: [const { Cell::new(None) }; TARGETS],
-            current: Cell::new(NOTHING),
+            errors: [const { Cell::new(None) }; TARGETS],
+            current: Cell::new(NO_TARGET),
             entry: Cell::new(0),
-            hooked: Cell::new(false),
+            rom_int19: Cell::new(false),
         }
     }
 
-    fn target(&self, place: u8) -> Option<Target> {
-        (place < self.count.get()).then(|| self.order.get(usize::from(place)).map(Cell::get))?
+    fn target(&self, position: u8) -> Option<Target> {
+        (position < self.count.get()).then(|| self.order.get(usize::from(position)).map(Cell::get))?
     }
 
-    fn set_reason(&self, place: u8, reason: Option<Reason>) {
-        if let Some(slot) = self.reasons.get(usize::from(place)) {
-            slot.set(reason);
+    fn set_error(&self, position: u8, error: Option<BootError>) {
+        if let Some(slot) = self.errors.get(usize::from(position)) {
+            slot.set(error);
         }
     }
 }
@@ -115,10 +115,10 @@ pub fn init_roms<H: Hw>(bios: &mut Bios<H>) {
 /// Builds the boot order, shows the menu if requested, and boots.
 pub fn run<H: Hw>(bios: &mut Bios<H>) {
     pnp::write_nodes(bios);
-    targets::list(bios);
-    menu::offer(bios);
+    targets::build_boot_order(bios);
+    menu::open_if_requested(bios);
     shadow::lock(bios.hw);
-    from(bios, 0);
+    boot_from(bios, 0);
 }
 
 /// INT 18h: the booted code has failed; boots the next device.
@@ -126,8 +126,8 @@ pub fn int18<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
     bios.hw.boot_again(0x18);
 }
 
-/// INT 19h: boots again, starting with the first device. If an option ROM's INT 19h handler chains to this one, boots the
-/// next device.
+/// INT 19h: boots again, starting with the first device. If an option ROM's INT 19h handler chains to this one, boots
+/// the next device.
 pub fn int19<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
     bios.hw.boot_again(0x19);
 }
@@ -135,82 +135,82 @@ pub fn int19<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
 /// INT 18h and 19h, on an empty stack.
 pub fn again<H: Hw>(bios: &mut Bios<H>, vector: u8) {
     match vector {
-        0x18 => give_up(bios, Reason::new("gave up (INT 18h)")),
-        _ if bios.state.boot.hooked.get() => give_up(bios, Reason::new("gave up (INT 19h)")),
-        _ => from(bios, 0),
+        0x18 => try_next(bios, BootError::new("gave up (INT 18h)")),
+        _ if bios.state.boot.rom_int19.get() => try_next(bios, BootError::new("gave up (INT 19h)")),
+        _ => boot_from(bios, 0),
     }
 }
 
-fn give_up<H: Hw>(bios: &mut Bios<H>, reason: Reason) {
-    let place = bios.state.boot.current.get();
-    if place == NOTHING {
-        return from(bios, 0);
+fn try_next<H: Hw>(bios: &mut Bios<H>, error: BootError) {
+    let position = bios.state.boot.current.get();
+    if position == NO_TARGET {
+        return boot_from(bios, 0);
     }
-    failed(bios, place, reason);
-    from(bios, place.saturating_add(1));
+    report_failure(bios, position, error);
+    boot_from(bios, position.saturating_add(1));
 }
 
 /// Boots the device at this position of the boot order, or the first one after it that boots. Does not return on real
 /// hardware.
-fn from<H: Hw>(bios: &mut Bios<H>, place: u8) {
-    let mut place = place;
+fn boot_from<H: Hw>(bios: &mut Bios<H>, position: u8) {
+    let mut position = position;
     loop {
-        match bios.state.boot.target(place) {
+        match bios.state.boot.target(position) {
             Some(target) => {
-                eltorito::end(bios);
-                bios.state.boot.current.set(place);
-                bios.state.boot.set_reason(place, None);
+                eltorito::terminate(bios);
+                bios.state.boot.current.set(position);
+                bios.state.boot.set_error(position, None);
                 console::text(bios, "Booting from ");
-                targets::name(bios, target);
+                targets::print_name(bios, target);
                 console::text(bios, "\n");
-                match boot(bios, target) {
+                match boot_target(bios, target) {
                     Ok(()) => return,
-                    Err(reason) => failed(bios, place, reason),
+                    Err(error) => report_failure(bios, position, error),
                 }
-                place += 1;
+                position += 1;
             }
             None => {
-                if !nothing_left(bios) {
+                if !all_failed(bios) {
                     return;
                 }
-                place = 0;
+                position = 0;
             }
         }
     }
 }
 
-fn failed<H: Hw>(bios: &mut Bios<H>, place: u8, reason: Reason) {
-    bios.state.boot.current.set(NOTHING);
-    bios.state.boot.hooked.set(false);
-    bios.state.boot.set_reason(place, Some(reason));
+fn report_failure<H: Hw>(bios: &mut Bios<H>, position: u8, error: BootError) {
+    bios.state.boot.current.set(NO_TARGET);
+    bios.state.boot.rom_int19.set(false);
+    bios.state.boot.set_error(position, Some(error));
     console::text(bios, "  failed: ");
-    say(bios, reason);
+    print_error(bios, error);
 }
 
-fn say<H: Hw>(bios: &mut Bios<H>, reason: Reason) {
-    console::text(bios, reason.what);
-    if reason.status != Status::OK {
+fn print_error<H: Hw>(bios: &mut Bios<H>, error: BootError) {
+    console::text(bios, error.message);
+    if error.status != Status::OK {
         console::text(bios, ": ");
-        console::text(bios, reason.status.text());
+        console::text(bios, error.status.text());
     }
     console::text(bios, "\n");
 }
 
 /// Shows why each device failed, and waits for a key. Returns true to try all devices again; otherwise resets the
 /// machine.
-fn nothing_left<H: Hw>(bios: &mut Bios<H>) -> bool {
-    eltorito::end(bios);
+fn all_failed<H: Hw>(bios: &mut Bios<H>) -> bool {
+    eltorito::terminate(bios);
     console::text(bios, "\nNo bootable device.\n");
-    let mut place = 0;
-    while let Some(target) = bios.state.boot.target(place) {
+    let mut position = 0;
+    while let Some(target) = bios.state.boot.target(position) {
         console::text(bios, "  ");
-        targets::name(bios, target);
+        targets::print_name(bios, target);
         console::text(bios, ": ");
-        let reason = bios.state.boot.reasons.get(usize::from(place)).and_then(Cell::get);
-        say(bios, reason.unwrap_or(Reason::new("not tried")));
-        place += 1;
+        let error = bios.state.boot.errors.get(usize::from(position)).and_then(Cell::get);
+        print_error(bios, error.unwrap_or(BootError::new("not tried")));
+        position += 1;
     }
-    if place == 0 {
+    if position == 0 {
         console::text(bios, "  There is no drive and nothing else to boot from.\n");
     }
     let wait = bios.handoff.fail_wait;
@@ -222,7 +222,7 @@ fn nothing_left<H: Hw>(bios: &mut Bios<H>) -> bool {
         console::text(bios, " s. Press F12 or Esc for the boot menu, any other key to try again.\n");
     }
     match console::wait_key(bios, wait) {
-        Some(console::Key::F12 | console::Key::Escape) => menu::choose(bios),
+        Some(console::Key::F12 | console::Key::Escape) => menu::show(bios),
         Some(_) => {}
         None => {
             bios.hw.reset();
@@ -233,50 +233,50 @@ fn nothing_left<H: Hw>(bios: &mut Bios<H>) -> bool {
 }
 
 /// Boots a device. On real hardware it returns only on failure.
-fn boot<H: Hw>(bios: &mut Bios<H>, target: Target) -> Result<(), Reason> {
+fn boot_target<H: Hw>(bios: &mut Bios<H>, target: Target) -> Result<(), BootError> {
     let (at, drive) = match target {
         Target::Drive(index) => {
-            let drive = media::drive(bios, index).ok_or(Reason::new("no such drive"))?;
+            let drive = media::drive(bios, index).ok_or(BootError::new("no such drive"))?;
             match drive.kind {
-                Kind::Cdrom => {
-                    targets::order_disks(bios);
+                DriveKind::Cdrom => {
+                    targets::number_disks(bios);
                     let found = eltorito::find(bios, index)?;
                     let entry = found.entry(bios.state.boot.entry.get()).or(found.entry(0));
-                    let loaded = eltorito::start(bios, index, &entry.ok_or(Reason::new("no boot image"))?)?;
+                    let loaded = eltorito::start(bios, index, &entry.ok_or(BootError::new("no boot image"))?)?;
                     (loaded.at, loaded.drive)
                 }
-                Kind::Hard => {
-                    targets::put_first(bios, index);
-                    sector(bios, index, true)?;
+                DriveKind::Hard => {
+                    targets::make_first_disk(bios, index);
+                    load_boot_sector(bios, index, true)?;
                     (BOOT_SECTOR, media::drive(bios, index).map_or(drive.number, |drive| drive.number))
                 }
-                Kind::Floppy => {
-                    targets::order_disks(bios);
-                    sector(bios, index, false)?;
+                DriveKind::Floppy => {
+                    targets::number_disks(bios);
+                    load_boot_sector(bios, index, false)?;
                     (BOOT_SECTOR, drive.number)
                 }
             }
         }
-        Target::Rom(n) => return rom(bios, n),
+        Target::Rom(n) => return boot_rom(bios, n),
     };
     enter(bios, at, drive);
     Ok(())
 }
 
 /// Loads and checks a boot sector.
-fn sector<H: Hw>(bios: &mut Bios<H>, index: u8, signature: bool) -> Result<(), Reason> {
-    media::read(bios, index, 0, 1, BOOT_SECTOR).map_err(|status| Reason::because("cannot be read", status))?;
-    check(bios.hw, signature)
+fn load_boot_sector<H: Hw>(bios: &mut Bios<H>, index: u8, signature: bool) -> Result<(), BootError> {
+    media::read(bios, index, 0, 1, BOOT_SECTOR).map_err(|status| BootError::with_status("cannot be read", status))?;
+    check_boot_sector(bios.hw, signature)
 }
 
-/// Checks the loaded boot sector. A hard disk's needs the signature 55AAh; a floppy's does not, since those of DOS 1 have
-/// none and IBM's BIOS does not check it. A sector that cannot be code is rejected, as by the AT BIOS.
-fn check<H: Hw>(hw: &mut H, signature: bool) -> Result<(), Reason> {
+/// Checks the loaded boot sector. A hard disk's needs the signature 55AAh; a floppy's does not, since those of DOS 1
+/// have none and IBM's BIOS does not check it. A sector that cannot be code is rejected, as by the AT BIOS.
+fn check_boot_sector<H: Hw>(hw: &mut H, signature: bool) -> Result<(), BootError> {
     if signature && !has_signature(hw, BOOT_SECTOR) {
-        return Err(Reason::new("no boot signature (55AAh)"));
+        return Err(BootError::new("no boot signature (55AAh)"));
     }
     if !looks_like_code(hw, BOOT_SECTOR) {
-        return Err(Reason::new("the boot sector is empty"));
+        return Err(BootError::new("the boot sector is empty"));
     }
     Ok(())
 }
@@ -293,23 +293,23 @@ pub fn looks_like_code<H: Hw>(hw: &mut H, at: FarPtr) -> bool {
 }
 
 /// Boots from an option ROM.
-fn rom<H: Hw>(bios: &mut Bios<H>, n: u8) -> Result<(), Reason> {
-    let entry = bios.state.boot.roms.entry(n).ok_or(Reason::new("no such ROM"))?;
-    match entry.kind {
-        roms::Kind::Bootstrap(at) => {
+fn boot_rom<H: Hw>(bios: &mut Bios<H>, n: u8) -> Result<(), BootError> {
+    let entry = bios.state.boot.roms.entry(n).ok_or(BootError::new("no such ROM"))?;
+    match entry.method {
+        roms::BootMethod::Bootstrap(at) => {
             let mut regs = Regs { es: structure::AT.segment, edi: u32::from(structure::AT.offset), ..Regs::default() };
             regs.set_ax(entry.function);
             bios.hw.call_far(at, &mut regs);
         }
-        roms::Kind::Hooked19(handler) => {
+        roms::BootMethod::Hooked19(handler) => {
             let vector = FarPtr::vector(0x19);
             let before = bios.hw.read32(vector);
-            bios.state.boot.hooked.set(true);
+            bios.state.boot.rom_int19.set(true);
             bios.hw.write32(vector, handler.to_u32());
             bios.hw.call_interrupt(0x19, &mut Regs::default());
             bios.hw.write32(vector, before);
         }
-        roms::Kind::Disk(number) => {
+        roms::BootMethod::Disk(number) => {
             const READ_ONE: u32 = 0x0201;
             let mut regs = Regs { eax: READ_ONE, ecx: 1, edx: number.into(), ..Regs::default() };
             regs.es = BOOT_SECTOR.segment;
@@ -317,14 +317,14 @@ fn rom<H: Hw>(bios: &mut Bios<H>, n: u8) -> Result<(), Reason> {
             regs.set_cf(true);
             bios.hw.call_interrupt(0x13, &mut regs);
             if regs.cf() {
-                return Err(Reason::because("cannot be read", Status(regs.ah())));
+                return Err(BootError::with_status("cannot be read", Status(regs.ah())));
             }
-            check(bios.hw, true)?;
+            check_boot_sector(bios.hw, true)?;
             enter(bios, BOOT_SECTOR, number);
             return Ok(());
         }
     }
-    Err(Reason::new("returned without booting"))
+    Err(BootError::new("returned without booting"))
 }
 
 /// Enters the loaded code with the registers of the BIOS Boot Specification: DL is the drive, ES:DI the Plug and Play

@@ -3,7 +3,7 @@
 
 /// A parsed line of the boot order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Path {
+pub enum BootPath {
     /// A drive of an IDE controller.
     Ide {
         /// Channel, 0 or 1.
@@ -22,7 +22,7 @@ pub enum Path {
 }
 
 /// Splits a path component such as `drive@1` into name and unit address.
-fn step(text: &[u8]) -> (&[u8], &[u8]) {
+fn component(text: &[u8]) -> (&[u8], &[u8]) {
     let mut parts = text.splitn(2, |&byte| byte == b'@');
     (parts.next().unwrap_or(&[]), parts.next().unwrap_or(&[]))
 }
@@ -46,33 +46,33 @@ fn device_function(address: &[u8]) -> Option<u8> {
 }
 
 /// Parses a line. `secondary` returns the secondary bus number of the bridge that is the given function.
-pub fn parse(line: &[u8], mut secondary: impl FnMut(u16) -> u8) -> Option<Path> {
+pub fn parse(line: &[u8], mut secondary: impl FnMut(u16) -> u8) -> Option<BootPath> {
     let line = line.trim_ascii();
     if line == b"HALT" {
-        return Some(Path::Halt);
+        return Some(BootPath::Halt);
     }
-    let mut steps = line.strip_prefix(b"/")?.split(|&byte| byte == b'/').map(step);
-    match steps.next()? {
-        (b"rom", _) => return Some(Path::Rom),
+    let mut components = line.strip_prefix(b"/")?.split(|&byte| byte == b'/').map(component);
+    match components.next()? {
+        (b"rom", _) => return Some(BootPath::Rom),
         (b"pci", _) => {}
         _ => return None,
     }
     let mut bus = 0;
     // A limit on the depth: no sensible path goes through more bridges.
     for _ in 0..8 {
-        let (name, address) = steps.next()?;
+        let (name, address) = components.next()?;
         match name {
             b"pci-bridge" | b"pci" => bus = secondary(u16::from(bus) << 8 | u16::from(device_function(address)?)),
             b"isa" => {
-                let (_, (name, address)) = (steps.next()?, steps.next()?);
-                return (name == b"floppy").then(|| hexadecimal(address)).flatten().map(Path::Floppy);
+                let (_, (name, address)) = (components.next()?, components.next()?);
+                return (name == b"floppy").then(|| hexadecimal(address)).flatten().map(BootPath::Floppy);
             }
             b"ide" => {
-                let ((drive, channel), (disk, unit)) = (steps.next()?, steps.next()?);
+                let ((drive, channel), (disk, unit)) = (components.next()?, components.next()?);
                 let (channel, unit) = (hexadecimal(channel)?, hexadecimal(unit)?);
-                return (drive == b"drive" && disk == b"disk").then_some(Path::Ide { channel, unit });
+                return (drive == b"drive" && disk == b"disk").then_some(BootPath::Ide { channel, unit });
             }
-            _ => return Some(Path::Function(u16::from(bus) << 8 | u16::from(device_function(address)?))),
+            _ => return Some(BootPath::Function(u16::from(bus) << 8 | u16::from(device_function(address)?))),
         }
     }
     None
@@ -80,7 +80,7 @@ pub fn parse(line: &[u8], mut secondary: impl FnMut(u16) -> u8) -> Option<Path> 
 
 /// A class of boot devices, in the order of their CMOS numbers from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub enum DeviceClass {
     /// Floppy drives.
     Floppy,
     /// Hard disks.
@@ -92,19 +92,19 @@ pub enum Class {
 }
 
 /// The order of classes if neither the boot order nor CMOS gives one.
-pub const DEFAULT: [Class; 4] = [Class::Hard, Class::Cdrom, Class::Floppy, Class::Rom];
+pub const DEFAULT: [DeviceClass; 4] = [DeviceClass::Hard, DeviceClass::Cdrom, DeviceClass::Floppy, DeviceClass::Rom];
 
 /// The order of classes in bytes 38h and 3Dh of CMOS RAM: low nibble of 3Dh, its high nibble, high nibble of 38h, then
 /// the rest of [`DEFAULT`]. A class may appear twice.
-pub fn from_cmos(byte_38: u8, byte_3d: u8) -> [Class; 7] {
+pub fn from_cmos(byte_38: u8, byte_3d: u8) -> [DeviceClass; 7] {
     let mut order = [DEFAULT[0], DEFAULT[0], DEFAULT[0], DEFAULT[0], DEFAULT[1], DEFAULT[2], DEFAULT[3]];
     let mut used = 0;
     for nibble in [byte_3d & 0xf, byte_3d >> 4, byte_38 >> 4] {
         let class = match nibble {
-            1 => Class::Floppy,
-            2 => Class::Hard,
-            3 => Class::Cdrom,
-            4 => Class::Rom,
+            1 => DeviceClass::Floppy,
+            2 => DeviceClass::Hard,
+            3 => DeviceClass::Cdrom,
+            4 => DeviceClass::Rom,
             _ => continue,
         };
         if let Some(slot) = order.get_mut(used) {
@@ -123,17 +123,17 @@ mod tests {
     #[test]
     fn parse_accepts_the_paths_of_qemu_and_pcvm_and_rejects_all_others() {
         for (line, path) in [
-            ("/pci@i0cf8/ide@1,1/drive@0/disk@0", Some(Path::Ide { channel: 0, unit: 0 })),
-            ("/pci@i0cf8/ide@1,1/drive@1/disk@1", Some(Path::Ide { channel: 1, unit: 1 })),
-            ("/pci@i0cf8/isa@1/fdc@03f0/floppy@0", Some(Path::Floppy(0))),
-            ("/pci@i0cf8/isa@1/fdc@03f0/floppy@1", Some(Path::Floppy(1))),
-            ("/pci@i0cf8/ethernet@3", Some(Path::Function(0x18))),
-            ("/pci@i0cf8/ethernet@3/ethernet-phy@0", Some(Path::Function(0x18))),
-            ("/pci@i0cf8/scsi@1f,7/disk@0,0", Some(Path::Function(0xff))),
-            ("/pci@i0cf8/pci-bridge@4/ethernet@2", Some(Path::Function(0x0510))),
-            ("/rom@genroms/kvmvapic.bin", Some(Path::Rom)),
-            ("HALT", Some(Path::Halt)),
-            ("HALT\r", Some(Path::Halt)),
+            ("/pci@i0cf8/ide@1,1/drive@0/disk@0", Some(BootPath::Ide { channel: 0, unit: 0 })),
+            ("/pci@i0cf8/ide@1,1/drive@1/disk@1", Some(BootPath::Ide { channel: 1, unit: 1 })),
+            ("/pci@i0cf8/isa@1/fdc@03f0/floppy@0", Some(BootPath::Floppy(0))),
+            ("/pci@i0cf8/isa@1/fdc@03f0/floppy@1", Some(BootPath::Floppy(1))),
+            ("/pci@i0cf8/ethernet@3", Some(BootPath::Function(0x18))),
+            ("/pci@i0cf8/ethernet@3/ethernet-phy@0", Some(BootPath::Function(0x18))),
+            ("/pci@i0cf8/scsi@1f,7/disk@0,0", Some(BootPath::Function(0xff))),
+            ("/pci@i0cf8/pci-bridge@4/ethernet@2", Some(BootPath::Function(0x0510))),
+            ("/rom@genroms/kvmvapic.bin", Some(BootPath::Rom)),
+            ("HALT", Some(BootPath::Halt)),
+            ("HALT\r", Some(BootPath::Halt)),
             ("", None),
             ("/", None),
             ("nonsense", None),
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_classes_in_cmos_come_first_and_the_default_order_follows() {
-        use Class::*;
+        use DeviceClass::*;
         for (byte_38, byte_3d, wanted) in [
             (0x00, 0x00, [Hard, Cdrom, Floppy, Rom]),
             (0x30, 0x12, [Hard, Floppy, Cdrom, Rom]),

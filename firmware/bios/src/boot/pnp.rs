@@ -1,6 +1,6 @@
-//! Plug and Play BIOS system device nodes (Plug and Play BIOS Specification 1.0A, section 4.2; resource descriptors of the
-//! Plug and Play ISA Specification 1.0A, section 6.2). An operating system without ACPI reads them by functions 00h and
-//! 01h.
+//! Plug and Play BIOS system device nodes (Plug and Play BIOS Specification 1.0A, section 4.2; resource descriptors of
+//! the Plug and Play ISA Specification 1.0A, section 6.2). An operating system without ACPI reads them by functions 00h
+//! and 01h.
 //!
 //! All devices are fixed: the only possible resources of a node are the allocated ones.
 

@@ -1,8 +1,9 @@
-//! Option ROMs: initialisation and boot entries (Plug and Play BIOS Specification 1.0A, section 3; BIOS Boot Specification
-//! 1.01, section 3; PCI Firmware Specification 3.0, section 5.2.1.21).
+//! Option ROMs: initialisation and boot entries (Plug and Play BIOS Specification 1.0A, section 3; BIOS Boot
+//! Specification 1.01, section 3; PCI Firmware Specification 3.0, section 5.2.1.21).
 //!
-//! Deliberately missing: disconnect vectors and static resource vectors (ROMs are never removed), DDIM's shrinking of ROMs
-//! (a ROM stays where the power-on code put it). Disks of a connection vector get the numbers after the BIOS's own.
+//! Deliberately missing: disconnect vectors and static resource vectors (ROMs are never removed), DDIM's shrinking of
+//! ROMs (a ROM stays where the power-on code put it). Disks of a connection vector get the numbers after the BIOS's
+//! own.
 
 use crate::Bios;
 use core::cell::Cell;
@@ -17,7 +18,7 @@ const VIDEO: u16 = 0xc000;
 
 /// How an option ROM entry boots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum BootMethod {
     /// Bootstrap entry vector: a far procedure that boots, or returns on failure.
     Bootstrap(FarPtr),
     /// The ROM's connection vector has added a hard disk with this number.
@@ -34,7 +35,7 @@ pub struct Entry {
     /// Zero-terminated product name; segment 0 if the ROM has none.
     pub name: FarPtr,
     /// How it boots.
-    pub kind: Kind,
+    pub method: BootMethod,
 }
 
 /// State of the option ROMs.
@@ -87,25 +88,25 @@ pub fn init_others<H: Hw>(bios: &mut Bios<H>) {
             let after = bios.hw.read32(FarPtr::vector(0x19));
             if after != before {
                 bios.hw.write32(FarPtr::vector(0x19), before);
-                let kind = Kind::Hooked19(FarPtr::from_u32(after));
-                add(&bios.state.boot.roms.entries, Entry { function: rom.function, name: FarPtr::default(), kind });
+                let method = BootMethod::Hooked19(FarPtr::from_u32(after));
+                add(&bios.state.boot.roms.entries, Entry { function: rom.function, name: FarPtr::default(), method });
             }
         }
     }
     let state = bios.state;
     for entry in state.boot.roms.connections.iter().filter_map(Cell::take) {
-        let Kind::Bootstrap(connect) = entry.kind else { continue };
+        let BootMethod::Bootstrap(connect) = entry.method else { continue };
         let disks = bios.hw.get(bda::DISK_COUNT);
         let mut regs = rom_registers(entry.function);
         bios.hw.call_far(connect, &mut regs);
         if bios.hw.get(bda::DISK_COUNT) > disks && disks < 0x7f {
-            add(&state.boot.roms.entries, Entry { kind: Kind::Disk(0x80 + disks), ..entry });
+            add(&state.boot.roms.entries, Entry { method: BootMethod::Disk(0x80 + disks), ..entry });
         }
     }
 }
 
-/// Registers for a call of an option ROM: AX is bus, device and function; BX (card select number) and DX (read data port)
-/// are FFFFh, since this is not an ISA Plug and Play card; ES:DI is the installation structure.
+/// Registers for a call of an option ROM: AX is bus, device and function; BX (card select number) and DX (read data
+/// port) are FFFFh, since this is not an ISA Plug and Play card; ES:DI is the installation structure.
 fn rom_registers(function: u16) -> Regs {
     let mut regs = Regs { es: pnp::AT.segment, edi: u32::from(pnp::AT.offset), ..Regs::default() };
     regs.set_ax(function);
@@ -138,7 +139,7 @@ fn read_headers<H: Hw>(bios: &mut Bios<H>, rom: OptionRom) -> bool {
         if at == 0
             || at > 0xffe0
             || bios.hw.read32(FarPtr::new(rom.segment, at)) != SIGNATURE
-            || !sums_up(bios, rom, at)
+            || !checksum_ok(bios, rom, at)
         {
             break;
         }
@@ -147,7 +148,7 @@ fn read_headers<H: Hw>(bios: &mut Bios<H>, rom: OptionRom) -> bool {
         let entry = |offset| Entry {
             function: rom.function,
             name: if name == 0 { FarPtr::default() } else { FarPtr::new(rom.segment, name) },
-            kind: Kind::Bootstrap(FarPtr::new(rom.segment, offset)),
+            method: BootMethod::Bootstrap(FarPtr::new(rom.segment, offset)),
         };
         let (connection, bootstrap) = (word(bios, at + 0x16), word(bios, at + 0x1a));
         if connection != 0 {
@@ -161,7 +162,7 @@ fn read_headers<H: Hw>(bios: &mut Bios<H>, rom: OptionRom) -> bool {
 }
 
 /// Whether the header's checksum is right: its bytes, 16 times the length field, add up to zero.
-fn sums_up<H: Hw>(bios: &mut Bios<H>, rom: OptionRom, at: u16) -> bool {
+fn checksum_ok<H: Hw>(bios: &mut Bios<H>, rom: OptionRom, at: u16) -> bool {
     let length = u16::from(bios.hw.read8(FarPtr::new(rom.segment, at + 5))) * 16;
     let byte = |n| bios.hw.read8(FarPtr::new(rom.segment, at.wrapping_add(n)));
     length != 0 && (0..length).map(byte).fold(0, u8::wrapping_add) == 0

@@ -1,16 +1,16 @@
 //! ATA hard disk driver by PIO, for the two legacy IDE channels (ATA/ATAPI-6, T13 1410D).
 //!
-//! Ports 1F0h-1F7h and 3F6h, 170h-177h and 376h. The driver polls the status register and masks the drive's interrupt with
-//! nIEN during a command: an IRQ per block would cost more than polling, and the caller may have interrupts disabled. After
-//! each command nIEN is cleared, as operating systems expect it.
+//! Ports 1F0h-1F7h and 3F6h, 170h-177h and 376h. The driver polls the status register and masks the drive's interrupt
+//! with nIEN during a command: an IRQ per block would cost more than polling, and the caller may have interrupts
+//! disabled. After each command nIEN is cleared, as operating systems expect it.
 //!
 //! Deliberately missing: DMA (under a memory manager the caller's address is not a physical one), and FLUSH CACHE after
 //! writes, which other BIOSes do not send either: operating systems flush before power-off.
 
+use super::buffer::Buffer;
 use super::clock::Timeout;
-use super::place::Place;
 use super::status::{Result, Status};
-use super::{Bus, Info};
+use super::{DriveInfo, DriveLocation};
 use crate::Bios;
 use pcvm_firmware_rt::{Hw, bda};
 
@@ -101,16 +101,16 @@ pub enum Action {
 }
 
 /// Waits until the selected drive's BSY is clear, and returns its status.
-pub fn not_busy<H: Hw>(bios: &mut Bios<H>, bus: Bus, ms: u32) -> Result<u8> {
-    let status = bios.hw.inb(bus.base() + reg::STATUS);
-    if status & status::BSY == 0 { Ok(status) } else { still_busy(bios, bus, ms) }
+pub fn wait_not_busy<H: Hw>(bios: &mut Bios<H>, location: DriveLocation, ms: u32) -> Result<u8> {
+    let status = bios.hw.inb(location.base() + reg::STATUS);
+    if status & status::BSY == 0 { Ok(status) } else { poll_busy(bios, location, ms) }
 }
 
 #[cold]
-fn still_busy<H: Hw>(bios: &mut Bios<H>, bus: Bus, ms: u32) -> Result<u8> {
+fn poll_busy<H: Hw>(bios: &mut Bios<H>, location: DriveLocation, ms: u32) -> Result<u8> {
     let mut timeout = Timeout::ms(ms);
     while !timeout.expired(bios) {
-        let status = bios.hw.inb(bus.base() + reg::STATUS);
+        let status = bios.hw.inb(location.base() + reg::STATUS);
         if status & status::BSY == 0 {
             return Ok(status);
         }
@@ -119,102 +119,108 @@ fn still_busy<H: Hw>(bios: &mut Bios<H>, bus: Bus, ms: u32) -> Result<u8> {
 }
 
 /// The device register without head and LBA bits 24-27.
-pub fn device_bits(info: &Info) -> u8 {
-    DEVICE | (info.bus.unit * DEVICE_SLAVE) | if info.lba { DEVICE_LBA } else { 0 }
+pub fn device_bits(info: &DriveInfo) -> u8 {
+    DEVICE | (info.location.unit * DEVICE_SLAVE) | if info.lba { DEVICE_LBA } else { 0 }
 }
 
 /// Writes the device register and waits until the drive is idle; resets a drive that stays busy or has DRQ set.
-pub fn select<H: Hw>(bios: &mut Bios<H>, bus: Bus, bits: u8) -> Result<()> {
-    let device = DEVICE | bits | (bus.unit * DEVICE_SLAVE);
+pub fn select<H: Hw>(bios: &mut Bios<H>, location: DriveLocation, bits: u8) -> Result<()> {
+    let device = DEVICE | bits | (location.unit * DEVICE_SLAVE);
     // Retry once: a drive that was busy has ignored the write to its device register.
     for _ in 0..2 {
-        bios.hw.outb(bus.base() + reg::DEVICE, device);
-        let status = bios.hw.inb(bus.base() + reg::STATUS);
+        bios.hw.outb(location.base() + reg::DEVICE, device);
+        let status = bios.hw.inb(location.base() + reg::STATUS);
         if status & (status::BSY | status::DRQ) == 0 {
             return Ok(());
         }
         if status == 0xff {
             return Err(Status::NOT_READY);
         }
-        if not_busy(bios, bus, IDLE_MS).is_err() || status & status::BSY == 0 {
-            reset(bios, bus)?;
+        if wait_not_busy(bios, location, IDLE_MS).is_err() || status & status::BSY == 0 {
+            reset(bios, location)?;
         }
     }
     Err(Status::TIMEOUT)
 }
 
 /// Masks the channel's interrupt (nIEN) for a command.
-pub fn mask_interrupt<H: Hw>(bios: &mut Bios<H>, bus: Bus) {
-    bios.hw.outb(bus.control(), CONTROL | NIEN);
+pub fn mask_interrupt<H: Hw>(bios: &mut Bios<H>, location: DriveLocation) {
+    bios.hw.outb(location.control(), CONTROL | NIEN);
 }
 
 /// Unmasks the channel's interrupt. None is pending, since the status register has been read.
-pub fn unmask_interrupt<H: Hw>(bios: &mut Bios<H>, bus: Bus) {
-    bios.hw.outb(bus.control(), CONTROL);
+pub fn unmask_interrupt<H: Hw>(bios: &mut Bios<H>, location: DriveLocation) {
+    bios.hw.outb(location.control(), CONTROL);
 }
 
 /// Resets both drives of the channel.
-pub fn reset<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<()> {
-    bios.hw.outb(bus.control(), CONTROL | SRST | NIEN);
+pub fn reset<H: Hw>(bios: &mut Bios<H>, location: DriveLocation) -> Result<()> {
+    bios.hw.outb(location.control(), CONTROL | SRST | NIEN);
     // SRST must be set for at least 5 us (9.2): a port access on an ISA bus takes 1 us.
     for _ in 0..8 {
-        bios.hw.inb(bus.control());
+        bios.hw.inb(location.control());
     }
-    bios.hw.outb(bus.control(), CONTROL | NIEN);
+    bios.hw.outb(location.control(), CONTROL | NIEN);
     // The specification has 2 ms here before the first status read, but a drive that needs them has BSY set at once.
-    not_busy(bios, bus, RESET_MS)?;
-    let device = DEVICE | (bus.unit * DEVICE_SLAVE);
-    bios.hw.outb(bus.base() + reg::DEVICE, device);
-    not_busy(bios, bus, RESET_MS)?;
+    wait_not_busy(bios, location, RESET_MS)?;
+    let device = DEVICE | (location.unit * DEVICE_SLAVE);
+    bios.hw.outb(location.base() + reg::DEVICE, device);
+    wait_not_busy(bios, location, RESET_MS)?;
     Ok(())
 }
 
 /// Programs the drive as [`transfer`] needs it, after a reset or after another driver has used it.
-pub fn set_up<H: Hw>(bios: &mut Bios<H>, info: &Info) -> Result<()> {
-    let bus = info.bus;
-    mask_interrupt(bios, bus);
+pub fn configure<H: Hw>(bios: &mut Bios<H>, info: &DriveInfo) -> Result<()> {
+    let location = info.location;
+    mask_interrupt(bios, location);
     let result = (|| {
         if info.multiple > 1 {
-            select(bios, bus, 0)?;
-            bios.hw.outb(bus.base() + reg::COUNT, info.multiple);
-            command(bios, bus, op::SET_MULTIPLE)?;
+            select(bios, location, 0)?;
+            bios.hw.outb(location.base() + reg::COUNT, info.multiple);
+            command(bios, location, op::SET_MULTIPLE)?;
         }
         if !info.lba {
-            select(bios, bus, info.physical.heads.wrapping_sub(1) & 0xf)?;
-            bios.hw.outb(bus.base() + reg::COUNT, info.physical.sectors);
-            command(bios, bus, op::INITIALIZE_PARAMETERS)?;
+            select(bios, location, info.physical.heads.wrapping_sub(1) & 0xf)?;
+            bios.hw.outb(location.base() + reg::COUNT, info.physical.sectors);
+            command(bios, location, op::INITIALIZE_PARAMETERS)?;
         }
         Ok(())
     })();
-    unmask_interrupt(bios, bus);
+    unmask_interrupt(bios, location);
     result
 }
 
 /// Runs a command without data.
-pub fn command<H: Hw>(bios: &mut Bios<H>, bus: Bus, opcode: u8) -> Result<()> {
-    bios.hw.outb(bus.base() + reg::COMMAND, opcode);
-    let status = not_busy(bios, bus, COMMAND_MS)?;
-    check(bios, bus, status, false)
+pub fn command<H: Hw>(bios: &mut Bios<H>, location: DriveLocation, opcode: u8) -> Result<()> {
+    bios.hw.outb(location.base() + reg::COMMAND, opcode);
+    let status = wait_not_busy(bios, location, COMMAND_MS)?;
+    check_error(bios, location, status, false)
 }
 
 /// Runs a command that returns one sector, and stores that at `to`.
-pub fn command_in<H: Hw>(bios: &mut Bios<H>, bus: Bus, opcode: u8, to: &mut Place, ms: u32) -> Result<()> {
-    bios.hw.outb(bus.base() + reg::COMMAND, opcode);
-    let status = not_busy(bios, bus, ms)?;
-    check(bios, bus, status, false)?;
+pub fn command_in<H: Hw>(
+    bios: &mut Bios<H>,
+    location: DriveLocation,
+    opcode: u8,
+    to: &mut Buffer,
+    ms: u32,
+) -> Result<()> {
+    bios.hw.outb(location.base() + reg::COMMAND, opcode);
+    let status = wait_not_busy(bios, location, ms)?;
+    check_error(bios, location, status, false)?;
     if status & status::DRQ == 0 {
         return Err(Status::UNDEFINED);
     }
-    to.fill_from(bios.hw, bus.base() + reg::DATA, SECTOR);
+    to.read_from_port(bios.hw, location.base() + reg::DATA, SECTOR);
     Ok(())
 }
 
 /// Converts status and error registers to a [`Status`].
-fn check<H: Hw>(bios: &mut Bios<H>, bus: Bus, status: u8, write: bool) -> Result<()> {
+fn check_error<H: Hw>(bios: &mut Bios<H>, location: DriveLocation, status: u8, write: bool) -> Result<()> {
     if status & (status::ERR | status::DF) == 0 {
         return Ok(());
     }
-    let error = bios.hw.inb(bus.base() + reg::ERROR);
+    let error = bios.hw.inb(location.base() + reg::ERROR);
     bios.hw.set(bda::DISK_STATUS_REGISTER, status);
     bios.hw.set(bda::DISK_ERROR_REGISTER, error);
     Err(match error {
@@ -234,29 +240,29 @@ fn check<H: Hw>(bios: &mut Bios<H>, bus: Bus, status: u8, write: bool) -> Result
 /// Transfers `count` existing sectors, starting at `lba`. Also returns the number of sectors transferred.
 pub fn transfer<H: Hw>(
     bios: &mut Bios<H>,
-    info: &Info,
+    info: &DriveInfo,
     action: Action,
     mut lba: u64,
     count: u16,
-    place: &mut Place,
+    buffer: &mut Buffer,
 ) -> (u16, Result<()>) {
     let mut done = 0;
     let mut multiple = info.multiple;
-    mask_interrupt(bios, info.bus);
+    mask_interrupt(bios, info.location);
     let mut result = Ok(());
     while done < count {
         if done > 0 {
             bios.hw.poll_interrupts();
         }
         let now = (count - done).min(PER_COMMAND);
-        let before = *place;
-        let (moved, ended) = one_command(bios, info, action, multiple, lba, now, place);
+        let before = *buffer;
+        let (moved, ended) = one_command(bios, info, action, multiple, lba, now, buffer);
         done += moved;
         lba += u64::from(moved);
         let Err(status) = ended else { continue };
-        *place = before;
-        place.skip(u32::from(moved) * SECTOR);
-        // Another driver may have changed or disabled MULTIPLE mode since `set_up`.
+        *buffer = before;
+        buffer.advance(u32::from(moved) * SECTOR);
+        // Another driver may have changed or disabled MULTIPLE mode since `configure`.
         if status == Status::BAD_COMMAND && multiple > 1 && moved == 0 {
             multiple = 1;
             continue;
@@ -264,48 +270,48 @@ pub fn transfer<H: Hw>(
         result = Err(status);
         break;
     }
-    unmask_interrupt(bios, info.bus);
+    unmask_interrupt(bios, info.location);
     (done, result)
 }
 
 /// Transfers up to 256 sectors with one command; otherwise as [`transfer`].
 fn one_command<H: Hw>(
     bios: &mut Bios<H>,
-    info: &Info,
+    info: &DriveInfo,
     action: Action,
     multiple: u8,
     lba: u64,
     count: u16,
-    place: &mut Place,
+    buffer: &mut Buffer,
 ) -> (u16, Result<()>) {
-    if let Err(status) = address(bios, info, action, multiple > 1, lba, count) {
+    if let Err(status) = start_command(bios, info, action, multiple > 1, lba, count) {
         return (0, Err(status));
     }
-    let (base, write) = (info.bus.base(), action == Action::Write);
+    let (base, write) = (info.location.base(), action == Action::Write);
     let block = u32::from(multiple.max(1));
     let mut left = u32::from(count);
     // Sectors sent but not acknowledged yet: they may be lost.
-    let mut on_its_way = 0;
+    let mut unacknowledged = 0;
     loop {
         let mut status = bios.hw.inb(base + reg::STATUS);
         if left == 0 || status & (status::BSY | status::DF | status::DRQ | status::ERR) != status::DRQ {
-            status = match settle(bios, info.bus, status, write) {
+            status = match wait_status(bios, info.location, status, write) {
                 Ok(status) => status,
-                Err(error) => return (count - (left + on_its_way) as u16, Err(error)),
+                Err(error) => return (count - (left + unacknowledged) as u16, Err(error)),
             };
             if left == 0 || action == Action::Verify {
                 return (count, Ok(()));
             }
             if status & status::DRQ == 0 {
-                return (count - (left + on_its_way) as u16, Err(Status::UNDEFINED));
+                return (count - (left + unacknowledged) as u16, Err(Status::UNDEFINED));
             }
         }
         let now = left.min(block);
         if write {
-            place.drain_to(bios.hw, base + reg::DATA, now * SECTOR);
-            on_its_way = now;
+            buffer.write_to_port(bios.hw, base + reg::DATA, now * SECTOR);
+            unacknowledged = now;
         } else {
-            place.fill_from(bios.hw, base + reg::DATA, now * SECTOR);
+            buffer.read_from_port(bios.hw, base + reg::DATA, now * SECTOR);
         }
         left -= now;
         if left == 0 && !write {
@@ -316,25 +322,32 @@ fn one_command<H: Hw>(
 }
 
 /// Waits until BSY is clear, and returns the status unless it reports an error.
-fn settle<H: Hw>(bios: &mut Bios<H>, bus: Bus, mut status: u8, write: bool) -> Result<u8> {
+fn wait_status<H: Hw>(bios: &mut Bios<H>, location: DriveLocation, mut status: u8, write: bool) -> Result<u8> {
     let mut result = Ok(());
     if status & status::BSY != 0 {
-        match still_busy(bios, bus, COMMAND_MS) {
+        match poll_busy(bios, location, COMMAND_MS) {
             Ok(now) => status = now,
             Err(timeout) => result = Err(timeout),
         }
     }
-    result = result.and_then(|()| check(bios, bus, status, write));
+    result = result.and_then(|()| check_error(bios, location, status, write));
     // The drive hangs, or still requests a data transfer.
     if result == Err(Status::TIMEOUT) || result.is_err() && status & status::DRQ != 0 {
-        let _ = reset(bios, bus);
+        let _ = reset(bios, location);
     }
     result.map(|()| status)
 }
 
 /// Writes the task file and starts the command.
-fn address<H: Hw>(bios: &mut Bios<H>, info: &Info, action: Action, multiple: bool, lba: u64, count: u16) -> Result<()> {
-    let base = info.bus.base();
+fn start_command<H: Hw>(
+    bios: &mut Bios<H>,
+    info: &DriveInfo,
+    action: Action,
+    multiple: bool,
+    lba: u64,
+    count: u16,
+) -> Result<()> {
+    let base = info.location.base();
     let bytes = lba.to_le_bytes();
     let ext = info.lba48 && lba + u64::from(count) > LBA28_SECTORS;
     let opcode = match (action, ext, multiple) {
@@ -362,7 +375,7 @@ fn address<H: Hw>(bios: &mut Bios<H>, info: &Info, action: Action, multiple: boo
     } else {
         (DEVICE_LBA | bytes[3] & 0xf, bytes[0], bytes[1], bytes[2])
     };
-    select(bios, info.bus, bits)?;
+    select(bios, info.location, bits)?;
     if ext {
         bios.hw.outb(base + reg::COUNT, (count >> 8) as u8);
         bios.hw.outb(base + reg::LBA_LOW, bytes[3]);
@@ -379,8 +392,8 @@ fn address<H: Hw>(bios: &mut Bios<H>, info: &Info, action: Action, multiple: boo
 }
 
 /// Whether the drive has DRDY set.
-pub fn ready<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<()> {
-    select(bios, bus, 0)?;
-    let status = bios.hw.inb(bus.base() + reg::STATUS);
+pub fn ready<H: Hw>(bios: &mut Bios<H>, location: DriveLocation) -> Result<()> {
+    select(bios, location, 0)?;
+    let status = bios.hw.inb(location.base() + reg::STATUS);
     if status & status::DRDY != 0 { Ok(()) } else { Err(Status::NOT_READY) }
 }

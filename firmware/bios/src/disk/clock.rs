@@ -1,10 +1,10 @@
 //! Time-outs for polling loops, measured by a counter that runs without interrupts.
 //!
 //! The counter is the ACPI power management timer if the power-on code found one (ACPI specification, section 4.8.3.3:
-//! 24 bits at 3.579545 MHz), else channel 0 of the 8254 (1.193182 MHz). Software may have changed that channel's mode and
-//! divisor. The code assumes mode 3, which decrements by two; in mode 2 a time-out lasts twice as long, and the counts
-//! between a wrap and the next reading are lost. The BIOS tick count is not used: the caller may have disabled interrupts
-//! or replaced INT 08h.
+//! 24 bits at 3.579545 MHz), else channel 0 of the 8254 (1.193182 MHz). Software may have changed that channel's mode
+//! and divisor. The code assumes mode 3, which decrements by two; in mode 2 a time-out lasts twice as long, and the
+//! counts between a wrap and the next reading are lost. The BIOS tick count is not used: the caller may have disabled
+//! interrupts or replaced INT 08h.
 
 use crate::Bios;
 use pcvm_firmware_rt::Hw;
@@ -17,9 +17,9 @@ const PIT_CONTROL: u16 = 0x43;
 const LATCH_COUNTER_0: u8 = 0;
 
 /// Polls per reading of the counter, which costs one or three port accesses.
-const POLLS_PER_LOOK: u32 = 16;
+const POLLS_PER_READING: u32 = 16;
 /// Unchanged readings after which the counter is taken to be stopped.
-const LOOKS_AT_A_STANDING_CLOCK: u32 = 0x1_0000;
+const MAX_UNCHANGED_READINGS: u32 = 0x1_0000;
 
 /// A running time-out.
 #[derive(Debug)]
@@ -28,26 +28,26 @@ pub struct Timeout {
     left: u32,
     last: u32,
     polls: u32,
-    standing: u32,
+    unchanged: u32,
 }
 
 impl Timeout {
     /// A time-out in `ms` milliseconds, at most 30 minutes.
     pub const fn ms(ms: u32) -> Self {
-        Self { left_ms: ms, left: 0, last: 0, polls: 0, standing: 0 }
+        Self { left_ms: ms, left: 0, last: 0, polls: 0, unchanged: 0 }
     }
 
-    /// Whether the time is over. Call it once per poll of the awaited condition. It serves pending interrupts, so that the tick
-    /// count advances.
+    /// Whether the time is over. Call it once per poll of the awaited condition. It serves pending interrupts, so that
+    /// the tick count advances.
     pub fn expired<H: Hw>(&mut self, bios: &mut Bios<H>) -> bool {
         bios.hw.poll_interrupts();
         self.polls = self.polls.wrapping_add(1);
-        if !self.polls.is_multiple_of(POLLS_PER_LOOK) {
+        if !self.polls.is_multiple_of(POLLS_PER_READING) {
             return false;
         }
         let pm_timer = bios.handoff.pm_timer;
         let now = if pm_timer != 0 { bios.hw.inl(pm_timer) & PM_MASK } else { pit(bios.hw) };
-        if self.polls == POLLS_PER_LOOK {
+        if self.polls == POLLS_PER_READING {
             let per_ms = if pm_timer != 0 { PM_TICKS_PER_MS } else { PIT_TICKS_PER_MS };
             self.left = self.left_ms.saturating_mul(per_ms);
             self.last = now;
@@ -61,10 +61,10 @@ impl Timeout {
             // The counter has wrapped, from zero to an unknown divisor.
             self.last
         };
-        self.standing = if now == self.last { self.standing + 1 } else { 0 };
+        self.unchanged = if now == self.last { self.unchanged + 1 } else { 0 };
         self.last = now;
         self.left = self.left.saturating_sub(passed);
-        self.left == 0 || self.standing > LOOKS_AT_A_STANDING_CLOCK
+        self.left == 0 || self.unchanged > MAX_UNCHANGED_READINGS
     }
 }
 

@@ -1,10 +1,10 @@
 //! Disk geometry translation between the drive's CHS and INT 13h's CHS of 10, 8 and 6 bits.
 //!
-//! Translations: none; large (cylinders halved, heads doubled) and its revised form with 15 heads; LBA assist (63 sectors
-//! per track, heads by the disk's size). Phoenix, "Enhanced Disk Drive Specification" 1.1, section 3.
+//! Translations: none; large (cylinders halved, heads doubled) and its revised form with 15 heads; LBA assist (63
+//! sectors per track, heads by the disk's size). Phoenix, "Enhanced Disk Drive Specification" 1.1, section 3.
 //!
-//! A disk must be used with the translation that it was partitioned with. CMOS register 39h gives the translation; if it
-//! does not, the partition table does: the CHS and LBA fields of its entries must agree.
+//! A disk must be used with the translation that it was partitioned with. CMOS register 39h gives the translation; if
+//! it does not, the partition table does: the CHS and LBA fields of its entries must agree.
 
 /// Number of cylinders that INT 13h can address.
 pub const MAX_CYLINDERS: u16 = 1024;
@@ -72,18 +72,18 @@ impl Chs {
 }
 
 /// The drive's own geometry; fields that IDENTIFY left empty are derived from its size.
-pub fn physical(said: Chs, sectors: u64) -> Chs {
-    let (heads, per_track) = if said.heads == 0 || said.sectors == 0 || said.sectors > 63 {
+pub fn physical(reported: Chs, sectors: u64) -> Chs {
+    let (heads, per_track) = if reported.heads == 0 || reported.sectors == 0 || reported.sectors > 63 {
         match sectors {
             0..63 => (1, sectors.max(1) as u8),
             63..1008 => (1, 63),
             _ => (16, 63),
         }
     } else {
-        (said.heads, said.sectors)
+        (reported.heads, reported.sectors)
     };
-    let cylinders = if said.cylinders != 0 {
-        said.cylinders
+    let cylinders = if reported.cylinders != 0 {
+        reported.cylinders
     } else {
         let sectors = sectors.min(16383 * 16 * 63) as u32;
         (sectors / (u32::from(heads) * u32::from(per_track))).clamp(1, 16383) as u16
@@ -92,9 +92,9 @@ pub fn physical(said: Chs, sectors: u64) -> Chs {
 }
 
 /// INT 13h's geometry of a disk with this many sectors.
-pub fn translate(physical: Chs, sectors: u64, how: Translation) -> Chs {
+pub fn translate(physical: Chs, sectors: u64, translation: Translation) -> Chs {
     let Chs { cylinders, heads, sectors: per_track } = physical;
-    match how {
+    match translation {
         Translation::None => Chs { cylinders: cylinders.min(MAX_CYLINDERS), ..physical },
         // Do not round a drive shorter than one track to zero cylinders.
         Translation::Lba if sectors < 63 => Chs { cylinders: cylinders.clamp(1, MAX_CYLINDERS), ..physical },
@@ -107,7 +107,7 @@ pub fn translate(physical: Chs, sectors: u64, how: Translation) -> Chs {
         }
         Translation::Large | Translation::RevisedLarge => {
             let (mut cylinders, mut heads) = (u32::from(cylinders), u32::from(heads));
-            if how == Translation::RevisedLarge && heads == 16 {
+            if translation == Translation::RevisedLarge && heads == 16 {
                 cylinders = cylinders * 16 / 15;
                 heads = 15;
             }
@@ -158,8 +158,8 @@ impl Partition {
         (kind != 0 && this.sectors != 0).then_some(this)
     }
 
-    /// Whether the CHS and LBA fields agree under a geometry. A sector beyond the last cylinder is recorded as that cylinder's
-    /// last sector, or as cylinder 1023, head 254, sector 63.
+    /// Whether the CHS and LBA fields agree under a geometry. A sector beyond the last cylinder is recorded as that
+    /// cylinder's last sector, or as cylinder 1023, head 254, sector 63.
     fn fits(self, heads: u8, per_track: u8) -> bool {
         let agrees = |(h, s, c): (u8, u8, u16), lba: u32| {
             let geometry = Chs { cylinders: MAX_CYLINDERS, heads, sectors: per_track };
@@ -172,20 +172,20 @@ impl Partition {
     }
 }
 
-/// The geometry that the disk was partitioned with: that of a translation if one fits, else the one that the table itself
-/// implies. None if the table implies none or contradicts itself.
+/// The geometry that the disk was partitioned with: that of a translation if one fits, else the one that the table
+/// itself implies. None if the table implies none or contradicts itself.
 pub fn by_partitions(table: &[Option<Partition>; 4], physical: Chs, sectors: u64) -> Option<(Chs, Translation)> {
     // Only an entry that ends below cylinder 1023 shows the number of heads.
-    let telling = table.iter().flatten().find(|entry| entry.end.2 < 1023)?;
+    let bounded = table.iter().flatten().find(|entry| entry.end.2 < 1023)?;
     let fits = |heads, per_track| table.iter().flatten().all(|entry| entry.fits(heads, per_track));
-    for how in [Translation::Lba, Translation::Large, Translation::RevisedLarge, Translation::None] {
-        let geometry = translate(physical, sectors, how);
+    for translation in [Translation::Lba, Translation::Large, Translation::RevisedLarge, Translation::None] {
+        let geometry = translate(physical, sectors, translation);
         if fits(geometry.heads, geometry.sectors) {
-            return Some((geometry, how));
+            return Some((geometry, translation));
         }
     }
     // A partition usually ends at the end of a cylinder.
-    let (heads, per_track) = (telling.end.0.checked_add(1)?, telling.end.1);
+    let (heads, per_track) = (bounded.end.0.checked_add(1)?, bounded.end.1);
     if per_track == 0 || !fits(heads, per_track) {
         return None;
     }

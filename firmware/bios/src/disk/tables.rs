@@ -2,7 +2,7 @@
 //! parameter table"; the translated form: Phoenix, "Enhanced Disk Drive Specification" 1.1, section 4.1).
 
 use super::geometry::Translation;
-use super::{HARD, Info};
+use super::{DriveInfo, HARD};
 use crate::Bios;
 use pcvm_firmware_rt::{FarPtr, Hw, bda, ebda};
 
@@ -13,7 +13,7 @@ const NO_RETRIES: u8 = 0xc0;
 const TRANSLATED: u8 = 0xa0;
 
 /// Builds the table of one disk.
-pub fn parameters(info: &Info) -> [u8; 16] {
+pub fn parameters(info: &DriveInfo) -> [u8; 16] {
     let mut table = [0; 16];
     let (logical, physical) = (info.logical, info.physical);
     let control = NO_RETRIES | if physical.heads > 8 { MANY_HEADS } else { 0 };
@@ -39,7 +39,7 @@ pub fn parameters(info: &Info) -> [u8; 16] {
 /// Writes the tables of hard disks 80h and 81h, sets their vectors, and sets the number of hard disks.
 pub fn install<H: Hw>(bios: &mut Bios<H>) {
     let state = &bios.state.disk;
-    bios.hw.set(bda::DISK_COUNT, state.disks.get());
+    bios.hw.set(bda::DISK_COUNT, state.hard_disks.get());
     for (n, vector, at) in [(0, 0x41, ebda::DISK_0.at), (1, 0x46, ebda::DISK_1.at)] {
         let Some(info) = state.index(HARD + n).and_then(|index| state.info(index)) else { continue };
         bios.hw.copy_out(&parameters(info), at);

@@ -74,14 +74,14 @@ pub struct Entry {
 
 /// Why a catalogue is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum CatalogueError {
     /// The validation entry's header ID or key bytes are wrong.
     Validation,
     /// The validation entry's checksum is wrong.
     Checksum,
 }
 
-impl Fault {
+impl CatalogueError {
     /// The error message.
     pub const fn text(self) -> &'static str {
         match self {
@@ -93,7 +93,7 @@ impl Fault {
 
 /// The result of parsing one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ParsedRecord {
     /// Not bootable; more records follow.
     Skip,
     /// A bootable entry; more records may follow.
@@ -103,22 +103,22 @@ pub enum Step {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Expect {
+enum ParserState {
     Validation,
     Initial,
     Header,
     /// This many section entries are left; another section header follows unless this is the final section.
-    Entries(u16, Last),
+    Entries(u16, IsFinal),
     /// Extension records of a section entry, then as above.
-    Extension(u16, Last),
-    Nothing,
+    Extension(u16, IsFinal),
+    Done,
 }
-type Last = bool;
+type IsFinal = bool;
 
 /// Parses a catalogue record by record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parser {
-    expect: Expect,
+    state: ParserState,
     /// Platform ID that the current records are for.
     platform: u8,
 }
@@ -137,73 +137,73 @@ const fn word(record: &[u8; RECORD], at: usize) -> u16 {
 impl Parser {
     /// A parser at the start of a catalogue.
     pub const fn new() -> Self {
-        Self { expect: Expect::Validation, platform: X86 }
+        Self { state: ParserState::Validation, platform: X86 }
     }
 
     /// Parses the next record.
-    pub fn record(&mut self, record: &[u8; RECORD]) -> Result<Step, Fault> {
-        Ok(match self.expect {
-            Expect::Validation => {
+    pub fn record(&mut self, record: &[u8; RECORD]) -> Result<ParsedRecord, CatalogueError> {
+        Ok(match self.state {
+            ParserState::Validation => {
                 self.platform = validate(record)?;
-                self.expect = Expect::Initial;
-                Step::Skip
+                self.state = ParserState::Initial;
+                ParsedRecord::Skip
             }
-            Expect::Initial => {
-                self.expect = Expect::Header;
+            ParserState::Initial => {
+                self.state = ParserState::Header;
                 self.entry(record)
             }
-            Expect::Header => match record[0] {
+            ParserState::Header => match record[0] {
                 kind @ (HEADER | FINAL_HEADER) => {
                     self.platform = record[1];
                     self.section(word(record, 2), kind == FINAL_HEADER);
-                    Step::Skip
+                    ParsedRecord::Skip
                 }
-                _ => Step::End,
+                _ => ParsedRecord::End,
             },
-            Expect::Entries(left, last) => {
+            ParserState::Entries(left, last) => {
                 let found = self.entry(record);
                 let left = left.saturating_sub(1);
                 if record[1] & CONTINUES != 0 {
-                    self.expect = Expect::Extension(left, last);
+                    self.state = ParserState::Extension(left, last);
                 } else {
                     self.section(left, last);
                 }
                 found
             }
-            Expect::Extension(left, last) => {
+            ParserState::Extension(left, last) => {
                 if record[1] & CONTINUES == 0 {
                     self.section(left, last);
                 }
-                Step::Skip
+                ParsedRecord::Skip
             }
-            Expect::Nothing => Step::End,
+            ParserState::Done => ParsedRecord::End,
         })
     }
 
     /// Sets the next state when `left` entries of a section are left.
-    fn section(&mut self, left: u16, last: Last) {
-        self.expect = match (left, last) {
-            (0, true) => Expect::Nothing,
-            (0, false) => Expect::Header,
-            _ => Expect::Entries(left, last),
+    fn section(&mut self, left: u16, last: IsFinal) {
+        self.state = match (left, last) {
+            (0, true) => ParserState::Done,
+            (0, false) => ParserState::Header,
+            _ => ParserState::Entries(left, last),
         };
     }
 
-    fn entry(&self, record: &[u8; RECORD]) -> Step {
+    fn entry(&self, record: &[u8; RECORD]) -> ParsedRecord {
         let Some(media) = Media::from_number(record[1]).filter(|_| record[0] == BOOTABLE && self.platform == X86)
         else {
-            return Step::Skip;
+            return ParsedRecord::Skip;
         };
         let lba = u32::from_le_bytes([record[8], record[9], record[10], record[11]]);
-        Step::Entry(Entry { media, segment: word(record, 2), count: word(record, 6), lba })
+        ParsedRecord::Entry(Entry { media, segment: word(record, 2), count: word(record, 6), lba })
     }
 }
 
 /// Checks the validation entry and returns its platform ID.
-fn validate(record: &[u8; RECORD]) -> Result<u8, Fault> {
+fn validate(record: &[u8; RECORD]) -> Result<u8, CatalogueError> {
     if record[0] != 1 || record[0x1e] != 0x55 || record[0x1f] != 0xaa {
-        return Err(Fault::Validation);
+        return Err(CatalogueError::Validation);
     }
     let sum = (0..RECORD / 2).fold(0u16, |sum, n| sum.wrapping_add(word(record, n * 2)));
-    if sum != 0 { Err(Fault::Checksum) } else { Ok(record[1]) }
+    if sum != 0 { Err(CatalogueError::Checksum) } else { Ok(record[1]) }
 }

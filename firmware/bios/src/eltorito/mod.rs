@@ -1,9 +1,9 @@
 //! El Torito CD-ROM boot and disk emulation ("El Torito" Bootable CD-ROM Format Specification 1.0).
 //!
 //! An emulated drive takes drive number 00h or 80h; the numbers of the real drives of its kind move up by one while the
-//! emulation is active. Sectors are read from the CD through a cache of one CD block (2048 bytes). The emulated drive is
-//! read-only; the specification leaves that open. Deliberately missing: multi-session discs (the catalogue of the first
-//! session is used).
+//! emulation is active. Sectors are read from the CD through a cache of one CD block (2048 bytes). The emulated drive
+//! is read-only; the specification leaves that open. Deliberately missing: multi-session discs (the catalogue of the
+//! first session is used).
 
 mod catalogue;
 mod disc;
@@ -13,10 +13,10 @@ mod packet;
 mod tests;
 
 pub use catalogue::{Entry, Media};
-pub use disc::{ENTRIES, Found, find};
+pub use disc::{BootEntries, ENTRIES, find};
 
 use crate::Bios;
-use crate::boot::Reason;
+use crate::boot::BootError;
 use crate::boot::media;
 use core::cell::Cell;
 use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda, ebda};
@@ -46,7 +46,7 @@ impl Geometry {
 
 /// The boot image in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Session {
+struct BootedImage {
     /// Boot media type: what the BIOS emulates.
     media: Media,
     /// Drive number of the emulated drive; without emulation, that of the CD-ROM drive.
@@ -65,11 +65,11 @@ struct Session {
 /// El Torito state that is kept between calls.
 #[derive(Debug)]
 pub struct State {
-    session: Cell<Option<Session>>,
+    image: Cell<Option<BootedImage>>,
     /// CD-ROM drive index and block number of what is in [`CACHE`].
     cached: Cell<Option<(u8, u32)>>,
     /// Set while a call is forwarded to the real drive that the emulated drive has renumbered.
-    passing: Cell<bool>,
+    forwarding: Cell<bool>,
 }
 
 impl Default for State {
@@ -81,39 +81,39 @@ impl Default for State {
 impl State {
     /// The state at power-on.
     pub const fn new() -> Self {
-        Self { session: Cell::new(None), cached: Cell::new(None), passing: Cell::new(false) }
+        Self { image: Cell::new(None), cached: Cell::new(None), forwarding: Cell::new(false) }
     }
 }
 
 /// Where a loaded boot image is entered, and the drive number that it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loaded {
+pub struct EntryPoint {
     /// Address of the first instruction.
     pub at: FarPtr,
     /// Drive number for DL.
     pub drive: u8,
 }
 
-/// Starts the emulation that the entry asks for, and loads the boot image.
-pub fn start<H: Hw>(bios: &mut Bios<H>, cd: u8, entry: &Entry) -> Result<Loaded, Reason> {
+/// Starts the emulation that the entry requires, and loads the boot image.
+pub fn start<H: Hw>(bios: &mut Bios<H>, cd: u8, entry: &Entry) -> Result<EntryPoint, BootError> {
     emulate_entry(bios, cd, entry)?;
     let loaded = load(bios);
     if loaded.is_err() {
-        end(bios);
+        terminate(bios);
     }
     loaded
 }
 
-/// Starts the emulation that the entry asks for, without loading the image.
-fn emulate_entry<H: Hw>(bios: &mut Bios<H>, cd: u8, entry: &Entry) -> Result<(), Reason> {
-    end(bios);
-    let drive = media::drive(bios, cd).ok_or(Reason::new("no such drive"))?;
+/// Starts the emulation that the entry requires, without loading the image.
+fn emulate_entry<H: Hw>(bios: &mut Bios<H>, cd: u8, entry: &Entry) -> Result<(), BootError> {
+    terminate(bios);
+    let drive = media::drive(bios, cd).ok_or(BootError::new("no such drive"))?;
     // The image's start must fit in 32 bits also when counted in 512-byte sectors.
     if entry.lba > u32::MAX / u32::from(SECTORS_PER_BLOCK) {
-        return Err(Reason::new("damaged boot catalogue (image address)"));
+        return Err(BootError::new("damaged boot catalogue (image address)"));
     }
     let segment = if entry.segment == 0 { BOOT_SEGMENT } else { entry.segment };
-    let mut session = Session {
+    let mut image = BootedImage {
         media: entry.media,
         drive: drive.number,
         cd,
@@ -126,59 +126,59 @@ fn emulate_entry<H: Hw>(bios: &mut Bios<H>, cd: u8, entry: &Entry) -> Result<(),
     match entry.media {
         Media::NoEmulation => {}
         Media::HardDisk => {
-            session.drive = 0x80;
-            (session.geometry, session.sectors) = disc::hard_disk_geometry(bios, cd, entry.lba)?;
+            image.drive = 0x80;
+            (image.geometry, image.sectors) = disc::hard_disk_geometry(bios, cd, entry.lba)?;
         }
         floppy => {
-            session.drive = 0;
-            session.geometry = Geometry { cylinders: 80, heads: 2, sectors: floppy.floppy_sectors().unwrap_or(18) };
-            session.sectors = session.geometry.total();
+            image.drive = 0;
+            image.geometry = Geometry { cylinders: 80, heads: 2, sectors: floppy.floppy_sectors().unwrap_or(18) };
+            image.sectors = image.geometry.total();
         }
     }
-    bios.state.eltorito.session.set(Some(session));
-    count_drives(bios, session.media, 1);
+    bios.state.eltorito.image.set(Some(image));
+    count_drives(bios, image.media, 1);
     Ok(())
 }
 
 /// Loads the first `count` sectors of the image.
-fn load<H: Hw>(bios: &mut Bios<H>) -> Result<Loaded, Reason> {
+fn load<H: Hw>(bios: &mut Bios<H>) -> Result<EntryPoint, BootError> {
     /// Below it are the BIOS data area and the stack of the code at 0000:7C00.
     const LOWEST: u16 = 0x0060;
-    let session = bios.state.eltorito.session.get().ok_or(Reason::new("nothing was started"))?;
-    let blocks = session.count.div_ceil(SECTORS_PER_BLOCK);
-    let end = (u32::from(session.segment) << 4) + u32::from(blocks) * u32::from(BLOCK);
-    if session.segment < LOWEST || end > u32::from(ebda::SEGMENT) << 4 {
-        return Err(Reason::new("the boot image does not fit into memory"));
+    let image = bios.state.eltorito.image.get().ok_or(BootError::new("nothing was started"))?;
+    let blocks = image.count.div_ceil(SECTORS_PER_BLOCK);
+    let end = (u32::from(image.segment) << 4) + u32::from(blocks) * u32::from(BLOCK);
+    if image.segment < LOWEST || end > u32::from(ebda::SEGMENT) << 4 {
+        return Err(BootError::new("the boot image does not fit into memory"));
     }
-    let to = FarPtr::new(session.segment, 0);
-    if session.media == Media::NoEmulation {
-        read_blocks(bios, &session, blocks, to)?;
+    let to = FarPtr::new(image.segment, 0);
+    if image.media == Media::NoEmulation {
+        read_blocks(bios, &image, blocks, to)?;
     } else {
-        emulate::read(bios, &session, 0, session.count.into(), to)
-            .map_err(|(_, status)| Reason::because("the boot image cannot be read", status))?;
-        if session.media == Media::HardDisk && !crate::boot::has_signature(bios.hw, to) {
-            return Err(Reason::new("the boot image has no boot signature (55AAh)"));
+        emulate::read(bios, &image, 0, image.count.into(), to)
+            .map_err(|(_, status)| BootError::with_status("the boot image cannot be read", status))?;
+        if image.media == Media::HardDisk && !crate::boot::has_signature(bios.hw, to) {
+            return Err(BootError::new("the boot image has no boot signature (55AAh)"));
         }
     }
     if !crate::boot::looks_like_code(bios.hw, to) {
-        return Err(Reason::new("the boot image has no code"));
+        return Err(BootError::new("the boot image has no code"));
     }
     // Boot code expects 0000:7C00, not 07C0:0000.
-    let at = match session.segment {
+    let at = match image.segment {
         low @ 0..0x1000 => FarPtr::new(0, low << 4),
         high => FarPtr::new(high, 0),
     };
-    Ok(Loaded { at, drive: session.drive })
+    Ok(EntryPoint { at, drive: image.drive })
 }
 
-fn read_blocks<H: Hw>(bios: &mut Bios<H>, session: &Session, blocks: u16, mut to: FarPtr) -> Result<(), Reason> {
-    const AT_ONCE: u16 = 16;
-    let mut lba = u64::from(session.lba);
+fn read_blocks<H: Hw>(bios: &mut Bios<H>, image: &BootedImage, blocks: u16, mut to: FarPtr) -> Result<(), BootError> {
+    const MAX_BLOCKS_PER_READ: u16 = 16;
+    let mut lba = u64::from(image.lba);
     let mut left = blocks;
     while left > 0 {
-        let count = left.min(AT_ONCE);
-        media::read(bios, session.cd, lba, count, to)
-            .map_err(|status| Reason::because("the boot image cannot be read", status))?;
+        let count = left.min(MAX_BLOCKS_PER_READ);
+        media::read(bios, image.cd, lba, count, to)
+            .map_err(|status| BootError::with_status("the boot image cannot be read", status))?;
         lba += u64::from(count);
         left -= count;
         to.segment = to.segment.wrapping_add(count * (BLOCK >> 4));
@@ -187,9 +187,9 @@ fn read_blocks<H: Hw>(bios: &mut Bios<H>, session: &Session, blocks: u16, mut to
 }
 
 /// Ends the emulation.
-pub fn end<H: Hw>(bios: &mut Bios<H>) {
-    if let Some(session) = bios.state.eltorito.session.take() {
-        count_drives(bios, session.media, -1);
+pub fn terminate<H: Hw>(bios: &mut Bios<H>) {
+    if let Some(image) = bios.state.eltorito.image.take() {
+        count_drives(bios, image.media, -1);
     }
 }
 
@@ -216,13 +216,13 @@ fn count_drives<H: Hw>(bios: &mut Bios<H>, media: Media, change: i8) {
 /// INT 13h for the emulated drive and functions 4Ah to 4Dh. Returns true if the call was one of these and is complete.
 pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
     let state = &bios.state.eltorito;
-    if state.passing.get() {
+    if state.forwarding.get() {
         return false;
     }
     if (0x4a..=0x4d).contains(&regs.ah()) {
         return packet::int13(bios, regs);
     }
-    let Some(session) = state.session.get().filter(|session| session.media != Media::NoEmulation) else {
+    let Some(image) = state.image.get().filter(|image| image.media != Media::NoEmulation) else {
         return false;
     };
     // CD-ROM drive numbers (E0h and up) do not move.
@@ -236,19 +236,19 @@ pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
         }
     };
     let number = regs.dl();
-    if kind(number) != session.drive {
+    if kind(number) != image.drive {
         return false;
     }
-    if number == session.drive {
-        emulate::int13(bios, &session, regs);
+    if number == image.drive {
+        emulate::int13(bios, &image, regs);
         return true;
     }
     const PARAMETERS: u8 = 0x08;
     let function = regs.ah();
     regs.set_dl(number - 1);
-    state.passing.set(true);
+    state.forwarding.set(true);
     media::int13(bios, regs);
-    state.passing.set(false);
+    state.forwarding.set(false);
     // Function 08h returns the number of drives in DL.
     regs.set_dl(if function == PARAMETERS && !regs.cf() { regs.dl().wrapping_add(1) } else { number });
     true

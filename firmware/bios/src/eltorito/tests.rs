@@ -1,8 +1,8 @@
-use super::catalogue::{Fault, Parser, RECORD, Step};
+use super::catalogue::{CatalogueError, ParsedRecord, Parser, RECORD};
 use super::*;
 use crate::State as BiosState;
-use crate::boot::media::made_up::{self, MadeUp};
-use crate::boot::media::{Kind, Status};
+use crate::boot::media::fake_drives::{self, FakeDrive};
+use crate::boot::media::{DriveKind, Status};
 use pcvm_firmware_rt::fake::{Fake, Nothing};
 use pcvm_firmware_rt::{Handoff, Regs};
 
@@ -80,8 +80,8 @@ fn hard_disk() -> Vec<u8> {
     bytes
 }
 
-fn with<T>(drives: &[(Kind, Vec<u8>)], run: impl FnOnce(&mut Bios<Fake<Nothing>>) -> T) -> T {
-    made_up::plug_in(drives);
+fn with<T>(drives: &[(DriveKind, Vec<u8>)], run: impl FnOnce(&mut Bios<Fake<Nothing>>) -> T) -> T {
+    fake_drives::attach(drives);
     with_machine(run)
 }
 
@@ -101,14 +101,14 @@ fn call(bios: &mut Bios<Fake<Nothing>>, ax: u16, cx: u16, dx: u16) -> Regs {
 
 #[test]
 fn the_parser_finds_every_bootable_x86_entry_of_a_catalogue() {
-    let lbas = |records: &[Record]| -> Result<Vec<u32>, Fault> {
+    let lbas = |records: &[Record]| -> Result<Vec<u32>, CatalogueError> {
         let mut parser = Parser::new();
         let mut found = Vec::new();
         for record in records {
             match parser.record(record)? {
-                Step::Skip => {}
-                Step::Entry(entry) => found.push(entry.lba),
-                Step::End => break,
+                ParsedRecord::Skip => {}
+                ParsedRecord::Entry(entry) => found.push(entry.lba),
+                ParsedRecord::End => break,
             }
         }
         Ok(found)
@@ -155,10 +155,10 @@ fn the_parser_finds_every_bootable_x86_entry_of_a_catalogue() {
             &[validation(0), entry(true, 0, 0, 4, 30), header(false, 0, 0), entry(true, 0, 0, 4, 31)],
             Ok(vec![30]),
         ),
-        ("wrong checksum", &[bad_sum], Err(Fault::Checksum)),
-        ("wrong key", &[bad_key], Err(Fault::Validation)),
-        ("wrong identifier", &[bad_id], Err(Fault::Validation)),
-        ("zeros", &[[0; RECORD]], Err(Fault::Validation)),
+        ("wrong checksum", &[bad_sum], Err(CatalogueError::Checksum)),
+        ("wrong key", &[bad_key], Err(CatalogueError::Validation)),
+        ("wrong identifier", &[bad_id], Err(CatalogueError::Validation)),
+        ("zeros", &[[0; RECORD]], Err(CatalogueError::Validation)),
     ] {
         assert_eq!(lbas(records), wanted, "{what}");
     }
@@ -181,7 +181,7 @@ fn random_catalogues_neither_hang_nor_leave_a_drive_behind() {
             records.push(record);
         }
         let disc = disc(&records[..records.len().min(4 * 64)], &image(64));
-        with(&[(Kind::Cdrom, disc)], |bios| {
+        with(&[(DriveKind::Cdrom, disc)], |bios| {
             if let Ok(found) = find(bios, 0) {
                 for entry in (0..found.count()).filter_map(|n| found.entry(n)) {
                     if start(bios, 0, &entry).is_ok() {
@@ -192,7 +192,7 @@ fn random_catalogues_neither_hang_nor_leave_a_drive_behind() {
                     }
                 }
             }
-            end(bios);
+            terminate(bios);
             assert_eq!(bios.hw.get(bda::DISK_COUNT), 1);
             assert_eq!(bios.hw.get(bda::EQUIPMENT), 1);
         });
@@ -207,10 +207,10 @@ fn an_unbootable_disc_is_rejected_with_its_reason() {
         disc[n] ^= 0xff;
         disc
     };
-    let bad = |what| Err(Reason::new(what));
-    let not_found = |what| Err(Reason::because(what, Status::NOT_FOUND));
+    let bad = |what| Err(BootError::new(what));
+    let not_found = |what| Err(BootError::with_status(what, Status::NOT_FOUND));
     for (disc, wanted) in [
-        (vec![], Err(Reason::because("no disc", Status::NO_MEDIUM))),
+        (vec![], Err(BootError::with_status("no disc", Status::NO_MEDIUM))),
         (good[..16 * 2048].to_vec(), not_found("cannot be read")),
         (good[..19 * 2048].to_vec(), not_found("the boot catalogue cannot be read")),
         (without(17 * 2048), bad("the disc is not bootable")),
@@ -222,7 +222,7 @@ fn an_unbootable_disc_is_rejected_with_its_reason() {
         (without(CATALOGUE * 2048 + 0x20), bad("no boot image for this processor")),
         (good.clone(), Ok(1)),
     ] {
-        assert_eq!(with(&[(Kind::Cdrom, disc)], |bios| find(bios, 0).map(|found| found.count())), wanted);
+        assert_eq!(with(&[(DriveKind::Cdrom, disc)], |bios| find(bios, 0).map(|found| found.count())), wanted);
     }
 }
 
@@ -234,20 +234,28 @@ fn a_bad_boot_image_is_rejected_with_its_reason_and_leaves_no_drive() {
     let empty = vec![0; 2048];
     let lba = IMAGE as u32;
     for (record, image, wanted) in [
-        (entry(true, 0, 0x0050, 4, lba), image(4), Reason::new("the boot image does not fit into memory")),
-        (entry(true, 0, 0x9000, 200, lba), image(4), Reason::new("the boot image does not fit into memory")),
-        (entry(true, 0, 0, 0xffff, lba), image(4), Reason::new("the boot image does not fit into memory")),
-        (entry(true, 0, 0, 8, lba), image(4), Reason::because("the boot image cannot be read", Status::NOT_FOUND)),
-        (entry(true, 0, 0, 4, u32::MAX), image(4), Reason::new("damaged boot catalogue (image address)")),
-        (entry(true, 2, 0, 1, 5000), image(4), Reason::because("the boot image cannot be read", Status::NOT_FOUND)),
-        (entry(true, 4, 0, 1, lba), partitionless, Reason::new("the hard disk image has no partition")),
-        (entry(true, 4, 0, 1, lba), unsigned, Reason::new("the boot image has no boot signature (55AAh)")),
-        (entry(true, 0, 0, 4, lba), empty, Reason::new("the boot image has no code")),
+        (entry(true, 0, 0x0050, 4, lba), image(4), BootError::new("the boot image does not fit into memory")),
+        (entry(true, 0, 0x9000, 200, lba), image(4), BootError::new("the boot image does not fit into memory")),
+        (entry(true, 0, 0, 0xffff, lba), image(4), BootError::new("the boot image does not fit into memory")),
+        (
+            entry(true, 0, 0, 8, lba),
+            image(4),
+            BootError::with_status("the boot image cannot be read", Status::NOT_FOUND),
+        ),
+        (entry(true, 0, 0, 4, u32::MAX), image(4), BootError::new("damaged boot catalogue (image address)")),
+        (
+            entry(true, 2, 0, 1, 5000),
+            image(4),
+            BootError::with_status("the boot image cannot be read", Status::NOT_FOUND),
+        ),
+        (entry(true, 4, 0, 1, lba), partitionless, BootError::new("the hard disk image has no partition")),
+        (entry(true, 4, 0, 1, lba), unsigned, BootError::new("the boot image has no boot signature (55AAh)")),
+        (entry(true, 0, 0, 4, lba), empty, BootError::new("the boot image has no code")),
     ] {
-        with(&[(Kind::Cdrom, disc(&[validation(0), record], &image))], |bios| {
+        with(&[(DriveKind::Cdrom, disc(&[validation(0), record], &image))], |bios| {
             let found = find(bios, 0).unwrap();
             assert_eq!(start(bios, 0, &found.entry(0).unwrap()), Err(wanted));
-            assert_eq!(bios.state.eltorito.session.get(), None);
+            assert_eq!(bios.state.eltorito.image.get(), None);
             assert_eq!((bios.hw.get(bda::DISK_COUNT), bios.hw.get(bda::EQUIPMENT)), (1, 1));
         });
     }
@@ -263,10 +271,10 @@ fn an_image_without_emulation_is_loaded_at_its_load_segment() {
     ] {
         // 37 CD blocks: more than one read command.
         let disc = disc(&[validation(0), entry(true, 0, segment, 145, IMAGE as u32)], &image(148));
-        with(&[(Kind::Hard, vec![]), (Kind::Cdrom, disc)], |bios| {
+        with(&[(DriveKind::Hard, vec![]), (DriveKind::Cdrom, disc)], |bios| {
             let found = find(bios, 1).unwrap();
             let loaded = start(bios, 1, &found.entry(0).unwrap()).unwrap();
-            assert_eq!(loaded, Loaded { at, drive: 0xe0 });
+            assert_eq!(loaded, EntryPoint { at, drive: 0xe0 });
             for n in 0..145 {
                 let sector = FarPtr::new(at.segment + (at.offset >> 4) + n * 32, 0);
                 assert_eq!(bios.hw.read32(sector), u32::from(n), "sector {n}");
@@ -279,17 +287,17 @@ fn floppy() -> Vec<u8> {
     disc(&[validation(0), entry(true, 2, 0, 1, IMAGE as u32)], &image(2880))
 }
 
-fn start_first(bios: &mut Bios<Fake<Nothing>>, cd: u8) -> Loaded {
+fn start_first(bios: &mut Bios<Fake<Nothing>>, cd: u8) -> EntryPoint {
     let found = find(bios, cd).unwrap();
     start(bios, cd, &found.entry(0).unwrap()).unwrap()
 }
 
 #[test]
 fn emulated_floppy_sectors_are_read_at_any_block_alignment() {
-    with(&[(Kind::Cdrom, floppy())], |bios| {
-        assert_eq!(start_first(bios, 0), Loaded { at: FarPtr::new(0, 0x7c00), drive: 0 });
+    with(&[(DriveKind::Cdrom, floppy())], |bios| {
+        assert_eq!(start_first(bios, 0), EntryPoint { at: FarPtr::new(0, 0x7c00), drive: 0 });
         assert_eq!(bios.hw.read32(FarPtr::new(0, 0x7c00)), 0);
-        let before = made_up::blocks_read();
+        let before = fake_drives::blocks_read();
         for (cylinder, head, sector, count) in
             [(0, 0, 1, 1), (0, 0, 2, 1), (0, 0, 3, 18), (1, 1, 17, 2), (40, 0, 5, 7), (79, 1, 18, 1), (3, 0, 1, 128)]
         {
@@ -301,17 +309,21 @@ fn emulated_floppy_sectors_are_read_at_any_block_alignment() {
                 assert_eq!(bios.hw.read32(FarPtr::new(0x2000 + n * 32, 0)), first + u32::from(n));
             }
             if count < 128 {
-                assert_eq!(bios.hw.read8(FarPtr::new(0x2000 + count * 32, 0)), 0xee, "memory beyond the sectors is untouched");
+                assert_eq!(
+                    bios.hw.read8(FarPtr::new(0x2000 + count * 32, 0)),
+                    0xee,
+                    "memory beyond the sectors is untouched"
+                );
             }
         }
         // Each CD block is read once, except the first one, which was cached.
-        assert_eq!(made_up::blocks_read() - before, 4 + 1 + 2 + 1 + 32);
+        assert_eq!(fake_drives::blocks_read() - before, 4 + 1 + 2 + 1 + 32);
     });
 }
 
 #[test]
 fn a_buffer_above_1_mib_works_and_one_past_real_mode_is_refused() {
-    with(&[(Kind::Cdrom, floppy())], |bios| {
+    with(&[(DriveKind::Cdrom, floppy())], |bios| {
         start_first(bios, 0);
         for (segment, offset, count, status) in [
             (0xffff, 0x0010, 9, 0),
@@ -338,7 +350,7 @@ fn a_buffer_above_1_mib_works_and_one_past_real_mode_is_refused() {
 fn an_emulated_floppy_drive_returns_the_statuses_of_a_real_one() {
     let read =
         |cx: u16, dx: u16, count: u16| move |bios: &mut Bios<Fake<Nothing>>| call(bios, 0x0200 | count, cx, dx).ah();
-    with(&[(Kind::Cdrom, floppy())], |bios| {
+    with(&[(DriveKind::Cdrom, floppy())], |bios| {
         start_first(bios, 0);
         assert_eq!(bios.hw.get(bda::EQUIPMENT), 0x0041, "two floppies");
         for (cx, dx, count, status) in [
@@ -380,15 +392,15 @@ fn an_emulated_floppy_drive_returns_the_statuses_of_a_real_one() {
 
 #[test]
 fn real_drives_of_the_emulated_kind_move_up_by_one() {
-    with(&[(Kind::Cdrom, floppy())], |bios| {
+    with(&[(DriveKind::Cdrom, floppy())], |bios| {
         start_first(bios, 0);
         let regs = call(bios, 0x0201, 1, 1);
         assert_eq!(regs.dl(), 1, "the caller's DL is preserved");
         assert_eq!(call(bios, 0x0800, 0, 1).dl(), 2, "the emulated drive is counted");
-        assert_eq!(made_up::passed(), [(0, 2), (0, 8)]);
+        assert_eq!(fake_drives::forwarded(), [(0, 2), (0, 8)]);
         let mut regs = Regs { eax: 0x0201, edx: 0x80, ..Regs::default() };
         assert!(!int13(bios, &mut regs), "hard disk calls go to the real drives");
-        end(bios);
+        terminate(bios);
         assert!(!int13(bios, &mut Regs { eax: 0x0201, ..Regs::default() }));
         assert_eq!(bios.hw.get(bda::EQUIPMENT), 0x0001);
     });
@@ -397,7 +409,7 @@ fn real_drives_of_the_emulated_kind_move_up_by_one() {
 #[test]
 fn an_emulated_hard_disk_has_the_geometry_of_its_partition() {
     let disc = disc(&[validation(0), entry(true, 4, 0, 1, IMAGE as u32)], &hard_disk());
-    with(&[(Kind::Hard, vec![]), (Kind::Cdrom, disc)], |bios| {
+    with(&[(DriveKind::Hard, vec![]), (DriveKind::Cdrom, disc)], |bios| {
         assert_eq!(start_first(bios, 1).drive, 0x80);
         assert_eq!(bios.hw.get(bda::DISK_COUNT), 2);
         let regs = call(bios, 0x0800, 0, 0x80);
@@ -440,13 +452,13 @@ fn an_emulated_hard_disk_has_the_geometry_of_its_partition() {
         bios.hw.write16(packet, 0x10);
         assert_eq!(call(bios, 0x4800, 0, 0x80).ah(), 1);
         call(bios, 0x0201, 1, 0x81);
-        assert_eq!(made_up::passed(), [(0x80, 2)], "81h is forwarded to the real disk 80h");
+        assert_eq!(fake_drives::forwarded(), [(0x80, 2)], "81h is forwarded to the real disk 80h");
     });
 }
 
 #[test]
 fn a_read_error_sets_the_status_and_the_drive_still_works() {
-    made_up::set(vec![MadeUp { kind: Kind::Cdrom, image: floppy(), bad_from: IMAGE as u64 + 20 }]);
+    fake_drives::set(vec![FakeDrive { kind: DriveKind::Cdrom, image: floppy(), bad_from: IMAGE as u64 + 20 }]);
     with_machine(|bios| {
         start_first(bios, 0);
         let regs = call(bios, 0x0212, 0x0201, 0x0000);
@@ -464,7 +476,7 @@ fn the_specification_packet_describes_the_booted_image() {
         bios.hw.copy_in(packet, &mut bytes);
         bytes
     };
-    with(&[(Kind::Hard, vec![]), (Kind::Cdrom, floppy())], |bios| {
+    with(&[(DriveKind::Hard, vec![]), (DriveKind::Cdrom, floppy())], |bios| {
         assert_eq!(call(bios, 0x4b01, 0, 0).ah(), 1, "no image was booted");
         start_first(bios, 1);
         assert_eq!(call(bios, 0x4b01, 0, 0).ah(), 0);
@@ -472,7 +484,7 @@ fn the_specification_packet_describes_the_booted_image() {
         assert_eq!(call(bios, 0x4b01, 0, 0x80).ah(), 1, "another drive number");
         assert_eq!(call(bios, 0x4b02, 0, 0).ah(), 1, "an undefined AL");
         assert_eq!(call(bios, 0x4b00, 0, 0x7f).ah(), 0, "all drives");
-        assert_eq!(bios.state.eltorito.session.get(), None);
+        assert_eq!(bios.state.eltorito.image.get(), None);
         // The packet names the CD-ROM drive's channel and unit, so that emulation can be initiated again from it.
         assert_eq!(call(bios, 0x4a00, 0, 0).ah(), 0);
         assert_eq!(call(bios, 0x0201, 2, 0).ah(), 0);
@@ -488,7 +500,7 @@ fn the_specification_packet_describes_the_booted_image() {
 #[test]
 fn function_4dh_reads_the_boot_catalogue() {
     let packet = FarPtr::new(0x3000, 0);
-    with(&[(Kind::Cdrom, floppy())], |bios| {
+    with(&[(DriveKind::Cdrom, floppy())], |bios| {
         bios.hw.copy_out(&[8, 1, 0, 0, 0, 0x20, 0, 0], packet);
         assert_eq!(call(bios, 0x4d00, 0, 0x7f).ah(), 0);
         let mut bytes = [0; RECORD];

@@ -1,5 +1,5 @@
-//! 8042 keyboard controller access (IBM Personal System/2 Hardware Interface Technical Reference, "Keyboard and Auxiliary
-//! Device Controller"). Every wait has a time limit.
+//! 8042 keyboard controller access (IBM Personal System/2 Hardware Interface Technical Reference, "Keyboard and
+//! Auxiliary Device Controller"). Every wait has a time limit.
 
 use crate::services::clock::Stopwatch;
 use pcvm_firmware_rt::Hw;
@@ -47,7 +47,7 @@ pub const PASSED: u8 = 0xaa;
 
 /// The device that a byte comes from or goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum Ps2Device {
     /// The keyboard, or the controller itself.
     Keyboard,
     /// The auxiliary device: the mouse.
@@ -89,7 +89,7 @@ pub fn command_with<H: Hw>(hw: &mut H, number: u8, argument: u8) -> bool {
 }
 
 /// Waits up to `micros` us for a byte from a device. Bytes from the other device are dropped.
-pub fn receive<H: Hw>(hw: &mut H, side: Side, micros: u32) -> Option<u8> {
+pub fn receive<H: Hw>(hw: &mut H, device: Ps2Device, micros: u32) -> Option<u8> {
     let mut watch = Stopwatch::start();
     loop {
         let status = hw.inb(STATUS);
@@ -98,7 +98,7 @@ pub fn receive<H: Hw>(hw: &mut H, side: Side, micros: u32) -> Option<u8> {
         }
         if status & OUTPUT_FULL != 0 {
             let byte = hw.inb(DATA);
-            if (status & FROM_AUX != 0) == (side == Side::Aux) {
+            if (status & FROM_AUX != 0) == (device == Ps2Device::Aux) {
                 return Some(byte);
             }
         }
@@ -120,15 +120,15 @@ pub fn flush<H: Hw>(hw: &mut H) {
 }
 
 /// Sends a byte to a device, again on RESEND, and waits for the reply. Returns true for ACK.
-pub fn send<H: Hw>(hw: &mut H, side: Side, byte: u8) -> bool {
+pub fn send<H: Hw>(hw: &mut H, device: Ps2Device, byte: u8) -> bool {
     for _ in 0..3 {
-        if side == Side::Aux && !command(hw, TO_AUX) || !ready(hw) {
+        if device == Ps2Device::Aux && !command(hw, TO_AUX) || !ready(hw) {
             return false;
         }
         hw.outb(DATA, byte);
         // A device replies within 20 ms; scan codes may precede the reply.
         for _ in 0..20 {
-            match receive(hw, side, 25_000) {
+            match receive(hw, device, 25_000) {
                 Some(ACK) => return true,
                 Some(RESEND) => break,
                 Some(_) => {}

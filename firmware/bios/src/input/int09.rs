@@ -2,8 +2,8 @@
 //! Technical Reference, INT 09h; data areas of section 3, 40:17-1E, 71, 80, 96, 97).
 
 use super::controller::{ACK, DATA, ENABLE_KEYBOARD, FROM_AUX, INPUT_FULL, OUTPUT_FULL, RESEND, STATUS};
-use super::keys::{self, Held};
-use super::{buffer, lights};
+use super::keys::{self, Modifiers};
+use super::{buffer, leds};
 use crate::Bios;
 use crate::services::{beep, pic};
 use pcvm_firmware_rt::{Hw, Regs, bda};
@@ -50,24 +50,24 @@ pub fn int09<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
     let status = hw.inb(STATUS);
     if status & (OUTPUT_FULL | FROM_AUX) == OUTPUT_FULL | FROM_AUX {
         // Another handler has read the keyboard's byte. This one is the mouse's; IRQ 12 will follow.
-        return pic::end(hw, 1);
+        return pic::eoi(hw, 1);
     }
     // Read even if the output buffer is empty: a program that hooks this interrupt has already read the byte.
     let code = hw.inb(DATA);
-    if !answer(bios, code) {
+    if !keyboard_reply(bios, code) {
         // INT 15h AH=4Fh: a program may replace the scan code, or drop it by clearing CF.
         let mut regs = Regs::with_ax(0x4f00 | u16::from(code));
         regs.set_cf(true);
         bios.hw.call_interrupt(0x15, &mut regs);
         if regs.cf() {
-            let after = key(bios, regs.al());
-            lights::update(bios);
-            if after == After::Done {
+            let eoi = key(bios, regs.al());
+            leds::update(bios);
+            if eoi == Eoi::Sent {
                 return;
             }
         }
     }
-    pic::end(bios.hw, 1);
+    pic::eoi(bios.hw, 1);
     enable(bios.hw);
 }
 
@@ -79,10 +79,10 @@ fn enable<H: Hw>(hw: &mut H) {
 }
 
 /// Handles ACK and RESEND. Returns false for a scan code.
-fn answer<H: Hw>(bios: &mut Bios<H>, code: u8) -> bool {
+fn keyboard_reply<H: Hw>(bios: &mut Bios<H>, code: u8) -> bool {
     match code {
-        ACK => lights::acknowledged(bios),
-        RESEND => lights::refused(bios),
+        ACK => leds::acknowledged(bios),
+        RESEND => leds::refused(bios),
         _ => return false,
     }
     true
@@ -90,26 +90,26 @@ fn answer<H: Hw>(bios: &mut Bios<H>, code: u8) -> bool {
 
 /// Whether the handler still has to send EOI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum After {
+enum Eoi {
     /// EOI is to be sent.
-    EndInterrupt,
+    Needed,
     /// EOI has been sent.
-    Done,
+    Sent,
 }
 
 /// Handles a scan code.
-fn key<H: Hw>(bios: &mut Bios<H>, code: u8) -> After {
+fn key<H: Hw>(bios: &mut Bios<H>, code: u8) -> Eoi {
     let hw = &mut *bios.hw;
     match code {
         0xe0 | 0xe1 => {
             let prefix = if code == 0xe0 { mode::LAST_E0 } else { mode::LAST_E1 };
             set_bits(hw, bda::KEYBOARD_MODE, prefix, true);
-            return After::EndInterrupt;
+            return Eoi::Needed;
         }
         // Overrun: the keyboard's own buffer was full.
         0x00 | 0xff => {
             beep::short(hw);
-            return After::EndInterrupt;
+            return Eoi::Needed;
         }
         _ => {}
     }
@@ -122,25 +122,25 @@ fn key<H: Hw>(bios: &mut Bios<H>, code: u8) -> After {
     if pause_sequence {
         // Pause is E1 1D 45 E1 9D C5: the E1 prefix stays set until the 45h.
         if code == 0x1d {
-            return After::EndInterrupt;
+            return Eoi::Needed;
         }
         hw.set(bda::KEYBOARD_MODE, before & !(mode::LAST_E0 | mode::LAST_E1));
         if code == 0x45 && make {
             return pause(bios);
         }
-        return After::EndInterrupt;
+        return Eoi::Needed;
     }
     hw.set(bda::KEYBOARD_MODE, before & !(mode::LAST_E0 | mode::LAST_E1));
 
     // The fake shifts that a keyboard sends around its grey keys.
     if extended && matches!(code, 0x2a | 0x36) {
-        return After::EndInterrupt;
+        return Eoi::Needed;
     }
     if modifier(bios, code, extended, make) {
-        return After::EndInterrupt;
+        return Eoi::Needed;
     }
     if !make {
-        return After::EndInterrupt;
+        return Eoi::Needed;
     }
     pressed(bios, code, extended)
 }
@@ -150,7 +150,8 @@ fn set_bits<H: Hw>(hw: &mut H, field: pcvm_firmware_rt::Field<u8>, bits: u8, on:
     hw.set(field, if on { value | bits } else { value & !bits });
 }
 
-/// Handles shift keys and locks. Returns false for other keys, and for locks that have another meaning with Ctrl or Alt.
+/// Handles shift keys and locks. Returns false for other keys, and for locks that have another meaning with Ctrl or
+/// Alt.
 fn modifier<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool, make: bool) -> bool {
     let hw = &mut *bios.hw;
     let shifts = hw.get(bda::SHIFT_FLAGS);
@@ -234,11 +235,11 @@ fn lock<H: Hw>(hw: &mut H, make: bool, toggled: u8, held: u8) {
 }
 
 /// Handles the press of any other key.
-fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> After {
+fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> Eoi {
     let hw = &mut *bios.hw;
     let shifts = hw.get(bda::SHIFT_FLAGS);
     let enhanced = hw.get(bda::KEYBOARD_MODE) & mode::ENHANCED != 0;
-    let held = Held {
+    let held = Modifiers {
         shift: shifts & (flags::LEFT_SHIFT | flags::RIGHT_SHIFT) != 0,
         ctrl: shifts & flags::CTRL != 0,
         alt: shifts & flags::ALT != 0,
@@ -249,12 +250,12 @@ fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> After {
     if hw.get(bda::SHIFT_FLAGS_2) & flags2::PAUSED != 0 {
         // The key that ends a pause has no other effect.
         set_bits(hw, bda::SHIFT_FLAGS_2, flags2::PAUSED, false);
-        return After::EndInterrupt;
+        return Eoi::Needed;
     }
     if code == 0x53 && held.ctrl && held.alt {
         hw.set(bda::RESET_FLAG, WARM_BOOT);
         hw.reset();
-        return After::Done;
+        return Eoi::Sent;
     }
     match code {
         // Print Screen. An 83-key keyboard has it on the keypad, with Shift.
@@ -262,12 +263,12 @@ fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> After {
             if held.ctrl {
                 put(hw, 0x7200);
             } else {
-                pic::end(hw, 1);
+                pic::eoi(hw, 1);
                 enable(hw);
                 hw.call_interrupt(0x05, &mut Regs::default());
-                return After::Done;
+                return Eoi::Sent;
             }
-            return After::EndInterrupt;
+            return Eoi::Needed;
         }
         // Break.
         0x46 if held.ctrl && (extended || !enhanced) => {
@@ -275,7 +276,7 @@ fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> After {
             hw.set(bda::BREAK, 0x80);
             hw.call_interrupt(0x1b, &mut Regs::default());
             buffer::put(hw, 0);
-            return After::EndInterrupt;
+            return Eoi::Needed;
         }
         // Pause of an 83-key keyboard.
         0x45 if held.ctrl && !extended && !enhanced => return pause(bios),
@@ -289,7 +290,7 @@ fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> After {
             };
             let number = hw.get(bda::ALT_KEYPAD);
             hw.set(bda::ALT_KEYPAD, number.wrapping_mul(10).wrapping_add(digit));
-            return After::EndInterrupt;
+            return Eoi::Needed;
         }
         _ => {}
     }
@@ -300,7 +301,7 @@ fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> After {
         0 => {}
         word => put(hw, word),
     }
-    After::EndInterrupt
+    Eoi::Needed
 }
 
 /// Adds a word to the buffer and posts INT 15h AX=9102h; beeps if the buffer is full.
@@ -313,16 +314,16 @@ fn put<H: Hw>(hw: &mut H, word: u16) {
 }
 
 /// Waits, with interrupts enabled, for the key that ends a pause.
-fn pause<H: Hw>(bios: &mut Bios<H>) -> After {
+fn pause<H: Hw>(bios: &mut Bios<H>) -> Eoi {
     let hw = &mut *bios.hw;
     if hw.get(bda::SHIFT_FLAGS_2) & flags2::PAUSED != 0 {
-        return After::EndInterrupt;
+        return Eoi::Needed;
     }
     set_bits(hw, bda::SHIFT_FLAGS_2, flags2::PAUSED, true);
-    pic::end(hw, 1);
+    pic::eoi(hw, 1);
     enable(hw);
     while hw.get(bda::SHIFT_FLAGS_2) & flags2::PAUSED != 0 {
         hw.wait_for_interrupt();
     }
-    After::Done
+    Eoi::Sent
 }

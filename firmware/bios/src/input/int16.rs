@@ -1,8 +1,8 @@
 //! Keyboard services INT 16h (IBM PS/2 and PC BIOS Interface Technical Reference, INT 16h).
 
-use super::controller::{self, Side};
+use super::controller::{self, Ps2Device};
 use super::int09::{flags2, mode};
-use super::{buffer, lights};
+use super::{buffer, leds};
 use crate::Bios;
 use pcvm_firmware_rt::{Flags, Hw, Regs, bda};
 
@@ -72,7 +72,7 @@ fn enhanced(word: u16) -> Option<u16> {
 }
 
 fn read<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, filter: fn(u16) -> Option<u16>) {
-    lights::update(bios);
+    leds::update(bios);
     let hw = &mut *bios.hw;
     if buffer::peek(hw).is_none() {
         // INT 15h AX=9002h: the operating system may switch to another task while the BIOS waits.
@@ -90,7 +90,7 @@ fn read<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, filter: fn(u16) -> Option<u1
 }
 
 fn peek<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, filter: fn(u16) -> Option<u16>) {
-    lights::update(bios);
+    leds::update(bios);
     let hw = &mut *bios.hw;
     // A program that polls with interrupts disabled gets its keys too.
     hw.poll_interrupts();
@@ -113,7 +113,8 @@ fn typematic<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     };
     let [rate, delay] = value.to_le_bytes();
     let set = without_interrupts(bios, |hw| {
-        controller::send(hw, Side::Keyboard, SET_TYPEMATIC) && controller::send(hw, Side::Keyboard, delay << 5 | rate)
+        controller::send(hw, Ps2Device::Keyboard, SET_TYPEMATIC)
+            && controller::send(hw, Ps2Device::Keyboard, delay << 5 | rate)
     });
     if set {
         bios.state.input.typematic.set(value);
@@ -122,21 +123,21 @@ fn typematic<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
 
 /// Reads the keyboard's ID bytes.
 fn identify<H: Hw>(hw: &mut H) -> u16 {
-    if !controller::send(hw, Side::Keyboard, READ_ID) {
+    if !controller::send(hw, Ps2Device::Keyboard, READ_ID) {
         return 0;
     }
-    let low = controller::receive(hw, Side::Keyboard, 25_000).unwrap_or(0);
-    let high = controller::receive(hw, Side::Keyboard, 25_000).unwrap_or(0);
+    let low = controller::receive(hw, Ps2Device::Keyboard, 25_000).unwrap_or(0);
+    let high = controller::receive(hw, Ps2Device::Keyboard, 25_000).unwrap_or(0);
     u16::from_le_bytes([low, high])
 }
 
 /// Runs an exchange with the keyboard whose replies must not raise interrupts.
-fn without_interrupts<H: Hw, T>(bios: &mut Bios<H>, talk: impl FnOnce(&mut H) -> T) -> T {
+fn without_interrupts<H: Hw, T>(bios: &mut Bios<H>, exchange: impl FnOnce(&mut H) -> T) -> T {
     // Serve a pending key first.
     bios.hw.poll_interrupts();
     let before = bios.state.input.command_byte.get();
     controller::command_with(bios.hw, controller::WRITE_COMMAND_BYTE, before & !controller::INTERRUPTS);
-    let result = talk(bios.hw);
+    let result = exchange(bios.hw);
     controller::command_with(bios.hw, controller::WRITE_COMMAND_BYTE, before);
     result
 }

@@ -1,9 +1,9 @@
-//! Keyboard buffer words of each key (IBM PS/2 and PC BIOS Interface Technical Reference, section 6, "Scan Code/Character
-//! Code Combinations").
+//! Keyboard buffer words of each key (IBM PS/2 and PC BIOS Interface Technical Reference, section 6, "Scan
+//! Code/Character Code Combinations").
 //!
-//! The high byte is the scan code, or a code in its place; the low byte is the character. The values are those of INT 16h
-//! AH=10h: character E0h marks a grey cursor key, F0h a combination that the 83-key keyboard did not have. A word of 0
-//! means that the key has none.
+//! The high byte is the scan code, or a code in its place; the low byte is the character. The values are those of INT
+//! 16h AH=10h: character E0h marks a grey cursor key, F0h a combination that the 83-key keyboard did not have. A word
+//! of 0 means that the key has none.
 
 /// The words of one key: plain, with Shift, with Ctrl, with Alt.
 type Key = [u16; 4];
@@ -96,7 +96,7 @@ static GREY_ALT: [u8; 13] = [0x97, 0x98, 0x99, 0, 0x9b, 0, 0x9d, 0, 0x9f, 0xa0, 
 
 /// The modifiers that select one of a key's four words.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Held {
+pub struct Modifiers {
     /// A Shift key is held.
     pub shift: bool,
     /// A Ctrl key is held.
@@ -109,8 +109,8 @@ pub struct Held {
     pub num: bool,
 }
 
-impl Held {
-    fn of(self, key: &Key, shift: bool) -> u16 {
+impl Modifiers {
+    fn select(self, key: &Key, shift: bool) -> u16 {
         // Alt has priority over Ctrl, Ctrl over Shift.
         let [plain, shifted, ctrl, alt] = *key;
         match self {
@@ -123,7 +123,7 @@ impl Held {
 }
 
 /// The word of a key. `code` is its make code, 01h to 7Fh; `extended` means that prefix E0h preceded it.
-pub fn word(code: u8, extended: bool, held: Held) -> u16 {
+pub fn word(code: u8, extended: bool, held: Modifiers) -> u16 {
     if extended {
         return grey(code, held);
     }
@@ -132,38 +132,38 @@ pub fn word(code: u8, extended: bool, held: Held) -> u16 {
             // F1 to F10.
             let n = code - 0x3b;
             let base = match held {
-                Held { alt: true, .. } => 0x68,
-                Held { ctrl: true, .. } => 0x5e,
-                Held { shift: true, .. } => 0x54,
+                Modifiers { alt: true, .. } => 0x68,
+                Modifiers { ctrl: true, .. } => 0x5e,
+                Modifiers { shift: true, .. } => 0x54,
                 _ => 0x3b,
             };
             u16::from(base + n) << 8
         }
-        0x47..=0x53 => KEYPAD.get(usize::from(code - 0x47)).map_or(0, |key| held.of(key, held.shift != held.num)),
+        0x47..=0x53 => KEYPAD.get(usize::from(code - 0x47)).map_or(0, |key| held.select(key, held.shift != held.num)),
         0x57 | 0x58 => {
             // F11, F12.
             let n = code - 0x57;
             let base = match held {
-                Held { alt: true, .. } => 0x8b,
-                Held { ctrl: true, .. } => 0x89,
-                Held { shift: true, .. } => 0x87,
+                Modifiers { alt: true, .. } => 0x8b,
+                Modifiers { ctrl: true, .. } => 0x89,
+                Modifiers { shift: true, .. } => 0x87,
                 _ => 0x85,
             };
             u16::from(base + n) << 8
         }
         // The extra key beside the left Shift on keyboards outside the United States.
-        0x56 => held.of(&[0x565c, 0x567c, 0, 0], held.shift),
+        0x56 => held.select(&[0x565c, 0x567c, 0, 0], held.shift),
         0x01..=0x39 => TYPEWRITER
             .get(usize::from(code - 1))
-            .map_or(0, |key| held.of(key, held.shift != (held.caps && is_letter(code)))),
+            .map_or(0, |key| held.select(key, held.shift != (held.caps && is_letter(code)))),
         _ => 0,
     }
 }
 
-fn grey(code: u8, held: Held) -> u16 {
+fn grey(code: u8, held: Modifiers) -> u16 {
     match code {
-        0x1c => held.of(&[0xe00d, 0xe00d, 0xe00a, 0xa600], held.shift),
-        0x35 => held.of(&[0xe02f, 0xe02f, 0x9500, 0xa400], held.shift),
+        0x1c => held.select(&[0xe00d, 0xe00d, 0xe00a, 0xa600], held.shift),
+        0x35 => held.select(&[0xe02f, 0xe02f, 0x9500, 0xa400], held.shift),
         0x47..=0x53 => {
             let n = usize::from(code - 0x47);
             let alt = GREY_ALT.get(n).copied().unwrap_or(0);
@@ -172,7 +172,7 @@ fn grey(code: u8, held: Held) -> u16 {
             }
             let ctrl = KEYPAD.get(n).map_or(0, |key| key[2]) | 0xe0;
             let plain = u16::from(code) << 8 | 0xe0;
-            held.of(&[plain, plain, ctrl, u16::from(alt) << 8], held.shift)
+            held.select(&[plain, plain, ctrl, u16::from(alt) << 8], held.shift)
         }
         _ => 0,
     }

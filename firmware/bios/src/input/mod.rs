@@ -5,14 +5,14 @@ mod controller;
 mod int09;
 mod int16;
 mod keys;
-mod lights;
+mod leds;
 mod pointer;
 #[cfg(test)]
 mod tests;
 
 use crate::Bios;
 use crate::services::pic;
-use controller::Side;
+use controller::Ps2Device;
 use core::cell::Cell;
 use pcvm_firmware_rt::{Hw, bda, ebda};
 
@@ -28,9 +28,9 @@ pub struct State {
     /// Typematic rate and delay, as in BX of INT 16h AX=0305h.
     typematic: Cell<u16>,
     /// Progress of an LED update.
-    lights: Cell<lights::Step>,
+    led_update: Cell<leds::LedUpdate>,
     /// Tick count at the start of the LED update.
-    lights_since: Cell<u32>,
+    led_update_since: Cell<u32>,
     /// Tick count at the mouse's last byte.
     pointer_since: Cell<u32>,
 }
@@ -41,8 +41,8 @@ impl State {
         Self {
             command_byte: Cell::new(0),
             typematic: Cell::new(0x010b),
-            lights: Cell::new(lights::Step::None),
-            lights_since: Cell::new(0),
+            led_update: Cell::new(leds::LedUpdate::Idle),
+            led_update_since: Cell::new(0),
             pointer_since: Cell::new(0),
         }
     }
@@ -62,29 +62,30 @@ pub fn init<H: Hw>(bios: &mut Bios<H>) {
         return crate::log::line(hw, "no keyboard controller");
     }
     controller::flush(hw);
-    if !controller::command(hw, controller::SELF_TEST) || controller::receive(hw, Side::Keyboard, 500_000) != Some(0x55)
+    if !controller::command(hw, controller::SELF_TEST)
+        || controller::receive(hw, Ps2Device::Keyboard, 500_000) != Some(0x55)
     {
         return crate::log::line(hw, "keyboard controller: self test failed");
     }
     let quiet = controller::SYSTEM | controller::TRANSLATE | controller::AUX_OFF;
     controller::command(hw, controller::TEST_KEYBOARD);
-    let interface_works = controller::receive(hw, Side::Keyboard, 50_000) == Some(0);
+    let interface_works = controller::receive(hw, Ps2Device::Keyboard, 50_000) == Some(0);
     controller::command_with(hw, controller::WRITE_COMMAND_BYTE, quiet);
 
-    let keyboard = interface_works && controller::send(hw, Side::Keyboard, RESET) && {
+    let keyboard = interface_works && controller::send(hw, Ps2Device::Keyboard, RESET) && {
         // A real keyboard's self test takes half a second.
-        controller::receive(hw, Side::Keyboard, 1_000_000) == Some(controller::PASSED)
+        controller::receive(hw, Ps2Device::Keyboard, 1_000_000) == Some(controller::PASSED)
     };
     if keyboard {
-        // After its reset the keyboard uses scan code set 2, repeats 10.9 times per second after 500 ms, has its LEDs off, and is
-        // enabled.
+        // After its reset the keyboard uses scan code set 2, repeats 10.9 times per second after 500 ms, has its LEDs
+        // off, and is enabled.
         hw.set(bda::KEYBOARD_MODE, int09::mode::ENHANCED);
     } else {
         crate::log::line(hw, "no keyboard");
     }
 
     // The mouse stays disabled until a program enables it (INT 15h AH=C2h).
-    let mouse = controller::send(hw, Side::Aux, DISABLE);
+    let mouse = controller::send(hw, Ps2Device::Aux, DISABLE);
     if mouse {
         let equipment = hw.get(bda::EQUIPMENT);
         hw.set(bda::EQUIPMENT, equipment | EQUIPMENT_POINTER);

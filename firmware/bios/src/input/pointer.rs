@@ -1,7 +1,7 @@
-//! PS/2 pointing device: INT 15h AH=C2h and INT 74h (IRQ 12) (IBM PS/2 and PC BIOS Interface Technical Reference, INT 15h
-//! AH=C2h; the extended BIOS data area's 22h to 2Fh).
+//! PS/2 pointing device: INT 15h AH=C2h and INT 74h (IRQ 12) (IBM PS/2 and PC BIOS Interface Technical Reference, INT
+//! 15h AH=C2h; the extended BIOS data area's 22h to 2Fh).
 
-use super::controller::{self, DATA, FROM_AUX, OUTPUT_FULL, PASSED, STATUS, Side};
+use super::controller::{self, DATA, FROM_AUX, OUTPUT_FULL, PASSED, Ps2Device, STATUS};
 use crate::Bios;
 use crate::services::pic;
 use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda, ebda};
@@ -15,11 +15,11 @@ const MOUSE_INTERRUPT: u8 = 0x02;
 /// This bit is always set in the first byte of a packet.
 const FIRST_BYTE: u8 = 0x08;
 /// Ticks after which the next byte starts a new packet: the mouse sends a packet's bytes within 10 ms.
-const LATE: u32 = 3;
+const PACKET_TIMEOUT: u32 = 3;
 
 /// Error codes in AH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failed {
+enum PointerError {
     Function = 1,
     Input = 2,
     Interface = 3,
@@ -44,47 +44,47 @@ mod mouse {
 pub fn int15_pointer<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     let result = match regs.al() {
         0x00 => match regs.bh() {
-            0 => talk(bios, false, |hw| send(hw, mouse::DISABLE)),
-            1 if bios.hw.get(ebda::POINTER_FLAGS_2) & HANDLER_SET == 0 => Err(Failed::NoHandler),
+            0 => exchange(bios, false, |hw| send(hw, mouse::DISABLE)),
+            1 if bios.hw.get(ebda::POINTER_FLAGS_2) & HANDLER_SET == 0 => Err(PointerError::NoHandler),
             1 => {
-                restart(bios.hw);
-                talk(bios, true, |hw| send(hw, mouse::ENABLE))
+                restart_packet(bios.hw);
+                exchange(bios, true, |hw| send(hw, mouse::ENABLE))
             }
-            _ => Err(Failed::Input),
+            _ => Err(PointerError::Input),
         },
         0x01 => reset(bios, regs),
         0x02 => match mouse::RATES.get(usize::from(regs.bh())) {
-            Some(&rate) => talk_on(bios, |hw| send(hw, mouse::RATE).and_then(|()| send(hw, rate))),
-            None => Err(Failed::Input),
+            Some(&rate) => exchange_keeping_irq(bios, |hw| send(hw, mouse::RATE).and_then(|()| send(hw, rate))),
+            None => Err(PointerError::Input),
         },
-        0x03 if regs.bh() > 3 => Err(Failed::Input),
-        0x03 => talk_on(bios, |hw| send(hw, mouse::RESOLUTION).and_then(|()| send(hw, regs.bh()))),
-        0x04 => talk_on(bios, |hw| {
+        0x03 if regs.bh() > 3 => Err(PointerError::Input),
+        0x03 => exchange_keeping_irq(bios, |hw| send(hw, mouse::RESOLUTION).and_then(|()| send(hw, regs.bh()))),
+        0x04 => exchange_keeping_irq(bios, |hw| {
             send(hw, mouse::IDENTIFY)?;
-            regs.set_bh(answer(hw)?);
+            regs.set_bh(receive(hw)?);
             // Some mice send a second ID byte.
             controller::flush(hw);
             Ok(())
         }),
-        0x05 if !(1..=8).contains(&regs.bh()) => Err(Failed::Input),
+        0x05 if !(1..=8).contains(&regs.bh()) => Err(PointerError::Input),
         0x05 => {
             let flags = bios.hw.get(ebda::POINTER_FLAGS_2);
             bios.hw.set(ebda::POINTER_FLAGS_2, flags & !INDEX | (regs.bh() - 1));
-            restart(bios.hw);
+            restart_packet(bios.hw);
             reset(bios, regs)
         }
         0x06 => match regs.bh() {
-            0 => talk_on(bios, |hw| {
+            0 => exchange_keeping_irq(bios, |hw| {
                 send(hw, mouse::STATUS)?;
-                let (status, resolution, rate) = (answer(hw)?, answer(hw)?, answer(hw)?);
+                let (status, resolution, rate) = (receive(hw)?, receive(hw)?, receive(hw)?);
                 regs.set_bl(status);
                 regs.set_cl(resolution);
                 regs.set_dl(rate);
                 Ok(())
             }),
-            1 => talk_on(bios, |hw| send(hw, mouse::SCALING_1_1)),
-            2 => talk_on(bios, |hw| send(hw, mouse::SCALING_2_1)),
-            _ => Err(Failed::Input),
+            1 => exchange_keeping_irq(bios, |hw| send(hw, mouse::SCALING_1_1)),
+            2 => exchange_keeping_irq(bios, |hw| send(hw, mouse::SCALING_2_1)),
+            _ => Err(PointerError::Input),
         },
         0x07 => {
             let handler = FarPtr::new(regs.es, regs.bx());
@@ -92,53 +92,56 @@ pub fn int15_pointer<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
             let flags = bios.hw.get(ebda::POINTER_FLAGS_2);
             if handler.to_u32() != 0 {
                 bios.hw.set(ebda::POINTER_FLAGS_2, flags | HANDLER_SET);
-                restart(bios.hw);
+                restart_packet(bios.hw);
                 Ok(())
             } else if flags & HANDLER_SET != 0 {
                 bios.hw.set(ebda::POINTER_FLAGS_2, flags & !HANDLER_SET);
                 // Without a handler the mouse is disabled.
-                talk(bios, false, |hw| send(hw, mouse::DISABLE))
+                exchange(bios, false, |hw| send(hw, mouse::DISABLE))
             } else {
                 Ok(())
             }
         }
-        0x08 => talk_on(bios, |hw| send(hw, regs.bl())),
-        0x09 => talk_on(bios, |hw| {
-            let bytes =
-                (answer(hw)?, controller::receive(hw, Side::Aux, 5_000), controller::receive(hw, Side::Aux, 5_000));
+        0x08 => exchange_keeping_irq(bios, |hw| send(hw, regs.bl())),
+        0x09 => exchange_keeping_irq(bios, |hw| {
+            let bytes = (
+                receive(hw)?,
+                controller::receive(hw, Ps2Device::Aux, 5_000),
+                controller::receive(hw, Ps2Device::Aux, 5_000),
+            );
             regs.set_bl(bytes.0);
             regs.set_cl(bytes.1.unwrap_or(0));
             regs.set_dl(bytes.2.unwrap_or(0));
             Ok(())
         }),
-        _ => Err(Failed::Function),
+        _ => Err(PointerError::Function),
     };
-    regs.set_ah(result.err().map_or(0, |failed| failed as u8));
+    regs.set_ah(result.err().map_or(0, |error| error as u8));
     regs.set_cf(result.is_err());
 }
 
 /// The next byte is the first of a packet.
-fn restart<H: Hw>(hw: &mut H) {
+fn restart_packet<H: Hw>(hw: &mut H) {
     let flags = hw.get(ebda::POINTER_FLAGS_1);
     hw.set(ebda::POINTER_FLAGS_1, flags & !INDEX);
 }
 
-fn send<H: Hw>(hw: &mut H, byte: u8) -> Result<(), Failed> {
-    controller::send(hw, Side::Aux, byte).then_some(()).ok_or(Failed::Interface)
+fn send<H: Hw>(hw: &mut H, byte: u8) -> Result<(), PointerError> {
+    controller::send(hw, Ps2Device::Aux, byte).then_some(()).ok_or(PointerError::Interface)
 }
 
-fn answer<H: Hw>(hw: &mut H) -> Result<u8, Failed> {
-    controller::receive(hw, Side::Aux, 25_000).ok_or(Failed::Interface)
+fn receive<H: Hw>(hw: &mut H) -> Result<u8, PointerError> {
+    controller::receive(hw, Ps2Device::Aux, 25_000).ok_or(PointerError::Interface)
 }
 
-fn reset<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
-    talk_on(bios, |hw| {
+fn reset<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), PointerError> {
+    exchange_keeping_irq(bios, |hw| {
         send(hw, mouse::RESET)?;
         // A real mouse's self test takes up to half a second.
-        let passed = controller::receive(hw, Side::Aux, 1_000_000).ok_or(Failed::Interface)?;
-        let id = answer(hw)?;
+        let passed = controller::receive(hw, Ps2Device::Aux, 1_000_000).ok_or(PointerError::Interface)?;
+        let id = receive(hw)?;
         if passed != PASSED {
-            return Err(Failed::Interface);
+            return Err(PointerError::Interface);
         }
         regs.set_bl(passed);
         regs.set_bh(id);
@@ -147,30 +150,33 @@ fn reset<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
 }
 
 /// Runs an exchange with the mouse and leaves IRQ 12 enabled or disabled as before.
-fn talk_on<H: Hw>(bios: &mut Bios<H>, talk_to: impl FnOnce(&mut H) -> Result<(), Failed>) -> Result<(), Failed> {
-    let listening = bios.state.input.command_byte.get() & MOUSE_INTERRUPT != 0;
-    talk(bios, listening, talk_to)
+fn exchange_keeping_irq<H: Hw>(
+    bios: &mut Bios<H>,
+    run: impl FnOnce(&mut H) -> Result<(), PointerError>,
+) -> Result<(), PointerError> {
+    let irq_enabled = bios.state.input.command_byte.get() & MOUSE_INTERRUPT != 0;
+    exchange(bios, irq_enabled, run)
 }
 
-/// Runs an exchange with the mouse, with IRQ 1 and 12 disabled and the keyboard's clock held. Then either enables IRQ 12
-/// or holds the mouse's clock, as `listen` says; after an error, restores the previous command byte.
-fn talk<H: Hw>(
+/// Runs an exchange with the mouse, with IRQ 1 and 12 disabled and the keyboard's clock held. Then either enables IRQ
+/// 12 or holds the mouse's clock, as `enable_irq` says; after an error, restores the previous command byte.
+fn exchange<H: Hw>(
     bios: &mut Bios<H>,
-    listen: bool,
-    talk_to: impl FnOnce(&mut H) -> Result<(), Failed>,
-) -> Result<(), Failed> {
+    enable_irq: bool,
+    run: impl FnOnce(&mut H) -> Result<(), PointerError>,
+) -> Result<(), PointerError> {
     use controller::{AUX_OFF, INTERRUPTS, KEYBOARD_OFF, WRITE_COMMAND_BYTE};
     // Serve pending interrupts first.
     bios.hw.poll_interrupts();
     let before = bios.state.input.command_byte.get();
     let quiet = before & !(INTERRUPTS | AUX_OFF) | KEYBOARD_OFF;
     if !controller::command_with(bios.hw, WRITE_COMMAND_BYTE, quiet) {
-        return Err(Failed::Interface);
+        return Err(PointerError::Interface);
     }
-    let result = talk_to(bios.hw);
+    let result = run(bios.hw);
     let after = match result {
         Err(_) => before,
-        Ok(()) if listen => before & !AUX_OFF | MOUSE_INTERRUPT,
+        Ok(()) if enable_irq => before & !AUX_OFF | MOUSE_INTERRUPT,
         Ok(()) => before & !MOUSE_INTERRUPT | AUX_OFF,
     };
     controller::command_with(bios.hw, WRITE_COMMAND_BYTE, after);
@@ -185,19 +191,19 @@ pub fn int74<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
         let byte = bios.hw.inb(DATA);
         packet_byte(bios, byte);
     }
-    pic::end(bios.hw, 12);
+    pic::eoi(bios.hw, 12);
 }
 
 fn packet_byte<H: Hw>(bios: &mut Bios<H>, byte: u8) {
     let hw = &mut *bios.hw;
-    let (flags, handling) = (hw.get(ebda::POINTER_FLAGS_1), hw.get(ebda::POINTER_FLAGS_2));
-    if handling & HANDLER_SET == 0 {
+    let (flags, flags_2) = (hw.get(ebda::POINTER_FLAGS_1), hw.get(ebda::POINTER_FLAGS_2));
+    if flags_2 & HANDLER_SET == 0 {
         return;
     }
     let now = hw.get(bda::TICKS);
-    let late = now.wrapping_sub(bios.state.input.pointer_since.replace(now)) >= LATE;
+    let late = now.wrapping_sub(bios.state.input.pointer_since.replace(now)) >= PACKET_TIMEOUT;
     let index = if late { 0 } else { flags & INDEX };
-    let last = handling & INDEX;
+    let last = flags_2 & INDEX;
     if index == 0 && (2..=3).contains(&last) && byte & FIRST_BYTE == 0 {
         // Out of sync: drop the byte.
         return hw.set(ebda::POINTER_FLAGS_1, flags & !INDEX);

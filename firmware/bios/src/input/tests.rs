@@ -239,11 +239,11 @@ fn a_number_typed_with_alt_becomes_a_character() {
 fn pause_halts_until_a_key_is_pressed_and_drops_that_key() {
     let mut machine = Machine::new();
     let hw = &mut machine.hw;
-    hw.bus.person(InputEvent::Key { code: PAUSE, down: true });
+    hw.bus.user_input(InputEvent::Key { code: PAUSE, down: true });
     // A key press arrives while the handler waits; otherwise this test never ends.
-    hw.bus.person(InputEvent::Key { code: 0x1e, down: true });
-    hw.bus.person(InputEvent::Key { code: 0x1e, down: false });
-    hw.bus.person(InputEvent::Key { code: 0x30, down: true });
+    hw.bus.user_input(InputEvent::Key { code: 0x1e, down: true });
+    hw.bus.user_input(InputEvent::Key { code: 0x1e, down: false });
+    hw.bus.user_input(InputEvent::Key { code: 0x30, down: true });
     machine.run(10);
     assert!(machine.hw.halts > 0, "the CPU halted");
     assert_eq!(machine.typed(), [0x3062]);
@@ -266,10 +266,10 @@ fn print_screen_calls_int_05h_and_sysreq_calls_int_15h() {
     assert_eq!(machine.typed(), [0x7200]);
 
     let seen = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
-    let sees = std::rc::Rc::clone(&seen);
+    let record = std::rc::Rc::clone(&seen);
     machine.hw.on_interrupt = Some(Box::new(move |_, number, regs| {
         if number == 0x15 && regs.ah() == 0x85 {
-            sees.borrow_mut().push(regs.al());
+            record.borrow_mut().push(regs.al());
         }
     }));
     machine.key(LEFT_ALT, true);
@@ -329,7 +329,10 @@ fn a_full_buffer_beeps_and_keeps_its_keys() {
     for _ in 0..17 {
         machine.tap(0x1e);
     }
-    assert!(machine.hw.bus.written.iter().any(|&(port, _, value)| port == 0x61 && value & 3 == 3), "the speaker is switched on");
+    assert!(
+        machine.hw.bus.written.iter().any(|&(port, _, value)| port == 0x61 && value & 3 == 3),
+        "the speaker is switched on"
+    );
     machine.run(200);
     assert_eq!(machine.hw.bus.ports[&0x61] & 3, 0, "the speaker is off again");
     assert_eq!(machine.typed(), [0x1e61; 15]);
@@ -338,18 +341,18 @@ fn a_full_buffer_beeps_and_keeps_its_keys() {
 #[test]
 fn each_scan_code_gets_one_eoi() {
     let mut machine = Machine::new();
-    let before = machine.hw.bus.ends[0];
+    let before = machine.hw.bus.eois[0];
     machine.tap(0x148);
     // E0, 48, E0, C8; no timer tick falls into this time.
-    assert_eq!(machine.hw.bus.ends[0] - before, 4);
+    assert_eq!(machine.hw.bus.eois[0] - before, 4);
 }
 
 #[test]
 fn function_00h_halts_until_a_key_comes() {
     let mut machine = Machine::new();
-    machine.hw.bus.person(InputEvent::Key { code: 0x157, down: true });
-    machine.hw.bus.person(InputEvent::Key { code: 0x57, down: true });
-    machine.hw.bus.person(InputEvent::Key { code: 0x1e, down: true });
+    machine.hw.bus.user_input(InputEvent::Key { code: 0x157, down: true });
+    machine.hw.bus.user_input(InputEvent::Key { code: 0x57, down: true });
+    machine.hw.bus.user_input(InputEvent::Key { code: 0x1e, down: true });
     machine.hw.called.clear();
     let regs = machine.ax(0x16, 0x0000);
     assert_eq!(regs.ax(), 0x1e61, "function 00h skips F11");
@@ -506,7 +509,7 @@ fn mouse_settings_are_made_and_read_back() {
     assert_eq!((regs.bl(), regs.cl(), regs.dl()), (0x00, 2, 100));
 }
 
-fn listening(size: u16) -> Machine {
+fn with_handler(size: u16) -> Machine {
     let mut machine = Machine::new();
     ok(&mut machine, 0x05, size << 8);
     ok(&mut machine, 0x07, 0x1234);
@@ -516,20 +519,20 @@ fn listening(size: u16) -> Machine {
 
 #[test]
 fn mouse_packets_reach_the_handler_while_it_is_enabled() {
-    let mut machine = listening(3);
-    machine.hw.bus.person(InputEvent::Mouse { dx: 5, dy: -3, dz: 0, buttons: 1 });
+    let mut machine = with_handler(3);
+    machine.hw.bus.user_input(InputEvent::Mouse { dx: 5, dy: -3, dz: 0, buttons: 1 });
     machine.run(50);
     let handler = FarPtr::new(0x3000, 0x1234);
     assert_eq!(machine.hw.called_with, [(handler, [0x29, 0x05, 0xfd, 0])]);
     // Keys between mouse packets.
     machine.tap(0x1e);
-    machine.hw.bus.person(InputEvent::Mouse { dx: -1, dy: 0, dz: 0, buttons: 0 });
+    machine.hw.bus.user_input(InputEvent::Mouse { dx: -1, dy: 0, dz: 0, buttons: 0 });
     machine.run(50);
     assert_eq!(machine.hw.called_with[1..], [(handler, [0x18, 0xff, 0x00, 0])]);
     assert_eq!(machine.typed(), [0x1e61]);
     // Disabled: no packets.
     ok(&mut machine, 0x00, 0x0000);
-    machine.hw.bus.person(InputEvent::Mouse { dx: 9, dy: 9, dz: 0, buttons: 0 });
+    machine.hw.bus.user_input(InputEvent::Mouse { dx: 9, dy: 9, dz: 0, buttons: 0 });
     machine.run(50);
     assert_eq!(machine.hw.called_with.len(), 2);
     machine.tap(0x1e);
@@ -538,32 +541,32 @@ fn mouse_packets_reach_the_handler_while_it_is_enabled() {
 
 #[test]
 fn a_wheel_mouse_sends_the_wheel_as_fourth_byte() {
-    let mut machine = listening(4);
+    let mut machine = with_handler(4);
     for rate in [6, 5, 4] {
         ok(&mut machine, 0x02, rate << 8);
     }
     assert_eq!(ok(&mut machine, 0x04, 0).bh(), 3);
-    machine.hw.bus.person(InputEvent::Mouse { dx: 1, dy: 2, dz: -1, buttons: 2 });
+    machine.hw.bus.user_input(InputEvent::Mouse { dx: 1, dy: 2, dz: -1, buttons: 2 });
     machine.run(50);
     assert_eq!(machine.hw.called_with, [(FarPtr::new(0x3000, 0x1234), [0x0a, 1, 2, 0xff])]);
 }
 
 #[test]
 fn an_incomplete_packet_does_not_shift_the_next_one() {
-    let mut machine = listening(3);
-    machine.hw.bus.person(InputEvent::Mouse { dx: 1, dy: 1, dz: 0, buttons: 0 });
+    let mut machine = with_handler(3);
+    machine.hw.bus.user_input(InputEvent::Mouse { dx: 1, dy: 1, dz: 0, buttons: 0 });
     machine.run(50);
     // The state after a packet that broke off a second ago.
     machine.hw.memory[0x9_fc26] |= 1;
     machine.run(1000);
-    machine.hw.bus.person(InputEvent::Mouse { dx: 2, dy: 2, dz: 0, buttons: 0 });
+    machine.hw.bus.user_input(InputEvent::Mouse { dx: 2, dy: 2, dz: 0, buttons: 0 });
     machine.run(50);
     assert_eq!(machine.hw.called_with[1].1, [0x08, 2, 2, 0]);
 }
 
 #[test]
 fn removing_the_handler_disables_the_mouse() {
-    let mut machine = listening(3);
+    let mut machine = with_handler(3);
     let mut regs = Regs::with_ax(0xc207);
     regs.es = 0;
     assert!(!machine.int(0x15, regs).cf());

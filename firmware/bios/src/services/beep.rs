@@ -11,7 +11,7 @@ const SQUARE_WAVE: u8 = 0xb6;
 /// 900 Hz: 1193182 Hz / 1326.
 const DIVISOR: u16 = 1326;
 /// 40:12, otherwise unused on this machine: timer ticks until the beep ends.
-const LEFT: Field<u8> = Field::new(0x40, 0x12);
+const TICKS_LEFT: Field<u8> = Field::new(0x40, 0x12);
 
 /// Starts a beep of 0.1 s.
 pub fn short<H: Hw>(hw: &mut H) {
@@ -21,14 +21,14 @@ pub fn short<H: Hw>(hw: &mut H) {
     hw.outb(CHANNEL_2, high);
     let port = hw.inb(PORT_B);
     hw.outb(PORT_B, port | ON);
-    hw.set(LEFT, 2);
+    hw.set(TICKS_LEFT, 2);
 }
 
 /// Timer tick: ends the beep when its time is over.
 pub fn tick<H: Hw>(hw: &mut H) {
-    let left = hw.get(LEFT);
+    let left = hw.get(TICKS_LEFT);
     if left != 0 {
-        hw.set(LEFT, left - 1);
+        hw.set(TICKS_LEFT, left - 1);
         if left == 1 {
             let port = hw.inb(PORT_B);
             hw.outb(PORT_B, port & !ON);

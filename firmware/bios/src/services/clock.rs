@@ -7,12 +7,12 @@ const CONTROL: u16 = 0x43;
 /// Latch channel 0.
 const LATCH: u8 = 0x00;
 /// Unchanged readings after which the counter is taken to be stopped.
-const STUCK: u16 = 2_000;
+const MAX_STUCK_READINGS: u16 = 2_000;
 
 /// Measures elapsed time. Not for interrupt handlers: the interrupted code may be in the middle of reading the counter.
 ///
-/// In mode 3 the counter decrements by two every 838 ns and wraps every 27 ms, so it must be polled more often than that.
-/// If a program has set a smaller divisor, the stopwatch runs fast; in mode 2, at half speed.
+/// In mode 3 the counter decrements by two every 838 ns and wraps every 27 ms, so it must be polled more often than
+/// that. If a program has set a smaller divisor, the stopwatch runs fast; in mode 2, at half speed.
 #[derive(Debug)]
 pub struct Stopwatch {
     last: Option<u16>,
@@ -34,7 +34,7 @@ impl Stopwatch {
         match self.last.replace(now) {
             Some(last) if last == now => {
                 self.stuck = self.stuck.saturating_add(1);
-                return self.stuck >= STUCK;
+                return self.stuck >= MAX_STUCK_READINGS;
             }
             Some(last) => {
                 self.stuck = 0;

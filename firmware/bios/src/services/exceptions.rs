@@ -1,4 +1,5 @@
-//! CPU exceptions and error interrupts: INT 00h and 06h (faults), 02h (NMI), 75h (coprocessor), and IRQ 9's redirection.
+//! CPU exceptions and error interrupts: INT 00h and 06h (faults), 02h (NMI), 75h (coprocessor), and IRQ 9's
+//! redirection.
 
 use super::pic;
 use crate::Bios;
@@ -36,7 +37,7 @@ pub fn nmi<H: Hw>(bios: &mut Bios<H>) {
 pub fn coprocessor<H: Hw>(bios: &mut Bios<H>) {
     const CLEAR_BUSY: u16 = 0xf0;
     bios.hw.outb(CLEAR_BUSY, 0);
-    pic::end(bios.hw, 13);
+    pic::eoi(bios.hw, 13);
     bios.hw.call_interrupt(0x02, &mut Regs::default());
 }
 

@@ -1,5 +1,5 @@
-//! Initialisation of the BIOS data areas, the 8259As, the 8254 and the serial and parallel ports at power-on (IBM PS/2 and
-//! PC BIOS Interface Technical Reference, section 3).
+//! Initialisation of the BIOS data areas, the 8259As, the 8254 and the serial and parallel ports at power-on (IBM PS/2
+//! and PC BIOS Interface Technical Reference, section 3).
 
 use super::{apm, pic, rtc};
 use crate::Bios;

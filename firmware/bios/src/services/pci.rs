@@ -16,7 +16,7 @@ const VERSION: u16 = 0x0210;
 
 /// Error codes in AH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failed {
+enum PciError {
     Function = 0x81,
     BadVendor = 0x83,
     NotFound = 0x86,
@@ -42,12 +42,12 @@ pub fn int1a<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
     }
     // The functions with bit 7 set in AL (32-bit entry) are the same.
     let result = call(bios, regs);
-    regs.set_ah(result.err().map_or(0, |failed| failed as u8));
+    regs.set_ah(result.err().map_or(0, |error| error as u8));
     regs.set_cf(result.is_err());
     true
 }
 
-fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
+fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), PciError> {
     let (function, register) = (regs.bx(), regs.di());
     let width = match regs.al() {
         0x08 | 0x0b => 1,
@@ -64,7 +64,7 @@ fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
         }
         0x02 => {
             if regs.dx() == 0xffff {
-                return Err(Failed::BadVendor);
+                return Err(PciError::BadVendor);
             }
             let id = u32::from(regs.cx()) << 16 | u32::from(regs.dx());
             regs.set_bx(find(hw, bios.handoff.last_bus, regs.si(), 0x00, |value| value == id)?);
@@ -78,7 +78,7 @@ fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
             select(hw, (function & 0xff00) | 0x00ff, 0);
             hw.outl(CONFIG_DATA, regs.edx);
         }
-        0x08..=0x0d if register > 0xff || register & (width - 1) != 0 => return Err(Failed::BadRegister),
+        0x08..=0x0d if register > 0xff || register & (width - 1) != 0 => return Err(PciError::BadRegister),
         0x08..=0x0d => {
             select(hw, function, register);
             let port = CONFIG_DATA + (register & 3);
@@ -93,7 +93,7 @@ fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
         }
         0x0e => routing_options(hw, regs)?,
         0x0f => set_interrupt(hw, regs)?,
-        _ => return Err(Failed::Function),
+        _ => return Err(PciError::Function),
     }
     Ok(())
 }
@@ -105,7 +105,7 @@ fn find<H: Hw>(
     mut index: u16,
     register: u16,
     wanted: impl Fn(u32) -> bool,
-) -> Result<u16, Failed> {
+) -> Result<u16, PciError> {
     for bus in 0..=last_bus {
         for device in 0..32 {
             let mut functions = 1;
@@ -134,12 +134,12 @@ fn find<H: Hw>(
             }
         }
     }
-    Err(Failed::NotFound)
+    Err(PciError::NotFound)
 }
 
-/// The IRQ routing table `$PIR` (Microsoft, "PCI IRQ Routing Table Specification"): a header of 32 bytes, then entries of
-/// 16 bytes.
-struct Routing {
+/// The IRQ routing table `$PIR` (Microsoft, "PCI IRQ Routing Table Specification"): a header of 32 bytes, then entries
+/// of 16 bytes.
+struct RoutingTable {
     at: FarPtr,
     /// Size of the entries in bytes.
     size: u16,
@@ -148,7 +148,7 @@ struct Routing {
 const ROUTING_HEADER: u16 = 32;
 const ROUTING_ENTRY: u16 = 16;
 
-impl Routing {
+impl RoutingTable {
     fn find<H: Hw>(hw: &mut H) -> Option<Self> {
         const SIGNATURE: u32 = u32::from_le_bytes(*b"$PIR");
         for paragraph in 0..0x1000 {
@@ -184,13 +184,13 @@ impl Routing {
 }
 
 /// AL=0Eh: copies the entries to the buffer described at ES:DI (its size, then its far address).
-fn routing_options<H: Hw>(hw: &mut H, regs: &mut Regs) -> Result<(), Failed> {
-    let table = Routing::find(hw).ok_or(Failed::Function)?;
+fn routing_options<H: Hw>(hw: &mut H, regs: &mut Regs) -> Result<(), PciError> {
+    let table = RoutingTable::find(hw).ok_or(PciError::Function)?;
     let parameter = FarPtr::new(regs.es, regs.di());
     let room = hw.read16(parameter);
     hw.write16(parameter, table.size);
     if room < table.size {
-        return Err(Failed::BufferTooSmall);
+        return Err(PciError::BufferTooSmall);
     }
     let buffer = FarPtr::from_u32(hw.read32(parameter.add(2)));
     hw.copy(table.at.add(ROUTING_HEADER), buffer, table.size);
@@ -200,16 +200,16 @@ fn routing_options<H: Hw>(hw: &mut H, regs: &mut Regs) -> Result<(), Failed> {
 
 /// AL=0Fh: routes pin CL (0Ah to 0Dh) of a device to IRQ CH by the PIIX3's PIRQ route control registers (Intel 82371SB
 /// datasheet 290550, section 2.2.16). The link values of the table, 60h to 63h, are the numbers of those registers.
-fn set_interrupt<H: Hw>(hw: &mut H, regs: &Regs) -> Result<(), Failed> {
+fn set_interrupt<H: Hw>(hw: &mut H, regs: &Regs) -> Result<(), PciError> {
     const EDGE_LEVEL: u16 = 0x4d0;
     let (irq, pin) = (regs.ch(), regs.cl().wrapping_sub(0x0a));
     if irq > 15 || pin > 3 {
-        return Err(Failed::CannotSet);
+        return Err(PciError::CannotSet);
     }
-    let table = Routing::find(hw).ok_or(Failed::Function)?;
-    let (link, allowed) = table.link(hw, regs.bx() & 0xfff8, pin.into()).ok_or(Failed::CannotSet)?;
+    let table = RoutingTable::find(hw).ok_or(PciError::Function)?;
+    let (link, allowed) = table.link(hw, regs.bx() & 0xfff8, pin.into()).ok_or(PciError::CannotSet)?;
     if !(0x60..=0x63).contains(&link) || allowed >> irq & 1 == 0 {
-        return Err(Failed::CannotSet);
+        return Err(PciError::CannotSet);
     }
     let bridge = hw.read16(table.at.add(8));
     let router = bridge.swap_bytes();

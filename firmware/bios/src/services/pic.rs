@@ -5,7 +5,7 @@ use pcvm_firmware_rt::{Hw, Ports};
 const MASTER: u16 = 0x20;
 const SLAVE: u16 = 0xa0;
 /// Non-specific EOI.
-const END: u8 = 0x20;
+const EOI: u8 = 0x20;
 /// ICW1: edge triggered, cascaded, ICW4 follows.
 const ICW1: u8 = 0x11;
 /// ICW4: 8086 mode, normal EOI.
@@ -29,11 +29,11 @@ pub fn program<H: Ports>(hw: &mut H, master: u8, slave: u8, masks: u16) {
 }
 
 /// Sends EOI for IRQ `irq` (0 to 15).
-pub fn end<H: Hw>(hw: &mut H, irq: u8) {
+pub fn eoi<H: Hw>(hw: &mut H, irq: u8) {
     if irq >= 8 {
-        hw.outb(SLAVE, END);
+        hw.outb(SLAVE, EOI);
     }
-    hw.outb(MASTER, END);
+    hw.outb(MASTER, EOI);
 }
 
 /// Unmasks IRQ `irq` (0 to 15).

@@ -1,5 +1,5 @@
-//! Real-time clock and timer tick (Motorola MC146818A datasheet): INT 08h, INT 1Ah AH=00h to 07h, INT 70h, and the waits of
-//! INT 15h AH=83h and 86h (IBM PS/2 and PC BIOS Interface Technical Reference, the same interrupts).
+//! Real-time clock and timer tick (Motorola MC146818A datasheet): INT 08h, INT 1Ah AH=00h to 07h, INT 70h, and the
+//! waits of INT 15h AH=83h and 86h (IBM PS/2 and PC BIOS Interface Technical Reference, the same interrupts).
 
 use super::clock::Stopwatch;
 use super::pic;
@@ -252,8 +252,8 @@ fn started<H: Hw>(hw: &mut H) -> u8 {
 pub fn int70<H: Hw>(bios: &mut Bios<H>) {
     let hw = &mut *bios.hw;
     let b = read(hw, STATUS_B);
-    let why = read(hw, STATUS_C) & b;
-    if why & PERIODIC != 0 {
+    let causes = read(hw, STATUS_C) & b;
+    if causes & PERIODIC != 0 {
         let left = hw.get(bda::WAIT_COUNT);
         hw.set(bda::WAIT_COUNT, left.saturating_sub(PERIOD));
         if left <= PERIOD {
@@ -264,14 +264,14 @@ pub fn int70<H: Hw>(bios: &mut Bios<H>) {
             hw.write8(flag, value | WAIT_OVER);
         }
     }
-    if why & ALARM != 0 {
+    if causes & ALARM != 0 {
         hw.call_interrupt(0x4a, &mut Regs::default());
     }
-    pic::end(hw, 8);
+    pic::eoi(hw, 8);
 }
 
 /// Starts a wait: bit 7 of `flag` is set after `micros` us. Returns false if a wait is already active.
-fn begin<H: Hw>(hw: &mut H, flag: FarPtr, micros: u32) -> bool {
+fn start_wait<H: Hw>(hw: &mut H, flag: FarPtr, micros: u32) -> bool {
     if hw.get(bda::WAIT_ACTIVE) & WAITING != 0 {
         return false;
     }
@@ -288,7 +288,7 @@ fn begin<H: Hw>(hw: &mut H, flag: FarPtr, micros: u32) -> bool {
 }
 
 /// Cancels a wait.
-fn cancel<H: Hw>(hw: &mut H) {
+fn cancel_wait<H: Hw>(hw: &mut H) {
     hw.set(bda::WAIT_ACTIVE, 0);
     let b = read(hw, STATUS_B);
     write(hw, STATUS_B, b & !PERIODIC);
@@ -301,9 +301,9 @@ fn interval(regs: &Regs) -> u32 {
 /// INT 15h AH=83h: sets a flag after a time, or cancels that. Returns whether it succeeded.
 pub fn event_wait<H: Hw>(bios: &mut Bios<H>, regs: &Regs) -> bool {
     match regs.al() {
-        0 => begin(bios.hw, FarPtr::new(regs.es, regs.bx()), interval(regs)),
+        0 => start_wait(bios.hw, FarPtr::new(regs.es, regs.bx()), interval(regs)),
         1 => {
-            cancel(bios.hw);
+            cancel_wait(bios.hw);
             true
         }
         _ => false,
@@ -323,7 +323,7 @@ pub fn wait<H: Hw>(bios: &mut Bios<H>, regs: &Regs) -> bool {
         return true;
     }
     // One period more, since the first one has already begun.
-    if !begin(hw, bda::WAIT_ACTIVE.at, micros.saturating_add(PERIOD)) {
+    if !start_wait(hw, bda::WAIT_ACTIVE.at, micros.saturating_add(PERIOD)) {
         return false;
     }
     let start = hw.get(bda::TICKS);
@@ -337,7 +337,7 @@ pub fn wait<H: Hw>(bios: &mut Bios<H>, regs: &Regs) -> bool {
             break;
         }
     }
-    cancel(hw);
+    cancel_wait(hw);
     true
 }
 
@@ -356,5 +356,5 @@ pub fn int08<H: Hw>(bios: &mut Bios<H>) {
     disk::motor_tick(bios);
     let hw = &mut *bios.hw;
     hw.call_interrupt(0x1c, &mut Regs::default());
-    pic::end(hw, 0);
+    pic::eoi(hw, 0);
 }

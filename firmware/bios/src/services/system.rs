@@ -16,7 +16,8 @@ pub fn int15<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
         // Keyboard intercept: CF set accepts the scan code in AL.
         0x4f => regs.set_cf(true),
         0x53 => apm::int15(bios, regs),
-        // Device open, device close, program termination; SysReq; device busy, device ready: hooks for operating systems.
+        // Device open, device close, program termination; SysReq; device busy, device ready: hooks for operating
+        // systems.
         0x80..=0x82 | 0x85 | 0x90 | 0x91 => done(regs),
         0x83 => {
             let set = rtc::event_wait(bios, regs);

@@ -154,7 +154,7 @@ fn function_86h_waits_for_the_requested_time() {
 fn function_86h_returns_even_if_irq_8_never_comes() {
     let mut machine = Machine::new();
     // As if a program had hooked INT 70h without chaining to the BIOS.
-    machine.hw.bus.deaf = true;
+    machine.hw.bus.drop_irq8 = true;
     let regs = machine.int(0x15, regs(0x8600, 0, 0x0003, 0));
     assert!(!regs.cf());
     assert!((196_608_000..350_000_000).contains(&machine.hw.bus.now));
@@ -163,17 +163,17 @@ fn function_86h_returns_even_if_irq_8_never_comes() {
 #[test]
 fn function_83h_sets_its_flag_after_the_time_unless_cancelled() {
     let mut machine = Machine::new();
-    let mut ask = regs(0x8300, 0x0010, 0, 30_000);
-    ask.es = 0x2000;
-    assert!(!machine.int(0x15, ask).cf());
-    assert!(machine.int(0x15, ask).cf(), "only one wait at a time");
+    let mut request = regs(0x8300, 0x0010, 0, 30_000);
+    request.es = 0x2000;
+    assert!(!machine.int(0x15, request).cf());
+    assert!(machine.int(0x15, request).cf(), "only one wait at a time");
     assert!(machine.ax(0x15, 0x8600).cx() == 0);
     machine.run(25);
     assert_eq!(machine.hw.memory[0x2_0010], 0);
     machine.run(10);
     assert_eq!(machine.hw.memory[0x2_0010], 0x80);
     machine.hw.memory[0x2_0010] = 0;
-    assert!(!machine.int(0x15, ask).cf());
+    assert!(!machine.int(0x15, request).cf());
     assert!(!machine.ax(0x15, 0x8301).cf());
     machine.run(50);
     assert_eq!(machine.hw.memory[0x2_0010], 0);
@@ -256,10 +256,10 @@ fn function_e820h_returns_the_memory_map_range_by_range() {
         let mut next = 0;
         for (n, range) in ranges.iter().enumerate() {
             machine.hw.memory[0x5_0010..0x5_0040].fill(0x55);
-            let mut ask = Regs::with_ax(0xe820);
-            (ask.eax, ask.ebx, ask.ecx, ask.edx) = (0x1234_e820, next, size, 0x534d_4150);
-            (ask.es, ask.edi) = (0x5000, 0x10);
-            let regs = machine.int(0x15, ask);
+            let mut request = Regs::with_ax(0xe820);
+            (request.eax, request.ebx, request.ecx, request.edx) = (0x1234_e820, next, size, 0x534d_4150);
+            (request.es, request.edi) = (0x5000, 0x10);
+            let regs = machine.int(0x15, request);
             assert_eq!((regs.eax, regs.ecx, regs.cf()), (0x534d_4150, given, false));
             let dword = |at: usize| u32::from_le_bytes(machine.hw.memory[0x5_0010 + at..][..4].try_into().unwrap());
             assert_eq!(
@@ -273,9 +273,9 @@ fn function_e820h_returns_the_memory_map_range_by_range() {
         }
     }
     for (ebx, ecx, edx) in [(3, 20, 0x534d_4150), (u32::MAX, 20, 0x534d_4150), (0, 19, 0x534d_4150), (0, 20, 0)] {
-        let mut ask = Regs::with_ax(0xe820);
-        (ask.ebx, ask.ecx, ask.edx) = (ebx, ecx, edx);
-        let regs = machine.int(0x15, ask);
+        let mut request = Regs::with_ax(0xe820);
+        (request.ebx, request.ecx, request.edx) = (ebx, ecx, edx);
+        let regs = machine.int(0x15, request);
         assert_eq!((regs.ah(), regs.cf()), (0x86, true));
     }
 }
@@ -295,20 +295,20 @@ fn function_87h_moves_blocks_between_its_descriptors() {
         machine.hw.a20 = a20;
         machine.hw.memory[0x2_0000..0x2_0004].copy_from_slice(b"abcd");
         descriptors(&mut machine, 3, 0x2_0000, 0x10_0000);
-        let mut ask = regs(0x8700, 0, 2, 0);
-        (ask.es, ask.esi) = (0x6000, 0x100);
-        let done = machine.int(0x15, ask);
+        let mut request = regs(0x8700, 0, 2, 0);
+        (request.es, request.esi) = (0x6000, 0x100);
+        let done = machine.int(0x15, request);
         assert_eq!((done.ah(), done.cf()), (0, false));
         assert_eq!(&machine.hw.memory[0x10_0000..0x10_0004], b"abcd");
         assert_eq!(machine.hw.a20, a20, "A20 is unchanged");
 
-        ask.set_cx(3);
-        let failed = machine.int(0x15, ask);
+        request.set_cx(3);
+        let failed = machine.int(0x15, request);
         assert_eq!((failed.ah(), failed.cf()), (2, true), "beyond the limit");
 
         machine.hw.protected = true;
-        ask.set_cx(1);
-        let failed = machine.int(0x15, ask);
+        request.set_cx(1);
+        let failed = machine.int(0x15, request);
         assert_eq!((failed.ah(), failed.cf()), (0x86, true), "not under a memory manager");
     }
 }
@@ -316,9 +316,9 @@ fn function_87h_moves_blocks_between_its_descriptors() {
 #[test]
 fn function_89h_enters_protected_mode_with_all_irqs_masked() {
     let mut machine = Machine::new();
-    let mut ask = regs(0x8900, 0x2028, 0, 0);
-    (ask.es, ask.esi) = (0x6000, 0x100);
-    machine.int(0x15, ask);
+    let mut request = regs(0x8900, 0x2028, 0, 0);
+    (request.es, request.esi) = (0x6000, 0x100);
+    machine.int(0x15, request);
     assert!(machine.hw.protected && machine.hw.a20);
     assert_eq!(machine.hw.entered.map(|(table, _)| table), Some(FarPtr::new(0x6000, 0x100)));
     assert_eq!(machine.hw.bus.masks, [0xff, 0xff]);
@@ -375,9 +375,9 @@ fn pci_functions_are_found_by_id_and_by_class() {
         (0x8139, 0x10ec, 2, 0x86, 0),
         (0x8139, 0xffff, 0, 0x83, 0),
     ] {
-        let mut ask = regs(0xb102, 0x5555, device, vendor);
-        ask.set_si(index);
-        let found = machine.int(0x1a, ask);
+        let mut request = regs(0xb102, 0x5555, device, vendor);
+        request.set_si(index);
+        let found = machine.int(0x1a, request);
         assert_eq!((found.ah(), found.cf()), (status, status != 0), "{device:04x} {index}");
         if status == 0 {
             assert_eq!(found.bx(), function, "{device:04x} {index}");
@@ -389,10 +389,10 @@ fn pci_functions_are_found_by_id_and_by_class() {
         (0x02_0000, 1, 0x00, 0x0118),
         (0x03_0000, 0, 0x86, 0),
     ] {
-        let mut ask = Regs::with_ax(0xb103);
-        ask.ecx = class;
-        ask.set_si(index);
-        let found = machine.int(0x1a, ask);
+        let mut request = Regs::with_ax(0xb103);
+        request.ecx = class;
+        request.set_si(index);
+        let found = machine.int(0x1a, request);
         assert_eq!((found.ah(), found.cf()), (status, status != 0), "{class:06x}");
         if status == 0 {
             assert_eq!(found.bx(), function);
@@ -404,10 +404,10 @@ fn pci_functions_are_found_by_id_and_by_class() {
 fn pci_registers_are_accessed_in_all_sizes_and_bad_ones_are_refused() {
     let mut machine = with_bridge();
     let call = |machine: &mut Machine, al: u16, register: u16, ecx: u32| {
-        let mut ask = regs(0xb100 | al, 0x0009, 0, 0);
-        ask.ecx = ecx;
-        ask.set_di(register);
-        machine.int(0x1a, ask)
+        let mut request = regs(0xb100 | al, 0x0009, 0, 0);
+        request.ecx = ecx;
+        request.set_di(register);
+        machine.int(0x1a, request)
     };
     assert_eq!(call(&mut machine, 0x0a, 0x00, 0).ecx, 0x7010_8086);
     assert_eq!(call(&mut machine, 0x09, 0x02, 0xaaaa_aaaa).ecx, 0xaaaa_7010);
@@ -452,14 +452,14 @@ fn irq_routing_options_are_returned_and_an_irq_is_routed() {
     assert_eq!(machine.ax(0x1a, 0xb10e).ah(), 0x81, "no table");
 
     let mut machine = with_routing();
-    let mut ask = Regs::with_ax(0xb10e);
-    (ask.es, ask.edi) = (0x5000, 0);
+    let mut request = Regs::with_ax(0xb10e);
+    (request.es, request.edi) = (0x5000, 0);
     machine.hw.memory[0x5_0000] = 15;
     machine.hw.write32(FarPtr::new(0x5000, 2), 0x5100_0000);
-    let small = machine.int(0x1a, ask);
+    let small = machine.int(0x1a, request);
     assert_eq!((small.ah(), small.cf(), word(&machine, 0x5_0000)), (0x89, true, 16));
-    let told = machine.int(0x1a, ask);
-    assert_eq!((told.ah(), told.cf(), told.bx()), (0, false, 0x0c20));
+    let filled = machine.int(0x1a, request);
+    assert_eq!((filled.ah(), filled.cf(), filled.bx()), (0, false, 0x0c20));
     assert_eq!(machine.hw.memory[0x5_1001..0x5_1005], [0x18, 0x60, 0x20, 0x0c]);
 
     for (device, irq, pin, status) in [
@@ -536,8 +536,10 @@ fn apm_functions_return_their_status_codes() {
         let (ah, cf, _) = apm(&mut machine, al, bx, cx);
         assert_eq!((ah, cf), (status, status != 0), "AL={al:02x} BX={bx:04x} CX={cx:04x}");
     }
-    for (asked, got) in [(0x0102, 0x0102), (0x0101, 0x0101), (0x0100, 0x0100), (0x0000, 0x0100), (0x0200, 0x0102)] {
-        assert_eq!(apm(&mut machine, 0x0e, 0, asked).2.ax(), got);
+    for (requested, negotiated) in
+        [(0x0102, 0x0102), (0x0101, 0x0101), (0x0100, 0x0100), (0x0000, 0x0100), (0x0200, 0x0102)]
+    {
+        assert_eq!(apm(&mut machine, 0x0e, 0, requested).2.ax(), negotiated);
     }
     apm(&mut machine, 0x08, 1, 0);
     apm(&mut machine, 0x0f, 1, 0);
@@ -609,12 +611,12 @@ fn int_05h_prints_the_screen_unless_it_is_busy_or_has_no_printer() {
     let mut machine = Machine::new();
     machine.hw.memory[0x484] = 1;
     let printed = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
-    let prints = std::rc::Rc::clone(&printed);
+    let record = std::rc::Rc::clone(&printed);
     machine.hw.on_interrupt = Some(Box::new(move |_, number, regs| match (number, regs.ah()) {
         (0x10, 0x0f) => regs.set_ax(0x0203),
         (0x10, 0x08) => regs.set_ax(0x0700 | if regs.bh() == 0 { u16::from(b'x') } else { 0 }),
         (0x17, 0x00) => {
-            prints.borrow_mut().push(regs.al());
+            record.borrow_mut().push(regs.al());
             regs.set_ah(0x90);
         }
         _ => {}
@@ -647,10 +649,10 @@ fn a_fault_in_the_firmware_stops_the_cpu_and_one_in_a_program_does_not() {
 #[test]
 fn a_coprocessor_error_calls_the_nmi_handler() {
     let mut machine = Machine::new();
-    let before = machine.hw.bus.ends;
+    let before = machine.hw.bus.eois;
     machine.ax(0x75, 0);
     assert_eq!(machine.hw.called.last(), Some(&0x02));
-    assert_eq!(machine.hw.bus.ends, [before[0] + 1, before[1] + 1]);
+    assert_eq!(machine.hw.bus.eois, [before[0] + 1, before[1] + 1]);
     assert_eq!(machine.hw.bus.written, [(0xf0, 1, 0)]);
 }
 
@@ -661,8 +663,8 @@ fn irq_9_calls_int_0ah_if_a_program_has_hooked_it() {
     machine.ax(0x71, 0);
     assert!(!machine.hw.called.contains(&0x0a));
     machine.hw.write32(FarPtr::vector(0x0a), 0x2000_1234);
-    let before = machine.hw.bus.ends;
+    let before = machine.hw.bus.eois;
     machine.ax(0x71, 0);
     assert_eq!(machine.hw.called.last(), Some(&0x0a));
-    assert_eq!(machine.hw.bus.ends, [before[0], before[1] + 1], "the program sends EOI to the master");
+    assert_eq!(machine.hw.bus.eois, [before[0], before[1] + 1], "the program sends EOI to the master");
 }

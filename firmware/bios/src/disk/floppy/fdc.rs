@@ -1,5 +1,5 @@
-//! Floppy disk controller access: NEC 765 compatible Intel 82077AA (data sheet 290166), DMA channel 2 of the 8237A (data
-//! sheet 231466), IRQ 6.
+//! Floppy disk controller access: NEC 765 compatible Intel 82077AA (data sheet 290166), DMA channel 2 of the 8237A
+//! (data sheet 231466), IRQ 6.
 
 use super::super::clock::Timeout;
 use super::super::status::{Result, Status};
@@ -16,8 +16,8 @@ const DIGITAL_INPUT: u16 = 0x3f7;
 const NOT_RESET: u8 = 0x04;
 const DMA_ON: u8 = 0x08;
 /// Main status register: RQM, ready for a transfer; DIO, direction controller to CPU.
-const READY: u8 = 0x80;
-const TO_US: u8 = 0x40;
+const RQM: u8 = 0x80;
+const DIO: u8 = 0x40;
 
 pub mod command {
     #![allow(missing_docs)]
@@ -47,7 +47,7 @@ const WAIT: u16 = 0x9001;
 const POST: u16 = 0x9101;
 
 /// Bytes of a command's result phase.
-pub type Answer = [u8; 7];
+pub type ResultBytes = [u8; 7];
 
 /// Whether there is a controller.
 pub fn present<H: Hw>(bios: &mut Bios<H>) -> bool {
@@ -56,10 +56,10 @@ pub fn present<H: Hw>(bios: &mut Bios<H>) -> bool {
 
 /// IRQ 6: sets the interrupt flag and posts INT 15h AX=9101h.
 pub fn interrupt<H: Hw>(bios: &mut Bios<H>) {
-    const END: u8 = 0x20;
+    const EOI: u8 = 0x20;
     let flags = bios.hw.get(bda::FLOPPY_RECALIBRATE);
     bios.hw.set(bda::FLOPPY_RECALIBRATE, flags | INTERRUPTED);
-    bios.hw.outb(0x20, END);
+    bios.hw.outb(0x20, EOI);
     let mut regs = Regs::default();
     regs.set_ax(POST);
     bios.hw.call_interrupt(0x15, &mut regs);
@@ -89,11 +89,11 @@ pub fn change_line<H: Hw>(bios: &mut Bios<H>) -> bool {
     bios.hw.inb(DIGITAL_INPUT) & 0x80 != 0
 }
 
-fn wait_ready<H: Hw>(bios: &mut Bios<H>, to_us: bool, ms: u32) -> Result<()> {
-    let wanted = if to_us { READY | TO_US } else { READY };
+fn wait_ready<H: Hw>(bios: &mut Bios<H>, to_cpu: bool, ms: u32) -> Result<()> {
+    let wanted = if to_cpu { RQM | DIO } else { RQM };
     let mut timeout = Timeout::ms(ms);
     loop {
-        if bios.hw.inb(MAIN_STATUS) & (READY | TO_US) == wanted {
+        if bios.hw.inb(MAIN_STATUS) & (RQM | DIO) == wanted {
             return Ok(());
         }
         if timeout.expired(bios) {
@@ -114,29 +114,29 @@ pub fn send<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) -> Result<()> {
 }
 
 /// Reads a command's result bytes and stores them at 40:42.
-pub fn result<H: Hw>(bios: &mut Bios<H>, bytes: usize, ms: u32) -> Result<Answer> {
-    let mut answer = Answer::default();
+pub fn result<H: Hw>(bios: &mut Bios<H>, bytes: usize, ms: u32) -> Result<ResultBytes> {
+    let mut results = ResultBytes::default();
     let mut at: FarPtr = bda::FLOPPY_RESULT.at;
     let mut ms = ms;
-    for byte in answer.iter_mut().take(bytes) {
+    for byte in results.iter_mut().take(bytes) {
         wait_ready(bios, true, ms)?;
         ms = BYTE_MS;
         *byte = bios.hw.inb(DATA);
         bios.hw.write8(at, *byte);
         at = at.add(1);
     }
-    Ok(answer)
+    Ok(results)
 }
 
 /// Runs a command with a result phase of seven bytes.
-pub fn execute<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) -> Result<Answer> {
+pub fn execute<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) -> Result<ResultBytes> {
     send(bios, bytes)?;
     announce_wait(bios);
-    let answer = result(bios, 7, RESULT_MS)?;
+    let results = result(bios, 7, RESULT_MS)?;
     // ST0 and ST1 (6.1 and 6.2 of the data sheet).
-    let [st0, st1, ..] = answer;
+    let [st0, st1, ..] = results;
     match (st0 >> 6, st1) {
-        (0, _) => Ok(answer),
+        (0, _) => Ok(results),
         _ if st0 & 0x08 != 0 => Err(Status::NOT_READY),
         (_, st1) if st1 & 0x02 != 0 => Err(Status::WRITE_PROTECTED),
         (_, st1) if st1 & 0x20 != 0 => Err(Status::READ_ERROR),
@@ -155,14 +155,14 @@ fn announce_wait<H: Hw>(bios: &mut Bios<H>) {
 }
 
 /// Runs RECALIBRATE or SEEK until it has ended.
-pub fn step<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) -> Result<()> {
+pub fn run_seek<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) -> Result<()> {
     send(bios, bytes)?;
     announce_wait(bios);
     let drive = bytes.get(1).copied().unwrap_or(0) & 3;
     let mut timeout = Timeout::ms(SEEK_MS);
     loop {
-        // If the interrupt never arrives (masked, or INT 0Eh is hooked), SENSE INTERRUPT STATUS is sent after the time-out. Its
-        // result is "invalid command" (80h) if no interrupt is pending.
+        // If the interrupt never arrives (masked, or INT 0Eh is hooked), SENSE INTERRUPT STATUS is sent after the
+        // time-out. Its result is "invalid command" (80h) if no interrupt is pending.
         let came = bios.hw.get(bda::FLOPPY_RECALIBRATE) & INTERRUPTED != 0;
         let expired = timeout.expired(bios);
         if came || expired {
@@ -176,7 +176,7 @@ pub fn step<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) -> Result<()> {
     }
 }
 
-fn sense_interrupt<H: Hw>(bios: &mut Bios<H>) -> Result<Answer> {
+fn sense_interrupt<H: Hw>(bios: &mut Bios<H>) -> Result<ResultBytes> {
     send(bios, &[command::SENSE_INTERRUPT])?;
     wait_ready(bios, true, BYTE_MS)?;
     let first = bios.hw.inb(DATA);
@@ -214,7 +214,7 @@ pub enum Dma {
 }
 
 /// Programs DMA channel 2. The 8237A counts 16 bits, so the buffer must not cross a 64 KiB boundary.
-pub fn dma<H: Hw>(bios: &mut Bios<H>, way: Dma, linear: u32, bytes: u32) -> Result<()> {
+pub fn dma<H: Hw>(bios: &mut Bios<H>, direction: Dma, linear: u32, bytes: u32) -> Result<()> {
     const ADDRESS: u16 = 0x04;
     const COUNT: u16 = 0x05;
     const MASK: u16 = 0x0a;
@@ -229,7 +229,7 @@ pub fn dma<H: Hw>(bios: &mut Bios<H>, way: Dma, linear: u32, bytes: u32) -> Resu
     // Both bytes of a register go through the same port; a flip-flop selects the byte.
     bios.hw.outb(MASK, MASKED | CHANNEL);
     bios.hw.outb(FLIP_FLOP, 0);
-    bios.hw.outb(MODE, way as u8);
+    bios.hw.outb(MODE, direction as u8);
     let [a, b, page, _] = linear.to_le_bytes();
     bios.hw.outb(ADDRESS, a);
     bios.hw.outb(ADDRESS, b);

@@ -1,6 +1,6 @@
 //! Floppy functions of INT 13h.
 
-use super::super::int13::Answer;
+use super::super::int13::Completion;
 use super::fdc::{self, Dma, command, of_drive};
 use super::media::{self, Media};
 use super::*;
@@ -10,10 +10,10 @@ use pcvm_firmware_rt::Regs;
 const TYPE_WITH_CHANGE_LINE: u8 = 2;
 const TYPE_WITHOUT: u8 = 1;
 /// Maximum number of sectors per call: a DMA transfer moves at most 64 KiB.
-const MOST: u8 = 127;
+const MAX_SECTORS: u8 = 127;
 
 /// Serves a floppy function.
-pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Answer {
+pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Completion {
     let drive = regs.dl();
     let kind = bios.state.disk.floppy.kind(drive);
     match regs.ah() {
@@ -23,7 +23,7 @@ pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Answer {
             regs.set_ah(last);
             regs.set_al(last);
             regs.set_cf(last != 0);
-            return Answer::Given;
+            return Completion::Done;
         }
         0x08 if kind == 0 => {
             for set in [Regs::set_bx, Regs::set_cx, Regs::set_di] {
@@ -40,15 +40,15 @@ pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Answer {
                 _ => TYPE_WITH_CHANGE_LINE,
             });
             regs.set_cf(false);
-            return Answer::Given;
+            return Completion::Done;
         }
         _ if kind == 0 => return Err(Status::BAD_COMMAND).into(),
         _ => {}
     }
     let result = match regs.ah() {
-        0x02 => moved(bios, regs, Action::Read),
-        0x03 => moved(bios, regs, Action::Write),
-        0x04 => moved(bios, regs, Action::Verify),
+        0x02 => transfer_chs(bios, regs, Action::Read),
+        0x03 => transfer_chs(bios, regs, Action::Write),
+        0x04 => transfer_chs(bios, regs, Action::Verify),
         0x05 => format_track(bios, regs),
         0x08 => {
             parameters(regs, kind, bios.state.disk.floppy.count());
@@ -64,11 +64,11 @@ pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Answer {
 }
 
 /// 02h to 04h: read, write, verify.
-fn moved<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, action: Action) -> Result<()> {
+fn transfer_chs<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, action: Action) -> Result<()> {
     let count = regs.al();
     regs.set_al(0);
-    let at = At { drive: regs.dl(), cylinder: regs.ch(), head: regs.dh(), sector: regs.cl() };
-    if count == 0 || count > MOST || at.head > 1 || at.sector == 0 {
+    let at = SectorAddress { drive: regs.dl(), cylinder: regs.ch(), head: regs.dh(), sector: regs.cl() };
+    if count == 0 || count > MAX_SECTORS || at.head > 1 || at.sector == 0 {
         return Err(Status::BAD_COMMAND);
     }
     let linear = FarPtr::new(regs.es, regs.bx()).linear();
@@ -76,7 +76,7 @@ fn moved<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, action: Action) -> Result<(
         return Err(Status::BOUNDARY);
     }
     let result = prepare(bios, at.drive, true).and_then(|media| {
-        let (done, result) = sectors(bios, &media, action, at, count, linear);
+        let (done, result) = transfer_cylinder(bios, &media, action, at, count, linear);
         regs.set_al(done);
         result
     });
@@ -95,8 +95,9 @@ fn format_track<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<()> {
     let slow = motor_on(bios, drive);
     let mut run = || {
         check_change(bios, drive)?;
-        // The format that 17h or 18h has set, else the drive's own: the disk may be unformatted, so its format cannot be detected.
-        let media = known(bios, drive).unwrap_or(own);
+        // The format that 17h or 18h has set, else the drive's own: the disk may be unformatted, so its format cannot
+        // be detected.
+        let media = known_format(bios, drive).unwrap_or(own);
         if slow {
             wait_for_speed(bios);
         }
@@ -141,8 +142,8 @@ fn find(kind: u8, cylinders: u8, sectors: u8) -> Option<&'static Media> {
     media::formats(kind).iter().find(|media| (media.cylinders, media.sectors) == (cylinders, sectors))
 }
 
-/// 17h: set disk type for formatting. AL: 1 is 360 KB in a 360 KB drive, 2 is 360 KB in a 1.2 MB drive, 3 is 1.2 MB, 4 is
-/// 720 KB, 5 is 1.44 MB.
+/// 17h: set disk type for formatting. AL: 1 is 360 KB in a 360 KB drive, 2 is 360 KB in a 1.2 MB drive, 3 is 1.2 MB, 4
+/// is 720 KB, 5 is 1.44 MB.
 fn set_type<H: Hw>(bios: &mut Bios<H>, regs: &Regs, kind: u8) -> Result<()> {
     let (cylinders, sectors) = match (regs.al(), kind) {
         (1, 1) | (2, 2) => (40, 9),

@@ -1,5 +1,5 @@
-//! Floppy drive types, disk formats, and the diskette parameter table (IBM PS/2 and PC BIOS Interface Technical Reference,
-//! "Interrupt 1Eh"; IBM AT Technical Reference, diskette BIOS).
+//! Floppy drive types, disk formats, and the diskette parameter table (IBM PS/2 and PC BIOS Interface Technical
+//! Reference, "Interrupt 1Eh"; IBM AT Technical Reference, diskette BIOS).
 
 /// Data rates, as in the controller's rate registers and in bits 7-6 of 40:90.
 pub mod rate {
@@ -61,9 +61,9 @@ pub fn name(kind: u8) -> &'static str {
     }
 }
 
-/// The parameter table of a format: step rate and head unload time, head load time and DMA, motor-off delay in ticks, size
-/// code (2 is 512 bytes), sectors per track, gap, data length, format gap and filler, head settle time in ms, motor start
-/// time in 1/8 s.
+/// The parameter table of a format: step rate and head unload time, head load time and DMA, motor-off delay in ticks,
+/// size code (2 is 512 bytes), sectors per track, gap, data length, format gap and filler, head settle time in ms,
+/// motor start time in 1/8 s.
 pub const fn parameters(media: &Media) -> [u8; 11] {
     [0xaf, 0x02, 0x25, 0x02, media.sectors, media.gaps[0], 0xff, media.gaps[1], 0xf6, 0x0f, 0x08]
 }

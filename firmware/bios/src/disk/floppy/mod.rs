@@ -1,10 +1,11 @@
 //! Floppy driver: drive detection, format detection, sector transfers.
 //!
-//! Up to two drives on one controller at 3F0h. CMOS 10h gives their types. A controller that does not respond is logged once
-//! and not used.
+//! Up to two drives on one controller at 3F0h. CMOS 10h gives their types. A controller that does not respond is logged
+//! once and not used.
 //!
-//! The driver does not wait for a motor to reach its speed. If the drive cannot find a sector yet, it tries again after the
-//! motor start time of the parameter table. A write starts only after the drive has found the sector's address mark.
+//! The driver does not wait for a motor to reach its speed. If the drive cannot find a sector yet, it tries again after
+//! the motor start time of the parameter table. A write starts only after the drive has found the sector's address
+//! mark.
 //!
 //! DMA uses the linear address as the physical one, as in every BIOS; a memory manager has to translate it.
 
@@ -16,12 +17,12 @@ pub use fdc::interrupt;
 pub use int13::int13;
 
 use super::ata::Action;
+use super::buffer::Buffer;
 use super::clock;
 use super::detect;
 use super::geometry::Chs;
-use super::place::Place;
 use super::status::{Result, Status};
-use super::{Bus, Info, Kind, Model};
+use super::{DriveInfo, DriveKind, DriveLocation, Model};
 use crate::{Bios, log};
 use core::cell::Cell;
 use fdc::{Dma, command, of_drive};
@@ -32,7 +33,7 @@ const CMOS_TYPES: u8 = 0x10;
 /// Bytes per sector.
 const SECTOR: u32 = 512;
 /// Highest cylinder that a seek may go to: a few more than the formats have, for disks with extra tracks.
-const MOST_CYLINDERS: u8 = 86;
+const MAX_CYLINDER: u8 = 86;
 
 /// Bits of 40:90: the format is known; the drive steps twice per cylinder.
 const ESTABLISHED: u8 = 0x10;
@@ -101,15 +102,15 @@ pub fn init<H: Hw>(bios: &mut Bios<H>) {
             *to = from;
         }
         let logical = Chs { cylinders: own.cylinders.into(), heads: 2, sectors: own.sectors };
-        bios.state.disk.add(Info {
-            kind: Kind::Floppy,
-            bus: Bus::new(0, drive),
+        bios.state.disk.add(DriveInfo {
+            kind: DriveKind::Floppy,
+            location: DriveLocation::new(0, drive),
             sectors: Cell::new(logical.total().into()),
             block: Cell::new(SECTOR as u16),
             physical: logical,
             logical,
             model,
-            ..Info::default()
+            ..DriveInfo::default()
         });
     }
     bios.hw.set(bda::FLOPPY_DRIVES, drives);
@@ -184,7 +185,7 @@ fn wait_for_speed<H: Hw>(bios: &mut Bios<H>) {
 }
 
 /// The format of the drive's disk, if it is known.
-fn known<H: Hw>(bios: &mut Bios<H>, drive: u8) -> Option<Media> {
+fn known_format<H: Hw>(bios: &mut Bios<H>, drive: u8) -> Option<Media> {
     let state = bios.hw.get(of_drive(bda::FLOPPY_MEDIA, drive));
     let formats = media::formats(bios.state.disk.floppy.kind(drive));
     formats
@@ -208,15 +209,15 @@ fn reset<H: Hw>(bios: &mut Bios<H>) -> Result<()> {
 
 /// Moves the heads to a cylinder.
 fn seek<H: Hw>(bios: &mut Bios<H>, drive: u8, head: u8, cylinder: u8, media: &Media) -> Result<()> {
-    if cylinder > MOST_CYLINDERS {
+    if cylinder > MAX_CYLINDER {
         return Err(Status::SEEK);
     }
     let flags = bios.hw.get(bda::FLOPPY_RECALIBRATE);
     if flags & 1 << drive == 0 {
         // RECALIBRATE sends a limited number of step pulses; a second one may be needed from far out.
-        let once = fdc::step(bios, &[command::RECALIBRATE, drive]);
+        let once = fdc::run_seek(bios, &[command::RECALIBRATE, drive]);
         if once == Err(Status::SEEK) {
-            fdc::step(bios, &[command::RECALIBRATE, drive])?;
+            fdc::run_seek(bios, &[command::RECALIBRATE, drive])?;
         } else {
             once?;
         }
@@ -226,14 +227,14 @@ fn seek<H: Hw>(bios: &mut Bios<H>, drive: u8, head: u8, cylinder: u8, media: &Me
     }
     let track = if media.double_step { cylinder * 2 } else { cylinder };
     if bios.hw.get(of_drive(bda::FLOPPY_TRACK, drive)) != track {
-        fdc::step(bios, &[command::SEEK, head << 2 | drive, track])?;
+        fdc::run_seek(bios, &[command::SEEK, head << 2 | drive, track])?;
         bios.hw.set(of_drive(bda::FLOPPY_TRACK, drive), track);
     }
     Ok(())
 }
 
-/// Returns whether the disk has changed. If so, its format is forgotten, and two seeks reset the change line; if the line
-/// stays active, the drive is empty.
+/// Returns whether the disk has changed. If so, its format is forgotten, and two seeks reset the change line; if the
+/// line stays active, the drive is empty.
 fn check_change<H: Hw>(bios: &mut Bios<H>, drive: u8) -> Result<bool> {
     if bios.state.disk.floppy.kind(drive) == 1 || !fdc::change_line(bios) {
         return Ok(false);
@@ -251,7 +252,7 @@ fn check_change<H: Hw>(bios: &mut Bios<H>, drive: u8) -> Result<bool> {
 
 /// Detects the disk's format by trying the data rates that the drive supports.
 fn format_of<H: Hw>(bios: &mut Bios<H>, drive: u8, slow: &mut bool) -> Result<Media> {
-    if let Some(media) = known(bios, drive) {
+    if let Some(media) = known_format(bios, drive) {
         fdc::set_rate(bios, media.rate);
         return Ok(media);
     }
@@ -286,13 +287,13 @@ fn format_of<H: Hw>(bios: &mut Bios<H>, drive: u8, slow: &mut bool) -> Result<Me
     Err(last)
 }
 
-/// Switches the motor on and returns the disk's format. If `tell`, a disk change is reported once as an error.
-fn prepare<H: Hw>(bios: &mut Bios<H>, drive: u8, tell: bool) -> Result<Media> {
+/// Switches the motor on and returns the disk's format. If `report_change`, a disk change is reported once as an error.
+fn prepare<H: Hw>(bios: &mut Bios<H>, drive: u8, report_change: bool) -> Result<Media> {
     let was_known = bios.hw.get(of_drive(bda::FLOPPY_MEDIA, drive)) & ESTABLISHED != 0;
     let mut slow = motor_on(bios, drive);
     let changed = check_change(bios, drive)?;
     let media = format_of(bios, drive, &mut slow)?;
-    if changed && was_known && tell {
+    if changed && was_known && report_change {
         return Err(Status::CHANGED);
     }
     Ok(media)
@@ -300,7 +301,7 @@ fn prepare<H: Hw>(bios: &mut Bios<H>, drive: u8, tell: bool) -> Result<Media> {
 
 /// The first sector of a transfer.
 #[derive(Clone, Copy, Debug)]
-struct At {
+struct SectorAddress {
     drive: u8,
     cylinder: u8,
     head: u8,
@@ -308,15 +309,15 @@ struct At {
 }
 
 /// Transfers sectors up to the end of a cylinder, after [`prepare`]. Also returns the number of sectors transferred.
-fn sectors<H: Hw>(
+fn transfer_cylinder<H: Hw>(
     bios: &mut Bios<H>,
     media: &Media,
     action: Action,
-    at: At,
+    at: SectorAddress,
     count: u8,
     linear: u32,
 ) -> (u8, Result<()>) {
-    let At { drive, cylinder, head, sector } = at;
+    let SectorAddress { drive, cylinder, head, sector } = at;
     let last = last_sector(bios, media);
     let bytes = u32::from(count) * SECTOR;
     let mut run = || {
@@ -359,15 +360,15 @@ fn sectors<H: Hw>(
 /// Reads, writes or verifies sectors by LBA. Also returns the number of sectors done.
 pub fn access<H: Hw>(
     bios: &mut Bios<H>,
-    info: &Info,
+    info: &DriveInfo,
     action: Action,
     lba: u64,
     count: u16,
-    place: &mut Place,
+    buffer: &mut Buffer,
 ) -> (u16, Result<()>) {
-    let drive = info.bus.unit;
+    let drive = info.location.unit;
     let mut done = 0;
-    let result = access_prepared(bios, drive, action, lba, count, place, &mut done);
+    let result = access_prepared(bios, drive, action, lba, count, buffer, &mut done);
     motor_done(bios);
     (done, result)
 }
@@ -378,7 +379,7 @@ fn access_prepared<H: Hw>(
     action: Action,
     lba: u64,
     count: u16,
-    place: &mut Place,
+    buffer: &mut Buffer,
     done: &mut u16,
 ) -> Result<()> {
     let media = prepare(bios, drive, false)?;
@@ -389,33 +390,33 @@ fn access_prepared<H: Hw>(
     }
     while *done < count {
         let lba = lba as u32 + u32::from(*done);
-        let at = At {
+        let at = SectorAddress {
             drive,
             cylinder: (lba / (per_track * 2)) as u8,
             head: (lba / per_track % 2) as u8,
             sector: (lba % per_track) as u8 + 1,
         };
-        let linear = place.linear();
+        let linear = buffer.linear();
         let before_boundary = (0x1_0000 - (linear & 0xffff)) / SECTOR;
         let now = (per_track - lba % per_track).min((count - *done).into());
         if before_boundary == 0 && action != Action::Verify {
             // A sector that crosses a 64 KiB boundary goes through the bounce buffer.
-            let (own, theirs) = (ebda::SECTOR.at, place.pointer());
+            let (bounce, callers) = (ebda::SECTOR.at, buffer.pointer());
             if action == Action::Write {
-                bios.hw.copy(theirs, own, SECTOR as u16);
+                bios.hw.copy(callers, bounce, SECTOR as u16);
             }
-            sectors(bios, &media, action, at, 1, own.linear()).1?;
+            transfer_cylinder(bios, &media, action, at, 1, bounce.linear()).1?;
             if action == Action::Read {
-                bios.hw.copy(own, theirs, SECTOR as u16);
+                bios.hw.copy(bounce, callers, SECTOR as u16);
             }
             *done += 1;
-            place.skip(SECTOR);
+            buffer.advance(SECTOR);
             continue;
         }
         let now = if action == Action::Verify { now } else { now.min(before_boundary) } as u8;
-        let (moved, result) = sectors(bios, &media, action, at, now, linear);
+        let (moved, result) = transfer_cylinder(bios, &media, action, at, now, linear);
         *done += u16::from(moved);
-        place.skip(u32::from(moved) * SECTOR);
+        buffer.advance(u32::from(moved) * SECTOR);
         result?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn disk(computer: &Computer<Pc>, disk: u8) -> &[u8] {
+fn disk(computer: &Computer<PcPorts>, disk: u8) -> &[u8] {
     &computer.hw.bus.ide.disks[&DiskId(disk)]
 }
 
@@ -23,13 +23,13 @@ fn a_floating_bus_has_no_drives() {
 
 #[test]
 fn drives_are_detected_and_numbered() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     assert_eq!(computer.bios(|bios| drives(bios)), 2);
     let [disk, cd] = [0, 1].map(|index| computer.bios(|bios| drive(bios, index)).unwrap());
-    assert_eq!((disk.kind, disk.number, disk.channel, disk.unit), (Kind::Hard, 0x80, 0, 0));
+    assert_eq!((disk.kind, disk.number, disk.channel, disk.unit), (DriveKind::Hard, 0x80, 0, 0));
     assert_eq!((disk.sectors, disk.block), (40 << 11, 512));
     assert_eq!(std::str::from_utf8(&disk.model).unwrap().trim_end(), "PCVM HARDDISK");
-    assert_eq!((cd.kind, cd.number, cd.channel, cd.unit, cd.block), (Kind::Cdrom, 0xe0, 1, 0, 2048));
+    assert_eq!((cd.kind, cd.number, cd.channel, cd.unit, cd.block), (DriveKind::Cdrom, 0xe0, 1, 0, 2048));
     assert_eq!(computer.bios(|bios| drive(bios, 2)), None);
     assert_eq!(computer.hw.memory[0x475], 1);
     assert!(computer.hw.bus.accesses < 1000, "{} accesses", computer.hw.bus.accesses);
@@ -37,7 +37,7 @@ fn drives_are_detected_and_numbered() {
 
 #[test]
 fn sectors_are_read_by_chs() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     // The geometry is 16 heads, 63 sectors; this is cylinder 3, head 2, sector 5.
     let regs = computer.int13(0x0203, 0x0305, 0x0280);
     assert_eq!((regs.ah(), regs.al(), regs.cf()), (0, 3, false));
@@ -48,7 +48,7 @@ fn sectors_are_read_by_chs() {
 
 #[test]
 fn a_read_may_cross_the_end_of_its_segment() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     let mut regs = Regs::default();
     regs.set_ax(0x0280);
     regs.set_cx(0x0001);
@@ -62,7 +62,7 @@ fn a_read_may_cross_the_end_of_its_segment() {
 
 #[test]
 fn a_buffer_beyond_the_reach_of_real_mode_is_refused() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     let mut regs = Regs::default();
     regs.set_ax(0x0201);
     regs.set_cx(1);
@@ -75,7 +75,7 @@ fn a_buffer_beyond_the_reach_of_real_mode_is_refused() {
 
 #[test]
 fn sectors_are_written_and_verified() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     let data = pattern(20 * 512, 77);
     computer.hw.memory[0x1_0000..][..data.len()].copy_from_slice(&data);
     let regs = computer.int13(0x0314, 0x0001, 0x0080);
@@ -88,7 +88,7 @@ fn sectors_are_written_and_verified() {
 #[test]
 fn a_call_leaves_no_interrupt_pending_and_interrupts_enabled() {
     use pcvm_devices::IrqLine;
-    let mut computer = usual();
+    let mut computer = default_pc();
     for ax in [0x0211, 0x0311, 0x0411, 0x1000, 0x0900] {
         computer.int13(ax, 1, 0x80);
         assert!(!computer.hw.bus.ide.irq(IrqLine::Isa(14)), "AX={ax:04x}");
@@ -101,7 +101,7 @@ fn a_call_leaves_no_interrupt_pending_and_interrupts_enabled() {
 
 #[test]
 fn failed_calls_set_the_last_status_and_function_01h_clears_it() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     // AX, CX, DX; AH
     for (ax, cx, dx, ah) in [
         (0x0200, 0x0001, 0x0080, 1),
@@ -133,7 +133,7 @@ fn failed_calls_set_the_last_status_and_function_01h_clears_it() {
 
 #[test]
 fn functions_without_an_effect_succeed() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     for ax in [0x0000, 0x0500, 0x0900, 0x0c00, 0x0d00, 0x1000, 0x1100, 0x1400, 0x1900] {
         let regs = computer.int13(ax, 0x0101, 0x80);
         assert_eq!((regs.ah(), regs.cf()), (0, false), "AX={ax:04x}");
@@ -142,7 +142,7 @@ fn functions_without_an_effect_succeed() {
 
 #[test]
 fn function_08h_and_the_parameter_table_agree() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     // 81920 sectors: 81 cylinders, 16 heads, 63 sectors.
     let regs = computer.int13(0x0800, 0, 0x80);
     assert_eq!((regs.cx(), regs.dx(), regs.ax(), regs.cf()), (80 << 8 | 63, 15 << 8 | 1, 0, false));
@@ -160,7 +160,7 @@ fn function_08h_and_the_parameter_table_agree() {
 
 #[test]
 fn the_last_sector_is_read_and_the_one_after_it_is_not() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     let last = (40 << 11) - 1;
     let regs = computer.packet(0x4200, 0x80, &dap(1, 0x1000_0000, last));
     assert_eq!((regs.ah(), regs.cf()), (0, false));
@@ -237,7 +237,7 @@ fn set_hard_disk_order_renumbers_the_hard_disks() {
     let drives = [2000, 4000, 6000, 8000].map(|sectors| Some(DriveSpec::disk(sectors, false, "")));
     let mut computer = pc(drives, [2000 * 512, 4000 * 512, 6000 * 512, 8000 * 512]).start();
     let order =
-        |computer: &mut Computer<Pc>| [0, 1, 2, 3].map(|n| computer.bios(|bios| drive(bios, n)).unwrap().number);
+        |computer: &mut Computer<PcPorts>| [0, 1, 2, 3].map(|n| computer.bios(|bios| drive(bios, n)).unwrap().number);
     assert_eq!(order(&mut computer), [0x80, 0x81, 0x82, 0x83]);
     computer.bios(|bios| set_hard_disk_order(bios, &[2, 9, 2, 0]));
     assert_eq!(order(&mut computer), [0x81, 0x82, 0x80, 0x83]);
@@ -321,7 +321,7 @@ fn a_bad_sector_is_reported_and_the_next_call_works() {
 
 #[test]
 fn a_drive_with_multiple_mode_disabled_still_reads() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     computer.hw.bus.ide.outb(0x1f6, 0xa0);
     computer.hw.bus.ide.outb(0x1f2, 0);
     computer.hw.bus.ide.outb(0x1f7, 0xc6);
@@ -337,7 +337,7 @@ fn a_drive_with_multiple_mode_disabled_still_reads() {
 
 #[test]
 fn a_drive_in_the_middle_of_a_transfer_is_reset() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     computer.hw.bus.ide.outb(0x1f2, 2);
     computer.hw.bus.ide.outb(0x1f7, 0x20);
     let regs = computer.int13(0x0201, 0x0001, 0x80);
@@ -348,7 +348,7 @@ fn a_drive_in_the_middle_of_a_transfer_is_reset() {
 #[test]
 fn random_register_values_cause_neither_panic_nor_hang() {
     use pcvm_devices::testing::Rng;
-    let mut computer = usual();
+    let mut computer = default_pc();
     let mut rng = Rng(7);
     for n in 0..1000 {
         let mut regs = Regs::default();

@@ -3,11 +3,11 @@
 use super::*;
 use pcvm_devices::Wake;
 
-fn cd(computer: &Computer<Pc>) -> &[u8] {
+fn cd(computer: &Computer<PcPorts>) -> &[u8] {
     &computer.hw.bus.ide.disks[&DiskId(2)]
 }
 
-fn insert(computer: &mut Computer<Pc>, size: Option<u64>) {
+fn insert(computer: &mut Computer<PcPorts>, size: Option<u64>) {
     use pcvm_devices::Device;
     let ide = &mut computer.hw.bus.ide;
     ide.call(|device, cx| device.wake(cx, Wake::Medium(DiskId(2), size)));
@@ -15,7 +15,7 @@ fn insert(computer: &mut Computer<Pc>, size: Option<u64>) {
 
 #[test]
 fn cd_ready_reads_the_size_of_the_disc() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     assert_eq!(computer.bios(|bios| cd_ready(bios, 1)), Ok(()));
     let drive = computer.bios(|bios| drive(bios, 1)).unwrap();
     assert_eq!((drive.sectors, drive.block), (1024, 2048));
@@ -35,7 +35,7 @@ fn an_empty_drive_returns_no_medium() {
 
 #[test]
 fn blocks_are_read_by_lba() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     let to = FarPtr::new(0x1000, 0xfff0);
     assert_eq!(computer.bios(|bios| read(bios, 1, 16, 40, to)), Ok(()), "in spite of a unit attention");
     assert_eq!(computer.hw.memory[0x1_fff0..][..40 * 2048], cd(&computer)[16 * 2048..][..40 * 2048]);
@@ -46,7 +46,7 @@ fn blocks_are_read_by_lba() {
 
 #[test]
 fn blocks_that_do_not_exist_are_not_found() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     for (lba, count) in [(1024, 1), (1023, 2), (u64::MAX, 1), (1 << 32, 1)] {
         let regs = computer.packet(0x4200, 0xe0, &dap(count, 0x1000_0000, lba));
         assert_eq!((regs.ah(), regs.cf()), (4, true), "{lba:x}");
@@ -56,7 +56,7 @@ fn blocks_that_do_not_exist_are_not_found() {
 
 #[test]
 fn reading_past_a_truncated_image_fails_without_a_hang() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     computer.hw.bus.ide.disks.get_mut(&DiskId(2)).unwrap().truncate(20 * 2048);
     let result = computer.bios(|bios| read(bios, 1, 16, 8, FarPtr::new(0x1000, 0)));
     assert!(result.is_err());
@@ -65,7 +65,7 @@ fn reading_past_a_truncated_image_fails_without_a_hang() {
 
 #[test]
 fn writing_to_a_cd_is_refused() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     let regs = computer.packet(0x4300, 0xe0, &dap(1, 0x1000_0000, 16));
     assert_eq!((regs.ah(), regs.cf()), (3, true));
     assert_eq!(computer.int13(0x0201, 0x0001, 0xe0).ah(), 1);
@@ -73,7 +73,7 @@ fn writing_to_a_cd_is_refused() {
 
 #[test]
 fn function_49h_reports_a_disc_change_once() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     computer.bios(|bios| cd_ready(bios, 1)).unwrap();
     assert_eq!(computer.int13(0x4900, 0, 0xe0).ah(), 6, "the disc at power-on counts as a change");
     assert_eq!(computer.int13(0x4900, 0, 0xe0).ah(), 0);
@@ -89,7 +89,7 @@ fn function_49h_reports_a_disc_change_once() {
 
 #[test]
 fn locks_are_counted_and_a_locked_tray_is_not_ejected() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     let steps = [
         // AX, AH, AL, locked
         (0x4502, 0x00, 0, false),
@@ -116,7 +116,7 @@ fn locks_are_counted_and_a_locked_tray_is_not_ejected() {
 
 #[test]
 fn an_int_15h_hook_can_forbid_the_eject() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     computer.hw.on_interrupt = Some(Box::new(|_, number, regs| {
         assert_eq!((number, regs.ah(), regs.dl()), (0x15, 0x52, 0xe0));
         regs.set_ah(0xb1);
@@ -140,7 +140,7 @@ fn a_cd_rom_drive_is_detected_at_any_channel_and_unit() {
         let expected: Vec<_> = drives.iter().flatten().map(|spec| matches!(spec, DriveSpec::Cdrom { .. })).collect();
         let mut computer = pc(drives, [4 << 20; 4]).start();
         let found: Vec<_> = computer.bios(|bios| {
-            (0..super::drives(bios)).map(|index| drive(bios, index).unwrap().kind == Kind::Cdrom).collect()
+            (0..super::drives(bios)).map(|index| drive(bios, index).unwrap().kind == DriveKind::Cdrom).collect()
         });
         assert_eq!(found, expected);
         assert_eq!(found.iter().filter(|cd| **cd).count(), cds);

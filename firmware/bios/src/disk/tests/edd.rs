@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn the_installation_check_returns_version_and_subsets() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     for (dl, cx) in [(0x80, 5), (0xe0, 7)] {
         let mut regs = Regs::default();
         regs.set_ax(0x4100);
@@ -19,7 +19,7 @@ fn the_installation_check_returns_version_and_subsets() {
 
 #[test]
 fn extended_read_write_and_verify_transfer_blocks() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     let image = image();
     let regs = computer.packet(0x4200, 0x80, &dap(127, 0x1000_fff0, 1000));
     assert_eq!((regs.ah(), regs.cf()), (0, false));
@@ -42,7 +42,7 @@ fn extended_read_write_and_verify_transfer_blocks() {
 
 #[test]
 fn malformed_packets_are_refused() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     let short = [[0x0f, 0].as_slice(), &dap(1, 0x1000_0000, 0)[2..]].concat();
     assert_eq!(computer.packet(0x4200, 0x80, &short).ah(), 1);
     let regs = computer.packet(0x4200, 0x80, &dap(0, 0x1000_0000, 0));
@@ -54,7 +54,7 @@ fn malformed_packets_are_refused() {
 
 #[test]
 fn the_flat_buffer_address_of_a_long_packet_is_used() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     let image = image();
     let packet = |address: u64, count| {
         let mut packet = dap(count, 0xffff_ffff, 100);
@@ -89,7 +89,7 @@ fn word(bytes: &[u8], at: usize) -> u16 {
 
 #[test]
 fn drive_parameters_are_no_longer_than_the_callers_buffer() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     for (room, size) in [
         (0, None),
         (0x19, None),
@@ -111,7 +111,10 @@ fn drive_parameters_are_no_longer_than_the_callers_buffer() {
         };
         assert_eq!((regs.ah(), regs.cf()), (0, false));
         assert_eq!(word(&table, 0), size);
-        assert!(table[size.into()..].iter().all(|&byte| byte == 0xcc), "{room:x}: memory beyond the result is untouched");
+        assert!(
+            table[size.into()..].iter().all(|&byte| byte == 0xcc),
+            "{room:x}: memory beyond the result is untouched"
+        );
         assert_eq!((word(&table, 2), word(&table, 4), word(&table, 8), word(&table, 12)), (3, 81, 16, 63));
         assert_eq!(table[16..24], (40u64 << 11).to_le_bytes());
         assert_eq!(word(&table, 24), 512);
@@ -136,7 +139,7 @@ fn drive_parameters_are_no_longer_than_the_callers_buffer() {
 
 #[test]
 fn the_parameters_of_a_cd_are_those_of_a_removable_medium() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     assert_eq!(computer.packet(0x4800, 0xe0, &[0x42, 0]).ah(), 0);
     let table = &computer.hw.memory[0x3_0010..][..0x42];
     assert_eq!((word(table, 2), word(table, 24)), (0x35, 2048));
@@ -152,7 +155,7 @@ fn the_parameters_of_a_cd_are_those_of_a_removable_medium() {
 
 #[test]
 fn function_4eh_accepts_only_the_present_configuration() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     for (al, ah) in [(0, 1), (1, 0), (2, 1), (3, 0), (4, 0), (5, 1), (6, 0), (7, 1)] {
         let regs = computer.int13(0x4e00 | al, 0, 0x80);
         assert_eq!((regs.ah(), regs.cf()), (ah, ah != 0), "AL={al}");

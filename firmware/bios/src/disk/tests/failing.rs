@@ -24,7 +24,7 @@ enum Fault {
     Floods(u16),
 }
 
-struct Broken {
+struct BrokenDrive {
     fault: Fault,
     clock: u32,
     high: bool,
@@ -35,7 +35,7 @@ struct Broken {
     rng: Rng,
 }
 
-impl Broken {
+impl BrokenDrive {
     fn new(fault: Fault) -> Self {
         Self { fault, clock: 0, high: false, command: 0, words: 0, device: 0, log: String::new(), rng: Rng(1) }
     }
@@ -62,7 +62,7 @@ impl Broken {
     }
 }
 
-impl Ports for Broken {
+impl Ports for BrokenDrive {
     fn read(&mut self, port: u16, size: u8) -> u32 {
         match port {
             0x40 => {
@@ -120,7 +120,7 @@ fn a_broken_drive_is_logged_and_skipped() {
         (Fault::NoData, "ata0 master: no data\n"),
         (Fault::Identifies(0), "ata0 master: no medium\n"),
     ] {
-        let mut computer = Computer::new(Broken::new(fault)).start();
+        let mut computer = Computer::new(BrokenDrive::new(fault)).start();
         assert_eq!(computer.hw.bus.log, log, "{fault:?}");
         assert_eq!(computer.bios(|bios| drives(bios)), 0, "{fault:?}");
         assert_eq!(computer.int13(0x0201, 1, 0x80).ah(), 1, "{fault:?}");
@@ -130,7 +130,7 @@ fn a_broken_drive_is_logged_and_skipped() {
 #[test]
 fn nonsense_identify_data_causes_neither_panic_nor_hang() {
     for word in [0xffff, 0x5555, 0xaaaa, 0x0100, 0x0001] {
-        let mut computer = Computer::new(Broken::new(Fault::Identifies(word))).start();
+        let mut computer = Computer::new(BrokenDrive::new(Fault::Identifies(word))).start();
         for ah in 0..0x50u16 {
             computer.int13(ah << 8 | 1, 1, 0x80);
         }
@@ -139,7 +139,7 @@ fn nonsense_identify_data_causes_neither_panic_nor_hang() {
 
 #[test]
 fn a_drive_that_stops_answering_times_out() {
-    let mut computer = Computer::new(Broken::new(Fault::ReadsForever)).start();
+    let mut computer = Computer::new(BrokenDrive::new(Fault::ReadsForever)).start();
     assert_eq!(computer.bios(|bios| drives(bios)), 1);
     let regs = computer.int13(0x0201, 0x0001, 0x80);
     assert_eq!((regs.ah(), regs.al(), regs.cf()), (0x80, 0, true));
@@ -150,7 +150,7 @@ fn a_drive_that_stops_answering_times_out() {
 #[test]
 fn a_packet_device_that_sends_endless_data_is_given_up() {
     for bytes in [0, 1, 2048, 0xffff] {
-        let mut computer = Computer::new(Broken::new(Fault::Floods(bytes))).start();
+        let mut computer = Computer::new(BrokenDrive::new(Fault::Floods(bytes))).start();
         for index in 0..computer.bios(|bios| drives(bios)) {
             computer.bios(|bios| cd_ready(bios, index)).unwrap_err();
             computer.bios(|bios| read(bios, index, 0, 1, FarPtr::new(0x1000, 0))).unwrap_err();
@@ -161,7 +161,7 @@ fn a_packet_device_that_sends_endless_data_is_given_up() {
 #[test]
 fn randomly_reading_registers_cause_neither_panic_nor_hang() {
     for seed in 0..20 {
-        let mut broken = Broken::new(Fault::Random);
+        let mut broken = BrokenDrive::new(Fault::Random);
         broken.rng = Rng(seed);
         let mut computer = Computer::new(broken).start();
         computer.int13(0x0201, 0x0001, 0x80);

@@ -16,7 +16,7 @@ use pcvm_firmware_rt::fake::{Bus as Ports, Fake};
 use std::sync::OnceLock;
 
 /// Ports of the PIIX3 IDE device model, CMOS RAM and 8254 channel 0.
-struct Pc {
+struct PcPorts {
     ide: Bench<Piix3Ide>,
     cmos: [u8; 128],
     cmos_index: u8,
@@ -27,7 +27,7 @@ struct Pc {
     accesses: u32,
 }
 
-impl Ports for Pc {
+impl Ports for PcPorts {
     fn read(&mut self, port: u16, size: u8) -> u32 {
         self.accesses += 1;
         match port {
@@ -123,18 +123,19 @@ fn pattern(len: usize, seed: u8) -> Vec<u8> {
     (0..len).map(|n| (n as u32 ^ (n as u32 >> 9)).wrapping_mul(2_654_435_761).to_be_bytes()[0] ^ seed).collect()
 }
 
-/// A machine with these drives and all-zero CMOS. `images` are the image sizes in bytes; they may be smaller than the drives.
-fn pc(drives: [Option<DriveSpec>; 4], images: [usize; 4]) -> Computer<Pc> {
+/// A machine with these drives and all-zero CMOS. `images` are the image sizes in bytes; they may be smaller than the
+/// drives.
+fn pc(drives: [Option<DriveSpec>; 4], images: [usize; 4]) -> Computer<PcPorts> {
     let mut ide = Bench::new(Piix3Ide::new(drives));
     ide.config_write(0x04, 2, 5);
     for (n, len) in (0..).zip(images) {
         ide.disks.insert(DiskId(n), pattern(len, n));
     }
-    Computer::new(Pc { ide, cmos: [0; 128], cmos_index: 0, config: 0, pit: 0, pit_high: false, accesses: 0 })
+    Computer::new(PcPorts { ide, cmos: [0; 128], cmos_index: 0, config: 0, pit: 0, pit_high: false, accesses: 0 })
 }
 
 /// The default machine: a hard disk of 40 MiB and a CD of 2 MiB.
-fn usual() -> Computer<Pc> {
+fn default_pc() -> Computer<PcPorts> {
     const SECTORS: u64 = 40 << 11;
     let disk = DriveSpec::disk(SECTORS, false, "ONE");
     let cd = DriveSpec::cdrom(Some(2 << 20), "TWO");

@@ -1,5 +1,5 @@
-//! Transfer buffer in the caller's memory: accessed directly if real mode can address it, else through a bounce buffer of
-//! one sector.
+//! Transfer buffer in the caller's memory: accessed directly if real mode can address it, else through a bounce buffer
+//! of one sector.
 
 use super::status::{Result, Status};
 use pcvm_firmware_rt::{FarPtr, Hw, ebda};
@@ -7,20 +7,21 @@ use pcvm_firmware_rt::{FarPtr, Hw, ebda};
 /// The first linear address that real mode cannot address.
 const REACH: u64 = 0x10_fff0;
 /// Maximum number of bytes per string I/O instruction, so that no offset wraps.
-const PIECE: u32 = 0x8000;
+const MAX_STRING_IO: u32 = 0x8000;
 /// Size of the bounce buffer, [`ebda::SECTOR`].
-const BOUNCE: u32 = 512;
+const BOUNCE_SIZE: u32 = 512;
 
 /// A position in memory that advances with each transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Buffer {
     linear: u32,
-    above: bool,
+    needs_bounce: bool,
 }
 
-impl Place {
-    /// The driver's own sector. It is also the bounce buffer, so a transfer to or from memory above 1 MiB overwrites it.
-    pub const OWN: Self = Self { linear: ebda::SECTOR.at.linear(), above: false };
+impl Buffer {
+    /// The driver's own sector. It is also the bounce buffer, so a transfer to or from memory above 1 MiB overwrites
+    /// it.
+    pub const SCRATCH: Self = Self { linear: ebda::SECTOR.at.linear(), needs_bounce: false };
 
     /// `bytes` bytes at `at`. They may cross the end of the segment, but must be within the reach of real mode.
     pub fn far(at: FarPtr, bytes: u32) -> Result<Self> {
@@ -28,7 +29,7 @@ impl Place {
         if u64::from(linear) + u64::from(bytes) > REACH {
             return Err(Status::BOUNDARY);
         }
-        Ok(Self { linear, above: false })
+        Ok(Self { linear, needs_bounce: false })
     }
 
     /// `bytes` bytes at a 64-bit linear address.
@@ -37,16 +38,16 @@ impl Place {
         if end > 1 << 32 {
             return Err(Status::BOUNDARY);
         }
-        let above = end > REACH;
+        let needs_bounce = end > REACH;
         // In virtual-8086 mode only the memory manager can access memory above 1 MiB.
-        if above && hw.protected() {
+        if needs_bounce && hw.protected() {
             return Err(Status::BOUNDARY);
         }
-        Ok(Self { linear: address as u32, above })
+        Ok(Self { linear: address as u32, needs_bounce })
     }
 
     /// Advances by `bytes`.
-    pub fn skip(&mut self, bytes: u32) {
+    pub fn advance(&mut self, bytes: u32) {
         self.linear = self.linear.wrapping_add(bytes);
     }
 
@@ -65,39 +66,39 @@ impl Place {
     }
 
     /// Reads an even number of bytes from a data port.
-    pub fn fill_from<H: Hw>(&mut self, hw: &mut H, port: u16, bytes: u32) {
-        if !self.above && bytes <= PIECE && bytes.is_multiple_of(4) {
+    pub fn read_from_port<H: Hw>(&mut self, hw: &mut H, port: u16, bytes: u32) {
+        if !self.needs_bounce && bytes <= MAX_STRING_IO && bytes.is_multiple_of(4) {
             hw.insl(port, self.pointer(), (bytes / 4) as u16);
-            return self.skip(bytes);
+            return self.advance(bytes);
         }
         let mut left = bytes;
         while left > 0 {
-            let now = left.min(if self.above { BOUNCE } else { PIECE });
-            let to = if self.above { ebda::SECTOR.at } else { self.pointer() };
+            let now = left.min(if self.needs_bounce { BOUNCE_SIZE } else { MAX_STRING_IO });
+            let to = if self.needs_bounce { ebda::SECTOR.at } else { self.pointer() };
             if now.is_multiple_of(4) {
                 hw.insl(port, to, (now / 4) as u16);
             } else {
                 hw.insw(port, to, (now / 2) as u16);
             }
-            if self.above {
+            if self.needs_bounce {
                 hw.block_move(ebda::SECTOR.at.linear(), self.linear, (now / 2) as u16);
             }
-            self.skip(now);
+            self.advance(now);
             left -= now;
         }
     }
 
     /// Writes an even number of bytes to a data port.
-    pub fn drain_to<H: Hw>(&mut self, hw: &mut H, port: u16, bytes: u32) {
-        if !self.above && bytes <= PIECE && bytes.is_multiple_of(4) {
+    pub fn write_to_port<H: Hw>(&mut self, hw: &mut H, port: u16, bytes: u32) {
+        if !self.needs_bounce && bytes <= MAX_STRING_IO && bytes.is_multiple_of(4) {
             hw.outsl(port, self.pointer(), (bytes / 4) as u16);
-            return self.skip(bytes);
+            return self.advance(bytes);
         }
         let mut left = bytes;
         while left > 0 {
-            let now = left.min(if self.above { BOUNCE } else { PIECE });
-            let from = if self.above { ebda::SECTOR.at } else { self.pointer() };
-            if self.above {
+            let now = left.min(if self.needs_bounce { BOUNCE_SIZE } else { MAX_STRING_IO });
+            let from = if self.needs_bounce { ebda::SECTOR.at } else { self.pointer() };
+            if self.needs_bounce {
                 hw.block_move(self.linear, ebda::SECTOR.at.linear(), (now / 2) as u16);
             }
             if now.is_multiple_of(4) {
@@ -105,7 +106,7 @@ impl Place {
             } else {
                 hw.outsw(port, from, (now / 2) as u16);
             }
-            self.skip(now);
+            self.advance(now);
             left -= now;
         }
     }
