@@ -88,6 +88,16 @@ impl Handle {
         self.0.exits.iter().map(super::exits::ExitCounters::read).collect()
     }
 
+    /// Disk operations by drive.
+    pub fn drive_stats(&self) -> Vec<crate::block::DriveStats> {
+        self.0.engine.stats()
+    }
+
+    /// Frames by network card.
+    pub fn port_stats(&self) -> Vec<crate::net::PortStats> {
+        self.0.ports.iter().map(crate::net::NetPort::stats).collect()
+    }
+
     /// Nanoseconds of virtual time since power-on.
     pub fn now(&self) -> u64 {
         pcvm_devices::Clock::now(&*self.0.clock).0
