@@ -7,7 +7,7 @@ use vm_memory::{VolatileMemory, VolatileSlice};
 
 fn is_ram(memory: &Memory, at: u64, len: usize, write: bool) -> bool {
     let mut all = true;
-    memory.pieces(at, len as u64, write, |slice, _| all &= slice.is_some());
+    memory.for_each_run(at, len as u64, write, |slice, _| all &= slice.is_some());
     all
 }
 
@@ -63,7 +63,7 @@ impl<'a> EmulatorBus<'a> {
     fn find_ram(&mut self, page: u32) -> Option<VolatileSlice<'a>> {
         let mut found = None;
         if is_ram(self.memory, page.into(), 0x1000, true) {
-            self.memory.pieces(page.into(), 0x1000, false, |slice, _| found = slice);
+            self.memory.for_each_run(page.into(), 0x1000, false, |slice, _| found = slice);
         }
         let found = found.filter(|slice| slice.len() == 0x1000);
         self.pages[(page >> 12) as usize % 4] = Some((page, found));

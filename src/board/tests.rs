@@ -1,7 +1,7 @@
 use super::timers::MAX_WAKES;
 use super::*;
-use crate::display::Waker;
 use crate::emulator::Bus;
+use crate::screen::Waker;
 use pcvm_devices::net::{Frame, NicId};
 use pcvm_devices::{Access, BlockDone, BlockRequest, CharId, Device, DiskId, IrqLine, Owned, RestoreError, TimerId};
 use std::cell::Cell;

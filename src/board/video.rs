@@ -2,7 +2,7 @@
 
 use super::Board;
 use super::work::HostWork;
-use crate::display::Waker;
+use crate::screen::Waker;
 use pcvm_devices::memory::PAGE;
 use pcvm_devices::vga::Vga;
 use pcvm_devices::{DirtyPages, Wake};
@@ -41,7 +41,7 @@ impl Board {
         }
         let mut dirty = DirtyPages::none();
         self.outputs.collect_dirty_video(&mut dirty);
-        self.memory.take_video_written(|bytes| dirty.add(bytes));
+        self.memory.take_dirty_video(|bytes| dirty.add(bytes));
         let log = &mut self.video;
         let written = !dirty.is_empty();
         // The first generation is 1, so that 0 always means "all".
@@ -49,7 +49,7 @@ impl Board {
         if written {
             let pages = self.memory.video_size().div_ceil(PAGE);
             log.pages.resize(pages as usize, 0);
-            dirty.each_page(pages, |page| log.pages[page as usize] = log.generation);
+            dirty.for_each_page(pages, |page| log.pages[page as usize] = log.generation);
         }
         if since == 0 {
             dirty = DirtyPages::all();

@@ -1,6 +1,6 @@
 //! Deferred host work: what a device call left to do after the board's lock is released, and machine events.
 
-use crate::display::Waker;
+use crate::screen::Waker;
 use pcvm_devices::net::{Frame, NicId};
 use pcvm_devices::{BlockRequest, CharId, ResetKind};
 use std::collections::VecDeque;

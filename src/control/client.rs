@@ -1,7 +1,7 @@
 //! The other end: a program that has one thing to say to a machine.
 
-use super::socket_path;
 use crate::error::host_error;
+use crate::socket_path;
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;

@@ -10,13 +10,12 @@ mod pointer;
 pub mod press_key;
 pub mod qmp;
 mod server;
-pub mod socket_path;
 pub mod typist;
 
 pub use server::Server;
 
 use crate::config::{ControlSpec, MachineConfig};
-use socket_path::{SocketPath, SocketPathError};
+use crate::socket_path::{self, SocketPath, SocketPathError};
 
 /// Machines without a name of their own that can run at a time and have control sockets.
 const UNNAMED: u32 = 1000;

@@ -3,9 +3,9 @@
 use super::command::{self, Step};
 use super::press_key;
 use super::qmp::{self, Arguments, Class, Failure, Outcome, Reader};
-use super::socket_path::SocketPath;
 use super::typist::Typist;
 use crate::machine::{Change, Handle, Service};
+use crate::socket_path::SocketPath;
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! What people type, on its way into the machine's keyboard, which has room for sixteen bytes.
 
-use super::Console;
+use crate::screen::GuestScreen;
 use pcvm_devices::InputEvent;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ impl Feed {
 
     /// Gives input to the machine as fast as its keyboard takes it. A guest that does not read its keyboard is waited for,
     /// but not for ever.
-    pub fn deliver(&mut self, console: &(impl Console + ?Sized), now: Instant) {
+    pub fn deliver(&mut self, console: &(impl GuestScreen + ?Sized), now: Instant) {
         while let Some(&event) = self.waiting.front() {
             if matches!(event, InputEvent::Key { .. }) {
                 if console.keys_waiting() <= KEYBOARD_LOW {
@@ -63,7 +63,7 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::display::Waker;
+    use crate::screen::Waker;
     use pcvm_devices::vga::Canvas;
     use std::sync::Mutex;
 
@@ -74,8 +74,8 @@ mod tests {
         got: Mutex<Vec<InputEvent>>,
     }
 
-    impl Console for Keyboard {
-        fn look(&mut self, _: Option<&Waker>) -> bool {
+    impl GuestScreen for Keyboard {
+        fn poll(&mut self, _: Option<&Waker>) -> bool {
             false
         }
         fn canvas(&self) -> &Canvas {

@@ -110,7 +110,7 @@ impl Machine {
             // Frames that arrive before the cable is plugged in are dropped, not queued.
             board.set_link(NicId(n as u8), false);
         }
-        let engine = BlockEngine::new(images, memory.clone())
+        let engine = BlockEngine::new(images.into(), memory.clone())
             .map_err(|error| host("start the block engine")(std::io::Error::other(error.to_string())))?;
 
         let vcpus = create_vcpus(&vm, &config)?;

@@ -1,7 +1,7 @@
 //! The guest's screen, keyboard and pointer for display and VNC clients.
 
 use super::Handle;
-use crate::display::{Console, Local, View, Waker};
+use crate::screen::{GuestScreen, LocalScreen, View, Waker};
 use pcvm_devices::vga::{Blink, Canvas, Vga};
 use pcvm_devices::{DirtyPages, InputEvent, Memory};
 use std::sync::Arc;
@@ -47,8 +47,8 @@ impl Display {
     }
 }
 
-impl Console for Display {
-    fn look(&mut self, call: Option<&Waker>) -> bool {
+impl GuestScreen for Display {
+    fn poll(&mut self, call: Option<&Waker>) -> bool {
         self.changed(call) && self.draw()
     }
 
@@ -73,8 +73,8 @@ impl Console for Display {
     }
 }
 
-impl Local for Display {
-    fn view(&mut self, call: Option<&Waker>) -> Option<View> {
+impl LocalScreen for Display {
+    fn poll_view(&mut self, call: Option<&Waker>) -> Option<View> {
         if !self.changed(call) {
             return None;
         }

@@ -4,7 +4,7 @@ use super::exits::Exits;
 use super::shared::Shared;
 use crate::board::trace::{Filter, TraceError, Tracer};
 use crate::board::{Board, MachineEvent};
-use crate::display::Waker;
+use crate::screen::Waker;
 use pcvm_devices::vga::{Bitmap, Vga};
 use pcvm_devices::{DirtyPages, Memory};
 use std::path::Path;
@@ -86,6 +86,16 @@ impl Handle {
     /// Exits by vCPU since the machine was built.
     pub fn exits(&self) -> Vec<Exits> {
         self.0.exits.iter().map(super::exits::ExitCounters::read).collect()
+    }
+
+    /// Disk operations by drive.
+    pub fn drive_stats(&self) -> Vec<crate::block::DriveStats> {
+        self.0.engine.stats()
+    }
+
+    /// Frames by network card.
+    pub fn port_stats(&self) -> Vec<crate::net::PortStats> {
+        self.0.ports.iter().map(crate::net::NetPort::stats).collect()
     }
 
     /// Nanoseconds of virtual time since power-on.

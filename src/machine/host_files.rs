@@ -4,10 +4,10 @@
 use crate::block::{Image, ImageError};
 use crate::chardev::{CharError, Chardev};
 use crate::config::firmware::FirmwareError;
-use crate::config::{BootDevice, CharSpec, MachineConfig, NicConfig, Payload};
+use crate::config::{BootDevice, CharSpec, MachineConfig, NicConfig, Payload, parse};
 use crate::display::{DisplayError, Prepared};
 use crate::machine::limits::{self, LimitError};
-use crate::net::{NetError, Port};
+use crate::net::{NetError, NetPort};
 use crate::vnc::{ListenError, Listeners};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub struct HostFiles {
     /// The display.
     pub display: Option<Prepared>,
     /// Network backends, by network card.
-    pub ports: Vec<Port>,
+    pub ports: Vec<NetPort>,
     /// Expansion ROMs of the network cards.
     pub nic_roms: Vec<Vec<u8>>,
 }
@@ -82,9 +82,9 @@ impl HostFiles {
             }
         }
         let mut images = [None, None, None, None];
-        for (image, drive) in images.iter_mut().zip(&config.drives) {
+        for ((image, drive), name) in images.iter_mut().zip(&config.drives).zip(parse::UNITS) {
             let Some(drive) = drive.as_ref().filter(|drive| drive.path.is_some()) else { continue };
-            let opened = Image::open(drive)?;
+            let opened = Image::open(name, drive)?;
             if let Some(format) = opened.foreign_format() {
                 let path = drive.path.as_deref().unwrap_or(Path::new(""));
                 eprintln!("pcvm: warning: {}: looks like a {format} file but is used as a raw image", path.display());
@@ -98,7 +98,7 @@ impl HostFiles {
         let vnc = config.vnc.as_ref().map(Listeners::open).transpose()?;
         let display = Prepared::open(config.display, &config.name)?;
         let nic_roms = config.nics.iter().map(|nic| nic_rom(nic, &config.boot)).collect::<Result<_, _>>()?;
-        let ports = config.nics.iter().map(Port::open).collect::<Result<_, _>>()?;
+        let ports = config.nics.iter().map(NetPort::open).collect::<Result<_, _>>()?;
         let mut chardevs = Vec::new();
         for spec in &config.serial {
             chardevs.push(spec.as_ref().map(Chardev::open).transpose()?);

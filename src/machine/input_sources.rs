@@ -7,15 +7,17 @@
 
 use super::shared::Shared;
 use crate::board::{Flow, MachineEvent, Source};
-use crate::net::{BATCH, Received, Scratch, received};
+use crate::net::{BATCH, Received, Scratch, segment_received};
 use event_manager::{EventOps, EventSet, Events};
 use pcvm_devices::CharId;
 use pcvm_devices::net::{Frame, NicId};
 use std::os::fd::{AsRawFd, RawFd};
 
-/// Event ids of character devices begin here, those of network backends at `NIC`.
+/// Event ids: a base plus the number of the character stream or network card.
 const CHAR: u32 = 0x100;
 const NIC: u32 = 0x200;
+/// The network backend can write the rest of a frame that it took in part.
+const NIC_TX: u32 = 0x300;
 
 /// The main loop's state of all sources.
 #[derive(Default)]
@@ -35,26 +37,22 @@ fn event_id(source: Source) -> u32 {
     }
 }
 
-/// The source with that event id.
-pub(super) fn source(event_id: u32) -> Option<Source> {
-    match event_id {
-        CHAR..NIC => Some(Source::Char(CharId((event_id - CHAR) as u8))),
-        NIC.. => Some(Source::Nic(NicId((event_id - NIC) as u8))),
-        _ => None,
+fn add(fd: RawFd, event_id: u32, ops: &mut EventOps<'_>) {
+    if let Err(error) = ops.add(Events::with_data_raw(fd, event_id, EventSet::IN)) {
+        tracing::warn!("descriptor {fd} cannot be polled: {error}");
     }
 }
 
 fn descriptor(shared: &Shared, source: Source) -> Option<RawFd> {
     match source {
         Source::Char(stream) => shared.chardev(stream)?.input_fd().map(|fd| fd.as_raw_fd()),
-        Source::Nic(nic) => Some(shared.ports.get(usize::from(nic.0))?.fd().as_raw_fd()),
+        Source::Nic(nic) => Some(shared.ports.get(usize::from(nic.0))?.rx_fd().as_raw_fd()),
     }
 }
 
 fn poll(shared: &Shared, source: Source, ops: &mut EventOps<'_>) {
-    let Some(fd) = descriptor(shared, source) else { return };
-    if let Err(error) = ops.add(Events::with_data_raw(fd, event_id(source), EventSet::IN)) {
-        tracing::warn!("{source:?} cannot be polled: {error}");
+    if let Some(fd) = descriptor(shared, source) {
+        add(fd, event_id(source), ops);
     }
 }
 
@@ -64,10 +62,29 @@ impl InputSources {
         let chars = shared.streams().map(Source::Char);
         let nics = (0..shared.ports.len()).map(|n| Source::Nic(NicId(n as u8)));
         chars.chain(nics).for_each(|source| poll(shared, source, ops));
+        for (port, n) in shared.ports.iter().zip(0..) {
+            if let Some(fd) = port.tx_fd() {
+                add(fd.as_raw_fd(), NIC_TX + n, ops);
+            }
+        }
+    }
+
+    /// Handles an event of a source.
+    pub(super) fn process(&mut self, shared: &Shared, event_id: u32, events: &Events, ops: &mut EventOps<'_>) {
+        match event_id {
+            CHAR..NIC => self.read(shared, Source::Char(CharId((event_id - CHAR) as u8)), events, ops),
+            NIC..NIC_TX => self.read(shared, Source::Nic(NicId((event_id - NIC) as u8)), events, ops),
+            NIC_TX.. => {
+                if let Some(port) = shared.ports.get((event_id - NIC_TX) as usize) {
+                    port.flush_tx();
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Reads a source that has input.
-    pub(super) fn read(&mut self, shared: &Shared, source: Source, events: &Events, ops: &mut EventOps<'_>) {
+    fn read(&mut self, shared: &Shared, source: Source, events: &Events, ops: &mut EventOps<'_>) {
         let (flow, closed) = match source {
             Source::Char(stream) => read_chars(shared, stream),
             Source::Nic(nic) => self.read_frames(shared, nic),
@@ -100,9 +117,9 @@ impl InputSources {
         while self.frames.len() < BATCH {
             let mut buffer = self.spare.pop().unwrap_or_default();
             match port.receive(&mut self.scratch, &mut buffer) {
-                Received::Frame(frame) => received(frame, &mut self.spare, &mut self.frames),
+                Received::Frame(frame) => segment_received(frame, &mut self.spare, &mut self.frames),
                 Received::Nothing => break,
-                Received::Gone => {
+                Received::Disconnected => {
                     closed = true;
                     break;
                 }

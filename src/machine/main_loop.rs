@@ -1,11 +1,10 @@
 //! The main loop: timers, disk completions, input from the host, and machine events.
 
-use super::input_sources::{self, InputSources};
+use super::input_sources::InputSources;
 use super::service::{Change, Service};
 use super::shared::Shared;
 use super::{Machine, RunError};
 use crate::board::MachineEvent;
-use crate::net::Port;
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberId, SubscriberOps};
 use pcvm_devices::ResetKind;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,9 +15,6 @@ const EVENT: u32 = 0;
 const TIMER: u32 = 1;
 const BLOCK: u32 = 2;
 const QUIT: u32 = 3;
-
-/// How often a partly sent frame is retried, in milliseconds.
-const TX_RETRY: i32 = 10;
 
 /// A subscriber of the main loop.
 enum Part {
@@ -94,11 +90,7 @@ impl MutEventSubscriber for MachineEvents {
                 }
                 self.shared.post(MachineEvent::Quit);
             }
-            id => {
-                if let Some(source) = input_sources::source(id) {
-                    self.sources.read(&self.shared, source, &events, ops);
-                }
-            }
+            id => self.sources.process(&self.shared, id, &events, ops),
         }
     }
 }
@@ -137,13 +129,8 @@ impl Machine {
             if let Some(error) = self.failure.get() {
                 break Err(RunError::Failed(error.to_string()));
             }
-            let pending = self.shared.ports.iter().any(Port::is_untended);
-            let waited = manager.run_with_timeout(if pending { TX_RETRY } else { -1 });
-            if pending {
-                self.shared.ports.iter().for_each(Port::tend);
-            }
             // A signal interrupts the wait and is no failure.
-            if let Err(event_manager::Error::Epoll(error)) = waited
+            if let Err(event_manager::Error::Epoll(error)) = manager.run()
                 && error.errno() != libc::EINTR
             {
                 break Err(RunError::Host { what: "wait for events", error: error.to_string() });

@@ -20,6 +20,7 @@ pub mod pc;
 pub mod roms;
 pub mod service;
 pub mod shared;
+pub mod statistics;
 mod signals;
 mod vcpu;
 pub mod vcpus;

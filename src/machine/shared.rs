@@ -8,7 +8,7 @@ use crate::board::work::PendingEvents;
 use crate::board::{Board, HostQueue, HostWork, MachineEvent};
 use crate::chardev::Chardev;
 use crate::kvm::ring::CoalescedRing;
-use crate::net::Port;
+use crate::net::NetPort;
 use pcvm_devices::{CharId, Space};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,7 +74,7 @@ pub struct Shared {
     /// By [`CharId`]. This lock is taken before the board's, so that output keeps its order.
     chardevs: Vec<Option<Mutex<Chardev>>>,
     /// The network backends, by [`pcvm_devices::NicId`].
-    pub ports: Vec<Port>,
+    pub ports: Vec<NetPort>,
     events: Mutex<PendingEvents>,
     paused: AtomicBool,
     /// Wakes the main loop: events, sources that are ready again.
@@ -96,7 +96,7 @@ pub struct SharedParts {
     /// By [`CharId`].
     pub chardevs: Vec<Option<Chardev>>,
     /// By [`pcvm_devices::NicId`].
-    pub ports: Vec<Port>,
+    pub ports: Vec<NetPort>,
     /// Wakes the main loop.
     pub event_fd: EventFd,
 }
@@ -180,9 +180,6 @@ impl Shared {
                 HostWork::Frame(nic, frame) => {
                     if let Some(port) = self.ports.get(usize::from(nic.0)) {
                         port.send(&frame);
-                        if port.is_untended() {
-                            let _ = self.event_fd.write(1);
-                        }
                     }
                     sent.push(frame.bytes);
                     if !matches!(queue.front(), Some(HostWork::Frame(..))) {
