@@ -188,7 +188,12 @@ impl EventLoop {
         let mut exclusive = None;
         for (n, (client, flags)) in self.clients.iter_mut().zip(&mut next).enumerate() {
             if flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-                match client.receive(self.listeners.tls.as_ref(), after) {
+                let handshake_done = client.session.handshake_done();
+                let event = client.receive(self.listeners.tls.as_ref(), after);
+                if client.session.handshake_done() && !handshake_done {
+                    self.wrong_passwords = 0;
+                }
+                match event {
                     Some(ClientEvent::WrongPassword) => {
                         self.wrong_passwords = (self.wrong_passwords + 1).min(WRONG_PASSWORDS_MAX);
                         self.accept_paused_until = Some(after + ACCEPT_PAUSE * self.wrong_passwords);
@@ -201,12 +206,12 @@ impl EventLoop {
                 client.closed = true;
             }
             if !client.session.input.events.is_empty() || std::mem::take(&mut client.session.full_update_requested) {
+                // Counted from before the wait, so that a stream of pointer events keeps 60 polls a second.
                 self.pace.expedite(now);
             }
             self.feed.push(client.session.input.events.drain(..));
         }
         if let Some(exclusive) = exclusive {
-            self.wrong_passwords = 0;
             for (n, client) in self.clients.iter_mut().enumerate() {
                 client.closed |= n != exclusive && client.session.handshake_done();
             }

@@ -140,14 +140,20 @@ fn the_screen_is_polled_only_while_a_client_has_an_update_requested() {
 }
 
 #[test]
-fn accepting_pauses_longer_after_each_wrong_password() {
+fn accepting_pauses_longer_after_each_wrong_password_until_a_right_one() {
     let mut server = SteppedServer::new(Some("secret"));
-    for seconds in [1, 2, 3] {
-        server.send_wrong_password();
-        server.run_for(seconds * SECOND - Duration::from_millis(1));
-        assert!(!server.accepts(), "{seconds} s must pass");
-        server.advance(Duration::from_millis(1));
-        assert!(server.accepts());
+    for (shared, pauses) in [(0, 1..=3), (1, 1..=2), (1, 1..=12)] {
+        for n in pauses {
+            server.send_wrong_password();
+            let pause = n.min(10) * SECOND;
+            server.run_for(pause - Duration::from_millis(1));
+            assert!(!server.accepts(), "{pause:?} must pass after {n} wrong passwords");
+            server.advance(Duration::from_millis(1));
+            assert!(server.accepts(), "{pause:?} passed after {n} wrong passwords");
+        }
+        let (mut stream, challenge) = server.challenged();
+        assert_eq!(server.exchange(&mut stream, &auth::response(b"secret", &challenge)), [0; 4]);
+        server.exchange(&mut stream, &[shared]);
     }
 }
 
