@@ -1,9 +1,10 @@
 //! A vCPU's thread: runs the guest, and carries each exit to the board and back.
 
+use super::exits::ExitCounters;
 use super::shared::Shared;
 use super::vcpus::VcpuCommand;
-use crate::board::MachineEvent;
 use crate::board::emulator_bus::EmulatorBus;
+use crate::board::{Board, MachineEvent};
 use crate::emulator;
 use crate::kvm::KvmError;
 use crate::kvm::exit::Exit;
@@ -56,6 +57,8 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
     let mut seen = 0;
     let mut pace = emulator::Pace::default();
     let index = vcpu.index();
+    let counters = shared.exits.get(index as usize).ok_or(KvmError::Lacks("exit counters"))?;
+    let cx = ExitContext { shared, index, counters };
     loop {
         if shared.vcpus.wants_attention() {
             // Only between two instructions are the registers whole, so that a reset loses nothing of the guest's.
@@ -63,7 +66,7 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
                 match vcpu.finish_io() {
                     Exit::Again => break,
                     exit => {
-                        if let Some(why) = handle_exit(shared, index, exit) {
+                        if let Some(why) = handle_exit(&cx, exit) {
                             shared.post(MachineEvent::Failed(format!("vCPU {index}: {why}")));
                             break;
                         }
@@ -86,13 +89,10 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
             continue;
         }
         let exit = vcpu.run()?;
-        if let Some(counters) = shared.exits.get(index as usize) {
-            counters.count(&exit);
-        }
         let reads_planes = matches!(exit, Exit::MemRead { addr: 0xa_0000..0xc_0000, .. });
-        let mut failure = handle_exit(shared, index, exit);
+        let mut failure = handle_exit(&cx, exit);
         if reads_planes && failure.is_none() && pace.wants() {
-            failure = run_emulator(shared, vcpu, &mut pace)?;
+            failure = run_emulator(&cx, vcpu, &mut pace)?;
         }
         if let Some(why) = failure {
             let report = vcpu.report(|addr, buf| shared.lock().memory().read(addr, buf));
@@ -102,11 +102,10 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
 }
 
 /// The guest has read planes: emulates the instructions that follow (see [`emulator`]).
-fn run_emulator(shared: &Shared, vcpu: &mut Vcpu, pace: &mut emulator::Pace) -> Result<Option<String>, KvmError> {
-    let index = vcpu.index();
+fn run_emulator(cx: &ExitContext<'_>, vcpu: &mut Vcpu, pace: &mut emulator::Pace) -> Result<Option<String>, KvmError> {
     let rest = vcpu.finish_io();
     let whole = matches!(rest, Exit::Again);
-    let failure = handle_exit(shared, index, rest);
+    let failure = handle_exit(cx, rest);
     // The loop in `run` checks what an earlier kick was for before the vCPU enters the guest again.
     vcpu.clear_kick();
     if !whole {
@@ -117,7 +116,7 @@ fn run_emulator(shared: &Shared, vcpu: &mut Vcpu, pace: &mut emulator::Pace) -> 
         return Ok(failure);
     };
     let (mut budget, mut over) = (emulator::MOST, false);
-    shared.with_board_at_exit(index, |board| {
+    cx.with_board(|board| {
         let memory = board.memory().clone();
         let mut bus = EmulatorBus::new(board, &memory);
         while budget > 0 && !over && !bus.has_work() {
@@ -133,22 +132,60 @@ fn run_emulator(shared: &Shared, vcpu: &mut Vcpu, pace: &mut emulator::Pace) -> 
     Ok(failure)
 }
 
-/// Handles an exit. Returns the reason if the vCPU cannot continue.
+/// What an exit is handled with.
+struct ExitContext<'a> {
+    shared: &'a Shared,
+    /// Number of the vCPU.
+    index: u32,
+    counters: &'a ExitCounters,
+}
+
+impl ExitContext<'_> {
+    #[inline]
+    fn with_board<R>(&self, f: impl FnOnce(&mut Board) -> R) -> R {
+        self.shared.with_board_at_exit(self.index, f)
+    }
+}
+
+/// Counts and handles an exit. Returns the reason if the vCPU cannot continue.
 #[inline]
-fn handle_exit(shared: &Shared, vcpu: u32, exit: Exit<'_>) -> Option<String> {
+fn handle_exit(cx: &ExitContext<'_>, exit: Exit<'_>) -> Option<String> {
+    let counters = cx.counters;
     match exit {
-        Exit::Out { port, width, data } => shared.with_board_at_exit(vcpu, |board| board.port_out(port, width, data)),
-        Exit::In { port, width, data } => shared.with_board_at_exit(vcpu, |board| board.port_in(port, width, data)),
-        Exit::MemWrite { addr, data } => shared.with_board_at_exit(vcpu, |board| board.mem_write(addr, data)),
-        Exit::MemRead { addr, data } => shared.with_board_at_exit(vcpu, |board| board.mem_read(addr, data)),
-        Exit::Again => {}
-        Exit::Shutdown => shared.with_board_at_exit(vcpu, |board| board.shutdown_cycle()),
-        Exit::SystemEvent(SYSTEM_EVENT_SHUTDOWN) => shared.post(MachineEvent::PowerOff),
+        Exit::Out { port, width, data } => {
+            ExitCounters::bump(&counters.port_writes);
+            cx.with_board(|board| board.port_out(port, width, data));
+        }
+        Exit::In { port, width, data } => {
+            ExitCounters::bump(&counters.port_reads);
+            cx.with_board(|board| board.port_in(port, width, data));
+        }
+        Exit::MemWrite { addr, data } => {
+            ExitCounters::bump(&counters.mmio_writes);
+            cx.with_board(|board| board.mem_write(addr, data));
+        }
+        Exit::MemRead { addr, data } => {
+            ExitCounters::bump(&counters.mmio_reads);
+            cx.with_board(|board| board.mem_read(addr, data));
+        }
+        Exit::Again => ExitCounters::bump(&counters.interrupted),
+        other => return handle_rare_exit(cx, other),
+    }
+    None
+}
+
+#[cold]
+fn handle_rare_exit(cx: &ExitContext<'_>, exit: Exit<'_>) -> Option<String> {
+    ExitCounters::bump(&cx.counters.other);
+    match exit {
+        Exit::Shutdown => cx.with_board(|board| board.shutdown_cycle()),
+        Exit::SystemEvent(SYSTEM_EVENT_SHUTDOWN) => cx.shared.post(MachineEvent::PowerOff),
         Exit::SystemEvent(SYSTEM_EVENT_RESET) => {
-            shared.post(MachineEvent::Reset(pcvm_devices::ResetKind::Hard));
+            cx.shared.post(MachineEvent::Reset(pcvm_devices::ResetKind::Hard));
         }
         Exit::SystemEvent(event) => return Some(format!("KVM system event {event}")),
         Exit::Broken(why) => return Some(why),
+        _ => {}
     }
     None
 }
