@@ -95,8 +95,8 @@ impl Inputs {
             }
         }
         let mut images = [None, None, None, None];
-        for (image, drive) in images.iter_mut().zip(&config.drives) {
-            let Some(drive) = drive.as_ref().filter(|drive| drive.path.is_some()) else { continue };
+        for (disk, drive) in config.drives.iter().filter(|(_, drive)| drive.path.is_some()) {
+            let Some(image) = images.get_mut(usize::from(disk.0)) else { continue };
             let opened = Image::open(drive)?;
             if let Some(format) = opened.foreign_format() {
                 let path = drive.path.as_deref().unwrap_or(Path::new(""));
