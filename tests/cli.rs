@@ -566,6 +566,8 @@ fn man_pages_and_completions_are_generated_from_the_options() {
     for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXAMPLES", "KEYS", "EXIT STATUS", "SEE ALSO"] {
         assert!(run.lines().any(|line| line.replace('"', "") == format!(".SH {section}")), "{section}");
     }
+    let title = format!(".TH PCVM-RUN 1 \"\" \"pcvm {}\" \"User Commands\"", env!("CARGO_PKG_VERSION"));
+    assert_eq!(run.lines().next(), Some(&*title));
     fs::write(dir.path().join("file"), "").unwrap();
     let output = pcvm(dir.path()).args(["generate", "man", "file"]).output().unwrap();
     assert_eq!(outcome(&output), (Some(1), String::new(), "pcvm: file: File exists\n".to_owned()));

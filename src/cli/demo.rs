@@ -10,12 +10,14 @@ pub const EXIT_FAILED: u8 = 1;
 /// Exit status when the self-test could not run or did not finish.
 pub const EXIT_NOT_RUN: u8 = 2;
 
-/// Test the devices of a machine with a self-test disk.
+/// The description in the help text and the man page.
+pub(super) const LONG_ABOUT: &str = "\
+Boots a disk that tests every device from inside the guest. Prints a line for each: PASS or FAIL, the time in \
+milliseconds, and details.";
+
+/// Options of `pcvm demo`.
 #[derive(Debug, Args)]
 #[command(
-    about = "Test the devices of a machine with a self-test disk",
-    long_about = "Boots a disk that tests every device from inside the guest. Prints a line for each: PASS or FAIL, the \
-                  time in milliseconds, and details.",
     after_help = "Exit status:\n  0  every device passed\n  1  one or more devices failed\n  2  the self-test could not \
                   run, or did not finish",
     next_line_help = true

@@ -77,12 +77,11 @@ fn man_pages(dir: &Path) -> io::Result<()> {
 
 fn man_page(dir: &Path, command: &clap::Command, see_also: &[String]) -> io::Result<()> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
-    let man = Man::new(command.clone())
-        .title(name.to_uppercase())
-        .source(concat!("pcvm ", env!("CARGO_PKG_VERSION")))
-        .manual("User Commands");
+    let man = Man::new(command.clone());
     let mut out = BufWriter::new(File::create(dir.join(format!("{name}.1")))?);
-    man.render_title(&mut out)?;
+    // Without a date, so that a build is reproducible. `Man::render_title` would omit the empty argument.
+    let version = env!("CARGO_PKG_VERSION");
+    writeln!(out, ".TH {} 1 \"\" \"pcvm {version}\" \"User Commands\"", name.to_uppercase())?;
     man.render_name_section(&mut out)?;
     man.render_synopsis_section(&mut out)?;
     man.render_description_section(&mut out)?;
@@ -117,7 +116,8 @@ fn sections(roff: &mut Roff, text: &str) {
         match line.strip_suffix(':').filter(|_| !indented) {
             Some(heading) => drop(roff.control("SH", [heading.to_uppercase().as_str()])),
             None if line.is_empty() && !verbatim => drop(roff.control("PP", [])),
-            None => drop(roff.text([roman(line)])),
+            // The section's text is indented already.
+            None => drop(roff.text([roman(line.strip_prefix("  ").unwrap_or(line))])),
         }
     }
     if verbatim {

@@ -40,7 +40,8 @@ pub const EXIT_USAGE: u8 = 2;
     after_help = "Exit status:\n  0  the guest powered off\n  1  an error, reported in one line on standard error\n  \
                   2  a mistake in the command line\n\n'pcvm run --help' lists the options of a machine, with examples.",
     disable_help_subcommand = true,
-    subcommand_required = true
+    subcommand_required = true,
+    subcommand_value_name = "COMMAND"
 )]
 pub struct Cli {
     /// The subcommand.
@@ -52,8 +53,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a machine until its guest powers off
+    #[command(long_about = run::LONG_ABOUT)]
     Run(Box<RunArgs>),
     /// Test the devices of a machine with a self-test disk
+    #[command(long_about = demo::LONG_ABOUT)]
     Demo(DemoArgs),
     /// Write a picture of a running machine's screen into a file
     Screenshot(ScreenshotArgs),

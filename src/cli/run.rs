@@ -62,14 +62,14 @@ Exit status:
   1  an error, reported in one line on standard error
   2  a mistake in the command line";
 
-/// Run a machine until its guest powers off.
+/// The description in the help text and the man page.
+pub(super) const LONG_ABOUT: &str = "\
+Builds a PC from the options and runs it until its guest powers off. Without options it is a machine with one vCPU, 512 \
+MiB of RAM, a VGA, PS/2 keyboard and mouse, and COM1 on standard input and output.";
+
+/// Options of `pcvm run`.
 #[derive(Debug, Args)]
-#[command(
-    about = "Run a machine until its guest powers off",
-    long_about = "Builds a PC from the options and runs it until its guest powers off.",
-    after_help = AFTER_HELP,
-    next_line_help = true
-)]
+#[command(after_help = AFTER_HELP, next_line_help = true)]
 pub struct RunArgs {
     /// Machine name, by which 'pcvm screen' and the other commands find it [default: pcvm, or pcvm-2, pcvm-3 ... if that
     /// is in use]
@@ -151,7 +151,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "HOST:DISPLAY|unix:PATH")]
     vnc: Option<OsString>,
 
-    /// Use the first free display, from that of --vnc or from 127.0.0.1:0 upwards, and print it on standard error
+    /// Use the first free display, counting up from that of --vnc [default: from 127.0.0.1:0], and print it on standard
+    /// error
     #[arg(long)]
     vnc_unused: bool,
 
