@@ -408,8 +408,8 @@ fn a_control_socket_that_cannot_be_bound_is_an_error() {
     let dir = files();
     let long = "x".repeat(200);
     for (path, why) in [
-        ("a.img", "the file exists and is no socket"),
-        ("dir", "the file exists and is no socket"),
+        ("a.img", "the file exists and is not a socket"),
+        ("dir", "the file exists and is not a socket"),
         ("no/socket", "No such file or directory"),
         (&long, "File name too long"),
     ] {
@@ -430,7 +430,7 @@ fn a_vnc_server_that_cannot_listen_is_an_error() {
     }
     // TEST-NET-1 (RFC 5737): not an address of this host.
     fails(at, &["--vnc", "192.0.2.1:1"], 1, "VNC on 192.0.2.1:5901: Cannot assign requested address");
-    fails(at, &["--vnc", "unix:a.img"], 1, "socket a.img: the file exists and is no socket");
+    fails(at, &["--vnc", "unix:a.img"], 1, "socket a.img: the file exists and is not a socket");
     fails(at, &["--vnc", "unix:new", "--vnc-password", "absent"], 1, "absent: No such file or directory");
     fails(at, &["--vnc", "unix:new", "--vnc-password", "empty"], 1, "empty: has no password in its first line");
     let tls = ["--vnc", "unix:new", "--vnc-cert", "empty", "--vnc-key", "empty"];
