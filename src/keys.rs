@@ -1,18 +1,18 @@
-//! Keys by name: QMP's key codes, characters of the US layout, and X keysyms, each as the code that
-//! [`pcvm_devices::InputEvent::Key`] has (scan code set 1, 100h added for E0h).
+//! Key code tables: QMP's QKeyCode names, characters of the US layout, X keysyms and USB HID usages, each to the code of
+//! [`pcvm_devices::InputEvent::Key`] (scan code set 1, plus 100h for the prefix E0h).
 //!
 //! Sources: QEMU QMP reference, "QKeyCode"; IBM Personal System/2 Hardware Interface Technical Reference, "Keyboards
-//! (101- and 102-Key)", for the codes; X Window System Protocol, appendix A, for the keysyms. The Japanese and Korean
-//! keys have the codes that Microsoft's "Keyboard Scan Code Specification" (revision 1.3a) gives them.
+//! (101- and 102-Key)", for the scan codes; Microsoft, "Keyboard Scan Code Specification" (revision 1.3a), for those of
+//! Japanese and Korean keys; X Window System Protocol, appendix A, for the keysyms; HID Usage Tables 1.4, chapter 10.
 
 /// The left shift key.
 pub const SHIFT: u16 = 0x2a;
 /// The right shift key.
 pub const RIGHT_SHIFT: u16 = 0x36;
-/// The right Alt key, AltGr on many.
+/// The right Alt key, AltGr on many layouts.
 pub const RIGHT_ALT: u16 = 0x138;
 
-/// QMP's names.
+/// QKeyCode names.
 #[rustfmt::skip]
 const NAMES: &[(&str, u16)] = &[
     ("esc", 0x01), ("1", 0x02), ("2", 0x03), ("3", 0x04), ("4", 0x05), ("5", 0x06), ("6", 0x07), ("7", 0x08),
@@ -40,7 +40,7 @@ const NAMES: &[(&str, u16)] = &[
     ("pause", 0x1e1),
 ];
 
-/// What people call keys that QMP calls otherwise.
+/// Common names of keys, with their QKeyCode names.
 #[rustfmt::skip]
 const ALIASES: &[(&str, &str)] = &[
     ("enter", "ret"), ("return", "ret"), ("escape", "esc"), ("space", "spc"), ("control", "ctrl"), ("del", "delete"),
@@ -49,15 +49,15 @@ const ALIASES: &[(&str, &str)] = &[
     ("scrolllock", "scroll_lock"), ("printscreen", "print"), ("break", "pause"),
 ];
 
-/// The key that QMP gives this name.
+/// The key with this QKeyCode name.
 pub fn by_name(name: &str) -> Option<u16> {
     NAMES.iter().find(|(known, _)| *known == name).map(|(_, code)| *code)
 }
 
-/// The key of QMP's number, which is the scan code with bit 7 for E0h (as a `number` of QMP's KeyValue).
+/// The key with this number (`number` of QMP's KeyValue): the scan code, with bit 7 for the prefix E0h.
 pub fn by_number(number: u64) -> Option<u16> {
     let code = u16::try_from(number).ok().filter(|&number| number > 0 && number < 0x100 && number != 0x80)?;
-    // C6h is what QEMU numbers Pause with: a Scroll Lock with E0h, as Ctrl+Pause sends it.
+    // C6h is QEMU's number for Pause: E0h 46h, which the key sends with Ctrl.
     Some(if code == 0xc6 {
         0x1e1
     } else if code & 0x80 != 0 {
@@ -67,13 +67,15 @@ pub fn by_number(number: u64) -> Option<u16> {
     })
 }
 
-/// Keys held together, written as `ctrl-alt-delete` or `ctrl+c`; a name may be QMP's, a common other one, or a
-/// character. Gives the part that is no key.
+/// Parses keys held together, such as `ctrl-alt-delete` or `ctrl+c`. A key is a QKeyCode name, an alias or a character.
+///
+/// # Errors
+/// The part that names no key.
 pub fn chord(text: &str) -> Result<Vec<u16>, String> {
     let mut keys = Vec::new();
     let mut rest = text;
     loop {
-        // A separator that comes first is the key itself: `ctrl--` is Ctrl with minus.
+        // A separator in first position is a key: `ctrl--` is Ctrl with minus.
         let first = rest.chars().next().map_or(0, char::len_utf8);
         let end = rest.get(first..).and_then(|more| more.find(['-', '+'])).map_or(rest.len(), |at| first + at);
         let (name, more) = rest.split_at(end);
@@ -99,7 +101,7 @@ pub fn chord(text: &str) -> Result<Vec<u16>, String> {
     }
 }
 
-/// The rows of the US layout, from the code of each row's first key: plain, then with shift.
+/// The rows of the US layout: code of the first key, characters without Shift, characters with Shift.
 const ROWS: [(u16, &str, &str); 5] = [
     (0x02, "1234567890-=", "!@#$%^&*()_+"),
     (0x10, "qwertyuiop[]", "QWERTYUIOP{}"),
@@ -108,7 +110,7 @@ const ROWS: [(u16, &str, &str); 5] = [
     (0x39, " ", ""),
 ];
 
-/// The key that types a character on the US layout, and whether with shift.
+/// The key that types a character on the US layout, and whether it needs Shift.
 pub fn by_char(c: char) -> Option<(u16, bool)> {
     match c {
         '\n' | '\r' => return Some((0x1c, false)),
@@ -123,7 +125,7 @@ pub fn by_char(c: char) -> Option<(u16, bool)> {
     })
 }
 
-/// Keysyms that are no characters.
+/// Keysyms that are not characters.
 #[rustfmt::skip]
 const KEYSYMS: &[(u32, u16)] = &[
     (0xff08, 0x0e), (0xff09, 0x0f), (0xfe20, 0x0f), (0xff0a, 0x1c), (0xff0d, 0x1c), (0xff13, 0x1e1), (0xff14, 0x46),
@@ -131,7 +133,7 @@ const KEYSYMS: &[(u32, u16)] = &[
     (0xff54, 0x150), (0xff55, 0x149), (0xff56, 0x151), (0xff57, 0x14f), (0xff61, 0x137), (0xff63, 0x152),
     (0xff67, 0x15d), (0xff6b, 0x1e1), (0xff7e, 0x138), (0xff7f, 0x45), (0xff21, 0x70), (0xff27, 0x70), (0xff22, 0x7b),
     (0xff23, 0x79),
-    // Keypad: with Num Lock, without, and its operators.
+    // Keypad: with Num Lock, without Num Lock, operators.
     (0xffb0, 0x52), (0xffb1, 0x4f), (0xffb2, 0x50), (0xffb3, 0x51), (0xffb4, 0x4b), (0xffb5, 0x4c), (0xffb6, 0x4d),
     (0xffb7, 0x47), (0xffb8, 0x48), (0xffb9, 0x49), (0xff9e, 0x52), (0xff9c, 0x4f), (0xff99, 0x50), (0xff9b, 0x51),
     (0xff96, 0x4b), (0xff9d, 0x4c), (0xff98, 0x4d), (0xff95, 0x47), (0xff97, 0x48), (0xff9a, 0x49), (0xff9f, 0x53),
@@ -148,7 +150,8 @@ const KEYSYMS: &[(u32, u16)] = &[
     (0x1008_ff2b, 0x163), (0x1008_ff2f, 0x15f), (0x1008_ff32, 0x16d), (0x1008_ff33, 0x16b),
 ];
 
-/// The key for an X keysym, and whether it takes shift to type that; `None` for keys that shift makes no difference to.
+/// The key for an X keysym, and whether it needs Shift; `None` in place of the latter for a key whose keysym does not depend
+/// on Shift.
 pub fn by_keysym(keysym: u32) -> Option<(u16, Option<bool>)> {
     if let Some((_, code)) = KEYSYMS.iter().find(|(known, _)| *known == keysym) {
         return Some((*code, None));
@@ -158,38 +161,38 @@ pub fn by_keysym(keysym: u32) -> Option<(u16, Option<bool>)> {
         let n = n as u16;
         return Some((if n < 10 { 0x3b + n } else { 0x57 + n - 10 }, None));
     }
-    // Latin 1 is itself; Unicode has bit 24 set.
+    // Latin-1 keysyms equal the character; others are Unicode with bit 24 set.
     let c = char::from_u32(keysym & 0xff_ffff).filter(|_| keysym < 0x100 || keysym >> 24 == 1)?;
     let (code, shift) = by_char(c).filter(|_| !c.is_control())?;
-    // Caps Lock shifts letters too, here or on the client's side.
+    // The case of letters may come from Caps Lock, so it does not say whether Shift is held.
     Some((code, (!c.is_ascii_alphabetic()).then_some(shift)))
 }
 
-/// Keys by usage, from 4 (A) on: the codes of keys whose usages follow each other, 0 where there is no such key here.
+/// USB HID usages: the first of a range of consecutive usages, and their codes; 0 for a usage without a key.
 #[rustfmt::skip]
 const USAGES: &[(u32, &[u16])] = &[
     // a to z.
     (0x04, &[0x1e, 0x30, 0x2e, 0x20, 0x12, 0x21, 0x22, 0x23, 0x17, 0x24, 0x25, 0x26, 0x32,
              0x31, 0x18, 0x19, 0x10, 0x13, 0x1f, 0x14, 0x16, 0x2f, 0x11, 0x2d, 0x15, 0x2c]),
-    // 1 to 0, Enter, Esc, Backspace, Tab, space, - = [ ] \ (and where that is elsewhere) ; ' ` , . /, Caps Lock.
+    // 1 to 0, Enter, Esc, Backspace, Tab, space, - = [ ] \ (32h: its place on non-US keyboards) ; ' ` , . /, Caps Lock.
     (0x1e, &[0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x1c, 0x01, 0x0e, 0x0f, 0x39,
              0x0c, 0x0d, 0x1a, 0x1b, 0x2b, 0x2b, 0x27, 0x28, 0x29, 0x33, 0x34, 0x35, 0x3a]),
     // F1 to F12.
     (0x3a, &[0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x40, 0x41, 0x42, 0x43, 0x44, 0x57, 0x58]),
     // Print Screen, Scroll Lock, Pause, Insert, Home, Page Up, Delete, End, Page Down, right, left, down, up.
     (0x46, &[0x137, 0x46, 0x1e1, 0x152, 0x147, 0x149, 0x153, 0x14f, 0x151, 0x14d, 0x14b, 0x150, 0x148]),
-    // Num Lock; keypad / * - + Enter, 1 to 9, 0, point; the key beside the left shift; menu; power; keypad =.
+    // Num Lock; keypad / * - + Enter, 1 to 9, 0, point; the non-US key beside left Shift; menu; power; keypad =.
     (0x53, &[0x45, 0x135, 0x37, 0x4a, 0x4e, 0x11c, 0x4f, 0x50, 0x51, 0x4b, 0x4c, 0x4d, 0x47, 0x48, 0x49, 0x52, 0x53,
              0x56, 0x15d, 0x15e, 0x59]),
-    // Mute, louder, softer.
+    // Mute, volume up, volume down.
     (0x7f, &[0x120, 0x130, 0x12e]),
-    // Keypad comma, none, then Japanese keys: ro, katakana, yen, henkan, muhenkan.
+    // Keypad comma; 86h (keypad = of the AS/400) has no key; Japanese keys: ro, katakana, yen, henkan, muhenkan.
     (0x85, &[0x7e, 0, 0x73, 0x70, 0x7d, 0x79, 0x7b]),
-    // Ctrl, Shift, Alt, logo, left and right.
+    // Ctrl, Shift, Alt, logo: left, then right.
     (0xe0, &[0x1d, 0x2a, 0x38, 0x15b, 0x11d, 0x36, 0x138, 0x15c]),
 ];
 
-/// The key of a usage of USB's keyboard page (HID Usage Tables 1.4, chapter 10).
+/// The key with this usage of the keyboard page (HID Usage Tables 1.4, chapter 10).
 pub fn by_usage(usage: u32) -> Option<u16> {
     let code = |&(first, codes): &(u32, &[u16])| codes.get(usage.checked_sub(first)? as usize).copied();
     USAGES.iter().find_map(code).filter(|&code| code != 0)
@@ -200,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_name_is_there_twice_and_every_code_is_a_key() {
+    fn names_and_keysyms_are_unique_and_every_code_is_valid() {
         let mut names: Vec<_> =
             NAMES.iter().map(|(name, _)| *name).chain(ALIASES.iter().map(|(name, _)| *name)).collect();
         names.sort_unstable();
@@ -213,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn chords() {
+    fn chords_parse_names_aliases_characters_and_separators() {
         for (text, keys) in [
             ("ctrl-alt-delete", Ok(vec![0x1d, 0x38, 0x153])),
             ("Ctrl+Alt+Del", Ok(vec![0x1d, 0x38, 0x153])),
@@ -234,11 +237,11 @@ mod tests {
     }
 
     #[test]
-    fn every_printable_ascii_character_can_be_typed() {
+    fn every_printable_ascii_character_has_a_key() {
         for c in ' '..='~' {
             let (code, shift) = by_char(c).unwrap_or_else(|| panic!("{c}"));
             assert_eq!(by_keysym(c as u32).map(|(code, _)| code), Some(code));
-            // The names agree with the layout.
+            // QKeyCode names agree with the layout.
             if !shift && c.is_ascii_alphanumeric() {
                 assert_eq!(by_name(&c.to_string()), Some(code));
             }
@@ -250,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn usages() {
+    fn usages_map_to_the_keys_of_the_layout_and_names() {
         for (n, c) in (0u32..).zip("abcdefghijklmnopqrstuvwxyz1234567890\n\u{1b}\u{8}\t -=[]\\".chars()) {
             assert_eq!(by_usage(4 + n), by_char(c).map(|(code, _)| code), "{c}");
         }
@@ -294,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn keysyms() {
+    fn keysyms_and_qmp_numbers_map_to_their_keys() {
         for (keysym, code) in [
             (0x61, Some((0x1e, None))),
             (0x40, Some((0x03, Some(true)))),

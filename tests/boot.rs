@@ -196,7 +196,7 @@ fn boot_floppy(name: &str, iso: PathBuf, firmware: &str, pattern: &str) -> Outpu
 
 #[test]
 fn software_a_boot_sector_of_our_own_reads_its_floppy_by_bios() {
-    let iso = floppy::own_iso().unwrap_or_else(|error| panic!("{error}"));
+    let iso = floppy::checksum_iso().unwrap_or_else(|error| panic!("{error}"));
     for (name, firmware) in [("own-floppy", OURS), ("own-floppy-seabios", SEABIOS)] {
         let output = boot_floppy(name, iso.clone(), firmware, "pcvm boot sector: ");
         assert_has(&output.text("serial.log"), &["pcvm boot sector: 2879 sectors read, sum right"]);

@@ -442,7 +442,7 @@ fn a_vnc_server_that_cannot_listen_is_an_error() {
 fn a_network_backend_that_cannot_be_opened_is_an_error() {
     let dir = files();
     let at = dir.path();
-    fails(at, &["--net", "tap,fd=200"], 1, "--net: descriptor 200: not open");
+    fails(at, &["--net", "tap,fd=200"], 1, "--net: descriptor 200: is not open");
     fails(at, &["--net", "pair:unix:no/socket"], 1, "--net: no/socket: No such file or directory");
     fails(at, &["--net", "passt=absent"], 1, "--net: absent: No such file or directory");
     fails(at, &["--net", "pair:unix:new,dump=dir"], 1, "--net: dir: Is a directory");

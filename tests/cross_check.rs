@@ -93,7 +93,7 @@ fn our_bios_boots_a_disk_on_qemu_without_acpi() {
 #[test]
 fn our_bios_boots_an_emulated_floppy_on_qemu() {
     let dir = tempfile::tempdir().unwrap();
-    let iso = floppy::own_iso().unwrap_or_else(|error| panic!("{error}"));
+    let iso = floppy::checksum_iso().unwrap_or_else(|error| panic!("{error}"));
     let (mut command, serial) = qemu(dir.path(), "pc", &["-boot", "d", "-cdrom", iso.to_str().unwrap()]);
     let text = until(&mut command, &serial, "sectors read, ", Duration::from_secs(120));
     std::thread::sleep(Duration::from_millis(100));

@@ -113,7 +113,7 @@ fn media(name: &str) -> PathBuf {
 
 #[test]
 fn a_boot_sector_of_our_own_reads_its_emulated_floppy() {
-    let iso = floppy::own_iso().unwrap_or_else(|error| panic!("{error}"));
+    let iso = floppy::checksum_iso().unwrap_or_else(|error| panic!("{error}"));
     // The boot sector switches the machine off when it has reported.
     let mut qemu = Qemu::start(&["-no-shutdown", "-boot", "d", "-cdrom", &iso.display().to_string()]);
     qemu.expect(&["pcvm boot sector: 2879 sectors read, sum right"]);

@@ -28,7 +28,7 @@ fn random_accesses(seed: u32) {
              kill $machine
              wait $machine
              [ $? -le 143 ] && grep -q {through} debug.log",
-            through = flat::THROUGH
+            through = flat::DONE
         ),
     );
     let job = job.pcvm().unwrap_or_else(|error| panic!("{error}")).file(firmware, "hostile.bin");

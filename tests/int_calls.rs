@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use pcvm_test_guests::calls::{Explained, Log, drives};
+use pcvm_test_guests::calls::{KnownDifference, Log, drives};
 use pcvm_test_host::{Host, Job, project, require_kvm};
 
 /// Which firmware.
@@ -61,7 +61,9 @@ fn differ_as_explained(name: &str, sea: &Log, ours: &Log, lists: &[&str]) {
         .iter()
         .flat_map(|list| {
             let path = project().join("tests/int_calls").join(list);
-            Explained::list(&fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+            KnownDifference::list(
+                &fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
+            )
         })
         .collect();
     let differences = sea.differences(ours);

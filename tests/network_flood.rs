@@ -101,7 +101,8 @@ fn software_a_guest_that_does_not_read_keeps_its_disk_and_its_host_its_memory() 
     const RXOVW: u32 = 1 << 4;
     require_kvm();
     let dir = tempfile::tempdir().unwrap();
-    fs::copy(flat::deaf(30_000).unwrap_or_else(|error| panic!("{error}")), dir.path().join("deaf.bin")).unwrap();
+    fs::copy(flat::stalled_receiver(30_000).unwrap_or_else(|error| panic!("{error}")), dir.path().join("deaf.bin"))
+        .unwrap();
     fs::write(dir.path().join("disk.img"), vec![0x5a; 1 << 20]).unwrap();
     let quiet = deaf(dir.path(), "rtl8139c", false);
     let flooded = deaf(dir.path(), "rtl8139c", true);

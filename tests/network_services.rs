@@ -146,11 +146,11 @@ NOBODY
           echo "the machine with $2 ended with $status"
           [ $status = $1 ] || fail "the machine with $2: status $status"
         }
-        told 1 '--net: bridge br9: there is none' tap,bridge=br9
-        told 1 '--net: bridge lo: this interface is no bridge' tap,bridge=lo
-        told 1 '--net: cannot use tap br0: there is one that is no tap device with a single queue' tap,ifname=br0
+        told 1 '--net: bridge br9: does not exist' tap,bridge=br9
+        told 1 '--net: bridge lo: is not a bridge' tap,bridge=lo
+        told 1 '--net: cannot use tap br0: an interface of this name exists that is not a single-queue tap device' tap,ifname=br0
         idle tap,ifname=tapx,bridge=br0
-        told 1 '--net: cannot use tap tapx: somebody else uses it' tap,ifname=tapx
+        told 1 '--net: cannot use tap tapx: in use by another program' tap,ifname=tapx
         # The tap goes away under the machine, which goes on.
         [ -e /sys/class/net/br0/brif/tapx ] || fail 'tapx is not on br0'
         ip link del tapx
@@ -166,12 +166,12 @@ NOBODY
         chmod 600 /dev/net/tun
         told 1 '--net: /dev/net/tun: Permission denied' tap
         chmod 666 /dev/net/tun
-        may='not permitted: root can make one for you (ip tuntap add NAME mode tap user YOU)'
-        told 1 "--net: cannot use tap (a new one): $may" tap
+        may='not permitted; create it as root: ip tuntap add NAME mode tap user USER'
+        told 1 "--net: cannot use tap (new): $may" tap
         told 1 "--net: cannot use tap tapr: $may" tap,ifname=tapr
         # busybox' tunctl makes it for everybody.
         tunctl -t tapn >/dev/null
-        told 1 '--net: cannot switch on tap tapn: Operation not permitted' tap,ifname=tapn
+        told 1 '--net: cannot bring up tap tapn: Operation not permitted' tap,ifname=tapn
         told 1 '--net: cannot join bridge br0: Operation not permitted' tap,ifname=tapn,bridge=br0
         brctl addif br0 tapn
         ip link set tapn up
@@ -191,5 +191,5 @@ NOBODY
     );
     // Once, however many frames are lost.
     assert_eq!(console.matches("WARN tap tapx: ").count(), 1, "{console}");
-    assert_has(console, &[": the guest's cable is out"]);
+    assert_has(console, &[": the guest's link is down"]);
 }

@@ -8,7 +8,7 @@
 use std::fs;
 use std::time::Duration;
 
-use pcvm_test_guests::calls::{Explained, Log, drives};
+use pcvm_test_guests::calls::{KnownDifference, Log, drives};
 use pcvm_test_guests::{floppy, v86};
 use pcvm_test_host::{Host, Job, Output, project};
 
@@ -46,7 +46,7 @@ fn calls(host: Host, name: &str, in_v86: bool, command: &str) -> Log {
 fn the_same_but_for_what_is_explained(real: &Log, v86: &Log) {
     let list = project().join("tests/int_calls/in-v86.txt");
     let list =
-        Explained::list(&fs::read_to_string(&list).unwrap_or_else(|error| panic!("{}: {error}", list.display())));
+        KnownDifference::list(&fs::read_to_string(&list).unwrap_or_else(|error| panic!("{}: {error}", list.display())));
     assert!(real.calls.len() > 2000, "only {} calls and looks", real.calls.len());
     let differences = real.differences(v86);
     let open: Vec<String> = differences

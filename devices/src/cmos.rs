@@ -1,13 +1,14 @@
-//! MC146818 real time clock with 128 bytes of CMOS RAM (Motorola MC146818A data sheet; 82371AB data sheet, 8.8), and
-//! the bank of 128 more bytes that the PIIX4 has.
+//! MC146818 real-time clock with 128 bytes of CMOS RAM (Motorola MC146818A data sheet; 82371AB data sheet, 8.8), and the
+//! PIIX4's extended bank of 128 bytes.
 //!
-//! Ports: 70h index (bit 7: NMI mask, kept), 71h data, 72h and 73h the same for the extended bank. IRQ 8.
+//! Ports: RTCI 70h (index; bit 7 is the NMI mask, which is stored without effect), RTCD 71h (data), RTCEI 72h and RTCED
+//! 73h (index and data of the extended bank). IRQ 8.
 //!
-//! The time is a difference to virtual machine time: nothing ticks. A timer is armed only while an interrupt is
-//! enabled and not yet pending, so an idle machine is not woken. Flags are brought up to date when they are looked at.
-//! Periodic ticks that came while the previous one was not yet acknowledged are made up for, faster, afterwards
-//! (systems that count them to keep time must not lose any). Left out: the square wave output, daylight saving (DSE
-//! is a bit), dividers for other crystals (they run as 32.768 kHz does).
+//! The clock is an offset from virtual machine time and does not tick. A timer is armed only while an enabled interrupt
+//! is not yet pending, so an idle machine is not woken. Register C's flags are updated when the guest reads it. Periodic
+//! ticks that fall due while the previous one is not acknowledged are lost ticks; they are reinjected at a higher rate
+//! after the acknowledgement, because guests count them to keep time. Not implemented: the square wave output, daylight
+//! saving (DSE is only stored), and dividers for other crystals (they run like 32.768 kHz).
 
 mod calendar;
 mod contents;
@@ -19,31 +20,33 @@ use crate::{Access, Ctx, Device, IrqLine, Region, RestoreError, TimerId, VmTime,
 use rtc::{Rtc, RtcState};
 use serde::{Deserialize, Serialize};
 
-/// Index, data, and the same for the extended bank.
+/// RTCI, the first of the four ports.
 pub const PORT: u16 = 0x70;
-/// The RTC's interrupt.
+/// ISA IRQ of the RTC.
 pub const IRQ: u8 = 8;
-/// The shutdown status byte.
+/// Index of the shutdown status byte.
 pub const SHUTDOWN_BYTE: u8 = 0x0f;
-/// The century, in BCD or binary as the time is (FADT CENTURY).
+/// Index of the century, in BCD or binary like the time (FADT CENTURY).
 pub const CENTURY: u8 = 0x32;
-/// Where PS/2 software looks for the century.
+/// The century's index on the PS/2; an alias of [`CENTURY`].
 const PS2_CENTURY: u8 = 0x37;
 
 const EVENT: TimerId = TimerId(0);
-const INDEX: u64 = 0;
-const DATA: u64 = 1;
-const EXTENDED_INDEX: u64 = 2;
-const EXTENDED_DATA: u64 = 3;
+// Port offsets (82371AB data sheet, 8.8).
+const RTCI: u64 = 0;
+const RTCD: u64 = 1;
+const RTCEI: u64 = 2;
+const RTCED: u64 = 3;
+/// Bytes per bank.
 const BANK: usize = 128;
 
-/// The RTC and its RAM.
+/// The RTC and its CMOS RAM.
 #[derive(Debug)]
 pub struct Cmos {
-    /// The byte last written to 70h, NMI mask included.
+    /// The byte last written to RTCI, including the NMI mask.
     index: u8,
     extended_index: u8,
-    /// The first 14 bytes and the century are the clock's.
+    /// The first 14 bytes and the century are unused: the RTC provides them.
     ram: [u8; BANK],
     extended: [u8; BANK],
     rtc: Rtc,
@@ -60,34 +63,36 @@ pub struct CmosState {
 }
 
 impl Cmos {
-    /// A clock that shows `epoch` (seconds since 1970 in the guest's calendar, so with the offset of local time if it
-    /// is to show that) at [`VmTime::ZERO`], in BCD and 24 hours, and RAM with `contents`.
+    /// An RTC that reads `epoch` at [`VmTime::ZERO`], in BCD and 24-hour mode, and CMOS RAM with `contents`. `epoch` is
+    /// in seconds since 1970 in the guest's time zone: add the zone's offset for a clock in local time.
     pub fn new(epoch: i64, contents: CmosContents) -> Self {
         Self { index: 0, extended_index: 0, ram: contents.bytes(), extended: [0; BANK], rtc: Rtc::new(epoch) }
     }
 
-    /// What software means a reset to be (byte 0Fh): 0 for a cold start.
+    /// The shutdown status byte (0Fh), with which the guest selects what firmware does after a reset: 0 is a cold start.
     pub fn shutdown_byte(&self) -> u8 {
         self.ram[usize::from(SHUTDOWN_BYTE)]
     }
 
-    /// Whether software masked NMI (bit 7 of port 70h).
+    /// Whether the guest set the NMI mask (bit 7 of RTCI).
     pub fn nmi_masked(&self) -> bool {
         self.index & 0x80 != 0
     }
 
-    /// What the clock shows: seconds since 1970 in the guest's calendar.
+    /// The clock's time: seconds since 1970 in the guest's time zone.
     pub fn seconds(&self, now: VmTime) -> i64 {
         self.rtc.seconds(now)
     }
 
-    fn at(index: u8) -> u8 {
+    /// The CMOS address that an index byte selects.
+    fn address(index: u8) -> u8 {
         match index & 0x7f {
             PS2_CENTURY => CENTURY,
-            at => at,
+            address => address,
         }
     }
 
+    /// Drives IRQ 8 and arms the timer for the next interrupt.
     fn drive(&self, cx: &mut Ctx<'_>) {
         cx.set_irq(IrqLine::Isa(IRQ), self.rtc.interrupt());
         match self.rtc.next_event() {
@@ -98,33 +103,33 @@ impl Cmos {
 
     fn read_port(&mut self, cx: &mut Ctx<'_>, offset: u64) -> Option<u8> {
         match offset {
-            DATA => {
-                let at = Self::at(self.index);
-                let clock = self.rtc.read(at, || cx.now());
-                if at == rtc::REGISTER_C {
+            RTCD => {
+                let address = Self::address(self.index);
+                let clock = self.rtc.read(address, || cx.now());
+                if address == rtc::REGISTER_C {
                     self.drive(cx);
                 }
-                Some(clock.unwrap_or(self.ram[usize::from(at)]))
+                Some(clock.unwrap_or(self.ram[usize::from(address)]))
             }
-            EXTENDED_DATA => Some(self.extended[usize::from(self.extended_index & 0x7f)]),
-            // The index ports cannot be read.
+            RTCED => Some(self.extended[usize::from(self.extended_index & 0x7f)]),
+            // RTCI and RTCEI are write-only.
             _ => None,
         }
     }
 
     fn write_port(&mut self, cx: &mut Ctx<'_>, offset: u64, value: u8) {
         match offset {
-            INDEX => self.index = value,
-            DATA => {
-                let at = Self::at(self.index);
-                if self.rtc.write(at, value, cx.now()) {
+            RTCI => self.index = value,
+            RTCD => {
+                let address = Self::address(self.index);
+                if self.rtc.write(address, value, cx.now()) {
                     self.drive(cx);
                 } else {
-                    self.ram[usize::from(at)] = value;
+                    self.ram[usize::from(address)] = value;
                 }
             }
-            EXTENDED_INDEX => self.extended_index = value & 0x7f,
-            EXTENDED_DATA => self.extended[usize::from(self.extended_index & 0x7f)] = value,
+            RTCEI => self.extended_index = value & 0x7f,
+            RTCED => self.extended[usize::from(self.extended_index & 0x7f)] = value,
             _ => {}
         }
     }
@@ -136,7 +141,18 @@ impl Device for Cmos {
     const VERSION: u32 = 1;
 
     fn regions(&self) -> Vec<Region> {
-        vec![Region::io(PORT, 4, 0).with_coalesce(0..1).with_coalesce(2..3)]
+        vec![Region::io(PORT, 4, 0).with_coalesce(RTCI..RTCI + 1).with_coalesce(RTCEI..RTCEI + 1)]
+    }
+
+    /// At RTCD, the name of the selected clock register.
+    fn register_name(&self, at: Access) -> Option<&'static str> {
+        match at.offset {
+            RTCI => Some("RTCI"),
+            RTCD => Some(rtc::register_name(Self::address(self.index)).unwrap_or("RTCD")),
+            RTCEI => Some("RTCEI"),
+            RTCED => Some("RTCED"),
+            _ => None,
+        }
     }
 
     fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
@@ -155,12 +171,12 @@ impl Device for Cmos {
 
     fn wake(&mut self, cx: &mut Ctx<'_>, why: Wake) {
         if let Wake::Timer(EVENT) = why {
-            self.rtc.catch_up(cx.now());
+            self.rtc.update_flags(cx.now());
             self.drive(cx);
         }
     }
 
-    /// RESET# clears interrupt enables and flags; time and RAM live from the battery.
+    /// RESET# clears interrupt enables and flags. The time and the RAM are battery-backed and keep their values.
     fn reset(&mut self, cx: &mut Ctx<'_>) {
         let Self { index, extended_index, ram: _, extended: _, rtc } = self;
         *index = 0;
@@ -191,7 +207,7 @@ impl Device for Cmos {
     }
 
     fn resync(&mut self, cx: &mut Ctx<'_>) {
-        self.rtc.catch_up(cx.now());
+        self.rtc.update_flags(cx.now());
         self.drive(cx);
     }
 }

@@ -1,4 +1,4 @@
-//! What a device may do to the world, lent to it for one call.
+//! The board as a device sees it during one call: clock, guest memory, requests to the host, bytes and frames from it.
 
 use crate::block::BlockRequest;
 use crate::memory::Memory;
@@ -7,9 +7,9 @@ use crate::time::VmTime;
 use std::cell::Cell;
 use std::collections::VecDeque;
 
-/// Tells virtual machine time.
+/// A source of virtual machine time.
 pub trait Clock {
-    /// Now.
+    /// The time now. It stands still while the machine is paused.
     fn now(&self) -> VmTime;
 }
 
@@ -25,11 +25,11 @@ impl Clock for Cell<VmTime> {
     }
 }
 
-/// A timer of a device, numbered by the device.
+/// A timer of a device. Each device numbers its own timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TimerId(pub u8);
 
-/// An interrupt output of a device. Sharers of a line are ORed by the board.
+/// An interrupt output of a device. The board ORs the outputs that share a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum IrqLine {
     /// ISA IRQ 0 to 15.
@@ -38,43 +38,48 @@ pub enum IrqLine {
     Pci(u8),
 }
 
-/// A byte stream to and from the host: 0 to 3 are COM1 to COM4, 4 is the debug console.
+/// A byte stream between a device and the host: 0 to 3 are COM1 to COM4, 4 is the debug console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CharId(pub u8);
 
 impl CharId {
     /// The debug console (ports 402h and E9h).
     pub const DEBUG: Self = Self(4);
-    /// How many there are.
-    pub const COUNT: usize = 5;
 }
 
 /// How much a reset resets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResetKind {
-    /// PCIRST#: processors and every device (port CF9h).
+    /// PCIRST#: all vCPUs and every device (port CF9h).
     Hard,
-    /// INIT#: from the keyboard controller, port 92h or a triple fault. The board makes it a hard reset unless the
-    /// CMOS shutdown byte says that software means to come back from it.
+    /// INIT#: from the keyboard controller, port 92h or a triple fault. The board makes it a hard reset unless the CMOS
+    /// shutdown byte holds a code with which software resumes after a processor reset.
     Init,
 }
 
-/// What the board does after the call that asked for it, never inside it.
+/// A change outside the device. The board applies it after the call that requested it has returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// [`crate::Device::regions`] has other answers than before.
+    /// [`crate::Device::regions`] changed.
     Remap,
     /// The i440FX's PAM registers changed: C0000h-EFFFFh in twelve 16 KiB pieces, then F0000h-FFFFFh.
     Shadow([crate::memory::Shadow; 13]),
     /// The PIIX3's PIRQ route control changed: the ISA IRQ of PIRQA# to PIRQD#.
     PirqRoutes([Option<u8>; 4]),
+    /// The A20 gate opened or closed. KVM guests always have address line 20: the gate is a bit that reads back.
+    A20(bool),
+    /// The device starts (true) or stops (false) waiting for writes that may lie in KVM's coalescing ring. While it
+    /// waits, the board drains the ring on a timer, because the guest may halt after the last write.
+    AwaitCoalesced(bool),
+    /// A write reached the display adapter after [`crate::Wake::ReportWrites`].
+    ScreenWritten,
     /// Reset the machine.
     Reset(ResetKind),
-    /// Switch it off (ACPI S5).
+    /// Switch the machine off (ACPI S5).
     PowerOff,
 }
 
-/// What a device asked for during a call, in order. The board empties it afterwards.
+/// Requests that a device made during one call, in order. The board empties it after the call.
 #[derive(Default)]
 pub struct Outbox {
     /// IRQ levels, in order: a pulse is true then false.
@@ -85,53 +90,83 @@ pub struct Outbox {
     pub requests: Vec<BlockRequest>,
     /// Effects.
     pub effects: Vec<Effect>,
-    /// Bytes to the host's character devices.
+    /// Bytes for the host's character devices.
     pub chars: Vec<(CharId, u8)>,
-    /// Bytes from the host that no device has taken yet, by [`CharId`].
-    pub char_input: [VecDeque<u8>; CharId::COUNT],
     /// Frames to send.
     pub frames: Vec<(NicId, Frame)>,
-    /// Frames that came in and that no card has taken yet, by [`NicId`].
-    pub frame_input: [VecDeque<Frame>; NicId::COUNT],
-    /// Buffers of frames that are done with.
-    pub frame_pool: Vec<Vec<u8>>,
-    /// The A20 gate, shared by the keyboard controller and port 92h. KVM guests always have address line 20: the
-    /// gate is a bit that reads back.
-    pub a20: bool,
-    /// Somebody waits for writes that may lie in the coalescing ring ([`Ctx::await_writes`]).
-    pub awaits_writes: bool,
-    /// The board wants to know the next time that something is written to the display adapter.
-    pub awaits_screen: bool,
-    /// Something was, and it did.
-    pub screen_touched: bool,
+    /// Guest mistakes, for traces and statistics.
+    pub guest_errors: Vec<&'static str>,
 }
 
 impl Outbox {
-    /// Whether the device asked for nothing that the board must see to.
+    /// Whether the device requested nothing.
     #[inline]
-    pub fn is_quiet(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.irqs.is_empty()
             && self.timers.is_empty()
             && self.requests.is_empty()
             && self.effects.is_empty()
             && self.chars.is_empty()
             && self.frames.is_empty()
-            && !self.screen_touched
+            && self.guest_errors.is_empty()
     }
 }
 
-/// The world as lent to a device for one call.
+/// Input from the host that devices have not consumed yet, and shared signals that devices may read.
+#[derive(Default)]
+pub struct Inbox {
+    chars: Vec<VecDeque<u8>>,
+    frames: Vec<VecDeque<Frame>>,
+    /// Level of the A20 gate, which the keyboard controller and port 92h share.
+    pub a20: bool,
+    /// Empty buffers for frames, used before.
+    pub frame_pool: Vec<Vec<u8>>,
+}
+
+/// The queue number `n`, which comes into being when it is first used. Ids are `u8`, so there are at most 256.
+fn queue<T>(queues: &mut Vec<VecDeque<T>>, n: u8) -> &mut VecDeque<T> {
+    let n = usize::from(n);
+    if queues.len() <= n {
+        queues.resize_with(n + 1, VecDeque::new);
+    }
+    &mut queues[n]
+}
+
+impl Inbox {
+    /// The bytes that wait for the device that owns a character stream.
+    pub fn chars(&mut self, stream: CharId) -> &mut VecDeque<u8> {
+        queue(&mut self.chars, stream.0)
+    }
+
+    /// The received frames that wait for a network card.
+    pub fn frames(&mut self, nic: NicId) -> &mut VecDeque<Frame> {
+        queue(&mut self.frames, nic.0)
+    }
+
+    /// How many bytes wait on a character stream.
+    pub fn chars_waiting(&self, stream: CharId) -> usize {
+        self.chars.get(usize::from(stream.0)).map_or(0, VecDeque::len)
+    }
+
+    /// How many frames wait for a network card.
+    pub fn frames_waiting(&self, nic: NicId) -> usize {
+        self.frames.get(usize::from(nic.0)).map_or(0, VecDeque::len)
+    }
+}
+
+/// The board, lent to a device for one call.
 pub struct Ctx<'a> {
     clock: &'a dyn Clock,
     memory: &'a Memory,
     pub(crate) out: &'a mut Outbox,
+    pub(crate) inbox: &'a mut Inbox,
 }
 
 impl<'a> Ctx<'a> {
-    /// Lends the world.
+    /// Lends the board to a device.
     #[inline]
-    pub fn new(clock: &'a dyn Clock, memory: &'a Memory, out: &'a mut Outbox) -> Self {
-        Self { clock, memory, out }
+    pub fn new(clock: &'a dyn Clock, memory: &'a Memory, out: &'a mut Outbox, inbox: &'a mut Inbox) -> Self {
+        Self { clock, memory, out, inbox }
     }
 
     /// Virtual machine time now.
@@ -144,12 +179,12 @@ impl<'a> Ctx<'a> {
         self.out.irqs.push((line, level));
     }
 
-    /// Asks for a [`crate::Wake::Timer`] at `at` (or at once, if that has passed). Replaces the timer's earlier setting.
+    /// Requests a [`crate::Wake::Timer`] at `at`, or at once if that has passed. Replaces the timer's earlier setting.
     pub fn arm(&mut self, timer: TimerId, at: VmTime) {
         self.out.timers.push((timer, Some(at)));
     }
 
-    /// Takes back [`Ctx::arm`].
+    /// Cancels [`Ctx::arm`].
     pub fn disarm(&mut self, timer: TimerId) {
         self.out.timers.push((timer, None));
     }
@@ -159,9 +194,20 @@ impl<'a> Ctx<'a> {
         self.memory
     }
 
-    /// Asks the board for something that concerns more than this device.
+    /// Requests a change outside the device.
     pub fn effect(&mut self, effect: Effect) {
         self.out.effects.push(effect);
+    }
+
+    /// Reports that the guest did what the datasheet calls undefined. The board counts it and writes it to the trace, at
+    /// a limited rate; the device itself behaves as the chip does.
+    #[cold]
+    pub fn guest_error(&mut self, what: &'static str) {
+        /// Per call: one access of a hostile guest reports no more.
+        const MAX: usize = 8;
+        if self.out.guest_errors.len() < MAX {
+            self.out.guest_errors.push(what);
+        }
     }
 
     /// Sends a byte to a character device of the host.
@@ -169,35 +215,20 @@ impl<'a> Ctx<'a> {
         self.out.chars.push((to, byte));
     }
 
-    /// Takes the next byte that a character device of the host has for the guest. New bytes are announced by
-    /// [`crate::Wake::CharReady`]; the device takes as many as it has room for, and comes back for more by itself.
+    /// The next byte that the host has sent on a character stream. [`crate::Wake::CharReady`] announces new bytes; the
+    /// device takes as many as it has room for and calls this again when the guest has made room. The board stops
+    /// reading the host's side while too many bytes wait.
     pub fn take_char(&mut self, from: CharId) -> Option<u8> {
-        self.out.char_input.get_mut(usize::from(from.0))?.pop_front()
+        self.inbox.chars(from).pop_front()
     }
 
-    /// Says whether the device now waits for writes to a range of its that may be kept back, and that must not lie
-    /// there until the guest's next exit: it may halt after the last of them. Only the IDE function does so.
-    #[inline]
-    pub fn await_writes(&mut self, waits: bool) {
-        self.out.awaits_writes = waits;
-    }
-
-    /// Something was written to the display adapter: what it shows may have changed.
-    #[inline]
-    pub fn touch_screen(&mut self) {
-        if self.out.awaits_screen {
-            self.out.awaits_screen = false;
-            self.out.screen_touched = true;
-        }
-    }
-
-    /// The A20 gate.
+    /// Level of the A20 gate.
     pub fn a20(&self) -> bool {
-        self.out.a20
+        self.inbox.a20
     }
 
-    /// Sets the A20 gate.
+    /// Opens or closes the A20 gate.
     pub fn set_a20(&mut self, open: bool) {
-        self.out.a20 = open;
+        self.effect(Effect::A20(open));
     }
 }

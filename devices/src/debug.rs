@@ -1,20 +1,19 @@
-//! Ports for people who look into a boot: POST codes (80h) and debug consoles (E9h of Bochs, 402h of SeaBIOS).
+//! POST code port 80h and debug consoles (port E9h of Bochs, port 402h of SeaBIOS).
 //!
-//! Port 80h is also the one DMA page register that no channel uses, which is why PCs show POST codes there: it latches
-//! in both worlds, and is owned here and not by [`crate::chipset::isa_dma`]. The consoles write to
-//! [`CharId::DEBUG`]; both read as E9h when there is one, which is how firmware finds out. Without one their ports do
-//! not exist. No IRQ.
+//! Port 80h is also the DMA page register that belongs to no channel. It latches the last POST code; this device owns it,
+//! not [`crate::chipset::isa_dma`]. Both consoles write to [`CharId::DEBUG`] and read as E9h, by which firmware detects
+//! them. Without a configured console, their ports are not decoded. No IRQ.
 
 use crate::{Access, CharId, Ctx, Device, Owned, Region, RestoreError};
 use serde::{Deserialize, Serialize};
 
-/// POST codes.
+/// POST code port.
 pub const POST_PORT: u16 = 0x80;
-/// The debug console of Bochs.
+/// Bochs' debug console.
 pub const BOCHS_PORT: u16 = 0xe9;
-/// The debug console of SeaBIOS.
+/// SeaBIOS' debug console.
 pub const SEABIOS_PORT: u16 = 0x402;
-/// What a debug console reads as.
+/// The value that a debug console port reads as.
 const CONSOLE_PRESENT: u8 = 0xe9;
 
 const TAG_POST: u8 = 0;
@@ -39,7 +38,7 @@ impl DebugPorts {
         Self { console, post: 0 }
     }
 
-    /// The last code that software wrote to port 80h.
+    /// The last POST code that the guest wrote to port 80h.
     pub fn post_code(&self) -> u8 {
         self.post
     }
@@ -56,7 +55,7 @@ impl Device for DebugPorts {
     }
 
     fn regions(&self) -> Vec<Region> {
-        // Old software writes to port 80h only to pass time: let it be cheap.
+        // Old software writes to port 80h as an I/O delay, so the writes are coalesced.
         let mut regions = vec![Region::io(POST_PORT, 1, TAG_POST).with_coalesce(0..1)];
         if self.console {
             regions.push(Region::io(BOCHS_PORT, 1, TAG_CONSOLE).with_fifo());
@@ -65,9 +64,17 @@ impl Device for DebugPorts {
         regions
     }
 
+    fn register_name(&self, at: Access) -> Option<&'static str> {
+        match at.tag {
+            TAG_POST => Some("POST code"),
+            TAG_CONSOLE => Some("Debug console"),
+            _ => None,
+        }
+    }
+
     fn read(&mut self, _cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
         let value = if at.tag == TAG_POST { self.post } else { CONSOLE_PRESENT };
-        // A wide access meets one 8-bit port: its upper bytes are nobody's.
+        // The port is 8 bits wide: it drives only the first byte of a wider access.
         for first in data.iter_mut().step_by(usize::from(at.width).max(1)) {
             *first = value;
         }
@@ -114,7 +121,17 @@ mod tests {
     }
 
     #[test]
-    fn a_console_is_found_by_its_readback_and_takes_strings() {
+    fn both_ports_are_named() {
+        let ports = DebugPorts::new(true);
+        for width in [1, 2, 4] {
+            for (tag, name) in [(TAG_POST, "POST code"), (TAG_CONSOLE, "Debug console")] {
+                assert_eq!(ports.register_name(Access { tag, offset: 0, width }), Some(name));
+            }
+        }
+    }
+
+    #[test]
+    fn a_console_reads_e9_and_prints_bytes_and_strings() {
         let mut bench = Bench::new(DebugPorts::new(true));
         for port in [0x402, 0xe9] {
             assert_eq!(bench.inb(port), 0xe9);
@@ -130,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_console_its_ports_do_not_exist() {
+    fn without_a_console_its_ports_are_not_decoded() {
         let mut bench = Bench::new(DebugPorts::new(false));
         for port in [0x402, 0xe9] {
             assert_eq!(bench.inb(port), 0xff);
@@ -140,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_post_code_is_kept_until_a_reset() {
+    fn the_last_post_code_reads_back_until_a_reset() {
         let mut bench = Bench::new(DebugPorts::new(false));
         bench.outb(0x80, 0x12);
         bench.outb(0x80, 0x34);

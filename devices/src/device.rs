@@ -127,11 +127,13 @@ pub enum Wake {
     /// The power button was pressed (power management).
     PowerButton,
     /// A drive's medium was changed: its new size in bytes, or none (IDE CD-ROM).
-    Medium(crate::DiskId, Option<u64>),
+    Medium(DiskId, Option<u64>),
     /// [`Ctx::take_frame`] has frames for this card.
     Frames(NicId),
-    /// This card's cable was plugged in, or pulled out.
+    /// This card's cable was plugged in (true) or unplugged.
     Link(NicId, bool),
+    /// Report the next write by [`crate::Effect::ScreenWritten`], once (display adapter).
+    ReportWrites,
 }
 
 /// The host-side endpoints of a device. The board delivers disk completions, received frames and host bytes to the device

@@ -1,9 +1,8 @@
-//! fw_cfg: how the machine tells its firmware what it is (the interface of QEMU's `docs/specs/fw_cfg.rst`, which
-//! SeaBIOS and Linux speak).
+//! fw_cfg firmware configuration device (QEMU's `docs/specs/fw_cfg.rst`): passes the configuration to SeaBIOS and Linux.
 //!
-//! Ports: 510h selector (word), 511h data (FIFO), 514h-51Bh DMA address (big-endian; writing its low half starts the
-//! transfer). No IRQ. Left out: items that the guest can write; a DMA write ends with an error, a written data port is
-//! ignored, as on QEMU since 2.4.
+//! Ports: 510h selector (word), 511h data (FIFO), 514h-51Bh DMA address (big-endian; a write of its low half starts the
+//! transfer). No IRQ. Not implemented: items that the guest can write. A DMA write ends with the error bit set, and a
+//! write to the data port is ignored, as on QEMU since 2.4.
 
 use crate::{Access, Ctx, Device, Memory, Region, RestoreError};
 use bitfield_struct::bitfield;
@@ -12,20 +11,20 @@ use std::collections::BTreeMap;
 use zerocopy::byteorder::big_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// What the firmware can read.
+/// The items that the guest can read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FwCfgItems {
-    /// Items with a fixed selector key (for example 05h, the number of CPUs).
+    /// Items with a fixed selector key, for example 05h, the number of CPUs.
     pub keys: BTreeMap<u16, Vec<u8>>,
-    /// Named files, found through the file directory (key 19h); at most 55 bytes of name each.
+    /// Named files, listed in the file directory (key 19h). Names are truncated to 55 bytes.
     pub files: BTreeMap<String, Vec<u8>>,
 }
 
-/// The selector port.
+/// Selector port.
 pub const SELECTOR_PORT: u16 = 0x510;
-/// The data port.
+/// Data port.
 pub const DATA_PORT: u16 = 0x511;
-/// The DMA address register.
+/// DMA address register.
 pub const DMA_PORT: u16 = 0x514;
 /// Key of the signature, "QEMU".
 pub const KEY_SIGNATURE: u16 = 0x00;
@@ -33,38 +32,40 @@ pub const KEY_SIGNATURE: u16 = 0x00;
 pub const KEY_ID: u16 = 0x01;
 /// Key of the file directory.
 pub const KEY_FILE_DIR: u16 = 0x19;
-/// Key of the first file; the others follow in the order of their names.
+/// Key of the first file; the other files follow in the order of their names.
 pub const KEY_FIRST_FILE: u16 = 0x20;
-/// Set in keys of items that are particular to the architecture.
+/// Key bit of architecture-specific items.
 pub const KEY_ARCH_LOCAL: u16 = 0x8000;
-/// Selects for writing; ignored, as nothing can be written.
+/// Key bit that selects an item for writing; ignored.
 const KEY_WRITE: u16 = 0x4000;
 
 const SIGNATURE: &[u8; 4] = b"QEMU";
-/// The traditional interface, and DMA.
+/// Feature bits: traditional interface (bit 0), DMA interface (bit 1).
 const FEATURES: u32 = 1 << 0 | 1 << 1;
 const DMA_SIGNATURE: [u8; 8] = *b"QEMU CFG";
+/// Bytes of a file name in the directory, including the terminating 0.
 const NAME_LEN: usize = 56;
-/// How far a DMA read may go past the end of an item. What lies there reads as zero; more than this would only keep
-/// the processor waiting.
-const OVERREAD: u64 = 1 << 20;
+/// The most bytes that a DMA read may read past the end of an item. They read as 0; the limit bounds the time that a vCPU
+/// spends here.
+const MAX_OVERREAD: u64 = 1 << 20;
+/// Bytes of zeros per write to guest memory.
 const CHUNK: usize = 4096;
 
 const TAG_SELECTOR: u8 = 0;
 const TAG_DATA: u8 = 1;
 const TAG_DMA: u8 = 2;
 
-/// An entry of the file directory.
+/// An entry of the file directory (QEMU: `FWCfgFile`).
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct File {
+struct FileEntry {
     size: U32,
     key: U16,
     reserved: U16,
     name: [u8; NAME_LEN],
 }
 
-/// What the DMA address points to.
+/// The structure at the DMA address (QEMU: `FWCfgDmaAccess`).
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct DmaAccess {
@@ -86,7 +87,7 @@ struct DmaControl {
     key: u16,
 }
 
-/// The device.
+/// The fw_cfg device.
 #[derive(Debug)]
 pub struct FwCfg {
     items: BTreeMap<u16, Vec<u8>>,
@@ -95,11 +96,11 @@ pub struct FwCfg {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Registers {
-    /// As selected, without the write bit.
+    /// The selected key, without the write bit.
     key: u16,
-    /// The next byte of the item; at most its length, as what lies beyond looks alike.
+    /// Offset of the next byte in the item; at most the item's length.
     offset: u64,
-    /// The upper half of the DMA address, until the lower one comes.
+    /// The upper half of the DMA address, until the guest writes the lower half.
     dma_high: u32,
 }
 
@@ -110,13 +111,13 @@ pub struct FwCfgState {
 }
 
 impl FwCfg {
-    /// A device with these items, the signature, the feature bits and the directory of `items.files`. A key of
-    /// `items.keys` wins over the file that would have it, so keep them below [`KEY_FIRST_FILE`] or arch-local.
+    /// A device with `items`, the signature, the feature bits and the file directory. A key of `items.keys` replaces the
+    /// file with that key, so keys must be below [`KEY_FIRST_FILE`] or have [`KEY_ARCH_LOCAL`] set.
     pub fn new(items: FwCfgItems) -> Self {
         let FwCfgItems { mut keys, files } = items;
         let mut directory = U32::new(files.len() as u32).as_bytes().to_vec();
         for ((name, content), key) in files.into_iter().zip(KEY_FIRST_FILE..KEY_WRITE) {
-            let mut entry = File {
+            let mut entry = FileEntry {
                 size: U32::new(u32::try_from(content.len()).unwrap_or(u32::MAX)),
                 key: U16::new(key),
                 reserved: U16::ZERO,
@@ -139,29 +140,30 @@ impl FwCfg {
         self.registers.offset = 0;
     }
 
-    /// What is left of the selected item; nothing if there is no such item.
-    fn rest(&self) -> &[u8] {
+    /// The unread bytes of the selected item; empty if no item has the key.
+    fn remaining(&self) -> &[u8] {
         let item = self.items.get(&self.registers.key).map_or(&[][..], Vec::as_slice);
         usize::try_from(self.registers.offset).ok().and_then(|at| item.get(at..)).unwrap_or(&[])
     }
 
     fn skip(&mut self, bytes: u64) {
-        let bytes = bytes.min(self.rest().len() as u64);
+        let bytes = bytes.min(self.remaining().len() as u64);
         self.registers.offset += bytes;
     }
 
-    /// Reads the next bytes; past the end there are zeros.
-    fn take(&mut self, data: &mut [u8]) {
-        let rest = self.rest();
-        let there = rest.len().min(data.len());
-        let (head, tail) = data.split_at_mut(there);
-        head.copy_from_slice(&rest[..there]);
+    /// Reads the next bytes of the item. Bytes past its end read as 0.
+    fn read_data(&mut self, data: &mut [u8]) {
+        let remaining = self.remaining();
+        let available = remaining.len().min(data.len());
+        let (head, tail) = data.split_at_mut(available);
+        head.copy_from_slice(&remaining[..available]);
         tail.fill(0);
-        self.skip(there as u64);
+        self.skip(available as u64);
     }
 
+    /// Carries out the DMA access at guest address `at`.
     fn dma(&mut self, memory: &Memory, at: u64) {
-        // Copied out once: whatever the guest changes in it afterwards is not looked at.
+        // Fetched once: later guest writes to the structure have no effect on the transfer.
         let mut access = DmaAccess { control: U32::ZERO, length: U32::ZERO, address: U64::ZERO };
         memory.read(at, access.as_mut_bytes());
         let control = DmaControl::from_bits(access.control.get());
@@ -169,7 +171,7 @@ impl FwCfg {
         if control.select() {
             self.select(control.key());
         }
-        let done = if control.read() {
+        let success = if control.read() {
             self.dma_read(memory, access.address.get(), length)
         } else if control.write() {
             false
@@ -179,25 +181,26 @@ impl FwCfg {
             }
             true
         };
-        memory.write(at, U32::new(DmaControl::new().with_error(!done).into_bits()).as_bytes());
+        memory.write(at, U32::new(DmaControl::new().with_error(!success).into_bits()).as_bytes());
     }
 
+    /// Copies the next `length` bytes of the item to guest address `to`. Returns false if the transfer is rejected.
     fn dma_read(&mut self, memory: &Memory, to: u64, length: u64) -> bool {
-        let rest = self.rest();
-        let there = rest.len().min(length as usize);
-        let zeros = length - there as u64;
-        if zeros > OVERREAD || to.checked_add(length).is_none() {
+        let remaining = self.remaining();
+        let available = remaining.len().min(length as usize);
+        let zeros = length - available as u64;
+        if zeros > MAX_OVERREAD || to.checked_add(length).is_none() {
             return false;
         }
-        memory.write(to, &rest[..there]);
-        let mut at = to + there as u64;
+        memory.write(to, &remaining[..available]);
+        let mut at = to + available as u64;
         let end = to + length;
         while at < end {
             let part = (end - at).min(CHUNK as u64);
             memory.write(at, &[0; CHUNK][..part as usize]);
             at += part;
         }
-        self.skip(there as u64);
+        self.skip(available as u64);
         true
     }
 }
@@ -208,8 +211,8 @@ impl Device for FwCfg {
     const VERSION: u32 = 1;
 
     fn regions(&self) -> Vec<Region> {
-        // The selector is a word: it covers 511h too, which as a byte is the data port. The data region comes first, so
-        // that it answers there.
+        // A word access to 510h is the selector, a byte access to 511h is the data port. The data region is listed first,
+        // so that it decodes 511h.
         vec![
             Region::io(DATA_PORT, 1, TAG_DATA).with_fifo(),
             Region::io(SELECTOR_PORT, 2, TAG_SELECTOR),
@@ -217,16 +220,26 @@ impl Device for FwCfg {
         ]
     }
 
+    fn register_name(&self, at: Access) -> Option<&'static str> {
+        match (at.tag, at.offset) {
+            (TAG_SELECTOR, 0) => Some("Selector"),
+            (TAG_SELECTOR, 1) | (TAG_DATA, _) => Some("Data"),
+            (TAG_DMA, 0..4) => Some("DMA Address High"),
+            (TAG_DMA, 4..8) => Some("DMA Address Low"),
+            _ => None,
+        }
+    }
+
     fn read(&mut self, _cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
         match at.tag {
-            TAG_DATA => self.take(data),
+            TAG_DATA => self.read_data(data),
             TAG_DMA => {
                 for (byte, value) in data.iter_mut().zip(DMA_SIGNATURE.iter().skip(at.offset as usize)) {
                     *byte = *value;
                 }
             }
-            // The selector cannot be read; the byte above it is the data port.
-            _ if at.offset == 1 => self.take(data),
+            // The selector is write-only; the byte above it is the data port.
+            _ if at.offset == 1 => self.read_data(data),
             _ => {}
         }
     }
@@ -240,7 +253,7 @@ impl Device for FwCfg {
                 let high = std::mem::take(&mut self.registers.dma_high);
                 self.dma(cx.memory(), u64::from(high) << 32 | u64::from(low));
             }
-            // Other sizes select nothing and start nothing; data cannot be written.
+            // Other access sizes have no effect, and the data port is read-only.
             _ => {}
         }
     }

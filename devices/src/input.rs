@@ -1,35 +1,35 @@
-//! What a person does: keys and pointer movements, before they become PS/2 bytes.
+//! Input events from the display clients: keys and pointer movements, before a PS/2 or USB device encodes them.
 
 /// One input event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputEvent {
-    /// A key, named by its scan code set 1 make code; extended keys (E0h prefix) have 0x100 added, Pause is 0x1E1.
+    /// A key was pressed or released.
     Key {
-        /// The code.
+        /// The scan code set 1 make code; extended keys (E0h prefix) have 0x100 added, Pause is 0x1E1.
         code: u16,
-        /// Pressed, or released.
+        /// Pressed; else released.
         down: bool,
     },
-    /// The pointer moved, the wheel turned or a button changed.
+    /// Relative pointer movement, wheel movement or a button change.
     Mouse {
         /// To the right, in counts.
         dx: i32,
         /// Upwards, in counts.
         dy: i32,
-        /// The wheel, positive towards the user.
+        /// Wheel steps, positive towards the user.
         dz: i32,
-        /// Bit 0 left, 1 right, 2 middle, 3 and 4 the side buttons.
+        /// Buttons held: bit 0 left, 1 right, 2 middle, 3 and 4 the side buttons.
         buttons: u8,
     },
-    /// The pointer is somewhere, as a tablet tells it; the wheel turned or a button changed.
+    /// Absolute pointer position (tablet), wheel movement or a button change.
     Pointer {
-        /// From the left, 0 to 32767; none where it was.
+        /// From the left edge, 0 to 32767; `None` if unchanged.
         x: Option<u16>,
-        /// From the top, likewise.
+        /// From the top edge, 0 to 32767; `None` if unchanged.
         y: Option<u16>,
-        /// The wheel, positive towards the user.
+        /// Wheel steps, positive towards the user.
         dz: i32,
-        /// As in `Mouse`.
+        /// Buttons held, as in `Mouse`.
         buttons: u8,
     },
 }

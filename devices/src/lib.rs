@@ -30,7 +30,7 @@ pub mod usb;
 pub mod vga;
 
 pub use block::{BlockData, BlockDone, BlockError, BlockOp, BlockRequest, DiskId, GuestRange};
-pub use ctx::{CharId, Clock, Ctx, Effect, IrqLine, Outbox, ResetKind, TimerId};
+pub use ctx::{CharId, Clock, Ctx, Effect, Inbox, IrqLine, Outbox, ResetKind, TimerId};
 pub use device::{Access, CONFIG_TAG, Coalesce, Devfn, Device, DynDevice, Owned, Region, Space, Wake};
 pub use input::InputEvent;
 pub use memory::{DirtyPages, Memory, Shadow};

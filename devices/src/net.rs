@@ -20,8 +20,8 @@ impl NicId {
 /// Ethernet header with a VLAN tag.
 pub const MAX_SEND: usize = 65_535 + 18;
 
-/// Buffers that [`Ctx::frame_buffer`] keeps for the next frame.
-const POOL: usize = 64;
+/// How many empty buffers are kept for frames to come: enough for a batch.
+pub const FRAME_POOL: usize = 64;
 
 /// A TCP or UDP checksum that is not filled in: its field holds the sum over the pseudo header, and the one's complement
 /// sum from `start` to the frame's end belongs there (virtio 1.2, 5.1.6.2, VIRTIO_NET_HDR_F_NEEDS_CSUM).
@@ -117,24 +117,24 @@ impl Ctx<'_> {
     /// as it has room for, and comes back for more by itself when the guest makes room. What it does not take waits, and
     /// the host's side stops reading when enough is waiting.
     pub fn take_frame(&mut self, nic: NicId) -> Option<Frame> {
-        self.out.frame_input.get_mut(usize::from(nic.0))?.pop_front()
+        self.inbox.frames(nic).pop_front()
     }
 
     /// Whether a frame waits for a card.
     pub fn has_frame(&self, nic: NicId) -> bool {
-        self.out.frame_input.get(usize::from(nic.0)).is_some_and(|waiting| !waiting.is_empty())
+        self.inbox.frames_waiting(nic) > 0
     }
 
     /// An empty buffer for a frame, used before if there is one.
     pub fn frame_buffer(&mut self) -> Vec<u8> {
-        self.out.frame_pool.pop().unwrap_or_default()
+        self.inbox.frame_pool.pop().unwrap_or_default()
     }
 
     /// Gives back the buffer of a frame that came in.
     pub fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if self.out.frame_pool.len() < POOL {
+        if self.inbox.frame_pool.len() < FRAME_POOL {
             buffer.clear();
-            self.out.frame_pool.push(buffer);
+            self.inbox.frame_pool.push(buffer);
         }
     }
 }

@@ -1,24 +1,24 @@
-//! Saved device state.
+//! Errors of restoring a saved device state.
 
 use thiserror::Error;
 
-/// Why a saved state was refused. A restored state is untrusted input: a device checks it before it takes any of it.
+/// Why a device rejects a saved state. A saved state is untrusted input: a device validates all of it before it changes.
 #[derive(Debug, Error)]
 pub enum RestoreError {
-    /// The bytes are no CBOR of this device's state.
-    #[error("{kind}: malformed state: {why}")]
+    /// The bytes do not decode as this device's state.
+    #[error("{kind}: the saved state does not decode: {why}")]
     Malformed {
-        /// The device.
+        /// [`crate::Device::KIND`].
         kind: &'static str,
-        /// What the decoder said.
+        /// The CBOR decoder's error.
         why: String,
     },
-    /// A value that the device can never have.
-    #[error("{kind}: impossible state: {what}")]
+    /// A value that the device can never hold.
+    #[error("{kind}: the saved state has an invalid value: {what}")]
     Impossible {
-        /// The device.
+        /// [`crate::Device::KIND`].
         kind: &'static str,
-        /// Which.
+        /// The part of the state.
         what: &'static str,
     },
 }

@@ -1,11 +1,11 @@
-//! A bench for one device: mock bus, memory, interrupt lines, clock, timers and disks. Used by unit tests, by property
-//! tests and by the fuzz targets.
+//! Test bench for one device: mock bus, memory, interrupt lines, clock, timers and disks. Unit tests, property tests and
+//! fuzz targets use it. [`subjects`] lists every device once for the tests that all devices share.
 
 pub mod script;
 pub mod subjects;
 
 use crate::block::{BlockData, BlockDone, BlockError, BlockOp, BlockRequest, DiskId};
-use crate::ctx::{Ctx, Effect, IrqLine, Outbox, TimerId};
+use crate::ctx::{Ctx, Effect, Inbox, IrqLine, Outbox, TimerId};
 use crate::device::{Access, CONFIG_TAG, Device, DynDevice, Region, Space, Wake};
 use crate::memory::Memory;
 use crate::net::{Frame, NicId};
@@ -13,11 +13,11 @@ use crate::time::VmTime;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
-/// A device on a bench.
+/// A device on a test bench.
 pub struct Bench<D: Device> {
     /// The device.
     pub device: D,
-    /// Guest memory: 2 MiB of RAM, 16 MiB of video memory and what an adapter wants besides.
+    /// Guest memory: 2 MiB of RAM, and 16 MiB plus 64 KiB of video memory.
     pub memory: Memory,
     /// Levels of the interrupt lines.
     pub irqs: BTreeMap<IrqLine, bool>,
@@ -25,10 +25,13 @@ pub struct Bench<D: Device> {
     pub edges: BTreeMap<IrqLine, u32>,
     /// Armed timers.
     pub timers: BTreeMap<TimerId, VmTime>,
-    /// Effects asked for, oldest first.
+    /// Effects that the device requested, oldest first; without [`Effect::A20`] and [`Effect::AwaitCoalesced`], which the
+    /// bench applies.
     pub effects: Vec<Effect>,
     /// Bytes sent to character devices, by [`crate::CharId`].
     pub chars: BTreeMap<u8, Vec<u8>>,
+    /// Guest errors that the device reported, oldest first.
+    pub guest_errors: Vec<&'static str>,
     /// Frames sent, oldest first.
     pub sent: Vec<(NicId, Frame)>,
     /// Images by drive.
@@ -37,14 +40,16 @@ pub struct Bench<D: Device> {
     pub hold_requests: bool,
     /// Requests not answered yet.
     pub pending: VecDeque<BlockRequest>,
-    /// Every request ever made, without its buffer.
+    /// Every request made, without its buffer: disk, operation, offset and length.
     pub log: Vec<(DiskId, BlockOp, u64, u64)>,
     /// The next requests fail with this.
     pub fail: Option<BlockError>,
-    /// The device never had a state that it did not make itself: what it asks of the images lies within them.
+    /// The device never loaded a state that it did not save itself, so its requests lie within the images.
     pub trusted: bool,
     now: Cell<VmTime>,
     outbox: Outbox,
+    inbox: Inbox,
+    awaits_coalesced: bool,
 }
 
 impl<D: Device> Bench<D> {
@@ -58,6 +63,7 @@ impl<D: Device> Bench<D> {
             timers: BTreeMap::new(),
             effects: Vec::new(),
             chars: BTreeMap::new(),
+            guest_errors: Vec::new(),
             sent: Vec::new(),
             disks: BTreeMap::new(),
             hold_requests: false,
@@ -67,6 +73,8 @@ impl<D: Device> Bench<D> {
             trusted: true,
             now: Cell::new(VmTime(1_000_000)),
             outbox: Outbox::default(),
+            inbox: Inbox::default(),
+            awaits_coalesced: false,
         };
         bench.call(|device, cx| Device::reset(device, cx));
         bench
@@ -77,9 +85,9 @@ impl<D: Device> Bench<D> {
         self.now.get()
     }
 
-    /// Calls the device and sees to what it asks for.
+    /// Calls the device and carries out its requests.
     pub fn call<R>(&mut self, f: impl FnOnce(&mut D, &mut Ctx<'_>) -> R) -> R {
-        let result = f(&mut self.device, &mut Ctx::new(&self.now, &self.memory, &mut self.outbox));
+        let result = f(&mut self.device, &mut Ctx::new(&self.now, &self.memory, &mut self.outbox, &mut self.inbox));
         self.settle();
         result
     }
@@ -96,7 +104,14 @@ impl<D: Device> Bench<D> {
                 None => self.timers.remove(&timer),
             };
         }
-        self.effects.append(&mut self.outbox.effects);
+        for effect in self.outbox.effects.drain(..) {
+            match effect {
+                Effect::A20(open) => self.inbox.a20 = open,
+                Effect::AwaitCoalesced(waits) => self.awaits_coalesced = waits,
+                other => self.effects.push(other),
+            }
+        }
+        self.guest_errors.append(&mut self.outbox.guest_errors);
         for (to, byte) in self.outbox.chars.drain(..) {
             self.chars.entry(to.0).or_default().push(byte);
         }
@@ -111,7 +126,7 @@ impl<D: Device> Bench<D> {
         }
     }
 
-    /// Answers the oldest waiting disk request. False if there is none.
+    /// Completes the oldest waiting disk request. False if none waits.
     pub fn complete(&mut self) -> bool {
         let Some(mut request) = self.pending.pop_front() else { return false };
         let result = self.perform(&mut request);
@@ -155,7 +170,7 @@ impl<D: Device> Bench<D> {
         Ok(())
     }
 
-    /// Lets time pass, firing the timers that fall due, in order.
+    /// Advances time and fires the timers that become due, in order.
     pub fn advance(&mut self, nanos: u64) {
         let until = self.now.get().plus_nanos(nanos);
         for _ in 0..1_000_000 {
@@ -186,7 +201,7 @@ impl<D: Device> Bench<D> {
             return if write { self.memory.write_video(offset, data) } else { self.memory.read_video(offset, data) };
         }
         let at = Access { tag: region.tag, offset: addr - region.base, width };
-        // As the bus does: an access that crosses the end of the region is cut; the rest finds no other device here.
+        // As on the board: an access that crosses the end of the region is cut there; no other device answers the rest.
         let fits =
             if region.fifo && at.offset == 0 { data.len() } else { data.len().min((region.len - at.offset) as usize) };
         if write {
@@ -260,13 +275,13 @@ impl<D: Device> Bench<D> {
         }
     }
 
-    /// Reads memory as the guest's processor does.
+    /// Reads memory as a vCPU does.
     pub fn mem_read(&mut self, addr: u64, data: &mut [u8]) {
         let width = data.len() as u8;
         self.access(Space::Mem, addr, width, data, false);
     }
 
-    /// Writes memory as the guest's processor does.
+    /// Writes memory as a vCPU does.
     pub fn mem_write(&mut self, addr: u64, data: &[u8]) {
         let mut data = data.to_vec();
         self.access(Space::Mem, addr, data.len() as u8, &mut data, true);
@@ -296,22 +311,22 @@ impl<D: Device> Bench<D> {
         self.irqs.get(&line).copied().unwrap_or(false)
     }
 
-    /// Whether the device waits for writes that may be kept back ([`Ctx::await_writes`]).
+    /// The device's last [`Effect::AwaitCoalesced`].
     pub fn awaits_writes(&self) -> bool {
-        self.outbox.awaits_writes
+        self.awaits_coalesced
     }
 
-    /// Gives the device bytes from a character device.
+    /// Delivers bytes from a character device of the host.
     pub fn type_chars(&mut self, from: crate::CharId, bytes: &[u8]) {
-        self.outbox.char_input[usize::from(from.0)].extend(bytes);
+        self.inbox.chars(from).extend(bytes);
         self.call(|device, cx| Device::wake(device, cx, Wake::CharReady(from)));
     }
 
-    /// Gives the device frames that came in. Gives how many wait that it has not taken.
+    /// Delivers received frames to the device. Returns how many still wait.
     pub fn receive(&mut self, nic: NicId, frames: impl IntoIterator<Item = Frame>) -> usize {
-        self.outbox.frame_input[usize::from(nic.0)].extend(frames);
+        self.inbox.frames(nic).extend(frames);
         self.call(|device, cx| Device::wake(device, cx, Wake::Frames(nic)));
-        self.outbox.frame_input[usize::from(nic.0)].len()
+        self.inbox.frames_waiting(nic)
     }
 }
 
@@ -334,11 +349,11 @@ impl Rng {
     }
 }
 
-/// Applies what every device owes to `make`: reset is the same as power-on, a saved state comes back as it was, and no
-/// sequence of accesses panics. A new device gets these by a call of this function in its tests.
+/// Tests what every device must fulfil: a reset restores the power-on regions, a saved state loads without change, a
+/// damaged state does no harm, and no sequence of accesses panics. [`subjects::SUBJECTS`] applies it to every device.
 ///
 /// # Panics
-/// If the device fails.
+/// If the device fails the test.
 pub fn generic_tests<D: Device>(make: impl Fn() -> D) {
     let fresh = Bench::new(make()).device.save_cbor();
 
@@ -418,7 +433,7 @@ pub fn generic_tests<D: Device>(make: impl Fn() -> D) {
         );
     }
 
-    // Damaged states are refused or taken, never a panic; and whatever was taken can be used.
+    // A damaged state is refused or loaded, without a panic; a device that loaded it can be used.
     let mut rng = Rng(99);
     for _ in 0..400 {
         let mut bytes = fresh.clone();

@@ -1,4 +1,4 @@
-//! Virtual machine time: nanoseconds since power-on that stop while the machine is paused.
+//! Virtual machine time: nanoseconds since power-on, stopped while the machine is paused.
 
 use serde::{Deserialize, Serialize};
 use std::ops::{Add, Sub};
@@ -27,7 +27,7 @@ impl VmTime {
         Self(self.0.saturating_add(nanos))
     }
 
-    /// How many ticks of a clock of `hz` hertz have passed since power-on (rounded down).
+    /// Ticks of a clock of `hz` hertz since power-on, rounded down.
     pub const fn ticks(self, hz: u64) -> u64 {
         ((self.0 as u128 * hz as u128) / 1_000_000_000) as u64
     }
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tick_begins_exactly_when_it_is_first_read() {
+    fn of_tick_is_the_first_time_at_which_ticks_reads_it() {
         for hz in [1, 1000, 32_768, 1_193_182, 3_579_545] {
             for tick in [0, 1, 2, 77, 1 << 33] {
                 let at = VmTime::of_tick(tick, hz);

@@ -1,48 +1,52 @@
-//! Random scripts for every device (see `pcvm_devices::testing::script`): what the fuzz targets do at length, in short.
+//! Generic tests, random scripts and damaged states for every device: a short form of what the fuzz targets do.
+//!
+//! Every device of `pcvm_devices::testing::subjects::SUBJECTS` takes part. Each test divides the list among threads and
+//! names the device that fails.
 
-use pcvm_devices::testing::subjects::{self, random};
+use pcvm_devices::testing::subjects::{self, SUBJECTS, Subject, random};
 
-#[test]
-fn ide() {
-    random(500, 400, subjects::ide);
+/// Runs `test` for every subject, on as many threads as the host has CPUs, and fails with the names of those that failed.
+fn for_every_subject(test: fn(&Subject)) {
+    let failed = std::sync::Mutex::new(Vec::new());
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(subject) = SUBJECTS.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                    if std::panic::catch_unwind(|| test(subject)).is_err() {
+                        failed.lock().unwrap().push(subject.name);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(failed.into_inner().unwrap(), [""; 0]);
 }
 
 #[test]
-fn vga() {
-    random(150, 300, subjects::vga);
+fn every_device_passes_the_generic_tests() {
+    for_every_subject(|subject| (subject.generic)());
 }
 
 #[test]
-fn fw_cfg() {
-    random(1500, 300, subjects::fw_cfg);
+fn no_random_script_makes_a_device_panic() {
+    for_every_subject(|subject| random(subject.random.0, subject.random.1, subject.play));
 }
 
 #[test]
-fn ps2() {
-    random(500, 400, subjects::ps2);
+fn a_damaged_state_does_no_harm() {
+    for_every_subject(|subject| random(50, 400, subject.damage));
 }
 
 #[test]
-fn chipset() {
-    random(1500, 300, subjects::chipset);
+fn no_random_script_makes_the_pci_configuration_address_panic() {
+    random(1500, 300, subjects::config_address);
 }
 
 #[test]
-fn serial() {
-    random(3000, 400, subjects::serial);
-}
-
-#[test]
-fn rtl8139() {
-    random(700, 600, subjects::rtl8139);
-}
-
-#[test]
-fn usb() {
-    random(700, 600, subjects::usb);
-}
-
-#[test]
-fn state() {
-    random(700, 400, subjects::state);
+fn subject_names_are_unique() {
+    for subject in SUBJECTS {
+        assert!(std::ptr::eq(subjects::subject(subject.name).unwrap(), subject), "{}", subject.name);
+    }
 }

@@ -1,4 +1,4 @@
-//! Links anew when the linker script changes.
+//! Build script: relinks when the linker script changes.
 fn main() {
     println!("cargo::rerun-if-changed=link.ld");
 }

@@ -1,13 +1,13 @@
-# VBE's protected mode interface (4F0Ah; VBE Core Functions Standard 3.0, "Return VBE Protected Mode Interface"): four
-# offsets, then 32-bit code that a program may copy anywhere and calls near, with ports alone and no data of its own.
-# It saves what the functions do not return.
+# VBE protected mode interface, function 4F0Ah (VBE Core Functions Standard 3.0, "Return VBE Protected Mode Interface"):
+# a table of four offsets, then position-independent 32-bit code that a program may copy anywhere and call near. The
+# code uses I/O ports only, no memory of its own, and preserves every register that the function does not return.
 
     .section .note.GNU-stack, "", @progbits
     .section .pmcode, "a"
     .code32
     .globl protected_mode, protected_mode_size
 
-    .set INDEX, 0x1ce           # Bochs display interface; the data port is next
+    .set INDEX, 0x1ce           # Bochs display interface: index port; the data port is the next
     .set XRES, 1
     .set BPP, 3
     .set BANK, 5
@@ -23,11 +23,11 @@ protected_mode:
     .word set_palette - protected_mode
     .word ports - protected_mode
 
-# The ports that are used, and no memory.
+# Ports and memory ranges for the caller's I/O permission map: the ports, then no memory.
 ports:
     .word 0x1ce, 0x1cf, 0x1d0, 0x3c8, 0x3c9, 0x3da, 0xffff, 0xffff
 
-# Reads register AL into AX; DX is lost.
+# Reads Bochs display register AL into AX; clobbers DX.
 read:
     movw $INDEX, %dx
     outw %ax, %dx
@@ -35,7 +35,7 @@ read:
     inw %dx, %ax
     ret
 
-# Writes CX into register AL; AX and DX are lost.
+# Writes CX to Bochs display register AL; clobbers AX and DX.
 write:
     movw $INDEX, %dx
     outw %ax, %dx
@@ -44,7 +44,7 @@ write:
     outw %ax, %dx
     ret
 
-# As 4F05h: BH 0 sets the bank to DX, 1 gets it.
+# Function 4F05h, window control: BH=0 sets the bank to DX, BH=1 returns it in DX.
 set_window:
     pushl %ecx
     cmpb $0, %bl
@@ -74,7 +74,8 @@ set_window:
     movw $0x014f, %ax
     ret
 
-# As 4F07h with BL 0 and 80h: DX:CX is the address of the first pixel in units of four bytes; with planes, in bytes.
+# Function 4F07h with BL=00h or 80h, display start: DX:CX is the address of the first pixel in units of four bytes, in
+# planar modes in units of one byte.
 set_start:
     pushl %ebx
     pushl %ecx
@@ -85,10 +86,10 @@ set_start:
     jne 7f
     movzwl %cx, %esi
     shll $16, %edx
-    orl %edx, %esi              # the address
+    orl %edx, %esi              # start address
     movw $BPP, %ax
     call read
-    movzwl %ax, %ebx            # bits of a pixel
+    movzwl %ax, %ebx            # bits per pixel
     movw $VIRT_WIDTH, %ax
     call read
     movzwl %ax, %eax
@@ -96,11 +97,11 @@ set_start:
     je 1f
     shll $2, %esi
     addl $7, %ebx
-    shrl $3, %ebx               # bytes of a pixel
+    shrl $3, %ebx               # bytes per pixel
     imull %ebx, %eax
     jmp 2f
 1:  shrl $3, %eax
-2:  movl %eax, %edi             # bytes of a line
+2:  movl %eax, %edi             # bytes per scan line
     testl %edi, %edi
     je 7f
     movl %esi, %eax
@@ -108,11 +109,11 @@ set_start:
     divl %edi
     cmpl $0xffff, %eax
     ja 7f
-    pushl %eax                  # line
+    pushl %eax                  # first scan line
     movl %edx, %eax
     cmpl $4, %ebx
     jne 3f
-    # Four bytes of a pixel are told from four bits by the line.
+    # EBX is 4 in planar modes (4 bits per pixel) and at 32 bits per pixel (4 bytes): the BPP register tells them apart.
     pushl %eax
     movw $BPP, %ax
     call read
@@ -139,7 +140,7 @@ set_start:
     popl %ebx
     ret
 
-# As 4F09h with BL 0 and 80h: CX colours from number DX on, at ES:EDI.
+# Function 4F09h with BL=00h or 80h, set palette data: CX entries at ES:EDI, the first one for DAC register DX.
 set_palette:
     pushl %ecx
     pushl %edx

@@ -1,19 +1,24 @@
-//! Drives' images: raw files and block devices, and the engine that reads and writes them.
+//! Drive images (raw files and block devices) and the block I/O engine.
 //!
-//! A request that the page cache can answer is answered on the caller's thread, in one system call, straight to and
-//! from guest memory. What would wait goes to a thread of the image's own, which is started when the first such
-//! request comes: requests of one image are carried out in the order in which they came, and a stalled host delays
-//! the answer but never makes it an error.
+//! The engine tries each request on the calling thread first: preadv2(2) or pwritev2(2) with RWF_NOWAIT, straight to and
+//! from guest memory. A request that would block goes to the drive's worker thread, which starts when the first such
+//! request arrives. Requests of one drive execute in the order in which they arrived. A stalled host delays a completion
+//! and never turns it into an error.
 //!
-//! The format is what the user says, raw, and never guessed from the content.
-//! Deliberately missing: io_uring (a queue depth above one is of no use to IDE) and formats other than raw.
+//! The image format is the configured one (raw) and is never probed from the content.
+//! Deliberately missing: io_uring (IDE has a queue depth of one) and formats other than raw. A new format or protocol is
+//! one file beside `raw` and one arm per method in `backend`.
 
+mod backend;
 mod engine;
 mod image;
+mod raw;
+mod request;
+mod stats;
 mod sys;
 #[cfg(test)]
 mod tests;
-mod transfer;
 
 pub use engine::{BlockEngine, EngineError};
 pub use image::{Image, ImageError};
+pub use stats::DriveStats;

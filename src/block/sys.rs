@@ -1,4 +1,4 @@
-//! The system calls that safe crates do not have: scatter-gather to guest memory, and OFD locks.
+//! System calls without a safe wrapper: preadv2/pwritev2 to and from guest memory, and OFD locks (fcntl(2)).
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -8,65 +8,65 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use vm_memory::VolatileSlice;
 
-/// How many pieces one call moves; a longer list takes more calls.
-const PIECES: usize = 128;
-/// The size of [`Scratch`], and the longest piece of nothing.
-const SCRATCH: usize = 4096;
-/// What a bus master reads where there is no memory.
-static ONES: [u8; SCRATCH] = [0xff; SCRATCH];
+/// Segments in one system call; a longer list takes several calls.
+const MAX_SEGMENTS: usize = 128;
+/// Bytes in the sink, and in the longest segment for unmapped addresses.
+const SINK: usize = 4096;
+/// What a bus master reads at unmapped addresses.
+static ONES: [u8; SINK] = [0xff; SINK];
 
-/// Room for a list of pieces, and where bytes go that nobody wants, which is never read.
-pub struct Scratch {
-    list: MaybeUninit<[libc::iovec; PIECES]>,
-    sink: MaybeUninit<[u8; SCRATCH]>,
+/// Storage for an [`IoVec`]: the list of segments, and a sink for bytes read to unmapped addresses. The sink is never read.
+pub struct IoVecStorage {
+    list: MaybeUninit<[libc::iovec; MAX_SEGMENTS]>,
+    sink: MaybeUninit<[u8; SINK]>,
 }
 
-impl Scratch {
-    /// Not initialised: it costs nothing.
+impl IoVecStorage {
+    /// Uninitialised, so that it costs nothing.
     #[inline]
     pub fn new() -> Self {
         Self { list: MaybeUninit::uninit(), sink: MaybeUninit::uninit() }
     }
 }
 
-/// An array of uninitialised elements for an uninitialised array.
+/// An uninitialised array as a slice of uninitialised elements.
 fn as_uninit<T, const N: usize>(array: &mut MaybeUninit<[T; N]>) -> &mut [MaybeUninit<T>] {
     // SAFETY: both have the same layout (MaybeUninit<T> has T's), and neither promises anything about the content.
     unsafe { &mut *std::ptr::from_mut(array).cast::<[MaybeUninit<T>; N]>() }
 }
 
-/// Which way the bytes go.
+/// Direction of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// File to memory.
+    /// From the image to memory.
     Read,
-    /// Memory to file.
+    /// From memory to the image.
     Write,
 }
 
-/// A list of pieces of memory that live at least for `'a`.
-pub struct Pieces<'a> {
+/// A scatter-gather list: segments of memory that stay valid for `'a`.
+pub struct IoVec<'a> {
     list: &'a mut [MaybeUninit<libc::iovec>],
     len: usize,
     sink: *mut u8,
     _memory: PhantomData<&'a mut ()>,
 }
 
-impl<'a> Pieces<'a> {
-    /// An empty list in `scratch`, which [`Self::push_nothing`] uses, too.
+impl<'a> IoVec<'a> {
+    /// An empty list in `storage`.
     #[inline]
-    pub fn new(scratch: &'a mut Scratch) -> Self {
+    pub fn new(storage: &'a mut IoVecStorage) -> Self {
         Self {
-            list: as_uninit(&mut scratch.list),
+            list: as_uninit(&mut storage.list),
             len: 0,
-            sink: scratch.sink.as_mut_ptr().cast(),
+            sink: storage.sink.as_mut_ptr().cast(),
             _memory: PhantomData,
         }
     }
 
-    /// Whether no more pieces fit.
+    /// Whether the list has no room for another segment.
     pub fn is_full(&self) -> bool {
-        self.len == PIECES
+        self.len == MAX_SEGMENTS
     }
 
     fn push(&mut self, base: *mut u8, len: usize) -> bool {
@@ -90,17 +90,17 @@ impl<'a> Pieces<'a> {
         self.push(buffer.as_mut_ptr(), buffer.len())
     }
 
-    /// Appends `len` bytes of no memory at all: reads as FFh, swallows what is written. False if the list got full
-    /// before it was all there.
-    pub fn push_nothing(&mut self, len: usize, direction: Direction) -> bool {
+    /// Appends `len` bytes of unmapped addresses: an image read to them is discarded, an image write takes FFh from them.
+    /// False if the list became full before all `len` bytes were in it.
+    pub fn push_unmapped(&mut self, len: usize, direction: Direction) -> bool {
         let base = match direction {
             Direction::Read => self.sink,
-            // Only ever read: a Write takes bytes out of memory.
+            // Never written through this pointer: the direction Write takes bytes out of memory.
             Direction::Write => ONES.as_ptr().cast_mut(),
         };
         let mut left = len;
         while left > 0 {
-            let part = left.min(SCRATCH);
+            let part = left.min(SINK);
             if !self.push(base, part) {
                 return false;
             }
@@ -109,8 +109,8 @@ impl<'a> Pieces<'a> {
         true
     }
 
-    /// Moves bytes between the file at `offset` and the pieces, in one call: preadv2(2), pwritev2(2). `nowait` is
-    /// RWF_NOWAIT: [`io::ErrorKind::WouldBlock`] instead of waiting.
+    /// Moves bytes between the file at `offset` and the segments in one call of preadv2(2) or pwritev2(2). `nowait` sets
+    /// RWF_NOWAIT: [`io::ErrorKind::WouldBlock`] instead of blocking.
     pub fn transfer(&mut self, file: &File, offset: u64, direction: Direction, nowait: bool) -> io::Result<usize> {
         let offset = libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
         let flags = if nowait { libc::RWF_NOWAIT } else { 0 };
@@ -118,9 +118,9 @@ impl<'a> Pieces<'a> {
         let count = self.len as libc::c_int;
         // SAFETY: the first `len` entries of the list are initialised. Each is memory that stays valid for 'a, which
         // outlives self: guest memory (a VolatileSlice<'a> of a mapping that is borrowed for 'a; without vm-memory's
-        // `xen` feature the guard holds nothing but the pointer), a buffer borrowed mutably for 'a, the scratch buffer
-        // (likewise, and never read by us), or ONES, which is only an entry of lists to be written to a file. Guest
-        // memory is shared with the guest and is never a Rust reference, so that the kernel may write it at any time.
+        // `xen` feature the guard holds nothing but the pointer), a buffer borrowed mutably for 'a, the sink (likewise, and
+        // never read by this program), or ONES, which is an entry only of lists for the direction Write. Guest memory is
+        // shared with the guest and is never a Rust reference, so the kernel may write it at any time.
         let moved = unsafe {
             match direction {
                 Direction::Read => libc::preadv2(file.as_raw_fd(), list, count, offset, flags),
@@ -131,18 +131,18 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// Locks a file without waiting, as long as it is open (fcntl(2), F_OFD_SETLK): for writing as a whole; for reading by the
-/// bytes that QEMU locks of an image that others may read but not write or resize (its manual's "Disk image file
-/// locking"; the bytes are those that /proc/locks shows for QEMU 7.2: from 100 on what somebody does, from 200 on what he
-/// does not let others do).
+/// Locks a file without waiting, until it is closed (fcntl(2), F_OFD_SETLK). A writer locks the whole file. A reader takes
+/// the byte locks of a QEMU that shares the image with readers but not with writers (QEMU's manual, "Disk image file
+/// locking"; the bytes are those that /proc/locks shows for QEMU 7.2): a lock on byte 100 + n says that the process uses
+/// permission n, one on byte 200 + n that it does not let other processes use permission n.
 pub fn lock(file: &File, exclusive: bool) -> io::Result<()> {
     if exclusive {
         return take(file, libc::F_WRLCK, 0, 0);
     }
-    for byte in [READS, FORBIDS_WRITING, FORBIDS_RESIZING] {
+    for byte in [USES_READ, FORBIDS_WRITE, FORBIDS_RESIZE] {
         take(file, libc::F_RDLCK, byte, 1)?;
     }
-    for byte in [WRITES, RESIZES] {
+    for byte in [USES_WRITE, USES_RESIZE] {
         if fcntl_lock(file, libc::F_OFD_GETLK, libc::F_WRLCK, byte, 1)?.l_type != libc::F_UNLCK as libc::c_short {
             return Err(io::Error::from_raw_os_error(libc::EAGAIN));
         }
@@ -150,19 +150,19 @@ pub fn lock(file: &File, exclusive: bool) -> io::Result<()> {
     Ok(())
 }
 
-const READS: i64 = 100;
-const WRITES: i64 = 101;
-const RESIZES: i64 = 103;
-const FORBIDS_WRITING: i64 = 201;
-const FORBIDS_RESIZING: i64 = 203;
+const USES_READ: i64 = 100;
+const USES_WRITE: i64 = 101;
+const USES_RESIZE: i64 = 103;
+const FORBIDS_WRITE: i64 = 201;
+const FORBIDS_RESIZE: i64 = 203;
 
 fn take(file: &File, kind: i32, start: i64, len: i64) -> io::Result<()> {
     fcntl_lock(file, libc::F_OFD_SETLK, kind, start, len).map(drop)
 }
 
-/// `len` 0: to the end of the file, wherever it is.
+/// A `len` of 0 reaches to the end of the file, also when the file grows.
 fn fcntl_lock(file: &File, command: i32, kind: i32, start: i64, len: i64) -> io::Result<libc::flock> {
-    // All fields are numbers; l_pid must be 0 for OFD locks.
+    // l_pid must be 0 for OFD locks.
     let mut request = libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,

@@ -1,5 +1,7 @@
-//! Images and the engine, on real files.
+//! Tests of images and the block engine on real files.
 
+use super::backend::Backend;
+use super::raw::RawFile;
 use super::*;
 use crate::config::{DriveConfig, Media};
 use pcvm_devices::{BlockData, BlockDone, BlockError, BlockOp, BlockRequest, DiskId, GuestRange, Memory};
@@ -17,12 +19,16 @@ fn cd(path: &Path) -> DriveConfig {
     DriveConfig { media: Media::Cdrom, path: Some(path.to_owned()), read_only: true, serial: None }
 }
 
-/// Not on /tmp, which may live in memory: the page cache's way is to be tested too.
+/// A file beside the test program and not on /tmp, which may be a tmpfs: requests then use RWF_NOWAIT.
 fn file(content: &[u8]) -> NamedTempFile {
     let mut file = NamedTempFile::new_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
     file.write_all(content).unwrap();
     file.flush().unwrap();
     file
+}
+
+fn open(config: &DriveConfig) -> Result<Image, ImageError> {
+    Image::open("hda", config)
 }
 
 fn pattern(len: usize) -> Vec<u8> {
@@ -35,16 +41,16 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(images: [Option<Image>; 4]) -> Self {
+    fn new(images: Vec<Option<Image>>) -> Self {
         let memory = Arc::new(Memory::new(4 << 20, 0).unwrap());
         Self { engine: BlockEngine::new(images, Arc::clone(&memory)).unwrap(), memory }
     }
 
     fn one(config: &DriveConfig) -> Self {
-        Self::new([Some(Image::open(config).unwrap()), None, None, None])
+        Self::new(vec![Some(open(config).unwrap()), None, None, None])
     }
 
-    /// The answer, whichever way it comes.
+    /// The completion, from the calling thread or the worker.
     fn request(&self, op: BlockOp, offset: u64, data: BlockData) -> BlockDone {
         match self.engine.start(BlockRequest { disk: DiskId(0), tag: 7, op, offset, data }) {
             Some(done) => done,
@@ -66,7 +72,7 @@ impl Rig {
 }
 
 #[test]
-fn reads_reach_buffers_and_guest_memory() {
+fn a_read_fills_buffers_and_scattered_guest_memory() {
     let content = pattern(64 << 10);
     let file = file(&content);
     let rig = Rig::one(&disk(file.path(), true));
@@ -88,12 +94,12 @@ fn reads_reach_buffers_and_guest_memory() {
 }
 
 #[test]
-fn writes_come_from_guest_memory_and_nothing_reads_as_ones() {
+fn a_write_takes_guest_memory_and_ffh_from_unmapped_addresses() {
     let file = file(&[0; 8192]);
     let rig = Rig::one(&disk(file.path(), false));
     let content = pattern(1024);
     rig.memory.write(0x9_fe00, &content[..512]);
-    // Half of it conventional memory, half of it video memory.
+    // 512 bytes of conventional memory, then 512 bytes of the VGA window.
     let done = rig.request(BlockOp::Write, 512, BlockData::Guest(vec![GuestRange { addr: 0x9_fe00, len: 1024 }]));
     assert_eq!(done.result, Ok(()));
     assert_eq!(rig.request(BlockOp::Flush, 0, BlockData::None).result, Ok(()));
@@ -105,7 +111,7 @@ fn writes_come_from_guest_memory_and_nothing_reads_as_ones() {
 }
 
 #[test]
-fn a_read_to_no_memory_is_swallowed() {
+fn a_read_to_unmapped_addresses_is_discarded() {
     let content = pattern(1 << 20);
     let file = file(&content);
     let rig = Rig::one(&disk(file.path(), true));
@@ -121,7 +127,7 @@ fn a_read_to_no_memory_is_swallowed() {
 }
 
 #[test]
-fn a_list_of_tiny_pieces_takes_as_many_calls_as_it_needs() {
+fn a_scatter_list_longer_than_one_system_call_moves_every_byte() {
     let content = pattern(64 << 10);
     let file = file(&content);
     let rig = Rig::one(&disk(file.path(), false));
@@ -137,7 +143,7 @@ fn a_list_of_tiny_pieces_takes_as_many_calls_as_it_needs() {
 }
 
 #[test]
-fn requests_past_the_end_move_nothing() {
+fn a_request_past_the_end_fails_and_moves_nothing() {
     let file = file(&[5; 4096]);
     let rig = Rig::one(&disk(file.path(), false));
     for (offset, len) in [(4096, 512), (3584, 1024), (u64::MAX, 512), (u64::MAX - 511, 512), (1 << 63, 512)] {
@@ -152,32 +158,33 @@ fn requests_past_the_end_move_nothing() {
 }
 
 #[test]
-fn a_read_only_image_cannot_be_written_even_through_its_descriptor() {
+fn a_read_only_image_rejects_writes_and_has_a_read_only_descriptor() {
     let file = file(&[5; 4096]);
     let rig = Rig::one(&disk(file.path(), true));
     for op in [BlockOp::Write, BlockOp::Discard { len: 512 }] {
         assert_eq!(rig.request(op, 0, BlockData::Buffer(vec![1; 512])).result, Err(BlockError::ReadOnly));
     }
     assert_eq!(rig.request(BlockOp::Flush, 0, BlockData::None).result, Ok(()));
-    let image = Image::open(&disk(file.path(), true)).unwrap();
-    assert_eq!(rustix::fs::fcntl_getfl(&image.file).unwrap() & rustix::fs::OFlags::ACCMODE, rustix::fs::OFlags::RDONLY);
+    let image = open(&disk(file.path(), true)).unwrap();
+    let Backend::File(raw) = &image.backend;
+    assert_eq!(rustix::fs::fcntl_getfl(raw.file()).unwrap() & rustix::fs::OFlags::ACCMODE, rustix::fs::OFlags::RDONLY);
     assert_eq!(std::fs::read(file.path()).unwrap(), [5; 4096]);
 }
 
 #[test]
-fn an_absent_drive_answers() {
-    let rig = Rig::new([const { None }; 4]);
+fn a_request_to_an_absent_drive_fails_with_no_medium() {
+    let rig = Rig::new((0..4).map(|_| None).collect());
     for disk in [0, 3, 4, 255] {
         let request =
             BlockRequest { disk: DiskId(disk), tag: 1, op: BlockOp::Read, offset: 0, data: BlockData::Buffer(vec![1]) };
         let done = rig.engine.start(request).unwrap();
         assert_eq!(done.result, Err(BlockError::NoMedium));
-        assert_eq!(done.data, BlockData::Buffer(vec![1]), "given back");
+        assert_eq!(done.data, BlockData::Buffer(vec![1]), "the buffer is not given back");
     }
 }
 
 #[test]
-fn a_discarded_range_reads_as_zeros_or_as_before() {
+fn a_discarded_range_reads_as_zeros_or_unchanged() {
     let file = file(&[5; 16384]);
     let rig = Rig::one(&disk(file.path(), false));
     assert_eq!(rig.request(BlockOp::Discard { len: 8192 }, 4096, BlockData::None).result, Ok(()));
@@ -187,7 +194,7 @@ fn a_discarded_range_reads_as_zeros_or_as_before() {
 }
 
 #[test]
-fn the_missing_part_of_a_discs_last_sector_reads_as_zeros() {
+fn the_missing_part_of_a_cds_last_sector_reads_as_zeros() {
     let content = pattern(2048 * 3 + 512);
     let file = file(&content);
     let rig = Rig::one(&cd(file.path()));
@@ -205,7 +212,7 @@ fn the_missing_part_of_a_discs_last_sector_reads_as_zeros() {
 }
 
 #[test]
-fn a_file_that_is_cut_short_under_us_is_an_error_not_a_loop() {
+fn a_read_past_the_end_of_a_truncated_file_fails_with_eio() {
     let file = file(&[5; 8192]);
     let rig = Rig::one(&disk(file.path(), false));
     file.as_file().set_len(4096).unwrap();
@@ -214,7 +221,7 @@ fn a_file_that_is_cut_short_under_us_is_an_error_not_a_loop() {
 }
 
 #[test]
-fn requests_of_a_drive_stay_in_order_and_a_flush_follows_its_writes() {
+fn requests_of_a_drive_execute_in_order() {
     let file = file(&vec![0; 1 << 20]);
     let rig = Rig::one(&disk(file.path(), false));
     let mut answered = Vec::new();
@@ -237,44 +244,45 @@ fn requests_of_a_drive_stay_in_order_and_a_flush_follows_its_writes() {
     for done in answered.iter().chain(&later) {
         assert_eq!(done.result, Ok(()));
         if let (2, BlockData::Buffer(bytes)) = (done.tag % 4, &done.data) {
-            assert_eq!(*bytes, vec![done.tag as u8 - 1; 4096], "a read sees the write before it");
+            assert_eq!(*bytes, vec![done.tag as u8 - 1; 4096], "a read misses the write before it");
         }
     }
     assert!(rig.engine.take_completions().is_empty());
 }
 
 #[test]
-fn completions_are_signalled() {
+fn a_completion_sets_the_eventfd() {
     let file = file(&[0; 8192]);
     let rig = Rig::one(&disk(file.path(), false));
-    // A flush of an image that may be dirty always waits.
+    // A flush of an image that may have unflushed writes goes to the worker thread.
     let flush = BlockRequest { disk: DiskId(0), tag: 1, op: BlockOp::Flush, offset: 0, data: BlockData::None };
     assert!(rig.engine.start(flush.clone()).is_none());
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     while rig.engine.completion_event().read().is_err() {
-        assert!(std::time::Instant::now() < deadline, "no signal");
+        assert!(std::time::Instant::now() < deadline, "no completion within 10 s");
         std::thread::yield_now();
     }
     assert_eq!(rig.engine.take_completions().len(), 1);
-    assert!(rig.engine.start(flush).is_some(), "nothing was written since");
+    assert!(rig.engine.start(flush).is_some(), "a flush without a write before it goes to the worker thread");
 }
 
 #[test]
-fn no_space_is_told_as_such() {
+fn enospc_becomes_the_no_space_error() {
     let full = Path::new("/dev/full");
     if !full.exists() {
         return;
     }
     let file = file(&[0; 512]);
-    let mut image = Image::open(&disk(file.path(), false)).unwrap();
-    image.file = std::fs::File::options().read(true).write(true).open(full).unwrap();
-    let rig = Rig::new([Some(image), None, None, None]);
+    let mut image = open(&disk(file.path(), false)).unwrap();
+    let full = std::fs::File::options().read(true).write(true).open(full).unwrap();
+    image.backend = Backend::File(RawFile::from_file(full, false).unwrap());
+    let rig = Rig::new(vec![Some(image)]);
     let done = rig.request(BlockOp::Write, 0, BlockData::Buffer(vec![1; 512]));
     assert_eq!(done.result, Err(BlockError::NoSpace));
 }
 
 #[test]
-fn what_was_taken_is_carried_out_before_the_engine_goes() {
+fn dropping_the_engine_completes_queued_writes() {
     let file = file(&vec![0; 1 << 20]);
     let rig = Rig::one(&disk(file.path(), false));
     for n in 0..64u64 {
@@ -290,7 +298,7 @@ fn what_was_taken_is_carried_out_before_the_engine_goes() {
 }
 
 #[test]
-fn images_that_are_none() {
+fn open_rejects_files_that_are_no_images() {
     let dir = TempDir::new().unwrap();
     let at = |name: &str| dir.path().join(name);
     std::fs::write(at("empty"), "").unwrap();
@@ -305,55 +313,55 @@ fn images_that_are_none() {
         ("dir", "is a directory, not a file or a block device"),
         ("fifo", "is a FIFO, not a file or a block device"),
     ] {
-        let error = Image::open(&disk(&at(name), false)).unwrap_err();
+        let error = open(&disk(&at(name), false)).unwrap_err();
         assert_eq!(error.to_string(), format!("{shown}/{name}: {expect}"));
     }
-    let error = Image::open(&disk(Path::new("/dev/null"), false)).unwrap_err();
+    let error = open(&disk(Path::new("/dev/null"), false)).unwrap_err();
     assert_eq!(error.to_string(), "/dev/null: is a character device, not a file or a block device");
-    assert!(matches!(Image::open(&cd(&at("empty"))), Err(ImageError::Empty(_))));
-    assert_eq!(Image::open(&cd(&at("odd"))).unwrap().size(), 2048);
+    assert!(matches!(open(&cd(&at("empty"))), Err(ImageError::Empty(_))));
+    assert_eq!(open(&cd(&at("odd"))).unwrap().size(), 2048);
 }
 
 #[test]
-fn a_sparse_disk_beyond_what_a_drive_addresses_is_refused() {
+fn an_image_larger_than_the_drive_can_address_is_rejected() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("huge");
     let file = std::fs::File::create(&path).unwrap();
-    // Only some file systems have files of 8 TiB and one sector.
+    // Not every file system supports a file of 8 TiB and one sector.
     if file.set_len((2048 << 32) + 2048).is_ok() {
-        assert!(matches!(Image::open(&cd(&path)), Err(ImageError::TooLarge { .. })));
-        assert!(Image::open(&disk(&path, false)).is_ok());
+        assert!(matches!(open(&cd(&path)), Err(ImageError::TooLarge { .. })));
+        assert!(open(&disk(&path, false)).is_ok());
     }
 }
 
 #[test]
 fn an_image_has_one_writer_or_many_readers() {
     let file = file(&[0; 512]);
-    let in_use = |config: &DriveConfig| matches!(Image::open(config), Err(ImageError::InUse(_)));
-    let writer = Image::open(&disk(file.path(), false)).unwrap();
+    let in_use = |config: &DriveConfig| matches!(open(config), Err(ImageError::InUse(_)));
+    let writer = open(&disk(file.path(), false)).unwrap();
     assert!(in_use(&disk(file.path(), false)) && in_use(&disk(file.path(), true)) && in_use(&cd(file.path())));
     drop(writer);
-    let reader = Image::open(&disk(file.path(), true)).unwrap();
-    assert!(Image::open(&cd(file.path())).is_ok());
+    let reader = open(&disk(file.path(), true)).unwrap();
+    assert!(open(&cd(file.path())).is_ok());
     assert!(in_use(&disk(file.path(), false)));
     drop(reader);
-    assert!(Image::open(&disk(file.path(), false)).is_ok());
+    assert!(open(&disk(file.path(), false)).is_ok());
 }
 
 #[test]
-fn other_formats_are_recognised_and_still_raw() {
+fn a_qcow2_image_is_recognised_and_used_as_raw() {
     let mut content = vec![0; 4096];
     content[..4].copy_from_slice(b"QFI\xfb");
     let qcow2 = file(&content);
-    let image = Image::open(&disk(qcow2.path(), true)).unwrap();
+    let image = open(&disk(qcow2.path(), true)).unwrap();
     assert_eq!((image.foreign_format(), image.size()), (Some("qcow2"), 4096));
     let plain = file(&[0; 4096]);
-    assert_eq!(Image::open(&disk(plain.path(), true)).unwrap().foreign_format(), None);
+    assert_eq!(open(&disk(plain.path(), true)).unwrap().foreign_format(), None);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// Whatever the pieces, writing from memory and reading back to other memory is the identity.
+    /// For any scatter list, a write from one range and a read back to the list give the bytes that were written.
     #[test]
     fn any_scatter_list_moves_every_byte_once(lens in prop::collection::vec(0u32..5000, 1..300), sector in 0u64..8) {
         let total: u32 = lens.iter().sum();
@@ -374,7 +382,7 @@ proptest! {
 }
 
 #[test]
-fn what_the_page_cache_has_is_answered_on_the_callers_thread() {
+fn a_read_of_cached_pages_completes_inline() {
     let content = pattern(64 << 10);
     let file = file(&content);
     let rig = Rig::one(&disk(file.path(), true));
@@ -385,11 +393,11 @@ fn what_the_page_cache_has_is_answered_on_the_callers_thread() {
         offset,
         data: BlockData::Guest(vec![GuestRange { addr: 0x10_0000, len: 4096 }]),
     };
-    // Some file systems know no RWF_NOWAIT; the engine learns that from the first request.
+    // Some file systems do not support RWF_NOWAIT; the first request finds out.
     let _ = rig.engine.start(read(0));
     rig.engine.wait_idle();
-    let image = rig.engine.image(0).unwrap();
-    if image.no_nowait_read.load(std::sync::atomic::Ordering::Relaxed) {
+    let Backend::File(raw) = &rig.engine.image(0).unwrap().backend;
+    if raw.refuses_nowait_reads() {
         return;
     }
     for offset in (0..65536).step_by(4096) {
@@ -399,18 +407,18 @@ fn what_the_page_cache_has_is_answered_on_the_callers_thread() {
 }
 
 #[test]
-fn a_cold_read_waits_on_the_drives_own_thread() {
+fn a_read_of_uncached_pages_gives_the_right_bytes() {
     let content = pattern(1 << 20);
     let file = file(&content);
     file.as_file().sync_all().unwrap();
     rustix::fs::fadvise(file.as_file(), 0, None, rustix::fs::Advice::DontNeed).unwrap();
     let rig = Rig::one(&disk(file.path(), true));
-    // Half of it in the cache, or all, or nothing: the bytes are the same.
+    // The page cache now holds none, some or all of the image.
     let _ = rig.read(0, 4096).unwrap();
     assert_eq!(rig.read(0, 1 << 20).unwrap(), content);
 }
 
-/// Whether QEMU opens a drive; it stays until it is told to go.
+/// Starts QEMU with a drive. None if QEMU refuses to open it.
 fn qemu(drive: &str) -> Option<std::process::Child> {
     let mut child = std::process::Command::new("qemu-system-x86_64")
         .args(["-accel", "tcg", "-S", "-nodefaults", "-display", "none", "-monitor", "stdio", "-drive", drive])
@@ -419,7 +427,7 @@ fn qemu(drive: &str) -> Option<std::process::Child> {
         .stderr(std::process::Stdio::null())
         .spawn()
         .expect("qemu-system-x86_64");
-    // It answers when everything is open, or is gone.
+    // QEMU answers when all drives are open, or exits.
     let _ = child.stdin.as_mut().unwrap().write_all(b"info status\n");
     let answers = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.as_mut().unwrap()));
     if answers.map_while(Result::ok).any(|line| line.contains("VM status")) {
@@ -430,14 +438,14 @@ fn qemu(drive: &str) -> Option<std::process::Child> {
 }
 
 #[test]
-fn an_image_is_read_beside_qemu_and_written_by_one_only() {
+fn qemu_and_pcvm_share_an_image_for_reading_only() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("image");
     std::fs::write(&path, vec![0; 1 << 20]).unwrap();
-    let open = |read_only| Image::open(&disk(&path, read_only));
+    let open = |read_only| open(&disk(&path, read_only));
     let drive = |more: &str| qemu(&format!("file={},format=raw,if=ide{more}", path.display()));
     let end = |child: Option<std::process::Child>| {
-        let mut child = child.expect("QEMU opens it");
+        let mut child = child.expect("QEMU does not open the image");
         child.kill().unwrap();
         child.wait().unwrap();
     };
@@ -447,7 +455,7 @@ fn an_image_is_read_beside_qemu_and_written_by_one_only() {
     assert!(in_use(open(false)));
     let second = open(true).unwrap();
     end(drive(",media=cdrom,readonly=on"));
-    assert!(drive("").is_none(), "QEMU writes what we read");
+    assert!(drive("").is_none(), "QEMU opens for writing an image that pcvm reads");
     drop((reader, second));
 
     let writer = open(false).unwrap();
@@ -456,7 +464,7 @@ fn an_image_is_read_beside_qemu_and_written_by_one_only() {
     drop(writer);
 
     let child = drive("");
-    assert!(in_use(open(true)) && in_use(open(false)), "we use what QEMU writes");
+    assert!(in_use(open(true)) && in_use(open(false)), "an image that QEMU writes can be opened");
     end(child);
     let child = drive(",media=cdrom,readonly=on");
     drop(open(true).unwrap());

@@ -1,14 +1,63 @@
-//! Whom an access of a processor concerns.
+//! Port and MMIO dispatch: which device answers an access of a vCPU.
 
+use super::trace::{Address, Class, Value};
 use super::{Board, CONFIG_PORTS};
 use pcvm_devices::{Access, CONFIG_TAG, Devfn};
 
 impl Board {
+    /// A vCPU reads a register of a device.
+    #[inline]
+    fn read_device(&mut self, device: usize, at: Access, address: Address, data: &mut [u8]) {
+        if let Some(stats) = self.stats.devices.get_mut(device) {
+            stats.reads += 1;
+        }
+        self.call(device, |device, cx| device.read(cx, at, data));
+        if self.tracer.is_some() {
+            self.trace_access(device, at, address, data, false);
+        }
+    }
+
+    /// A vCPU writes a register of a device.
+    #[inline]
+    fn write_device(&mut self, device: usize, at: Access, address: Address, data: &[u8]) {
+        if let Some(stats) = self.stats.devices.get_mut(device) {
+            stats.writes += 1;
+        }
+        // Before the call, so that the access comes before its consequences.
+        if self.tracer.is_some() {
+            self.trace_access(device, at, address, data, true);
+        }
+        self.call(device, |device, cx| device.write(cx, at, data));
+    }
+
+    #[cold]
+    fn trace_access(&mut self, device: usize, at: Access, address: Address, data: &[u8], write: bool) {
+        let Some(tracer) = &mut self.tracer else { return };
+        let Some(kind) = tracer.device(Class::Access, device) else { return };
+        let register = self.devices.get(device).and_then(|device| device.register_name(at)).unwrap_or("-");
+        let (verb, value) = (if write { "write" } else { "read" }, Value { data, width: at.width });
+        let now = self.clock.now();
+        tracer.line(now, Class::Access, format_args!("{verb:<5} {kind} {address} {register} {value}"));
+    }
+
+    /// Counts and records an access of one byte or more that no device answers.
+    #[cold]
+    fn unclaimed(&mut self, address: Address, data: Option<&[u8]>) {
+        *(if data.is_some() { &mut self.stats.unclaimed_writes } else { &mut self.stats.unclaimed_reads }) += 1;
+        self.trace(Class::Unclaimed, |tracer, now| match data {
+            Some(data) => {
+                let value = Value { data, width: data.len() as u8 };
+                tracer.line(now, Class::Unclaimed, format_args!("write {address} {value}"));
+            }
+            None => tracer.line(now, Class::Unclaimed, format_args!("read  {address}")),
+        });
+    }
+
     /// `out` and `outs`: `data` is one or more accesses of `width` bytes to one port.
     #[inline]
     pub fn port_out(&mut self, port: u16, width: u8, data: &[u8]) {
         if let Some((device, at)) = self.whole(port, width, data.len()) {
-            return self.call(device, |device, cx| device.write(cx, at, data));
+            return self.write_device(device, at, Address::Port(port), data);
         }
         self.ports_write(port, width, data);
     }
@@ -28,7 +77,7 @@ impl Board {
             _ => data.fill(0xff),
         }
         if let Some((device, at)) = self.whole(port, width, data.len()) {
-            return self.call(device, |device, cx| device.read(cx, at, data));
+            return self.read_device(device, at, Address::Port(port), data);
         }
         self.ports_read(port, width, data);
     }
@@ -40,8 +89,8 @@ impl Board {
         }
     }
 
-    /// Whom an access of `len` bytes concerns that one device answers as a whole: a single one within its ports, or any
-    /// to its FIFO. That is nearly every access.
+    /// The device that answers an access of `len` bytes as a whole: a single access within the device's ports, or any
+    /// access to its FIFO. Nearly every access is one of these.
     #[inline]
     fn whole(&self, port: u16, width: u8, len: usize) -> Option<(usize, Access)> {
         let decoder = self.io.get(usize::from(self.ports[usize::from(port)]).wrapping_sub(1))?;
@@ -65,17 +114,21 @@ impl Board {
             return;
         }
         let width = data.len() as u8;
-        let mut done = 0;
+        let (mut done, mut claimed) = (0, false);
         while done < data.len() {
-            let Some(port) = port.checked_add(done as u16) else { return };
+            let Some(port) = port.checked_add(done as u16) else { break };
             let Some((device, tag, offset, left)) = self.io_at(port) else {
                 done += 1;
                 continue;
             };
             let part = &data[done..data.len().min(done + left)];
             let at = Access { tag, offset, width: width.min(part.len() as u8) };
-            self.call(device, |device, cx| device.write(cx, at, part));
+            self.write_device(device, at, Address::Port(port), part);
             done += part.len();
+            claimed = true;
+        }
+        if !claimed {
+            self.unclaimed(Address::Port(port), Some(data));
         }
     }
 
@@ -84,9 +137,9 @@ impl Board {
             return;
         }
         let len = data.len();
-        let mut done = 0;
+        let (mut done, mut claimed) = (0, false);
         while done < len {
-            let Some(port) = port.checked_add(done as u16) else { return };
+            let Some(port) = port.checked_add(done as u16) else { break };
             let Some((device, tag, offset, left)) = self.io_at(port) else {
                 done += 1;
                 continue;
@@ -94,11 +147,15 @@ impl Board {
             let part = &mut data[done..len.min(done + left)];
             let at = Access { tag, offset, width: part.len() as u8 };
             done += part.len();
-            self.call(device, |device, cx| device.read(cx, at, part));
+            self.read_device(device, at, Address::Port(port), part);
+            claimed = true;
+        }
+        if !claimed {
+            self.unclaimed(Address::Port(port), None);
         }
     }
 
-    /// Configuration mechanism #1. False if the access is none of its business.
+    /// Configuration mechanism #1. False if the access is for another device.
     fn config_write(&mut self, port: u16, data: &[u8]) -> bool {
         if self.config_address.write(port, data) {
             return true;
@@ -107,7 +164,9 @@ impl Board {
         if let Some(device) = self.functions[usize::from(devfn.0)] {
             let data = &data[..data.len().min(usize::from(0xd00 - port))];
             let at = Access { tag: CONFIG_TAG, offset: register.into(), width: data.len() as u8 };
-            self.call(device.into(), |device, cx| device.write(cx, at, data));
+            self.write_device(device.into(), at, Address::Config(devfn, register), data);
+        } else {
+            self.unclaimed(Address::Config(devfn, register), Some(data));
         }
         true
     }
@@ -120,7 +179,9 @@ impl Board {
         if let Some(device) = self.functions[usize::from(devfn.0)] {
             let len = data.len().min(usize::from(0xd00 - port));
             let at = Access { tag: CONFIG_TAG, offset: register.into(), width: len as u8 };
-            self.call(device.into(), |device, cx| device.read(cx, at, &mut data[..len]));
+            self.read_device(device.into(), at, Address::Config(devfn, register), &mut data[..len]);
+        } else {
+            self.unclaimed(Address::Config(devfn, register), None);
         }
         true
     }
@@ -134,8 +195,9 @@ impl Board {
         Some((mapped.device.into(), mapped.region.tag, offset, left))
     }
 
-    /// Where in video memory an address is, and how far the window goes on. The guest reaches it without a stop, but
-    /// writes that were kept back before the window was there, and the access that ended their wait, come this way.
+    /// The offset in video memory of an address in a window, and the bytes left in the window. The guest reaches a window
+    /// without an exit; writes that were coalesced before the window was mapped, and the access that drained them, come
+    /// this way.
     fn video_at(&self, addr: u64) -> Option<(u64, usize)> {
         self.mem.iter().find_map(|m| {
             let offset = addr.checked_sub(m.region.base).filter(|&at| at < m.region.len)?;
@@ -144,7 +206,7 @@ impl Board {
         })
     }
 
-    /// The guest writes memory that is no slot, or a read-only one.
+    /// A vCPU writes memory that is not in a slot, or in a read-only one.
     pub fn mem_write(&mut self, addr: u64, data: &[u8]) {
         let mut done = 0;
         while done < data.len() {
@@ -153,8 +215,8 @@ impl Board {
                 if let Some((video, left)) = self.video_at(at) {
                     let part = &data[done..data.len().min(done.saturating_add(left))];
                     self.memory.write_video(video, part);
-                    if self.outbox.awaits_screen {
-                        self.call_watchers();
+                    if self.video.has_subscribers() {
+                        self.wake_subscribers();
                     }
                     done += part.len();
                     continue;
@@ -162,18 +224,20 @@ impl Board {
                 // Shadow RAM that is written but not read lies behind the ROM; elsewhere this does nothing.
                 if (0xc_0000..0x10_0000).contains(&at) {
                     self.memory.write(at, &data[done..=done]);
+                } else if done == 0 {
+                    self.unclaimed(Address::Mem(at), Some(data));
                 }
                 done += 1;
                 continue;
             };
             let part = &data[done..data.len().min(done.saturating_add(left))];
-            let at = Access { tag, offset, width: part.len() as u8 };
-            self.call(device, |device, cx| device.write(cx, at, part));
+            let access = Access { tag, offset, width: part.len() as u8 };
+            self.write_device(device, access, Address::Mem(at), part);
             done += part.len();
         }
     }
 
-    /// The guest reads memory that is no slot.
+    /// A vCPU reads memory that is not in a slot.
     pub fn mem_read(&mut self, addr: u64, data: &mut [u8]) {
         data.fill(0xff);
         let len = data.len();
@@ -187,21 +251,24 @@ impl Board {
                     done = end;
                     continue;
                 }
+                if done == 0 {
+                    self.unclaimed(Address::Mem(at), None);
+                }
                 done += 1;
                 continue;
             };
             let part = &mut data[done..len.min(done.saturating_add(left))];
-            let at = Access { tag, offset, width: part.len() as u8 };
+            let access = Access { tag, offset, width: part.len() as u8 };
             done += part.len();
-            self.call(device, |device, cx| device.read(cx, at, part));
+            self.read_device(device, access, Address::Mem(at), part);
         }
     }
 
-    /// Configuration space, for whoever does firmware's work.
+    /// Writes configuration space directly, in place of firmware.
     pub fn configure(&mut self, devfn: Devfn, register: u8, data: &[u8]) {
         if let Some(device) = self.functions[usize::from(devfn.0)] {
             let at = Access { tag: CONFIG_TAG, offset: register.into(), width: data.len() as u8 };
-            self.call(device.into(), |device, cx| device.write(cx, at, data));
+            self.write_device(device.into(), at, Address::Config(devfn, register), data);
         }
     }
 }

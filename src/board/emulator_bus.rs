@@ -1,4 +1,4 @@
-//! The board as instructions see it that are carried out without the processor.
+//! The instruction emulator's view of the board: RAM, ROM and the display adapter.
 
 use super::{Board, Mapped};
 use crate::emulator::{Bus, Stop};
@@ -7,7 +7,7 @@ use vm_memory::{VolatileMemory, VolatileSlice};
 
 fn is_ram(memory: &Memory, at: u64, len: usize, write: bool) -> bool {
     let mut all = true;
-    memory.pieces(at, len as u64, write, |slice, _| all &= slice.is_some());
+    memory.for_each_run(at, len as u64, write, |slice, _| all &= slice.is_some());
     all
 }
 
@@ -18,7 +18,7 @@ impl Board {
         decoder.is_some_and(|decoder| self.roles.vga == Some(decoder.device.into()))
     }
 
-    /// Whether these bytes of memory are, and pass through its logic.
+    /// Whether these bytes of memory are the display adapter's and trap.
     fn is_adapters_memory(&self, at: u64, len: usize) -> bool {
         let has = |Mapped { region, .. }: &Mapped| {
             region.video.is_none() && at >= region.base && at - region.base + len as u64 <= region.len
@@ -27,15 +27,15 @@ impl Board {
     }
 }
 
-/// What the instructions reach: RAM, ROM, and the display adapter.
+/// The bus of the instruction emulator while the board is locked.
 pub struct EmulatorBus<'a> {
     board: &'a mut Board,
     memory: &'a Memory,
-    /// Pages that were used, by the low bits of their number, and which are RAM. Nothing that is reached here changes that.
+    /// A cache of pages, by the low bits of the page number, and whether each is RAM. Nothing on this bus changes that.
     pages: [Option<(u32, Option<VolatileSlice<'a>>)>; 4],
-    /// The register that was read last, and what it said, if nothing was written since.
+    /// The register that was read last and its value, if nothing was written since.
     last: Option<(u64, u32)>,
-    /// It has said the same twice: what it waits for comes from elsewhere, for which there must be time.
+    /// The guest has read the same value from a register twice: it polls for a change that needs time to pass.
     waits: bool,
 }
 
@@ -44,12 +44,12 @@ const PORT: u64 = 1 << 32;
 const VGA_WINDOW: std::ops::Range<u32> = 0xa_0000..0xc_0000;
 
 impl<'a> EmulatorBus<'a> {
-    /// For as long as the board is locked; `memory` is its memory.
+    /// `memory` is the board's.
     pub fn new(board: &'a mut Board, memory: &'a Memory) -> Self {
         Self { board, memory, pages: [None; 4], last: None, waits: false }
     }
 
-    /// The page of an address, if it is RAM both ways.
+    /// The page of an address, if it is readable and writable RAM.
     #[inline]
     fn ram(&mut self, at: u32) -> Option<VolatileSlice<'a>> {
         let page = at & !0xfff;
@@ -63,24 +63,24 @@ impl<'a> EmulatorBus<'a> {
     fn find_ram(&mut self, page: u32) -> Option<VolatileSlice<'a>> {
         let mut found = None;
         if is_ram(self.memory, page.into(), 0x1000, true) {
-            self.memory.pieces(page.into(), 0x1000, false, |slice, _| found = slice);
+            self.memory.for_each_run(page.into(), 0x1000, false, |slice, _| found = slice);
         }
         let found = found.filter(|slice| slice.len() == 0x1000);
         self.pages[(page >> 12) as usize % 4] = Some((page, found));
         found
     }
 
-    /// Whether they wait for something.
+    /// Whether the guest polls a register.
     pub fn waits(&self) -> bool {
         self.waits
     }
 
-    /// Whether there is something to do without the lock.
+    /// Whether work was deferred that needs the lock released.
     pub fn has_work(&self) -> bool {
-        self.board.has_work
+        self.board.has_work()
     }
 
-    fn looked(&mut self, place: u64, data: &[u8]) {
+    fn note_read(&mut self, place: u64, data: &[u8]) {
         let value = data.iter().rev().fold(0, |value, &byte| value << 8 | u32::from(byte));
         self.waits = self.last.replace((place, value)) == Some((place, value));
     }
@@ -102,7 +102,7 @@ impl Bus for EmulatorBus<'_> {
         if self.is_device(at, data.len()) {
             self.board.mem_read(at.into(), data);
             if !VGA_WINDOW.contains(&at) {
-                self.looked(at.into(), data);
+                self.note_read(at.into(), data);
             }
             return Ok(());
         }
@@ -154,7 +154,7 @@ impl Bus for EmulatorBus<'_> {
             return Err(Stop);
         }
         self.board.port_in(port, data.len() as u8, data);
-        self.looked(PORT | u64::from(port), data);
+        self.note_read(PORT | u64::from(port), data);
         Ok(())
     }
 

@@ -1,15 +1,15 @@
-//! From the devices' interrupt outputs to the interrupt controllers' inputs.
+//! IRQ routing: from the devices' interrupt outputs to the inputs of the interrupt controllers.
 //!
-//! Sharers of a line are ORed here; PCI lines go through the PIIX3's PIRQ routing to ISA IRQs, which on this board are
-//! also the IOAPIC's pins of the same number.
+//! The router ORs the outputs that share a line. PCI lines go through the PIIX3's PIRQ routing to ISA IRQs, which on this
+//! board are also the IOAPIC pins of the same number.
 
 use pcvm_devices::pci::pirq::pirq_of;
 use pcvm_devices::{Devfn, IrqLine};
 
-/// Inputs of the interrupt controllers that this board drives.
+/// Inputs of the interrupt controllers that the board drives.
 const GSIS: usize = 16;
 
-/// Who drives which line.
+/// Which device drives which line.
 #[derive(Clone, Debug, Default)]
 pub struct IrqRouter {
     /// By ISA IRQ: a bit for each device that drives it.
@@ -17,13 +17,12 @@ pub struct IrqRouter {
     /// By PIRQA# to PIRQD#: the same.
     pirq: [u64; 4],
     routes: [Option<u8>; 4],
-    /// What the interrupt controllers were told last.
-    told: u16,
+    /// The level of each input, a bit each, as last passed to the interrupt controllers.
+    levels: u16,
 }
 
 impl IrqRouter {
-    /// Device number `source` (below 64), which is PCI function `devfn` if it drives a PCI line, drives `line`. Gives the
-    /// input that changes.
+    /// Device number `source` (below 64), PCI function `devfn` if it has one, drives `line`. Returns the input that changes.
     pub fn set(&mut self, source: u8, devfn: Devfn, line: IrqLine, level: bool) -> Option<(u32, bool)> {
         let bit = 1u64 << (source & 63);
         let word = match line {
@@ -38,26 +37,26 @@ impl IrqRouter {
         self.changed(gsi)
     }
 
-    /// New routes (ISA IRQs of PIRQA# to PIRQD#). Gives the inputs that change.
+    /// Replaces the routes (ISA IRQs of PIRQA# to PIRQD#). Returns the inputs that change.
     pub fn route(&mut self, routes: [Option<u8>; 4]) -> Vec<(u32, bool)> {
         self.routes = routes.map(|irq| irq.filter(|&irq| usize::from(irq) < GSIS));
         (0..GSIS as u8).filter_map(|gsi| self.changed(gsi)).collect()
     }
 
-    /// Every level again, for controllers that have forgotten them.
+    /// All levels, for controllers that were reset.
     pub fn levels(&self) -> impl Iterator<Item = (u32, bool)> + use<> {
-        let told = self.told;
-        (0..GSIS as u32).map(move |gsi| (gsi, told >> gsi & 1 == 1))
+        let levels = self.levels;
+        (0..GSIS as u32).map(move |gsi| (gsi, levels >> gsi & 1 == 1))
     }
 
     fn changed(&mut self, gsi: u8) -> Option<(u32, bool)> {
         let routed = (0..4).filter(|&n| self.routes[n] == Some(gsi)).any(|n| self.pirq[n] != 0);
         let level = routed || *self.isa.get(usize::from(gsi))? != 0;
         let bit = 1u16 << gsi;
-        if (self.told & bit != 0) == level {
+        if (self.levels & bit != 0) == level {
             return None;
         }
-        self.told ^= bit;
+        self.levels ^= bit;
         Some((gsi.into(), level))
     }
 }

@@ -1,4 +1,4 @@
-//! Which guest-physical addresses are memory: RAM, shadow RAM and ROM below 1 MiB, video windows, the ROM below 4 GiB.
+//! Guest-physical memory map as KVM memory slots: RAM, shadow RAM and ROM below 1 MiB, video windows, the ROM below 4 GiB.
 
 use crate::kvm::slots::SlotSpec;
 use pcvm_devices::memory::HIGH_RAM_BASE;
@@ -9,14 +9,14 @@ use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRe
 const CONVENTIONAL_END: u64 = 0xa_0000;
 const SHADOW_BASE: u64 = 0xc_0000;
 const EXTENDED_BASE: u64 = 0x10_0000;
-/// How much of the firmware's end appears below 1 MiB.
+/// How much of the end of the firmware image is mapped below 1 MiB, in bytes.
 const LEGACY_ROM: u64 = 0x2_0000;
-/// How much of the video BIOS does.
+/// How much of the video BIOS is mapped at C0000h, in bytes.
 const VIDEO_ROM: u64 = 0xc000;
-/// What one half of a PAM register is about.
+/// Bytes that one half of a PAM register controls.
 const PIECE: u64 = 0x4000;
 
-/// What the ROM sockets hold, in memory of its own: nothing where they are empty.
+/// The ROM images, each in a mapping of its own; none for an empty socket.
 #[derive(Clone, Debug, Default)]
 pub struct Rom {
     system: Option<Image>,
@@ -30,9 +30,9 @@ struct Image {
 }
 
 impl Rom {
-    /// Copies the system BIOS, a whole number of 64 KiB, and the video BIOS. No bytes: an empty socket. The video BIOS
-    /// shows at C0000h as long as that is not shadowed (up to 48 KiB of it), as that of an adapter on the main board does:
-    /// not every BIOS copies it from the adapter's expansion ROM.
+    /// Copies the system BIOS, a multiple of 64 KiB, and the video BIOS. An empty slice is an empty socket. Up to 48 KiB of
+    /// the video BIOS are mapped at C0000h while that is not shadowed, as for an adapter on the main board: not every BIOS
+    /// copies it from the adapter's expansion ROM.
     ///
     /// # Errors
     /// If memory for them cannot be allocated.
@@ -49,8 +49,7 @@ impl Rom {
         Ok(Self { system: image(system)?, video: image(video)? })
     }
 
-    /// Reads what shows at a guest-physical address where the board decodes it like this. False if not all of it is one
-    /// image's.
+    /// Reads ROM at a guest-physical address under these PAM settings. False if not all bytes are in one image.
     pub fn read(&self, shadow: &[Shadow; 13], addr: u64, data: &mut [u8]) -> bool {
         let end = addr + data.len() as u64;
         let found = if (SHADOW_BASE..EXTENDED_BASE).contains(&addr) {
@@ -64,7 +63,7 @@ impl Rom {
         found.is_some_and(|(image, at)| vm_memory::Bytes::read_slice(&image.memory, data, GuestAddress(at)).is_ok())
     }
 
-    /// Which image shows at piece `n` of C0000h-FFFFFh when there is no RAM, and from where in it.
+    /// The image behind piece `n` of C0000h-FFFFFh where RAM is not readable, and the offset in it.
     fn below_1_mib(&self, n: usize) -> Option<(&Image, u64)> {
         let range = piece(n);
         if let Some(system) = &self.system
@@ -78,13 +77,13 @@ impl Rom {
     }
 }
 
-/// Where piece `n` of the shadowed area lies.
+/// The addresses of piece `n` of C0000h-FFFFFh.
 fn piece(n: usize) -> Range<u64> {
     let start = SHADOW_BASE + (n as u64) * PIECE;
     if n == 12 { start..EXTENDED_BASE } else { start..start + PIECE }
 }
 
-/// All memory slots.
+/// The memory slots of the whole map.
 pub fn slots(memory: &Memory, shadow: &[Shadow; 13], rom: &Rom, video: &[Region]) -> Vec<SlotSpec> {
     let mut all = Vec::new();
     let ram = |range: Range<u64>, read_only| SlotSpec {
@@ -123,7 +122,7 @@ pub fn slots(memory: &Memory, shadow: &[Shadow; 13], rom: &Rom, video: &[Region]
         let Some(at) = window.video else { continue };
         let len = window.len.min(memory.video_size().saturating_sub(at));
         let taken = |slot: &SlotSpec| window.base < slot.gpa + slot.len && slot.gpa < window.base + len;
-        // A BAR that the guest put over RAM or ROM stays hidden behind it, as behind the host bridge.
+        // RAM and ROM hide a BAR that the guest puts over them, as behind the host bridge.
         if len >= 0x1000 && !all.iter().any(taken) {
             let len = len & !0xfff;
             all.push(SlotSpec {
@@ -139,7 +138,7 @@ pub fn slots(memory: &Memory, shadow: &[Shadow; 13], rom: &Rom, video: &[Region]
     all
 }
 
-/// C0000h-FFFFFh: neighbours of one kind become one slot.
+/// C0000h-FFFFFh, with one slot for adjacent pieces of the same kind.
 fn shadowed(
     all: &mut Vec<SlotSpec>,
     ram_end: u64,
@@ -158,7 +157,7 @@ fn shadowed(
         _ if rom.below_1_mib(n).is_some() => Kind::Rom,
         _ => Kind::Nothing,
     };
-    // Whether piece `n` goes on where the one before it ends.
+    // Whether piece `n` continues the one before it.
     let follows = |n: usize| {
         kind(n) == kind(n - 1)
             && match (rom.below_1_mib(n - 1), rom.below_1_mib(n)) {
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn at_power_on_the_roms_show_below_1_mib_and_below_4_gib() {
+    fn the_roms_are_mapped_below_1_mib_and_below_4_gib_at_power_on() {
         let memory = Memory::new(16 << 20, 0).unwrap();
         let rom = Rom::new(&vec![0; 256 << 10], &vec![0; 0x9000]).unwrap();
         assert_eq!(

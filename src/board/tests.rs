@@ -1,13 +1,17 @@
+use super::timers::MAX_WAKES;
 use super::*;
 use crate::emulator::Bus;
-use pcvm_devices::{Access, Devfn, Device, IrqLine, RestoreError};
+use crate::screen::Waker;
+use pcvm_devices::net::{Frame, NicId};
+use pcvm_devices::{Access, BlockDone, BlockRequest, CharId, Device, DiskId, IrqLine, Owned, RestoreError, TimerId};
 use std::cell::Cell;
 use std::sync::Mutex;
 
-/// Remembers how it was called; writes to its first port act.
+/// Records how the board calls it; a write runs `act`.
 struct Probe {
     regions: Vec<Region>,
     devfn: Option<Devfn>,
+    owned: Owned,
     log: Arc<Mutex<Vec<String>>>,
     act: fn(&mut Ctx<'_>, u8),
 }
@@ -22,6 +26,9 @@ impl Device for Probe {
     fn pci(&self) -> Option<Devfn> {
         self.devfn
     }
+    fn owns(&self) -> Owned {
+        self.owned.clone()
+    }
     fn read(&mut self, _: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
         self.log.lock().unwrap().push(format!("r{} {:x}.{}x{}", at.tag, at.offset, at.width, data.len()));
         data.fill(at.tag);
@@ -35,7 +42,7 @@ impl Device for Probe {
         if let Wake::Timer(timer) = why
             && timer.0 == 9
         {
-            // A guest made it fire again at once, for ever.
+            // A hostile guest arms it in the past at each wake-up.
             cx.arm(timer, VmTime::ZERO);
         }
     }
@@ -50,18 +57,18 @@ impl Device for Probe {
 #[derive(Default, Clone)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
-impl Wires for Log {
-    fn gsi(&mut self, gsi: u32, level: bool) {
+impl Outputs for Log {
+    fn set_gsi(&mut self, gsi: u32, level: bool) {
         self.0.lock().unwrap().push(format!("gsi {gsi} {}", u8::from(level)));
     }
-    fn alarm(&mut self, at: VmTime) {
+    fn set_alarm(&mut self, at: VmTime) {
         self.0.lock().unwrap().push(format!("alarm {}", at.0));
     }
-    fn memory_map(&mut self, _: &[SlotSpec]) {}
-    fn video_touched(&mut self, touched: &mut DirtyPages) {
-        touched.add(0x3000..0x3001);
+    fn set_memory_map(&mut self, _: &[SlotSpec]) {}
+    fn collect_dirty_video(&mut self, dirty: &mut DirtyPages) {
+        dirty.add(0x3000..0x3001);
     }
-    fn coalesce(&mut self, ranges: &[(Space, u64, u64)]) {
+    fn set_coalesced(&mut self, ranges: &[(Space, u64, u64)]) {
         self.0.lock().unwrap().push(format!("coalesce {ranges:x?}"));
     }
 }
@@ -82,27 +89,21 @@ struct Setup {
 }
 
 fn board(devices: Vec<(Vec<Region>, Option<Devfn>)>, act: fn(&mut Ctx<'_>, u8)) -> Setup {
+    owning_board(devices.into_iter().map(|(regions, devfn)| (regions, devfn, Owned::default())).collect(), act)
+}
+
+fn owning_board(devices: Vec<(Vec<Region>, Option<Devfn>, Owned)>, act: fn(&mut Ctx<'_>, u8)) -> Setup {
     let log = Arc::new(Mutex::new(Vec::new()));
     let devices = devices
         .into_iter()
-        .map(|(regions, devfn)| Box::new(Probe { regions, devfn, log: log.clone(), act }) as Box<dyn DynDevice>)
+        .map(|(regions, devfn, owned)| {
+            Box::new(Probe { regions, devfn, owned, log: log.clone(), act }) as Box<dyn DynDevice>
+        })
         .collect();
-    let nobody = usize::MAX;
-    let roles = Roles {
-        cmos: nobody,
-        ps2: nobody,
-        ide: nobody,
-        vga: None,
-        pm: nobody,
-        serial: [None; 4],
-        nics: [None; 8],
-        usb: None,
-    };
     let wires = Log::default();
     let clock = Arc::new(TestClock(Mutex::new(Cell::new(1000))));
     let memory = Arc::new(Memory::new(2 << 20, 1 << 20).unwrap());
-    let mut board =
-        Board::new(devices, roles, memory, Box::new(clock.clone()), Box::new(wires.clone()), Rom::default());
+    let mut board = Board::new(devices, memory, Box::new(clock.clone()), Box::new(wires.clone()), Rom::default());
     board.reset();
     let setup = Setup { board, device: log, wires, clock };
     setup.wires.0.lock().unwrap().retain(|line| line.starts_with("coalesce"));
@@ -116,6 +117,23 @@ impl Setup {
     fn wire_log(&self) -> Vec<String> {
         std::mem::take(&mut self.wires.0.lock().unwrap())
     }
+    fn work(&mut self) -> Vec<HostWork> {
+        let mut queue = HostQueue::new();
+        self.board.take_work(&mut queue);
+        queue.into()
+    }
+    /// The deferred work, a word or two for each piece.
+    fn work_log(&mut self) -> Vec<String> {
+        let name = |work| match work {
+            HostWork::Block(request) => format!("block {}", request.tag),
+            HostWork::Frame(nic, frame) => format!("frame {} {}", nic.0, frame.bytes.len()),
+            HostWork::Chars(stream) => format!("chars {}", stream.0),
+            HostWork::Ready(source) => format!("ready {source:?}"),
+            HostWork::Wake(_) => "wake".to_owned(),
+            HostWork::Event(event) => format!("{event:?}"),
+        };
+        self.work().into_iter().map(name).collect()
+    }
 }
 
 #[test]
@@ -126,7 +144,7 @@ fn an_access_over_two_devices_is_split_at_their_border() {
     assert_eq!(setup.device_log(), ["w1 1.1 [1]", "w2 0.3 [2, 3, 4]"]);
     let mut data = [0; 4];
     setup.board.port_in(0xfe, 4, &mut data);
-    assert_eq!(data, [0xff, 0xff, 1, 1], "nobody answers the first two");
+    assert_eq!(data, [0xff, 0xff, 1, 1], "no device answers the first two");
     setup.board.port_in(0xffff, 2, &mut data[..2]);
     assert_eq!(data[..2], [0xff, 0xff], "the last port ends the port space");
 }
@@ -164,7 +182,7 @@ fn coalesced_ranges_that_touch_are_one_so_that_wide_writes_fit_in() {
 }
 
 #[test]
-fn a_write_kept_back_reaches_a_video_window_that_came_meanwhile() {
+fn a_coalesced_write_reaches_a_video_window_that_was_mapped_after_it() {
     let mut setup = board(vec![(vec![Region::video(0xa_0000, 0x1_0000, 1, 0x100)], None)], |_, _| ());
     setup.board.mem_write(0xa_0002, &[1, 2, 3]);
     let mut data = [0; 4];
@@ -193,7 +211,7 @@ fn configuration_space_is_reached_by_mechanism_1_byte_by_byte() {
 }
 
 #[test]
-fn pulses_reach_the_controller_and_repeats_do_not() {
+fn pulses_reach_the_interrupt_controller_and_repeats_do_not() {
     let act: fn(&mut Ctx<'_>, u8) = |cx, value| {
         cx.set_irq(IrqLine::Isa(5), value & 1 != 0);
         cx.set_irq(IrqLine::Isa(5), value & 2 != 0);
@@ -215,7 +233,7 @@ fn a_timer_that_is_always_due_cannot_hold_the_board() {
     setup.device_log();
     setup.board.fire_timers();
     assert_eq!(setup.device_log().len(), MAX_WAKES);
-    assert_eq!(setup.wire_log().last().map(String::as_str), Some("alarm 0"), "it goes on at the next alarm");
+    assert_eq!(setup.wire_log().last().map(String::as_str), Some("alarm 0"), "the rest waits for the next alarm");
 }
 
 #[test]
@@ -241,26 +259,165 @@ fn a_later_timer_asks_for_no_new_alarm() {
 }
 
 #[test]
-fn work_is_handed_out_once() {
+fn deferred_work_comes_out_once_in_the_order_of_the_requests() {
     let act: fn(&mut Ctx<'_>, u8) = |cx, value| match value {
         1 => cx.put_char(CharId(0), b'x'),
         2 => cx.effect(Effect::Reset(ResetKind::Init)),
+        3 => cx.send(NicId(1), Frame::from(vec![0; 60])),
+        4 => cx.submit(BlockRequest {
+            disk: DiskId(0),
+            tag: 7,
+            op: pcvm_devices::BlockOp::Flush,
+            offset: 0,
+            data: pcvm_devices::BlockData::None,
+        }),
         _ => cx.effect(Effect::PowerOff),
     };
-    let mut setup = board(vec![(vec![Region::io(0x100, 1, 1)], None)], act);
-    assert!(setup.board.take_work().is_none());
+    let owned = Owned { nics: vec![NicId(1)], ..Owned::default() };
+    let mut setup = owning_board(vec![(vec![Region::io(0x100, 1, 1)], None, owned)], act);
+    assert!(!setup.board.has_work());
     setup.board.port_out(0x100, 1, &[1, 1]);
-    assert!(setup.board.take_work().unwrap().chars);
+    assert_eq!(setup.work_log(), ["chars 0"]);
     assert_eq!(setup.board.take_chars(CharId(0)), b"xx");
-    assert!(setup.board.take_work().is_none());
-    setup.board.port_out(0x100, 1, &[2]);
+    setup.board.port_out(0x100, 1, &[3, 4, 1, 2, 3, 5]);
+    assert_eq!(setup.work_log(), ["frame 1 60", "block 7", "chars 0", "Reset(Hard)", "frame 1 60", "PowerOff"]);
+    assert!(!setup.board.has_work());
+}
+
+#[test]
+fn a_reset_carries_out_the_resets_that_devices_requested_before_it() {
+    let act: fn(&mut Ctx<'_>, u8) = |cx, _| cx.effect(Effect::Reset(ResetKind::Hard));
+    let mut setup = board(vec![(vec![Region::io(0x100, 1, 1)], None)], act);
+    setup.board.port_out(0x100, 1, &[1]);
+    setup.board.reset();
+    assert_eq!(setup.work_log(), [""; 0]);
+}
+
+#[test]
+fn completions_frames_and_bytes_go_to_the_owner() {
+    let first = Owned { disks: vec![DiskId(0), DiskId(1)], chars: vec![CharId(0)], ..Owned::default() };
+    let second = Owned { disks: vec![DiskId(9)], nics: vec![NicId(3)], chars: vec![CharId(7)] };
+    let regions = |tag| vec![Region::io(0x100 + u16::from(tag), 1, tag)];
+    let mut setup = owning_board(vec![(regions(1), None, first), (regions(2), None, second)], |_, _| ());
+    let owner_of = |setup: &mut Setup, f: &mut dyn FnMut(&mut Board)| {
+        let wakes = |setup: &Setup| setup.board.stats().devices.iter().map(|d| d.wakes).collect::<Vec<_>>();
+        let before = wakes(setup);
+        f(&mut setup.board);
+        wakes(setup).iter().zip(before).map(|(after, before)| after - before).collect::<Vec<_>>()
+    };
+    let done = |disk| BlockDone { disk: DiskId(disk), tag: 1, data: pcvm_devices::BlockData::None, result: Ok(()) };
+    assert_eq!(owner_of(&mut setup, &mut |board| board.block_done(done(1))), [1, 0]);
+    assert_eq!(owner_of(&mut setup, &mut |board| board.block_done(done(9))), [0, 1]);
+    assert_eq!(owner_of(&mut setup, &mut |board| board.block_done(done(200))), [0, 0], "no device owns this disk");
+    assert_eq!(owner_of(&mut setup, &mut |board| board.medium(DiskId(9), None)), [0, 1]);
+    assert_eq!(owner_of(&mut setup, &mut |board| assert_eq!(board.char_input(CharId(7), b"x"), Flow::Ready)), [0, 1]);
+    let mut frames = vec![Frame::from(vec![0; 60])];
     assert_eq!(
-        setup.board.take_work().unwrap().event,
-        Some(MachineEvent::Reset(ResetKind::Hard)),
-        "nobody wants to come back"
+        owner_of(&mut setup, &mut |board| assert_eq!(board.receive(NicId(3), &mut frames), Flow::Ready)),
+        [0, 1]
     );
-    setup.board.port_out(0x100, 1, &[2, 3]);
-    assert_eq!(setup.board.take_work().unwrap().event, Some(MachineEvent::PowerOff));
+    assert!(setup.board.set_link(NicId(3), false));
+    assert!(!setup.board.set_link(NicId(0), false), "there is no such card");
+}
+
+#[test]
+fn a_full_queue_pauses_its_source_until_the_device_has_taken_most_of_it() {
+    let act: fn(&mut Ctx<'_>, u8) = |cx, value| {
+        for _ in 0..usize::from(value) * 16 {
+            cx.take_char(CharId(2));
+            cx.take_frame(NicId(0));
+        }
+    };
+    let owned = Owned { nics: vec![NicId(0)], chars: vec![CharId(2)], ..Owned::default() };
+    let mut setup = owning_board(vec![(vec![Region::io(0x100, 1, 1)], None, owned)], act);
+    let (serial, nic) = (Source::Char(CharId(2)), Source::Nic(NicId(0)));
+    assert_eq!(setup.board.char_input(CharId(2), &[0; 4095]), Flow::Ready);
+    assert_eq!(setup.board.char_room(CharId(2)), 1);
+    assert_eq!(setup.board.char_input(CharId(2), &[0]), Flow::Pause);
+    assert!(!setup.board.is_ready(serial) && setup.board.is_ready(nic));
+    assert_eq!(setup.board.receive(NicId(0), &mut vec![Frame::default(); 256]), Flow::Pause);
+    setup.board.port_out(0x100, 1, &[1]);
+    assert_eq!(setup.work_log(), [""; 0], "both queues are still nearly full");
+    setup.board.port_out(0x100, 1, &[12]);
+    assert_eq!(setup.work_log(), ["ready Nic(NicId(0))"], "64 frames or fewer wait");
+    setup.board.port_out(0x100, 1, &[255]);
+    assert_eq!(setup.work_log(), ["ready Char(CharId(2))"], "2048 bytes or fewer wait");
+    assert!(setup.board.is_ready(serial) && setup.board.is_ready(nic));
+}
+
+#[test]
+fn a_device_that_awaits_coalesced_writes_keeps_the_drain_timer_running() {
+    let act: fn(&mut Ctx<'_>, u8) = |cx, value| cx.effect(Effect::AwaitCoalesced(value & 1 != 0));
+    let devices = vec![(vec![Region::io(0x100, 1, 1)], None), (vec![Region::io(0x101, 1, 2)], None)];
+    let mut setup = board(devices, act);
+    setup.wire_log();
+    setup.board.port_out(0x100, 1, &[1]);
+    setup.board.port_out(0x101, 1, &[1]);
+    setup.board.port_out(0x101, 1, &[0]);
+    assert_eq!(setup.wire_log(), ["alarm 501000"], "one timer serves all devices");
+    setup.clock.0.lock().unwrap().set(501_000);
+    setup.board.fire_timers();
+    assert_eq!(setup.wire_log(), ["alarm 1001000"], "the first device still waits");
+    setup.board.port_out(0x100, 1, &[0]);
+    setup.clock.0.lock().unwrap().set(1_001_000);
+    setup.board.fire_timers();
+    assert_eq!(setup.wire_log(), [""; 0]);
+}
+
+#[test]
+fn the_a20_gate_is_shared_by_all_devices() {
+    let act: fn(&mut Ctx<'_>, u8) = |cx, value| {
+        if value < 2 {
+            cx.set_a20(value == 1);
+        } else {
+            assert_eq!(cx.a20(), value == 3);
+        }
+    };
+    let mut setup = board(vec![(vec![Region::io(0x100, 1, 1)], None), (vec![Region::io(0x101, 1, 2)], None)], act);
+    setup.board.port_out(0x100, 1, &[3, 0]);
+    setup.board.port_out(0x101, 1, &[2, 1]);
+    setup.board.port_out(0x100, 1, &[3]);
+}
+
+#[test]
+fn a_trace_records_accesses_irqs_work_and_guest_errors() {
+    let act: fn(&mut Ctx<'_>, u8) = |cx, value| match value {
+        1 => cx.set_irq(IrqLine::Isa(5), true),
+        2 => cx.put_char(CharId(0), b'x'),
+        _ => cx.guest_error("a write of zero"),
+    };
+    let mut setup = board(vec![(vec![Region::io(0x100, 2, 1)], Some(Devfn::new(1, 0)))], act);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let tracer = Tracer::start(file.path(), &Default::default(), &setup.board.kinds()).unwrap();
+    assert!(setup.board.set_tracer(Some(Box::new(tracer))).is_none());
+    setup.board.set_vcpu(Some(0));
+    setup.board.port_out(0x100, 1, &[1]);
+    setup.board.port_out(0x101, 1, &[2]);
+    setup.board.port_in(0x100, 2, &mut [0; 2]);
+    setup.board.port_out(0x200, 1, &[9]);
+    setup.board.mem_read(0xfee0_0000, &mut [0; 4]);
+    (0..20).for_each(|_| setup.board.port_out(0x100, 1, &[0]));
+    drop(setup.board.set_tracer(None));
+    let text = std::fs::read_to_string(file.path()).unwrap();
+    let lines: Vec<_> =
+        text.lines().map(|line| line.trim_start().strip_prefix("0.000001000 vcpu0  ").unwrap()).collect();
+    assert_eq!(
+        lines[..7],
+        [
+            "access      write probe port 0100 - 01",
+            "irq         probe gsi 5 raised (Isa(5))",
+            "access      write probe port 0101 - 02",
+            "work        stream 0 write",
+            "access      read  probe port 0100 - 0101",
+            "unclaimed   write port 0200 09",
+            "unclaimed   read  mem fee00000",
+        ]
+    );
+    assert_eq!(lines.iter().filter(|line| **line == "guest-error probe: a write of zero").count(), 10);
+    let stats = setup.board.stats();
+    assert_eq!((stats.devices[0].guest_errors, stats.irqs_raised[5]), (20, 1));
+    assert_eq!((stats.unclaimed_reads, stats.unclaimed_writes), (1, 1));
+    assert_eq!((stats.devices[0].reads, stats.devices[0].writes), (1, 22));
 }
 
 #[test]
@@ -277,41 +434,9 @@ fn shadow_ram_is_written_behind_the_rom() {
 }
 
 #[test]
-fn work_that_comes_later_is_added_and_only_a_power_off_overtakes() {
-    let work = |tag, event| {
-        let request = BlockRequest {
-            disk: DiskId(0),
-            tag,
-            op: pcvm_devices::BlockOp::Flush,
-            offset: 0,
-            data: pcvm_devices::BlockData::None,
-        };
-        Some(Work { requests: [request].into_iter().collect(), chars: tag == 2, event, ..Work::default() })
-    };
-    let reset = Some(MachineEvent::Reset(ResetKind::Hard));
-    let off = Some(MachineEvent::PowerOff);
-    for (first, second, expect) in [
-        (None, None, None),
-        (reset.clone(), None, reset.clone()),
-        (None, reset.clone(), reset.clone()),
-        (reset.clone(), off.clone(), off.clone()),
-        (off.clone(), reset, off),
-    ] {
-        let mut all = None;
-        Work::merge(&mut all, work(1, first));
-        Work::merge(&mut all, None);
-        Work::merge(&mut all, work(2, second));
-        let all = all.unwrap();
-        assert_eq!(all.requests.into_iter().map(|request| request.tag).collect::<Vec<_>>(), [1, 2]);
-        assert!(all.chars);
-        assert_eq!(all.event, expect);
-    }
-}
-
-#[test]
-fn who_looks_seldom_is_called_at_the_next_write_to_the_adapter() {
+fn a_subscriber_is_woken_once_at_the_next_write_to_the_adapter() {
     let regions = vec![Region::io(0x3c0, 16, 1).with_coalesce(4..6)];
-    let mut setup = board(vec![(regions, None)], |cx, _| cx.touch_screen());
+    let mut setup = board(vec![(regions, None)], |cx, _| cx.effect(Effect::ScreenWritten));
     setup.board.roles.vga = Some(0);
     setup.board.remap();
     assert_eq!(setup.wire_log().last().unwrap(), "coalesce [(Io, 3c4, 2)]");
@@ -321,15 +446,19 @@ fn who_looks_seldom_is_called_at_the_next_write_to_the_adapter() {
         Arc::new(move || *calls.lock().unwrap() += 1)
     };
     let made = |setup: &mut Setup| {
-        setup.board.take_work().into_iter().flat_map(|work| work.calls).for_each(|call| call());
+        for work in setup.work() {
+            if let HostWork::Wake(waker) = work {
+                waker();
+            }
+        }
         std::mem::take(&mut *calls.lock().unwrap())
     };
     setup.board.port_out(0x3c5, 1, &[1]);
-    assert_eq!(made(&mut setup), 0, "nobody looks");
+    assert_eq!(made(&mut setup), 0, "no client has subscribed");
     for _ in 0..2 {
         setup.board.video_changes(0, Some(&call));
         setup.board.video_changes(0, Some(&call));
-        assert_eq!(setup.wire_log(), ["coalesce []"], "no write waits in the kernel");
+        assert_eq!(setup.wire_log(), ["coalesce []"], "KVM coalesces no write to the adapter");
         setup.board.port_in(0x3c5, 1, &mut [0]);
         assert_eq!(made(&mut setup), 0, "a read");
         setup.board.port_out(0x3c5, 1, &[1]);
@@ -343,12 +472,12 @@ fn who_looks_seldom_is_called_at_the_next_write_to_the_adapter() {
 }
 
 #[test]
-fn everybody_who_looks_is_told_what_was_written_since() {
+fn each_client_gets_the_pages_written_since_its_last_poll() {
     let mut setup = board(vec![], |_, _| {});
     let page = |n: u64| n * 0x1000..n * 0x1000 + 1;
     let (first, now) = setup.board.video_changes(0, None);
     assert_eq!(first, DirtyPages::all());
-    // These wires say each time that page 3 was written.
+    // The test's outputs report page 3 at every poll.
     setup.board.memory().write_video(0x5fff, &[1, 2]);
     let (next, one) = setup.board.video_changes(now, None);
     assert_eq!([2, 3, 4, 5, 6, 7].map(|n| next.contains(page(n))), [false, true, false, true, true, false]);
@@ -363,7 +492,7 @@ fn everybody_who_looks_is_told_what_was_written_since() {
 }
 
 #[test]
-fn instructions_carried_out_ahead_reach_ram_rom_and_the_display_adapter() {
+fn the_emulator_bus_reaches_ram_rom_and_the_display_adapter_only() {
     let adapter =
         vec![Region::io(0x3c0, 16, 1), Region::mem(0xa_0000, 0x1_0000, 2), Region::video(0xb_8000, 0x8000, 3, 0)];
     let drive = vec![Region::io(0x1f0, 8, 4), Region::mem(0xfeb0_0000, 0x100, 5)];

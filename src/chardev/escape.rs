@@ -1,39 +1,39 @@
-//! The keys that are for us and not for the guest.
+//! Ctrl-A escape keys: commands to pcvm in the input of a serial port on the terminal.
 
 /// Ctrl-A.
 const PREFIX: u8 = 0x01;
 
-/// What Ctrl-A h prints; raw mode still turns line feeds into new lines.
+/// Printed by Ctrl-A h. Raw mode keeps output processing on, so a line feed is enough.
 pub(super) const HELP: &str = "
 Ctrl-A x       end the machine
 Ctrl-A h       this list
 Ctrl-A Ctrl-A  send one Ctrl-A
 ";
 
-/// What a person at the terminal wants of us.
+/// A command to pcvm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EscapeCommand {
-    /// x: the machine ends.
+    /// x: end the machine.
     Quit,
-    /// h or ?: the keys.
+    /// h or ?: print the keys.
     Help,
 }
 
-/// Finds Ctrl-A and the key after it, however the bytes are cut up. Ctrl-A twice is one Ctrl-A for the guest; before
-/// any other key it is swallowed together with that key.
+/// Parser of Ctrl-A and the key after it; the two may come in different reads. Ctrl-A twice sends one Ctrl-A to the guest;
+/// Ctrl-A and a key without a command are dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Escape {
+pub struct EscapeParser {
     /// The last byte was a Ctrl-A.
-    armed: bool,
+    prefix_seen: bool,
 }
 
-impl Escape {
-    /// Appends to `out` what is for the guest, and returns the rest. Nothing after a quit is looked at.
+impl EscapeParser {
+    /// Appends the guest's bytes to `out` and gives the commands. Ignores the bytes after a quit.
     pub fn feed(&mut self, input: &[u8], out: &mut Vec<u8>) -> Vec<EscapeCommand> {
         let mut commands = Vec::new();
         for &byte in input {
-            match (std::mem::take(&mut self.armed), byte) {
-                (false, PREFIX) => self.armed = true,
+            match (std::mem::take(&mut self.prefix_seen), byte) {
+                (false, PREFIX) => self.prefix_seen = true,
                 (false, byte) | (true, byte @ PREFIX) => out.push(byte),
                 (true, b'x' | b'X') => {
                     commands.push(EscapeCommand::Quit);

@@ -1,65 +1,64 @@
-//! Host character devices: what a serial port is plugged into.
+//! Character device backends for serial ports: stdio, pty, file, null.
 //!
-//! - `stdio`: the terminal or pipes that pcvm was started with. A terminal on standard input is put into raw mode for
-//!   as long as the device lives, and Ctrl-A is an escape (see [`Escape`]); anything else is taken as it comes, all
-//!   256 values of a byte.
-//! - `pty`: a new pseudo-terminal; its name is told on standard error. What nobody reads is kept to the last 64 KiB.
-//! - `file`: truncated, written at once.
-//! - `null`.
+//! - `stdio`: standard input and output. A terminal on standard input is in raw mode for the device's lifetime, and Ctrl-A
+//!   is an escape prefix (see [`EscapeParser`]); a pipe or file passes all 256 byte values.
+//! - `pty`: a new pseudo-terminal, whose name is printed on standard error. The last 64 KiB of output that no program reads
+//!   are queued for the next reader.
+//! - `file`: truncated, written without buffering.
+//! - `null`: discards output and has no input.
 //!
 //! Deliberately missing: sockets.
 
 mod escape;
 mod input;
 mod output;
-pub(crate) mod terminal;
 #[cfg(test)]
 mod tests;
 
-pub use escape::{Escape, EscapeCommand};
+pub use escape::{EscapeCommand, EscapeParser};
 
 use crate::config::CharSpec;
 use crate::error::host_error;
-use input::Source;
-use output::{Output, Patience};
+use crate::tty::{self, RawMode};
+use input::{InputSource, ReadResult};
+use output::{Output, StallPolicy};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use terminal::RawMode;
 
-/// A character device cannot be opened.
+/// Why a character device cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum CharError {
-    /// A file.
+    /// The file cannot be created.
     #[error("{}: {}", path.display(), host_error(why))]
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The host's error.
         why: io::Error,
     },
-    /// A directory.
+    /// The file is a directory.
     #[error("{}: is a directory", .0.display())]
     Directory(PathBuf),
-    /// A pseudo-terminal.
+    /// The host gave no pseudo-terminal.
     #[error("cannot open a pseudo-terminal: {}", host_error(.0))]
     Pty(io::Error),
-    /// Standard input or output.
+    /// Standard input or output is unusable.
     #[error("cannot use standard input and output: {}", host_error(.0))]
     Stdio(io::Error),
 }
 
-/// What came in.
+/// Result of [`Chardev::read_input`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Input {
-    /// For the guest; at most 4096.
+    /// Bytes for the guest, at most 4096.
     pub bytes: Vec<u8>,
-    /// The person at the terminal ends the machine (Ctrl-A x).
+    /// The user typed Ctrl-A x: the machine must end.
     pub quit: bool,
-    /// Nothing will ever come again: the descriptor is to be watched no longer.
+    /// End of file: stop polling the descriptor.
     pub closed: bool,
 }
 
@@ -67,20 +66,21 @@ pub struct Input {
 #[derive(Debug)]
 pub struct Chardev {
     output: Output,
-    source: Option<Source>,
-    escape: Option<Mutex<Escape>>,
+    source: Option<InputSource>,
+    escape: Option<Mutex<EscapeParser>>,
     closed: AtomicBool,
-    /// Where the other end of a pty is.
+    /// Name of a pty's peer.
     name: Option<String>,
-    /// The other end of our pty, held so that its settings and what is in it stay while nobody else has it.
+    /// The pty's peer, held open: without an open peer, Linux drops the buffered output and the settings, and reads of the
+    /// controller fail with EIO.
     _peer: Option<OwnedFd>,
-    // Last: the terminal is given back when everything has been written.
+    // Last: the terminal is restored after all output is written.
     _raw: Option<RawMode>,
 }
 
 impl Chardev {
-    /// Opens a character device. For `stdio` on a terminal, raw mode begins here and ends when the device is
-    /// dropped, when the process exits, or when a signal ends it.
+    /// Opens a character device. For `stdio` on a terminal this enters raw mode, which ends when the device is dropped,
+    /// when the process exits, or when a signal ends it.
     pub fn open(spec: &CharSpec) -> Result<Self, CharError> {
         match spec {
             CharSpec::Null => Ok(Self::with(Output::null(), None)),
@@ -90,14 +90,14 @@ impl Chardev {
         }
     }
 
-    fn with(output: Output, source: Option<Source>) -> Self {
+    fn with(output: Output, source: Option<InputSource>) -> Self {
         Self { output, source, escape: None, closed: AtomicBool::new(false), name: None, _peer: None, _raw: None }
     }
 
     fn stdio() -> io::Result<Self> {
         let terminal = rustix::termios::isatty(rustix::stdio::stdin());
         let output = Output::stdout()?;
-        let source = Source::stdin()?;
+        let source = InputSource::stdin()?;
         let mut device = Self::with(output, source);
         if terminal {
             device.escape = Some(Mutex::default());
@@ -107,43 +107,43 @@ impl Chardev {
     }
 
     fn pty() -> io::Result<Self> {
-        let (controller, peer, name) = terminal::open_pty()?;
+        let (controller, peer, name) = tty::open_pty()?;
         eprintln!("pcvm: serial on {name}");
-        let source = Source::descriptor(controller.try_clone()?);
-        let mut device = Self::with(Output::queued(controller, Patience::pty()), Some(source));
+        let source = InputSource::owned(controller.try_clone()?);
+        let mut device = Self::with(Output::queued(controller, StallPolicy::pty()), Some(source));
         device._peer = Some(peer);
         device.name = Some(name);
         Ok(device)
     }
 
-    /// The name of the terminal that a person attaches to, of a pty.
+    /// The name of the pty to attach to, for instance /dev/pts/3; `None` for other backends.
     pub fn pty_name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// Writes bytes, in order. A reader that is slow is waited for as long as it reads at all; one that has stopped
-    /// reading loses bytes after some seconds, with one warning. One that went away makes this do nothing.
+    /// Writes bytes, in order. Blocks while the queue is full and the reader makes progress. After the backend's
+    /// `StallPolicy` time without progress bytes are lost. If the reader closed its end, this does nothing.
     pub fn write(&self, bytes: &[u8]) {
         self.output.write(bytes);
     }
 
-    /// Waits until everything has been written, or nothing has been for some time.
+    /// Waits until all output is written, or the reader makes no progress for the backend's `StallPolicy` time.
     pub fn flush(&self) {
         self.output.flush();
     }
 
-    /// What to watch (level-triggered) for [`Self::read_input`]; none where nothing ever comes in.
+    /// The descriptor to poll (level-triggered) before [`Self::read_input`]; `None` for a backend without input.
     pub fn input_fd(&self) -> Option<BorrowedFd<'_>> {
         self.source.as_ref().filter(|_| !self.closed.load(Ordering::Relaxed)).map(AsFd::as_fd)
     }
 
-    /// Whether a person types here, whose escapes count even when the guest takes nothing: it is to be read always,
-    /// and what there is no room for is lost, as on a line without handshake.
+    /// Whether the input is a terminal. Read it even if the guest's receiver is full, so that Ctrl-A x always works; input
+    /// without room is lost, as on a serial line without handshake.
     pub fn is_terminal(&self) -> bool {
         self.escape.is_some()
     }
 
-    /// Takes what has come in, without waiting.
+    /// Reads the available input without blocking.
     pub fn read_input(&self) -> Input {
         let mut input = Input::default();
         let Some(source) = self.source.as_ref().filter(|_| !self.closed.load(Ordering::Relaxed)) else {
@@ -152,12 +152,12 @@ impl Chardev {
         };
         let mut buffer = [0; 4096];
         match source.read(&mut buffer) {
-            input::Got::Nothing => {}
-            input::Got::End => {
+            ReadResult::WouldBlock => {}
+            ReadResult::End => {
                 self.closed.store(true, Ordering::Relaxed);
                 input.closed = true;
             }
-            input::Got::Bytes(count) => {
+            ReadResult::Bytes(count) => {
                 let bytes = buffer.get(..count).unwrap_or_default();
                 match &self.escape {
                     None => input.bytes.extend_from_slice(bytes),

@@ -1,4 +1,4 @@
-//! Where output goes: nowhere, to a file, or through a queue to a reader who may be slow.
+//! Output of character devices: discarded, written to a file, or queued for a reader that may be slow.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -11,114 +11,118 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Bytes that wait for a reader at most.
-const QUEUE: usize = 64 << 10;
-/// What a descriptor in blocking mode takes without blocking once poll says that it is writable: a terminal promises
-/// this much (its wake-up mark), a pipe more.
+/// Size of the queue, in bytes.
+const QUEUE_SIZE: usize = 64 << 10;
+/// Bytes that a write to a descriptor in blocking mode can take without blocking after poll(2) reports POLLOUT: Linux'
+/// WAKEUP_CHARS for a terminal; a pipe takes PIPE_BUF, 4096.
 const BLOCKING_PART: usize = 256;
 
-/// How a full queue is dealt with.
+/// What happens when the queue is full and the reader does not read.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// How long without any progress until the reader counts as gone.
-    pub without_progress: Duration,
-    /// What is lost then: the oldest bytes, or the newest, with a warning.
+pub struct StallPolicy {
+    /// The reader is stalled after this time without progress.
+    pub stall_after: Duration,
+    /// A stalled reader loses the oldest queued bytes; else the new ones, with a warning.
     pub lose_oldest: bool,
 }
 
-impl Patience {
-    /// A log must be whole: only a reader who does not read at all for this long loses something.
+impl StallPolicy {
+    /// For standard output: a log must be complete, so output waits long for a reader.
     pub fn stdio() -> Self {
-        Self { without_progress: Duration::from_secs(10), lose_oldest: false }
+        Self { stall_after: Duration::from_secs(10), lose_oldest: false }
     }
 
-    /// Mostly nobody is there, and whoever comes wants the latest.
+    /// For a pty: mostly no program reads it, and one that attaches needs the latest output.
     pub fn pty() -> Self {
-        Self { without_progress: Duration::from_millis(200), lose_oldest: true }
+        Self { stall_after: Duration::from_millis(200), lose_oldest: true }
     }
 }
 
-/// Where bytes go.
+/// An output.
 #[derive(Debug)]
-pub struct Output(Kind);
+pub struct Output(OutputKind);
 
 #[derive(Debug)]
-enum Kind {
+enum OutputKind {
     Null,
     File { file: File, warned: AtomicBool },
-    Queued(Arc<Queued>),
+    Queued(Arc<OutputQueue>),
 }
 
 #[derive(Debug)]
-struct Queued {
+struct OutputQueue {
     fd: OwnedFd,
-    /// O_NONBLOCK is set, on a description that nobody shares.
+    /// O_NONBLOCK is set; no other process shares the file description.
     nonblocking: bool,
-    patience: Patience,
-    state: Mutex<State>,
-    /// Work for the writer, or the end.
+    policy: StallPolicy,
+    state: Mutex<QueueState>,
+    /// Notified when bytes are queued, and at the end.
     work: Condvar,
-    /// The writer wrote something, or gave up.
+    /// Notified when the writer thread wrote bytes or gave up.
     progress: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     queue: VecDeque<u8>,
-    /// The writer holds bytes that were taken from the queue.
+    /// The writer thread holds bytes that it took from the queue.
     busy: bool,
-    /// The reader counts as gone until it reads again.
+    /// The reader made no progress for the policy's time, and has not read since.
     stalled: bool,
+    /// How often the reader stalled.
+    stalls: u32,
     warned: bool,
-    /// The reader is gone for good.
+    /// The reader closed its end.
     closed: bool,
+    /// The writer thread must end.
     stop: bool,
+    /// The writer thread runs.
     writer: bool,
-    /// Bytes written by the writer.
+    /// Bytes written by the writer thread.
     written: u64,
 }
 
 impl Output {
-    /// Nowhere.
+    /// Discards all bytes.
     pub fn null() -> Self {
-        Self(Kind::Null)
+        Self(OutputKind::Null)
     }
 
-    /// To a file, at once.
+    /// Writes to a file without buffering.
     pub fn file(file: File) -> Self {
-        Self(Kind::File { file, warned: AtomicBool::new(false) })
+        Self(OutputKind::File { file, warned: AtomicBool::new(false) })
     }
 
-    /// To standard output.
+    /// Writes to standard output.
     pub fn stdout() -> io::Result<Self> {
         let stdout = rustix::stdio::stdout();
         let Ok(stat) = rustix::fs::fstat(stdout) else { return Ok(Self::null()) };
         if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
             return Ok(Self::file(stdout.try_clone_to_owned()?.into()));
         }
-        // The open file description is shared with the shell and others, who would see O_NONBLOCK: open our own.
+        // Standard output's file description is shared with the shell, which would see O_NONBLOCK: open another one.
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         Ok(match rustix::fs::open("/proc/self/fd/1", flags, Mode::empty()) {
-            Ok(own) => Self::queued(own, Patience::stdio()),
-            Err(_) => Self::blocking(stdout.try_clone_to_owned()?, Patience::stdio()),
+            Ok(own) => Self::queued(own, StallPolicy::stdio()),
+            Err(_) => Self::blocking(stdout.try_clone_to_owned()?, StallPolicy::stdio()),
         })
     }
 
-    /// To a descriptor in nonblocking mode.
-    pub fn queued(fd: OwnedFd, patience: Patience) -> Self {
-        Self::start(fd, true, patience)
+    /// Queues for a descriptor in nonblocking mode.
+    pub fn queued(fd: OwnedFd, policy: StallPolicy) -> Self {
+        Self::start(fd, true, policy)
     }
 
-    /// To a descriptor in blocking mode, which is asked before each small write.
-    pub fn blocking(fd: OwnedFd, patience: Patience) -> Self {
-        Self::start(fd, false, patience)
+    /// Queues for a descriptor in blocking mode: poll(2) precedes each write of at most [`BLOCKING_PART`] bytes.
+    pub fn blocking(fd: OwnedFd, policy: StallPolicy) -> Self {
+        Self::start(fd, false, policy)
     }
 
-    fn start(fd: OwnedFd, nonblocking: bool, patience: Patience) -> Self {
-        Self(Kind::Queued(Arc::new(Queued {
+    fn start(fd: OwnedFd, nonblocking: bool, policy: StallPolicy) -> Self {
+        Self(OutputKind::Queued(Arc::new(OutputQueue {
             fd,
             nonblocking,
-            patience,
+            policy,
             state: Mutex::default(),
             work: Condvar::new(),
             progress: Condvar::new(),
@@ -128,8 +132,8 @@ impl Output {
     /// See [`super::Chardev::write`].
     pub fn write(&self, bytes: &[u8]) {
         match &self.0 {
-            Kind::Null => {}
-            Kind::File { file, warned } => {
+            OutputKind::Null => {}
+            OutputKind::File { file, warned } => {
                 let mut file = file;
                 if let Err(error) = file.write_all(bytes)
                     && !warned.swap(true, Ordering::Relaxed)
@@ -137,14 +141,23 @@ impl Output {
                     tracing::warn!("serial output is lost: {}", crate::error::host_error(&error));
                 }
             }
-            Kind::Queued(queued) => Queued::write(queued, bytes),
+            OutputKind::Queued(queue) => OutputQueue::write(queue, bytes),
+        }
+    }
+
+    /// How often the reader stalled: no progress for the policy's time with a full queue.
+    #[cfg(test)]
+    pub fn stalls(&self) -> u32 {
+        match &self.0 {
+            OutputKind::Queued(queue) => queue.lock().stalls,
+            _ => 0,
         }
     }
 
     /// See [`super::Chardev::flush`].
     pub fn flush(&self) {
-        if let Kind::Queued(queued) = &self.0 {
-            queued.flush();
+        if let OutputKind::Queued(queue) = &self.0 {
+            queue.flush();
         }
     }
 }
@@ -152,15 +165,15 @@ impl Output {
 impl Drop for Output {
     fn drop(&mut self) {
         self.flush();
-        if let Kind::Queued(queued) = &self.0 {
-            queued.lock().stop = true;
-            queued.work.notify_all();
+        if let OutputKind::Queued(queue) = &self.0 {
+            queue.lock().stop = true;
+            queue.work.notify_all();
         }
     }
 }
 
-impl Queued {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl OutputQueue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -177,23 +190,24 @@ impl Queued {
             }
         }
         while !rest.is_empty() && !state.closed {
-            let room = QUEUE.saturating_sub(state.queue.len());
+            let room = QUEUE_SIZE.saturating_sub(state.queue.len());
             if room == 0 {
                 if !state.stalled {
                     let before = state.written;
                     let (next, timeout) = this
                         .progress
-                        .wait_timeout(state, this.patience.without_progress)
+                        .wait_timeout(state, this.policy.stall_after)
                         .unwrap_or_else(PoisonError::into_inner);
                     state = next;
                     if timeout.timed_out() && state.written == before {
                         state.stalled = true;
+                        state.stalls += 1;
                     }
                     continue;
                 }
-                if !this.patience.lose_oldest {
+                if !this.policy.lose_oldest {
                     if !std::mem::replace(&mut state.warned, true) {
-                        tracing::warn!("serial output is lost: nobody reads it");
+                        tracing::warn!("serial output is lost: standard output is not read");
                     }
                     return;
                 }
@@ -220,7 +234,7 @@ impl Queued {
         }
     }
 
-    /// The writer's thread.
+    /// The writer thread: moves bytes from the queue to the descriptor.
     fn drain(&self) {
         let mut part = [0; 4096];
         loop {
@@ -239,7 +253,7 @@ impl Queued {
             drop(state);
             let mut rest = part.get(..count).unwrap_or_default();
             while !rest.is_empty() {
-                // Wakes now and then only to see whether it is to stop.
+                // The time-out is for `stop`, which does not interrupt poll(2).
                 let second = Timespec { tv_sec: 1, tv_nsec: 0 };
                 let _ = poll(&mut [PollFd::new(&self.fd, PollFlags::OUT)], Some(&second));
                 let result = self.try_write(rest);
@@ -264,7 +278,7 @@ impl Queued {
         }
     }
 
-    /// Writes what can be written without waiting; `Ok(0)` if nothing can.
+    /// Writes as much as possible without blocking; `Ok(0)` if the descriptor takes nothing now.
     fn try_write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         loop {
             let part = if self.nonblocking {
@@ -287,10 +301,8 @@ impl Queued {
         let mut state = self.lock();
         while (!state.queue.is_empty() || state.busy) && !state.closed && !state.stalled {
             let before = state.written;
-            let (next, timeout) = self
-                .progress
-                .wait_timeout(state, self.patience.without_progress)
-                .unwrap_or_else(PoisonError::into_inner);
+            let (next, timeout) =
+                self.progress.wait_timeout(state, self.policy.stall_after).unwrap_or_else(PoisonError::into_inner);
             state = next;
             if timeout.timed_out() && state.written == before {
                 return;

@@ -1,4 +1,4 @@
-//! Character devices on real pipes and terminals.
+//! Character devices on real pipes, files and pseudo-terminals.
 
 use super::*;
 use proptest::prelude::*;
@@ -7,14 +7,14 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 fn feed_all(parts: &[&[u8]]) -> (Vec<u8>, Vec<EscapeCommand>) {
-    let mut escape = Escape::default();
+    let mut parser = EscapeParser::default();
     let mut out = Vec::new();
-    let commands = parts.iter().flat_map(|part| escape.feed(part, &mut out)).collect();
+    let commands = parts.iter().flat_map(|part| parser.feed(part, &mut out)).collect();
     (out, commands)
 }
 
 #[test]
-fn the_escape_keys() {
+fn ctrl_a_is_an_escape_prefix_and_other_bytes_reach_the_guest() {
     use EscapeCommand::{Help, Quit};
     for (input, out, commands) in [
         (&b"abc"[..], &b"abc"[..], &[][..]),
@@ -35,14 +35,14 @@ fn the_escape_keys() {
 
 proptest! {
     #[test]
-    fn how_the_bytes_are_cut_up_does_not_matter(input in prop::collection::vec(prop_oneof![Just(1u8), Just(b'h'), any::<u8>()], 0..50), cut in 0usize..50) {
+    fn the_size_of_reads_does_not_change_the_commands(input in prop::collection::vec(prop_oneof![Just(1u8), Just(b'h'), any::<u8>()], 0..50), cut in 0usize..50) {
         prop_assume!(!input.windows(2).any(|w| w[0] == 1 && w[1].eq_ignore_ascii_case(&b'x')));
         let (a, b) = input.split_at(cut.min(input.len()));
         prop_assert_eq!(feed_all(&[a, b]), feed_all(&[&input]));
     }
 
     #[test]
-    fn a_doubled_prefix_lets_every_byte_through(input in prop::collection::vec(any::<u8>(), 0..50)) {
+    fn every_byte_reaches_the_guest_if_ctrl_a_is_doubled(input in prop::collection::vec(any::<u8>(), 0..50)) {
         let doubled: Vec<u8> = input.iter().flat_map(|&b| if b == 1 { vec![1, 1] } else { vec![b] }).collect();
         prop_assert_eq!(feed_all(&[&doubled]), (input, vec![]));
     }
@@ -54,7 +54,20 @@ fn pipe(nonblocking: bool) -> (File, OwnedFd) {
     (reader.into(), writer)
 }
 
-const HASTY: Patience = Patience { without_progress: Duration::from_millis(100), lose_oldest: false };
+/// Stalls soon.
+const HASTY: StallPolicy = StallPolicy { stall_after: Duration::from_millis(100), lose_oldest: false };
+/// Stalls long after the test failed.
+const PATIENT: StallPolicy = StallPolicy { stall_after: Duration::from_secs(600), lose_oldest: false };
+/// How long a test waits before it fails.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Runs `f` in a thread; fails if it does not end.
+#[track_caller]
+fn finishes<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(f()));
+    result.recv_timeout(TIMEOUT).expect("the output blocked")
+}
 
 #[test]
 fn a_slow_reader_gets_every_byte_in_order() {
@@ -70,7 +83,7 @@ fn a_slow_reader_gets_every_byte_in_order() {
             }
         }
     });
-    let output = Output::queued(writer, Patience::stdio());
+    let output = Output::queued(writer, PATIENT);
     for part in content.chunks(777) {
         output.write(part);
     }
@@ -79,15 +92,14 @@ fn a_slow_reader_gets_every_byte_in_order() {
 }
 
 #[test]
-fn a_reader_that_stopped_is_waited_for_once_and_then_loses_bytes() {
+fn output_waits_once_for_a_reader_that_stops_then_drops_bytes_until_it_reads_again() {
     let (mut reader, writer) = pipe(true);
     let output = Output::queued(writer, HASTY);
-    let start = Instant::now();
     for _ in 0..100 {
         output.write(&[7; 10_000]);
     }
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
-    // It comes back, and so does the output.
+    assert_eq!(output.stalls(), 1, "only the first write to a full queue waits");
+    // The reader reads again, and output resumes.
     let mut part = vec![0; 1 << 20];
     let mut seen = 0;
     while seen < 100_000 {
@@ -103,9 +115,9 @@ fn a_reader_that_stopped_is_waited_for_once_and_then_loses_bytes() {
 }
 
 #[test]
-fn whoever_comes_to_a_pty_late_sees_the_latest() {
+fn a_late_reader_of_a_pty_gets_the_latest_output() {
     let (mut reader, writer) = pipe(true);
-    let output = Output::queued(writer, Patience { lose_oldest: true, ..HASTY });
+    let output = Output::queued(writer, StallPolicy { lose_oldest: true, ..HASTY });
     for n in 0..50_000u32 {
         output.write(format!("{n:07}\n").as_bytes());
     }
@@ -115,38 +127,40 @@ fn whoever_comes_to_a_pty_late_sees_the_latest() {
         let count = reader.read(&mut part).unwrap();
         all.extend_from_slice(&part[..count]);
     }
-    assert!(all.len() < 200_000, "{}", all.len());
+    assert!(all.len() < 200_000, "{} bytes were queued for the late reader", all.len());
 }
 
 #[test]
-fn a_reader_that_went_away_is_nobody() {
+fn output_to_a_reader_that_closed_its_end_does_not_block() {
     for nonblocking in [true, false] {
         let (reader, writer) = pipe(nonblocking);
         drop(reader);
-        let output = if nonblocking { Output::queued(writer, HASTY) } else { Output::blocking(writer, HASTY) };
-        let start = Instant::now();
-        for _ in 0..1000 {
-            output.write(&[0; 1000]);
-        }
-        output.flush();
-        assert!(start.elapsed() < Duration::from_secs(5));
+        let output = if nonblocking { Output::queued(writer, PATIENT) } else { Output::blocking(writer, PATIENT) };
+        finishes(move || {
+            for _ in 0..1000 {
+                output.write(&[0; 1000]);
+            }
+            output.flush();
+        });
     }
 }
 
 #[test]
-fn a_descriptor_in_blocking_mode_is_never_blocked_on() {
+fn a_full_descriptor_in_blocking_mode_does_not_block_the_writer() {
     let (mut reader, writer) = pipe(false);
     let output = Output::blocking(writer, HASTY);
-    let start = Instant::now();
-    output.write(&[3; 300_000]);
-    assert!(start.elapsed() < Duration::from_secs(5));
+    let output = finishes(move || {
+        output.write(&[3; 300_000]);
+        output
+    });
+    assert_eq!(output.stalls(), 1);
     let mut part = [0; 1000];
     assert_eq!(reader.read(&mut part).unwrap(), 1000);
     assert_eq!(part, [3; 1000]);
 }
 
 #[test]
-fn a_file_is_truncated_and_written_at_once() {
+fn a_file_is_truncated_and_written_without_buffering() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "old and long").unwrap();
     let device = Chardev::open(&CharSpec::File(file.path().to_owned())).unwrap();
@@ -158,7 +172,7 @@ fn a_file_is_truncated_and_written_at_once() {
 }
 
 #[test]
-fn files_that_cannot_be_written() {
+fn a_file_that_cannot_be_created_is_an_error_with_its_path() {
     let dir = tempfile::tempdir().unwrap();
     let error = Chardev::open(&CharSpec::File(dir.path().to_owned())).unwrap_err();
     assert_eq!(error.to_string(), format!("{}: is a directory", dir.path().display()));
@@ -168,32 +182,32 @@ fn files_that_cannot_be_written() {
 }
 
 fn wait_for_input(device: &Chardev) -> Input {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let input = device.read_input();
         if input != Input::default() {
             return input;
         }
-        assert!(Instant::now() < deadline, "nothing came");
+        assert!(Instant::now() < deadline, "no input after {TIMEOUT:?}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
 #[test]
-fn a_pty_carries_all_bytes_both_ways_and_survives_those_who_leave() {
+fn a_pty_carries_all_byte_values_both_ways_and_stays_open_when_a_program_detaches() {
     let device = Chardev::open(&CharSpec::Pty).unwrap();
     let name = device.pty_name().unwrap().to_owned();
     let all: Vec<u8> = (0..=255).collect();
-    device.write(b"before anybody came\r\n");
+    device.write(b"before a program attached\r\n");
     for _ in 0..2 {
-        assert_eq!(device.read_input(), Input::default(), "nothing yet, and not closed");
+        assert_eq!(device.read_input(), Input::default(), "a pty without input is not closed");
         let mut peer = std::fs::OpenOptions::new().read(true).write(true).open(&name).unwrap();
         peer.write_all(&all).unwrap();
         let mut got = Vec::new();
         while got.len() < 256 {
             got.extend(wait_for_input(&device).bytes);
         }
-        assert_eq!(got, all, "no escape and no line discipline on a pty");
+        assert_eq!(got, all, "a pty has no escape prefix and no line discipline");
         device.write(&all);
         let mut back = Vec::new();
         let mut part = [0; 512];

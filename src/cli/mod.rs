@@ -7,6 +7,7 @@
 mod demo;
 mod generate;
 mod hints;
+mod launch;
 mod remote;
 mod run;
 #[cfg(test)]
@@ -98,11 +99,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli.command {
         Command::Run(args) => match args.into_config() {
             Err(error) => fail(&error, EXIT_USAGE),
-            Ok(config) => match crate::machine::run(config) {
-                Ok(status) => ExitCode::from(status),
+            Ok(config) => match launch::launch(config) {
+                Ok(()) => ExitCode::SUCCESS,
                 Err(error) => match error.downcast_ref() {
                     // The one error of several lines: vCPU registers and code.
-                    Some(RunError::Broken(report)) => fail_lines(report, EXIT_FAILURE),
+                    Some(RunError::Failed(report)) => fail_lines(report, EXIT_FAILURE),
                     _ => fail(&format_args!("{error:#}"), EXIT_FAILURE),
                 },
             },

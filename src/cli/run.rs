@@ -353,6 +353,7 @@ impl RunArgs {
             debugcon: self.debugcon,
             rtc: parse::rtc(&self.rtc).map_err(option("--rtc"))?,
             no_reboot: self.no_reboot,
+            trace: None,
             display,
             vga,
         })

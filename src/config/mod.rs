@@ -48,6 +48,8 @@ pub struct MachineConfig {
     pub nics: Vec<NicConfig>,
     /// Press a key when the boot loader of a CD asks "Press any key to boot from CD".
     pub press_key_for_cd: bool,
+    /// Trace of device accesses.
+    pub trace: Option<TraceConfig>,
 }
 
 impl MachineConfig {
@@ -73,6 +75,7 @@ impl MachineConfig {
             tablet: false,
             nics: Vec::new(),
             press_key_for_cd: false,
+            trace: None,
         }
     }
 }
@@ -282,6 +285,15 @@ pub enum RtcBase {
     LocalTime,
     /// A fixed time in seconds since 1970-01-01, as the guest reads it.
     Date(i64),
+}
+
+/// A trace of device accesses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceConfig {
+    /// The file, truncated.
+    pub file: PathBuf,
+    /// Classes and device kinds, separated by commas; empty for all.
+    pub filter: String,
 }
 
 /// The local display, in addition to VNC.

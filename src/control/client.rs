@@ -1,7 +1,7 @@
 //! QMP client for the commands that control a running machine (`pcvm screen`, `pcvm type` ...).
 
-use super::socket_path;
 use crate::error::host_error;
+use crate::socket_path;
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;

@@ -4,7 +4,7 @@
 use super::command::{key_value, no_screen};
 use super::qmp::{Arguments, Failure};
 use crate::machine::Handle;
-use crate::vnc::scale;
+use crate::tablet::scale;
 use pcvm_devices::InputEvent;
 use serde_json::Value;
 

@@ -3,10 +3,10 @@
 use super::command::{self, CommandReply as Step};
 use super::press_key;
 use super::qmp::{self, Arguments, Class, Failure, Outcome, Reader};
-use super::socket_path::SocketPath;
 use super::typist::Typist;
-use crate::machine::Handle;
-use event_manager::{EventOps, EventSet, Events};
+use crate::machine::{Change, Handle, Service};
+use crate::socket_path::SocketPath;
+use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -35,19 +35,6 @@ const OUT_MAX: usize = 256 << 10;
 
 /// What a thread has done, and for which client.
 type Answer = (u32, Outcome);
-
-/// What happened to the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Happened {
-    /// It was stopped from outside.
-    Stopped,
-    /// It goes on.
-    Resumed,
-    /// It was reset.
-    Reset,
-    /// It ends; from inside?
-    Shutdown(bool),
-}
 
 /// What the answer to a client's command waits for.
 enum Waiting {
@@ -93,6 +80,73 @@ pub struct Server {
     press_key: Option<(OwnedFd, u32)>,
 }
 
+impl MutEventSubscriber for Server {
+    fn init(&mut self, ops: &mut EventOps<'_>) {
+        watch(ops, self.typist.timer().as_raw_fd(), TYPIST);
+        watch(ops, self.wake.as_raw_fd(), WAKE);
+        if let Some((timer, _)) = &self.press_key {
+            watch(ops, timer.as_raw_fd(), SCREEN);
+        }
+        if let Some(place) = &self.place {
+            watch(ops, place.listener.as_raw_fd(), LISTENER);
+        }
+    }
+
+    fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
+        match events.data() {
+            LISTENER => self.accept(ops),
+            TYPIST => {
+                self.typist.tick();
+                let done = self.typist.done();
+                self.answer_those(ops, |waiting| matches!(waiting, Waiting::Keys(ticket) if *ticket <= done));
+            }
+            WAKE => {
+                let _ = self.wake.read();
+                while let Ok((number, outcome)) = self.results.1.try_recv() {
+                    if let Some(client) = self.clients.get_mut(&number) {
+                        client.answer(outcome);
+                        self.advance(number, ops);
+                    }
+                }
+                // Events go out, and clients go on whose command waited for the main loop.
+                for number in self.clients.keys().copied().collect::<Vec<_>>() {
+                    self.advance(number, ops);
+                }
+            }
+            SCREEN => self.look(ops),
+            n => self.client(n - CLIENT, events.event_set(), ops),
+        }
+    }
+}
+
+impl Service for Server {
+    fn changed(&mut self, changes: &[Change]) {
+        let waits = |client: &Client| matches!(client.waiting, Some((Waiting::Events, _)));
+        if self.clients.values().any(waits) {
+            let _ = self.wake.write(1);
+        }
+        for client in self.clients.values_mut().filter(|client| waits(client)) {
+            client.answer(Ok(json!({})));
+        }
+        let by = |guest, inside, outside| json!({ "guest": guest, "reason": if guest { inside } else { outside } });
+        for change in changes {
+            match *change {
+                Change::Paused => self.tell_all("STOP", &Value::Null),
+                Change::Resumed => self.tell_all("RESUME", &Value::Null),
+                Change::Reset => {
+                    let guest = !std::mem::take(&mut self.reset_asked);
+                    self.tell_all("RESET", &by(guest, "guest-reset", "host-qmp-system-reset"));
+                }
+                Change::Shutdown { guest } => self.tell_all("SHUTDOWN", &by(guest, "guest-shutdown", "host-qmp-quit")),
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.clients.values_mut().for_each(Client::flush);
+    }
+}
+
 impl Server {
     /// For a machine that is called `name`, listening at `place` if anywhere.
     ///
@@ -122,68 +176,6 @@ impl Server {
         })
     }
 
-    /// Watches what it needs to.
-    pub fn init(&mut self, ops: &mut EventOps<'_>) {
-        watch(ops, self.typist.timer().as_raw_fd(), TYPIST);
-        watch(ops, self.wake.as_raw_fd(), WAKE);
-        if let Some((timer, _)) = &self.press_key {
-            watch(ops, timer.as_raw_fd(), SCREEN);
-        }
-        if let Some(place) = &self.place {
-            watch(ops, place.listener.as_raw_fd(), LISTENER);
-        }
-    }
-
-    /// One of its descriptors has something.
-    pub fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
-        match events.data() {
-            LISTENER => self.accept(ops),
-            TYPIST => {
-                self.typist.tick();
-                let done = self.typist.done();
-                self.answer_those(ops, |waiting| matches!(waiting, Waiting::Keys(ticket) if *ticket <= done));
-            }
-            WAKE => {
-                let _ = self.wake.read();
-                while let Ok((number, outcome)) = self.results.1.try_recv() {
-                    if let Some(client) = self.clients.get_mut(&number) {
-                        client.answer(outcome);
-                        self.advance(number, ops);
-                    }
-                }
-                // Events go out, and clients go on whose command waited for the main loop.
-                for number in self.clients.keys().copied().collect::<Vec<_>>() {
-                    self.advance(number, ops);
-                }
-            }
-            SCREEN => self.look(ops),
-            n => self.client(n - CLIENT, events.event_set(), ops),
-        }
-    }
-
-    /// The main loop has dealt with all events; `what` happened to the machine by them.
-    pub fn happened(&mut self, what: &[Happened]) {
-        let waits = |client: &Client| matches!(client.waiting, Some((Waiting::Events, _)));
-        if self.clients.values().any(waits) {
-            let _ = self.wake.write(1);
-        }
-        for client in self.clients.values_mut().filter(|client| waits(client)) {
-            client.answer(Ok(json!({})));
-        }
-        let by = |guest, inside, outside| json!({ "guest": guest, "reason": if guest { inside } else { outside } });
-        for happened in what {
-            match *happened {
-                Happened::Stopped => self.tell_all("STOP", &Value::Null),
-                Happened::Resumed => self.tell_all("RESUME", &Value::Null),
-                Happened::Reset => {
-                    let guest = !std::mem::take(&mut self.reset_asked);
-                    self.tell_all("RESET", &by(guest, "guest-reset", "host-qmp-system-reset"));
-                }
-                Happened::Shutdown(guest) => self.tell_all("SHUTDOWN", &by(guest, "guest-shutdown", "host-qmp-quit")),
-            }
-        }
-    }
-
     /// Tells every client of an event.
     fn tell_all(&mut self, name: &str, data: &Value) {
         for client in self.clients.values_mut().filter(|client| client.negotiated) {
@@ -191,11 +183,6 @@ impl Server {
         }
         // They are written to from there.
         let _ = self.wake.write(1);
-    }
-
-    /// The machine ends: what is ready to be told is told if it can be without waiting.
-    pub fn farewell(&mut self) {
-        self.clients.values_mut().for_each(Client::flush);
     }
 
     fn accept(&mut self, ops: &mut EventOps<'_>) {

@@ -1,7 +1,7 @@
 //! Input queue between a display or VNC client and the guest's keyboard, paced by [`KeyPacer`].
 
-use super::Console;
 use crate::key_pacing::{KeyPacer, POLL_INTERVAL};
+use crate::screen::GuestScreen;
 use pcvm_devices::InputEvent;
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -34,8 +34,8 @@ impl Feed {
     }
 
     /// Delivers pending input as fast as the guest reads its keyboard.
-    pub fn deliver(&mut self, console: &(impl Console + ?Sized), now: Instant) {
-        self.send_due(now, || console.keys_waiting(), |event| console.input(event));
+    pub fn deliver(&mut self, screen: &(impl GuestScreen + ?Sized), now: Instant) {
+        self.send_due(now, || screen.keys_waiting(), |event| screen.input(event));
     }
 
     /// Sends the events that are due. `unread` gives the bytes of scan codes that the guest has not read.

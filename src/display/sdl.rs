@@ -1,11 +1,14 @@
-//! `--display sdl`: a window, by SDL 2 (its API: wiki.libsdl.org/SDL2).
+//! SDL 2 window (`--display sdl`; API: wiki.libsdl.org/SDL2).
 //!
-//! The picture is scaled to the window with its proportions kept. Keys go to the machine while the window has the focus.
-//! A click in it, or Ctrl-Alt-G, grabs mouse and keyboard (then also Alt-Tab and the like are the machine's); Ctrl-Alt-G
-//! lets them go. Ctrl-Alt-F is full screen and back, Ctrl-Alt-U the window's own size. Closing it is pulling the plug.
+//! The picture is scaled to the window and keeps its aspect ratio. Keys go to the guest while the window has the focus. A
+//! click in the window, or Ctrl-Alt-G, grabs mouse and keyboard: the guest then also gets Alt-Tab and the window manager's
+//! other keys. Ctrl-Alt-G releases them. Ctrl-Alt-F toggles full screen, Ctrl-Alt-U resizes the window to the picture.
+//! Closing the window ends the machine at once.
 
-use super::{DisplayError, Feed, Local, Pace, Waker, proportions};
+use super::{DisplayError, Feed, aspect_ratio};
 use crate::keys;
+use crate::screen::{LocalScreen, PollPace, Waker};
+use crate::tablet;
 use pcvm_devices::InputEvent;
 use sdl2::event::{Event, EventSender, WindowEvent};
 use sdl2::keyboard::Scancode;
@@ -23,21 +26,21 @@ use zerocopy::IntoBytes;
 
 const CTRL: [u16; 2] = [0x1d, 0x11d];
 const ALT: [u16; 2] = [0x38, 0x138];
-/// A window without a picture yet: that of text.
-const SIZE: (u32, u32) = (720, 400);
-/// The smallest picture's window: 320 x 200 is doubled.
-const LEAST_WIDTH: u32 = 600;
+/// The window's size before the first picture: that of 80 x 25 text.
+const INITIAL_SIZE: (u32, u32) = (720, 400);
+/// A picture narrower than this is shown at double size.
+const WINDOW_WIDTH_MIN: u32 = 600;
 
-/// A window that is open and black.
+/// An open, black window.
 pub struct Prepared {
-    machine: Sender<Box<dyn Local>>,
+    screen: Sender<Box<dyn LocalScreen>>,
     running: Running,
 }
 
-/// What wakes the window's thread: something was written to the adapter, or the thread is to end.
-struct Woken;
+/// SDL user event that wakes the window's thread: the guest wrote to the display adapter, or the thread must end.
+struct WakeEvent;
 
-/// The window's thread; it ends when this is dropped.
+/// The window's thread; dropping this ends it.
 pub struct Running {
     quit: Arc<AtomicBool>,
     wake: Waker,
@@ -45,32 +48,32 @@ pub struct Running {
 }
 
 impl Prepared {
-    /// Opens a window for the machine of that name. SDL is only ever used on the thread that this starts.
+    /// Opens a window for the machine named `name`. Only the thread started here calls SDL.
     pub fn open(name: &str) -> Result<Self, DisplayError> {
         let (opened, result) = channel();
-        let (machine, machines) = channel();
+        let (screen, screens) = channel();
         let quit = Arc::new(AtomicBool::new(false));
-        let (name, ends) = (name.to_owned(), quit.clone());
+        let (name, thread_quit) = (name.to_owned(), quit.clone());
         let thread = std::thread::Builder::new().name("display".to_owned()).spawn(move || match open(&name) {
-            Ok((shown, sender)) => {
-                let wake: Waker = Arc::new(move || drop(sender.push_custom_event(Woken)));
+            Ok((sdl, sender)) => {
+                let wake: Waker = Arc::new(move || drop(sender.push_custom_event(WakeEvent)));
                 let _ = opened.send(Ok(wake.clone()));
-                run(shown, &machines, &ends, wake);
+                run(sdl, &screens, &thread_quit, wake);
             }
             Err(why) => drop(opened.send(Err(why))),
         });
         let thread = thread.map_err(DisplayError::Host)?;
         match result.recv() {
-            Ok(Ok(wake)) => Ok(Self { machine, running: Running { quit, wake, thread: Some(thread) } }),
+            Ok(Ok(wake)) => Ok(Self { screen, running: Running { quit, wake, thread: Some(thread) } }),
             Ok(Err(why)) => Err(DisplayError::Window(why)),
-            Err(_) => Err(DisplayError::Window("SDL does not work".to_owned())),
+            Err(_) => Err(DisplayError::Window("SDL crashed while it opened the window".to_owned())),
         }
     }
 
-    /// Shows `machine`.
-    pub fn start(self, machine: impl Local) -> Result<Running, DisplayError> {
-        let gone = |_| DisplayError::Window("the window is gone".to_owned());
-        self.machine.send(Box::new(machine)).map_err(gone)?;
+    /// Starts to show `screen`.
+    pub fn start(self, screen: impl LocalScreen) -> Result<Running, DisplayError> {
+        let gone = |_| DisplayError::Window("the window's thread has ended".to_owned());
+        self.screen.send(Box::new(screen)).map_err(gone)?;
         Ok(self.running)
     }
 }
@@ -85,8 +88,8 @@ impl Drop for Running {
     }
 }
 
-/// What SDL has given us, to be let go in this order.
-struct Shown {
+/// SDL's objects, in the order in which they must be dropped.
+struct SdlWindow {
     canvas: Canvas<Window>,
     pump: sdl2::EventPump,
     mouse: sdl2::mouse::MouseUtil,
@@ -95,11 +98,11 @@ struct Shown {
     _sdl: sdl2::Sdl,
 }
 
-fn open(name: &str) -> Result<(Shown, EventSender), String> {
-    // Signals end the machine, see `machine::signals`.
+fn open(name: &str) -> Result<(SdlWindow, EventSender), String> {
+    // pcvm handles SIGINT and SIGTERM itself, see `machine::signals`.
     sdl2::hint::set("SDL_NO_SIGNAL_HANDLERS", "1");
     sdl2::hint::set("SDL_RENDER_SCALE_QUALITY", "linear");
-    // Wayland's library complains on standard error where it is looked for in vain.
+    // Without XDG_RUNTIME_DIR, libwayland prints an error to standard error.
     let drivers = if std::env::var_os("XDG_RUNTIME_DIR").is_some() { "x11,wayland,KMSDRM" } else { "x11,KMSDRM" };
     sdl2::hint::set("SDL_VIDEODRIVER", drivers);
     let sdl = sdl2::init()?;
@@ -108,15 +111,16 @@ fn open(name: &str) -> Result<(Shown, EventSender), String> {
         return Err(no_display());
     }
     video.enable_screen_saver();
-    let window = video.window(&title(name, false), SIZE.0, SIZE.1).position_centered().resizable().build();
+    let window =
+        video.window(&title(name, false), INITIAL_SIZE.0, INITIAL_SIZE.1).position_centered().resizable().build();
     let canvas = window.map_err(|why| why.to_string())?.into_canvas().build().map_err(|why| why.to_string())?;
     let (pump, events) = (sdl.event_pump()?, sdl.event()?);
-    events.register_custom_event::<Woken>()?;
-    let mut shown = Shown { canvas, pump, mouse: sdl.mouse(), name: name.to_owned(), _video: video, _sdl: sdl };
-    shown.canvas.set_draw_color(Color::BLACK);
-    shown.canvas.clear();
-    shown.canvas.present();
-    Ok((shown, events.event_sender()))
+    events.register_custom_event::<WakeEvent>()?;
+    let mut sdl = SdlWindow { canvas, pump, mouse: sdl.mouse(), name: name.to_owned(), _video: video, _sdl: sdl };
+    sdl.canvas.set_draw_color(Color::BLACK);
+    sdl.canvas.clear();
+    sdl.canvas.present();
+    Ok((sdl, events.event_sender()))
 }
 
 fn no_display() -> String {
@@ -131,17 +135,17 @@ fn title(name: &str, grabbed: bool) -> String {
     if grabbed { format!("pcvm: {name} - Ctrl-Alt-G releases mouse and keyboard") } else { format!("pcvm: {name}") }
 }
 
-fn run(mut shown: Shown, machines: &Receiver<Box<dyn Local>>, quit: &AtomicBool, call: Waker) {
-    let Ok(machine) = machines.recv() else { return };
-    let textures = shown.canvas.texture_creator();
-    let mut window = Showing {
-        machine,
-        call,
+fn run(mut sdl: SdlWindow, screens: &Receiver<Box<dyn LocalScreen>>, quit: &AtomicBool, waker: Waker) {
+    let Ok(screen) = screens.recv() else { return };
+    let textures = sdl.canvas.texture_creator();
+    let mut window = WindowLoop {
+        screen,
+        waker,
         feed: Feed::default(),
-        pace: Pace::new(Instant::now()),
+        pace: PollPace::new(Instant::now()),
         size: (0, 0),
         texture: None,
-        blinks: None,
+        next_blink: None,
         opened: Instant::now(),
         textures: &textures,
         held: Vec::new(),
@@ -151,70 +155,71 @@ fn run(mut shown: Shown, machines: &Receiver<Box<dyn Local>>, quit: &AtomicBool,
     };
     while !quit.load(Ordering::Relaxed) {
         let now = Instant::now();
-        if now >= window.pace.next() {
-            window.look(&mut shown, now);
+        if now >= window.pace.next_poll() {
+            window.poll(&mut sdl, now);
         }
-        if window.blinks.is_some_and(|at| now >= at) {
-            window.blink(&mut shown, now);
+        if window.next_blink.is_some_and(|at| now >= at) {
+            window.blink(&mut sdl, now);
         }
-        window.feed.deliver(&*window.machine, now);
-        let next = [Some(window.pace.next()), window.feed.next(now), window.blinks].into_iter().flatten().min();
+        window.feed.deliver(&*window.screen, now);
+        let next =
+            [Some(window.pace.next_poll()), window.feed.next(now), window.next_blink].into_iter().flatten().min();
         let next = next.unwrap_or(now);
         let left = next.saturating_duration_since(now).max(Duration::from_millis(1)).as_millis() as u32;
-        let mut next = shown.pump.wait_event_timeout(left);
+        let mut next = sdl.pump.wait_event_timeout(left);
         while let Some(event) = next {
-            window.event(&mut shown, event);
-            next = shown.pump.poll_event();
+            window.event(&mut sdl, event);
+            next = sdl.pump.poll_event();
         }
     }
-    window.grab(&mut shown, false);
+    window.grab(&mut sdl, false);
 }
 
-struct Showing<'a> {
-    machine: Box<dyn Local>,
-    call: Waker,
+struct WindowLoop<'a> {
+    screen: Box<dyn LocalScreen>,
+    waker: Waker,
     feed: Feed,
-    pace: Pace,
-    /// Of the picture that is shown.
+    pace: PollPace,
+    /// Size of the texture, in pixels.
     size: (u32, u32),
     texture: Option<sdl2::render::Texture<'a>>,
     textures: &'a TextureCreator<WindowContext>,
-    /// When what blinks comes or goes.
-    blinks: Option<Instant>,
+    /// When the cursor or another blinking part changes its phase.
+    next_blink: Option<Instant>,
     opened: Instant,
-    /// Keys that are held, as the machine knows it.
+    /// Codes of the keys that the guest was sent as pressed.
     held: Vec<u16>,
     buttons: u8,
     grabbed: bool,
-    /// A key that was ours, until it is let go.
+    /// The key of a Ctrl-Alt command: the guest does not get its release either.
     swallowed: Option<u16>,
 }
 
-impl<'a> Showing<'a> {
-    fn look(&mut self, shown: &mut Shown, now: Instant) {
-        let call = self.pace.wants_call(now).then_some(&self.call);
-        let changed = self.machine.look(call);
-        self.pace.looked(now, changed);
+impl<'a> WindowLoop<'a> {
+    fn poll(&mut self, sdl: &mut SdlWindow, now: Instant) {
+        let waker = self.pace.wants_waker(now).then_some(&self.waker);
+        let changed = self.screen.poll(waker);
+        self.pace.polled(now, changed);
         if changed || self.size == (0, 0) {
-            self.show(shown);
+            self.show(sdl);
         }
-        if self.blinks.is_none() {
-            self.blink(shown, now);
+        if self.next_blink.is_none() {
+            self.blink(sdl, now);
         }
     }
 
-    /// The cursor, and what else blinks, comes or goes.
-    fn blink(&mut self, shown: &mut Shown, now: Instant) {
-        let (changed, next) = self.machine.blink(now.saturating_duration_since(self.opened));
-        self.blinks = next.map(|next| self.opened + next);
+    /// Shows or hides the cursor and other blinking parts, and schedules their next phase.
+    fn blink(&mut self, sdl: &mut SdlWindow, now: Instant) {
+        let (changed, next) = self.screen.blink(now.saturating_duration_since(self.opened));
+        self.next_blink = next.map(|next| self.opened + next);
         if changed {
-            self.show(shown);
+            self.show(sdl);
         }
     }
 
-    /// Brings what has changed of the picture to the window.
-    fn show(&mut self, shown: &mut Shown) {
-        let canvas = self.machine.canvas();
+    /// Copies the changed lines to the texture and presents it.
+    fn show(&mut self, sdl: &mut SdlWindow) {
+        let canvas = self.screen.canvas();
         let frame = canvas.frame();
         let (width, height) = (frame.width, frame.height);
         let mut lines: Vec<u32> = canvas.changed().collect();
@@ -224,15 +229,15 @@ impl<'a> Showing<'a> {
             }
             self.texture = self
                 .textures
-                // Pixels as they are in memory: blue first.
+                // SDL's RGB888 is the canvas's 00RRGGBBh in native byte order.
                 .create_texture_streaming(PixelFormatEnum::RGB888, width, height)
-                .inspect_err(|why| tracing::warn!("--display sdl: {width} x {height}: {why}"))
+                .inspect_err(|why| tracing::warn!("--display sdl: no texture of {width} x {height}: {why}"))
                 .ok();
             self.size = (width, height);
             lines = (0..height).collect();
-            self.fit(shown);
+            self.fit(sdl);
         }
-        let frame = self.machine.canvas().frame();
+        let frame = self.screen.canvas().frame();
         for run in lines.chunk_by(|a, b| a + 1 == *b) {
             let Some(texture) = &mut self.texture else { break };
             let (first, count, row) = (run[0], run.len(), width as usize);
@@ -240,12 +245,12 @@ impl<'a> Showing<'a> {
             let part = Rect::new(0, first as i32, width, count as u32);
             let _ = texture.update(part, pixels.as_bytes(), row * 4);
         }
-        self.draw(shown);
+        self.draw(sdl);
     }
 
-    /// The window gets the size of the picture, unless a person or a full screen has given it one.
-    fn fit(&self, shown: &mut Shown) {
-        let window = shown.canvas.window_mut();
+    /// Resizes the window to the picture, unless it is maximized or in full screen.
+    fn fit(&self, sdl: &mut SdlWindow) {
+        let window = sdl.canvas.window_mut();
         let maximized = window.window_flags() & sdl2::sys::SDL_WindowFlags::SDL_WINDOW_MAXIMIZED as u32 != 0;
         if window.fullscreen_state() == FullscreenType::Off && !maximized {
             let (width, height) = window_size(self.size);
@@ -253,86 +258,87 @@ impl<'a> Showing<'a> {
         }
     }
 
-    fn draw(&self, shown: &mut Shown) {
-        let canvas = &mut shown.canvas;
+    fn draw(&self, sdl: &mut SdlWindow) {
+        let canvas = &mut sdl.canvas;
         canvas.clear();
         if let (Some(texture), Ok(size)) = (&self.texture, canvas.output_size()) {
-            let _ = canvas.copy(texture, None, placed(self.size, size));
+            let _ = canvas.copy(texture, None, picture_rect(self.size, size));
         }
         canvas.present();
     }
 
-    fn event(&mut self, shown: &mut Shown, event: Event) {
+    fn event(&mut self, sdl: &mut SdlWindow, event: Event) {
         match event {
-            Event::Quit { .. } => self.machine.quit(),
+            Event::Quit { .. } => self.screen.quit(),
             Event::Window { win_event: WindowEvent::FocusLost, .. } => {
-                self.grab(shown, false);
+                self.grab(sdl, false);
                 self.release_all();
             }
-            Event::Window { win_event: WindowEvent::Exposed | WindowEvent::SizeChanged(..), .. } => self.draw(shown),
+            Event::Window { win_event: WindowEvent::Exposed | WindowEvent::SizeChanged(..), .. } => self.draw(sdl),
             Event::RenderTargetsReset { .. } | Event::RenderDeviceReset { .. } => {
-                // The texture is gone with its contents.
+                // The texture's contents are lost: size (0, 0) makes the next poll create it anew.
                 self.size = (0, 0);
             }
-            Event::KeyDown { scancode: Some(scancode), repeat, .. } => self.key(shown, scancode, true, repeat),
-            Event::KeyUp { scancode: Some(scancode), .. } => self.key(shown, scancode, false, false),
+            Event::KeyDown { scancode: Some(scancode), repeat, .. } => self.key(sdl, scancode, true, repeat),
+            Event::KeyUp { scancode: Some(scancode), .. } => self.key(sdl, scancode, false, false),
             Event::MouseMotion { xrel, yrel, .. } if self.grabbed => self.pointer(xrel, yrel, 0),
-            // A tablet's pointer is where the window's is: nothing need be grabbed.
-            Event::MouseMotion { x, y, .. } if self.machine.absolute() => self.point(shown, Some((x, y)), 0),
-            Event::MouseButtonDown { mouse_btn, x, y, .. } if !self.grabbed && self.machine.absolute() => {
+            // A tablet follows the window's pointer without a grab.
+            Event::MouseMotion { x, y, .. } if self.screen.absolute() => self.point(sdl, Some((x, y)), 0),
+            Event::MouseButtonDown { mouse_btn, x, y, .. } if !self.grabbed && self.screen.absolute() => {
                 self.buttons |= button(mouse_btn);
-                self.point(shown, Some((x, y)), 0);
+                self.point(sdl, Some((x, y)), 0);
             }
             Event::MouseButtonDown { mouse_btn, .. } => {
                 if self.grabbed {
                     self.buttons |= button(mouse_btn);
                     self.pointer(0, 0, 0);
                 } else {
-                    self.grab(shown, true);
+                    self.grab(sdl, true);
                 }
             }
             Event::MouseButtonUp { mouse_btn, .. } if self.buttons & button(mouse_btn) != 0 => {
                 self.buttons &= !button(mouse_btn);
-                if self.grabbed { self.pointer(0, 0, 0) } else { self.point(shown, None, 0) }
+                if self.grabbed { self.pointer(0, 0, 0) } else { self.point(sdl, None, 0) }
             }
             Event::MouseWheel { y, direction, .. } => {
                 let y = if direction == MouseWheelDirection::Flipped { -y } else { y };
-                // SDL counts away from the user, the mouse towards.
+                // SDL counts motion away from the user as positive, the PC mouse motion towards the user.
                 if self.grabbed {
                     self.pointer(0, 0, -y);
-                } else if self.machine.absolute() {
-                    self.point(shown, None, -y);
+                } else if self.screen.absolute() {
+                    self.point(sdl, None, -y);
                 }
             }
             Event::User { .. } => {
-                // What SDL keeps of it is given back by that.
-                let _ = event.as_user_event_type::<Woken>();
-                return self.pace.called(Instant::now());
+                // Frees the event's payload.
+                let _ = event.as_user_event_type::<WakeEvent>();
+                return self.pace.woken(Instant::now());
             }
             _ => return,
         }
-        self.pace.typed(Instant::now());
+        self.pace.expedite(Instant::now());
     }
 
+    /// Mouse movement, wheel steps and buttons.
     fn pointer(&mut self, dx: i32, dy: i32, dz: i32) {
         self.feed.push([InputEvent::Mouse { dx, dy: -dy, dz, buttons: self.buttons }]);
     }
 
-    /// The pointer is at a place in the window, or where it was.
-    fn point(&mut self, shown: &Shown, at: Option<(i32, i32)>, dz: i32) {
-        let place = at.and_then(|at| Some(pointed(self.size, shown.canvas.output_size().ok()?, at)));
-        let (x, y) = place.unzip();
+    /// Tablet position, wheel steps and buttons; `at` is in window coordinates, `None` if the pointer has not moved.
+    fn point(&mut self, sdl: &SdlWindow, at: Option<(i32, i32)>, dz: i32) {
+        let axes = at.and_then(|at| Some(tablet_axes(self.size, sdl.canvas.output_size().ok()?, at)));
+        let (x, y) = axes.unzip();
         self.feed.push([InputEvent::Pointer { x, y, dz, buttons: self.buttons }]);
     }
 
-    fn key(&mut self, shown: &mut Shown, scancode: Scancode, down: bool, repeat: bool) {
-        // SDL's scan codes are USB's usages.
+    fn key(&mut self, sdl: &mut SdlWindow, scancode: Scancode, down: bool, repeat: bool) {
+        // SDL's scan codes are USB HID usages.
         let Some(code) = keys::by_usage(scancode as u32) else { return };
         let holds = |keys: [u16; 2]| self.held.iter().any(|held| keys.contains(held));
         if down && holds(CTRL) && holds(ALT) && matches!(scancode, Scancode::G | Scancode::F | Scancode::U) {
             self.swallowed = Some(code);
             if !repeat {
-                self.command(shown, scancode);
+                self.command(sdl, scancode);
             }
             return;
         }
@@ -350,49 +356,49 @@ impl<'a> Showing<'a> {
             }
             self.held.retain(|&held| held != code);
         }
-        // The machine's keyboard repeats keys itself.
+        // The emulated keyboard generates its own typematic repeat.
         if !repeat {
             self.feed.push([InputEvent::Key { code, down }]);
         }
     }
 
-    fn command(&mut self, shown: &mut Shown, key: Scancode) {
+    fn command(&mut self, sdl: &mut SdlWindow, key: Scancode) {
         match key {
-            Scancode::G => self.grab(shown, !self.grabbed),
+            Scancode::G => self.grab(sdl, !self.grabbed),
             Scancode::F => {
-                let window = shown.canvas.window_mut();
+                let window = sdl.canvas.window_mut();
                 let off = window.fullscreen_state() == FullscreenType::Off;
                 let _ = window.set_fullscreen(if off { FullscreenType::Desktop } else { FullscreenType::Off });
                 if off {
-                    self.grab(shown, true);
+                    self.grab(sdl, true);
                 }
             }
-            _ => self.fit(shown),
+            _ => self.fit(sdl),
         }
     }
 
-    fn grab(&mut self, shown: &mut Shown, on: bool) {
+    fn grab(&mut self, sdl: &mut SdlWindow, on: bool) {
         if self.grabbed == on {
             return;
         }
         self.grabbed = on;
-        let window = shown.canvas.window_mut();
+        let window = sdl.canvas.window_mut();
         window.set_keyboard_grab(on);
-        shown.mouse.set_relative_mouse_mode(on);
-        let _ = window.set_title(&title(&shown.name, on));
+        sdl.mouse.set_relative_mouse_mode(on);
+        let _ = window.set_title(&title(&sdl.name, on));
         if !on && std::mem::take(&mut self.buttons) != 0 {
             self.feed.push_always([InputEvent::Mouse { dx: 0, dy: 0, dz: 0, buttons: 0 }]);
         }
     }
 
-    /// Another window gets the keys from now on.
+    /// Releases all held keys: the window lost the focus and will not see their releases.
     fn release_all(&mut self) {
         let held = std::mem::take(&mut self.held).into_iter();
         self.feed.push_always(held.map(|code| InputEvent::Key { code, down: false }));
     }
 }
 
-/// Left, right, middle, as the mouse has them.
+/// The bit of a button in [`InputEvent`]'s mask: left, right, middle.
 fn button(button: MouseButton) -> u8 {
     match button {
         MouseButton::Left => 1,
@@ -404,24 +410,25 @@ fn button(button: MouseButton) -> u8 {
     }
 }
 
-/// The size of a window for a picture: its own, with square pixels, and twice that if it is small.
+/// The window size for a picture: its displayed size, doubled if it is narrower than [`WINDOW_WIDTH_MIN`].
 fn window_size(picture: (u32, u32)) -> (u32, u32) {
-    let (width, height) = shape(picture);
-    if width < LEAST_WIDTH { (width * 2, height * 2) } else { (width, height) }
+    let (width, height) = displayed_size(picture);
+    if width < WINDOW_WIDTH_MIN { (width * 2, height * 2) } else { (width, height) }
 }
 
-/// Text and VBE's modes are shown pixel by pixel; the VGA's graphics modes fill a tube.
-fn shape(picture: (u32, u32)) -> (u32, u32) {
+/// A picture's size in square pixels: text and VBE modes as they are, the VGA's graphics modes stretched to their aspect
+/// ratio.
+fn displayed_size(picture: (u32, u32)) -> (u32, u32) {
     if picture.0 >= 720 || picture.1 > 400 {
         return (picture.0.max(1), picture.1.max(1));
     }
-    let (width, height) = proportions(picture);
+    let (width, height) = aspect_ratio(picture);
     (picture.0.max(1), (picture.0 * height).div_ceil(width).max(1))
 }
 
-/// Where a picture lies in a window of that size, as large as it goes.
-fn placed(picture: (u32, u32), (width, height): (u32, u32)) -> Rect {
-    let (x, y) = shape(picture);
+/// The rectangle of a picture in a window of the given size: as large as fits, centred.
+fn picture_rect(picture: (u32, u32), (width, height): (u32, u32)) -> Rect {
+    let (x, y) = displayed_size(picture);
     let by_width = u64::from(width) * u64::from(y) / u64::from(x);
     let (across, down) = if by_width <= u64::from(height) {
         (width, by_width as u32)
@@ -431,13 +438,13 @@ fn placed(picture: (u32, u32), (width, height): (u32, u32)) -> Rect {
     Rect::new(((width - across.min(width)) / 2) as i32, ((height - down.min(height)) / 2) as i32, across, down)
 }
 
-/// What a tablet tells for a place in a window of that size: the picture's edge for what is beside it.
-fn pointed((width, height): (u32, u32), size: (u32, u32), (x, y): (i32, i32)) -> (u16, u16) {
-    let picture = placed((width, height), size);
+/// The tablet's axis values for a position in a window of the given size; beside the picture, those of its edge.
+fn tablet_axes((width, height): (u32, u32), size: (u32, u32), (x, y): (i32, i32)) -> (u16, u16) {
+    let picture = picture_rect((width, height), size);
     let scaled = |at: i32, from: i32, length: u32, pixels: u32| {
         let at =
             i64::from(at - from).clamp(0, i64::from(length.max(1)) - 1) * i64::from(pixels) / i64::from(length.max(1));
-        crate::vnc::scale(at as u16, pixels as u16).unwrap_or(0)
+        tablet::scale(at as u16, pixels as u16).unwrap_or(0)
     };
     (scaled(x, picture.x(), picture.width(), width), scaled(y, picture.y(), picture.height(), height))
 }
@@ -448,7 +455,7 @@ mod tests {
 
     #[test]
     fn a_tablet_points_at_the_pixel_under_the_pointer() {
-        let pixel = |told: u16, pixels: u32| u32::from(told) * (pixels - 1) / 0x7fff;
+        let pixel = |axis: u16, pixels: u32| u32::from(axis) * (pixels - 1) / 0x7fff;
         for (size, at, expect) in [
             ((640, 480), (0, 0), (0, 0)),
             ((640, 480), (639, 479), (639, 479)),
@@ -458,14 +465,14 @@ mod tests {
             ((1920, 1080), (1919, 1079), (639, 479)),
             ((1280, 960), (101, 100), (50, 50)),
         ] {
-            let (x, y) = pointed((640, 480), size, at);
+            let (x, y) = tablet_axes((640, 480), size, at);
             assert_eq!((pixel(x, 640), pixel(y, 480)), expect, "{at:?} of {size:?}");
         }
-        assert_eq!(pointed((0, 0), (640, 480), (5, 5)), (0, 0));
+        assert_eq!(tablet_axes((0, 0), (640, 480), (5, 5)), (0, 0));
     }
 
     #[test]
-    fn windows_fit_their_pictures() {
+    fn a_picture_fills_its_window_and_keeps_its_aspect_ratio() {
         for (picture, window) in [
             ((720, 400), (720, 400)),
             ((640, 400), (640, 480)),
@@ -475,8 +482,8 @@ mod tests {
         ] {
             assert_eq!(window_size(picture), window, "{picture:?}");
         }
-        assert_eq!(placed((640, 480), (640, 480)), Rect::new(0, 0, 640, 480));
-        assert_eq!(placed((640, 480), (1920, 1080)), Rect::new(240, 0, 1440, 1080));
-        assert_eq!(placed((640, 480), (640, 1000)), Rect::new(0, 260, 640, 480));
+        assert_eq!(picture_rect((640, 480), (640, 480)), Rect::new(0, 0, 640, 480));
+        assert_eq!(picture_rect((640, 480), (1920, 1080)), Rect::new(240, 0, 1440, 1080));
+        assert_eq!(picture_rect((640, 480), (640, 1000)), Rect::new(0, 260, 640, 480));
     }
 }

@@ -1,14 +1,14 @@
-//! Virtual machine time on the host's monotonic clock: it stops while the machine is paused.
+//! Virtual machine time: the host's monotonic clock without the pauses of the machine.
 
 use pcvm_devices::{Clock, VmTime};
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Nanoseconds that the host's clock is ahead of the machine's; while paused, the time at which it stands.
+/// Nanoseconds by which the host's clock is ahead of the machine's; while paused, the time at which the machine stands.
 #[derive(Debug, Default)]
 pub struct VmClock {
     offset: AtomicU64,
-    /// One more than the time at which the clock stands, or 0 while it runs.
+    /// One more than the time at which the clock stopped, or 0 while it runs.
     stopped: AtomicU64,
 }
 
@@ -30,7 +30,7 @@ impl VmClock {
         }
     }
 
-    /// Goes on from where it stopped.
+    /// Continues from the time at which it stopped.
     pub fn start(&self) {
         let stopped = self.stopped.load(Ordering::SeqCst);
         if stopped != 0 {

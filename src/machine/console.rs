@@ -1,21 +1,21 @@
-//! The machine as a display sees it: screen, keyboard and pointer.
+//! The guest's screen, keyboard and pointer for display and VNC clients.
 
 use super::Handle;
-use crate::display::{Console, Local, View, Waker};
+use crate::screen::{GuestScreen, LocalScreen, View, Waker};
 use pcvm_devices::vga::{Blink, Canvas, Vga};
 use pcvm_devices::{DirtyPages, InputEvent, Memory};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A display's view of a machine.
+/// One client's view of the screen: a canvas and what it last showed.
 pub struct Display {
     handle: Handle,
-    /// As it was seen last.
+    /// The adapter's registers at the last poll, and the memory with the pixels.
     shown: Option<(Vga, Arc<Memory>)>,
-    /// The state of video memory then.
-    changes: u64,
-    /// What was written since the canvas was drawn.
-    touched: DirtyPages,
+    /// The generation of video memory at the last poll.
+    generation: u64,
+    /// Pages that were written since the canvas was drawn.
+    dirty: DirtyPages,
     canvas: Canvas,
     blink: Blink,
     /// The last view was a picture.
@@ -23,32 +23,32 @@ pub struct Display {
 }
 
 impl Display {
-    /// Has drawn nothing yet.
+    /// A view that has drawn nothing yet.
     pub fn new(handle: Handle) -> Self {
-        let (canvas, touched) = (Canvas::default(), DirtyPages::all());
-        Self { handle, shown: None, changes: 0, touched, canvas, blink: Blink::SHOWN, was_picture: false }
+        let (canvas, dirty) = (Canvas::default(), DirtyPages::all());
+        Self { handle, shown: None, generation: 0, dirty, canvas, blink: Blink::SHOWN, was_picture: false }
     }
 
-    /// Looks whether there is anything to draw.
-    fn changed(&mut self, call: Option<&Waker>) -> bool {
-        let (vga, memory, touched, changes) = self.handle.shown_and_changes(self.changes, call);
+    /// Whether there is anything to draw.
+    fn changed(&mut self, waker: Option<&Waker>) -> bool {
+        let (vga, memory, dirty, generation) = self.handle.shown_and_changes(self.generation, waker);
         let Some(vga) = vga else { return false };
-        let same = touched.is_empty() && self.shown.as_ref().is_some_and(|(shown, _)| shown.shows_like(&vga));
-        self.changes = changes;
-        self.touched.merge(&touched);
+        let same = dirty.is_empty() && self.shown.as_ref().is_some_and(|(shown, _)| shown.shows_like(&vga));
+        self.generation = generation;
+        self.dirty.merge(&dirty);
         self.shown = Some((vga, memory));
         !same
     }
 
     fn draw(&mut self) -> bool {
         let Some((vga, memory)) = &self.shown else { return false };
-        let touched = std::mem::take(&mut self.touched);
-        self.canvas.draw(vga, memory, &touched, self.blink)
+        let dirty = std::mem::take(&mut self.dirty);
+        self.canvas.draw(vga, memory, &dirty, self.blink)
     }
 }
 
-impl Console for Display {
-    fn look(&mut self, call: Option<&Waker>) -> bool {
+impl GuestScreen for Display {
+    fn poll(&mut self, call: Option<&Waker>) -> bool {
         self.changed(call) && self.draw()
     }
 
@@ -73,8 +73,8 @@ impl Console for Display {
     }
 }
 
-impl Local for Display {
-    fn view(&mut self, call: Option<&Waker>) -> Option<View> {
+impl LocalScreen for Display {
+    fn poll_view(&mut self, call: Option<&Waker>) -> Option<View> {
         if !self.changed(call) {
             return None;
         }

@@ -1,13 +1,13 @@
-//! Starting a Linux kernel without firmware.
+//! Direct boot of a Linux kernel (`--kernel`), without firmware.
 //!
-//! A bzImage by Linux's 32-bit boot protocol (Documentation/arch/x86/boot.rst), a vmlinux by PVH (Xen's
-//! docs/misc/pvh.pandoc). Either is entered in flat 32-bit protected mode without paging. What a firmware would have
-//! set up in the chipset is in [`CONFIG_SETUP`] and [`ELCR`], for the board to write.
+//! A bzImage starts by Linux's 32-bit boot protocol (Documentation/arch/x86/boot.rst), a vmlinux by PVH (Xen's
+//! docs/misc/pvh.pandoc). Both are entered in flat 32-bit protected mode without paging. [`configure_chipset`] and [`ELCR`]
+//! are the chipset settings that firmware would have made.
 //!
 //! Below 1 MiB: [`GDT`], start info, boot parameters and command line in conventional memory; ACPI and SMBIOS tables at
 //! E0000h to FFFFFh.
 //!
-//! Missing on purpose: zImage and protocols before 2.05 (kernels before 2.6.20), 32-bit vmlinux.
+//! Deliberately missing: zImage and protocols before 2.05 (kernels before 2.6.20), 32-bit vmlinux.
 
 use crate::board::Board;
 use crate::config::{MachineConfig, Payload};
@@ -22,7 +22,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use vm_memory::{ByteValued, Bytes, GuestAddress};
 
-/// Where the GDT is that the protocols ask for; [`GDT`] is what is there.
+/// Address of the GDT that the protocols require ([`GDT`]).
 pub const GDT_BASE: u64 = 0x500;
 /// Null, null, code at selector 10h, data at 18h: flat, 4 GiB, 32-bit.
 pub const GDT: [u64; 4] = [0, 0, 0x00cf_9b00_0000_ffff, 0x00cf_9300_0000_ffff];
@@ -36,12 +36,12 @@ const MODULE_LIST: u64 = 0x6100;
 const MEMORY_MAP: u64 = 0x6200;
 const BOOT_PARAMS: u64 = 0x7000;
 const COMMAND_LINE: u64 = 0x2_0000;
-/// The command line may take this much, with its zero.
+/// Room for the command line and its terminating zero, in bytes.
 const COMMAND_LINE_MAX: u64 = 0x1_0000;
 const HIGH_MEMORY: u64 = 0x10_0000;
 const PAGE: u64 = 0x1000;
 
-/// PCI configuration bytes that a firmware would have set: function, register, value.
+/// PCI configuration bytes that firmware would have set: function, register, value.
 const CONFIG_SETUP: [(Devfn, u8, u8); 16] = [
     // 82441FX PAM0 and PAM5, PAM6: E0000h-FFFFFh is RAM, for the tables.
     (Devfn::new(0, 0), 0x59, 0x30),
@@ -72,11 +72,11 @@ pub fn configure_chipset(board: &mut Board) {
     }
 }
 
-/// What firmware would have written to the ELCRs (4D0h, 4D1h): IRQs 9, 10 and 11 are level-triggered.
+/// The ELCRs (4D0h, 4D1h) as firmware would have set them: IRQs 9, 10 and 11 are level-triggered.
 pub const ELCR: u16 = 0x0e00;
 
-/// How the first processor starts: protected mode without paging, interrupts off, segments as in [`GDT`], all general
-/// registers zero but those named here.
+/// Entry state of vCPU 0: protected mode without paging, interrupts off, segments as in [`GDT`], all general registers zero
+/// except those named here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KernelEntry {
     /// Linux's 32-bit protocol.
@@ -99,7 +99,7 @@ pub enum KernelEntry {
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// The configuration has no kernel.
-    #[error("no kernel is given")]
+    #[error("the configuration names no kernel")]
     NoKernel,
     /// A file cannot be read.
     #[error("{}: {why}", path.display())]
@@ -109,7 +109,7 @@ pub enum KernelError {
         /// Why.
         why: std::io::Error,
     },
-    /// A file is not what it should be.
+    /// A file has the wrong content.
     #[error("{}: {why}", path.display())]
     Bad {
         /// File.
@@ -118,7 +118,7 @@ pub enum KernelError {
         why: String,
     },
     /// It does not fit.
-    #[error("{}: needs {need} MiB of memory below 3 GiB, and there are {have} MiB", path.display())]
+    #[error("{}: needs {need} MiB of memory below 3 GiB, but the machine has {have} MiB (--memory)", path.display())]
     TooBig {
         /// File.
         path: PathBuf,
@@ -128,7 +128,7 @@ pub enum KernelError {
         have: u64,
     },
     /// Longer than the kernel takes.
-    #[error("--append: {len} bytes, and {} takes {max}", path.display())]
+    #[error("--append: {len} bytes, but {} takes at most {max}", path.display())]
     CommandLine {
         /// Kernel.
         path: PathBuf,
@@ -140,15 +140,15 @@ pub enum KernelError {
     /// The tables.
     #[error(transparent)]
     Tables(#[from] fw_cfg::PlaceError),
-    /// What is below 1 MiB was not there.
+    /// Guest memory below 1 MiB is missing.
     #[error("guest memory: {0}")]
     Memory(#[from] vm_memory::GuestMemoryError),
 }
 
-/// Loads kernel, initial RAM disk, command line, memory map and tables into a machine's untouched RAM.
+/// Loads kernel, initial RAM disk, command line, memory map and tables into guest RAM.
 ///
 /// # Errors
-/// If a file is unreadable, no kernel, or too big.
+/// If a file cannot be read, is not a kernel, or is too big.
 pub fn load(memory: &Memory, config: &MachineConfig, payload: &Payload) -> Result<KernelEntry, KernelError> {
     let Payload::Kernel { kernel, initrd, append } = payload else { return Err(KernelError::NoKernel) };
     let boot = Boot { memory, path: kernel, initrd: initrd.as_deref(), append: append.as_bytes() };
@@ -175,7 +175,7 @@ fn open(path: &Path) -> Result<File, KernelError> {
     Ok(file)
 }
 
-/// Reads from the file's start, as much as there is.
+/// Reads from the start of the file until `buf` is full or the file ends.
 fn read_up_to(file: &mut File, path: &Path, buf: &mut [u8]) -> Result<usize, KernelError> {
     let mut read = || {
         file.seek(SeekFrom::Start(0))?;
@@ -194,7 +194,7 @@ fn read_up_to(file: &mut File, path: &Path, buf: &mut [u8]) -> Result<usize, Ker
 /// Offsets in a bzImage (boot.rst, "The Real-Mode Kernel Header").
 mod offset {
     pub const SETUP_HEADER: usize = 0x1f1;
-    /// What the length in [`super::HEADER_LEN`] counts from.
+    /// The base of the length in [`super::HEADER_LEN`].
     pub const HEADER: usize = 0x202;
 }
 const HEADER_LEN: usize = 0x201;
@@ -206,7 +206,7 @@ const OLDEST: u16 = 0x205;
 const HAS_CMDLINE_SIZE: u16 = 0x206;
 const HAS_INIT_SIZE: u16 = 0x20a;
 const HAS_ACPI_RSDP: u16 = 0x20e;
-/// What kernels took before they said what they take.
+/// Limit of kernels whose header has no `cmdline_size`, in bytes.
 const OLD_COMMAND_LINE: u64 = 255;
 const ELF_CLASS: usize = 4;
 const ELF_MACHINE: usize = 18;
@@ -231,21 +231,21 @@ impl Boot<'_> {
         KernelError::TooBig { path: path.to_owned(), need: need.div_ceil(1 << 20), have: self.low() >> 20 }
     }
 
-    /// Puts the command line in place; `max` bytes at most, without the zero.
+    /// Writes the command line, at most `max` bytes without the zero.
     fn command_line(&self, max: u64) -> Result<(), KernelError> {
         let max = max.min(COMMAND_LINE_MAX - 1);
         if self.append.len() as u64 > max {
             return Err(KernelError::CommandLine { path: self.path.to_owned(), len: self.append.len(), max });
         }
         if self.append.contains(&0) {
-            return Err(KernelError::Bad { path: "--append".into(), why: "has a zero byte in it".into() });
+            return Err(KernelError::Bad { path: "--append".into(), why: "contains a zero byte".into() });
         }
         self.memory.ram().write_slice(self.append, GuestAddress(COMMAND_LINE))?;
         self.memory.ram().write_obj(0u8, GuestAddress(COMMAND_LINE + self.append.len() as u64))?;
         Ok(())
     }
 
-    /// Puts the initial RAM disk as high as it may be, above `floor`; gives address and length, or zeros without one.
+    /// Loads the initial RAM disk as high as `last` allows, above `floor`. Returns address and length, zeros without one.
     fn initrd(&self, floor: u64, last: u64) -> Result<(u64, u64), KernelError> {
         let Some(path) = self.initrd else { return Ok((0, 0)) };
         let fail = |why| KernelError::Read { path: path.to_owned(), why };
@@ -282,7 +282,7 @@ impl Boot<'_> {
             let (major, minor) = (version >> 8, version & 0xff);
             return Err(self.bad(format!("kernel is too old: boot protocol {major}.{minor:02}, 2.05 is needed")));
         }
-        // A header that is shorter than ours is followed by code, not by fields.
+        // Behind a shorter header is code, not fields.
         let fields = offset::HEADER + usize::from(sector[HEADER_LEN]) - offset::SETUP_HEADER;
         if let Some(beyond) = header.as_mut_slice().get_mut(fields..) {
             beyond.fill(0);
@@ -292,9 +292,9 @@ impl Boot<'_> {
         let size = file.metadata().map_err(|why| KernelError::Read { path: self.path.to_owned(), why })?.len();
         let code = u64::from(header.syssize) * 16;
         if size <= setup || size.next_multiple_of(16) < setup + code {
-            return Err(self.bad(format!("kernel is cut off: {size} bytes of {}", setup + code)));
+            return Err(self.bad(format!("kernel is truncated: {size} of {} bytes", setup + code)));
         }
-        // Where it unpacks itself to and how much that takes.
+        // The end of the area into which the kernel unpacks itself.
         let mut end = HIGH_MEMORY + (size - setup);
         if version >= HAS_INIT_SIZE {
             end = end.max(header.pref_address.max(HIGH_MEMORY).saturating_add(header.init_size.into()));

@@ -1,4 +1,4 @@
-//! What the host can give at all, looked up before anything is allocated.
+//! Limits of the host, checked before anything is allocated.
 
 use std::fs;
 
@@ -15,8 +15,8 @@ pub enum LimitError {
     },
 }
 
-/// Whether the host could ever back `bytes` of guest RAM: memory is only touched as the guest uses it, so what counts
-/// is all of RAM and swap, not what happens to be free. A host that does not tell is believed to have enough.
+/// Fails if the host can never back `bytes` of guest RAM. The limit is all of RAM and swap, not what is free now, because
+/// guest RAM is allocated as the guest touches it. A host without /proc/meminfo passes.
 pub fn check_memory(bytes: u64) -> Result<(), LimitError> {
     match fs::read_to_string("/proc/meminfo") {
         Ok(meminfo) => check(bytes, &meminfo),
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_does_not_tell_has_enough() {
+    fn a_host_without_usable_meminfo_passes() {
         for text in ["", "MemTotal:\nSwapTotal:\n", "MemTotal: x kB\nSwapTotal: 0 kB"] {
             assert_eq!(check(1 << 40, text), Ok(()));
         }

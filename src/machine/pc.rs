@@ -1,9 +1,8 @@
-//! The wiring: which chips are on the board, in which slots, and what firmware would have set up.
+//! The classic PC: which devices are on the board, and in which slots.
 //!
 //! Slots, ids, ports and IRQs are those of QEMU's `pc` machine and Xen's HVM guests, and are frozen: installed guests
 //! break when they move.
 
-use crate::board::Roles;
 use crate::board::slots::FIRST_NIC;
 use crate::config::{BootDevice, DriveConfig, MachineConfig, Media, NicModel, RtcBase};
 use pcvm_devices::chipset::acpi_pm::AcpiPm;
@@ -28,9 +27,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Base, IRQ of COM1 to COM4.
 const COM: [(u16, u8); 4] = [(0x3f8, 4), (0x2f8, 3), (0x3e8, 4), (0x2e8, 3)];
 
-/// What the board's parts hold beyond the configuration.
+/// What goes onto the board beyond the configuration.
 pub struct BoardParts {
-    /// What the firmware can read.
+    /// The items that firmware reads through fw_cfg.
     pub fw_cfg: FwCfgItems,
     /// The VGA BIOS, or empty.
     pub vga_rom: Vec<u8>,
@@ -41,34 +40,31 @@ pub struct BoardParts {
 }
 
 /// All devices, in order of priority where their regions overlap.
-pub fn devices(config: &MachineConfig, parts: BoardParts) -> (Vec<Box<dyn DynDevice>>, Roles) {
+pub fn devices(config: &MachineConfig, parts: BoardParts) -> Vec<Box<dyn DynDevice>> {
     let mut all: Vec<Box<dyn DynDevice>> = Vec::new();
-    let mut put = |device: Box<dyn DynDevice>| {
-        all.push(device);
-        all.len() - 1
-    };
+    let mut put = |device: Box<dyn DynDevice>| all.push(device);
     put(Box::new(I440fx::new()));
     put(Box::new(Piix3::new()));
     let specs = [0, 1, 2, 3]
         .map(|n: usize| config.drives.get(&DiskId(n as u8)).map(|drive| drive_spec(n, drive, parts.sizes[n])));
-    let ide = put(Box::new(Piix3Ide::new(specs)));
-    let pm = put(Box::new(AcpiPm::new()));
+    put(Box::new(Piix3Ide::new(specs)));
+    put(Box::new(AcpiPm::new()));
     put(Box::new(DebugPorts::new(config.debugcon.is_some())));
     put(Box::new(IsaDma::new()));
     put(Box::new(Port92::new()));
-    let cmos = put(Box::new(Cmos::new(clock_start(config.rtc), cmos_contents(config))));
-    let ps2 = put(Box::new(Ps2Controller::new()));
-    let mut serial = [None; 4];
+    put(Box::new(Cmos::new(clock_start(config.rtc), cmos_contents(config))));
+    put(Box::new(Ps2Controller::new()));
     for (n, (port, irq)) in COM.into_iter().enumerate() {
         if config.serial[n].is_some() {
-            serial[n] = Some(put(Box::new(Uart16550::new(port, irq, CharId(n as u8)))));
+            put(Box::new(Uart16550::new(port, irq, CharId(n as u8))));
         }
     }
     put(Box::new(FwCfg::new(parts.fw_cfg)));
-    let vga = config.vga.map(|vram| put(Box::new(Vga::new(vram, parts.vga_rom))));
-    let mut nics = [None; NicId::COUNT];
+    if let Some(vram) = config.vga {
+        put(Box::new(Vga::new(vram, parts.vga_rom)));
+    }
     let mut roms = parts.nic_roms.into_iter();
-    for (n, (place, nic)) in nics.iter_mut().zip(&config.nics).enumerate() {
+    for (n, nic) in config.nics.iter().take(NicId::COUNT).enumerate() {
         let spec = NicSpec {
             nic: NicId(n as u8),
             devfn: Devfn::new(FIRST_NIC + n as u8, 0),
@@ -80,13 +76,15 @@ pub fn devices(config: &MachineConfig, parts: BoardParts) -> (Vec<Box<dyn DynDev
             NicModel::Rtl8139Cplus => Chip::CPlus,
             NicModel::Rtl8139C => Chip::C,
         };
-        *place = Some(put(Box::new(Rtl8139::with_chip(spec, chip))));
+        put(Box::new(Rtl8139::with_chip(spec, chip)));
     }
-    let usb = config.tablet.then(|| put(Box::new(Piix3Usb::new())));
-    (all, Roles { cmos, ps2, ide, vga, pm, serial, nics, usb })
+    if config.tablet {
+        put(Box::new(Piix3Usb::new()));
+    }
+    all
 }
 
-/// A station address of Xen's (00:16:3E), which is the same whenever the machine has the same name.
+/// A MAC address in Xen's range (00:16:3E), derived from the machine's name so that it stays the same.
 pub fn mac_address(machine: &str, nic: usize) -> [u8; 6] {
     let digest = Sha1::new().chain_update(machine).chain_update([0, nic as u8]).finalize();
     [0x00, 0x16, 0x3e, digest[0], digest[1], digest[2]]
@@ -100,7 +98,7 @@ fn drive_spec(n: usize, drive: &DriveConfig, size: Option<u64>) -> DriveSpec {
     }
 }
 
-/// What the RTC shows at power-on: seconds since 1970, as if what it shows were UTC.
+/// The RTC's time at power-on, in seconds since 1970, as the guest reads it.
 fn clock_start(rtc: RtcBase) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     match rtc {

@@ -1,4 +1,4 @@
-//! The ROM images that a machine is fitted with.
+//! System BIOS and VGA BIOS images of a machine.
 
 use crate::config::firmware::FirmwareError;
 use crate::config::{MachineConfig, Payload};
@@ -10,7 +10,7 @@ const VGA_BIOS: &[u8] = include_bytes!("../../firmware/prebuilt/vgabios.bin");
 /// Firmware packages put a VGA BIOS for this adapter beside their BIOS, under this name.
 const VGA_BIOS_BESIDE: &str = "vgabios-stdvga.bin";
 
-/// The images' bytes; empty for a kernel that is started without firmware.
+/// The images; empty for a kernel that is started without firmware.
 #[derive(Clone, Debug, Default)]
 pub struct Roms {
     /// The system BIOS.
@@ -20,11 +20,11 @@ pub struct Roms {
 }
 
 impl Roms {
-    /// What the configuration says: our own, or a file with the VGA BIOS that lies beside it (ours where none does), which
-    /// is part of the adapter.
+    /// The built-in images, or a file and the VGA BIOS beside it. Where no VGA BIOS is beside it the built-in one is used,
+    /// because it is part of the adapter.
     ///
     /// # Errors
-    /// If the file is not readable or no firmware.
+    /// If the file cannot be read or is not a firmware image.
     pub fn new(config: &MachineConfig) -> Result<Self, FirmwareError> {
         let mut roms = match &config.payload {
             Payload::Kernel { .. } => Self::default(),

@@ -1,31 +1,28 @@
-//! What all threads of a machine share: the board behind its one lock, and what surrounds it.
+//! State that all threads of a machine share: the board behind its one lock, and the host side around it.
 
 use super::clock::VmClock;
+use super::exits::ExitCounters;
 use super::vcpus::VcpuGate;
 use crate::block::BlockEngine;
-use crate::board::{Board, MachineEvent, Wires, Work};
+use crate::board::work::PendingEvents;
+use crate::board::{Board, HostQueue, HostWork, MachineEvent};
 use crate::chardev::Chardev;
-use crate::kvm::KvmError;
 use crate::kvm::ring::CoalescedRing;
-use crate::kvm::slots::{SlotSpec, Slots};
-use crate::kvm::vm::{Coalesced, Vm};
-use crate::net::Port;
-use pcvm_devices::{CharId, Clock, DirtyPages, Frame, NicId, Space, VmTime};
-use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
-use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
+use crate::net::NetPort;
+use pcvm_devices::{CharId, Space};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vmm_sys_util::eventfd::EventFd;
 
-/// The board and the writes that the kernel keeps back for it.
+/// The board, and the ring in which the kernel coalesces writes to it.
 struct Inner {
     board: Board,
     ring: CoalescedRing,
 }
 
 impl Inner {
-    /// Gives the board the writes that the kernel has kept back, in order.
+    /// Passes the coalesced writes to the board, in order.
     #[inline]
     fn drain(&mut self) {
         let Self { board, ring } = self;
@@ -36,7 +33,7 @@ impl Inner {
     }
 }
 
-/// The board, locked, with nothing kept back.
+/// The board, locked, with the coalescing ring drained.
 pub struct Locked<'a>(MutexGuard<'a, Inner>);
 
 impl std::ops::Deref for Locked<'_> {
@@ -52,258 +49,201 @@ impl std::ops::DerefMut for Locked<'_> {
     }
 }
 
+/// Buffers of [`Shared::perform`] that keep their allocations between calls, one set for each thread.
+#[derive(Default)]
+struct Scratch {
+    queue: HostQueue,
+    sent: Vec<Vec<u8>>,
+}
+
+thread_local! {
+    static SCRATCH: Cell<Scratch> = Cell::default();
+}
+
 /// A machine as its threads see it.
 pub struct Shared {
     inner: Mutex<Inner>,
-    /// The processors' threads.
+    /// Parks, resets and restarts the vCPU threads.
     pub vcpus: VcpuGate,
+    /// By vCPU: exits by reason.
+    pub exits: Vec<ExitCounters>,
     /// Virtual time.
     pub clock: Arc<VmClock>,
-    /// The images.
+    /// The disk images.
     pub engine: BlockEngine,
-    /// By [`CharId`]. The lock is taken before the board's, so that output keeps its order.
-    chardevs: [Option<Mutex<Chardev>>; CharId::COUNT],
-    /// The network cards' cables, by [`pcvm_devices::NicId`].
-    pub ports: Vec<Port>,
-    events: Mutex<VecDeque<MachineEvent>>,
-    /// Somebody outside has stopped the machine.
+    /// By [`CharId`]. This lock is taken before the board's, so that output keeps its order.
+    chardevs: Vec<Option<Mutex<Chardev>>>,
+    /// The network backends, by [`pcvm_devices::NicId`].
+    pub ports: Vec<NetPort>,
+    events: Mutex<PendingEvents>,
     paused: AtomicBool,
-    /// Wakes the main loop when there are events.
+    /// Wakes the main loop: events, sources that are ready again.
+    pub event_fd: EventFd,
+}
+
+/// What [`Shared::new`] puts together.
+pub struct SharedParts {
+    /// The board.
+    pub board: Board,
+    /// The coalescing ring.
+    pub ring: CoalescedRing,
+    /// vCPUs.
+    pub vcpus: u32,
+    /// Virtual time.
+    pub clock: Arc<VmClock>,
+    /// The disk images.
+    pub engine: BlockEngine,
+    /// By [`CharId`].
+    pub chardevs: Vec<Option<Chardev>>,
+    /// By [`pcvm_devices::NicId`].
+    pub ports: Vec<NetPort>,
+    /// Wakes the main loop.
     pub event_fd: EventFd,
 }
 
 impl Shared {
-    /// Puts the parts together: among them character devices by [`CharId`] and cables by [`NicId`].
-    pub fn new(
-        board: Board,
-        ring: CoalescedRing,
-        vcpus: VcpuGate,
-        clock: Arc<VmClock>,
-        engine: BlockEngine,
-        (chardevs, ports): ([Option<Chardev>; CharId::COUNT], Vec<Port>),
-        event_fd: EventFd,
-    ) -> Self {
+    /// Puts the parts together. The vCPUs start parked.
+    pub fn new(parts: SharedParts) -> Self {
+        let SharedParts { board, ring, vcpus, clock, engine, chardevs, ports, event_fd } = parts;
         Self {
             inner: Mutex::new(Inner { board, ring }),
-            vcpus,
+            vcpus: VcpuGate::new(vcpus),
+            exits: (0..vcpus).map(|_| ExitCounters::default()).collect(),
             clock,
             engine,
-            chardevs: chardevs.map(|chardev| chardev.map(Mutex::new)),
+            chardevs: chardevs.into_iter().map(|chardev| chardev.map(Mutex::new)).collect(),
             ports,
-            events: Mutex::new(VecDeque::new()),
+            events: Mutex::default(),
             paused: AtomicBool::new(false),
             event_fd,
         }
     }
 
-    /// Locks the board and gives it the writes that the kernel has kept back, in order.
+    /// Locks the board and drains the coalescing ring.
     #[inline]
     pub fn lock(&self) -> Locked<'_> {
-        // A panic in a device ends the machine (see `vcpu::spawn`); until then the others may still look.
+        // A panic in a device ends the machine (see `vcpu::spawn`); until then other threads may still read the board.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.drain();
         Locked(inner)
     }
 
-    /// Locks the board for `f`, then does what it left to do.
+    /// Locks the board for `f`, then performs the work that was deferred.
     #[inline]
     pub fn with_board<R>(&self, f: impl FnOnce(&mut Board) -> R) -> R {
-        self.with_locked(self.lock(), f)
+        let mut board = self.lock();
+        board.set_vcpu(None);
+        self.with_locked(board, f)
     }
 
-    /// The same, on the thread of a processor that is not in the guest.
+    /// The same on a vCPU's thread, outside the guest.
     #[inline]
-    pub fn with_board_at_exit<R>(&self, f: impl FnOnce(&mut Board) -> R) -> R {
+    pub fn with_board_at_exit<R>(&self, vcpu: u32, f: impl FnOnce(&mut Board) -> R) -> R {
         let mut board = self.lock();
-        if self.vcpus.processors() == 1 {
+        if self.vcpus.count() == 1 {
             board.0.ring.rewind();
         }
+        board.set_vcpu(Some(vcpu));
         self.with_locked(board, f)
     }
 
     #[inline]
     fn with_locked<'a, R>(&'a self, mut board: Locked<'a>, f: impl FnOnce(&mut Board) -> R) -> R {
-        // What the kept writes began comes before what follows them: a driver that looks at the status right after
-        // the last word of a sector finds the sector written, and need not look again.
-        if let Some(work) = board.take_work() {
-            drop(board);
-            self.perform(work);
+        // Work of coalesced writes comes before the access that follows them: a driver that reads the status right after
+        // the last word of a sector finds the sector written and need not poll again.
+        if board.has_work() {
+            self.perform(board);
             board = self.lock();
         }
         let result = f(&mut board);
-        let work = board.take_work();
-        drop(board);
-        if let Some(work) = work {
-            self.perform(work);
+        if board.has_work() {
+            self.perform(board);
         }
         result
     }
 
-    /// Disk requests, output and events, without the board's lock. Requests that end at once may bring more.
+    /// Releases the board's lock and performs the deferred work in order. Requests that complete at once may defer more.
     #[cold]
-    fn perform(&self, work: Work) {
-        let mut next = Some(work);
-        while let Some(work) = next.take() {
-            if work.chars {
-                self.flush_chars(&mut next);
-            }
-            if !work.frames.is_empty() {
-                self.send_frames(work.frames, &mut next);
-            }
-            if work.room {
-                let _ = self.event_fd.write(1);
-            }
-            work.calls.iter().for_each(|call| call());
-            if let Some(event) = work.event {
-                self.post(event);
-            }
-            for request in work.requests {
-                if let Some(done) = self.engine.start(request) {
-                    let mut board = self.lock();
-                    board.block_done(done);
-                    Work::merge(&mut next, board.take_work());
+    fn perform(&self, mut board: Locked<'_>) {
+        let Scratch { mut queue, mut sent } = SCRATCH.take();
+        board.take_work(&mut queue);
+        drop(board);
+        while let Some(work) = queue.pop_front() {
+            match work {
+                HostWork::Block(request) => {
+                    if let Some(done) = self.engine.start(request) {
+                        let mut board = self.lock();
+                        board.block_done(done);
+                        board.take_work(&mut queue);
+                    }
                 }
-            }
-        }
-    }
-
-    /// Sends what the guest's network cards have sent.
-    fn send_frames(&self, frames: Vec<(NicId, Frame)>, next: &mut Option<Work>) {
-        for (nic, frame) in &frames {
-            if let Some(port) = self.ports.get(usize::from(nic.0)) {
-                port.send(frame);
-                if port.is_untended() {
+                HostWork::Frame(nic, frame) => {
+                    if let Some(port) = self.ports.get(usize::from(nic.0)) {
+                        port.send(&frame);
+                    }
+                    sent.push(frame.bytes);
+                    if !matches!(queue.front(), Some(HostWork::Frame(..))) {
+                        let mut board = self.lock();
+                        board.recycle(&mut sent);
+                        board.take_work(&mut queue);
+                    }
+                }
+                HostWork::Chars(stream) => self.write_chars(stream, &mut queue),
+                HostWork::Ready(_) => {
                     let _ = self.event_fd.write(1);
                 }
+                HostWork::Wake(waker) => waker(),
+                HostWork::Event(event) => self.post(event),
             }
         }
+        SCRATCH.set(Scratch { queue, sent });
+    }
+
+    /// Writes what the guest has sent on a character stream. Locking the board drains the coalescing ring, which may defer
+    /// more work.
+    fn write_chars(&self, stream: CharId, queue: &mut HostQueue) {
+        let chardev = self.chardev(stream);
         let mut board = self.lock();
-        board.recycle(frames);
-        Work::merge(next, board.take_work());
-    }
-
-    /// Writes what the guest has sent to its character devices. Locking the board may bring more to do: writes that
-    /// the kernel kept back.
-    fn flush_chars(&self, next: &mut Option<Work>) {
-        let mut take = |n: usize| {
-            let mut board = self.lock();
-            let bytes = board.take_chars(CharId(n as u8));
-            Work::merge(next, board.take_work());
-            bytes
-        };
-        for (n, chardev) in self.chardevs.iter().enumerate() {
-            let Some(chardev) = chardev else {
-                take(n);
-                continue;
-            };
-            let chardev = chardev.lock().unwrap_or_else(PoisonError::into_inner);
-            let bytes = take(n);
-            if !bytes.is_empty() {
-                chardev.write(&bytes);
-            }
+        let bytes = board.take_chars(stream);
+        board.take_work(queue);
+        drop(board);
+        if let Some(chardev) = chardev
+            && !bytes.is_empty()
+        {
+            chardev.write(&bytes);
         }
     }
 
-    /// A character device.
-    pub fn chardev(&self, n: usize) -> Option<MutexGuard<'_, Chardev>> {
-        Some(self.chardevs.get(n)?.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    /// A character device, locked.
+    pub fn chardev(&self, stream: CharId) -> Option<MutexGuard<'_, Chardev>> {
+        let chardev = self.chardevs.get(usize::from(stream.0))?.as_ref()?;
+        Some(chardev.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Tells the main loop that something happened to the machine, and stops the processors.
+    /// The character streams that have a host side.
+    pub fn streams(&self) -> impl Iterator<Item = CharId> {
+        self.chardevs.iter().zip(0..).filter_map(|(chardev, n)| chardev.as_ref().map(|_| CharId(n)))
+    }
+
+    /// Reports an event to the main loop and stops the vCPUs.
     pub fn post(&self, event: MachineEvent) {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+        self.pending().post(event);
         self.vcpus.stop();
         let _ = self.event_fd.write(1);
     }
 
-    /// Whether somebody outside has stopped the machine.
+    /// The machine events that the main loop has not handled yet.
+    pub fn pending(&self) -> MutexGuard<'_, PendingEvents> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a client has paused the machine.
     pub fn paused(&self) -> bool {
         self.paused.load(Ordering::SeqCst)
     }
 
-    /// The main loop has stopped the machine, or lets it go on.
+    /// The main loop has paused (true) or resumed the machine.
     pub fn set_paused(&self, paused: bool) {
         self.paused.store(paused, Ordering::SeqCst);
-    }
-
-    /// Forgets resets that were asked for before one that is carried out now: two processors that reset the machine at
-    /// the same time reset it once.
-    pub fn forget_resets(&self) {
-        self.events
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|event| !matches!(event, MachineEvent::Reset(_)));
-    }
-
-    /// The oldest event.
-    pub fn take_event(&self) -> Option<MachineEvent> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
-    }
-}
-
-/// The board's wires, connected to KVM and to a timerfd.
-pub struct KvmWires {
-    vm: Arc<Vm>,
-    slots: Slots,
-    coalesced: Coalesced,
-    timer: Arc<OwnedFd>,
-    clock: Arc<VmClock>,
-    failure: Arc<OnceLock<KvmError>>,
-    /// Wakes the main loop, which looks at `failure`.
-    event: EventFd,
-}
-
-impl KvmWires {
-    /// Connects.
-    pub fn new(vm: Arc<Vm>, timer: Arc<OwnedFd>, clock: Arc<VmClock>, event: EventFd) -> Self {
-        let (slots, coalesced) = (Slots::new(vm.fd().clone()), Coalesced::new(&vm));
-        Self { vm, slots, coalesced, timer, clock, failure: Arc::default(), event }
-    }
-
-    /// Where the first failure of a wire is found.
-    pub fn failure(&self) -> Arc<OnceLock<KvmError>> {
-        self.failure.clone()
-    }
-
-    fn check(&self, result: Result<(), KvmError>) {
-        if let Err(error) = result {
-            tracing::error!("{error}");
-            let _ = self.failure.set(error);
-            let _ = self.event.write(1);
-        }
-    }
-}
-
-impl Wires for KvmWires {
-    fn gsi(&mut self, gsi: u32, level: bool) {
-        let result = self.vm.irq_line(gsi, level);
-        self.check(result);
-    }
-
-    fn alarm(&mut self, at: VmTime) {
-        let nanos = at.since(self.clock.now()).as_nanos().clamp(1, i64::MAX as u128) as i64;
-        let value = Timespec { tv_sec: nanos / 1_000_000_000, tv_nsec: nanos % 1_000_000_000 };
-        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if let Err(error) = timerfd_settime(
-            &*self.timer,
-            TimerfdTimerFlags::empty(),
-            &Itimerspec { it_interval: zero, it_value: value },
-        ) {
-            tracing::error!("cannot set the timer: {error}");
-        }
-    }
-
-    fn memory_map(&mut self, slots: &[SlotSpec]) {
-        let result = self.slots.set(slots);
-        self.check(result);
-    }
-
-    fn video_touched(&mut self, touched: &mut DirtyPages) {
-        self.slots.video_touched(touched);
-    }
-
-    fn coalesce(&mut self, ranges: &[(Space, u64, u64)]) {
-        let result = self.coalesced.set(ranges);
-        self.check(result);
     }
 }

@@ -1,4 +1,4 @@
-//! A processor's thread: from the exit to the board and back.
+//! A vCPU's thread: runs the guest, and carries each exit to the board and back.
 
 use super::shared::Shared;
 use super::vcpus::VcpuCommand;
@@ -19,28 +19,28 @@ const SYSTEM_EVENT_RESET: u32 = 2;
 /// Starts the thread, parked.
 ///
 /// # Errors
-/// If the host has no more threads.
+/// If the host refuses another thread.
 pub fn spawn(shared: Arc<Shared>, mut vcpu: Vcpu) -> std::io::Result<JoinHandle<()>> {
     let name = format!("vcpu{}", vcpu.index());
     std::thread::Builder::new().name(name.clone()).spawn(move || {
         let index = vcpu.index();
         shared.vcpus.register(index, vcpu.kick());
-        // A panic here is a bug of ours that a guest found: the machine ends with a report, not with a hang.
+        // A panic here is a bug that the guest has reached: the machine ends with a report instead of a hang.
         let result = catch_unwind(AssertUnwindSafe(|| run(&shared, &mut vcpu)));
         let report = match result {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some("internal error: the processor's thread panicked".to_owned()),
+            Err(_) => Some("internal error: the vCPU thread panicked".to_owned()),
         };
         if let Some(report) = report {
-            shared.post(MachineEvent::Broken(format!("{name}: {report}")));
+            shared.post(MachineEvent::Failed(format!("{name}: {report}")));
             idle(&shared);
         }
         shared.vcpus.unregister(index);
     })
 }
 
-/// Takes part in what the others wait for, without a processor, until the machine ends.
+/// Follows the main loop's commands without a vCPU, until the machine ends.
 fn idle(shared: &Shared) {
     let mut seen = 0;
     loop {
@@ -58,13 +58,13 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
     let index = vcpu.index();
     loop {
         if shared.vcpus.wants_attention() {
-            // Registers are whole, and nothing of the guest's is lost by a reset, only between instructions.
+            // Only between two instructions are the registers whole, so that a reset loses nothing of the guest's.
             loop {
                 match vcpu.finish_io() {
                     Exit::Again => break,
                     exit => {
-                        if let Some(why) = answer(shared, exit) {
-                            shared.post(MachineEvent::Broken(format!("processor {index}: {why}")));
+                        if let Some(why) = handle_exit(shared, index, exit) {
+                            shared.post(MachineEvent::Failed(format!("vCPU {index}: {why}")));
                             break;
                         }
                     }
@@ -86,24 +86,28 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
             continue;
         }
         let exit = vcpu.run()?;
-        let draws = matches!(exit, Exit::MemRead { addr: 0xa_0000..0xc_0000, .. });
-        let mut failure = answer(shared, exit);
-        if draws && failure.is_none() && pace.wants() {
+        if let Some(counters) = shared.exits.get(index as usize) {
+            counters.count(&exit);
+        }
+        let reads_planes = matches!(exit, Exit::MemRead { addr: 0xa_0000..0xc_0000, .. });
+        let mut failure = handle_exit(shared, index, exit);
+        if reads_planes && failure.is_none() && pace.wants() {
             failure = run_emulator(shared, vcpu, &mut pace)?;
         }
         if let Some(why) = failure {
             let report = vcpu.report(|addr, buf| shared.lock().memory().read(addr, buf));
-            shared.post(MachineEvent::Broken(format!("processor {index}: {why}\n{report}")));
+            shared.post(MachineEvent::Failed(format!("vCPU {index}: {why}\n{report}")));
         }
     }
 }
 
-/// The guest has read planes: carries out what comes next (see [`ahead`]).
+/// The guest has read planes: emulates the instructions that follow (see [`emulator`]).
 fn run_emulator(shared: &Shared, vcpu: &mut Vcpu, pace: &mut emulator::Pace) -> Result<Option<String>, KvmError> {
+    let index = vcpu.index();
     let rest = vcpu.finish_io();
     let whole = matches!(rest, Exit::Again);
-    let failure = answer(shared, rest);
-    // A kick that came before this is for what the loop looks at before the processor runs again.
+    let failure = handle_exit(shared, index, rest);
+    // The loop in `run` checks what an earlier kick was for before the vCPU enters the guest again.
     vcpu.clear_kick();
     if !whole {
         return Ok(failure);
@@ -113,7 +117,7 @@ fn run_emulator(shared: &Shared, vcpu: &mut Vcpu, pace: &mut emulator::Pace) -> 
         return Ok(failure);
     };
     let (mut budget, mut over) = (emulator::MOST, false);
-    shared.with_board_at_exit(|board| {
+    shared.with_board_at_exit(index, |board| {
         let memory = board.memory().clone();
         let mut bus = EmulatorBus::new(board, &memory);
         while budget > 0 && !over && !bus.has_work() {
@@ -129,21 +133,21 @@ fn run_emulator(shared: &Shared, vcpu: &mut Vcpu, pace: &mut emulator::Pace) -> 
     Ok(failure)
 }
 
-/// Does what an exit asks for. Gives the reason if the processor cannot go on.
+/// Handles an exit. Returns the reason if the vCPU cannot continue.
 #[inline]
-fn answer(shared: &Shared, exit: Exit<'_>) -> Option<String> {
+fn handle_exit(shared: &Shared, vcpu: u32, exit: Exit<'_>) -> Option<String> {
     match exit {
-        Exit::Out { port, width, data } => shared.with_board_at_exit(|board| board.port_out(port, width, data)),
-        Exit::In { port, width, data } => shared.with_board_at_exit(|board| board.port_in(port, width, data)),
-        Exit::MemWrite { addr, data } => shared.with_board_at_exit(|board| board.mem_write(addr, data)),
-        Exit::MemRead { addr, data } => shared.with_board_at_exit(|board| board.mem_read(addr, data)),
+        Exit::Out { port, width, data } => shared.with_board_at_exit(vcpu, |board| board.port_out(port, width, data)),
+        Exit::In { port, width, data } => shared.with_board_at_exit(vcpu, |board| board.port_in(port, width, data)),
+        Exit::MemWrite { addr, data } => shared.with_board_at_exit(vcpu, |board| board.mem_write(addr, data)),
+        Exit::MemRead { addr, data } => shared.with_board_at_exit(vcpu, |board| board.mem_read(addr, data)),
         Exit::Again => {}
-        Exit::Shutdown => shared.with_board_at_exit(|board| board.shutdown_cycle()),
+        Exit::Shutdown => shared.with_board_at_exit(vcpu, |board| board.shutdown_cycle()),
         Exit::SystemEvent(SYSTEM_EVENT_SHUTDOWN) => shared.post(MachineEvent::PowerOff),
         Exit::SystemEvent(SYSTEM_EVENT_RESET) => {
             shared.post(MachineEvent::Reset(pcvm_devices::ResetKind::Hard));
         }
-        Exit::SystemEvent(event) => return Some(format!("system event {event}")),
+        Exit::SystemEvent(event) => return Some(format!("KVM system event {event}")),
         Exit::Broken(why) => return Some(why),
     }
     None

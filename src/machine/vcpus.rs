@@ -1,19 +1,19 @@
-//! Stopping, resetting and restarting the processors' threads.
+//! Parking, resetting and restarting the vCPU threads.
 //!
-//! A processor's thread looks at one flag before each entry into the guest. When it is set the thread parks until it is
-//! told what to do. Only the main loop gives commands; it never holds the board's lock while it waits for threads.
+//! A vCPU thread checks one flag before each entry into the guest. When the flag is set the thread parks until the main
+//! loop gives a command. Only the main loop gives commands; it never holds the board's lock while it waits for threads.
 
 use crate::kvm::kick::Kick;
 use crate::kvm::vcpu::FlatEntry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// What the processors are to do.
+/// The command that all vCPUs follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Command {
     Run,
     Park,
-    /// Reset yourselves, then stay parked. Processor 0 may start at a kernel's entry.
+    /// Reset, then stay parked. vCPU 0 may start at a kernel's entry.
     Reset(Option<FlatEntry>),
     Exit,
 }
@@ -21,39 +21,39 @@ enum Command {
 #[derive(Debug)]
 struct State {
     command: Command,
-    /// Counts commands, so that each is carried out once by each processor.
+    /// Counts commands, so that each vCPU carries out each command once.
     number: u64,
     parked: u32,
-    /// Processors that have carried out command `number`.
+    /// vCPUs that have carried out command `number`.
     done: u32,
 }
 
-/// Shared between the main loop and the processors' threads.
+/// Shared between the main loop and the vCPU threads.
 pub struct VcpuGate {
-    processors: u32,
+    count: u32,
     attention: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
-    /// By processor.
+    /// By vCPU.
     kicks: Mutex<Vec<(u32, Kick)>>,
 }
 
-/// What a processor's thread does after it was asked for attention.
+/// What a vCPU thread does after [`VcpuGate::attend`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VcpuCommand {
-    /// Go on.
+    /// Enter the guest.
     Run,
-    /// Reset the processor and ask again.
+    /// Reset the vCPU, report [`VcpuGate::reset_done`] and attend again.
     Reset(Option<FlatEntry>),
-    /// End.
+    /// End the thread.
     Exit,
 }
 
 impl VcpuGate {
-    /// For so many processors, which start parked.
-    pub fn new(processors: u32) -> Self {
+    /// For `count` vCPUs, which start parked.
+    pub fn new(count: u32) -> Self {
         Self {
-            processors,
+            count,
             attention: AtomicBool::new(true),
             state: Mutex::new(State { command: Command::Park, number: 0, parked: 0, done: 0 }),
             changed: Condvar::new(),
@@ -61,10 +61,10 @@ impl VcpuGate {
         }
     }
 
-    /// How many processors there are.
+    /// How many vCPUs there are.
     #[inline]
-    pub fn processors(&self) -> u32 {
-        self.processors
+    pub fn count(&self) -> u32 {
+        self.count
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -75,16 +75,16 @@ impl VcpuGate {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    // The processors' side.
+    // For vCPU threads.
 
-    /// A processor's thread says how to kick it, before anything else.
-    pub fn register(&self, processor: u32, kick: Kick) {
-        self.kicks().push((processor, kick));
+    /// Registers how to kick a vCPU out of the guest, before its thread does anything else.
+    pub fn register(&self, vcpu: u32, kick: Kick) {
+        self.kicks().push((vcpu, kick));
     }
 
-    /// A processor's thread ends: nobody kicks it any more once this has returned, so its processor may go.
-    pub fn unregister(&self, processor: u32) {
-        self.kicks().retain(|(other, _)| *other != processor);
+    /// Unregisters a vCPU whose thread ends. No kick reaches it after this has returned, so the vCPU may be freed.
+    pub fn unregister(&self, vcpu: u32) {
+        self.kicks().retain(|(other, _)| *other != vcpu);
     }
 
     fn kicks(&self) -> MutexGuard<'_, Vec<(u32, Kick)>> {
@@ -97,7 +97,7 @@ impl VcpuGate {
         self.attention.load(Ordering::Acquire)
     }
 
-    /// Parks until there is something to do. `seen` is the thread's own, 0 at first.
+    /// Parks until there is a command to follow. `seen` belongs to the thread and starts at 0.
     pub fn attend(&self, seen: &mut u64) -> VcpuCommand {
         let mut state = self.state();
         state.parked += 1;
@@ -123,9 +123,9 @@ impl VcpuGate {
         self.changed.notify_all();
     }
 
-    // The other side.
+    // For the main loop; `stop` for any thread.
 
-    /// Asks all processors to park, without waiting: any thread may.
+    /// Makes all vCPUs park, without waiting for them. Any thread may call it.
     pub fn stop(&self) {
         let mut state = self.state();
         if state.command == Command::Run {
@@ -138,36 +138,36 @@ impl VcpuGate {
         }
     }
 
-    /// Parks all processors and waits until they are.
+    /// Parks all vCPUs and waits until they are parked.
     pub fn park(&self) {
         self.stop();
         let mut state = self.state();
-        while state.parked < self.processors {
+        while state.parked < self.count {
             state = self.wait(state);
         }
     }
 
-    /// Resets all processors, which are parked, and waits until they have done it and are parked again.
+    /// Resets all vCPUs, which are parked, and waits until they are parked again.
     pub fn reset(&self, entry: Option<FlatEntry>) {
         let mut state = self.state();
         state.command = Command::Reset(entry);
         state.number += 1;
         state.done = 0;
         self.changed.notify_all();
-        while state.done < self.processors || state.parked < self.processors {
+        while state.done < self.count || state.parked < self.count {
             state = self.wait(state);
         }
         state.command = Command::Park;
     }
 
-    /// Lets all processors, which are parked, go on.
+    /// Lets all vCPUs, which are parked, enter the guest.
     pub fn run(&self) {
         self.attention.store(false, Ordering::SeqCst);
         self.state().command = Command::Run;
         self.changed.notify_all();
     }
 
-    /// Ends all threads.
+    /// Ends all vCPU threads.
     pub fn exit(&self) {
         self.stop();
         self.state().command = Command::Exit;

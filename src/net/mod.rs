@@ -1,49 +1,53 @@
-//! What network cards are plugged into on the host.
+//! Network backends: the host side of an emulated NIC (tap device, passt, Unix stream socket).
 //!
-//! A [`Port`] takes frames from any thread and never waits: what the host cannot take at once is lost, as on a wire. Frames
-//! that come in are read by the main loop, a batch at a time.
+//! A [`NetPort`] takes frames from any thread and never blocks: a frame that the backend cannot take at once is dropped, as
+//! on a wire. The main loop reads received frames in batches. A backend is one file with an implementation of `Backend`,
+//! and one arm in [`NetPort::open`].
 
-mod cut;
 mod dump;
+mod gso;
+mod stats;
 mod stream;
 mod sys;
 mod tap;
 #[cfg(test)]
 mod tests;
 
-pub use cut::received;
-pub use dump::Dump;
+pub use gso::segment_received;
+pub use stats::PortStats;
 
 use crate::config::{NetBackend, NicConfig};
+use dump::Dump;
 use pcvm_devices::net::{Frame, MAX_SEND};
+use stats::PortCounters;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Mutex, PoisonError};
+use std::os::fd::BorrowedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Frames read before the guest gets them.
+/// Frames that the main loop reads before it gives them to the guest.
 pub const BATCH: usize = 64;
-/// The longest frame that may come in, in bytes: a segment that nobody has cut, and a tag.
-const LONGEST: usize = MAX_SEND;
+/// The longest received frame in bytes: an IPv4 packet with segmentation offload behind an Ethernet header with a VLAN tag.
+const MAX_RECEIVE: usize = MAX_SEND;
 
-/// A card could not be connected.
+/// A network backend could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
-    /// Something about a network interface.
+    /// A network interface, descriptor or program.
     #[error("{what} {name}: {why}")]
     Interface {
-        /// What was being done, or what it is.
+        /// The failed action, or the kind of object.
         what: &'static str,
-        /// The interface, bridge or program.
+        /// The interface, bridge, descriptor or program.
         name: String,
-        /// Why not.
+        /// The cause.
         why: String,
     },
     /// A file or socket.
     #[error("{path}: {why}")]
     File {
-        /// Which.
+        /// The file or socket.
         path: String,
-        /// Why not.
+        /// The cause.
         why: String,
     },
 }
@@ -58,94 +62,117 @@ impl NetError {
     }
 }
 
-enum Cable {
-    Tap(tap::Tap),
-    Stream(stream::Stream),
+/// What a [`NetPort`] needs of a backend. All methods are called from several threads, except [`Backend::receive`], which
+/// only the main loop calls. None blocks.
+trait Backend: Send + Sync {
+    /// Sends a frame as a whole. False if it was dropped.
+    fn send(&self, frame: &Frame) -> bool;
+
+    /// Reads a frame into `buffer`, which is empty.
+    fn receive(&self, scratch: &mut Scratch, buffer: &mut Vec<u8>) -> Received;
+
+    /// Readable while [`Backend::receive`] has something to return. The descriptor never changes.
+    fn rx_fd(&self) -> BorrowedFd<'_>;
+
+    /// Readable while bytes of a partly sent frame are pending and [`Backend::flush_tx`] can write some of them. The
+    /// descriptor never changes. `None` if the backend never takes a part of a frame.
+    fn tx_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Writes pending bytes of a partly sent frame.
+    fn flush_tx(&self) {}
 }
 
-/// The host's end of a card's cable.
-pub struct Port {
-    cable: Cable,
+/// A NIC's connection to the host: a backend, its packet capture and its counters.
+pub struct NetPort {
+    backend: Box<dyn Backend>,
     dump: Option<Mutex<Dump>>,
+    counters: PortCounters,
 }
 
-/// What a try to read a frame gave.
+/// Result of [`NetPort::receive`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Received {
-    /// One, which may be a long segment that is left to [`received`].
+    /// A frame. It may have segmentation offload, which [`segment_received`] resolves.
     Frame(Frame),
-    /// None now.
+    /// No frame is waiting.
     Nothing,
-    /// The other end is gone.
-    Gone,
+    /// The tap device was deleted or the peer has disconnected, for good.
+    Disconnected,
 }
 
-impl Port {
-    /// Connects a card.
+impl NetPort {
+    /// Opens the configured backend, and the packet capture if there is one.
     ///
     /// # Errors
-    /// If what it is to be connected to is not there or does not let us.
+    /// If the host object does not exist or access is denied.
     pub fn open(config: &NicConfig) -> Result<Self, NetError> {
         let dump = config.dump.as_deref().map(Dump::create).transpose()?.map(Mutex::new);
-        let cable = match &config.backend {
-            NetBackend::Tap(tap) => Cable::Tap(tap::Tap::open(tap)?),
-            NetBackend::Passt(socket) => Cable::Stream(stream::Stream::passt(socket.as_deref())?),
-            NetBackend::Pair(path) => Cable::Stream(stream::Stream::pair(path)?),
+        let backend: Box<dyn Backend> = match &config.backend {
+            NetBackend::Tap(tap) => Box::new(tap::Tap::open(tap)?),
+            NetBackend::Passt(socket) => Box::new(stream::Stream::passt(socket.as_deref())?),
+            NetBackend::Pair(path) => Box::new(stream::Stream::pair(path)?),
         };
-        Ok(Self { cable, dump })
+        Ok(Self { backend, dump, counters: PortCounters::default() })
     }
 
-    /// What tells that frames came in.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        match &self.cable {
-            Cable::Tap(tap) => tap.as_fd(),
-            Cable::Stream(stream) => stream.as_fd(),
-        }
+    /// Readable while [`NetPort::receive`] has a frame or a disconnection to return. It stays the same for the port's life.
+    pub fn rx_fd(&self) -> BorrowedFd<'_> {
+        self.backend.rx_fd()
     }
 
-    /// Sends a frame, or loses it.
+    /// Readable while [`NetPort::flush_tx`] can write pending bytes. It stays the same for the port's life. `None` if the
+    /// port never has pending bytes.
+    pub fn tx_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.backend.tx_fd()
+    }
+
+    /// Sends a frame, or drops it.
     pub fn send(&self, frame: &Frame) {
-        if let Some(dump) = &self.dump {
-            let mut dump = dump.lock().unwrap_or_else(PoisonError::into_inner);
-            cut::pieces(frame, |bytes| dump.frame(bytes));
-        }
-        match &self.cable {
-            Cable::Tap(tap) => tap.send(frame),
-            Cable::Stream(stream) => cut::pieces(frame, |bytes| stream.send(bytes)),
-        }
+        self.capture(frame);
+        let taken = self.backend.send(frame);
+        self.counters.transmitted(frame.bytes.len(), taken);
     }
 
-    /// Reads a frame. `buffer` is an empty one to put it in.
+    /// Reads a frame into `buffer`, which is empty. A returned frame takes the buffer with it.
     pub fn receive(&self, scratch: &mut Scratch, buffer: &mut Vec<u8>) -> Received {
-        let received = match &self.cable {
-            Cable::Tap(tap) => tap.receive(scratch, buffer),
-            Cable::Stream(stream) => stream.receive(buffer),
-        };
-        if let (Some(dump), Received::Frame(frame)) = (&self.dump, &received) {
-            let mut dump = dump.lock().unwrap_or_else(PoisonError::into_inner);
-            cut::pieces(frame, |bytes| dump.frame(bytes));
+        let received = self.backend.receive(scratch, buffer);
+        if let Received::Frame(frame) = &received {
+            self.capture(frame);
+            self.counters.received(frame.bytes.len());
         }
         received
     }
 
-    /// Whether [`Port::tend`] has something to do soon: a frame that went only in part.
-    pub fn is_untended(&self) -> bool {
-        matches!(&self.cable, Cable::Stream(stream) if stream.is_untended())
+    /// Writes pending bytes of a frame of which the backend has taken only a part.
+    pub fn flush_tx(&self) {
+        self.backend.flush_tx();
     }
 
-    /// Goes on with what could not be done at once.
-    pub fn tend(&self) {
-        if let Cable::Stream(stream) = &self.cable {
-            stream.tend();
+    /// The port's traffic counters.
+    pub fn stats(&self) -> PortStats {
+        self.counters.snapshot()
+    }
+
+    fn capture(&self, frame: &Frame) {
+        if let Some(dump) = &self.dump {
+            let mut dump = lock(dump);
+            gso::segments(frame, |bytes| dump.frame(bytes));
         }
     }
 }
 
-/// Room for the longest frame while it is read.
+/// Buffer for the longest frame while it is read from a tap.
 pub struct Scratch(Box<[u8]>);
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self(vec![0; LONGEST].into_boxed_slice())
+        Self(vec![0; MAX_RECEIVE].into_boxed_slice())
     }
+}
+
+/// Locks a mutex, also after a panic: every critical section in this module leaves its data consistent.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,20 +1,21 @@
-//! The other end of the encodings, for tests: a client's screen.
+//! Decoders of the encodings and pseudo-encodings, for tests: a client's framebuffer. Written from RFC 6143 and rfbproto
+//! independently of the encoders.
 
 use super::picture::Rect;
 use super::pixels::PixelFormat;
 use flate2::{Decompress, FlushDecompress};
 
-/// A client's screen, in the client's pixels.
+/// A client's framebuffer, in the client's pixel format.
 pub struct Decoder {
     format: PixelFormat,
     pub size: (u16, u16),
     pixels: Vec<u32>,
     zrle: Decompress,
     tight: [Decompress; 4],
-    /// Numbers of the encodings that came.
+    /// Encoding numbers of the rectangles decoded.
     pub seen: Vec<i32>,
-    /// The x of the last pointer motion change.
-    pub motion: u16,
+    /// x of the last Pointer Motion Change: 1 for absolute, 0 for relative.
+    pub pointer_motion_change: u16,
 }
 
 fn take<'a>(bytes: &mut &'a [u8], count: usize) -> &'a [u8] {
@@ -60,11 +61,11 @@ impl Decoder {
             zrle: stream(),
             tight: [stream(), stream(), stream(), stream()],
             seen: Vec::new(),
-            motion: u16::MAX,
+            pointer_motion_change: u16::MAX,
         }
     }
 
-    /// 00RRGGBBh as the client's format has it.
+    /// 00RRGGBBh as a pixel value of the client's format.
     pub fn rounded(&self, rgb: u32) -> u32 {
         let [_, red, green, blue] = rgb.to_be_bytes();
         [red, green, blue].iter().enumerate().fold(0, |value, (n, &part)| {
@@ -119,7 +120,7 @@ impl Decoder {
         (0..3).fold(0, |value, n| value | u32::from(rgb[n]) << self.format.shift[n])
     }
 
-    /// One rectangle with its header; false for a pseudo rectangle that it does not know.
+    /// Decodes one rectangle with its header; false if the encoding is unknown.
     pub fn rectangle(&mut self, bytes: &mut &[u8]) -> bool {
         let rect = Rect { x: word(bytes), y: word(bytes), width: word(bytes), height: word(bytes) };
         let encoding = long(bytes) as i32;
@@ -151,7 +152,7 @@ impl Decoder {
                     self.resize((rect.width, rect.height));
                 }
             }
-            -257 => self.motion = rect.x,
+            -257 => self.pointer_motion_change = rect.x,
             -258 => {}
             -261 => drop(take(bytes, 1)),
             _ => return false,

@@ -1,38 +1,40 @@
-//! A client's keys and pointer as the machine's.
+//! Translation of a client's KeyEvent and PointerEvent messages into the guest's input events.
 
 use crate::keys;
+use crate::tablet::scale;
 use pcvm_devices::InputEvent;
 
-/// Keys that a client can hold at a time.
+/// Keys that a client can hold down at a time; further ones are ignored.
 const HELD_MAX: usize = 64;
-/// Where a relative pointer says that it has not moved.
-const RELATIVE_ZERO: i32 = 0x7fff;
+/// The coordinate that means no movement in a PointerEvent with relative coordinates (QEMU Pointer Motion Change).
+const MOVEMENT_ZERO: i32 = 0x7fff;
 
-/// What the position that a client gives means.
+/// What the coordinates of a PointerEvent mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Motion {
-    /// How far the pointer moved.
-    Relative,
-    /// Where the client's pointer is, but the machine can only be told how far it moved.
+pub enum PointerMode {
+    /// A movement.
+    Movement,
+    /// A position, of which the guest's mouse gets the difference to the position before.
     Difference,
-    /// Where the pointer is, on a screen of this size.
+    /// A position on a screen of this size, which the guest's tablet gets.
     Absolute((u16, u16)),
 }
 
-/// What a client holds, and what its input becomes.
+/// The keys and buttons that a client holds down, and the input events for the guest.
 #[derive(Debug, Default)]
-pub struct Input {
+pub struct ClientInput {
+    /// Codes of the keys that are down.
     held: Vec<u16>,
     buttons: u8,
-    /// The buttons are a tablet's.
+    /// The buttons were sent to the tablet; else to the mouse.
     absolute: bool,
-    /// As the client had it last.
+    /// The position in the last PointerEvent that had one.
     position: Option<(u16, u16)>,
-    /// For the machine, in order.
+    /// Events for the guest, in order.
     pub events: Vec<InputEvent>,
 }
 
-impl Input {
+impl ClientInput {
     fn press(&mut self, code: u16, down: bool) {
         if down && !self.held.contains(&code) {
             if self.held.len() == HELD_MAX {
@@ -45,16 +47,17 @@ impl Input {
         self.events.push(InputEvent::Key { code, down });
     }
 
-    /// A key by its position (QEMU's extended key event): a scan code, with bit 7 for E0h.
-    pub fn position_key(&mut self, number: u32, down: bool) {
+    /// QEMU Extended Key Event: a set 1 scan code, with bit 7 for the prefix E0h.
+    pub fn extended_key_event(&mut self, number: u32, down: bool) {
         if let Some(code) = keys::by_number(number.into()) {
             self.press(code, down);
         }
     }
 
-    /// A key by what is written on it. The machine's keyboard is a US one: where a character needs shift there and the
-    /// client did without, or the other way round, shift is changed for that key.
-    pub fn keysym(&mut self, keysym: u32, down: bool) {
+    /// KeyEvent: a key by its X keysym, which names the character, not the position. The guest's keyboard has the US layout:
+    /// where the character needs Shift there and the client holds none, or the other way round, Shift is pressed or released
+    /// around the key.
+    pub fn key_event(&mut self, keysym: u32, down: bool) {
         let Some((code, shift)) = keys::by_keysym(keysym) else { return };
         let (Some(shift), true) = (shift, down) else { return self.press(code, down) };
         let shifts = |&key: &u16| key == keys::SHIFT || key == keys::RIGHT_SHIFT;
@@ -74,32 +77,33 @@ impl Input {
         lifted.iter().for_each(|&code| key(code, true));
     }
 
-    /// The pointer, whose position means what `motion` says.
-    pub fn pointer(&mut self, mask: u8, x: u16, y: u16, motion: Motion) {
-        // RFC 6143, section 7.5.5: left, middle, right, wheel up, wheel down. The mouse has right before middle.
+    /// PointerEvent; `mode` says what the coordinates mean.
+    pub fn pointer_event(&mut self, mask: u8, x: u16, y: u16, mode: PointerMode) {
+        // Mask bits from 0 (RFC 6143, section 7.5.5): left, middle, right, wheel up, wheel down. A PS/2 mouse has left,
+        // right, middle.
         let buttons = mask & 1 | mask >> 1 & 2 | mask << 1 & 4;
         let dz = i32::from(mask & 0x10 != 0) - i32::from(mask & 8 != 0);
-        let absolute = matches!(motion, Motion::Absolute(_));
+        let absolute = matches!(mode, PointerMode::Absolute(_));
         if self.absolute != absolute {
             self.release_buttons();
             self.absolute = absolute;
         }
         let (old_x, old_y) = self.position.unwrap_or((x, y));
-        let (dx, dy) = match motion {
-            Motion::Relative => (i32::from(x) - RELATIVE_ZERO, i32::from(y) - RELATIVE_ZERO),
+        let (dx, dy) = match mode {
+            PointerMode::Movement => (i32::from(x) - MOVEMENT_ZERO, i32::from(y) - MOVEMENT_ZERO),
             _ => (i32::from(x) - i32::from(old_x), i32::from(y) - i32::from(old_y)),
         };
         let first = self.position.is_none();
-        self.position = (motion != Motion::Relative).then_some((x, y));
+        self.position = (mode != PointerMode::Movement).then_some((x, y));
         let changed = dz != 0 || buttons != self.buttons;
         self.buttons = buttons;
-        match motion {
-            Motion::Absolute((width, height)) if changed || first || (dx, dy) != (0, 0) => {
-                // What lies outside is on its way from before the client was told that the pointer is not relative.
+        match mode {
+            PointerMode::Absolute((width, height)) if changed || first || (dx, dy) != (0, 0) => {
+                // Coordinates off the screen were sent before the client learned that positions are absolute now.
                 let (x, y) = scale(x, width).zip(scale(y, height)).unzip();
                 self.events.push(InputEvent::Pointer { x, y, dz, buttons });
             }
-            Motion::Relative | Motion::Difference if changed || (dx, dy) != (0, 0) => {
+            PointerMode::Movement | PointerMode::Difference if changed || (dx, dy) != (0, 0) => {
                 self.events.push(InputEvent::Mouse { dx, dy: -dy, dz, buttons });
             }
             _ => {}
@@ -115,7 +119,7 @@ impl Input {
         }
     }
 
-    /// The client is gone: nothing is held any more.
+    /// Releases all keys and buttons: the client is gone.
     pub fn release_all(&mut self) {
         for code in std::mem::take(&mut self.held) {
             self.events.push(InputEvent::Key { code, down: false });
@@ -124,19 +128,11 @@ impl Input {
     }
 }
 
-/// A pixel of `size` as a tablet tells it, 0 to 32767: the least that the guest, which has the pixels again from it, takes for
-/// this one. None outside.
-pub fn scale(pixel: u16, size: u16) -> Option<u16> {
-    const LAST: u32 = 0x7fff;
-    let last = u32::from(size.checked_sub(1)?);
-    (pixel < size).then(|| (u32::from(pixel) * LAST).div_ceil(last.max(1)) as u16)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn keys(input: &mut Input) -> Vec<(u16, bool)> {
+    fn take_keys(input: &mut ClientInput) -> Vec<(u16, bool)> {
         let keys = std::mem::take(&mut input.events).into_iter();
         keys.map(|event| match event {
             InputEvent::Key { code, down } => (code, down),
@@ -146,53 +142,53 @@ mod tests {
     }
 
     #[test]
-    fn shift_is_as_the_character_needs_it() {
-        let mut input = Input::default();
-        input.keysym('a'.into(), true);
-        input.keysym('a'.into(), false);
-        assert_eq!(keys(&mut input), [(0x1e, true), (0x1e, false)]);
-        // A client's keyboard with ? on a key of its own.
-        input.keysym('?'.into(), true);
-        input.keysym('?'.into(), false);
-        assert_eq!(keys(&mut input), [(0x2a, true), (0x35, true), (0x2a, false), (0x35, false)]);
-        // One with / on shift and 7.
-        input.keysym(0xffe2, true);
-        input.keysym('/'.into(), true);
-        assert_eq!(keys(&mut input), [(0x36, true), (0x36, false), (0x35, true), (0x36, true)]);
+    fn shift_is_pressed_or_released_as_the_us_layout_needs_for_the_character() {
+        let mut input = ClientInput::default();
+        input.key_event('a'.into(), true);
+        input.key_event('a'.into(), false);
+        assert_eq!(take_keys(&mut input), [(0x1e, true), (0x1e, false)]);
+        // A client's layout that types ? without Shift.
+        input.key_event('?'.into(), true);
+        input.key_event('?'.into(), false);
+        assert_eq!(take_keys(&mut input), [(0x2a, true), (0x35, true), (0x2a, false), (0x35, false)]);
+        // A layout that types / with Shift and 7.
+        input.key_event(0xffe2, true);
+        input.key_event('/'.into(), true);
+        assert_eq!(take_keys(&mut input), [(0x36, true), (0x36, false), (0x35, true), (0x36, true)]);
         input.release_all();
-        assert_eq!(keys(&mut input), [(0x36, false), (0x35, false)]);
-        // One with @ on AltGr and q.
-        input.keysym(0xfe03, true);
-        input.keysym('@'.into(), true);
+        assert_eq!(take_keys(&mut input), [(0x36, false), (0x35, false)]);
+        // A layout that types @ with AltGr and q.
+        input.key_event(0xfe03, true);
+        input.key_event('@'.into(), true);
         assert_eq!(
-            keys(&mut input),
+            take_keys(&mut input),
             [(0x138, true), (0x138, false), (0x2a, true), (0x03, true), (0x2a, false), (0x138, true)]
         );
     }
 
     #[test]
-    fn keys_by_position() {
-        let mut input = Input::default();
+    fn extended_key_events_are_scan_codes_and_held_keys_are_bounded() {
+        let mut input = ClientInput::default();
         for number in [0x1e, 0xd3, 0xc6, 0, 0x1_0000] {
-            input.position_key(number, true);
+            input.extended_key_event(number, true);
         }
-        assert_eq!(keys(&mut input), [(0x1e, true), (0x153, true), (0x1e1, true)]);
+        assert_eq!(take_keys(&mut input), [(0x1e, true), (0x153, true), (0x1e1, true)]);
         for number in 0..1000 {
-            input.position_key(number, true);
+            input.extended_key_event(number, true);
         }
         assert!(input.held.len() <= HELD_MAX);
     }
 
     #[test]
-    fn the_pointer_moves_by_the_difference() {
-        let mut input = Input::default();
-        input.pointer(0, 100, 100, Motion::Difference);
-        input.pointer(0, 110, 95, Motion::Difference);
-        input.pointer(1, 110, 95, Motion::Difference);
-        input.pointer(0b111, 110, 95, Motion::Difference);
-        input.pointer(0b10_0000, 110, 95, Motion::Difference);
-        input.pointer(0x10, 110, 95, Motion::Difference);
-        input.pointer(0, 0x7fff - 3, 0x7fff + 2, Motion::Relative);
+    fn a_mouse_gets_movements_and_buttons() {
+        let mut input = ClientInput::default();
+        input.pointer_event(0, 100, 100, PointerMode::Difference);
+        input.pointer_event(0, 110, 95, PointerMode::Difference);
+        input.pointer_event(1, 110, 95, PointerMode::Difference);
+        input.pointer_event(0b111, 110, 95, PointerMode::Difference);
+        input.pointer_event(0b10_0000, 110, 95, PointerMode::Difference);
+        input.pointer_event(0x10, 110, 95, PointerMode::Difference);
+        input.pointer_event(0, 0x7fff - 3, 0x7fff + 2, PointerMode::Movement);
         let mouse = |dx, dy, dz, buttons| InputEvent::Mouse { dx, dy, dz, buttons };
         assert_eq!(
             input.events,
@@ -208,17 +204,17 @@ mod tests {
     }
 
     #[test]
-    fn the_pointer_is_where_the_clients_is() {
-        let mut input = Input::default();
-        let screen = Motion::Absolute((1024, 768));
-        input.pointer(0, 0, 0, screen);
-        input.pointer(0, 0, 0, screen);
-        input.pointer(4, 1023, 767, screen);
-        input.pointer(8, 512, 384, screen);
-        input.pointer(1, 0x7fff - 3, 0x7fff, screen);
-        // The guest's driver goes away; then the client does.
-        input.pointer(1, 10, 10, Motion::Difference);
-        input.pointer(1, 10, 10, screen);
+    fn a_tablet_gets_the_clients_position_and_buttons_are_released_between_mouse_and_tablet() {
+        let mut input = ClientInput::default();
+        let screen = PointerMode::Absolute((1024, 768));
+        input.pointer_event(0, 0, 0, screen);
+        input.pointer_event(0, 0, 0, screen);
+        input.pointer_event(4, 1023, 767, screen);
+        input.pointer_event(8, 512, 384, screen);
+        input.pointer_event(1, 0x7fff - 3, 0x7fff, screen);
+        // The guest stops reading the tablet and starts again; then the client disconnects.
+        input.pointer_event(1, 10, 10, PointerMode::Difference);
+        input.pointer_event(1, 10, 10, screen);
         input.release_all();
         let pointer = |at: Option<(u16, u16)>, dz, buttons| {
             let (x, y) = at.unzip();
@@ -239,20 +235,5 @@ mod tests {
                 pointer(None, 0, 0),
             ]
         );
-    }
-
-    #[test]
-    fn a_guest_finds_the_pixel_that_was_meant() {
-        for size in [1, 2, 320, 640, 720, 800, 1024, 1366, 1920, 2560] {
-            for pixel in 0..size {
-                let value = u32::from(scale(pixel, size).expect("a pixel of the screen"));
-                assert!(value <= 0x7fff);
-                // The whole range on all pixels' width, as Windows has it, and on the last pixel, as X.Org has it.
-                assert_eq!(value * u32::from(size) / 0x8000, u32::from(pixel), "{pixel} of {size}");
-                assert_eq!(value * u32::from(size - 1) / 0x7fff, u32::from(pixel), "{pixel} of {size}");
-            }
-            assert_eq!(scale(size, size), None);
-        }
-        assert_eq!(scale(0, 0), None);
     }
 }

@@ -1,9 +1,9 @@
-//! What the server listens on, and what it needs to know before it lets anybody in: all that can be wrong is told before
-//! the machine starts.
+//! Listening sockets, password and TLS certificate of the VNC server. All are opened before the machine starts, so that a
+//! mistake in the configuration is reported at once.
 
 use crate::config::{VncAddress, VncConfig};
-use crate::control::socket_path::{self, SocketPath, SocketPathError};
 use crate::error::host_error;
+use crate::socket_path::{self, SocketPath, SocketPathError};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io;
@@ -11,59 +11,59 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Display 0's port.
-const FIRST_PORT: u16 = 5900;
-/// How many displays are tried for one that is free.
-const TRIES: u16 = 100;
-/// A password has so many characters at most that count.
+/// TCP port of display 0.
+const DISPLAY_0_PORT: u16 = 5900;
+/// How many displays are tried in search of a free one.
+const DISPLAYS_TRIED: u16 = 100;
+/// Longest password: VNC Authentication ignores further characters.
 const PASSWORD_MAX: usize = 8;
 
-/// The server cannot listen.
+/// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// An address.
+    /// An address cannot be resolved or bound.
     #[error("VNC on {address}: {}", host_error(why))]
     Address {
-        /// Which.
+        /// Host and port.
         address: String,
-        /// Why.
+        /// The host's error.
         why: io::Error,
     },
-    /// No display is free.
+    /// No display in the range is free.
     #[error("VNC on {host}: displays {first} to {last} are all in use")]
     NoneFree {
-        /// Where.
+        /// The host's name or address.
         host: String,
-        /// The first that was tried.
+        /// The first display that was tried.
         first: u16,
-        /// The last.
+        /// The last one.
         last: u16,
     },
-    /// A Unix socket.
+    /// The Unix socket cannot be claimed.
     #[error(transparent)]
     Socket(#[from] SocketPathError),
-    /// A file with the password, the certificate or its key.
+    /// The password's, certificate's or key's file is unusable.
     #[error("{}: {why}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with it.
         why: String,
     },
 }
 
-/// Everything that is opened before the machine starts.
+/// Listening sockets and credentials; a server has a TCP or a Unix socket.
 #[derive(Debug)]
 pub struct Listeners {
-    /// For viewers.
+    /// TCP socket for RFB.
     pub tcp: Option<TcpListener>,
-    /// For viewers, as a file.
+    /// Unix socket for RFB.
     pub unix: Option<SocketPath>,
-    /// For browsers.
+    /// TCP socket for RFB in WebSocket.
     pub websocket: Option<TcpListener>,
-    /// If clients must use TLS.
+    /// Certificate and key; clients must then use TLS.
     pub tls: Option<Arc<rustls::ServerConfig>>,
-    /// If clients must know it.
+    /// Clients must then authenticate with it.
     pub password: Option<Vec<u8>>,
 }
 
@@ -72,10 +72,10 @@ fn file(path: &Path, why: impl Into<String>) -> ListenError {
 }
 
 impl Listeners {
-    /// Opens what the configuration asks for.
+    /// Opens the configured sockets and files.
     ///
     /// # Errors
-    /// The first thing that cannot be.
+    /// If one of them cannot be opened or used.
     pub fn open(config: &VncConfig) -> Result<Self, ListenError> {
         let password = config.password.as_deref().map(read_password).transpose()?;
         let tls = config.tls.as_ref().map(|(certificate, key)| load_tls(certificate, key)).transpose()?;
@@ -83,8 +83,8 @@ impl Listeners {
         match &config.address {
             VncAddress::Unix(path) => unix = Some(socket_path::claim_path(path)?),
             VncAddress::Tcp { host, display } => {
-                let last = if config.unused { display.saturating_add(TRIES - 1) } else { *display };
-                tcp = Some(first_free(host, *display, last.min(u16::MAX - FIRST_PORT), config.unused)?);
+                let last = if config.unused { display.saturating_add(DISPLAYS_TRIED - 1) } else { *display };
+                tcp = Some(first_free(host, *display, last.min(u16::MAX - DISPLAY_0_PORT), config.unused)?);
             }
         }
         let websocket = match &config.websocket {
@@ -94,14 +94,14 @@ impl Listeners {
         Ok(Self { tcp, unix, websocket, tls, password })
     }
 
-    /// Where the TCP listener is, as a person says it.
+    /// The TCP listener's address.
     pub fn address(&self) -> Option<SocketAddr> {
         self.tcp.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// A display's number, by its port.
+    /// The display number of a port; `None` below 5900.
     pub fn display(address: SocketAddr) -> Option<u16> {
-        address.port().checked_sub(FIRST_PORT)
+        address.port().checked_sub(DISPLAY_0_PORT)
     }
 }
 
@@ -114,17 +114,18 @@ fn listen(host: &str, port: u16) -> Result<TcpListener, ListenError> {
     Ok(listener)
 }
 
-fn first_free(host: &str, first: u16, last: u16, many: bool) -> Result<TcpListener, ListenError> {
+/// Listens on `first`, or if `any_free` on the first free display up to `last`.
+fn first_free(host: &str, first: u16, last: u16, any_free: bool) -> Result<TcpListener, ListenError> {
     for display in first..=last {
-        match listen(host, FIRST_PORT + display) {
-            Err(ListenError::Address { why, .. }) if many && why.kind() == io::ErrorKind::AddrInUse => {}
+        match listen(host, DISPLAY_0_PORT + display) {
+            Err(ListenError::Address { why, .. }) if any_free && why.kind() == io::ErrorKind::AddrInUse => {}
             other => return other,
         }
     }
     Err(ListenError::NoneFree { host: host.to_owned(), first, last })
 }
 
-/// The first line of a file.
+/// Reads the password: the first line of the file.
 fn read_password(path: &Path) -> Result<Vec<u8>, ListenError> {
     let text = std::fs::read(path).map_err(|error| file(path, host_error(&error)))?;
     let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
@@ -132,7 +133,10 @@ fn read_password(path: &Path) -> Result<Vec<u8>, ListenError> {
     match line.len() {
         0 => Err(file(path, "has no password in its first line")),
         1..=PASSWORD_MAX => Ok(line.to_vec()),
-        _ => Err(file(path, format!("VNC knows no password of more than {PASSWORD_MAX} characters"))),
+        _ => Err(file(
+            path,
+            format!("the password is longer than {PASSWORD_MAX} characters, which VNC does not support"),
+        )),
     }
 }
 
@@ -156,8 +160,8 @@ fn load_tls(certificate: &Path, key: &Path) -> Result<Arc<rustls::ServerConfig>,
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, private))
-        .map_err(|error| file(key, format!("does not go with {}: {error}", certificate.display())))?;
-    // Nobody resumes a session, and TigerVNC 1.12 was seen to wait for ever after tickets that came with data behind them.
+        .map_err(|error| file(key, format!("does not match the certificate {}: {error}", certificate.display())))?;
+    // Clients do not resume sessions, and TigerVNC 1.12 hangs if session tickets and data arrive together.
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }

@@ -1,29 +1,29 @@
-//! What clients are shown: pixels, the parts of them that changed, and how far they scrolled.
+//! Copy of the guest's screen for VNC clients, with damage tracking in tiles and scroll detection.
 
 use pcvm_devices::vga::{Bitmap, Canvas};
 
-/// Side of the squares in which changes are counted, in pixels.
+/// Side of a damage tile, in pixels.
 pub const TILE: usize = 16;
-/// How far up or down a scroll is looked for, in lines.
+/// Longest scroll that is detected, in lines up or down.
 const SCROLL_MAX: usize = 64;
-/// Lines by which the distance of a scroll is guessed: one at least, and less than twice as many.
+/// Lines that vote on the distance of a scroll: from this many to less than twice as many.
 const PROBES: usize = 16;
 
-/// A rectangle that lies within a picture.
+/// A rectangle of a picture, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rect {
-    /// From the left.
+    /// Left edge.
     pub x: u16,
-    /// From the top.
+    /// Top edge.
     pub y: u16,
-    /// Pixels of a line.
+    /// Columns.
     pub width: u16,
     /// Lines.
     pub height: u16,
 }
 
 impl Rect {
-    /// What both cover.
+    /// The area that both cover; `None` if they do not overlap.
     pub fn intersection(self, other: Self) -> Option<Self> {
         let span = |a: u16, a_len: u16, b: u16, b_len: u16| {
             let start = a.max(b);
@@ -37,7 +37,7 @@ impl Rect {
     }
 }
 
-/// A picture: at least one pixel, and at most 65,535 on each side.
+/// A picture of 1 to 65,535 pixels on each side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
     width: u16,
@@ -47,29 +47,30 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// All black.
+    /// A black picture; a side of 0 becomes 1.
     pub fn black(width: u16, height: u16) -> Self {
         let (width, height) = (width.max(1), height.max(1));
         Self { width, height, pixels: vec![0; usize::from(width) * usize::from(height)] }
     }
 
-    /// The screen, as far as it can be told to clients.
+    /// A copy of a bitmap, cut off at 65,535 pixels on each side.
     pub fn from_frame(frame: &Bitmap) -> Self {
         let side = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
         let mut picture = Self::black(side(frame.width), side(frame.height));
         for y in 0..usize::from(picture.height) {
-            picture.take_over(y, frame);
+            picture.copy_line(y, frame);
         }
         picture
     }
 
-    /// Becomes what a canvas shows that this was the picture of before the canvas changed, and tells what is new.
-    pub fn follow(&mut self, canvas: &Canvas) -> Change {
+    /// Copies the lines that the last drawing of `canvas` changed, and gives what changed. The picture must have been a
+    /// copy of the canvas before that drawing.
+    pub fn follow(&mut self, canvas: &Canvas) -> PictureChange {
         let frame = canvas.frame();
         let (width, height) = self.size();
         if (frame.width, frame.height) != (width.into(), height.into()) {
             *self = Self::from_frame(frame);
-            return Change::Size;
+            return PictureChange::Resized;
         }
         let mut damage = Damage::none(self.size());
         let lines: Vec<usize> = canvas.changed().map(|y| y as usize).collect();
@@ -77,17 +78,17 @@ impl Picture {
             damage.mark_differences(y, frame.line(y as u32), self.line(y));
         }
         if damage.is_empty() {
-            return Change::None;
+            return PictureChange::Unchanged;
         }
         let scroll = if damage.is_wide() { self.scroll(frame, &lines) } else { None };
         for y in lines {
-            self.take_over(y, frame);
+            self.copy_line(y, frame);
         }
-        Change::Parts(damage, scroll)
+        PictureChange::Damaged(damage, scroll)
     }
 
-    /// Takes over a line.
-    fn take_over(&mut self, y: usize, frame: &Bitmap) {
+    /// Copies line `y` of `frame`.
+    fn copy_line(&mut self, y: usize, frame: &Bitmap) {
         let width = usize::from(self.width);
         let to = self.pixels.get_mut(y * width..(y + 1) * width).unwrap_or_default();
         let from = frame.line(y as u32);
@@ -105,7 +106,7 @@ impl Picture {
         Rect { x: 0, y: 0, width: self.width, height: self.height }
     }
 
-    /// Cut off, or with black to the right and below.
+    /// The picture at another size: cut off, or extended with black to the right and below.
     pub fn fitted(&self, (width, height): (u16, u16)) -> Self {
         let mut picture = Self::black(width, height);
         let lines = self.pixels.chunks_exact(self.width.into());
@@ -131,8 +132,8 @@ impl Picture {
         self.pixels.get(y * width..(y + 1) * width).unwrap_or_default()
     }
 
-    /// How the lines of this picture moved to become the next one, of the same size, if most of what changed is that.
-    /// Only `changed` lines did.
+    /// Finds a vertical scroll that accounts for most of the difference between this picture and `next`, of the same size;
+    /// `changed` holds every line that differs.
     fn scroll(&self, next: &Bitmap, changed: &[usize]) -> Option<Scroll> {
         let new = |y: usize| next.line(y as u32);
         let changed: Vec<usize> = changed.iter().copied().filter(|&y| new(y) != self.line(y)).collect();
@@ -141,28 +142,28 @@ impl Picture {
         if span < 2 * TILE {
             return None;
         }
-        // Lines of one colour fit everywhere and say nothing.
-        let plain = |line: &[u32]| line.get(1..).unwrap_or_default() == &line[..line.len().saturating_sub(1)];
-        let telling: Vec<usize> = (first..=last).filter(|&y| !plain(new(y))).collect();
-        if telling.len() < TILE {
+        // A line of one colour matches at many distances and is no evidence.
+        let uniform = |line: &[u32]| line.get(1..).unwrap_or_default() == &line[..line.len().saturating_sub(1)];
+        let evidence: Vec<usize> = (first..=last).filter(|&y| !uniform(new(y))).collect();
+        if evidence.len() < TILE {
             return None;
         }
-        let came_from = |y: usize, by: isize| y.checked_add_signed(by).filter(|from| (first..=last).contains(from));
-        let fits = |y: usize, by: isize| came_from(y, by).is_some_and(|from| new(y) == self.line(from));
-        // A few lines tell how far; then all are asked.
+        let source = |y: usize, by: isize| y.checked_add_signed(by).filter(|from| (first..=last).contains(from));
+        let matches = |y: usize, by: isize| source(y, by).is_some_and(|from| new(y) == self.line(from));
+        // A sample of lines votes on the distance; then all lines must confirm it.
         let limit = SCROLL_MAX.min(span / 2) as isize;
-        let probes: Vec<usize> = telling.iter().copied().step_by(telling.len() / PROBES).collect();
+        let probes: Vec<usize> = evidence.iter().copied().step_by(evidence.len() / PROBES).collect();
         let distances = (-limit..=limit).filter(|&by| by != 0);
         let votes =
-            distances.map(|by| (probes.iter().filter(|&&y| fits(y, by)).count(), std::cmp::Reverse(by.abs()), by));
+            distances.map(|by| (probes.iter().filter(|&&y| matches(y, by)).count(), std::cmp::Reverse(by.abs()), by));
         let (votes, _, by) = votes.max()?;
-        if votes * 3 < probes.len() || telling.iter().filter(|&&y| fits(y, by)).count() * 2 < telling.len() {
+        if votes * 3 < probes.len() || evidence.iter().filter(|&&y| matches(y, by)).count() * 2 < evidence.len() {
             return None;
         }
-        // The longest run of lines that moved, blank ones between them too.
+        // The longest run of lines that moved, with the lines of one colour between them.
         let (mut best, mut start) = (first..first, None);
         for y in first..=last + 1 {
-            match (y <= last && fits(y, by), start) {
+            match (y <= last && matches(y, by), start) {
                 (true, None) => start = Some(y),
                 (false, Some(begin)) => {
                     if y - begin > best.len() {
@@ -176,73 +177,74 @@ impl Picture {
         if best.len() < TILE {
             return None;
         }
-        let mut left = Damage::none(self.size());
+        let mut rest = Damage::none(self.size());
         for &y in changed.iter().filter(|y| !best.contains(y)) {
-            left.mark_differences(y, new(y), self.line(y));
+            rest.mark_differences(y, new(y), self.line(y));
         }
         let from = (best.start as isize + by) as u16;
         let to = Rect { x: 0, y: best.start as u16, width: self.width, height: best.len() as u16 };
-        Some(Scroll { to, from, left })
+        Some(Scroll { to, from, rest })
     }
 }
 
-/// What has become of a picture.
+/// How a picture changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Nothing.
-    None,
-    /// It has another size.
-    Size,
-    /// Parts are new; most of them, perhaps, by a scroll.
-    Parts(Damage, Option<Scroll>),
+pub enum PictureChange {
+    /// Not at all.
+    Unchanged,
+    /// The size changed.
+    Resized,
+    /// Pixels changed; a scroll may account for most of them.
+    Damaged(Damage, Option<Scroll>),
 }
 
-/// Lines that moved.
+/// A block of whole lines that moved up or down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scroll {
-    /// Where they are now.
+    /// Its new position.
     pub to: Rect,
-    /// The line at which they began before.
+    /// Its first line before.
     pub from: u16,
-    /// What changed besides.
-    pub left: Damage,
+    /// The damage that the scroll does not account for.
+    pub rest: Damage,
 }
 
-/// Parts of a picture, as a set of tiles.
+/// The changed parts of a picture, in tiles of [`TILE`] by [`TILE`] pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
     size: (u16, u16),
+    /// Tiles in a row.
     columns: usize,
     tiles: Vec<bool>,
-    /// Of each row of tiles: the first damaged line, and the one after the last.
+    /// For each row of tiles: the first damaged line, and the line after the last.
     lines: Vec<(u16, u16)>,
     any: bool,
 }
 
-/// No lines of a row.
+/// An empty range of lines.
 const NO_LINES: (u16, u16) = (u16::MAX, 0);
 
 impl Damage {
-    /// Nothing of a picture of this size.
+    /// No damage in a picture of this size.
     pub fn none(size: (u16, u16)) -> Self {
         let (columns, rows) = (usize::from(size.0).div_ceil(TILE), usize::from(size.1).div_ceil(TILE));
         Self { size, columns, tiles: vec![false; columns * rows], lines: vec![NO_LINES; rows], any: false }
     }
 
-    /// Of a picture of which size.
+    /// The picture's size.
     pub fn size(&self) -> (u16, u16) {
         self.size
     }
 
-    /// Whether a good part of the rows that it touches is damaged: less is no scroll of whole lines that is worth a search.
+    /// Whether an eighth of the damaged rows' tiles is damaged; only then is a search for a scroll of whole lines worth it.
     pub fn is_wide(&self) -> bool {
         let rows = self.tiles.chunks_exact(self.columns.max(1));
-        let touched = rows.map(|row| row.iter().filter(|&&tile| tile).count()).filter(|&tiles| tiles > 0);
-        let (rows, tiles) = touched.fold((0, 0), |(rows, all), tiles| (rows + 1, all + tiles));
+        let damaged = rows.map(|row| row.iter().filter(|&&tile| tile).count()).filter(|&tiles| tiles > 0);
+        let (rows, tiles) = damaged.fold((0, 0), |(rows, all), tiles| (rows + 1, all + tiles));
         tiles * 8 >= rows * self.columns
     }
 
-    /// Whether there is nothing.
+    /// Whether there is no damage.
     pub fn is_empty(&self) -> bool {
         !self.any
     }
@@ -272,7 +274,7 @@ impl Damage {
         }
     }
 
-    /// The tiles that a rectangle touches.
+    /// The columns and rows of the tiles that a rectangle overlaps.
     fn tiles_of(&self, rect: Rect) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
         let (right, bottom) =
             (usize::from(rect.x) + usize::from(rect.width), usize::from(rect.y) + usize::from(rect.height));
@@ -281,7 +283,7 @@ impl Damage {
         (columns, usize::from(rect.y) / TILE..bottom.div_ceil(TILE).min(rows))
     }
 
-    /// Adds a rectangle.
+    /// Marks a rectangle as damaged.
     pub fn add(&mut self, rect: Rect) {
         if rect.width == 0 || rect.height == 0 {
             return;
@@ -296,17 +298,17 @@ impl Damage {
         self.any = self.tiles.contains(&true);
     }
 
-    /// Adds what another of the same size has.
+    /// Adds the damage of another picture of the same size.
     pub fn merge(&mut self, other: &Self) {
         self.tiles.iter_mut().zip(&other.tiles).for_each(|(tile, other)| *tile |= other);
         other.lines.iter().enumerate().for_each(|(row, &lines)| self.add_lines(row, lines));
         self.any |= other.any;
     }
 
-    /// Takes out rectangles that cover what there is within `wanted`, each with at most `area` pixels (or one row of
-    /// tiles), as long as `take` wants more.
-    pub fn take(&mut self, wanted: Rect, area: usize, mut take: impl FnMut(Rect) -> bool) {
-        let (columns, rows) = self.tiles_of(wanted);
+    /// Removes the damage within `requested` as rectangles of at most `area` pixels (or one row of tiles) and passes each to
+    /// `take`, until that refuses one, which stays.
+    pub fn take(&mut self, requested: Rect, area: usize, mut take: impl FnMut(Rect) -> bool) {
+        let (columns, rows) = self.tiles_of(requested);
         let mut row = rows.start;
         while row < rows.end && self.any {
             let runs = self.runs(row, &columns);
@@ -314,14 +316,14 @@ impl Damage {
                 row += 1;
                 continue;
             }
-            // Rows of tiles with the same runs are taken together.
+            // Joins rows of tiles with the same runs.
             let widest = runs.iter().map(|run| run.len() * TILE * TILE).max().unwrap_or(1);
             let most = (area / widest).max(1);
             let mut end = row + 1;
             while end < rows.end && end - row < most && self.runs(end, &columns) == runs {
                 end += 1;
             }
-            // Above the first damaged line and below the last there is nothing.
+            // Leaves out the undamaged lines at the top and the bottom.
             let (y, bottom) = (usize::from(self.lines[row].0), usize::from(self.lines[end - 1].1));
             for run in runs {
                 let (x, right) = (run.start * TILE, (run.end * TILE).min(self.size.0.into()));
@@ -345,6 +347,7 @@ impl Damage {
         self.any = self.tiles.contains(&true);
     }
 
+    /// The runs of damaged tiles in a row, within `columns`.
     fn runs(&self, row: usize, columns: &std::ops::Range<usize>) -> Vec<std::ops::Range<usize>> {
         let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
         for column in columns.clone() {
@@ -364,20 +367,18 @@ pub(super) mod tests {
     use super::*;
 
     impl Picture {
-        /// Draws, pixel by pixel.
+        /// Sets the pixels, line by line.
         pub fn fill_with(&mut self, f: impl FnMut() -> u32) {
             self.pixels.fill_with(f);
         }
-    }
 
-    impl Picture {
-        /// As a canvas has it.
+        /// The picture as a canvas holds it.
         pub fn frame(&self) -> Bitmap {
             Bitmap { width: self.width.into(), height: self.height.into(), pixels: self.pixels.clone() }
         }
 
-        /// What becomes of it when the screen shows another.
-        fn became(&self, next: &Self) -> Change {
+        /// The change that is reported when the screen shows `next`.
+        fn change_to(&self, next: &Self) -> PictureChange {
             let mut canvas = Canvas::default();
             canvas.show(self.frame());
             canvas.show(next.frame());
@@ -388,20 +389,21 @@ pub(super) mod tests {
         }
 
         fn damage(&self, before: &Self) -> Damage {
-            match before.became(self) {
-                Change::Parts(damage, _) => damage,
+            match before.change_to(self) {
+                PictureChange::Damaged(damage, _) => damage,
                 _ => Damage::none(self.size()),
             }
         }
 
         fn scroll_from(&self, before: &Self) -> Option<Scroll> {
-            match before.became(self) {
-                Change::Parts(_, scroll) => scroll,
+            match before.change_to(self) {
+                PictureChange::Damaged(_, scroll) => scroll,
                 _ => None,
             }
         }
     }
 
+    /// A picture of pseudo-random pixels.
     pub fn noise(width: u16, height: u16, seed: u32) -> Picture {
         let mut state = seed;
         let mut picture = Picture::black(width, height);
@@ -413,7 +415,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn damage_is_what_changed_and_is_taken_once() {
+    fn damage_covers_the_changed_pixels_and_is_taken_once() {
         let before = Picture::black(100, 50);
         let mut after = before.clone();
         after.pixels[0] = 1;
@@ -430,7 +432,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn rectangles_are_joined_bounded_and_kept_if_not_wanted() {
+    fn rectangles_are_joined_up_to_the_area_and_stay_damaged_if_refused() {
         let mut damage = Damage::none((64, 64));
         damage.add(Rect { x: 0, y: 0, width: 64, height: 64 });
         let mut count = 0;
@@ -445,7 +447,7 @@ pub(super) mod tests {
             taken.push(rect.y);
             taken.len() < 2
         });
-        assert_eq!(taken, [0, 32], "the second was refused");
+        assert_eq!(taken, [0, 32], "take() refused the second");
         let mut left = 0;
         damage.take(Rect { x: 0, y: 0, width: 64, height: 64 }, 1 << 20, |rect| {
             left += u32::from(rect.width) * u32::from(rect.height);
@@ -455,7 +457,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_scroll_is_found_in_both_directions() {
+    fn a_scroll_is_detected_in_both_directions() {
         let before = noise(64, 200, 1);
         for by in [16_usize, 8, 1] {
             let mut after = before.clone();
@@ -470,9 +472,9 @@ pub(super) mod tests {
             assert_eq!(usize::from(scroll.from), 20 + by);
             let mut back = before.scroll_from(&after).unwrap();
             assert_eq!((back.to.y, back.from), (20 + by as u16, 20));
-            // What is left covers the lines that came in.
+            // The rest covers the lines that scrolled in.
             let mut covered = [false; 200];
-            back.left.take(before.all(), 1 << 20, |rect| {
+            back.rest.take(before.all(), 1 << 20, |rect| {
                 covered[usize::from(rect.y)..usize::from(rect.y + rect.height)].fill(true);
                 true
             });
@@ -481,29 +483,29 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_picture_follows_a_canvas() {
+    fn a_picture_that_follows_a_canvas_equals_it_and_reports_its_changes() {
         let mut canvas = Canvas::default();
         let mut picture = Picture::black(33, 50);
         canvas.show(noise(33, 50, 1).frame());
-        // The size is the same by chance, and the canvas was new.
-        assert!(matches!(picture.follow(&canvas), Change::Parts(..)));
+        // A new canvas of the same size counts as damaged, not as resized.
+        assert!(matches!(picture.follow(&canvas), PictureChange::Damaged(..)));
         assert_eq!(picture, noise(33, 50, 1));
         let mut next = noise(33, 50, 2);
         next.pixels[33 * 10..33 * 40].copy_from_slice(&picture.pixels[33 * 10..33 * 40]);
         canvas.show(next.frame());
-        let Change::Parts(damage, None) = picture.follow(&canvas) else { panic!() };
+        let PictureChange::Damaged(damage, None) = picture.follow(&canvas) else { panic!() };
         assert_eq!(picture, next);
         let rows: Vec<bool> = damage.tiles.chunks(damage.columns).map(|row| row[0]).collect();
-        assert_eq!(rows, [true, false, true, true], "lines 10 to 39 are as before");
+        assert_eq!(rows, [true, false, true, true], "lines 10 to 39 did not change");
         assert!(!canvas.show(next.frame()));
-        assert_eq!(picture.follow(&canvas), Change::None);
+        assert_eq!(picture.follow(&canvas), PictureChange::Unchanged);
         canvas.show(noise(34, 50, 3).frame());
-        assert_eq!(picture.follow(&canvas), Change::Size);
+        assert_eq!(picture.follow(&canvas), PictureChange::Resized);
         assert_eq!(picture, noise(34, 50, 3));
     }
 
     #[test]
-    fn scrolls_that_follow_each_other_are_all_found() {
+    fn every_one_of_successive_scrolls_is_detected() {
         let all = noise(64, 1000, 4);
         let part = |top: usize| {
             let mut picture = Picture::black(64, 200);
@@ -515,20 +517,20 @@ pub(super) mod tests {
         let mut picture = part(0);
         for top in (16..700).step_by(16) {
             canvas.show(part(top).frame());
-            let Change::Parts(_, Some(scroll)) = picture.follow(&canvas) else { panic!("{top}") };
+            let PictureChange::Damaged(_, Some(scroll)) = picture.follow(&canvas) else { panic!("{top}") };
             assert_eq!((scroll.to.y, scroll.to.height, scroll.from), (0, 184, 16));
         }
     }
 
     #[test]
-    fn what_only_changed_is_no_scroll() {
+    fn unrelated_pictures_are_not_a_scroll() {
         assert_eq!(noise(64, 200, 1).scroll_from(&noise(64, 200, 2)), None);
         assert_eq!(noise(64, 200, 1).scroll_from(&Picture::black(64, 200)), None);
         assert_eq!(Picture::black(64, 200).scroll_from(&noise(64, 200, 2)), None);
     }
 
     #[test]
-    fn another_size_is_cut_off_or_padded() {
+    fn a_picture_is_cut_off_or_padded_to_another_size() {
         let picture = noise(20, 10, 3);
         let small = picture.fitted((8, 4));
         assert_eq!(small.line(3), &picture.line(3)[..8]);

@@ -1,10 +1,11 @@
-//! The server's thread.
+//! VNC server thread: an event loop on poll(2) over the listeners, the clients and the guest's screen.
 
+use super::connection::{ClientSocket, Connection, ConnectionClosed};
 use super::listen::Listeners;
-use super::picture::{Change, Damage, Picture};
-use super::session::{Goodbye, Options, Request, Session};
-use super::wire::{Over, Socket, Wire};
-use crate::display::{Bell, Console, Feed, Pace, Waker};
+use super::picture::{Damage, Picture, PictureChange};
+use super::session::{Disconnect, Session, SessionOptions, SessionRequest};
+use crate::display::Feed;
+use crate::screen::{GuestScreen, PollPace, WakeFd, Waker};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
@@ -12,55 +13,60 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Clients at a time.
-const CLIENTS: usize = 32;
-/// How long a client may take until it is through with its authentication: a person types the password meanwhile.
-const HANDSHAKE: Duration = Duration::from_secs(120);
-/// How long a client that is let go may take to read why.
-const FAREWELL: Duration = Duration::from_secs(5);
-/// Bytes that wait for a client at most while it is still listened to.
-const PENDING_MAX: usize = 17 << 20;
-/// After wrong passwords nobody is let in for so long: a second, then one more each time.
-const DOUBT: Duration = Duration::from_secs(1);
-const DOUBT_MAX: u32 = 10;
-/// A VNC server that runs; it ends when it is dropped.
+/// Clients at a time; further ones wait in the listen backlog.
+const CLIENTS_MAX: usize = 32;
+/// Time for a client's handshake, in which the user may have to type the password.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Time for a client that is disconnected to read the reason.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A client with more unsent bytes than this is not read from (back-pressure).
+const UNSENT_MAX: usize = 17 << 20;
+/// After a wrong password no client is accepted for this time, multiplied by the number of wrong passwords in a row.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// Limit of that factor.
+const WRONG_PASSWORDS_MAX: u32 = 10;
+
+/// A running VNC server; dropping it stops its thread.
 pub struct Server {
-    quit: Bell,
+    quit: WakeFd,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Starts the thread.
+    /// Starts the server's thread.
     ///
     /// # Errors
-    /// If the host has no more descriptors or threads.
-    pub fn start(console: impl Console, name: &str, listeners: Listeners) -> io::Result<Self> {
-        let (quit, touched) = (Bell::new()?, Bell::new()?);
-        let options =
-            Options { name: name.to_owned(), password: listeners.password.clone(), tls: listeners.tls.is_some() };
-        let mut serving = Serving {
-            console: Box::new(console),
+    /// If the host has no free descriptor or thread.
+    pub fn start(screen: impl GuestScreen, name: &str, listeners: Listeners) -> io::Result<Self> {
+        let (quit, adapter_written) = (WakeFd::new()?, WakeFd::new()?);
+        let options = SessionOptions {
+            name: name.to_owned(),
+            password: listeners.password.clone(),
+            tls: listeners.tls.is_some(),
+        };
+        let mut event_loop = EventLoop {
+            screen: Box::new(screen),
             listeners,
             options: Arc::new(options),
             quit: quit.clone(),
-            call: touched.call(),
-            touched,
+            waker: adapter_written.waker(),
+            adapter_written,
             clients: Vec::new(),
             picture: Picture::black(720, 400),
             leds: 0,
-            pace: Pace::new(Instant::now()),
+            pace: PollPace::new(Instant::now()),
             feed: Feed::default(),
-            failures: 0,
-            deaf_until: None,
+            wrong_passwords: 0,
+            accept_paused_until: None,
         };
-        let thread = std::thread::Builder::new().name("vnc".to_owned()).spawn(move || serving.run())?;
+        let thread = std::thread::Builder::new().name("vnc".to_owned()).spawn(move || event_loop.run())?;
         Ok(Self { quit, thread: Some(thread) })
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.quit.ring();
+        self.quit.wake();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -68,76 +74,78 @@ impl Drop for Server {
 }
 
 struct Client {
-    wire: Wire,
+    connection: Connection,
     session: Session,
+    /// Received bytes that are not a complete message yet.
     received: Vec<u8>,
-    /// It is let go when everything is sent, or then.
-    goodbye: Option<Instant>,
-    /// Until when it must be through with its authentication.
-    deadline: Instant,
-    gone: bool,
+    /// The client is disconnected when everything is sent, or at this time.
+    disconnect_at: Option<Instant>,
+    /// When the handshake must be done.
+    handshake_deadline: Instant,
+    closed: bool,
 }
 
-struct Serving {
-    console: Box<dyn Console>,
+struct EventLoop {
+    screen: Box<dyn GuestScreen>,
     listeners: Listeners,
-    options: Arc<Options>,
-    quit: Bell,
-    /// Something was written to the adapter.
-    touched: Bell,
-    call: Waker,
+    options: Arc<SessionOptions>,
+    quit: WakeFd,
+    /// Woken by the guest's writes to the display adapter.
+    adapter_written: WakeFd,
+    waker: Waker,
     clients: Vec<Client>,
     picture: Picture,
     leds: u8,
-    pace: Pace,
+    pace: PollPace,
     feed: Feed,
-    /// Wrong passwords since the last right one.
-    failures: u32,
-    /// Nobody is let in until then.
-    deaf_until: Option<Instant>,
+    /// Wrong passwords in a row.
+    wrong_passwords: u32,
+    /// No client is accepted until this time.
+    accept_paused_until: Option<Instant>,
 }
 
-impl Serving {
+impl EventLoop {
     fn run(&mut self) {
         loop {
             let now = Instant::now();
-            self.deaf_until = self.deaf_until.filter(|&until| until > now);
-            let wanted = |client: &Client| client.session.waits() || client.session.begins();
-            if self.clients.iter().any(wanted) && now >= self.pace.next() {
-                self.look(now);
+            self.accept_paused_until = self.accept_paused_until.filter(|&until| until > now);
+            let needs_screen =
+                |client: &Client| client.session.update_requested() || client.session.awaits_client_init();
+            if self.clients.iter().any(needs_screen) && now >= self.pace.next_poll() {
+                self.poll_screen(now);
             }
             for client in &mut self.clients {
-                client.update(&self.picture, self.leds);
-                client.check(now);
+                client.send_update(&self.picture, self.leds);
+                client.check_deadlines(now);
             }
-            self.feed.deliver(&*self.console, now);
-            self.let_go();
+            self.feed.deliver(&*self.screen, now);
+            self.remove_closed();
             if self.wait(now) {
                 return;
             }
         }
     }
 
-    /// Waits until there is something to do, and reads; true at the end.
+    /// Waits for an event or the next deadline, and handles the events; true if the thread must end.
     fn wait(&mut self, now: Instant) -> bool {
-        let listens = self.clients.len() < CLIENTS && self.deaf_until.is_none();
+        let accepts = self.clients.len() < CLIENTS_MAX && self.accept_paused_until.is_none();
         let timeout = self.timeout(now);
         let (tcp, unix, websocket) = (&self.listeners.tcp, &self.listeners.unix, &self.listeners.websocket);
-        let mut fds = vec![PollFd::new(&self.quit, PollFlags::IN), PollFd::new(&self.touched, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.quit, PollFlags::IN), PollFd::new(&self.adapter_written, PollFlags::IN)];
         let mut add =
-            |fd| fds.push(PollFd::from_borrowed_fd(fd, if listens { PollFlags::IN } else { PollFlags::empty() }));
+            |fd| fds.push(PollFd::from_borrowed_fd(fd, if accepts { PollFlags::IN } else { PollFlags::empty() }));
         let listeners = [
             tcp.as_ref().map(AsFd::as_fd),
-            unix.as_ref().map(|place| place.listener.as_fd()),
+            unix.as_ref().map(|socket| socket.listener.as_fd()),
             websocket.as_ref().map(AsFd::as_fd),
         ];
         listeners.iter().flatten().for_each(|&fd| add(fd));
         let first_client = fds.len();
         for client in &self.clients {
             let mut flags = PollFlags::empty();
-            flags.set(PollFlags::IN, client.goodbye.is_none() && client.wire.pending() <= PENDING_MAX);
-            flags.set(PollFlags::OUT, client.wire.pending() > 0);
-            fds.push(PollFd::new(&client.wire.socket, flags));
+            flags.set(PollFlags::IN, client.disconnect_at.is_none() && client.connection.pending() <= UNSENT_MAX);
+            flags.set(PollFlags::OUT, client.connection.pending() > 0);
+            fds.push(PollFd::new(&client.connection.socket, flags));
         }
         match poll(&mut fds, timeout.as_ref()) {
             Ok(0) | Err(_) => return false,
@@ -149,40 +157,40 @@ impl Serving {
             return true;
         }
         if ready.get(1).is_some_and(|flags| !flags.is_empty()) {
-            self.touched.silence();
-            self.pace.called(now);
+            self.adapter_written.clear();
+            self.pace.woken(now);
         }
         if ready.iter().skip(first_client).any(|flags| flags.contains(PollFlags::IN)) {
-            // What a pointer's position means, as of now.
-            let absolute = self.console.absolute();
+            // PointerEvents are interpreted by the guest's current pointing device.
+            let absolute = self.screen.absolute();
             self.clients.iter_mut().for_each(|client| client.session.set_absolute(absolute));
         }
         let mut next = ready.iter().skip(first_client);
-        let mut alone = None;
+        let mut exclusive = None;
         for (n, (client, flags)) in self.clients.iter_mut().zip(&mut next).enumerate() {
             if flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
                 match client.receive(self.listeners.tls.as_ref()) {
-                    Some(Told::WrongPassword) => {
-                        self.failures = (self.failures + 1).min(DOUBT_MAX);
-                        self.deaf_until = Some(now + DOUBT * self.failures);
+                    Some(ClientEvent::WrongPassword) => {
+                        self.wrong_passwords = (self.wrong_passwords + 1).min(WRONG_PASSWORDS_MAX);
+                        self.accept_paused_until = Some(now + ACCEPT_PAUSE * self.wrong_passwords);
                     }
-                    Some(Told::Alone) => alone = Some(n),
+                    Some(ClientEvent::ExclusiveAccess) => exclusive = Some(n),
                     None => {}
                 }
             }
-            if flags.contains(PollFlags::OUT) && client.wire.flush().is_err() {
-                client.gone = true;
+            if flags.contains(PollFlags::OUT) && client.connection.flush().is_err() {
+                client.closed = true;
             }
-            if !client.session.input.events.is_empty() || std::mem::take(&mut client.session.asks_anew) {
-                self.pace.typed(now);
+            if !client.session.input.events.is_empty() || std::mem::take(&mut client.session.full_update_requested) {
+                self.pace.expedite(now);
             }
             self.feed.push(client.session.input.events.drain(..));
         }
-        if let Some(alone) = alone {
-            self.failures = 0;
-            let others =
-                self.clients.iter_mut().enumerate().filter(|(n, client)| *n != alone && client.session.is_open());
-            others.for_each(|(_, client)| client.gone = true);
+        if let Some(exclusive) = exclusive {
+            self.wrong_passwords = 0;
+            for (n, client) in self.clients.iter_mut().enumerate() {
+                client.closed |= n != exclusive && client.session.handshake_done();
+            }
         }
         let ready_listeners: Vec<bool> =
             ready.iter().take(first_client).skip(2).map(|flags| !flags.is_empty()).collect();
@@ -191,14 +199,15 @@ impl Serving {
     }
 
     fn timeout(&self, now: Instant) -> Option<Timespec> {
-        let looks = self.clients.iter().any(|client| client.session.waits()).then_some(self.pace.next());
-        let types = self.feed.next(now);
-        let clients = self.clients.iter().filter_map(|client| match client.goodbye {
-            Some(until) => Some(until),
-            None if client.session.is_open() => None,
-            None => Some(client.deadline),
+        let screen =
+            self.clients.iter().any(|client| client.session.update_requested()).then_some(self.pace.next_poll());
+        let feed = self.feed.next(now);
+        let clients = self.clients.iter().filter_map(|client| match client.disconnect_at {
+            Some(at) => Some(at),
+            None if client.session.handshake_done() => None,
+            None => Some(client.handshake_deadline),
         });
-        let next = looks.into_iter().chain(types).chain(clients).chain(self.deaf_until).min()?;
+        let next = screen.into_iter().chain(feed).chain(clients).chain(self.accept_paused_until).min()?;
         let left = next.saturating_duration_since(now);
         Some(Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() })
     }
@@ -209,143 +218,154 @@ impl Serving {
         let mut is_ready = |exists: bool| exists && ready.next() == Some(&true);
         let Listeners { tcp, unix, websocket, tls, .. } = &self.listeners;
         if let Some(listener) = tcp.as_ref().filter(|_| is_ready(true)) {
-            accepted.push(listener.accept().map(|(stream, _)| Wire::new(Socket::Tcp(stream))));
+            accepted.push(listener.accept().map(|(stream, _)| Connection::new(ClientSocket::Tcp(stream))));
         }
-        if let Some(place) = unix.as_ref().filter(|_| is_ready(true)) {
-            accepted.push(place.listener.accept().map(|(stream, _)| Wire::new(Socket::Unix(stream))));
+        if let Some(socket) = unix.as_ref().filter(|_| is_ready(true)) {
+            accepted.push(socket.listener.accept().map(|(stream, _)| Connection::new(ClientSocket::Unix(stream))));
         }
         if let Some(listener) = websocket.as_ref().filter(|_| is_ready(true)) {
-            accepted.push(listener.accept().map(|(stream, _)| Wire::websocket(Socket::Tcp(stream), tls.clone())));
+            accepted.push(
+                listener.accept().map(|(stream, _)| Connection::websocket(ClientSocket::Tcp(stream), tls.clone())),
+            );
         }
         for result in accepted {
-            match result.and_then(|wire| self.greet(wire)) {
+            match result.and_then(|connection| self.add_client(connection)) {
                 Ok(()) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 Err(error) => {
-                    // No descriptors, say: it would be told again at once.
-                    tracing::warn!("a VNC client cannot be accepted: {}", crate::error::host_error(&error));
-                    self.deaf_until = Some(Instant::now() + DOUBT);
+                    // An error such as EMFILE persists, and the listener stays readable: pause instead of spinning.
+                    tracing::warn!("cannot accept a VNC client: {}", crate::error::host_error(&error));
+                    self.accept_paused_until = Some(Instant::now() + ACCEPT_PAUSE);
                 }
             }
         }
     }
 
-    fn greet(&mut self, mut wire: Wire) -> io::Result<()> {
-        match &mut wire.socket {
-            Socket::Tcp(stream) => {
+    fn add_client(&mut self, mut connection: Connection) -> io::Result<()> {
+        match &mut connection.socket {
+            ClientSocket::Tcp(stream) => {
                 stream.set_nonblocking(true)?;
                 stream.set_nodelay(true)?;
             }
-            Socket::Unix(stream) => stream.set_nonblocking(true)?,
+            ClientSocket::Unix(stream) => stream.set_nonblocking(true)?,
         }
         let mut challenge = [0; 16];
         if rustix::rand::getrandom(&mut challenge, rustix::rand::GetRandomFlags::empty())? != challenge.len() {
-            return Err(io::Error::other("no random numbers"));
+            return Err(io::Error::other("getrandom returned too few bytes"));
         }
         let session = Session::new(self.options.clone(), false, challenge, self.picture.size());
-        let deadline = Instant::now() + HANDSHAKE;
-        let mut client = Client { wire, session, received: Vec::new(), goodbye: None, deadline, gone: false };
+        let handshake_deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+        let received = Vec::new();
+        let mut client =
+            Client { connection, session, received, disconnect_at: None, handshake_deadline, closed: false };
         client.flush();
         self.clients.push(client);
         Ok(())
     }
 
-    /// Looks at the screen.
-    fn look(&mut self, now: Instant) {
-        self.leds = self.console.leds();
-        let absolute = self.console.absolute();
+    /// Polls the guest's screen and passes its changes to the sessions.
+    fn poll_screen(&mut self, now: Instant) {
+        self.leds = self.screen.leds();
+        let absolute = self.screen.absolute();
         self.clients.iter_mut().for_each(|client| client.session.set_absolute(absolute));
-        let call = self.pace.wants_call(now).then_some(&self.call);
-        let change = if self.console.look(call) { self.picture.follow(self.console.canvas()) } else { Change::None };
-        self.pace.looked(now, change != Change::None);
+        let waker = self.pace.wants_waker(now).then_some(&self.waker);
+        let change = match self.screen.poll(waker) {
+            true => self.picture.follow(self.screen.canvas()),
+            false => PictureChange::Unchanged,
+        };
+        self.pace.polled(now, change != PictureChange::Unchanged);
         let size = self.picture.size();
         let (damage, scroll) = match change {
-            Change::None => return,
-            Change::Size => (Damage::none(size), None),
-            Change::Parts(damage, scroll) => (damage, scroll),
+            PictureChange::Unchanged => return,
+            PictureChange::Resized => (Damage::none(size), None),
+            PictureChange::Damaged(damage, scroll) => (damage, scroll),
         };
         for client in &mut self.clients {
-            client.session.changed(size, &damage, scroll.as_ref());
+            client.session.screen_changed(size, &damage, scroll.as_ref());
         }
     }
 
-    fn let_go(&mut self) {
-        let mut left = Vec::new();
-        for client in self.clients.iter_mut().filter(|client| client.gone) {
+    /// Removes closed clients and releases the keys and buttons that they held.
+    fn remove_closed(&mut self) {
+        let mut releases = Vec::new();
+        for client in self.clients.iter_mut().filter(|client| client.closed) {
             client.session.input.release_all();
-            left.append(&mut client.session.input.events);
+            releases.append(&mut client.session.input.events);
         }
-        self.feed.push_always(left);
-        self.clients.retain(|client| !client.gone);
+        self.feed.push_always(releases);
+        self.clients.retain(|client| !client.closed);
     }
 }
 
-/// What a client's message means for others.
-enum Told {
+/// An event of one client that concerns the whole server.
+enum ClientEvent {
+    /// VNC Authentication failed.
     WrongPassword,
-    Alone,
+    /// The other clients must be disconnected.
+    ExclusiveAccess,
 }
 
 impl Client {
-    /// Sends what the session has to say, as far as that goes.
+    /// Passes the session's output to the connection and writes what the socket takes.
     fn flush(&mut self) {
-        if self.wire.is_ready() && !self.session.out.is_empty() {
+        if self.connection.is_ready() && !self.session.out.is_empty() {
             let out = std::mem::take(&mut self.session.out);
-            self.wire.send(&out);
+            self.connection.send(&out);
         }
-        if self.wire.flush() == Err(Over) {
-            self.gone = true;
+        if self.connection.flush() == Err(ConnectionClosed) {
+            self.closed = true;
         }
     }
 
-    fn receive(&mut self, tls: Option<&Arc<rustls::ServerConfig>>) -> Option<Told> {
-        if self.wire.receive(&mut self.received) == Err(Over) {
-            // What it had sent before counts, and what it is to be told is tried.
-            self.gone = true;
+    fn receive(&mut self, tls: Option<&Arc<rustls::ServerConfig>>) -> Option<ClientEvent> {
+        if self.connection.receive(&mut self.received) == Err(ConnectionClosed) {
+            // Messages received before the end are still handled, and the replies sent if possible.
+            self.closed = true;
         }
-        if self.goodbye.is_some() {
+        if self.disconnect_at.is_some() {
             return None;
         }
-        if self.wire.is_encrypted() {
-            self.session.tls_is_up();
+        if self.connection.is_encrypted() {
+            self.session.tls_established();
         }
-        let mut told = None;
+        let mut event = None;
         match self.session.receive(&mut self.received) {
             Ok(()) => {}
-            Err(goodbye) => {
-                tracing::debug!("a VNC client is let go: {goodbye:?}");
-                if goodbye == Goodbye::Password {
-                    told = Some(Told::WrongPassword);
+            Err(disconnect) => {
+                tracing::debug!("a VNC client is disconnected: {disconnect:?}");
+                if disconnect == Disconnect::WrongPassword {
+                    event = Some(ClientEvent::WrongPassword);
                 }
                 self.received.clear();
-                self.goodbye = Some(Instant::now() + FAREWELL);
+                self.disconnect_at = Some(Instant::now() + DISCONNECT_TIMEOUT);
             }
         }
         match self.session.request.take() {
-            Some(Request::StartTls) => {
-                // What goes before it goes without.
+            Some(SessionRequest::StartTls) => {
+                // The output until now goes in the clear.
                 self.flush();
-                let started = tls.cloned().ok_or(Over).and_then(|config| self.wire.start_tls(config));
-                self.gone |= started.is_err();
+                let started = tls.cloned().ok_or(ConnectionClosed).and_then(|config| self.connection.start_tls(config));
+                self.closed |= started.is_err();
             }
-            Some(Request::Alone) => told = Some(Told::Alone),
+            Some(SessionRequest::ExclusiveAccess) => event = Some(ClientEvent::ExclusiveAccess),
             None => {}
         }
         self.flush();
-        told
+        event
     }
 
-    fn update(&mut self, picture: &Picture, leds: u8) {
-        if self.wire.pending() == 0 && self.goodbye.is_none() && self.session.waits() {
+    /// Sends a requested update if the one before is sent completely.
+    fn send_update(&mut self, picture: &Picture, leds: u8) {
+        if self.connection.pending() == 0 && self.disconnect_at.is_none() && self.session.update_requested() {
             self.session.update(picture, leds);
             self.flush();
         }
     }
 
-    fn check(&mut self, now: Instant) {
-        match self.goodbye {
-            Some(until) => self.gone |= now >= until || self.wire.pending() == 0,
-            None => self.gone |= !self.session.is_open() && now >= self.deadline,
+    fn check_deadlines(&mut self, now: Instant) {
+        match self.disconnect_at {
+            Some(at) => self.closed |= now >= at || self.connection.pending() == 0,
+            None => self.closed |= !self.session.handshake_done() && now >= self.handshake_deadline,
         }
     }
 }

@@ -1,489 +1,527 @@
-//! A client's session (RFC 6143; the RFB community's description for VeNCrypt and the extensions): bytes in, bytes and
-//! input events out. No socket, no clock.
+//! RFB protocol session of one VNC client (RFC 6143; rfbproto, the RFB community's specification, for VeNCrypt and the
+//! extensions): bytes in, bytes and input events out. No socket, no clock.
 //!
-//! Protocol versions 3.3, 3.7 and 3.8. Security: none, VNC authentication, VeNCrypt with X.509 certificates over either.
-//! Extensions: DesktopSize, ExtendedDesktopSize (the client's wish for another size is refused: the guest has the say),
-//! Cursor (a dot: the guest draws its own pointer), QEMU's extended key events and pointer motion change, LED state.
+//! Protocol versions 3.3, 3.7 and 3.8. Security types: None, VNC Authentication, VeNCrypt with X509None or X509Vnc.
+//! Extensions: DesktopSize, ExtendedDesktopSize (SetDesktopSize is refused: the guest sets the video mode), Cursor (a dot:
+//! the guest draws its own pointer), QEMU Extended Key Event, QEMU Pointer Motion Change, QEMU LED State.
 //!
-//! Deliberately missing: clipboard (a PC has none), continuous updates and fences.
+//! Deliberately missing: the clipboard (a PC has none), continuous updates and fences.
 
 use super::auth;
 use super::encode::{self, Encoder, Encoding};
-use super::input::{Input, Motion};
+use super::input::{ClientInput, PointerMode};
 use super::picture::{Damage, Picture, Rect, Scroll};
-use super::pixels::{NATIVE, PALETTE, PixelFormat, Translation};
+use super::pixels::{COLOUR_MAP, NATIVE, PixelFormat, PixelLayout, Translation};
 use std::sync::Arc;
 
-/// Bytes of one update at most, about: what is left goes with the next.
+/// Bytes of one FramebufferUpdate, about; the rest of the damage goes into the next.
 const UPDATE_MAX: usize = 16 << 20;
-/// Pixels of one rectangle at most.
-const RECT_AREA: usize = 1 << 18;
+/// Pixels of one rectangle.
+const RECT_AREA_MAX: usize = 1 << 18;
+/// Rectangles of one FramebufferUpdate, whose count field has 16 bits.
+const RECT_COUNT_MAX: u16 = 10_000;
 
-const NONE: u8 = 1;
-const VNC: u8 = 2;
+// Security types (RFC 6143, section 7.1.2; rfbproto).
+const SECURITY_NONE: u8 = 1;
+const VNC_AUTHENTICATION: u8 = 2;
 const VENCRYPT: u8 = 19;
+// VeNCrypt subtypes.
 const X509_NONE: u32 = 260;
 const X509_VNC: u32 = 261;
 
+// Client to server messages (RFC 6143, section 7.5; rfbproto).
+const SET_PIXEL_FORMAT: u8 = 0;
+const SET_ENCODINGS: u8 = 2;
+const FRAMEBUFFER_UPDATE_REQUEST: u8 = 3;
+const KEY_EVENT: u8 = 4;
+const POINTER_EVENT: u8 = 5;
+const CLIENT_CUT_TEXT: u8 = 6;
+const SET_DESKTOP_SIZE: u8 = 251;
+const QEMU_CLIENT_MESSAGE: u8 = 255;
+/// Submessage of [`QEMU_CLIENT_MESSAGE`].
+const QEMU_EXTENDED_KEY_EVENT: u8 = 0;
+
+// Server to client messages (RFC 6143, section 7.6).
+const FRAMEBUFFER_UPDATE: u8 = 0;
+const SET_COLOUR_MAP_ENTRIES: u8 = 1;
+
+// Pseudo-encodings (RFC 6143, section 7.8; rfbproto).
 const DESKTOP_SIZE: i32 = -223;
 const EXTENDED_DESKTOP_SIZE: i32 = -308;
 const CURSOR: i32 = -239;
-const POINTER_MOTION: i32 = -257;
-const EXTENDED_KEY: i32 = -258;
+const POINTER_MOTION_CHANGE: i32 = -257;
+const EXTENDED_KEY_EVENT: i32 = -258;
 const LED_STATE: i32 = -261;
-/// Compression level 0; level 9 is nine more.
-const COMPRESSION: i32 = -256;
+/// Compression level 0; levels 1 to 9 follow.
+const COMPRESSION_LEVEL_0: i32 = -256;
 
-/// What the server is set up for.
+/// Settings that all sessions of a server share.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// The machine's name.
+pub struct SessionOptions {
+    /// The desktop's name in ServerInit: the machine's name.
     pub name: String,
-    /// Asked for, if there is one.
+    /// The password for VNC Authentication, if clients need one.
     pub password: Option<Vec<u8>>,
-    /// Nobody comes in without TLS.
+    /// Clients must use VeNCrypt unless their connection is encrypted already.
     pub tls: bool,
 }
 
-/// Why a client is let go.
+/// Why a client is disconnected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Goodbye {
-    /// It does not speak RFB, or breaks its rules.
+pub enum Disconnect {
+    /// The client does not speak RFB or violates the protocol.
     Protocol(&'static str),
-    /// It does not know the password.
-    Password,
+    /// VNC Authentication failed.
+    WrongPassword,
 }
 
-/// What a session asks the server for.
+/// What a session asks of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
-    /// TLS from the next byte on; what was answered until now goes without.
+pub enum SessionRequest {
+    /// Send what is in `out` in the clear, then start TLS with the next byte.
     StartTls,
-    /// Every other client is to go.
-    Alone,
+    /// Disconnect the other clients (ClientInit with shared-flag 0).
+    ExclusiveAccess,
 }
 
+/// The message that the session expects next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Version,
-    Security,
+enum Phase {
+    ProtocolVersion,
+    SecurityType,
     VencryptVersion,
-    VencryptType,
-    /// The server is asked to start TLS; then this type goes on.
-    Tls(u8),
-    Response,
-    Init,
-    Open,
+    VencryptSubtype,
+    /// The TLS handshake runs; then this security type follows.
+    TlsHandshake(u8),
+    /// The answer to the VNC Authentication challenge.
+    ChallengeResponse,
+    ClientInit,
+    /// The handshake is done: any client to server message.
+    Normal,
 }
 
-/// What is left of a message whose length is its sender's choice.
+/// The rest of a message of variable length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Partial {
-    Nothing,
-    Skip(u64),
+enum MessageTail {
+    None,
+    /// Bytes to discard.
+    Discard(u64),
+    /// Encodings of SetEncodings that have not arrived.
     Encodings(u16),
 }
 
-/// What the client can do.
+/// What the client's SetEncodings lists.
 #[derive(Clone, Copy, Debug, Default)]
-struct Abilities {
+struct Capabilities {
+    /// The first encoding of the list that the server has.
     encoding: Option<Encoding>,
-    copy: bool,
-    resize: bool,
-    extended_resize: bool,
+    copy_rect: bool,
+    desktop_size: bool,
+    extended_desktop_size: bool,
     cursor: bool,
-    motion: bool,
-    extended_key: bool,
-    leds: bool,
+    pointer_motion_change: bool,
+    extended_key_event: bool,
+    led_state: bool,
 }
 
-/// What the client is to be told besides pixels.
+/// Pseudo-rectangles that the next update must carry.
 #[derive(Clone, Copy, Debug, Default)]
-struct News {
+struct PendingPseudo {
     cursor: bool,
-    motion: bool,
-    extended_key: bool,
-    /// Reason and status of an ExtendedDesktopSize.
-    size: Option<(u16, u16)>,
+    pointer_motion_change: bool,
+    extended_key_event: bool,
+    /// Reason and status of an ExtendedDesktopSize; (0, 0) also stands for a DesktopSize.
+    desktop_size: Option<(u16, u16)>,
 }
 
-/// One client.
+/// One client's session.
 pub struct Session {
-    options: Arc<Options>,
-    /// It comes through TLS.
+    options: Arc<SessionOptions>,
+    /// The connection uses TLS.
     encrypted: bool,
-    state: State,
+    phase: Phase,
+    /// The client's protocol version is 3.`minor`.
     minor: u8,
     challenge: [u8; 16],
-    partial: Partial,
-    can: Abilities,
-    news: News,
+    tail: MessageTail,
+    caps: Capabilities,
+    pseudo: PendingPseudo,
     encoder: Encoder,
     translation: Translation,
-    /// The size that the client believes the screen has.
-    size: (u16, u16),
-    /// The part of the screen that the client waits for.
-    wanted: Option<Rect>,
+    /// The framebuffer's size as the client was last told.
+    client_size: (u16, u16),
+    /// The area of the pending FramebufferUpdateRequest.
+    requested: Option<Rect>,
     damage: Damage,
-    /// Lines that moved before anything else changed.
+    /// Lines to send as a CopyRect, before `damage`.
     copy: Option<Scroll>,
-    /// As last told.
-    leds: Option<u8>,
-    /// It was told that the pointer is relative.
-    relative: bool,
-    /// The machine can be told where the pointer is.
+    /// The LED state that the client was last told.
+    client_leds: Option<u8>,
+    /// The client was told by Pointer Motion Change to send movements.
+    client_relative: bool,
+    /// The guest reads a tablet.
     absolute: bool,
-    /// The size that the screen has.
-    screen: (u16, u16),
-    /// Keys and pointer.
-    pub input: Input,
-    /// Bytes for the client.
+    /// The screen's size.
+    screen_size: (u16, u16),
+    /// The client's keys and pointer.
+    pub input: ClientInput,
+    /// Bytes to send to the client.
     pub out: Vec<u8>,
-    /// What the server is asked for, once.
-    pub request: Option<Request>,
-    /// The client wants the screen as it is now, whether or not it has changed.
-    pub asks_anew: bool,
+    /// A request to the server, which takes it.
+    pub request: Option<SessionRequest>,
+    /// The client sent a FramebufferUpdateRequest that is not incremental; the server clears this.
+    pub full_update_requested: bool,
 }
 
 impl Session {
-    /// A client that has just connected; `challenge` is random.
-    pub fn new(options: Arc<Options>, encrypted: bool, challenge: [u8; 16], size: (u16, u16)) -> Self {
+    /// The session of a client that has just connected; `challenge` is random.
+    pub fn new(options: Arc<SessionOptions>, encrypted: bool, challenge: [u8; 16], size: (u16, u16)) -> Self {
         Self {
             options,
             encrypted,
-            state: State::Version,
+            phase: Phase::ProtocolVersion,
             minor: 8,
             challenge,
-            partial: Partial::Nothing,
-            can: Abilities::default(),
-            news: News::default(),
+            tail: MessageTail::None,
+            caps: Capabilities::default(),
+            pseudo: PendingPseudo::default(),
             encoder: Encoder::default(),
             translation: Translation::new(NATIVE),
-            size,
-            wanted: None,
+            client_size: size,
+            requested: None,
             damage: Damage::none(size),
             copy: None,
-            leds: None,
-            relative: false,
+            client_leds: None,
+            client_relative: false,
             absolute: false,
-            screen: size,
-            input: Input::default(),
+            screen_size: size,
+            input: ClientInput::default(),
             out: b"RFB 003.008\n".to_vec(),
             request: None,
-            asks_anew: false,
+            full_update_requested: false,
         }
     }
 
-    /// Whether the client is through with its authentication.
-    pub fn is_open(&self) -> bool {
-        self.state == State::Open
+    /// Whether the handshake, including authentication and ClientInit, is done.
+    pub fn handshake_done(&self) -> bool {
+        self.phase == Phase::Normal
     }
 
-    /// Takes whole messages from the front of `bytes`; what is left has to wait for more.
+    /// Handles the complete messages at the front of `bytes` and removes them.
     ///
     /// # Errors
-    /// If the client is to be let go, after `out` was sent.
-    pub fn receive(&mut self, bytes: &mut Vec<u8>) -> Result<(), Goodbye> {
+    /// If the client must be disconnected once `out` is sent.
+    pub fn receive(&mut self, bytes: &mut Vec<u8>) -> Result<(), Disconnect> {
         let mut used = 0;
         let result = loop {
             match self.message(bytes.get(used..).unwrap_or_default()) {
                 Ok(0) => break Ok(()),
                 Ok(count) => used += count,
-                Err(goodbye) => break Err(goodbye),
+                Err(disconnect) => break Err(disconnect),
             }
         };
         bytes.drain(..used.min(bytes.len()));
         result
     }
 
-    /// TLS is up.
-    pub fn tls_is_up(&mut self) {
+    /// The connection's TLS handshake is complete.
+    pub fn tls_established(&mut self) {
         self.encrypted = true;
-        if let State::Tls(security) = self.state {
+        if let Phase::TlsHandshake(security) = self.phase {
             self.authenticate(security);
         }
     }
 
-    /// Whether the next thing that the client is told is the screen's size.
-    pub fn begins(&self) -> bool {
-        self.state == State::Init
+    /// Whether ServerInit, which tells the client the screen's size, is the next thing to send.
+    pub fn awaits_client_init(&self) -> bool {
+        self.phase == Phase::ClientInit
     }
 
-    /// The security types that are offered.
-    fn security(&self) -> u8 {
+    /// The one security type that is offered.
+    fn security_type(&self) -> u8 {
         match (&self.options.password, self.options.tls && !self.encrypted) {
             (_, true) => VENCRYPT,
-            (Some(_), false) => VNC,
-            (None, false) => NONE,
+            (Some(_), false) => VNC_AUTHENTICATION,
+            (None, false) => SECURITY_NONE,
         }
     }
 
     fn authenticate(&mut self, security: u8) {
-        if security == VNC {
+        if security == VNC_AUTHENTICATION {
             self.out.extend_from_slice(&self.challenge);
-            self.state = State::Response;
+            self.phase = Phase::ChallengeResponse;
         } else {
             if self.minor >= 8 {
+                // SecurityResult: OK.
                 self.out.extend_from_slice(&[0; 4]);
             }
-            self.state = State::Init;
+            self.phase = Phase::ClientInit;
         }
     }
 
-    /// Deals with one message, if it is whole: how many bytes it had.
-    fn message(&mut self, bytes: &[u8]) -> Result<usize, Goodbye> {
-        match self.partial {
-            Partial::Nothing => {}
-            Partial::Skip(left) => {
+    /// Handles one message, if it is complete; gives its length in bytes, else 0.
+    fn message(&mut self, bytes: &[u8]) -> Result<usize, Disconnect> {
+        match self.tail {
+            MessageTail::None => {}
+            MessageTail::Discard(left) => {
                 let count = left.min(bytes.len() as u64);
-                self.partial = if count == left { Partial::Nothing } else { Partial::Skip(left - count) };
+                self.tail = if count == left { MessageTail::None } else { MessageTail::Discard(left - count) };
                 return Ok(count as usize);
             }
-            Partial::Encodings(left) => {
+            MessageTail::Encodings(left) => {
                 let Some(&number) = bytes.first_chunk::<4>() else { return Ok(0) };
-                self.encoding(i32::from_be_bytes(number));
-                self.partial = if left == 1 { Partial::Nothing } else { Partial::Encodings(left - 1) };
+                self.add_encoding(i32::from_be_bytes(number));
+                self.tail = if left == 1 { MessageTail::None } else { MessageTail::Encodings(left - 1) };
                 if left == 1 {
-                    self.encodings_end();
+                    self.encodings_complete();
                 }
                 return Ok(4);
             }
         }
-        match self.state {
-            State::Version => {
+        match self.phase {
+            Phase::ProtocolVersion => {
                 let Some(text) = bytes.first_chunk::<12>() else { return Ok(0) };
-                self.version(text)?;
+                self.protocol_version(text)?;
                 Ok(12)
             }
-            State::Security => {
+            Phase::SecurityType => {
                 let Some(&security) = bytes.first() else { return Ok(0) };
-                if security != self.security() {
-                    return Err(self.fail("this security type was not offered"));
+                if security != self.security_type() {
+                    return Err(self.security_failed("this security type was not offered"));
                 }
                 if security == VENCRYPT {
+                    // VeNCrypt version 0.2.
                     self.out.extend_from_slice(&[0, 2]);
-                    self.state = State::VencryptVersion;
-                } else if security == NONE && self.minor < 8 {
-                    self.state = State::Init;
+                    self.phase = Phase::VencryptVersion;
+                } else if security == SECURITY_NONE && self.minor < 8 {
+                    self.phase = Phase::ClientInit;
                 } else {
                     self.authenticate(security);
                 }
                 Ok(1)
             }
-            State::VencryptVersion => {
+            Phase::VencryptVersion => {
                 let Some(version) = bytes.first_chunk::<2>() else { return Ok(0) };
                 if *version != [0, 2] {
                     self.out.push(255);
-                    return Err(Goodbye::Protocol("no VeNCrypt 0.2"));
+                    return Err(Disconnect::Protocol("the client's VeNCrypt version is not 0.2"));
                 }
-                let kind = if self.options.password.is_some() { X509_VNC } else { X509_NONE };
+                let subtype = if self.options.password.is_some() { X509_VNC } else { X509_NONE };
                 self.out.extend_from_slice(&[0, 1]);
-                self.out.extend_from_slice(&kind.to_be_bytes());
-                self.state = State::VencryptType;
+                self.out.extend_from_slice(&subtype.to_be_bytes());
+                self.phase = Phase::VencryptSubtype;
                 Ok(2)
             }
-            State::VencryptType => {
-                let Some(&kind) = bytes.first_chunk::<4>() else { return Ok(0) };
-                let (wanted, security) =
-                    if self.options.password.is_some() { (X509_VNC, VNC) } else { (X509_NONE, NONE) };
-                if u32::from_be_bytes(kind) != wanted {
+            Phase::VencryptSubtype => {
+                let Some(&subtype) = bytes.first_chunk::<4>() else { return Ok(0) };
+                let (offered, security) = if self.options.password.is_some() {
+                    (X509_VNC, VNC_AUTHENTICATION)
+                } else {
+                    (X509_NONE, SECURITY_NONE)
+                };
+                if u32::from_be_bytes(subtype) != offered {
                     self.out.push(0);
-                    return Err(Goodbye::Protocol("a VeNCrypt type that was not offered"));
+                    return Err(Disconnect::Protocol("this VeNCrypt subtype was not offered"));
                 }
                 self.out.push(1);
-                self.state = State::Tls(security);
-                self.request = Some(Request::StartTls);
+                self.phase = Phase::TlsHandshake(security);
+                self.request = Some(SessionRequest::StartTls);
                 Ok(4)
             }
-            // Its bytes are not for us.
-            State::Tls(_) if bytes.is_empty() => Ok(0),
-            State::Tls(_) => Err(Goodbye::Protocol("data before TLS")),
-            State::Response => {
-                let Some(answer) = bytes.first_chunk::<16>() else { return Ok(0) };
+            Phase::TlsHandshake(_) if bytes.is_empty() => Ok(0),
+            Phase::TlsHandshake(_) => {
+                Err(Disconnect::Protocol("RFB data arrived before the TLS handshake was complete"))
+            }
+            Phase::ChallengeResponse => {
+                let Some(response) = bytes.first_chunk::<16>() else { return Ok(0) };
                 let password = self.options.password.as_deref().unwrap_or_default();
-                if !auth::same(&auth::response(password, &self.challenge), answer) {
-                    self.fail("wrong password");
-                    return Err(Goodbye::Password);
+                if !auth::same(&auth::response(password, &self.challenge), response) {
+                    self.security_failed("wrong password");
+                    return Err(Disconnect::WrongPassword);
                 }
+                // SecurityResult: OK.
                 self.out.extend_from_slice(&[0; 4]);
-                self.state = State::Init;
+                self.phase = Phase::ClientInit;
                 Ok(16)
             }
-            State::Init => {
+            Phase::ClientInit => {
                 let Some(&shared) = bytes.first() else { return Ok(0) };
                 if shared == 0 {
-                    self.request = Some(Request::Alone);
+                    self.request = Some(SessionRequest::ExclusiveAccess);
                 }
-                self.init();
+                self.server_init();
                 Ok(1)
             }
-            State::Open => self.open_message(bytes),
+            Phase::Normal => self.client_message(bytes),
         }
     }
 
-    fn version(&mut self, text: &[u8; 12]) -> Result<(), Goodbye> {
+    fn protocol_version(&mut self, text: &[u8; 12]) -> Result<(), Disconnect> {
         let minor = match text {
             b"RFB 003.003\n" => 3,
             b"RFB 003.007\n" => 7,
             b"RFB 003.008\n" => 8,
-            // Others that are told of in RFC 6143 (section 7.1.1) are to be taken for 3.3; Apple's 3.889 is a 3.8.
+            // RFC 6143, section 7.1.1: other versions are to be treated as 3.3. Apple's 3.889 is a 3.8.
             b"RFB 003.889\n" => 8,
             text if text.starts_with(b"RFB 003.00") && text.ends_with(b"\n") => 3,
             text if text.starts_with(b"RFB ") && text.ends_with(b"\n") => 8,
-            _ => return Err(Goodbye::Protocol("no RFB version")),
+            _ => return Err(Disconnect::Protocol("the client sent no RFB version")),
         };
         self.minor = minor;
-        let security = self.security();
+        let security = self.security_type();
         if minor >= 7 {
             self.out.extend_from_slice(&[1, security]);
-            self.state = State::Security;
+            self.phase = Phase::SecurityType;
         } else if security == VENCRYPT {
             self.out.extend_from_slice(&[0; 4]);
-            self.reason("this machine's screen is shown through TLS only, for which RFB 3.3 is too old");
-            return Err(Goodbye::Protocol("RFB 3.3 without TLS"));
+            self.put_string("this machine accepts VNC clients only with TLS, which RFB 3.3 cannot negotiate");
+            return Err(Disconnect::Protocol("TLS is required, but the client speaks RFB 3.3"));
         } else {
             self.out.extend_from_slice(&u32::from(security).to_be_bytes());
-            if security == VNC {
-                self.authenticate(VNC);
+            if security == VNC_AUTHENTICATION {
+                self.authenticate(VNC_AUTHENTICATION);
             } else {
-                self.state = State::Init;
+                self.phase = Phase::ClientInit;
             }
         }
         Ok(())
     }
 
-    fn reason(&mut self, text: &str) {
+    /// Appends a string with its 32-bit length.
+    fn put_string(&mut self, text: &str) {
         self.out.extend_from_slice(&(text.len() as u32).to_be_bytes());
         self.out.extend_from_slice(text.as_bytes());
     }
 
-    fn fail(&mut self, text: &'static str) -> Goodbye {
+    /// Appends SecurityResult: failed, with a reason from version 3.8 on.
+    fn security_failed(&mut self, reason: &'static str) -> Disconnect {
         self.out.extend_from_slice(&1_u32.to_be_bytes());
         if self.minor >= 8 {
-            self.reason(text);
+            self.put_string(reason);
         }
-        Goodbye::Protocol(text)
+        Disconnect::Protocol(reason)
     }
 
-    fn init(&mut self) {
-        let (width, height) = self.size;
+    fn server_init(&mut self) {
+        let (width, height) = self.client_size;
         self.out.extend_from_slice(&width.to_be_bytes());
         self.out.extend_from_slice(&height.to_be_bytes());
-        self.out.extend_from_slice(&NATIVE.bytes());
+        self.out.extend_from_slice(&NATIVE.to_bytes());
         let name = self.options.name.clone();
-        self.reason(&name);
-        self.state = State::Open;
+        self.put_string(&name);
+        self.phase = Phase::Normal;
     }
 
-    fn open_message(&mut self, bytes: &[u8]) -> Result<usize, Goodbye> {
-        let Some(&kind) = bytes.first() else { return Ok(0) };
+    fn client_message(&mut self, bytes: &[u8]) -> Result<usize, Disconnect> {
+        let Some(&message) = bytes.first() else { return Ok(0) };
         let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
         let long = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        let len = match kind {
-            0 => 20,
-            2 | 5 if kind == 2 => 4,
-            5 => 6,
-            3 => 10,
-            4 | 6 | 251 => 8,
-            255 => 12,
-            _ => return Err(Goodbye::Protocol("an unknown message")),
+        let len = match message {
+            SET_PIXEL_FORMAT => 20,
+            SET_ENCODINGS => 4,
+            POINTER_EVENT => 6,
+            FRAMEBUFFER_UPDATE_REQUEST => 10,
+            KEY_EVENT | CLIENT_CUT_TEXT | SET_DESKTOP_SIZE => 8,
+            QEMU_CLIENT_MESSAGE => 12,
+            _ => return Err(Disconnect::Protocol("unknown message type")),
         };
         if bytes.len() < len {
             return Ok(0);
         }
-        match kind {
-            0 => {
+        match message {
+            SET_PIXEL_FORMAT => {
                 let format = bytes.get(4..20).and_then(|format| format.first_chunk());
-                let format =
-                    format.and_then(PixelFormat::parse).ok_or(Goodbye::Protocol("an impossible pixel format"))?;
+                let format = format
+                    .and_then(PixelFormat::parse)
+                    .ok_or(Disconnect::Protocol("SetPixelFormat has an invalid pixel format"))?;
                 self.translation = Translation::new(format);
-                if format == PALETTE {
-                    self.out.extend_from_slice(&[1, 0, 0, 0, 1, 0]);
-                    for colour in PixelFormat::palette().flatten() {
+                if format == COLOUR_MAP {
+                    self.out.extend_from_slice(&[SET_COLOUR_MAP_ENTRIES, 0, 0, 0, 1, 0]);
+                    for colour in PixelFormat::colour_map().flatten() {
                         self.out.extend_from_slice(&colour.to_be_bytes());
                     }
                 }
             }
-            2 => {
-                self.can = Abilities::default();
+            SET_ENCODINGS => {
+                self.caps = Capabilities::default();
                 match word(2) {
-                    0 => self.encodings_end(),
-                    count => self.partial = Partial::Encodings(count),
+                    0 => self.encodings_complete(),
+                    count => self.tail = MessageTail::Encodings(count),
                 }
             }
-            3 => {
+            FRAMEBUFFER_UPDATE_REQUEST => {
                 let rect = Rect { x: word(2), y: word(4), width: word(6), height: word(8) };
                 self.update_request(rect, bytes[1] != 0);
             }
-            4 => self.input.keysym(long(4), bytes[1] != 0),
-            5 => {
-                let motion = match (self.relative, self.absolute) {
-                    (true, _) => Motion::Relative,
-                    (false, true) => Motion::Absolute(self.screen),
-                    (false, false) => Motion::Difference,
+            KEY_EVENT => self.input.key_event(long(4), bytes[1] != 0),
+            POINTER_EVENT => {
+                let mode = match (self.client_relative, self.absolute) {
+                    (true, _) => PointerMode::Movement,
+                    (false, true) => PointerMode::Absolute(self.screen_size),
+                    (false, false) => PointerMode::Difference,
                 };
-                self.input.pointer(bytes[1], word(2), word(4), motion);
+                self.input.pointer_event(bytes[1], word(2), word(4), mode);
             }
-            6 => {
-                // A clipboard: a PC has none. The length is negative for a form that was not agreed on.
+            CLIENT_CUT_TEXT => {
+                // A PC has no clipboard. A negative length marks the Extended Clipboard form, which was not negotiated.
                 let len = long(4) as i32;
-                self.partial = Partial::Skip(len.unsigned_abs().into());
+                self.tail = MessageTail::Discard(len.unsigned_abs().into());
             }
-            251 => {
-                self.partial = Partial::Skip(u64::from(bytes[6]) * 16);
-                // The answer to one's own request, status 1: administratively prohibited.
-                self.news.size = Some((1, 1));
+            SET_DESKTOP_SIZE => {
+                self.tail = MessageTail::Discard(u64::from(bytes[6]) * 16);
+                // Reason 1: this client's own request; status 1: resize is administratively prohibited.
+                self.pseudo.desktop_size = Some((1, 1));
             }
-            _ if bytes[1] == 0 => match long(8) {
-                0 => self.input.keysym(long(4), word(2) != 0),
-                number => self.input.position_key(number, word(2) != 0),
+            _ if bytes[1] == QEMU_EXTENDED_KEY_EVENT => match long(8) {
+                0 => self.input.key_event(long(4), word(2) != 0),
+                number => self.input.extended_key_event(number, word(2) != 0),
             },
-            _ => return Err(Goodbye::Protocol("an unknown message of QEMU's")),
+            _ => return Err(Disconnect::Protocol("unknown QEMU submessage type")),
         }
         Ok(len)
     }
 
-    fn encoding(&mut self, number: i32) {
-        let can = &mut self.can;
+    fn add_encoding(&mut self, number: i32) {
+        let caps = &mut self.caps;
         match number {
-            encode::COPY_RECT => can.copy = true,
-            DESKTOP_SIZE => can.resize = true,
-            EXTENDED_DESKTOP_SIZE => can.extended_resize = true,
-            CURSOR => can.cursor = true,
-            POINTER_MOTION => can.motion = true,
-            EXTENDED_KEY => can.extended_key = true,
-            LED_STATE => can.leds = true,
-            number if (COMPRESSION..COMPRESSION + 10).contains(&number) => {
-                self.encoder.set_level((number - COMPRESSION) as u8);
+            encode::COPY_RECT => caps.copy_rect = true,
+            DESKTOP_SIZE => caps.desktop_size = true,
+            EXTENDED_DESKTOP_SIZE => caps.extended_desktop_size = true,
+            CURSOR => caps.cursor = true,
+            POINTER_MOTION_CHANGE => caps.pointer_motion_change = true,
+            EXTENDED_KEY_EVENT => caps.extended_key_event = true,
+            LED_STATE => caps.led_state = true,
+            number if (COMPRESSION_LEVEL_0..COMPRESSION_LEVEL_0 + 10).contains(&number) => {
+                self.encoder.set_level((number - COMPRESSION_LEVEL_0) as u8);
             }
-            // The first is the one that the client likes best.
-            number => can.encoding = can.encoding.or_else(|| Encoding::from_number(number)),
+            // The client lists its encodings in order of preference.
+            number => caps.encoding = caps.encoding.or_else(|| Encoding::from_number(number)),
         }
     }
 
-    fn encodings_end(&mut self) {
-        let can = self.can;
-        self.news.cursor = can.cursor;
-        self.news.motion = can.motion;
-        self.news.extended_key = can.extended_key;
-        self.relative &= can.motion;
-        self.leds = None;
-        if can.extended_resize {
-            self.news.size.get_or_insert((0, 0));
+    fn encodings_complete(&mut self) {
+        let caps = self.caps;
+        self.pseudo.cursor = caps.cursor;
+        self.pseudo.pointer_motion_change = caps.pointer_motion_change;
+        self.pseudo.extended_key_event = caps.extended_key_event;
+        self.client_relative &= caps.pointer_motion_change;
+        self.client_leds = None;
+        if caps.extended_desktop_size {
+            self.pseudo.desktop_size.get_or_insert((0, 0));
         }
     }
 
     fn all(&self) -> Rect {
-        Rect { x: 0, y: 0, width: self.size.0, height: self.size.1 }
+        Rect { x: 0, y: 0, width: self.client_size.0, height: self.client_size.1 }
     }
 
     fn update_request(&mut self, rect: Rect, incremental: bool) {
         let Some(rect) = rect.intersection(self.all()) else { return };
         if !incremental {
             self.damage.add(rect);
-            self.asks_anew = true;
+            self.full_update_requested = true;
         }
-        self.wanted = Some(match self.wanted {
+        self.requested = Some(match self.requested {
             None => rect,
             Some(before) => {
                 let end = |a: u16, a_len: u16, b: u16, b_len: u16| (a + a_len).max(b + b_len);
@@ -495,140 +533,143 @@ impl Session {
         });
     }
 
-    /// Whether the client waits for something to change.
-    pub fn waits(&self) -> bool {
-        self.state == State::Open && self.wanted.is_some()
+    /// Whether a FramebufferUpdateRequest is pending.
+    pub fn update_requested(&self) -> bool {
+        self.phase == Phase::Normal && self.requested.is_some()
     }
 
-    /// Whether the machine can be told where the pointer is; else how far it moved.
+    /// Sets whether the guest reads a tablet; a client with Pointer Motion Change is told if that changed.
     pub fn set_absolute(&mut self, absolute: bool) {
         if self.absolute != absolute {
             self.absolute = absolute;
-            self.news.motion = self.can.motion;
+            self.pseudo.pointer_motion_change = self.caps.pointer_motion_change;
         }
     }
 
-    /// The screen changed: its size, or by this much; by a scroll, perhaps.
-    pub fn changed(&mut self, size: (u16, u16), damage: &Damage, scroll: Option<&Scroll>) {
-        self.screen = size;
-        if self.state != State::Open {
-            // It will be told the size, and ask for all of it.
-            self.size = size;
+    /// Records a change of the screen: its new size, or else its damage, most of which may be a scroll.
+    pub fn screen_changed(&mut self, size: (u16, u16), damage: &Damage, scroll: Option<&Scroll>) {
+        self.screen_size = size;
+        if self.phase != Phase::Normal {
+            // ServerInit will tell the client the size, and the client will request the whole screen.
+            self.client_size = size;
             self.damage = Damage::none(size);
             return;
         }
-        if size != self.size {
-            if self.can.resize || self.can.extended_resize {
-                self.news.size = self.news.size.or(Some((0, 0)));
+        if size != self.client_size {
+            if self.caps.desktop_size || self.caps.extended_desktop_size {
+                self.pseudo.desktop_size = self.pseudo.desktop_size.or(Some((0, 0)));
             }
             self.damage.add(self.all());
             self.copy = None;
             return;
         }
-        // Lines that did not move before this changed are not where they would be copied from.
+        // A CopyRect that was not sent yet is void: its source lines may have changed.
         if let Some(copy) = self.copy.take() {
             self.damage.add(copy.to);
         }
-        match scroll.filter(|_| self.can.copy && self.damage.is_empty()) {
+        match scroll.filter(|_| self.caps.copy_rect && self.damage.is_empty()) {
             Some(scroll) => {
-                self.damage = scroll.left.clone();
+                self.damage = scroll.rest.clone();
                 self.copy = Some(scroll.clone());
             }
             None => self.damage.merge(damage),
         }
     }
 
-    /// Appends an update if the client waits for one and there is something to tell.
+    /// Appends a FramebufferUpdate if one is requested and something changed.
     pub fn update(&mut self, picture: &Picture, leds: u8) {
-        let Some(wanted) = self.wanted.filter(|_| self.state == State::Open) else { return };
+        let Some(requested) = self.requested.filter(|_| self.phase == Phase::Normal) else { return };
         let start = self.out.len();
-        self.out.extend_from_slice(&[0; 4]);
+        self.out.extend_from_slice(&[FRAMEBUFFER_UPDATE, 0, 0, 0]);
         let mut count = self.pseudo_rectangles(leds);
-        if let Some(reason) = self.news.size.take()
-            && self.resize(picture.size(), reason)
+        if let Some(reason) = self.pseudo.desktop_size.take()
+            && self.desktop_size(picture.size(), reason)
         {
-            // It must be the last rectangle; the client asks for the pixels of its new screen now.
+            // This rectangle must be the last one; the client will request the pixels at the new size.
             count += 1;
         } else {
-            count += self.rectangles(picture, wanted);
+            count += self.rectangles(picture, requested);
         }
         if count == 0 {
             self.out.truncate(start);
             return;
         }
-        self.wanted = None;
+        self.requested = None;
         self.out[start + 2..start + 4].copy_from_slice(&count.to_be_bytes());
     }
 
     fn pseudo_rectangles(&mut self, leds: u8) -> u16 {
-        let nothing = |x, y| Rect { x, y, width: 0, height: 0 };
+        let empty = |x, y| Rect { x, y, width: 0, height: 0 };
         let mut count = 0;
-        let news = std::mem::take(&mut self.news);
-        self.news.size = news.size;
-        if news.extended_key {
-            encode::header(nothing(0, 0), EXTENDED_KEY, &mut self.out);
+        let pseudo = std::mem::take(&mut self.pseudo);
+        self.pseudo.desktop_size = pseudo.desktop_size;
+        if pseudo.extended_key_event {
+            encode::header(empty(0, 0), EXTENDED_KEY_EVENT, &mut self.out);
             count += 1;
         }
-        if news.motion {
-            // QEMU's "pointer motion change": 1 for absolute, 0 for relative.
-            encode::header(nothing(self.absolute.into(), 0), POINTER_MOTION, &mut self.out);
-            self.relative = !self.absolute;
+        if pseudo.pointer_motion_change {
+            // x is 1 for absolute positions, 0 for relative movements.
+            encode::header(empty(self.absolute.into(), 0), POINTER_MOTION_CHANGE, &mut self.out);
+            self.client_relative = !self.absolute;
             count += 1;
         }
-        if news.cursor {
+        if pseudo.cursor {
             self.cursor();
             count += 1;
         }
-        if self.can.leds && self.leds != Some(leds) {
-            self.leds = Some(leds);
-            encode::header(nothing(0, 0), LED_STATE, &mut self.out);
+        if self.caps.led_state && self.client_leds != Some(leds) {
+            self.client_leds = Some(leds);
+            encode::header(empty(0, 0), LED_STATE, &mut self.out);
             self.out.push(leds);
             count += 1;
         }
         count
     }
 
-    /// A dot, white with a black rim, so that whoever sees two pointers knows which is the guest's.
+    /// Appends a Cursor rectangle: a white dot with a black rim, so that the user can tell the client's pointer from the
+    /// guest's.
     fn cursor(&mut self) {
         const SIDE: u16 = 5;
         encode::header(Rect { x: 2, y: 2, width: SIDE, height: SIDE }, CURSOR, &mut self.out);
-        let writer = self.translation.writer(super::pixels::Shape::Whole);
+        let writer = self.translation.writer(PixelLayout::Pixel);
         for y in 0..SIDE {
             for x in 0..SIDE {
                 let inner = (1..4).contains(&x) && (1..4).contains(&y);
                 writer.put(if inner { 0xff_ffff } else { 0 }, &mut self.out);
             }
         }
+        // The mask: all pixels but the corners.
         self.out.extend_from_slice(&[0b0111_0000, 0b1111_1000, 0b1111_1000, 0b1111_1000, 0b0111_0000]);
     }
 
-    /// Tells the size. False if the client cannot be told: it goes on with the size that it has.
-    fn resize(&mut self, (width, height): (u16, u16), (reason, status): (u16, u16)) -> bool {
-        if self.can.extended_resize {
+    /// Appends ExtendedDesktopSize or DesktopSize. False if the client supports neither or knows the size; it then keeps
+    /// its size.
+    fn desktop_size(&mut self, (width, height): (u16, u16), (reason, status): (u16, u16)) -> bool {
+        if self.caps.extended_desktop_size {
             encode::header(Rect { x: reason, y: status, width, height }, EXTENDED_DESKTOP_SIZE, &mut self.out);
-            // One screen, number 1, without flags.
+            // One screen: ID 1 at (0, 0), no flags.
             self.out.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
             self.out.extend_from_slice(&width.to_be_bytes());
             self.out.extend_from_slice(&height.to_be_bytes());
             self.out.extend_from_slice(&[0; 4]);
-        } else if self.can.resize && (width, height) != self.size {
+        } else if self.caps.desktop_size && (width, height) != self.client_size {
             encode::header(Rect { x: 0, y: 0, width, height }, DESKTOP_SIZE, &mut self.out);
         } else {
             return false;
         }
-        if self.size != (width, height) {
-            self.size = (width, height);
-            self.damage = Damage::none(self.size);
+        if self.client_size != (width, height) {
+            self.client_size = (width, height);
+            self.damage = Damage::none(self.client_size);
             self.damage.add(self.all());
             self.copy = None;
         }
         true
     }
 
-    fn rectangles(&mut self, picture: &Picture, wanted: Rect) -> u16 {
+    fn rectangles(&mut self, picture: &Picture, requested: Rect) -> u16 {
         let mut count = 0;
         if let Some(copy) = self.copy.take() {
-            if copy.to.intersection(wanted) == Some(copy.to) {
+            if copy.to.intersection(requested) == Some(copy.to) {
                 encode::header(copy.to, encode::COPY_RECT, &mut self.out);
                 self.out.extend_from_slice(&[0, 0]);
                 self.out.extend_from_slice(&copy.from.to_be_bytes());
@@ -638,17 +679,17 @@ impl Session {
             }
         }
         let fitted;
-        let picture = if picture.size() == self.size {
+        let picture = if picture.size() == self.client_size {
             picture
         } else {
-            fitted = picture.fitted(self.size);
+            fitted = picture.fitted(self.client_size);
             &fitted
         };
-        let Self { damage, encoder, translation, out, can, .. } = self;
-        let encoding = can.encoding.unwrap_or(Encoding::Raw);
+        let Self { damage, encoder, translation, out, caps, .. } = self;
+        let encoding = caps.encoding.unwrap_or(Encoding::Raw);
         let limit = out.len() + UPDATE_MAX;
-        damage.take(wanted, RECT_AREA, |rect| {
-            if out.len() > limit || count > 10_000 {
+        damage.take(requested, RECT_AREA_MAX, |rect| {
+            if out.len() > limit || count > RECT_COUNT_MAX {
                 return false;
             }
             count += encoder.rectangle(encoding, picture, rect, translation, out);

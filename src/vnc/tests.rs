@@ -1,12 +1,12 @@
-//! The server over real sockets, with a machine that is only a picture, and clients of the tests' own.
+//! The VNC server on real sockets, with a fake guest screen and an independent client.
 
 use super::decode::{Decoder, long, word};
 use super::picture::Picture;
 use super::picture::tests::noise;
 use super::pixels::{NATIVE, PixelFormat};
-use super::{Console, Listeners, Server, auth};
+use super::{Listeners, Server, auth};
 use crate::config::{VncAddress, VncConfig};
-use crate::display::Waker;
+use crate::screen::{GuestScreen, Waker};
 use pcvm_devices::InputEvent;
 use pcvm_devices::vga::Canvas;
 use rustls::pki_types::pem::PemObject;
@@ -19,53 +19,59 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// How long a test waits for the server before it fails.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
 #[derive(Default)]
-struct Screen {
+struct FakeGuest {
+    /// The picture that the next poll finds.
     picture: Option<Picture>,
     leds: u8,
     absolute: bool,
     input: Vec<InputEvent>,
-    looks: u32,
+    polls: u32,
 }
 
+/// The test's handle on the fake guest.
 #[derive(Clone, Default)]
-struct Fake(Arc<Mutex<Screen>>);
+struct GuestHandle(Arc<Mutex<FakeGuest>>);
 
-impl Fake {
+impl GuestHandle {
+    fn lock(&self) -> MutexGuard<'_, FakeGuest> {
+        self.0.lock().unwrap()
+    }
+
     fn show(&self, picture: Picture) {
-        self.0.lock().unwrap().picture = Some(picture);
+        self.lock().picture = Some(picture);
     }
 }
 
-/// What the server sees of it.
-struct Seen(Fake, Canvas);
-
-impl Seen {
-    fn screen(&self) -> MutexGuard<'_, Screen> {
-        self.0.0.lock().unwrap()
-    }
+/// The server's end of the fake guest.
+struct FakeScreen {
+    guest: GuestHandle,
+    canvas: Canvas,
 }
 
-impl Console for Seen {
-    fn look(&mut self, _: Option<&Waker>) -> bool {
+impl GuestScreen for FakeScreen {
+    fn poll(&mut self, _: Option<&Waker>) -> bool {
         let picture = {
-            let mut screen = self.screen();
-            screen.looks += 1;
-            screen.picture.take()
+            let mut guest = self.guest.lock();
+            guest.polls += 1;
+            guest.picture.take()
         };
-        picture.is_some_and(|picture| self.1.show(picture.frame()))
+        picture.is_some_and(|picture| self.canvas.show(picture.frame()))
     }
 
     fn canvas(&self) -> &Canvas {
-        &self.1
+        &self.canvas
     }
 
     fn leds(&self) -> u8 {
-        self.screen().leds
+        self.guest.lock().leds
     }
 
     fn absolute(&self) -> bool {
-        self.screen().absolute
+        self.guest.lock().absolute
     }
 
     fn keys_waiting(&self) -> usize {
@@ -73,18 +79,20 @@ impl Console for Seen {
     }
 
     fn input(&self, event: InputEvent) {
-        self.screen().input.push(event);
+        self.guest.lock().input.push(event);
     }
 }
 
+/// A running server.
 struct Setup {
     dir: TempDir,
-    fake: Fake,
+    guest: GuestHandle,
     _server: Server,
+    /// The port for WebSocket.
     websocket: Option<u16>,
 }
 
-/// A server on a Unix socket, and for browsers on a free port.
+/// Starts a server on a Unix socket, and if `websocket` on a free TCP port for WebSocket.
 fn serve(password: Option<&str>, tls: bool, websocket: bool) -> Setup {
     let dir = TempDir::new().unwrap();
     let path = |name: &str| dir.path().join(name);
@@ -104,29 +112,31 @@ fn serve(password: Option<&str>, tls: bool, websocket: bool) -> Setup {
     };
     let listeners = Listeners::open(&config).unwrap();
     let websocket = listeners.websocket.as_ref().map(|listener| listener.local_addr().unwrap().port());
-    let fake = Fake::default();
-    fake.show(noise(200, 100, 1));
-    let server = Server::start(Seen(fake.clone(), Canvas::default()), "a machine", listeners).unwrap();
-    Setup { dir, fake, _server: server, websocket }
+    let guest = GuestHandle::default();
+    guest.show(noise(200, 100, 1));
+    let screen = FakeScreen { guest: guest.clone(), canvas: Canvas::default() };
+    let server = Server::start(screen, "a machine", listeners).unwrap();
+    Setup { dir, guest, _server: server, websocket }
 }
 
 impl Setup {
     fn connect(&self) -> UnixStream {
         let stream = UnixStream::connect(self.dir.path().join("vnc")).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream
     }
 
     fn input(&self) -> Vec<InputEvent> {
-        self.fake.0.lock().unwrap().input.clone()
+        self.guest.lock().input.clone()
     }
 }
 
+/// Waits for `condition`.
 #[track_caller]
-fn until(mut what: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !what() {
-        assert!(Instant::now() < deadline);
+fn until(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + TIMEOUT;
+    while !condition() {
+        assert!(Instant::now() < deadline, "the condition was still false after {TIMEOUT:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -143,7 +153,7 @@ struct Client<S> {
 }
 
 impl<S: Read + Write> Client<S> {
-    /// Speaks RFB 3.`minor` until the screen's size is known.
+    /// Completes the handshake of RFB 3.`minor`.
     fn new(mut stream: S, minor: u8, password: Option<&str>) -> Self {
         assert_eq!(&read::<12>(&mut stream), b"RFB 003.008\n");
         stream.write_all(format!("RFB 003.00{minor}\n").as_bytes()).unwrap();
@@ -157,10 +167,11 @@ impl<S: Read + Write> Client<S> {
         Self::authenticated(stream, minor, password)
     }
 
+    /// Completes the handshake from the authentication on.
     fn authenticated(mut stream: S, minor: u8, password: Option<&str>) -> Self {
         if let Some(password) = password {
-            let answer = auth::response(password.as_bytes(), &read(&mut stream));
-            stream.write_all(&answer).unwrap();
+            let response = auth::response(password.as_bytes(), &read(&mut stream));
+            stream.write_all(&response).unwrap();
         }
         if password.is_some() || minor >= 8 {
             assert_eq!(read(&mut stream), [0; 4], "SecurityResult");
@@ -176,30 +187,30 @@ impl<S: Read + Write> Client<S> {
         Self { stream, screen: Decoder::new(NATIVE, size) }
     }
 
-    fn say(&mut self, bytes: &[u8]) {
+    fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
 
-    fn encodings(&mut self, numbers: &[i32]) {
+    fn set_encodings(&mut self, numbers: &[i32]) {
         let mut message = vec![2, 0];
         message.extend_from_slice(&(numbers.len() as u16).to_be_bytes());
         numbers.iter().for_each(|number| message.extend_from_slice(&number.to_be_bytes()));
-        self.say(&message);
+        self.send(&message);
     }
 
-    fn ask(&mut self, incremental: bool) {
+    fn request_update(&mut self, incremental: bool) {
         let (width, height) = self.screen.size;
         let mut message = vec![3, incremental.into(), 0, 0, 0, 0];
         message.extend_from_slice(&width.to_be_bytes());
         message.extend_from_slice(&height.to_be_bytes());
-        self.say(&message);
+        self.send(&message);
     }
 
-    /// Reads an update. The length of a rectangle is known only to who decodes it, so more is read until it fits.
-    fn update(&mut self) -> Vec<i32> {
+    /// Reads a FramebufferUpdate; gives the encodings of its rectangles.
+    fn read_update(&mut self) -> Vec<i32> {
         self.screen.seen.clear();
         let header: [u8; 4] = read(&mut self.stream);
-        assert_eq!(header[0], 0, "an update: {header:x?}");
+        assert_eq!(header[0], 0, "not a FramebufferUpdate: {header:x?}");
         let count = u16::from_be_bytes([header[2], header[3]]);
         let mut stream = Recorded { stream: &mut self.stream, bytes: Vec::new() };
         for _ in 0..count {
@@ -216,27 +227,28 @@ impl<S: Read + Write> Client<S> {
         self.screen.size == picture.size() && self.screen.pixels(all) == expect
     }
 
-    /// Asks and reads until the screen is `picture`: which encodings that took.
+    /// Requests and reads updates until the framebuffer equals `picture`; gives the encodings of all rectangles.
     #[track_caller]
     fn follow(&mut self, picture: &Picture) -> Vec<i32> {
         let mut seen = Vec::new();
         for _ in 0..20 {
-            self.ask(!seen.is_empty());
-            seen.extend(self.update());
+            self.request_update(!seen.is_empty());
+            seen.extend(self.read_update());
             if self.shows(picture) {
                 return seen;
             }
         }
-        panic!("never shown: {seen:?}");
+        panic!("20 updates did not show the picture: {seen:?}");
     }
 }
 
+/// A stream, and the bytes read from it.
 struct Recorded<'a, S> {
     stream: &'a mut S,
     bytes: Vec<u8>,
 }
 
-/// Tries to decode with more and more bytes.
+/// Reads one rectangle and decodes it.
 fn rectangle<S: Read>(stream: &mut Recorded<'_, S>, screen: &mut Decoder) {
     let need = |stream: &mut Recorded<'_, S>, count: usize| {
         let at = stream.bytes.len();
@@ -259,7 +271,7 @@ fn rectangle<S: Read>(stream: &mut Recorded<'_, S>, screen: &mut Decoder) {
         -308 => need(stream, 20),
         -261 => need(stream, 1),
         -223 | -257 | -258 => {}
-        other => panic!("{other}"),
+        other => panic!("the test client cannot read encoding {other}"),
     }
     let bytes = std::mem::take(&mut stream.bytes);
     let mut rest = &*bytes;
@@ -267,7 +279,7 @@ fn rectangle<S: Read>(stream: &mut Recorded<'_, S>, screen: &mut Decoder) {
 }
 
 #[test]
-fn every_version_with_and_without_a_password() {
+fn every_protocol_version_connects_with_and_without_a_password() {
     for password in [None, Some("secret")] {
         let setup = serve(password, false, false);
         for minor in [3, 7, 8] {
@@ -278,34 +290,34 @@ fn every_version_with_and_without_a_password() {
 }
 
 #[test]
-fn changes_scrolls_and_sizes_are_followed() {
+fn a_client_follows_changes_scrolls_and_new_sizes() {
     let setup = serve(None, false, false);
     let mut client = Client::new(setup.connect(), 8, None);
     let mut plain = Client::new(setup.connect(), 8, None);
-    client.encodings(&[16, 1, -223, 0]);
+    client.set_encodings(&[16, 1, -223, 0]);
     let first = noise(200, 100, 1);
     assert_eq!(client.follow(&first)[0], 16);
     plain.follow(&first);
 
-    // Two lines of text up.
+    // Scrolls up by two lines of text.
     let mut n = 32 * 200..;
     let mut lines: Vec<u32> = first.lines(first.all()).flatten().copied().collect();
     lines.extend(vec![7; 32 * 200]);
     let mut scrolled = Picture::black(200, 100);
     scrolled.fill_with(|| lines[n.next().unwrap()]);
-    setup.fake.show(scrolled.clone());
-    client.ask(true);
-    let seen = client.update();
+    setup.guest.show(scrolled.clone());
+    client.request_update(true);
+    let seen = client.read_update();
     assert!(seen.contains(&1) && client.shows(&scrolled), "{seen:?}");
     plain.follow(&scrolled);
 
-    // A mode with another size; who cannot be told sees what fits.
+    // A mode of another size: a client without DesktopSize gets the part that fits.
     let large = noise(333, 222, 9);
-    setup.fake.show(large.clone());
+    setup.guest.show(large.clone());
     assert!(client.follow(&large).contains(&-223));
     plain.follow(&large.fitted((200, 100)));
     let small = noise(30, 20, 9);
-    setup.fake.show(small.clone());
+    setup.guest.show(small.clone());
     client.follow(&small);
     plain.follow(&small.fitted((200, 100)));
 }
@@ -313,7 +325,7 @@ fn changes_scrolls_and_sizes_are_followed() {
 #[test]
 fn a_client_that_only_waits_costs_few_looks_and_one_that_does_not_none() {
     let setup = serve(None, false, false);
-    let looks = || setup.fake.0.lock().unwrap().looks;
+    let looks = || setup.guest.lock().polls;
     let mut stream = setup.connect();
     read::<12>(&mut stream);
     std::thread::sleep(Duration::from_millis(300));
@@ -323,72 +335,72 @@ fn a_client_that_only_waits_costs_few_looks_and_one_that_does_not_none() {
     let before = looks();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(looks(), before, "nobody waits");
-    client.ask(true);
+    client.request_update(true);
     std::thread::sleep(Duration::from_millis(500));
     assert!(looks() - before <= 20);
 }
 
 #[test]
-fn extensions_are_acknowledged() {
+fn extensions_are_acknowledged_and_a_client_that_disconnects_releases_its_keys() {
     let setup = serve(None, false, false);
-    setup.fake.0.lock().unwrap().leds = 5;
+    setup.guest.lock().leds = 5;
     let mut client = Client::new(setup.connect(), 8, None);
-    client.encodings(&[16, -308, -239, -257, -258, -261]);
+    client.set_encodings(&[16, -308, -239, -257, -258, -261]);
     let seen = client.follow(&noise(200, 100, 1));
     assert!([-308, -239, -257, -258, -261].iter().all(|number| seen.contains(number)), "{seen:?}");
     assert_eq!(seen[0..5], [-258, -257, -239, -261, -308]);
-    // A client's wish for another size is refused, and the connection goes on.
-    client.say(&[251, 0, 4, 0, 3, 0, 1, 0]);
-    client.say(&[0; 16]);
-    client.ask(true);
-    assert!(client.update().contains(&-308));
-    // Keys by position, and movements from the middle.
-    client.say(&[255, 0, 0, 1, 0, 0, 0, 0x61, 0, 0, 0, 0x10]);
-    client.say(&[5, 1, 0x80, 0x04, 0x7f, 0xff]);
+    // SetDesktopSize is refused, and the connection stays up.
+    client.send(&[251, 0, 4, 0, 3, 0, 1, 0]);
+    client.send(&[0; 16]);
+    client.request_update(true);
+    assert!(client.read_update().contains(&-308));
+    // An Extended Key Event, and a PointerEvent with a relative movement.
+    client.send(&[255, 0, 0, 1, 0, 0, 0, 0x61, 0, 0, 0, 0x10]);
+    client.send(&[5, 1, 0x80, 0x04, 0x7f, 0xff]);
     let expect = [InputEvent::Key { code: 0x10, down: true }, InputEvent::Mouse { dx: 5, dy: 0, dz: 0, buttons: 1 }];
     until(|| setup.input() == expect);
-    // Whoever goes holds nothing any more.
+    // The client disconnects with a key and a button held.
     drop(client);
     until(|| setup.input().len() == 4);
     assert_eq!(setup.input()[2], InputEvent::Key { code: 0x10, down: false });
     assert_eq!(setup.input()[3], InputEvent::Mouse { dx: 0, dy: 0, dz: 0, buttons: 0 });
 }
 
-/// The x of the last pointer motion change: 1 for absolute.
-fn motion(client: &mut Client<impl Read + Write>) -> Option<u16> {
-    client.ask(true);
-    client.update().contains(&-257).then_some(client.screen.motion)
+/// Reads an update; gives x of its Pointer Motion Change, 1 for absolute, if it has one.
+fn pointer_motion_change(client: &mut Client<impl Read + Write>) -> Option<u16> {
+    client.request_update(true);
+    client.read_update().contains(&-257).then_some(client.screen.pointer_motion_change)
 }
 
 #[test]
-fn clients_are_told_when_the_guest_knows_where_the_pointer_is() {
+fn pointer_motion_change_follows_the_guests_tablet_and_other_clients_send_positions() {
     let setup = serve(None, false, false);
     let mut client = Client::new(setup.connect(), 8, None);
     let mut plain = Client::new(setup.connect(), 8, None);
-    client.encodings(&[16, -257]);
+    client.set_encodings(&[16, -257]);
     client.follow(&noise(200, 100, 1));
     plain.follow(&noise(200, 100, 1));
-    assert_eq!(client.screen.motion, 0);
-    client.say(&[5, 0, 0x80, 0x04, 0x7f, 0xff]);
+    assert_eq!(client.screen.pointer_motion_change, 0);
+    client.send(&[5, 0, 0x80, 0x04, 0x7f, 0xff]);
     until(|| setup.input() == [InputEvent::Mouse { dx: 5, dy: 0, dz: 0, buttons: 0 }]);
 
-    setup.fake.0.lock().unwrap().absolute = true;
-    assert_eq!(motion(&mut client), Some(1));
-    client.say(&[5, 1, 0, 199, 0, 99]);
+    setup.guest.lock().absolute = true;
+    assert_eq!(pointer_motion_change(&mut client), Some(1));
+    client.send(&[5, 1, 0, 199, 0, 99]);
     let pointer = |x, y, buttons| InputEvent::Pointer { x: Some(x), y: Some(y), dz: 0, buttons };
     until(|| setup.input().get(1) == Some(&pointer(0x7fff, 0x7fff, 1)));
-    // Who knows nothing of it says where its pointer is, as ever.
-    plain.say(&[5, 0, 0, 0, 0, 99]);
+    // A client without Pointer Motion Change always sends positions.
+    plain.send(&[5, 0, 0, 0, 0, 99]);
     until(|| setup.input().get(2) == Some(&pointer(0, 0x7fff, 0)));
 
-    setup.fake.0.lock().unwrap().absolute = false;
-    assert_eq!(motion(&mut client), Some(0));
-    plain.say(&[5, 0, 0, 7, 0, 99]);
+    setup.guest.lock().absolute = false;
+    assert_eq!(pointer_motion_change(&mut client), Some(0));
+    plain.send(&[5, 0, 0, 7, 0, 99]);
     until(|| setup.input().get(3) == Some(&InputEvent::Mouse { dx: 7, dy: 0, dz: 0, buttons: 0 }));
 }
 
-/// Whether the server ends the connection.
-fn is_ended(stream: &mut impl Read) -> bool {
+/// Whether the server closes the connection.
+fn is_closed(stream: &mut impl Read) -> bool {
     let mut rest = Vec::new();
     match stream.read_to_end(&mut rest) {
         Ok(_) => true,
@@ -397,12 +409,12 @@ fn is_ended(stream: &mut impl Read) -> bool {
 }
 
 #[test]
-fn what_breaks_the_protocol_ends_the_connection() {
+fn a_protocol_violation_or_wrong_password_closes_the_connection() {
     let setup = serve(Some("secret"), false, false);
     for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"RFB 003.008\n\x01", b"RFB 003.008\n\x13", b"RFB 003.007\n\x00"] {
         let mut stream = setup.connect();
         stream.write_all(bytes).unwrap();
-        assert!(is_ended(&mut stream), "{bytes:?}");
+        assert!(is_closed(&mut stream), "{bytes:?}");
     }
     let mut stream = setup.connect();
     stream.write_all(b"RFB 003.008\n\x02").unwrap();
@@ -414,22 +426,22 @@ fn what_breaks_the_protocol_ends_the_connection() {
     let mut why = vec![0; len as usize];
     stream.read_exact(&mut why).unwrap();
     assert_eq!(why, b"wrong password");
-    assert!(is_ended(&mut stream));
-    // Others are let in, later.
+    assert!(is_closed(&mut stream));
+    // The next clients are accepted after a pause.
     let begin = Instant::now();
     let mut client = Client::new(setup.connect(), 8, Some("secret"));
     assert!(begin.elapsed() > Duration::from_millis(500), "nobody guesses quickly");
-    client.say(&[99]);
-    assert!(is_ended(&mut client.stream));
+    client.send(&[99]);
+    assert!(is_closed(&mut client.stream));
     for bytes in [&[0_u8; 20][..], &[255, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]] {
         let mut client = Client::new(setup.connect(), 8, Some("secret"));
-        client.say(bytes);
-        assert!(is_ended(&mut client.stream));
+        client.send(bytes);
+        assert!(is_closed(&mut client.stream));
     }
 }
 
 #[test]
-fn a_client_that_asks_to_be_alone_is() {
+fn a_client_with_shared_flag_0_disconnects_the_others() {
     let setup = serve(None, false, false);
     let mut first = Client::new(setup.connect(), 8, None);
     let mut shared = Client::new(setup.connect(), 8, None);
@@ -438,25 +450,25 @@ fn a_client_that_asks_to_be_alone_is() {
     let mut stream = setup.connect();
     read::<12>(&mut stream);
     stream.write_all(b"RFB 003.008\n\x01\x00").unwrap();
-    assert!(is_ended(&mut first.stream) && is_ended(&mut shared.stream));
+    assert!(is_closed(&mut first.stream) && is_closed(&mut shared.stream));
     read::<6>(&mut stream);
     assert_eq!(&read::<4>(&mut stream), &[0, 200, 0, 100]);
 }
 
 #[test]
-fn a_client_that_does_not_read_keeps_nobody_waiting() {
+fn a_client_that_does_not_read_does_not_delay_others() {
     let setup = serve(None, false, false);
     let mut silent = Client::new(setup.connect(), 8, None);
     let mut client = Client::new(setup.connect(), 8, None);
-    client.encodings(&[16, -223]);
-    // A palette of 1.5 KB for each message, and screens, none of them read.
+    client.set_encodings(&[16, -223]);
+    // The server's replies, 1.5 KB of colour map for each SetPixelFormat, and its updates are never read.
     silent.stream.set_nonblocking(true).unwrap();
-    let mut indexed = vec![0, 0, 0, 0];
-    indexed.extend(super::pixels::PALETTE.bytes());
+    let mut set_pixel_format = vec![0, 0, 0, 0];
+    set_pixel_format.extend(super::pixels::COLOUR_MAP.to_bytes());
     for seed in 0..20 {
         let picture = noise(640, 480, seed);
-        setup.fake.show(picture.clone());
-        let _ = silent.stream.write(&indexed.repeat(1000));
+        setup.guest.show(picture.clone());
+        let _ = silent.stream.write(&set_pixel_format.repeat(1000));
         let _ = silent.stream.write(&[3, 0, 0, 0, 0, 0, 2, 128, 1, 224]);
         let begin = Instant::now();
         client.follow(&picture);
@@ -465,16 +477,16 @@ fn a_client_that_does_not_read_keeps_nobody_waiting() {
 }
 
 #[test]
-fn a_clipboard_of_any_length_is_passed_over() {
+fn client_cut_text_and_long_lists_of_encodings_are_skipped() {
     let setup = serve(None, false, false);
     let mut client = Client::new(setup.connect(), 8, None);
     for len in [0_u32, 5, 100_000] {
-        client.say(&[6, 0, 0, 0]);
-        client.say(&len.to_be_bytes());
-        client.say(&vec![b'x'; len as usize]);
+        client.send(&[6, 0, 0, 0]);
+        client.send(&len.to_be_bytes());
+        client.send(&vec![b'x'; len as usize]);
     }
-    client.encodings(&(0..20_000).collect::<Vec<_>>());
-    client.encodings(&[]);
+    client.set_encodings(&(0..20_000).collect::<Vec<_>>());
+    client.set_encodings(&[]);
     client.follow(&noise(200, 100, 1));
 }
 
@@ -492,68 +504,69 @@ fn tls(stream: impl Read + Write + 'static) -> impl Read + Write {
 }
 
 #[test]
-fn vencrypt_with_and_without_a_password() {
-    for (password, kind) in [(None, 260_u32), (Some("secret"), 261)] {
+fn vencrypt_connects_with_and_without_a_password_and_clients_without_tls_are_rejected() {
+    for (password, subtype) in [(None, 260_u32), (Some("secret"), 261)] {
         let setup = serve(password, true, false);
         let mut stream = setup.connect();
         read::<12>(&mut stream);
         stream.write_all(b"RFB 003.008\n").unwrap();
-        assert_eq!(read(&mut stream), [1, 19], "nothing without TLS");
+        assert_eq!(read(&mut stream), [1, 19], "only VeNCrypt is offered");
         stream.write_all(&[19]).unwrap();
         assert_eq!(read(&mut stream), [0, 2]);
         stream.write_all(&[0, 2]).unwrap();
         assert_eq!(read(&mut stream), [0, 1]);
-        assert_eq!(read(&mut stream), kind.to_be_bytes());
-        stream.write_all(&kind.to_be_bytes()).unwrap();
+        assert_eq!(read(&mut stream), subtype.to_be_bytes());
+        stream.write_all(&subtype.to_be_bytes()).unwrap();
         assert_eq!(read(&mut stream), [1]);
         let mut client = Client::authenticated(tls(stream), 8, password);
-        client.encodings(&[16, -223]);
+        client.set_encodings(&[16, -223]);
         client.follow(&noise(200, 100, 1));
-        // More than TLS buffers.
+        // An update larger than rustls' buffer.
         let large = noise(640, 480, 2);
-        setup.fake.show(large.clone());
+        setup.guest.show(large.clone());
         client.follow(&large);
 
-        // An old client is told why not.
+        // RFB 3.3 cannot negotiate VeNCrypt: the client gets a reason.
         let mut stream = setup.connect();
         read::<12>(&mut stream);
         stream.write_all(b"RFB 003.003\n").unwrap();
         assert_eq!(read(&mut stream), [0; 4]);
-        assert!(is_ended(&mut stream));
-        // One that does not speak TLS after all is let go.
+        assert!(is_closed(&mut stream));
+        // A client that chooses VeNCrypt but does not start TLS is disconnected.
         let mut stream = setup.connect();
         stream.write_all(b"RFB 003.008\n\x13\x00\x02").unwrap();
         read::<22>(&mut stream);
-        stream.write_all(&kind.to_be_bytes()).unwrap();
+        stream.write_all(&subtype.to_be_bytes()).unwrap();
         assert_eq!(read(&mut stream), [1]);
         stream.write_all(b"no TLS at all, but enough bytes for a record").unwrap();
-        assert!(is_ended(&mut stream));
+        assert!(is_closed(&mut stream));
     }
 }
 
-/// A browser's end of a WebSocket.
-struct Browser<S> {
+/// The client's end of a WebSocket.
+struct WsClient<S> {
     stream: S,
+    /// Payload of the current frame that was not read yet.
     payload: Vec<u8>,
 }
 
-impl<S: Read + Write> Browser<S> {
+impl<S: Read + Write> WsClient<S> {
     fn new(mut stream: S) -> Self {
         let request = "GET /websockify HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
             Sec-WebSocket-Protocol: binary\r\n\r\n";
         stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\n") {
-            answer.extend(read::<1>(&mut stream));
+        let mut reply = Vec::new();
+        while !reply.ends_with(b"\r\n\r\n") {
+            reply.extend(read::<1>(&mut stream));
         }
-        let answer = String::from_utf8(answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 101 ") && answer.contains("Protocol: binary"), "{answer}");
+        let reply = String::from_utf8(reply).unwrap();
+        assert!(reply.starts_with("HTTP/1.1 101 ") && reply.contains("Protocol: binary"), "{reply}");
         Self { stream, payload: Vec::new() }
     }
 }
 
-impl<S: Read + Write> Read for Browser<S> {
+impl<S: Read + Write> Read for WsClient<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.payload.is_empty() {
             let [first, short] = read(&mut self.stream);
@@ -569,7 +582,7 @@ impl<S: Read + Write> Read for Browser<S> {
     }
 }
 
-impl<S: Read + Write> Write for Browser<S> {
+impl<S: Read + Write> Write for WsClient<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let part = &bytes[..bytes.len().min(100)];
         let mut frame = vec![0x82, 0x80 | part.len() as u8, 9, 8, 7, 6];
@@ -584,29 +597,29 @@ impl<S: Read + Write> Write for Browser<S> {
 }
 
 #[test]
-fn browsers_come_over_websocket_and_over_tls() {
+fn websocket_clients_connect_with_and_without_tls() {
     let setup = serve(Some("secret"), false, true);
     let connect = |setup: &Setup| TcpStream::connect(("127.0.0.1", setup.websocket.unwrap())).unwrap();
-    let mut client = Client::new(Browser::new(connect(&setup)), 8, Some("secret"));
-    client.encodings(&[16, -223]);
+    let mut client = Client::new(WsClient::new(connect(&setup)), 8, Some("secret"));
+    client.set_encodings(&[16, -223]);
     client.follow(&noise(200, 100, 1));
     let large = noise(640, 480, 2);
-    setup.fake.show(large.clone());
+    setup.guest.show(large.clone());
     client.follow(&large);
     let mut stream = connect(&setup);
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 400 "), "{reply}");
 
     let setup = serve(Some("secret"), true, true);
-    let mut client = Client::new(Browser::new(tls(connect(&setup))), 8, Some("secret"));
-    client.encodings(&[16]);
+    let mut client = Client::new(WsClient::new(tls(connect(&setup))), 8, Some("secret"));
+    client.set_encodings(&[16]);
     client.follow(&noise(200, 100, 1));
 }
 
 #[test]
-fn random_bytes_do_no_harm() {
+fn random_input_neither_panics_nor_exhausts_memory() {
     let mut state = 1_u32;
     let mut byte = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -615,7 +628,7 @@ fn random_bytes_do_no_harm() {
     for round in 0..300 {
         let mut bytes = vec![byte(), 50];
         let kind = bytes[0];
-        // Past the handshake, most of the time.
+        // A version and security type first, so that most rounds get past the handshake.
         if kind & 11 == 0 {
             bytes.extend_from_slice(b"RFB 003.008\n\x01\x01");
         }
@@ -631,7 +644,7 @@ fn random_bytes_do_no_harm() {
 }
 
 #[test]
-fn what_a_server_cannot_use_is_told() {
+fn an_unusable_password_certificate_or_address_is_reported_before_anything_is_opened() {
     let dir = TempDir::new().unwrap();
     let path = |name: &str| dir.path().join(name);
     std::fs::write(path("empty"), "\nsecret\n").unwrap();
@@ -642,21 +655,21 @@ fn what_a_server_cannot_use_is_told() {
     let port = taken.local_addr().unwrap().port();
     let base =
         VncConfig { address: VncAddress::Unix(path("vnc")), unused: false, password: None, tls: None, websocket: None };
-    let told = |config: VncConfig| Listeners::open(&config).unwrap_err().to_string();
-    let password = |name: &str| told(VncConfig { password: Some(path(name)), ..base.clone() });
+    let error = |config: VncConfig| Listeners::open(&config).unwrap_err().to_string();
+    let password = |name: &str| error(VncConfig { password: Some(path(name)), ..base.clone() });
     let named = |name: &str, why: &str| format!("{}: {why}", path(name).display());
     assert_eq!(password("absent"), named("absent", "No such file or directory"));
     assert_eq!(password("empty"), named("empty", "has no password in its first line"));
-    assert_eq!(password("long"), named("long", "VNC knows no password of more than 8 characters"));
-    let tls = |cert: &str, key: &str| told(VncConfig { tls: Some((path(cert), path(key))), ..base.clone() });
+    assert_eq!(password("long"), named("long", "the password is longer than 8 characters, which VNC does not support"));
+    let tls = |cert: &str, key: &str| error(VncConfig { tls: Some((path(cert), path(key))), ..base.clone() });
     assert_eq!(tls("absent", "key.pem"), named("absent", "No such file or directory"));
     assert_eq!(tls("empty", "key.pem"), named("empty", "has no certificate"));
     assert_eq!(tls("cert.pem", "cert.pem"), named("cert.pem", "has no private key"));
-    assert!(!Path::new(&path("vnc")).exists(), "nothing was opened for that");
+    assert!(!Path::new(&path("vnc")).exists(), "the socket was opened before the files were checked");
     if let Some(display) = port.checked_sub(5900) {
         let address = VncAddress::Tcp { host: "127.0.0.1".to_owned(), display };
         let config = VncConfig { address, ..base.clone() };
-        assert_eq!(told(config.clone()), format!("VNC on 127.0.0.1:{port}: Address already in use"));
+        assert_eq!(error(config.clone()), format!("VNC on 127.0.0.1:{port}: Address already in use"));
         let next = Listeners::open(&VncConfig { unused: true, ..config }).unwrap();
         assert!(next.address().unwrap().port() > port);
     }

@@ -1,5 +1,5 @@
-//! A machine whose guest prints a text, waits for a key and then echoes what is typed.
-#![allow(dead_code, unreachable_pub, reason = "each test uses some of it")]
+//! A VM whose guest prints a text, waits for a key and then echoes typed characters.
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part of this module")]
 
 use pcvm_test_host::require_kvm;
 use std::fs;
@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Prints the text that follows it, waits for a key, prints an arrow, then echoes keys.
+/// Boot sector: prints the text at 7C40h, waits for a key, prints an arrow, then echoes keys.
 pub const BOOT_SECTOR: &[u8] = &[
     0xfc, // cld
     0x31, 0xc0, 0x8e, 0xd8, // xor ax, ax; mov ds, ax
@@ -22,14 +22,14 @@ pub const BOOT_SECTOR: &[u8] = &[
     0xb4, 0x0e, 0xcd, 0x10, 0xeb, 0xf6, // mov ah, 0Eh; int 10h; jmp echo
 ];
 
-/// Sets mode 13h and fills its upper half with red, the lower with blue.
+/// Boot sector: sets mode 13h and fills the upper half with red, the lower half with blue.
 pub const GRAPHICS_SECTOR: &[u8] = &[
     0xfc, // cld
     0xb8, 0x13, 0x00, 0xcd, 0x10, // mov ax, 13h; int 10h
     0xb8, 0x00, 0xa0, 0x8e, 0xc0, 0x31, 0xff, // mov ax, A000h; mov es, ax; xor di, di
     0xb0, 0x04, 0xb9, 0x00, 0x7d, 0xf3, 0xaa, // mov al, 4; mov cx, 32000; rep stosb
     0xb0, 0x01, 0xb9, 0x00, 0x7d, 0xf3, 0xaa, // mov al, 1; mov cx, 32000; rep stosb
-    0xf4, 0xeb, 0xfd, // hlt; jmp to it
+    0xf4, 0xeb, 0xfd, // hlt; jmp $-1
 ];
 
 pub struct Machine {
@@ -44,19 +44,19 @@ impl Drop for Machine {
     }
 }
 
-/// The program.
+/// A command that runs pcvm.
 pub fn pcvm() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pcvm"));
     command.env_remove("PCVM_LOG").stdin(Stdio::null());
     command
 }
 
-/// A machine whose boot sector prints `text`.
+/// Starts a VM whose boot sector prints `text`.
 pub fn machine(text: &str, arguments: &[&str]) -> Machine {
     boot(BOOT_SECTOR, text, arguments, pcvm().stdout(Stdio::null()))
 }
 
-/// A machine that `pcvm` starts, with this boot sector and a text for it.
+/// Starts a VM with the command `pcvm`, a boot sector and a text for it.
 pub fn boot(code: &[u8], text: &str, arguments: &[&str], pcvm: &mut Command) -> Machine {
     require_kvm();
     let dir = TempDir::new().unwrap();
@@ -67,9 +67,9 @@ pub fn boot(code: &[u8], text: &str, arguments: &[&str], pcvm: &mut Command) -> 
     disk.extend_from_slice(&[0x55, 0xaa]);
     disk.resize(1 << 20, 0);
     fs::write(dir.path().join("disk.img"), disk).unwrap();
-    // SeaBIOS, unless the test names another.
-    let own = arguments.contains(&"--firmware");
-    let firmware = if own { &[][..] } else { &["--firmware", "/usr/share/seabios/bios-256k.bin"] };
+    // Use SeaBIOS unless the test names a firmware.
+    let has_firmware = arguments.contains(&"--firmware");
+    let firmware = if has_firmware { &[][..] } else { &["--firmware", "/usr/share/seabios/bios-256k.bin"] };
     let child = pcvm
         .current_dir(dir.path())
         .args(["run", "--memory", "16M", "--serial", "none", "--disk", "disk.img", "--control", "unix:socket"])
@@ -86,7 +86,7 @@ pub fn boot(code: &[u8], text: &str, arguments: &[&str], pcvm: &mut Command) -> 
 pub fn until(mut what: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !what() {
-        assert!(Instant::now() < deadline, "nothing for a minute");
+        assert!(Instant::now() < deadline, "the condition was not met within 60 seconds");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -1,16 +1,16 @@
-# What the jobs of the network's tests have in common: a bridge, and machines that are told what to do by TCP.
+# Shell functions for network test jobs: a bridge, VMs on it, and commands sent to their guests over TCP.
 scratch=$(mktemp -d /tmp/pcvm.XXXXXX)
 trap 'kill $(jobs -p) 2>/dev/null; wait; ip link show br0; cp $scratch/*.log . 2>/dev/null' EXIT
 brctl addbr br0
 ip addr add 10.9.0.1/24 dev br0
 ip link set br0 up
-# A nested host knows no users.
+# A nested host has no user database; dnsmasq and passt need one.
 [ -e /etc/passwd ] || {
   mkdir -p /etc
   printf '%s\n' root:x:0:0::/:/bin/sh user:x:1000:1000::/:/bin/sh nobody:x:65534:65534::/:/bin/sh >/etc/passwd
   printf '%s\n' root:x:0: user:x:1000: nogroup:x:65534: >/etc/group
 }
-# give_addresses: a DHCP server.
+# give_addresses: starts a DHCP server on the bridge.
 give_addresses() {
   cat >$scratch/udhcpd.conf <<CONFIG
 start 10.9.0.50
@@ -24,43 +24,44 @@ CONFIG
   touch $scratch/leases
   udhcpd -f $scratch/udhcpd.conf &
 }
-# dnsmasq OPTION...: stays there.
+# dnsmasq OPTION...: runs dnsmasq in the foreground.
 dnsmasq() {
   [ -d $scratch/root ] || { mkdir $scratch/root; tar -xf servers.tar -C $scratch/root; }
   $scratch/root/lib64/ld-linux-x86-64.so.2 --library-path $scratch/root/lib/x86_64-linux-gnu \
     $scratch/root/usr/sbin/dnsmasq --conf-file=/dev/null --no-daemon --user=root --group=root --no-hosts --no-resolv "$@"
 }
-# boot NAME NET...: a machine with the CD; its log is NAME.log, its control socket $scratch/NAME.
+# boot NAME NET...: starts a VM that boots the CD; its log is NAME.log, its control socket $scratch/NAME.
 boot() {
   name=$1; shift
   ./pcvm run --control unix:$scratch/$name --memory 256M --cdrom net.iso --boot d --no-reboot \
     --serial file:$scratch/$name.log --display none "$@" &
 }
-# start NAME NET...: the same without a CD, which is there sooner; initrd=initrd.gz has iperf3.
+# start NAME NET...: the same with a direct kernel boot, which is faster; initrd=initrd.gz adds iperf3.
 start() {
   name=$1; shift
   ./pcvm run --control unix:$scratch/$name --memory 256M --kernel vmlinuz --initrd ${initrd:-small.gz} --no-reboot \
     --append 'console=ttyS0,115200n8 loglevel=5 panic=-1' --serial file:$scratch/$name.log --display none "$@" &
 }
 fail() { echo "FAILED: $*"; dmesg | tail -n 5; tail -n 30 $scratch/*.log; exit 1; }
-until_said() { # NAME, what
+until_said() { # NAME PATTERN: waits until the VM's log contains the pattern
   tries=0
   while ! grep -q "$2" $scratch/$1.log 2>/dev/null; do
     sleep 0.5; tries=$((tries + 1))
-    [ $tries -lt ${patience:-240} ] || fail "$1 does not say $2"
+    [ $tries -lt ${patience:-240} ] || fail "$1's log does not contain '$2'"
   done
 }
-# in_guest ADDRESS COMMANDS: runs them there and prints what they print.
+# in_guest ADDRESS COMMANDS: runs commands in the guest and prints their output.
 in_guest() { address=$1; shift; printf '%s\nexit\n' "$*" | nc -w 60 $address 1; }
-# with_frames: machines that are started from now on have /net-frames.
+# with_frames: VMs started from now on have the program /net-frames.
 with_frames() {
   { echo net-frames | cpio -o -H newc 2>/dev/null; cat ${initrd:-small.gz}; } >$scratch/initrd
   initrd=$scratch/initrd
 }
-# from_guest ADDRESS: the sum of $amount MiB that it sends, which its httpd gives the kernel in large pieces.
+# from_guest ADDRESS: prints the MD5 sum of $amount MiB that the guest's httpd sends. httpd passes large buffers to the
+# kernel, so that it uses TSO.
 from_guest() {
   in_guest $1 "dd if=/dev/zero of=/tmp/$amount bs=1M count=$amount 2>/dev/null; httpd -p 4 -h /tmp 2>/dev/null" >/dev/null
   printf 'GET /%s HTTP/1.0\r\n\r\n' $amount | nc -w 100 $1 4 | tail -c $((amount << 20)) | md5sum
 }
-# Bytes that are the same on every machine.
+# data MIB: the same bytes on every machine.
 data() { dd if=/dev/zero bs=1M count=$1 2>/dev/null; }

@@ -1,4 +1,4 @@
-//! What tests of the network have in common: a network on a host, machines in it, and how they are told what to do.
+//! Common parts of the network tests: a bridge on a host, VMs on it, and commands to their guests.
 
 #![allow(dead_code)]
 
@@ -14,12 +14,12 @@ fn made(guest: Result<PathBuf, Error>) -> PathBuf {
     guest.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Runs a script that has [`FUNCTIONS`] and the guest's files, where a DHCP server is.
+/// Runs a script with [`FUNCTIONS`], the guest's files and a DHCP server.
 pub fn run(name: &str, script: &str) -> Output {
     run_job(job(name, &format!("give_addresses\n{script}")))
 }
 
-/// The same without a DHCP server, and with the servers that Debian has.
+/// The same without the DHCP server and with Debian's dnsmasq, passt and PXELINUX.
 pub fn run_with_servers(name: &str, script: &str) -> Output {
     let made = made(servers::make());
     let job = job(name, script).file(made.join("root.tar"), "servers.tar");
@@ -49,11 +49,11 @@ fn run_job(job: Job) -> Output {
 #[track_caller]
 pub fn assert_has(text: &str, what: &[&str]) {
     for wanted in what {
-        assert!(text.contains(wanted), "no {wanted:?} in:\n{text}");
+        assert!(text.contains(wanted), "{wanted:?} is missing in:\n{text}");
     }
 }
 
-/// What both guests' drivers counted (counters-10.log, counters-11.log).
+/// Asserts that both guests' drivers counted no errors (counters-10.log and counters-11.log).
 #[track_caller]
 pub fn assert_no_errors(output: &Output) {
     for n in [10, 11] {

@@ -1,4 +1,4 @@
-//! The adapter's model, without a machine around it.
+//! Runs drawing programs on the VGA model of the `devices` crate, without a VM.
 
 use crate::picture::Picture;
 use pcvm_devices::testing::Bench;
@@ -8,45 +8,45 @@ use pcvm_test_guests::screen::{self, Op};
 
 const RAM: u32 = 1 << 20;
 
-/// What a program made.
+/// Output of a program.
 pub struct Drawn {
     pub pictures: Vec<Picture>,
-    /// The same when nothing of what blinks is seen, where that is something else.
+    /// The picture in the dark phase of cursor and character blinking, if it differs.
     pub hidden: Vec<Option<Picture>>,
     pub report: Vec<u8>,
 }
 
-/// Plays a program.
+/// Runs a program.
 pub fn draw(program: &[Op]) -> Drawn {
     let vga = Bench::new(Vga::new(Vga::DEFAULT_VRAM, Vec::new()));
     let regions = vga.device.regions();
-    let mut machine =
-        Adapter { vga, regions, ram: vec![0; RAM as usize], config: 0, pictures: Vec::new(), hidden: Vec::new() };
-    let report = screen::play(program, &mut machine);
-    Drawn { pictures: machine.pictures, hidden: machine.hidden, report }
+    let mut model =
+        VgaModel { vga, regions, ram: vec![0; RAM as usize], config: 0, pictures: Vec::new(), hidden: Vec::new() };
+    let report = screen::interpret(program, &mut model);
+    Drawn { pictures: model.pictures, hidden: model.hidden, report }
 }
 
-struct Adapter {
+struct VgaModel {
     vga: Bench<Vga>,
     regions: Vec<Region>,
     ram: Vec<u8>,
-    /// The configuration address.
+    /// PCI CONFIG_ADDRESS.
     config: u32,
     pictures: Vec<Picture>,
     hidden: Vec<Option<Picture>>,
 }
 
-enum Place {
+enum Target {
     Ram(usize),
-    /// An offset in video memory.
+    /// Linear video memory, by offset.
     Video(u64),
-    /// The adapter decides.
-    Adapter,
+    /// MMIO handled by the adapter.
+    Mmio,
     Nothing,
 }
 
-impl Adapter {
-    fn place(&self, addr: u32) -> Place {
+impl VgaModel {
+    fn target(&self, addr: u32) -> Target {
         let at = u64::from(addr);
         let region = self
             .regions
@@ -54,16 +54,16 @@ impl Adapter {
             .find(|region| region.space == Space::Mem && (region.base..region.base + region.len).contains(&at));
         match region {
             Some(region) => match region.video {
-                Some(offset) => Place::Video(offset + at - region.base),
-                None => Place::Adapter,
+                Some(offset) => Target::Video(offset + at - region.base),
+                None => Target::Mmio,
             },
-            None if addr < 0xA_0000 => Place::Ram(addr as usize),
-            None => Place::Nothing,
+            None if addr < 0xA_0000 => Target::Ram(addr as usize),
+            None => Target::Nothing,
         }
     }
 }
 
-impl screen::Machine for Adapter {
+impl screen::Adapter for VgaModel {
     fn output(&mut self, port: u16, bytes: &[u8]) {
         let mut value = [0; 4];
         value[..bytes.len()].copy_from_slice(bytes);
@@ -83,21 +83,21 @@ impl screen::Machine for Adapter {
     }
 
     fn write(&mut self, addr: u32, byte: u8) {
-        match self.place(addr) {
-            Place::Ram(at) => self.ram[at] = byte,
-            Place::Video(offset) => self.vga.memory.write_video(offset, &[byte]),
-            Place::Adapter => self.vga.mem_write(addr.into(), &[byte]),
-            Place::Nothing => {}
+        match self.target(addr) {
+            Target::Ram(at) => self.ram[at] = byte,
+            Target::Video(offset) => self.vga.memory.write_video(offset, &[byte]),
+            Target::Mmio => self.vga.mem_write(addr.into(), &[byte]),
+            Target::Nothing => {}
         }
     }
 
     fn read(&mut self, addr: u32) -> u8 {
         let mut byte = [0xFF];
-        match self.place(addr) {
-            Place::Ram(at) => byte[0] = self.ram[at],
-            Place::Video(offset) => self.vga.memory.read_video(offset, &mut byte),
-            Place::Adapter => self.vga.mem_read(addr.into(), &mut byte),
-            Place::Nothing => {}
+        match self.target(addr) {
+            Target::Ram(at) => byte[0] = self.ram[at],
+            Target::Video(offset) => self.vga.memory.read_video(offset, &mut byte),
+            Target::Mmio => self.vga.mem_read(addr.into(), &mut byte),
+            Target::Nothing => {}
         }
         byte[0]
     }
@@ -116,10 +116,10 @@ impl screen::Machine for Adapter {
     }
 }
 
-/// Has nothing: for the length of what a program reports.
-pub struct Silent;
+/// An adapter that reads as 0: to count the bytes that a program reports.
+pub struct NullAdapter;
 
-impl screen::Machine for Silent {
+impl screen::Adapter for NullAdapter {
     fn output(&mut self, _: u16, _: &[u8]) {}
     fn input(&mut self, _: u16) -> u8 {
         0

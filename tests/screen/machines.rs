@@ -1,4 +1,4 @@
-//! Whole machines: pcvm, and QEMU's `pc`, with a firmware image as their guest.
+//! Virtual machines that run a firmware image: pcvm, and QEMU's `pc` with TCG.
 
 use crate::picture::Picture;
 use std::io::{Read, Write};
@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub struct Machine {
     child: Child,
@@ -27,9 +27,9 @@ impl Drop for Machine {
 
 impl Machine {
     fn start(mut command: Command, dir: tempfile::TempDir) -> Self {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the machine starts");
-        let stdin = child.stdin.take().expect("a pipe");
-        let mut stdout = child.stdout.take().expect("a pipe");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the VMM starts");
+        let stdin = child.stdin.take().expect("stdio is piped");
+        let mut stdout = child.stdout.take().expect("stdio is piped");
         let (sender, bytes) = channel();
         std::thread::spawn(move || {
             let mut buffer = [0; 256];
@@ -43,7 +43,7 @@ impl Machine {
     }
 
     pub fn pcvm(image: &Path) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+        let dir = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_pcvm"));
         command.env_remove("PCVM_LOG").current_dir(dir.path()).arg("run").arg("--firmware").arg(image);
         command.args(["--memory", "16M", "--serial", "stdio", "--control", "unix:socket"]);
@@ -51,7 +51,7 @@ impl Machine {
     }
 
     pub fn qemu(image: &Path) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+        let dir = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new("qemu-system-x86_64");
         command.current_dir(dir.path()).args(["-accel", "tcg", "-m", "16", "-nodefaults", "-vga", "std"]);
         command.args(["-display", "none", "-serial", "stdio", "-monitor", "unix:monitor,server,nowait", "-bios"]);
@@ -62,59 +62,59 @@ impl Machine {
             },
             dir,
         );
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let monitor = loop {
             match UnixStream::connect(machine.dir.path().join("monitor")) {
                 Ok(monitor) => break monitor,
-                Err(error) => assert!(Instant::now() < deadline, "QEMU's monitor: {error}"),
+                Err(error) => assert!(Instant::now() < deadline, "cannot connect to QEMU's monitor: {error}"),
             }
             std::thread::sleep(Duration::from_millis(20));
         };
-        monitor.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        monitor.set_read_timeout(Some(TIMEOUT)).expect("the monitor's read timeout is set");
         machine.qemu = Some(monitor);
-        machine.answer();
+        machine.wait_prompt();
         machine
     }
 
-    /// Reads to the prompt of QEMU's monitor.
-    fn answer(&mut self) {
+    /// Reads up to the prompt of QEMU's monitor.
+    fn wait_prompt(&mut self) {
         let Some(monitor) = &mut self.qemu else { return };
         let mut seen = Vec::new();
         let mut byte = [0];
         while !seen.ends_with(b"(qemu) ") {
-            monitor.read_exact(&mut byte).expect("the monitor answers");
+            monitor.read_exact(&mut byte).expect("QEMU's monitor prints its prompt");
             seen.push(byte[0]);
         }
     }
 
-    /// So many bytes that the guest reports, and its sign that the picture is complete.
+    /// Reads `len` bytes that the guest reports, and its end-of-scene mark.
     pub fn report(&mut self, len: usize) -> Vec<u8> {
         let mut report: Vec<_> = (0..=len)
-            .map(|_| self.bytes.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("the guest reports nothing more")))
+            .map(|_| self.bytes.recv_timeout(TIMEOUT).unwrap_or_else(|_| panic!("the guest stopped reporting")))
             .collect();
-        assert_eq!(report.pop(), Some(b'#'), "the end of a scene");
+        assert_eq!(report.pop(), Some(b'#'), "the guest reported more bytes than the scene has");
         report
     }
 
     pub fn picture(&mut self) -> Picture {
         let path = self.dir.path().join("screen.ppm");
         if let Some(monitor) = &mut self.qemu {
-            monitor.write_all(b"screendump screen.ppm\n").expect("the monitor listens");
-            self.answer();
+            monitor.write_all(b"screendump screen.ppm\n").expect("QEMU's monitor accepts the command");
+            self.wait_prompt();
         } else {
             let output = Command::new(env!("CARGO_BIN_EXE_pcvm"))
                 .current_dir(self.dir.path())
                 .args(["screenshot", "./socket", "screen.ppm"])
                 .output()
-                .expect("pcvm");
+                .expect("pcvm screenshot starts");
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         }
-        Picture::read_ppm(&path).unwrap_or_else(|| panic!("{} is no picture", path.display()))
+        Picture::read_ppm(&path).unwrap_or_else(|| panic!("{} is not a PPM picture", path.display()))
     }
 
-    /// Has the guest draw the next scene.
-    pub fn go_on(&mut self) {
-        self.stdin.write_all(b"\n").expect("the guest waits");
-        self.stdin.flush().expect("the guest waits");
+    /// Lets the guest draw the next scene.
+    pub fn next_scene(&mut self) {
+        self.stdin.write_all(b"\n").expect("the guest's serial input is open");
+        self.stdin.flush().expect("the guest's serial input is open");
     }
 }

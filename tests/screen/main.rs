@@ -1,8 +1,8 @@
-//! What the screen shows: scenes, drawn by register and memory accesses, and looked at in three ways.
+//! Screen rendering tests: scenes drawn by register and memory accesses, rendered in three ways.
 //!
-//! The adapter by itself draws each as its PNG in `tests/screen/golden` (`PCVM_BLESS=1` writes them anew, to be looked
-//! at), and where something blinks as another one while that is not seen. A whole machine draws it the same, and QEMU, with
-//! the same guest, but for what `differences.txt` says.
+//! The VGA model alone renders each scene like its PNG in `tests/screen/golden`, and scenes that blink also like
+//! `NAME.hidden.png` (dark phase). `PCVM_BLESS=1` writes the PNGs anew, for review. A pcvm machine must render the same
+//! pictures, and so must QEMU with the same guest, except for the scenes in `differences.txt`.
 
 mod adapter;
 mod machines;
@@ -10,7 +10,7 @@ mod picture;
 
 use machines::Machine;
 use pcvm_test_guests::screen::scenes::{Group, groups};
-use pcvm_test_guests::screen::{image, play};
+use pcvm_test_guests::screen::{image, interpret};
 use picture::Picture;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ fn golden(name: &str) -> PathBuf {
 }
 
 #[test]
-fn the_adapter_draws_every_scene_as_it_was_looked_at() {
+fn the_vga_model_renders_every_scene_like_its_golden_png() {
     let bless = std::env::var_os("PCVM_BLESS").is_some();
     let mut wrong = Vec::new();
     for group in groups() {
@@ -33,7 +33,7 @@ fn the_adapter_draws_every_scene_as_it_was_looked_at() {
                 match picture {
                     Some(picture) if bless => picture.write_png(&path),
                     picture if Picture::read_png(&path) == picture => {}
-                    None => wrong.push(format!("{name} (nothing blinks)")),
+                    None => wrong.push(format!("{name} (the scene does not blink)")),
                     Some(picture) => {
                         picture.write_png(&std::env::temp_dir().join(format!("{name}.png")));
                         wrong.push(name);
@@ -42,12 +42,16 @@ fn the_adapter_draws_every_scene_as_it_was_looked_at() {
             }
         }
     }
-    assert!(wrong.is_empty(), "not as in tests/screen/golden, but as in {}: {wrong:?}", std::env::temp_dir().display());
+    assert!(
+        wrong.is_empty(),
+        "{wrong:?} differ from tests/screen/golden; the rendered pictures are in {}",
+        std::env::temp_dir().display()
+    );
 }
 
-/// Plays a group's program on a machine: what it reports before each picture, and the picture.
-fn watch(machine: &mut Machine, group: &Group) -> Vec<(Vec<u8>, Picture)> {
-    let reports = |program: &[_]| play(program, &mut adapter::Silent).len();
+/// Runs a group's program on a VM; returns what the guest reports before each picture, and the picture.
+fn run_scenes(machine: &mut Machine, group: &Group) -> Vec<(Vec<u8>, Picture)> {
+    let reports = |program: &[_]| interpret(program, &mut adapter::NullAdapter).len();
     let mut expected = reports(&group.prologue);
     group
         .scenes
@@ -56,14 +60,14 @@ fn watch(machine: &mut Machine, group: &Group) -> Vec<(Vec<u8>, Picture)> {
             expected += reports(&scene.program);
             let report = machine.report(std::mem::take(&mut expected));
             let picture = machine.picture();
-            machine.go_on();
+            machine.next_scene();
             (report, picture)
         })
         .collect()
 }
 
-/// Without what input status register 1 says of the time.
-fn timeless(report: &[u8]) -> Vec<u8> {
+/// Masks the retrace and display enable bits of input status register 1, which depend on time.
+fn without_time_bits(report: &[u8]) -> Vec<u8> {
     report.iter().map(|byte| byte & !9).collect()
 }
 
@@ -71,45 +75,49 @@ fn guest(group: &Group) -> PathBuf {
     image(group.name, &group.program()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn a_machine_draws(name: &str) {
+fn check_vm(name: &str) {
     pcvm_test_host::require_kvm();
-    let group = groups().into_iter().find(|group| group.name == name).expect("a group of that name");
+    let group = groups().into_iter().find(|group| group.name == name).expect("a group has that name");
     let drawn = adapter::draw(&group.program());
     let mut reports = Vec::new();
     for ((scene, picture), (report, seen)) in
-        group.scenes.iter().zip(drawn.pictures).zip(watch(&mut Machine::pcvm(&guest(&group)), &group))
+        group.scenes.iter().zip(drawn.pictures).zip(run_scenes(&mut Machine::pcvm(&guest(&group)), &group))
     {
         reports.extend(report);
         if picture != seen {
             let path = std::env::temp_dir().join(format!("machine-{}.png", scene.name));
             seen.write_png(&path);
-            panic!("{} is not what the adapter draws by itself, but {}", scene.name, path.display());
+            panic!("{}: the VM renders another picture than the VGA model: see {}", scene.name, path.display());
         }
     }
-    assert_eq!(timeless(&reports), timeless(&drawn.report), "what the guest read");
+    assert_eq!(
+        without_time_bits(&reports),
+        without_time_bits(&drawn.report),
+        "the guest read other bytes than the VGA model returns"
+    );
 }
 
 #[test]
-fn software_a_machine_draws_text_as_the_adapter_does() {
-    a_machine_draws("text");
+fn software_a_vm_renders_text_like_the_vga_model() {
+    check_vm("text");
 }
 
 #[test]
-fn software_a_machine_draws_planes_as_the_adapter_does() {
-    a_machine_draws("planes");
+fn software_a_vm_renders_planes_like_the_vga_model() {
+    check_vm("planes");
 }
 
 #[test]
-fn software_a_machine_draws_bytes_as_the_adapter_does() {
-    a_machine_draws("bytes");
+fn software_a_vm_renders_bytes_like_the_vga_model() {
+    check_vm("bytes");
 }
 
 #[test]
-fn software_a_machine_draws_vbe_modes_as_the_adapter_does() {
-    a_machine_draws("vbe");
+fn software_a_vm_renders_vbe_modes_like_the_vga_model() {
+    check_vm("vbe");
 }
 
-/// Scenes that QEMU shows differently, and why.
+/// Scenes that QEMU renders differently, and why.
 fn differences() -> BTreeMap<&'static str, &'static str> {
     include_str!("differences.txt")
         .lines()
@@ -119,25 +127,27 @@ fn differences() -> BTreeMap<&'static str, &'static str> {
 }
 
 #[test]
-fn qemu_draws_every_scene_the_same_but_for_what_is_explained() {
+fn qemu_renders_every_scene_the_same_except_known_differences() {
     let mut differences = differences();
-    let keep = std::env::var_os("PCVM_SCREEN_DIR").map(PathBuf::from);
+    let dump_dir = std::env::var_os("PCVM_SCREEN_DIR").map(PathBuf::from);
     let mut wrong = Vec::new();
     for group in groups() {
         let drawn = adapter::draw(&group.program());
         let mut ours = drawn.report.as_slice();
-        let seen = watch(&mut Machine::qemu(&guest(&group)), &group);
+        let seen = run_scenes(&mut Machine::qemu(&guest(&group)), &group);
         for ((scene, picture), (report, its)) in group.scenes.iter().zip(drawn.pictures).zip(seen) {
-            if let Some(dir) = &keep {
+            if let Some(dir) = &dump_dir {
                 its.write_png(&dir.join(format!("{}.qemu.png", scene.name)));
             }
             let (mine, rest) = ours.split_at(report.len());
             ours = rest;
-            let same = picture.is_like(&its) && timeless(mine) == timeless(&report);
+            let same = picture.is_like(&its) && without_time_bits(mine) == without_time_bits(&report);
             match (same, differences.remove(scene.name)) {
                 (true, None) | (false, Some(_)) => {}
-                (true, Some(reason)) => wrong.push(format!("{}: the same, but explained as: {reason}", scene.name)),
-                (false, None) if timeless(mine) == timeless(&report) => wrong.push(format!(
+                (true, Some(reason)) => {
+                    wrong.push(format!("{}: no longer differs; remove it from differences.txt ({reason})", scene.name))
+                }
+                (false, None) if without_time_bits(mine) == without_time_bits(&report) => wrong.push(format!(
                     "{}: {}x{} here, {}x{} on QEMU: {}",
                     scene.name,
                     picture.width,
@@ -152,6 +162,6 @@ fn qemu_draws_every_scene_the_same_but_for_what_is_explained() {
             }
         }
     }
-    wrong.extend(differences.keys().map(|name| format!("{name}: no such scene")));
+    wrong.extend(differences.keys().map(|name| format!("{name}: differences.txt names a scene that does not exist")));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

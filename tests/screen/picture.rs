@@ -1,4 +1,4 @@
-//! A picture, and files of it.
+//! RGB pictures and their files (PPM, PNG).
 
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter};
@@ -12,7 +12,7 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// A PPM as screen dumps write it.
+    /// Reads a binary PPM with 8 bits per component, as screen dumps write it.
     pub fn read_ppm(path: &Path) -> Option<Self> {
         let bytes = fs::read(path).ok()?;
         let mut rest = bytes.as_slice();
@@ -49,12 +49,12 @@ impl Picture {
         &self.rgb[(y * self.width + x) * 3..][..3]
     }
 
-    /// The part of a pixel that does not depend on how five or six bits of a colour become eight.
+    /// The upper five bits of each component: the bits that do not depend on how 5 or 6 bits are expanded to 8.
     fn coarse(pixel: &[u8]) -> [u8; 3] {
         [pixel[0] >> 3, pixel[1] >> 3, pixel[2] >> 3]
     }
 
-    /// The first pixel by which another, in which every pixel may be several times as wide and high, differs.
+    /// The first pixel in which `other` differs; `other` may be scaled up by whole factors.
     fn first_difference(&self, other: &Self) -> Option<(usize, usize)> {
         let (sx, sy) = (other.width / self.width.max(1), other.height / self.height.max(1));
         if (sx * self.width, sy * self.height) != (other.width, other.height) {
@@ -64,7 +64,7 @@ impl Picture {
         all.into_iter().find(|&(x, y)| Self::coarse(self.pixel(x / sx, y / sy)) != Self::coarse(other.pixel(x, y)))
     }
 
-    /// Whether another shows the same; it may show every pixel as several.
+    /// Whether `other` shows the same picture; it may be scaled up by whole factors.
     pub fn is_like(&self, other: &Self) -> bool {
         self.first_difference(other).is_none()
     }

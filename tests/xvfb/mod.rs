@@ -1,11 +1,11 @@
-//! An X server without a screen, Xvfb, whose frame buffer is a file. Packages: xvfb, xdotool.
-#![allow(dead_code, unreachable_pub, reason = "each test uses some of it")]
+//! Xvfb, an X server whose frame buffer is a file, for tests of windows. Packages: xvfb, xdotool.
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part of this module")]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
-/// An X server with a screen of 1024 by 768.
+/// An X server with a 1024x768 screen.
 pub struct Screen {
     dir: TempDir,
     server: Child,
@@ -28,7 +28,7 @@ impl Screen {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap_or_else(|error| panic!("Xvfb (package xvfb): {error}"));
+            .unwrap_or_else(|error| panic!("cannot start Xvfb (package xvfb): {error}"));
         let mut number = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut number).unwrap();
         Self { dir, server, display: format!(":{}", number.trim()) }
@@ -37,12 +37,13 @@ impl Screen {
     #[track_caller]
     pub fn xdotool(&self, arguments: &[&str]) -> String {
         let output = Command::new("xdotool").env("DISPLAY", &self.display).args(arguments).output();
-        let output = output.unwrap_or_else(|error| panic!("xdotool (package xdotool): {error}"));
+        let output = output.unwrap_or_else(|error| panic!("cannot start xdotool (package xdotool): {error}"));
         assert!(output.status.success(), "xdotool {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    /// What the X server shows, as (x, y) to red, green, blue: XWDFile.h, format 7, 32 bits a pixel.
+    /// The screen's contents: a function from (x, y) to red, green, blue. File format: XWDFile.h, version 7, ZPixmap,
+    /// 32 bits per pixel.
     pub fn picture(&self) -> impl Fn(usize, usize) -> [u8; 3] + use<> {
         let xwd = std::fs::read(self.dir.path().join("Xvfb_screen0")).unwrap();
         let word = |n: usize| u32::from_be_bytes(xwd[n * 4..n * 4 + 4].try_into().unwrap()) as usize;

@@ -1,69 +1,120 @@
-//! Intel 82371AB PIIX4, function 3: power management and SMBus host (data sheet 290562-001, chapter 7), PCI function
-//! 00:01.3; and GPE block 0 as the virtual PCs of QEMU and Xen have it.
+//! ACPI power management: Intel 82371AB PIIX4, function 3, with its SMBus host (data sheet 290562-001, chapter 7), PCI
+//! function 00:01.3; and ACPI GPE block 0 of QEMU and Xen.
 //!
-//! Ports, where software puts them: 64 at PMBASE (PM1 events and control, PM timer, general purpose events, throttling,
-//! outputs), 16 at SMBBASE. Fixed: B2h and B3h (APM control and status), [`GPE0_PORT`]. IRQ: SCI, ISA IRQ 9, level.
+//! Ports that the guest maps: 64 at PMBA (PM1 events and control, PM timer, general purpose events, throttling, general
+//! purpose outputs), 16 at SMBBA. Fixed ports: APMC B2h and APMS B3h, [`GPE0_PORT`]. IRQ: SCI, ISA IRQ 9, level.
 //!
-//! A write of [`ACPI_ENABLE`] or [`ACPI_DISABLE`] to B2h sets or clears SCI_EN at once: there is no SMI# and no system
-//! management mode, which [`NO_SMM`] tells the firmware. Of the sleep states only S5 exists. Left out: device monitors,
-//! throttling's effect, the resume inputs, and anything on the SMBus.
+//! A write of [`ACPI_ENABLE`] or [`ACPI_DISABLE`] to APMC sets or clears SCI_EN at once, without SMI#: system management
+//! mode is not implemented, and [`NO_SMM`] shows that to firmware. S5 is the only sleep state. Not implemented: device
+//! monitors, the effect of throttling, the resume inputs, and devices on the SMBus.
 
 use super::smbus::{self, Smbus};
 use super::{SUBSYSTEM_ID, SUBSYSTEM_VENDOR, VENDOR_INTEL};
-use crate::pci::{ConfigSpace, ConfigState};
+use crate::pci::{ConfigSpace, ConfigState, RegisterNames, config_register_name, register_name};
 use crate::{Access, CONFIG_TAG, Ctx, Devfn, Device, Effect, IrqLine, Region, RestoreError, TimerId, VmTime, Wake};
 use bitfield_struct::bitfield;
 use serde::{Deserialize, Serialize};
 
-/// Where it sits.
+/// PCI function.
 pub const DEVFN: Devfn = Devfn::new(1, 3);
-/// 82371AB function 3.
+/// Device ID of 82371AB function 3.
 pub const DEVICE_ID: u16 = 0x7113;
-/// Bridge, other.
+/// Class code: bridge, other.
 const CLASS: u32 = 0x06_8000;
 const REVISION: u8 = 3;
 
-/// PCI register: the base of the power management ports (bits 15 to 6).
-pub const PMBASE: u8 = 0x40;
-/// PCI register: bit 0 makes the chip answer at PMBASE.
+/// Configuration register: base of the power management ports (bits 15 to 6).
+pub const PMBA: u8 = 0x40;
+/// Configuration register: bit 0 enables the power management ports.
 pub const PMREGMISC: u8 = 0x80;
-/// PCI register: the base of the SMBus ports (bits 15 to 4).
-pub const SMBBASE: u8 = 0x90;
-/// PCI register: bit 0 makes the SMBus host answer; bits 3 to 1 choose its interrupt (4: IRQ 9).
+/// Configuration register: base of the SMBus ports (bits 15 to 4).
+pub const SMBBA: u8 = 0x90;
+/// Configuration register: bit 0 enables the SMBus host; bits 3 to 1 select its interrupt (4 is IRQ 9).
 pub const SMBHSTCFG: u8 = 0xd2;
-/// PCI register 5Bh, bit 1 (APMC_EN of DEVACTB): preset, which tells firmware that SMIs are already taken care of, so
-/// that it installs no SMM handler and waits for none.
+/// Configuration register 5Bh, bit 1: APMC_EN of DEVACTB. It is set at reset, so firmware takes SMM for initialized,
+/// installs no SMM handler and waits for no SMI.
 pub const NO_SMM: (u8, u8) = (0x5b, 0x02);
 
-/// Where SeaBIOS puts PMBASE on this board, as the FADT says; the chip itself starts with none.
+/// The device's registers in configuration space (7.1).
+const CONFIG_NAMES: &RegisterNames = &[
+    (0x40..=0x43, "PMBA"),
+    (0x44..=0x47, "CNTA"),
+    (0x48..=0x4b, "CNTB"),
+    (0x4c..=0x4f, "GPICTL"),
+    (0x50..=0x53, "DEVRESD"),
+    (0x54..=0x57, "DEVACTA"),
+    (0x58..=0x5b, "DEVACTB"),
+    (0x5c..=0x5f, "DEVRESA"),
+    (0x60..=0x63, "DEVRESB"),
+    (0x64..=0x67, "DEVRESC"),
+    (0x68..=0x6b, "DEVRESE"),
+    (0x6c..=0x6f, "DEVRESF"),
+    (0x70..=0x73, "DEVRESG"),
+    (0x74..=0x77, "DEVRESH"),
+    (0x78..=0x7b, "DEVRESI"),
+    (0x7c..=0x7f, "DEVRESJ"),
+    (0x80..=0x80, "PMREGMISC"),
+    (0x90..=0x93, "SMBBA"),
+    (0xd2..=0xd2, "SMBHSTCFG"),
+    (0xd3..=0xd3, "SMBSLVC"),
+    (0xd4..=0xd4, "SMBSHDW1"),
+    (0xd5..=0xd5, "SMBSHDW2"),
+    (0xd6..=0xd6, "SMBREV"),
+];
+
+// Power management registers, as offsets from PMBA (7.2).
+/// FADT PM1a_EVT_BLK, status.
+const PMSTS: usize = 0x00;
+/// FADT PM1a_EVT_BLK, enable.
+const PMEN: usize = 0x02;
+/// FADT PM1a_CNT_BLK.
+const PMCNTRL: usize = 0x04;
+/// FADT PM_TMR_BLK: a counter of 24 bits in 4 bytes.
+const PMTMR: usize = 0x08;
+const GPSTS: usize = 0x0c;
+const PCNTRL: usize = 0x10;
+const GLBEN: usize = 0x20;
+const GLBCTL: usize = 0x28;
+const DEVCTL: usize = 0x2c;
+const GPOREG: usize = 0x34;
+
+/// The power management ports' registers.
+const PM_NAMES: &RegisterNames = &[
+    (0x00..=0x01, "PMSTS"),
+    (0x02..=0x03, "PMEN"),
+    (0x04..=0x05, "PMCNTRL"),
+    (0x08..=0x0b, "PMTMR"),
+    (0x0c..=0x0d, "GPSTS"),
+    (0x0e..=0x0f, "GPEN"),
+    (0x10..=0x13, "PCNTRL"),
+    (0x14..=0x14, "PLVL2"),
+    (0x15..=0x15, "PLVL3"),
+    (0x18..=0x19, "GLBSTS"),
+    (0x1c..=0x1f, "DEVSTS"),
+    (0x20..=0x21, "GLBEN"),
+    (0x28..=0x2b, "GLBCTL"),
+    (0x2c..=0x2f, "DEVCTL"),
+    (0x30..=0x33, "GPIREG"),
+    (0x34..=0x37, "GPOREG"),
+];
+
+/// The value of PMBA that SeaBIOS sets and the FADT holds. PMBA is 0 at reset.
 pub const PM_PORT: u16 = 0x600;
-/// PM1 status and enable, from PMBASE (FADT PM1a_EVT_BLK).
-pub const PM1_EVENT: u16 = 0x00;
-/// Bytes of the PM1 event block.
-pub const PM1_EVENT_LEN: u8 = 4;
-/// PM1 control, from PMBASE (FADT PM1a_CNT_BLK).
-pub const PM1_CONTROL: u16 = 0x04;
-/// Bytes of the PM1 control block.
-pub const PM1_CONTROL_LEN: u8 = 2;
-/// The PM timer, from PMBASE (FADT PM_TMR_BLK); 4 bytes, 24 bits.
-pub const PM_TIMER: u16 = 0x08;
-/// Bytes of the PM timer block.
-pub const PM_TIMER_LEN: u8 = 4;
-/// The PM timer's clock.
+/// Clock of the PM timer.
 pub const PM_TIMER_HZ: u64 = 3_579_545;
-/// General purpose event block 0 (FADT GPE0_BLK), frozen, a fixed port: two bytes of status, then two of enables.
+/// Fixed port of general purpose event block 0 (FADT GPE0_BLK). Frozen. GPE0_STS is 2 bytes, GPE0_EN 2 bytes.
 pub const GPE0_PORT: u16 = 0xafe0;
 /// Bytes of GPE block 0.
 pub const GPE0_LEN: u8 = 4;
-/// SCI (FADT SCI_INT): level, active high at the ISA input.
+/// ISA IRQ of SCI (FADT SCI_INT): level-triggered, active high.
 pub const SCI_IRQ: u8 = 9;
-/// The APM control port (FADT SMI_CMD).
+/// APMC, the APM control port (FADT SMI_CMD).
 pub const SMI_COMMAND_PORT: u16 = 0xb2;
-/// FADT ACPI_ENABLE.
+/// Value for APMC that sets SCI_EN (FADT ACPI_ENABLE).
 pub const ACPI_ENABLE: u8 = 0xf1;
-/// FADT ACPI_DISABLE.
+/// Value for APMC that clears SCI_EN (FADT ACPI_DISABLE).
 pub const ACPI_DISABLE: u8 = 0xf0;
-/// SLP_TYP of S5, for the DSDT's \_S5. No other sleep state is offered.
+/// SLP_TYP of S5, for the DSDT's `\_S5`.
 pub const SLP_TYP_S5: u8 = 0;
 
 const PM_LEN: u16 = 64;
@@ -72,10 +123,10 @@ const TAG_SMBUS: u8 = 1;
 const TAG_APM: u8 = 2;
 const TAG_GPE0: u8 = 3;
 const OVERFLOW: TimerId = TimerId(0);
-/// The PM timer's overflow status is set whenever bit 23 toggles.
+/// TMROF_STS is set whenever bit 23 of the PM timer toggles: every half period.
 const HALF_WRAP_SHIFT: u32 = 23;
 
-/// PMSTS and PMEN share one layout (7.2.1, 7.2.2).
+/// The common layout of PMSTS and PMEN (7.2.1, 7.2.2).
 #[bitfield(u16)]
 #[derive(PartialEq, Eq)]
 struct Pm1 {
@@ -90,7 +141,7 @@ struct Pm1 {
     rtc: bool,
     #[bits(4)]
     __: u8,
-    /// Status only.
+    /// PMSTS only.
     resume: bool,
 }
 
@@ -100,36 +151,37 @@ const PM1_STATUSES: u16 = PM1_ENABLES | Pm1::new().with_resume(true).into_bits()
 
 /// PMCNTRL (7.2.3).
 #[bitfield(u16)]
-struct PmControl {
-    sci_enable: bool,
-    bus_master_reload: bool,
-    /// Write only.
-    release: bool,
+struct Pmcntrl {
+    sci_en: bool,
+    /// Bus master reload enable.
+    brld_en: bool,
+    /// Global release; write-only.
+    gbl_rls: bool,
     #[bits(7)]
     __: u8,
     #[bits(3)]
-    sleep_type: u8,
-    /// Write only.
-    sleep_enable: bool,
+    slp_typ: u8,
+    /// Write-only.
+    slp_en: bool,
     #[bits(2)]
     __: u8,
 }
 
-const PM_CONTROL_KEPT: u16 =
-    PmControl::new().with_sci_enable(true).with_bus_master_reload(true).with_sleep_type(7).into_bits();
+const PMCNTRL_READABLE: u16 = Pmcntrl::new().with_sci_en(true).with_brld_en(true).with_slp_typ(7).into_bits();
 
-/// GLBCTL: BIOS_RLS, which raises the global lock's event.
-const BIOS_RELEASE: u32 = 1 << 1;
-const GPO_RESET: u32 = 0x7fff_bfff;
+/// GLBCTL: BIOS_RLS sets GBL_STS, the global lock's event.
+const BIOS_RLS: u32 = 1 << 1;
+/// Reset value of GPOREG.
+const GPOREG_RESET: u32 = 0x7fff_bfff;
 
-/// A general purpose event block: nothing on this board raises an event yet.
+/// A general purpose event block. No device of this machine raises an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Gpe {
+struct EventBlock {
     status: u16,
     enable: u16,
 }
 
-impl Gpe {
+impl EventBlock {
     fn bytes(self) -> [u8; 4] {
         let [a, b] = self.status.to_le_bytes();
         let [c, d] = self.enable.to_le_bytes();
@@ -149,19 +201,18 @@ impl Gpe {
     }
 }
 
-/// Registers that are kept without an effect: power management ports from 10h on.
+/// Power management registers from 10h up, which read back what the guest writes but have no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Kept {
-    processor_control: u32,
-    global_enable: u16,
-    global_control: u32,
-    device_control: u32,
-    outputs: u32,
+struct PassiveRegisters {
+    pcntrl: u32,
+    glben: u16,
+    glbctl: u32,
+    devctl: u32,
+    gporeg: u32,
 }
 
-impl Kept {
-    const RESET: Self =
-        Self { processor_control: 0, global_enable: 0, global_control: 0, device_control: 0, outputs: GPO_RESET };
+impl PassiveRegisters {
+    const RESET: Self = Self { pcntrl: 0, glben: 0, glbctl: 0, devctl: 0, gporeg: GPOREG_RESET };
 }
 
 fn put_byte(word: &mut u16, n: usize, value: u8) {
@@ -180,7 +231,7 @@ fn put_byte32(dword: &mut u32, n: usize, value: u8) {
     *dword = u32::from_le_bytes(bytes);
 }
 
-/// Power management.
+/// The power management function.
 #[derive(Debug)]
 pub struct AcpiPm {
     config: ConfigSpace,
@@ -189,17 +240,19 @@ pub struct AcpiPm {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Registers {
-    /// PMSTS without its timer bit, which follows from the time.
+    /// PMSTS without TMROF_STS, which is computed from the time.
     status: u16,
+    /// PMEN.
     enable: u16,
+    /// PMCNTRL.
     control: u16,
-    /// How often the timer's bit 23 had toggled when its status was last cleared.
+    /// The number of toggles of the PM timer's bit 23 when TMROF_STS was last cleared.
     half_wraps_seen: u64,
     /// GPSTS and GPEN.
-    gp: Gpe,
-    gpe0: Gpe,
-    kept: Kept,
-    /// B2h and B3h.
+    gp: EventBlock,
+    gpe0: EventBlock,
+    passive: PassiveRegisters,
+    /// APMC and APMS.
     apm: [u8; 2],
     smbus: Smbus,
 }
@@ -218,46 +271,46 @@ impl Default for AcpiPm {
 }
 
 impl AcpiPm {
-    /// The function at power-on: no ports but the fixed ones until software sets and enables the bases.
+    /// The function at power-on. It decodes only the fixed ports until the guest sets and enables the bases.
     pub fn new() -> Self {
         let mut config = ConfigSpace::new(VENDOR_INTEL, DEVICE_ID, CLASS, REVISION)
             .subsystem(SUBSYSTEM_VENDOR, SUBSYSTEM_ID)
             .interrupt_pin(1)
             .preset(0x06, &[0x80, 0x02])
-            .preset(PMBASE.into(), &[0x01])
-            .writable(PMBASE.into(), &[0xc0, 0xff])
+            .preset(PMBA.into(), &[0x01])
+            .writable(PMBA.into(), &[0xc0, 0xff])
             .writable(0x44, &[0xff; 0x80 - 0x44])
             .preset(NO_SMM.0.into(), &[NO_SMM.1])
             .writable(PMREGMISC.into(), &[0x01])
-            .preset(SMBBASE.into(), &[0x01])
-            .writable(SMBBASE.into(), &[0xf0, 0xff])
+            .preset(SMBBA.into(), &[0x01])
+            .writable(SMBBA.into(), &[0xf0, 0xff])
             .writable(SMBHSTCFG.into(), &[0x0f, 0xff, 0xff, 0xff]);
-        // PCICMD: no SERR#, no memory (7.1.3).
+        // PCICMD: the I/O and bus master enables are writable; memory and SERR# are hardwired to 0 (7.1.3).
         config = config.writable(0x04, &[0x05, 0x00]);
         Self { config, registers: Registers::RESET }
     }
 
     fn pm_base(&self) -> Option<u16> {
-        let base = self.config.word(PMBASE) & 0xffc0;
+        let base = self.config.word(PMBA) & 0xffc0;
         (self.config.byte(PMREGMISC) & 1 != 0 && base != 0).then_some(base)
     }
 
     fn smbus_base(&self) -> Option<u16> {
-        let base = self.config.word(SMBBASE) & 0xfff0;
+        let base = self.config.word(SMBBA) & 0xfff0;
         (self.config.byte(SMBHSTCFG) & 1 != 0 && base != 0).then_some(base)
     }
 
-    /// Drives SCI, and the timer that watches for the PM timer's overflow: only while software waits for it.
+    /// Drives SCI, and arms the timer for the next PM timer overflow only if that would raise SCI.
     fn drive(&self, cx: &mut Ctx<'_>) {
         let registers = &self.registers;
         let now = cx.now();
-        // INTERSEL 4 is IRQ 9; the SMBus does not need SCI_EN for it.
+        // SMBHSTCFG INTERSEL 4 is IRQ 9, independent of SCI_EN.
         let smbus = registers.smbus.interrupt() && self.config.byte(SMBHSTCFG) >> 1 & 7 == 4;
         cx.set_irq(IrqLine::Isa(SCI_IRQ), registers.sci(now) || smbus);
-        let waiting = PmControl::from_bits(registers.control).sci_enable()
+        let overflow_raises_sci = Pmcntrl::from_bits(registers.control).sci_en()
             && Pm1::from_bits(registers.enable).timer()
             && !registers.status(now).timer();
-        if waiting {
+        if overflow_raises_sci {
             let next = half_wraps(now).saturating_add(1);
             cx.arm(OVERFLOW, VmTime::of_tick(next << HALF_WRAP_SHIFT, PM_TIMER_HZ));
         } else {
@@ -266,6 +319,7 @@ impl AcpiPm {
     }
 }
 
+/// How often the PM timer's bit 23 has toggled since power-on.
 fn half_wraps(now: VmTime) -> u64 {
     now.ticks(PM_TIMER_HZ) >> HALF_WRAP_SHIFT
 }
@@ -276,9 +330,9 @@ impl Registers {
         enable: 0,
         control: 0,
         half_wraps_seen: 0,
-        gp: Gpe { status: 0, enable: 0 },
-        gpe0: Gpe { status: 0, enable: 0 },
-        kept: Kept::RESET,
+        gp: EventBlock { status: 0, enable: 0 },
+        gpe0: EventBlock { status: 0, enable: 0 },
+        passive: PassiveRegisters::RESET,
         apm: [0; 2],
         smbus: Smbus::RESET,
     };
@@ -289,29 +343,30 @@ impl Registers {
 
     fn sci(&self, now: VmTime) -> bool {
         let pm1 = self.status(now).into_bits() & self.enable != 0;
-        PmControl::from_bits(self.control).sci_enable() && (pm1 || self.gp.pending() || self.gpe0.pending())
+        Pmcntrl::from_bits(self.control).sci_en() && (pm1 || self.gp.pending() || self.gpe0.pending())
     }
 
-    /// All the power management ports as they read now.
+    /// The contents of all power management ports at `now`.
     fn image(&self, now: VmTime) -> [u8; PM_LEN as usize] {
         let mut image = [0; PM_LEN as usize];
         let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
-        put(0x00, &self.status(now).into_bits().to_le_bytes());
-        put(0x02, &self.enable.to_le_bytes());
-        put(0x04, &self.control.to_le_bytes());
-        put(0x08, &((now.ticks(PM_TIMER_HZ) & 0xff_ffff) as u32).to_le_bytes());
-        put(0x0c, &self.gp.bytes());
-        put(0x10, &self.kept.processor_control.to_le_bytes());
-        put(0x20, &self.kept.global_enable.to_le_bytes());
-        put(0x28, &self.kept.global_control.to_le_bytes());
-        put(0x2c, &self.kept.device_control.to_le_bytes());
-        put(0x34, &self.kept.outputs.to_le_bytes());
+        put(PMSTS, &self.status(now).into_bits().to_le_bytes());
+        put(PMEN, &self.enable.to_le_bytes());
+        put(PMCNTRL, &self.control.to_le_bytes());
+        put(PMTMR, &((now.ticks(PM_TIMER_HZ) & 0xff_ffff) as u32).to_le_bytes());
+        put(GPSTS, &self.gp.bytes());
+        put(PCNTRL, &self.passive.pcntrl.to_le_bytes());
+        put(GLBEN, &self.passive.glben.to_le_bytes());
+        put(GLBCTL, &self.passive.glbctl.to_le_bytes());
+        put(DEVCTL, &self.passive.devctl.to_le_bytes());
+        put(GPOREG, &self.passive.gporeg.to_le_bytes());
         image
     }
 
-    /// A byte is written to a power management port.
+    /// Writes a byte of a power management register.
     fn write_pm(&mut self, cx: &mut Ctx<'_>, at: usize, value: u8) {
         match at {
+            // PMSTS
             0x00 | 0x01 => {
                 let cleared = u16::from(value) << (8 * at);
                 self.status &= !cleared;
@@ -319,51 +374,56 @@ impl Registers {
                     self.half_wraps_seen = half_wraps(cx.now());
                 }
             }
+            // PMEN
             0x02 | 0x03 => {
-                put_byte(&mut self.enable, at - 2, value);
+                put_byte(&mut self.enable, at - PMEN, value);
                 self.enable &= PM1_ENABLES;
             }
+            // PMCNTRL
             0x04 | 0x05 => {
                 let mut written = self.control;
-                put_byte(&mut written, at - 4, value);
-                self.control = written & PM_CONTROL_KEPT;
-                let control = PmControl::from_bits(written);
-                if control.sleep_enable() && control.sleep_type() == SLP_TYP_S5 {
+                put_byte(&mut written, at - PMCNTRL, value);
+                self.control = written & PMCNTRL_READABLE;
+                let control = Pmcntrl::from_bits(written);
+                if control.slp_en() && control.slp_typ() == SLP_TYP_S5 {
                     cx.effect(Effect::PowerOff);
                 }
             }
-            0x0c..=0x0f => self.gp.write(at - 0x0c, value),
-            0x10..=0x13 => put_byte32(&mut self.kept.processor_control, at - 0x10, value),
-            0x20 | 0x21 => put_byte(&mut self.kept.global_enable, at - 0x20, value),
+            // GPSTS, GPEN
+            0x0c..=0x0f => self.gp.write(at - GPSTS, value),
+            0x10..=0x13 => put_byte32(&mut self.passive.pcntrl, at - PCNTRL, value),
+            0x20 | 0x21 => put_byte(&mut self.passive.glben, at - GLBEN, value),
+            // GLBCTL
             0x28..=0x2b => {
-                put_byte32(&mut self.kept.global_control, at - 0x28, value);
-                if self.kept.global_control & BIOS_RELEASE != 0 {
-                    self.kept.global_control &= !BIOS_RELEASE;
+                put_byte32(&mut self.passive.glbctl, at - GLBCTL, value);
+                if self.passive.glbctl & BIOS_RLS != 0 {
+                    self.passive.glbctl &= !BIOS_RLS;
                     self.status |= Pm1::new().with_global(true).into_bits();
                 }
             }
-            0x2c..=0x2f => put_byte32(&mut self.kept.device_control, at - 0x2c, value),
-            0x34..=0x37 => put_byte32(&mut self.kept.outputs, at - 0x34, value),
+            0x2c..=0x2f => put_byte32(&mut self.passive.devctl, at - DEVCTL, value),
+            0x34..=0x37 => put_byte32(&mut self.passive.gporeg, at - GPOREG, value),
             _ => {}
         }
     }
 
+    /// Writes APMC (0) or APMS (1).
     fn write_apm(&mut self, at: usize, value: u8) {
         if let Some(latch) = self.apm.get_mut(at) {
             *latch = value;
         }
         if at == 0 && (value == ACPI_ENABLE || value == ACPI_DISABLE) {
-            self.control = PmControl::from_bits(self.control).with_sci_enable(value == ACPI_ENABLE).into_bits();
+            self.control = Pmcntrl::from_bits(self.control).with_sci_en(value == ACPI_ENABLE).into_bits();
         }
     }
 
-    fn is_possible(&self) -> bool {
+    fn is_valid(&self) -> bool {
         self.status & !PM1_STATUSES == 0
             && !Pm1::from_bits(self.status).timer()
             && self.enable & !PM1_ENABLES == 0
-            && self.control & !PM_CONTROL_KEPT == 0
-            && self.kept.global_control & BIOS_RELEASE == 0
-            && self.smbus.is_possible()
+            && self.control & !PMCNTRL_READABLE == 0
+            && self.passive.glbctl & BIOS_RLS == 0
+            && self.smbus.is_valid()
     }
 }
 
@@ -382,6 +442,17 @@ impl Device for AcpiPm {
 
     fn pci(&self) -> Option<Devfn> {
         Some(DEVFN)
+    }
+
+    fn register_name(&self, at: Access) -> Option<&'static str> {
+        match at.tag {
+            CONFIG_TAG => config_register_name(CONFIG_NAMES, at.offset),
+            TAG_PM => register_name(PM_NAMES, at.offset),
+            TAG_SMBUS => register_name(smbus::NAMES, at.offset),
+            TAG_APM => register_name(&[(0..=0, "APMC"), (1..=1, "APMS")], at.offset),
+            TAG_GPE0 => register_name(&[(0..=1, "GPE0_STS"), (2..=3, "GPE0_EN")], at.offset),
+            _ => None,
+        }
     }
 
     fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
@@ -445,7 +516,7 @@ impl Device for AcpiPm {
 
     fn load(&mut self, state: AcpiPmState) -> Result<(), RestoreError> {
         let AcpiPmState { config, registers } = state;
-        if !registers.is_possible() {
+        if !registers.is_valid() {
             return Err(RestoreError::Impossible { kind: Self::KIND, what: "power management registers" });
         }
         self.config.load(Self::KIND, &config, &[])?;

@@ -1,5 +1,5 @@
-//! The chipset of the board: Intel 440FX north bridge (82441FX) and PIIX3 south bridge (82371SB), with the power
-//! management function of the PIIX4 (82371AB), as the virtual PCs of QEMU and Xen have it.
+//! Chipset: Intel 440FX north bridge (82441FX) and PIIX3 south bridge (82371SB), with the PIIX4's power management
+//! function (82371AB), the combination of QEMU's `pc` and of Xen HVM.
 
 pub mod acpi_pm;
 pub mod i440fx;
@@ -14,9 +14,9 @@ pub use isa_dma::IsaDma;
 pub use piix3::Piix3;
 pub use port92::Port92;
 
-/// Subsystem vendor of the chipset functions, frozen: firmware and installed guests recognise the board by it.
+/// Subsystem vendor ID of the chipset functions. Frozen: firmware and installed guests identify the board by it.
 pub const SUBSYSTEM_VENDOR: u16 = 0x1af4;
-/// Subsystem id of the chipset functions, frozen.
+/// Subsystem ID of the chipset functions. Frozen.
 pub const SUBSYSTEM_ID: u16 = 0x1100;
-/// Intel.
+/// Intel's vendor ID.
 pub const VENDOR_INTEL: u16 = 0x8086;

@@ -1,35 +1,62 @@
-//! Intel 82371SB PIIX3, function 0: the PCI to ISA bridge (data sheet 290550-002), PCI function 00:01.0.
+//! Intel PIIX3 PCI-to-ISA bridge, 82371SB function 0 (data sheet 290550-002), PCI function 00:01.0.
 //!
-//! Ports: CF9h, reset control. No IRQ of its own; PIRQRC says where PIRQA# to PIRQD# go.
+//! Ports: RC CF9h (reset control). No IRQ; PIRQRCA to PIRQRCD route PIRQA# to PIRQD# to ISA IRQs.
 //!
-//! What else the bridge contains is elsewhere: DMA ([`super::isa_dma`]), RTC decode ([`crate::cmos`]), port 92h
-//! ([`super::port92`]); interrupt controllers with ELCR (4D0h, 4D1h) and timers are in the kernel. Registers for
-//! recovery times, chip selects, SMI and clock control are kept without effect. The USB function (00:01.2) is
-//! [`crate::usb`]. Left out: SMI# generation. The APM ports B2h and B3h belong to [`super::acpi_pm`].
+//! Other parts of the bridge are elsewhere: DMA in [`super::isa_dma`], the RTC in [`crate::cmos`], port 92h in
+//! [`super::port92`], the APM ports B2h and B3h in [`super::acpi_pm`], the IDE function 00:01.1 in [`crate::ide`], the USB
+//! function 00:01.2 in [`crate::usb`]. The interrupt controllers with ELCR (4D0h, 4D1h) and the timers are KVM's.
+//! Registers for recovery times, chip selects, SMI and clock control read back what the guest writes and have no effect.
+//! Not implemented: SMI#.
 
 use super::{SUBSYSTEM_ID, SUBSYSTEM_VENDOR, VENDOR_INTEL};
-use crate::pci::{ConfigSpace, ConfigState};
+use crate::pci::{ConfigSpace, ConfigState, RegisterNames, config_register_name};
 use crate::{Access, CONFIG_TAG, Ctx, Devfn, Device, Effect, Region, ResetKind, RestoreError};
 use bitfield_struct::bitfield;
 use serde::{Deserialize, Serialize};
 
-/// Where it sits.
+/// PCI function.
 pub const DEVFN: Devfn = Devfn::new(1, 0);
-/// 82371SB function 0.
+/// Device ID of 82371SB function 0.
 pub const DEVICE_ID: u16 = 0x7000;
-/// ISA bridge.
+/// Class code: ISA bridge.
 const CLASS: u32 = 0x06_0100;
 const REVISION: u8 = 0;
 
-/// PIRQA# route control; PIRQB# to PIRQD# follow (2.2.9).
+/// PIRQRCA, route control of PIRQA#; PIRQRCB to PIRQRCD follow (2.2.9).
 pub const PIRQRC: u8 = 0x60;
-/// Reset control register (2.5.5.4).
+/// RC, reset control register (2.5.5.4).
 pub const RESET_CONTROL_PORT: u16 = 0xcf9;
 const TAG_RESET: u8 = 0;
-/// ISA IRQs that a PIRQ can be routed to; 0, 1, 2, 8 and 13 are reserved.
+/// Bit n: a PIRQ can be routed to ISA IRQ n. IRQs 0, 1, 2, 8 and 13 are reserved.
 const ROUTABLE: u16 = 0b1101_1110_1111_1000;
 
-/// Documented registers from 4Ch on: register, reset value, what software can write.
+/// The device's registers in configuration space (2.2).
+const CONFIG_NAMES: &RegisterNames = &[
+    (0x4c..=0x4c, "IORT"),
+    (0x4e..=0x4f, "XBCS"),
+    (0x60..=0x60, "PIRQRCA"),
+    (0x61..=0x61, "PIRQRCB"),
+    (0x62..=0x62, "PIRQRCC"),
+    (0x63..=0x63, "PIRQRCD"),
+    (0x69..=0x69, "TOM"),
+    (0x6a..=0x6b, "MSTAT"),
+    (0x70..=0x70, "MBIRQ0"),
+    (0x71..=0x71, "MBIRQ1"),
+    (0x76..=0x76, "MBDMA0"),
+    (0x77..=0x77, "MBDMA1"),
+    (0x78..=0x79, "PCSC"),
+    (0x80..=0x80, "APICBASE"),
+    (0x82..=0x82, "DLC"),
+    (0xa0..=0xa0, "SMICNTL"),
+    (0xa2..=0xa3, "SMIEN"),
+    (0xa4..=0xa7, "SEE"),
+    (0xa8..=0xa8, "FTMR"),
+    (0xaa..=0xab, "SMIREQ"),
+    (0xac..=0xac, "CTLTMR"),
+    (0xae..=0xae, "CTHTMR"),
+];
+
+/// Registers from 4Ch up: offset, reset value, write mask.
 const REGISTERS: [(u8, u8, u8); 31] = [
     (0x4c, 0x4d, 0x7f), // IORT
     (0x4e, 0x03, 0xff), // XBCS
@@ -41,7 +68,7 @@ const REGISTERS: [(u8, u8, u8); 31] = [
     (0x69, 0x02, 0xfe), // TOM
     (0x6a, 0x00, 0x11), // MSTAT
     (0x6b, 0x00, 0x80),
-    (0x70, 0x80, 0xef), // MBIRQ0
+    (0x70, 0x80, 0xef), // MBIRQ0, MBIRQ1
     (0x71, 0x00, 0xef),
     (0x76, 0x0c, 0x8f), // MBDMA0, MBDMA1
     (0x77, 0x0c, 0x8f),
@@ -57,7 +84,7 @@ const REGISTERS: [(u8, u8, u8); 31] = [
     (0xa6, 0x00, 0x00),
     (0xa7, 0x00, 0xe0),
     (0xa8, 0x0f, 0xff), // FTMR
-    (0xaa, 0x00, 0x7f), // SMIREQ: no request ever comes, what software writes reads back
+    (0xaa, 0x00, 0x7f), // SMIREQ: no SMI request ever sets a bit
     (0xab, 0x00, 0x01),
     (0xac, 0x00, 0xff), // CTLTMR
     (0xae, 0x00, 0xff), // CTHTMR
@@ -74,13 +101,13 @@ struct Pirqrc {
     disabled: bool,
 }
 
-/// Reset control register.
+/// RC, the reset control register.
 #[bitfield(u8)]
 struct ResetControl {
     __: bool,
-    /// A hard reset, else a soft one (INIT).
+    /// SRST: hard reset (PCIRST#); else soft reset (INIT).
     hard: bool,
-    /// Going from 0 to 1 resets.
+    /// RCPU: a change from 0 to 1 starts the reset.
     reset_cpu: bool,
     #[bits(5)]
     __: u8,
@@ -109,7 +136,8 @@ impl Default for Piix3 {
 impl Piix3 {
     /// The bridge at power-on.
     pub fn new() -> Self {
-        // PCICMD: I/O, memory and master are hardwired to 1; special cycles and SERR# can be written (2.2.3).
+        // PCICMD: the I/O, memory and bus master enables are hardwired to 1; special cycles and SERR# are writable
+        // (2.2.3).
         let mut config = ConfigSpace::new(VENDOR_INTEL, DEVICE_ID, CLASS, REVISION)
             .subsystem(SUBSYSTEM_VENDOR, SUBSYSTEM_ID)
             .multifunction()
@@ -121,7 +149,7 @@ impl Piix3 {
         Self { config, reset_control: 0 }
     }
 
-    /// The ISA IRQ of PIRQA# to PIRQD#: none while routing is disabled or names a reserved IRQ.
+    /// The ISA IRQs of PIRQA# to PIRQD#; `None` while routing is disabled or set to a reserved IRQ.
     pub fn pirq_routes(&self) -> [Option<u8>; 4] {
         [0, 1, 2, 3].map(|n| {
             let route = Pirqrc::from_bits(self.config.byte(PIRQRC + n));
@@ -141,6 +169,14 @@ impl Device for Piix3 {
 
     fn pci(&self) -> Option<Devfn> {
         Some(DEVFN)
+    }
+
+    fn register_name(&self, at: Access) -> Option<&'static str> {
+        match at.tag {
+            CONFIG_TAG => config_register_name(CONFIG_NAMES, at.offset),
+            TAG_RESET => Some("RC"),
+            _ => None,
+        }
     }
 
     fn read(&mut self, _cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
@@ -210,7 +246,27 @@ mod tests {
     }
 
     #[test]
-    fn ids_and_reset_values_are_those_of_the_data_sheet() {
+    fn registers_have_their_data_sheet_names() {
+        let device = Piix3::new();
+        for (tag, offset, name) in [
+            (CONFIG_TAG, 0x0e, Some("HEDT")),
+            (CONFIG_TAG, 0x4c, Some("IORT")),
+            (CONFIG_TAG, 0x4f, Some("XBCS")),
+            (CONFIG_TAG, 0x60, Some("PIRQRCA")),
+            (CONFIG_TAG, 0x63, Some("PIRQRCD")),
+            (CONFIG_TAG, 0x6b, Some("MSTAT")),
+            (CONFIG_TAG, 0xae, Some("CTHTMR")),
+            (CONFIG_TAG, 0xb0, None),
+            (TAG_RESET, 0, Some("RC")),
+        ] {
+            for width in [1, 2, 4] {
+                assert_eq!(device.register_name(Access { tag, offset, width }), name, "{offset:02x}");
+            }
+        }
+    }
+
+    #[test]
+    fn ids_and_reset_values_match_the_data_sheet() {
         let mut bench = Bench::new(Piix3::new());
         for (register, width, expect) in [
             (0x00, 4, 0x7000_8086),
@@ -229,11 +285,11 @@ mod tests {
         ] {
             assert_eq!(bench.config_read(register, width), expect, "{register:02x}");
         }
-        assert_eq!(bench.effects, [Effect::PirqRoutes([None; 4])], "power-on routes nothing");
+        assert_eq!(bench.effects, [Effect::PirqRoutes([None; 4])], "all routes are disabled at power-on");
     }
 
     #[test]
-    fn pirqs_go_only_where_the_chip_can_route_them() {
+    fn a_pirq_is_not_routed_to_a_reserved_irq() {
         let mut bench = Bench::new(Piix3::new());
         for irq in 0..16u8 {
             bench.config_write(0x61, 1, irq.into());
@@ -248,15 +304,15 @@ mod tests {
         assert_eq!(bench.effects, [Effect::PirqRoutes(routes)]);
         bench.effects.clear();
         bench.config_write(0x60, 4, 0x0b0a_0b0a);
-        assert_eq!(bench.effects, [], "no change, no effect");
+        assert_eq!(bench.effects, [], "an unchanged value has no effect");
         bench.call(Device::reset);
         assert_eq!(bench.effects, [Effect::PirqRoutes([None; 4])]);
     }
 
     #[test]
-    fn cf9_resets_on_a_rising_edge_only() {
+    fn only_a_rising_rcpu_bit_of_cf9_resets() {
         use ResetKind::{Hard, Init};
-        // What is written, one after the other, and the resets that come of it.
+        // Values written in sequence, and the resets that they start.
         let cases: &[(&[u8], &[ResetKind])] = &[
             (&[0x02], &[]),
             (&[0x02, 0x06], &[Hard]),

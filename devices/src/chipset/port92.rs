@@ -1,7 +1,7 @@
-//! Port 92h, system control port A of the PS/2, as PC chipsets kept it.
+//! Port 92h, system control port A: fast reset and A20 gate (IBM PS/2; adopted by PC chipsets).
 //!
-//! Bit 0 going from 0 to 1 resets the processor, bit 1 is the A20 gate, which it shares with the keyboard controller.
-//! Bits 3 (password lock), 6 and 7 (activity light) are latches. No IRQ.
+//! A change of bit 0 from 0 to 1 resets the CPU (INIT). Bit 1 is the A20 gate, shared with the keyboard controller. Bits
+//! 3 (password lock), 6 and 7 (activity light) are latches without effect. No IRQ.
 
 use crate::{Access, Ctx, Device, Effect, Region, ResetKind, RestoreError};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub const PORT: u16 = 0x92;
 const FAST_RESET: u8 = 1 << 0;
 const A20_GATE: u8 = 1 << 1;
-/// Bits that are kept here: all but A20, which lives on the board, and those that do not exist.
+/// Bits that this device latches. The A20 gate is in [`Ctx`]; the other bits are reserved.
 const LATCHED: u8 = 1 << 7 | 1 << 6 | 1 << 3 | FAST_RESET;
 
 /// Port 92h.
@@ -41,6 +41,10 @@ impl Device for Port92 {
         vec![Region::io(PORT, 1, 0)]
     }
 
+    fn register_name(&self, at: Access) -> Option<&'static str> {
+        (at.offset == 0).then_some("System Control Port A")
+    }
+
     fn read(&mut self, cx: &mut Ctx<'_>, _at: Access, data: &mut [u8]) {
         if let [first, ..] = data {
             *first = self.latched | if cx.a20() { A20_GATE } else { 0 };
@@ -60,7 +64,7 @@ impl Device for Port92 {
     fn reset(&mut self, cx: &mut Ctx<'_>) {
         let Self { latched } = self;
         *latched = 0;
-        // Nothing here ever masks address line 20: say so from the start.
+        // A KVM guest's address line 20 is never masked, so the gate reads as open from reset.
         cx.set_a20(true);
     }
 
@@ -92,7 +96,15 @@ mod tests {
     }
 
     #[test]
-    fn the_gate_reads_back_whoever_moved_it() {
+    fn the_register_is_named_at_every_width() {
+        let port = Port92::new();
+        for width in [1, 2, 4] {
+            assert_eq!(port.register_name(Access { tag: 0, offset: 0, width }), Some("System Control Port A"));
+        }
+    }
+
+    #[test]
+    fn bit_1_shows_the_a20_gate_that_the_keyboard_controller_shares() {
         let mut bench = Bench::new(Port92::new());
         assert_eq!(bench.inb(0x92), 0x02);
         bench.outb(0x92, 0x00);
@@ -111,7 +123,7 @@ mod tests {
         bench.outb(0x92, 0x03);
         assert_eq!(bench.effects, vec![reset.clone()]);
         bench.outb(0x92, 0x03);
-        assert_eq!(bench.effects, vec![reset.clone()], "it stays 1");
+        assert_eq!(bench.effects, vec![reset.clone()], "bit 0 does not change");
         bench.outb(0x92, 0x02);
         bench.outb(0x92, 0xff);
         assert_eq!(bench.effects, [reset.clone(), reset]);

@@ -1,6 +1,7 @@
-//! The SMBus host controller inside the PIIX4 power management function (82371AB data sheet, 7.3), with no device on
-//! its bus: every transfer ends at once with "device error", as when nobody acknowledges an address.
+//! SMBus host controller of the PIIX4 power management function (82371AB data sheet, 7.3). The bus has no devices: every
+//! transfer ends at once with a device error, as if its address were not acknowledged.
 
+use crate::pci::RegisterNames;
 use bitfield_struct::bitfield;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,7 @@ pub(super) const LEN: u16 = 16;
 
 /// SMBHSTSTS.
 #[bitfield(u8)]
-struct HostStatus {
+struct Smbhststs {
     busy: bool,
     interrupt: bool,
     device_error: bool,
@@ -21,7 +22,7 @@ struct HostStatus {
 
 /// SMBHSTCNT.
 #[bitfield(u8)]
-struct HostControl {
+struct Smbhstcnt {
     interrupt_enable: bool,
     kill: bool,
     #[bits(3)]
@@ -31,17 +32,34 @@ struct HostControl {
     __: bool,
 }
 
-/// SMBHSTCNT but START, which reads 0, and the reserved bits.
-const KEPT_CONTROL: u8 = 0x1f;
-const STATUS: usize = 0x0;
-const CONTROL: usize = 0x2;
-const COMMAND: usize = 0x3;
-const DATA1: usize = 0x6;
-const BLOCK_DATA: usize = 0x7;
-const SLAVE_CONTROL: usize = 0x8;
-/// The slave event mask (0Ah), which software sets and the shadow command and slave data, which only a master sets.
-const SLAVE_EVENT: [usize; 2] = [0xa, 0xb];
-const BLOCK: usize = 32;
+/// The registers.
+pub(super) const NAMES: &RegisterNames = &[
+    (0x0..=0x0, "SMBHSTSTS"),
+    (0x1..=0x1, "SMBSLVSTS"),
+    (0x2..=0x2, "SMBHSTCNT"),
+    (0x3..=0x3, "SMBHSTCMD"),
+    (0x4..=0x4, "SMBHSTADD"),
+    (0x5..=0x5, "SMBHSTDAT0"),
+    (0x6..=0x6, "SMBHSTDAT1"),
+    (0x7..=0x7, "SMBBLKDAT"),
+    (0x8..=0x8, "SMBSLVCNT"),
+    (0x9..=0x9, "SMBSHDWCMD"),
+    (0xa..=0xb, "SMBSLVEVT"),
+    (0xc..=0xd, "SMBSLVDAT"),
+];
+
+/// SMBHSTCNT without START, which reads as 0, and the reserved bits.
+const SMBHSTCNT_READABLE: u8 = 0x1f;
+const SMBHSTSTS: usize = 0x0;
+const SMBHSTCNT: usize = 0x2;
+const SMBHSTCMD: usize = 0x3;
+const SMBHSTDAT1: usize = 0x6;
+const SMBBLKDAT: usize = 0x7;
+const SMBSLVCNT: usize = 0x8;
+/// The slave event mask. SMBSHDWCMD and SMBSLVDAT, which only an external master sets, read as 0.
+const SMBSLVEVT: [usize; 2] = [0xa, 0xb];
+/// Bytes of block data.
+const BLOCK_LEN: usize = 32;
 
 /// The host controller's registers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,8 +68,8 @@ pub(super) struct Smbus {
     control: u8,
     /// SMBHSTCMD, SMBHSTADD, SMBHSTDAT0, SMBHSTDAT1.
     host: [u8; 4],
-    block: [u8; BLOCK],
-    block_at: u8,
+    block: [u8; BLOCK_LEN],
+    block_index: u8,
     slave_control: u8,
     slave_event: [u8; 2],
 }
@@ -61,54 +79,54 @@ impl Smbus {
         status: 0,
         control: 0,
         host: [0; 4],
-        block: [0; BLOCK],
-        block_at: 0,
+        block: [0; BLOCK_LEN],
+        block_index: 0,
         slave_control: 0,
         slave_event: [0; 2],
     };
 
     pub(super) fn read(&mut self, offset: u64) -> u8 {
         match offset as usize {
-            STATUS => self.status,
-            CONTROL => {
-                // Reading the control register also rewinds the block data.
-                self.block_at = 0;
+            SMBHSTSTS => self.status,
+            SMBHSTCNT => {
+                // A read of SMBHSTCNT resets the block data index.
+                self.block_index = 0;
                 self.control
             }
-            at @ COMMAND..=DATA1 => self.host[at - COMMAND],
-            BLOCK_DATA => {
+            at @ SMBHSTCMD..=SMBHSTDAT1 => self.host[at - SMBHSTCMD],
+            SMBBLKDAT => {
                 let at = self.next_block();
                 self.block[at]
             }
-            SLAVE_CONTROL => self.slave_control,
-            at if SLAVE_EVENT.contains(&at) => self.slave_event[at - SLAVE_EVENT[0]],
+            SMBSLVCNT => self.slave_control,
+            at if SMBSLVEVT.contains(&at) => self.slave_event[at - SMBSLVEVT[0]],
             _ => 0,
         }
     }
 
     pub(super) fn write(&mut self, offset: u64, value: u8) {
         match offset as usize {
-            STATUS => self.status &= !value,
-            CONTROL => self.command(HostControl::from_bits(value)),
-            at @ COMMAND..=DATA1 => self.host[at - COMMAND] = value,
-            BLOCK_DATA => {
+            SMBHSTSTS => self.status &= !value,
+            SMBHSTCNT => self.command(Smbhstcnt::from_bits(value)),
+            at @ SMBHSTCMD..=SMBHSTDAT1 => self.host[at - SMBHSTCMD] = value,
+            SMBBLKDAT => {
                 let at = self.next_block();
                 self.block[at] = value;
             }
-            SLAVE_CONTROL => self.slave_control = value & 0x0f,
-            at if SLAVE_EVENT.contains(&at) => self.slave_event[at - SLAVE_EVENT[0]] = value,
+            SMBSLVCNT => self.slave_control = value & 0x0f,
+            at if SMBSLVEVT.contains(&at) => self.slave_event[at - SMBSLVEVT[0]] = value,
             _ => {}
         }
     }
 
     fn next_block(&mut self) -> usize {
-        let at = usize::from(self.block_at) % BLOCK;
-        self.block_at = ((at + 1) % BLOCK) as u8;
+        let at = usize::from(self.block_index) % BLOCK_LEN;
+        self.block_index = ((at + 1) % BLOCK_LEN) as u8;
         at
     }
 
-    fn command(&mut self, control: HostControl) {
-        let status = HostStatus::from_bits(self.status);
+    fn command(&mut self, control: Smbhstcnt) {
+        let status = Smbhststs::from_bits(self.status);
         self.status = if control.kill() {
             status.with_failed(true)
         } else if control.start() {
@@ -117,16 +135,16 @@ impl Smbus {
             status
         }
         .into_bits();
-        self.control = control.with_start(false).into_bits() & KEPT_CONTROL;
+        self.control = control.with_start(false).into_bits() & SMBHSTCNT_READABLE;
     }
 
-    /// Whether it asks for its interrupt.
+    /// The level of the controller's interrupt.
     pub(super) fn interrupt(&self) -> bool {
-        HostControl::from_bits(self.control).interrupt_enable() && self.status != 0
+        Smbhstcnt::from_bits(self.control).interrupt_enable() && self.status != 0
     }
 
-    /// Whether the chip can hold these values.
-    pub(super) fn is_possible(&self) -> bool {
-        self.status & 0xe1 == 0 && self.control & !KEPT_CONTROL == 0 && usize::from(self.block_at) < BLOCK
+    /// Whether the chip can hold these values, for a saved state.
+    pub(super) fn is_valid(&self) -> bool {
+        self.status & 0xe1 == 0 && self.control & !SMBHSTCNT_READABLE == 0 && usize::from(self.block_index) < BLOCK_LEN
     }
 }

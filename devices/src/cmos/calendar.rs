@@ -1,6 +1,6 @@
-//! The Gregorian calendar, in seconds since 1970-01-01 without a time zone.
+//! Gregorian calendar arithmetic: dates to and from seconds since 1970-01-01, without time zones.
 
-/// A point in time as a clock shows it. Fields out of their range carry over into the next one.
+/// Date and time. Fields may be out of range: the excess carries over into the next larger field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Calendar {
     pub(super) year: i64,
@@ -14,14 +14,15 @@ pub(super) struct Calendar {
     pub(super) second: i64,
 }
 
+/// Seconds per day.
 pub(super) const DAY: i64 = 86_400;
 /// Days from 0000-03-01 to 1970-01-01.
 const EPOCH_DAYS: i64 = 719_468;
-/// Days in 400 years.
+/// Days per 400 years.
 const ERA: i64 = 146_097;
 
 impl Calendar {
-    /// Years are counted from March here, so that the leap day is a year's last.
+    /// Inside, years begin in March, so that the leap day is the last day of a year.
     pub(super) fn from_seconds(seconds: i64) -> Self {
         let days = seconds.div_euclid(DAY) + EPOCH_DAYS;
         let of_day = seconds.rem_euclid(DAY);
@@ -53,7 +54,7 @@ impl Calendar {
         (days + self.day - 1 - EPOCH_DAYS) * DAY + self.hour * 3600 + self.minute * 60 + self.second
     }
 
-    /// 1 for Sunday, as the chip counts. 1970-01-01 was a Thursday.
+    /// The day of the week in the MC146818's encoding: 1 is Sunday. 1970-01-01 was a Thursday.
     pub(super) fn weekday(seconds: i64) -> i64 {
         (seconds.div_euclid(DAY) + 4).rem_euclid(7) + 1
     }
@@ -64,11 +65,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_day_from_1900_to_2099_follows_the_one_before() {
+    fn every_day_from_1900_to_2099_converts_in_both_directions() {
         let at = |year, month, day| Calendar { year, month, day, hour: 0, minute: 0, second: 0 };
         let mut seconds = at(1900, 1, 1).seconds();
         assert_eq!(seconds, -2_208_988_800);
-        assert_eq!(Calendar::weekday(seconds), 2, "a Monday");
+        assert_eq!(Calendar::weekday(seconds), 2, "1900-01-01 was a Monday");
         for year in 1900..2100 {
             let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
             for (month, days) in (1..).zip([31, 28 + i64::from(leap), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]) {
@@ -85,8 +86,8 @@ mod tests {
 
     #[test]
     fn fields_out_of_range_carry_over() {
-        let odd = Calendar { year: 2023, month: 14, day: 30, hour: 25, minute: 61, second: 75 };
-        let even = Calendar { year: 2024, month: 3, day: 2, hour: 2, minute: 2, second: 15 };
-        assert_eq!(Calendar::from_seconds(odd.seconds()), even);
+        let overflowing = Calendar { year: 2023, month: 14, day: 30, hour: 25, minute: 61, second: 75 };
+        let normal = Calendar { year: 2024, month: 3, day: 2, hour: 2, minute: 2, second: 15 };
+        assert_eq!(Calendar::from_seconds(overflowing.seconds()), normal);
     }
 }

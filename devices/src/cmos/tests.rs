@@ -35,17 +35,17 @@ fn generic() {
 }
 
 #[test]
-fn the_clock_goes_over_a_leap_day() {
+fn the_clock_counts_through_a_leap_day() {
     let mut bench = bench();
     assert_eq!(time(&mut bench), [0x20, 0x24, 0x02, 0x28, 4, 0x23, 0x59, 0x50]);
     bench.advance(10 * SECOND);
     assert_eq!(time(&mut bench), [0x20, 0x24, 0x02, 0x29, 5, 0, 0, 0]);
-    assert_eq!(get(&mut bench, 0x37), 0x20, "the other place of the century");
-    assert!(bench.timers.is_empty(), "nobody asked for interrupts");
+    assert_eq!(get(&mut bench, 0x37), 0x20, "the PS/2 century byte is an alias");
+    assert!(bench.timers.is_empty(), "no interrupt is enabled");
 }
 
 #[test]
-fn every_format_shows_the_same_hour() {
+fn the_hours_register_follows_the_12_24_and_data_modes() {
     for (hour, expect) in [
         (0, [0x00, 0x00, 0x12, 0x0c]),
         (9, [0x09, 0x09, 0x09, 0x09]),
@@ -61,7 +61,7 @@ fn every_format_shows_the_same_hour() {
 }
 
 #[test]
-fn software_sets_the_time_in_every_format() {
+fn the_guest_sets_the_time_in_every_format() {
     for (b, registers) in [
         (0x02, [0x59, 0x58, 0x13, 0x31, 0x12, 0x99, 0x19]),
         (0x06, [59, 58, 13, 31, 12, 99, 19]),
@@ -73,7 +73,7 @@ fn software_sets_the_time_in_every_format() {
         bench.advance(5 * SECOND);
         for (at, value) in [0, 2, 4, 7, 8, 9, 0x32].into_iter().zip(registers) {
             put(&mut bench, at, value);
-            assert_eq!(get(&mut bench, at), value, "the clock stands");
+            assert_eq!(get(&mut bench, at), value, "the clock is stopped");
         }
         put(&mut bench, 0x0b, b);
         // 1999-12-31 13:58:59.
@@ -86,7 +86,7 @@ fn software_sets_the_time_in_every_format() {
 }
 
 #[test]
-fn the_update_is_announced_244_us_before() {
+fn uip_rises_244_us_before_an_update() {
     let mut bench = bench();
     // The bench starts 1 ms after zero.
     bench.advance(SECOND - 1_000_000 - 244_001);
@@ -114,7 +114,7 @@ fn the_first_update_comes_half_a_second_after_a_divider_reset() {
 }
 
 #[test]
-fn each_periodic_rate_ticks_as_often_as_the_table_says() {
+fn each_periodic_rate_has_its_data_sheet_frequency() {
     for (rate, hz) in (1..16).zip([256, 128, 8192, 4096, 2048, 1024, 512, 256, 128, 64, 32, 16, 8, 4, 2]) {
         let mut bench = bench();
         put(&mut bench, 0x0a, 0x20 | rate);
@@ -130,7 +130,7 @@ fn each_periodic_rate_ticks_as_often_as_the_table_says() {
             bench.advance(wait);
             assert!(bench.irq(LINE));
             assert_eq!(get(&mut bench, 0x0c) & 0xc0, 0xc0);
-            assert_eq!(get(&mut bench, 0x0c), 0, "a second read is clear");
+            assert_eq!(get(&mut bench, 0x0c), 0, "the first read cleared the flags");
             count += 1;
         }
         assert_eq!(count, hz, "rate {rate}");
@@ -138,19 +138,19 @@ fn each_periodic_rate_ticks_as_often_as_the_table_says() {
 }
 
 #[test]
-fn no_tick_is_lost_to_a_late_handler() {
+fn ticks_lost_to_a_late_handler_are_reinjected() {
     let mut bench = bench();
     put(&mut bench, 0x0a, 0x2a);
     put(&mut bench, 0x0b, 0x42);
     get(&mut bench, 0x0c);
     let start = bench.now();
-    // Away for half a second at 64 Hz, then prompt.
+    // The handler does not run for half a second at 64 Hz, then runs promptly.
     bench.advance(SECOND / 2);
     let mut count = 0;
     while bench.now().since(start).as_nanos() < u128::from(SECOND) {
         if bench.irq(LINE) {
             assert_eq!(get(&mut bench, 0x0c) & 0xc0, 0xc0);
-            assert_eq!(get(&mut bench, 0x0c), 0, "software that reads until it is clear does not eat the rest");
+            assert_eq!(get(&mut bench, 0x0c), 0, "a handler that reads until clear does not consume lost ticks");
             count += 1;
         }
         bench.advance(100_000);
@@ -159,11 +159,11 @@ fn no_tick_is_lost_to_a_late_handler() {
 }
 
 #[test]
-fn ticks_to_make_up_for_are_bounded_and_forgotten_with_the_rate() {
+fn lost_ticks_are_bounded_and_dropped_when_pie_is_cleared() {
     let mut bench = bench();
     put(&mut bench, 0x0b, 0x42);
     bench.advance(3600 * SECOND);
-    assert!(bench.timers.is_empty(), "an interrupt that nobody handles costs nothing");
+    assert!(bench.timers.is_empty(), "an interrupt that the guest never acknowledges arms no timer");
     get(&mut bench, 0x0c);
     assert_eq!(bench.timers.len(), 1);
     put(&mut bench, 0x0b, 0x02);
@@ -174,8 +174,8 @@ fn ticks_to_make_up_for_are_bounded_and_forgotten_with_the_rate() {
 }
 
 #[test]
-fn the_alarm_matches_with_wildcards() {
-    // Alarm (hour, minute, second), seconds from 23:59:50 until it comes.
+fn the_alarm_matches_exact_and_dont_care_bytes() {
+    // Alarm (hour, minute, second), seconds from 23:59:50 until it falls due.
     for (alarm, expect) in [
         ([0xff, 0xff, 0xff], Some(1)),
         ([0xff, 0xff, 0x55], Some(5)),
@@ -207,7 +207,7 @@ fn the_alarm_matches_with_wildcards() {
 }
 
 #[test]
-fn update_ended_interrupts_once_a_second_and_set_takes_it_away() {
+fn update_ended_interrupts_once_a_second_until_set_clears_uie() {
     let mut bench = bench();
     put(&mut bench, 0x0b, 0x12);
     for second in 0..3 {
@@ -221,17 +221,17 @@ fn update_ended_interrupts_once_a_second_and_set_takes_it_away() {
 }
 
 #[test]
-fn flags_are_set_without_interrupts() {
+fn flags_are_set_while_their_interrupts_are_disabled() {
     let mut bench = bench();
     get(&mut bench, 0x0c);
     bench.advance(SECOND);
-    assert_eq!(get(&mut bench, 0x0c), 0x50, "update and periodic; not IRQF");
+    assert_eq!(get(&mut bench, 0x0c), 0x50, "UF and PF, not IRQF");
     assert!(!bench.irq(LINE));
     assert_eq!(get(&mut bench, 0x0d), 0x80);
 }
 
 #[test]
-fn ram_says_what_the_machine_is() {
+fn cmos_ram_describes_the_configured_machine() {
     let disk = CmosDisk { cylinders: 0x1234, heads: 16, sectors: 63, translation: Translation::Lba };
     let contents = CmosContents {
         boot: [Some(BootDevice::Cdrom), Some(BootDevice::Disk), Some(BootDevice::Floppy)],
@@ -261,7 +261,7 @@ fn ram_says_what_the_machine_is() {
 }
 
 #[test]
-fn a_reset_keeps_ram_and_time_and_stops_interrupts() {
+fn a_reset_keeps_ram_and_time_and_clears_interrupts() {
     let mut bench = bench();
     put(&mut bench, 0x8f, 0x05);
     put(&mut bench, 0x0b, 0x72);
@@ -275,13 +275,31 @@ fn a_reset_keeps_ram_and_time_and_stops_interrupts() {
 }
 
 #[test]
-fn the_extended_bank_is_another() {
+fn the_ports_have_their_data_sheet_names() {
+    let mut bench = bench();
+    let mut name = |index, offset, width| {
+        bench.outb(0x70, index);
+        bench.device.register_name(Access { tag: 0, offset, width })
+    };
+    for width in [1, 2, 4] {
+        assert_eq!(name(0, 0, width), Some("RTCI"));
+        assert_eq!(name(0, 2, width), Some("RTCEI"));
+        assert_eq!(name(0, 3, width), Some("RTCED"));
+        for (index, expect) in [(0x00, "Seconds"), (0x8a, "Register A"), (0x37, "Century"), (0x0f, "RTCD")] {
+            assert_eq!(name(index, 1, width), Some(expect), "index {index:02x}");
+        }
+    }
+    assert_eq!(name(0, 4, 1), None);
+}
+
+#[test]
+fn the_extended_bank_is_separate_from_the_standard_bank() {
     let mut bench = bench();
     bench.outb(0x72, 0x8f);
     bench.outb(0x73, 0xaa);
     assert_eq!(bench.inb(0x73), 0xaa);
     assert_eq!(get(&mut bench, 0x0f), 0);
-    assert_eq!([bench.inb(0x70), bench.inb(0x72)], [0xff; 2], "index ports cannot be read");
+    assert_eq!([bench.inb(0x70), bench.inb(0x72)], [0xff; 2], "the index ports are write-only");
     bench.outb(0x70, 0x80);
     assert!(bench.device.nmi_masked());
     bench.outw(0x70, 0x770e);

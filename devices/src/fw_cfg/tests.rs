@@ -18,7 +18,7 @@ fn item(bench: &mut Bench<FwCfg>, key: u16, len: usize) -> Vec<u8> {
     data
 }
 
-/// Starts a transfer and gives the control word that comes back.
+/// Starts a DMA access and returns the control word that the device writes back.
 fn dma(bench: &mut Bench<FwCfg>, control: u32, length: u32, address: u64) -> u32 {
     let mut access = control.to_be_bytes().to_vec();
     access.extend(length.to_be_bytes());
@@ -36,19 +36,35 @@ fn generic() {
 }
 
 #[test]
-fn signature_features_and_keys() {
+fn the_registers_are_named() {
+    let device = device();
+    for width in [1, 2, 4] {
+        for (tag, offset, name) in [
+            (TAG_SELECTOR, 0, Some("Selector")),
+            (TAG_DATA, 0, Some("Data")),
+            (TAG_DMA, 0, Some("DMA Address High")),
+            (TAG_DMA, 7, Some("DMA Address Low")),
+            (TAG_DMA, 8, None),
+        ] {
+            assert_eq!(device.register_name(Access { tag, offset, width }), name, "tag {tag} offset {offset}");
+        }
+    }
+}
+
+#[test]
+fn the_data_port_reads_the_selected_item() {
     let mut bench = Bench::new(device());
     assert_eq!(item(&mut bench, 0, 4), b"QEMU");
     assert_eq!(item(&mut bench, 1, 4), [3, 0, 0, 0]);
     assert_eq!(item(&mut bench, 5, 2), [4, 0]);
-    assert_eq!(item(&mut bench, 0x8001, 5), b"local", "arch-local keys are others");
-    assert_eq!(item(&mut bench, 0x4005, 2), [4, 0], "the write bit names the same item");
+    assert_eq!(item(&mut bench, 0x8001, 5), b"local", "an arch-local key selects its own item");
+    assert_eq!(item(&mut bench, 0x4005, 2), [4, 0], "the write bit is ignored");
     bench.outw(0x510, 0);
     assert_eq!([bench.inb(0x511), bench.inb(0x511)], *b"QE", "byte by byte");
 }
 
 #[test]
-fn the_directory_lists_files_by_name() {
+fn the_directory_lists_files_in_the_order_of_their_names() {
     let mut bench = Bench::new(device());
     let directory = item(&mut bench, 0x19, 4 + 3 * 64);
     assert_eq!(directory[..4], [0, 0, 0, 3]);
@@ -57,7 +73,7 @@ fn the_directory_lists_files_by_name() {
         let size = u32::from_be_bytes(entry[..4].try_into().unwrap());
         let key = u16::from_be_bytes(entry[4..6].try_into().unwrap());
         let name = String::from_utf8(entry[8..].split(|&b| b == 0).next().unwrap().to_vec()).unwrap();
-        assert_eq!(entry[63], 0, "names end");
+        assert_eq!(entry[63], 0, "names are terminated by 0");
         names.push((name, key, size));
     }
     let long = "n".repeat(55);
@@ -67,10 +83,10 @@ fn the_directory_lists_files_by_name() {
 
 /// CVE-2016-1714.
 #[test]
-fn past_the_end_of_an_item_there_are_zeros() {
+fn bytes_past_the_end_of_an_item_read_zero() {
     let mut bench = Bench::new(device());
     assert_eq!(item(&mut bench, 5, 5), [4, 0, 0, 0, 0]);
-    assert_eq!(item(&mut bench, 0x0666, 3), [0; 3], "no such item");
+    assert_eq!(item(&mut bench, 0x0666, 3), [0; 3], "an unknown key");
     bench.outw(0x510, 0x21);
     for _ in 0..1000 {
         let mut data = [0; 4096];
@@ -82,7 +98,7 @@ fn past_the_end_of_an_item_there_are_zeros() {
 }
 
 #[test]
-fn dma_is_announced_and_reads_selects_and_skips() {
+fn dma_has_a_signature_and_selects_reads_and_skips() {
     let mut bench = Bench::new(device());
     assert_eq!(bench.inl(0x514).to_le_bytes(), *b"QEMU");
     assert_eq!(bench.inl(0x518).to_le_bytes(), *b" CFG");
@@ -99,18 +115,18 @@ fn dma_is_announced_and_reads_selects_and_skips() {
 }
 
 #[test]
-fn dma_that_cannot_be_done_says_so() {
+fn a_rejected_dma_sets_the_error_bit() {
     let mut bench = Bench::new(device());
-    assert_eq!(dma(&mut bench, 1 << 4, 4, 0x2000), 1, "nothing can be written");
+    assert_eq!(dma(&mut bench, 1 << 4, 4, 0x2000), 1, "items are read-only");
     assert_eq!(dma(&mut bench, 1 << 1, u32::MAX, 0x2000), 1, "four gigabytes of zeros");
     assert_eq!(dma(&mut bench, 1 << 1, 0x100, u64::MAX - 1), 1, "beyond the address space");
-    assert_eq!(dma(&mut bench, 0, u32::MAX, 0), 0, "nothing asked for");
+    assert_eq!(dma(&mut bench, 0, u32::MAX, 0), 0, "no operation requested");
 }
 
 #[test]
-fn dma_at_itself_and_at_holes_does_no_harm() {
+fn dma_to_its_own_structure_and_to_holes_is_harmless() {
     let mut bench = Bench::new(device());
-    assert_eq!(dma(&mut bench, 0x21 << 16 | 1 << 3 | 1 << 1, 16, 0x1000), 0, "the answer comes last");
+    assert_eq!(dma(&mut bench, 0x21 << 16 | 1 << 3 | 1 << 1, 16, 0x1000), 0, "the control word is written last");
     for at in [0xa_0000_u32, 0xffff_fff0, 0x1f_ffff] {
         bench.outl(0x518, at.swap_bytes());
     }
@@ -119,7 +135,7 @@ fn dma_at_itself_and_at_holes_does_no_harm() {
 }
 
 #[test]
-fn only_whole_registers_select_and_start() {
+fn partial_writes_neither_select_nor_start_dma() {
     let mut bench = Bench::new(device());
     bench.outw(0x510, 5);
     bench.outb(0x510, 0);

@@ -94,6 +94,8 @@ impl DriveSpec {
 pub struct Piix3Ide {
     config: ConfigSpace,
     channels: [Channel; 2],
+    /// The last [`Effect::AwaitCoalesced`].
+    awaits_writes: bool,
 }
 
 /// [`Piix3Ide`] in a saved state.
@@ -130,15 +132,19 @@ impl Piix3Ide {
             .preset(IDETIM, &[0, DECODE_ENABLE, 0, DECODE_ENABLE])
             .writable(IDETIM, &[0xff, 0xf3, 0xff, 0xf3])
             .writable(SIDETIM, &[0xff]);
-        Self { config, channels }
+        Self { config, channels, awaits_writes: false }
     }
 
     /// While a channel is in the middle of a data-out phase by PIO, writes to its data port may lie in the coalescing
     /// ring and wait to be acted on.
     #[inline]
-    fn await_writes(&self, cx: &mut Ctx<'_>) {
+    fn await_writes(&mut self, cx: &mut Ctx<'_>) {
         let [primary, secondary] = &self.channels;
-        cx.await_writes(primary.pio_out_pending() || secondary.pio_out_pending());
+        let waits = primary.pio_out_pending() || secondary.pio_out_pending();
+        if waits != self.awaits_writes {
+            self.awaits_writes = waits;
+            cx.effect(Effect::AwaitCoalesced(waits));
+        }
     }
 
     /// Whether the guest has opened the tray of this CD-ROM drive. False for what is none.
@@ -295,7 +301,7 @@ impl Device for Piix3Ide {
     }
 
     fn reset(&mut self, cx: &mut Ctx<'_>) {
-        let Self { config, channels } = self;
+        let Self { config, channels, awaits_writes: _ } = self;
         config.reset();
         for channel in channels.iter_mut() {
             channel.hard_reset(cx);
@@ -305,7 +311,8 @@ impl Device for Piix3Ide {
     }
 
     fn save(&self) -> Piix3IdeState {
-        let Self { config, channels: [primary, secondary] } = self;
+        // Whether it awaits writes follows from the channels.
+        let Self { config, channels: [primary, secondary], awaits_writes: _ } = self;
         Piix3IdeState { config: config.save(), channels: [primary.save(), secondary.save()] }
     }
 
@@ -326,6 +333,8 @@ impl Device for Piix3Ide {
         for channel in &mut self.channels {
             channel.resync(cx);
         }
+        // The board of a restored machine has not seen the effect.
+        self.awaits_writes = false;
         self.await_writes(cx);
         cx.effect(Effect::Remap);
     }

@@ -1,24 +1,24 @@
-//! Configuration mechanism #1 (PCI 2.1, 3.7.4.1): the address at port CF8h, the data at CFCh to CFFh.
+//! PCI configuration mechanism #1 (PCI 2.1, section 3.7.4.1): CONFADD at port CF8h, CONFDATA at CFCh to CFFh.
 //!
-//! Only a dword write to CF8h is taken by the host bridge; narrower ones, and CF9h to CFBh, are other devices' ports.
-//! There is one bus, number 0.
+//! The host bridge decodes only dword accesses to CF8h. Narrower accesses, and CF9h to CFBh, go to other devices. The
+//! machine has one bus, number 0.
 
 use crate::Devfn;
 use bitfield_struct::bitfield;
 use serde::{Deserialize, Serialize};
 
-/// The address port.
+/// CONFADD.
 pub const ADDRESS_PORT: u16 = 0xcf8;
-/// The first of the four data ports.
+/// The first of the four CONFDATA ports.
 pub const DATA_PORT: u16 = 0xcfc;
 
-/// What CF8h holds.
+/// CONFADD, configuration address register.
 #[bitfield(u32)]
-struct Address {
-    /// Always zero.
+struct Confadd {
+    /// Reads as 0.
     #[bits(2)]
     zero: u8,
-    /// Dword of configuration space.
+    /// Dword index in the function's configuration space.
     #[bits(6)]
     dword: u8,
     devfn: u8,
@@ -28,10 +28,10 @@ struct Address {
     enable: bool,
 }
 
-/// The bits that can be written.
+/// The bits of CONFADD that the guest can write.
 const WRITABLE: u32 = 0x80ff_fffc;
 
-/// The latch at CF8h. Plain data; the board asks it where an access to the data ports goes.
+/// CONFADD. The board decodes accesses to CONFDATA with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "u32", into = "u32")]
 pub struct ConfigAddress(u32);
@@ -49,7 +49,7 @@ impl From<ConfigAddress> for u32 {
 }
 
 impl ConfigAddress {
-    /// A write to `port`. False if it is not the host bridge's: the board then looks for another device there.
+    /// Writes `port`. Returns false if the access is not the host bridge's; another device may then decode it.
     pub fn write(&mut self, port: u16, data: &[u8]) -> bool {
         match (port, <[u8; 4]>::try_from(data)) {
             (ADDRESS_PORT, Ok(bytes)) => {
@@ -60,7 +60,7 @@ impl ConfigAddress {
         }
     }
 
-    /// A read of `port`. False if it is not the host bridge's.
+    /// Reads `port`. Returns false if the access is not the host bridge's.
     pub fn read(&self, port: u16, data: &mut [u8]) -> bool {
         match (port, data) {
             (ADDRESS_PORT, data @ [_, _, _, _]) => {
@@ -71,11 +71,11 @@ impl ConfigAddress {
         }
     }
 
-    /// The function and register (0 to FFh) that an access to `port` means: none if the port is not CFCh to CFFh,
-    /// configuration accesses are not enabled, or the bus is not bus 0. An access must not go beyond CFFh.
+    /// The function and register (0 to FFh) that an access to `port` selects. `None` if the port is not CFCh to CFFh, if
+    /// CONFADD's enable bit is clear, or if its bus number is not 0. The caller splits accesses that cross CFFh.
     pub fn decode(&self, port: u16) -> Option<(Devfn, u8)> {
         let byte = u8::try_from(port.checked_sub(DATA_PORT)?).ok().filter(|&byte| byte < 4)?;
-        let address = Address::from_bits(self.0);
+        let address = Confadd::from_bits(self.0);
         (address.enable() && address.bus() == 0).then(|| (Devfn(address.devfn()), address.dword() << 2 | byte))
     }
 
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_access_is_decoded_only_when_enabled_and_on_bus_0() {
+    fn a_data_access_is_decoded_only_if_enabled_and_on_bus_0() {
         for (value, port, expect) in [
             (0x8000_0000_u32, 0xcfc, Some((Devfn::new(0, 0), 0x00))),
             (0x8000_0000, 0xcff, Some((Devfn::new(0, 0), 0x03))),
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_dword_at_cf8_latches() {
+    fn only_a_dword_write_to_cf8_changes_the_address() {
         let mut address = latched(0x8000_0800);
         for (port, data) in
             [(0xcf8, &[1][..]), (0xcf8, &[1, 2]), (0xcf9, &[6]), (0xcfa, &[1, 2]), (0xcfc, &[1, 2, 3, 4])]
@@ -127,10 +127,10 @@ mod tests {
     }
 
     #[test]
-    fn reserved_bits_read_zero() {
+    fn reserved_address_bits_read_zero() {
         let mut data = [0; 4];
         latched(u32::MAX).read(0xcf8, &mut data);
         assert_eq!(u32::from_le_bytes(data), 0x80ff_fffc);
-        assert_eq!(ConfigAddress::from(u32::MAX), latched(u32::MAX), "nor can a saved state set them");
+        assert_eq!(ConfigAddress::from(u32::MAX), latched(u32::MAX), "a saved state cannot set them either");
     }
 }

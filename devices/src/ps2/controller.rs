@@ -1,13 +1,13 @@
-//! The 8042 keyboard controller (IBM Personal System/2 Hardware Interface Technical Reference, "Keyboard and Auxiliary
-//! Device Controller") with a keyboard and a mouse plugged in.
+//! 8042 keyboard controller (IBM Personal System/2 Hardware Interface Technical Reference, "Keyboard and Auxiliary Device
+//! Controller") with an attached keyboard and mouse.
 //!
-//! Ports 60h and 64h, IRQ 1 (keyboard) and IRQ 12 (mouse). Commands that reach through the output port go further:
-//! A20 by [`Ctx::set_a20`], the processor's reset by [`Effect::Reset`].
+//! Ports 60h and 64h, IRQ 1 (keyboard) and IRQ 12 (mouse). The output port drives the A20 gate ([`Ctx::set_a20`]) and the
+//! CPU reset ([`Effect::Reset`]).
 //!
-//! Deliberately missing: time on the way in (a byte written is taken at once, the input buffer is never full) and
-//! transmission errors (the time-out and parity bits stay 0, as both devices always answer); the password commands
-//! but for the one that says there is none; the diagnostic dump and the input port polls. On the way out, the bytes of
-//! a device follow each other [`BYTE_GAP`] apart, so that a program and the BIOS behind it can both read the same one.
+//! Not implemented: delays on writes (the controller takes a byte at once, the input buffer is never full), transmission
+//! errors (the time-out and parity bits stay 0), passwords (TEST_PASSWORD reports that none is set), the diagnostic dump
+//! and the input port polls. The controller loads bytes of a device [`BYTE_GAP`] apart, so that a resident program and
+//! the BIOS handler after it can both read the same byte.
 
 use super::keyboard::Keyboard;
 use super::mouse::Mouse;
@@ -27,24 +27,59 @@ const COMMAND_TAG: u8 = 1;
 const KEYBOARD_IRQ: IrqLine = IrqLine::Isa(1);
 const MOUSE_IRQ: IrqLine = IrqLine::Isa(12);
 
-/// From the reading of one device's byte to the next, in nanoseconds: shorter than a real wire's millisecond, long
-/// enough for two readers of the same byte.
+/// Time from the read of one device byte to the next byte, in nanoseconds: less than the 1 ms of a real serial link, and
+/// long enough for two handlers to read the same byte.
 pub const BYTE_GAP: u64 = 200_000;
 
 const NEXT_BYTE: TimerId = TimerId(0);
 const TYPEMATIC: TimerId = TimerId(1);
 const SAMPLE: TimerId = TimerId(2);
 
-/// Breaks of scan code set 2 are the make code after this.
-const BREAK: u8 = 0xf0;
-/// Self test and interface test results.
+/// Scan code set 2: prefix of a break code, before the make code.
+const BREAK_PREFIX: u8 = 0xf0;
+/// Response to SELF_TEST.
 const SELF_TEST_PASSED: u8 = 0x55;
-const INTERFACE_WORKS: u8 = 0x00;
+/// Response to TEST_KEYBOARD and TEST_AUX: no error.
+const INTERFACE_TEST_PASSED: u8 = 0x00;
+/// Response to TEST_PASSWORD: no password is set.
 const NO_PASSWORD: u8 = 0xf1;
 /// Input port: keyboard not locked, manufacturing jumper not fitted.
 const INPUT_PORT: u8 = 0xa0;
 
-/// The controller's command byte, its RAM's byte 0.
+/// Commands, written to port 64h.
+mod op {
+    pub const READ_COMMAND_BYTE: u8 = 0x20;
+    /// Reads RAM bytes 1 to 31: 21h to 3Fh.
+    pub const READ_RAM_FIRST: u8 = 0x21;
+    pub const READ_RAM_LAST: u8 = 0x3f;
+    /// Writes RAM bytes 0 (the command byte) to 31: 60h to 7Fh.
+    pub const WRITE_RAM_FIRST: u8 = 0x60;
+    pub const WRITE_RAM_LAST: u8 = 0x7f;
+    pub const TEST_PASSWORD: u8 = 0xa4;
+    pub const DISABLE_AUX: u8 = 0xa7;
+    pub const ENABLE_AUX: u8 = 0xa8;
+    pub const TEST_AUX: u8 = 0xa9;
+    pub const SELF_TEST: u8 = 0xaa;
+    pub const TEST_KEYBOARD: u8 = 0xab;
+    pub const DISABLE_KEYBOARD: u8 = 0xad;
+    pub const ENABLE_KEYBOARD: u8 = 0xae;
+    pub const READ_INPUT_PORT: u8 = 0xc0;
+    pub const READ_OUTPUT_PORT: u8 = 0xd0;
+    pub const WRITE_OUTPUT_PORT: u8 = 0xd1;
+    pub const WRITE_KEYBOARD_BUFFER: u8 = 0xd2;
+    pub const WRITE_AUX_BUFFER: u8 = 0xd3;
+    pub const WRITE_AUX: u8 = 0xd4;
+    /// Not IBM's; later controllers have it.
+    pub const DISABLE_A20: u8 = 0xdd;
+    /// Not IBM's; later controllers have it.
+    pub const ENABLE_A20: u8 = 0xdf;
+    pub const READ_TEST_INPUTS: u8 = 0xe0;
+    /// Pulses the output port's lines 0 to 3 whose bits are 0: F0h to FFh.
+    pub const PULSE_FIRST: u8 = 0xf0;
+    pub const PULSE_LAST: u8 = 0xff;
+}
+
+/// The command byte, byte 0 of the controller's RAM.
 #[bitfield(u8)]
 #[derive(Serialize, Deserialize, PartialEq, Eq)]
 struct CommandByte {
@@ -71,7 +106,7 @@ struct Status {
     parity: bool,
 }
 
-/// The output port: lines that the controller drives.
+/// The output port: the lines that the controller drives.
 #[bitfield(u8)]
 struct OutputPort {
     not_reset: bool,
@@ -84,16 +119,16 @@ struct OutputPort {
     clock_and_data: u8,
 }
 
-/// Which interrupt a byte in the output buffer belongs to.
+/// The device whose interrupt a byte in the output buffer raises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Source {
+enum OutputSource {
     Keyboard,
     Mouse,
 }
 
-/// Where the data byte goes that a command waits for.
+/// The destination of the next byte written to port 60h, set by a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Waiting {
+enum DataDestination {
     Ram(u8),
     OutputPort,
     KeyboardBuffer,
@@ -101,30 +136,30 @@ enum Waiting {
     Mouse,
 }
 
-/// [`Ps2Controller`] in a saved state, and in use.
+/// The state of [`Ps2Controller`], also in a saved state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ps2State {
     command_byte: CommandByte,
-    /// Bytes 1 to 31 of the controller's RAM are nobody's.
+    /// Bytes 1 to 31 of the controller's RAM, for the guest's use; byte 0 is unused.
     ram: [u8; 32],
-    waiting: Option<Waiting>,
+    data_destination: Option<DataDestination>,
     last_was_command: bool,
-    /// The output buffer; its byte reads again after it was taken.
+    /// The output buffer. After it was read, it reads as the same byte again.
     output: u8,
-    output_full: Option<Source>,
-    /// The controller's own answer, on its way to the output buffer.
-    answer: Option<(u8, Source)>,
-    /// No device's byte before this time.
+    output_full: Option<OutputSource>,
+    /// The controller's response to a command, not yet in the output buffer.
+    response: Option<(u8, OutputSource)>,
+    /// The earliest time at which a device byte may enter the output buffer.
     next_byte_at: VmTime,
-    /// A break prefix was swallowed by the translation.
-    break_seen: bool,
+    /// The translation removed a break prefix: the next code is a break code.
+    break_prefix_seen: bool,
     keyboard: Keyboard,
     mouse: Mouse,
 }
 
-/// The controller and what is plugged into it.
+/// The controller with its keyboard and mouse.
 pub struct Ps2Controller {
-    s: Ps2State,
+    state: Ps2State,
 }
 
 impl Default for Ps2Controller {
@@ -133,74 +168,75 @@ impl Default for Ps2Controller {
     }
 }
 
-/// As after power-on, before the firmware's self test: both interfaces off, the system flag clear.
-fn power_on() -> Ps2State {
+/// The state at power-on, before the firmware's self test: both interfaces are disabled, the system flag is clear.
+fn power_on_state() -> Ps2State {
     Ps2State {
         command_byte: CommandByte::new().with_keyboard_disabled(true).with_mouse_disabled(true),
         ram: [0; 32],
-        waiting: None,
+        data_destination: None,
         last_was_command: false,
         output: 0,
         output_full: None,
-        answer: None,
+        response: None,
         next_byte_at: VmTime::ZERO,
-        break_seen: false,
+        break_prefix_seen: false,
         keyboard: Keyboard::new(),
         mouse: Mouse::new(),
     }
 }
 
 impl Ps2Controller {
-    /// A controller, a keyboard and a mouse.
+    /// A controller with a keyboard and a mouse at power-on.
     pub fn new() -> Self {
-        Self { s: power_on() }
+        Self { state: power_on_state() }
     }
 
-    /// Bytes of scan codes that wait in the keyboard, of the sixteen that it has room for.
+    /// Scan code bytes in the keyboard's queue, of at most 16.
     pub fn keys_waiting(&self) -> usize {
-        self.s.keyboard.waiting()
+        self.state.keyboard.queued_bytes()
     }
 
     /// The keyboard's LEDs: bit 0 scroll lock, 1 num lock, 2 caps lock.
     pub fn leds(&self) -> u8 {
-        self.s.keyboard.leds()
+        self.state.keyboard.leds()
     }
 
-    /// Whether a driver listens to the mouse now.
+    /// Whether a guest driver has enabled the mouse's reports.
     pub fn mouse_in_use(&self) -> bool {
-        self.s.mouse.streaming() && !self.s.command_byte.mouse_disabled()
+        self.state.mouse.streaming() && !self.state.command_byte.mouse_disabled()
     }
 
     fn status(&self) -> u8 {
-        let s = &self.s;
+        let s = &self.state;
         Status::new()
             .with_output_full(s.output_full.is_some())
             .with_system_flag(s.command_byte.system_flag())
             .with_last_was_command(s.last_was_command)
             .with_not_locked(true)
-            .with_from_mouse(s.output_full == Some(Source::Mouse))
+            .with_from_mouse(s.output_full == Some(OutputSource::Mouse))
             .into_bits()
     }
 
     fn drive_irqs(&self, cx: &mut Ctx<'_>) {
-        let s = &self.s;
-        cx.set_irq(KEYBOARD_IRQ, s.output_full == Some(Source::Keyboard) && s.command_byte.keyboard_interrupt());
-        cx.set_irq(MOUSE_IRQ, s.output_full == Some(Source::Mouse) && s.command_byte.mouse_interrupt());
+        let s = &self.state;
+        cx.set_irq(KEYBOARD_IRQ, s.output_full == Some(OutputSource::Keyboard) && s.command_byte.keyboard_interrupt());
+        cx.set_irq(MOUSE_IRQ, s.output_full == Some(OutputSource::Mouse) && s.command_byte.mouse_interrupt());
     }
 
-    /// Moves the next byte into the output buffer if that is empty: the controller's own first, then the keyboard's.
-    fn fill(&mut self, cx: &mut Ctx<'_>) {
-        let s = &mut self.s;
+    /// Loads the next byte into the output buffer if that is empty. Priority: the controller's response, the keyboard, the
+    /// mouse.
+    fn fill_output_buffer(&mut self, cx: &mut Ctx<'_>) {
+        let s = &mut self.state;
         if s.output_full.is_some() {
             return;
         }
-        if let Some((byte, source)) = s.answer.take() {
+        if let Some((byte, source)) = s.response.take() {
             s.output = byte;
             s.output_full = Some(source);
             return;
         }
-        s.mouse.prepare(cx.now());
-        // A break prefix that the translation swallows takes no time: at most two turns.
+        s.mouse.prepare_report(cx.now());
+        // At most two iterations: the translation removes a break prefix, which takes no time.
         while s.output_full.is_none() {
             let keyboard = !s.command_byte.keyboard_disabled() && s.keyboard.has_byte();
             let mouse = !s.command_byte.mouse_disabled() && s.mouse.has_byte();
@@ -214,50 +250,50 @@ impl Ps2Controller {
             if keyboard {
                 let Some(byte) = s.keyboard.take_byte() else { break };
                 if !s.command_byte.translate() {
-                    s.break_seen = false;
+                    s.break_prefix_seen = false;
                     s.output = byte;
-                } else if byte == BREAK {
-                    s.break_seen = true;
+                } else if byte == BREAK_PREFIX {
+                    s.break_prefix_seen = true;
                     continue;
                 } else {
-                    s.output = SET2_TO_SET1[usize::from(byte)] | if s.break_seen { 0x80 } else { 0 };
-                    s.break_seen = false;
+                    s.output = SET2_TO_SET1[usize::from(byte)] | if s.break_prefix_seen { 0x80 } else { 0 };
+                    s.break_prefix_seen = false;
                 }
-                s.output_full = Some(Source::Keyboard);
+                s.output_full = Some(OutputSource::Keyboard);
             } else {
                 let Some(byte) = s.mouse.take_byte() else { break };
                 s.output = byte;
-                s.output_full = Some(Source::Mouse);
+                s.output_full = Some(OutputSource::Mouse);
             }
         }
         self.arm_device_timers(cx);
     }
 
     fn arm_device_timers(&mut self, cx: &mut Ctx<'_>) {
-        match self.s.keyboard.repeats_at() {
+        match self.state.keyboard.repeats_at() {
             Some(at) => cx.arm(TYPEMATIC, at),
             None => cx.disarm(TYPEMATIC),
         }
-        // A report that is due already waits for the output buffer, not for time.
-        match self.s.mouse.samples_at() {
+        // A report that is already due waits for the output buffer and needs no timer.
+        match self.state.mouse.samples_at() {
             Some(at) if at > cx.now() => cx.arm(SAMPLE, at),
             _ => cx.disarm(SAMPLE),
         }
     }
 
     fn read_data(&mut self, cx: &mut Ctx<'_>) -> u8 {
-        if self.s.output_full.take().is_some() {
-            self.s.next_byte_at = cx.now().plus_nanos(BYTE_GAP);
-            // Low first: the next byte, if it is there at once, must be an edge.
+        if self.state.output_full.take().is_some() {
+            self.state.next_byte_at = cx.now().plus_nanos(BYTE_GAP);
+            // Lowers the IRQ first: a next byte that is loaded at once must make an edge.
             self.drive_irqs(cx);
         }
-        let byte = self.s.output;
-        self.fill(cx);
+        let byte = self.state.output;
+        self.fill_output_buffer(cx);
         byte
     }
 
-    fn answer(&mut self, byte: u8) {
-        self.s.answer = Some((byte, Source::Keyboard));
+    fn respond(&mut self, byte: u8) {
+        self.state.response = Some((byte, OutputSource::Keyboard));
     }
 
     fn write_output_port(&mut self, cx: &mut Ctx<'_>, value: u8) {
@@ -269,67 +305,65 @@ impl Ps2Controller {
     }
 
     fn command(&mut self, cx: &mut Ctx<'_>, command: u8) {
-        let s = &mut self.s;
+        let s = &mut self.state;
         s.last_was_command = true;
-        s.waiting = None;
+        s.data_destination = None;
         match command {
-            0x20 => {
+            op::READ_COMMAND_BYTE => {
                 let byte = s.command_byte.into_bits();
-                self.answer(byte);
+                self.respond(byte);
             }
-            0x21..=0x3f => {
+            op::READ_RAM_FIRST..=op::READ_RAM_LAST => {
                 let byte = s.ram[usize::from(command & 0x1f)];
-                self.answer(byte);
+                self.respond(byte);
             }
-            0x60..=0x7f => s.waiting = Some(Waiting::Ram(command & 0x1f)),
-            0xa4 => self.answer(NO_PASSWORD),
-            0xa7 => s.command_byte.set_mouse_disabled(true),
-            0xa8 => s.command_byte.set_mouse_disabled(false),
-            0xa9 | 0xab => self.answer(INTERFACE_WORKS),
-            0xaa => {
+            op::WRITE_RAM_FIRST..=op::WRITE_RAM_LAST => s.data_destination = Some(DataDestination::Ram(command & 0x1f)),
+            op::TEST_PASSWORD => self.respond(NO_PASSWORD),
+            op::DISABLE_AUX => s.command_byte.set_mouse_disabled(true),
+            op::ENABLE_AUX => s.command_byte.set_mouse_disabled(false),
+            op::TEST_AUX | op::TEST_KEYBOARD => self.respond(INTERFACE_TEST_PASSED),
+            op::SELF_TEST => {
                 s.command_byte.set_system_flag(true);
-                self.answer(SELF_TEST_PASSED);
+                self.respond(SELF_TEST_PASSED);
             }
-            0xad => s.command_byte.set_keyboard_disabled(true),
-            0xae => s.command_byte.set_keyboard_disabled(false),
-            0xc0 => self.answer(INPUT_PORT),
-            0xd0 => {
+            op::DISABLE_KEYBOARD => s.command_byte.set_keyboard_disabled(true),
+            op::ENABLE_KEYBOARD => s.command_byte.set_keyboard_disabled(false),
+            op::READ_INPUT_PORT => self.respond(INPUT_PORT),
+            op::READ_OUTPUT_PORT => {
                 let port = OutputPort::new()
                     .with_not_reset(true)
                     .with_a20(cx.a20())
-                    .with_keyboard_full(s.output_full == Some(Source::Keyboard))
-                    .with_mouse_full(s.output_full == Some(Source::Mouse))
+                    .with_keyboard_full(s.output_full == Some(OutputSource::Keyboard))
+                    .with_mouse_full(s.output_full == Some(OutputSource::Mouse))
                     .with_clock_and_data(3);
-                self.answer(port.into_bits());
+                self.respond(port.into_bits());
             }
-            0xd1 => s.waiting = Some(Waiting::OutputPort),
-            0xd2 => s.waiting = Some(Waiting::KeyboardBuffer),
-            0xd3 => s.waiting = Some(Waiting::MouseBuffer),
-            0xd4 => s.waiting = Some(Waiting::Mouse),
-            // Not IBM's, but of every later controller: A20 in one step.
-            0xdd => cx.set_a20(false),
-            0xdf => cx.set_a20(true),
-            // Test inputs: both clock lines low while idle bytes may flow.
-            0xe0 => self.answer(0),
-            // Pulses the output port's lines 0 to 3 whose bits are 0; line 0 is the processor's reset. A pulse on A20
-            // is over before the next instruction.
-            0xf0..=0xff if command & 1 == 0 => cx.effect(Effect::Reset(ResetKind::Init)),
+            op::WRITE_OUTPUT_PORT => s.data_destination = Some(DataDestination::OutputPort),
+            op::WRITE_KEYBOARD_BUFFER => s.data_destination = Some(DataDestination::KeyboardBuffer),
+            op::WRITE_AUX_BUFFER => s.data_destination = Some(DataDestination::MouseBuffer),
+            op::WRITE_AUX => s.data_destination = Some(DataDestination::Mouse),
+            op::DISABLE_A20 => cx.set_a20(false),
+            op::ENABLE_A20 => cx.set_a20(true),
+            // Both clock lines are low.
+            op::READ_TEST_INPUTS => self.respond(0),
+            // Line 0 is the CPU reset. A pulse on A20 (line 1) ends before the guest's next instruction.
+            op::PULSE_FIRST..=op::PULSE_LAST if command & 1 == 0 => cx.effect(Effect::Reset(ResetKind::Init)),
             _ => {}
         }
-        self.fill(cx);
+        self.fill_output_buffer(cx);
     }
 
     fn write_data(&mut self, cx: &mut Ctx<'_>, value: u8) {
-        let s = &mut self.s;
+        let s = &mut self.state;
         s.last_was_command = false;
-        match s.waiting.take() {
-            Some(Waiting::Ram(0)) => s.command_byte = CommandByte::from_bits(value),
-            Some(Waiting::Ram(n)) => s.ram[usize::from(n & 0x1f)] = value,
-            Some(Waiting::OutputPort) => self.write_output_port(cx, value),
-            Some(Waiting::KeyboardBuffer) => s.answer = Some((value, Source::Keyboard)),
-            Some(Waiting::MouseBuffer) => s.answer = Some((value, Source::Mouse)),
-            // Sending to a device starts its clock.
-            Some(Waiting::Mouse) => {
+        match s.data_destination.take() {
+            Some(DataDestination::Ram(0)) => s.command_byte = CommandByte::from_bits(value),
+            Some(DataDestination::Ram(n)) => s.ram[usize::from(n & 0x1f)] = value,
+            Some(DataDestination::OutputPort) => self.write_output_port(cx, value),
+            Some(DataDestination::KeyboardBuffer) => s.response = Some((value, OutputSource::Keyboard)),
+            Some(DataDestination::MouseBuffer) => s.response = Some((value, OutputSource::Mouse)),
+            // A byte sent to a device enables its interface.
+            Some(DataDestination::Mouse) => {
                 s.command_byte.set_mouse_disabled(false);
                 s.mouse.command(cx.now(), value);
             }
@@ -338,7 +372,7 @@ impl Ps2Controller {
                 s.keyboard.command(value);
             }
         }
-        self.fill(cx);
+        self.fill_output_buffer(cx);
     }
 }
 
@@ -349,6 +383,14 @@ impl Device for Ps2Controller {
 
     fn regions(&self) -> Vec<Region> {
         vec![Region::io(DATA_PORT, 1, DATA_TAG), Region::io(COMMAND_PORT, 1, COMMAND_TAG)]
+    }
+
+    fn register_name(&self, at: Access) -> Option<&'static str> {
+        match at.tag {
+            DATA_TAG => Some("Output/Input Buffer"),
+            COMMAND_TAG => Some("Status/Command"),
+            _ => None,
+        }
     }
 
     fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
@@ -372,56 +414,60 @@ impl Device for Ps2Controller {
     fn wake(&mut self, cx: &mut Ctx<'_>, why: Wake) {
         match why {
             Wake::Timer(NEXT_BYTE) => {}
-            Wake::Timer(TYPEMATIC) => self.s.keyboard.repeat(cx.now()),
+            Wake::Timer(TYPEMATIC) => self.state.keyboard.repeat(cx.now()),
             Wake::Timer(SAMPLE) => {}
-            Wake::Input(InputEvent::Key { code, down }) => self.s.keyboard.key(cx.now(), code, down),
-            Wake::Input(InputEvent::Mouse { dx, dy, dz, buttons }) => self.s.mouse.moved(dx, dy, dz, buttons),
-            // Where the pointer is, a mouse cannot tell; the rest it can.
-            Wake::Input(InputEvent::Pointer { x: _, y: _, dz, buttons }) => self.s.mouse.moved(0, 0, dz, buttons),
+            Wake::Input(InputEvent::Key { code, down }) => self.state.keyboard.key(cx.now(), code, down),
+            Wake::Input(InputEvent::Mouse { dx, dy, dz, buttons }) => {
+                self.state.mouse.add_movement(dx, dy, dz, buttons)
+            }
+            // A mouse cannot report an absolute position, only the wheel and the buttons.
+            Wake::Input(InputEvent::Pointer { x: _, y: _, dz, buttons }) => {
+                self.state.mouse.add_movement(0, 0, dz, buttons)
+            }
             _ => return,
         }
-        self.fill(cx);
+        self.fill_output_buffer(cx);
         self.arm_device_timers(cx);
         self.drive_irqs(cx);
     }
 
     fn reset(&mut self, cx: &mut Ctx<'_>) {
-        let Self { s } = self;
-        *s = power_on();
+        let Self { state } = self;
+        *state = power_on_state();
         cx.disarm(NEXT_BYTE);
         self.arm_device_timers(cx);
         self.drive_irqs(cx);
     }
 
     fn save(&self) -> Ps2State {
-        let Self { s } = self;
-        s.clone()
+        let Self { state } = self;
+        state.clone()
     }
 
     fn load(&mut self, state: Ps2State) -> Result<(), RestoreError> {
-        let impossible = |what| Err(RestoreError::Impossible { kind: Self::KIND, what });
-        if matches!(state.waiting, Some(Waiting::Ram(n)) if n > 0x1f) {
-            return impossible("command");
+        let invalid = |what| Err(RestoreError::Impossible { kind: Self::KIND, what });
+        if matches!(state.data_destination, Some(DataDestination::Ram(n)) if n > 0x1f) {
+            return invalid("command");
         }
-        if !state.keyboard.is_possible() {
-            return impossible("keyboard");
+        if !state.keyboard.is_valid() {
+            return invalid("keyboard");
         }
-        if !state.mouse.is_possible() {
-            return impossible("mouse");
+        if !state.mouse.is_valid() {
+            return invalid("mouse");
         }
-        self.s = state;
+        self.state = state;
         Ok(())
     }
 
     fn resync(&mut self, cx: &mut Ctx<'_>) {
-        cx.arm(NEXT_BYTE, self.s.next_byte_at);
+        cx.arm(NEXT_BYTE, self.state.next_byte_at);
         self.arm_device_timers(cx);
         self.drive_irqs(cx);
     }
 }
 
-/// The controller's translation of scan code set 2 (the technical reference's table of key codes read side by side in
-/// both sets; codes that are no key's go through as they are).
+/// The controller's translation of scan code set 2 to set 1, from the technical reference's tables of both sets. Codes
+/// that belong to no key are not translated.
 #[rustfmt::skip]
 const SET2_TO_SET1: [u8; 256] = {
     const LOW: [u8; 128] = [
@@ -445,7 +491,7 @@ const SET2_TO_SET1: [u8; 256] = {
     table
 };
 
-/// The other way round: the set 2 code of a key whose set 1 code is the index.
+/// The inverse of the translation: the set 2 code of each set 1 code.
 pub(super) const SET1_TO_SET2: [u8; 128] = {
     let mut table = [0; 128];
     let mut n = 0x7f;

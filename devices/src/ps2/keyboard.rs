@@ -1,32 +1,52 @@
-//! The keyboard: an enhanced 101/102-key keyboard (IBM Personal System/2 Hardware Interface Technical Reference,
-//! "Keyboards (101- and 102-Key)") with the Windows keys.
+//! PS/2 keyboard with 101/102 keys and Windows keys (IBM Personal System/2 Hardware Interface Technical Reference,
+//! "Keyboards (101- and 102-Key)").
 //!
-//! Deliberately missing: the fake shifts that a real keyboard wraps around the grey cursor keys while Num Lock or a
-//! shift key is on; every driver takes the E0h prefix instead. PrintScreen and Pause have all their forms.
+//! Not implemented: the fake shift codes that a real keyboard sends around the grey cursor keys while Num Lock or a shift
+//! key is active. Drivers use the E0h prefix instead. Print Screen and Pause have all their sequences.
 
 use super::controller::SET1_TO_SET2;
 use crate::time::VmTime;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
+// Responses.
 const ACK: u8 = 0xfa;
+/// Also the command that repeats the last response.
 const RESEND: u8 = 0xfe;
-const ECHO: u8 = 0xee;
+/// Basic assurance test passed.
 const BAT_PASSED: u8 = 0xaa;
 const ID: [u8; 2] = [0xab, 0x83];
-const BREAK: u8 = 0xf0;
-const EXTENDED: u8 = 0xe0;
 
+// Scan code prefixes.
+const BREAK_PREFIX: u8 = 0xf0;
+const EXTENDED_PREFIX: u8 = 0xe0;
+const PAUSE_PREFIX: u8 = 0xe1;
+
+// Commands.
 const SET_LEDS: u8 = 0xed;
+/// Also the response.
+const ECHO: u8 = 0xee;
 const SELECT_SET: u8 = 0xf0;
+const READ_ID: u8 = 0xf2;
 const SET_TYPEMATIC: u8 = 0xf3;
+const ENABLE: u8 = 0xf4;
+const DEFAULT_DISABLE: u8 = 0xf5;
+const SET_DEFAULT: u8 = 0xf6;
+const SET_ALL_TYPEMATIC: u8 = 0xf7;
+const SET_ALL_MAKE_BREAK: u8 = 0xf8;
+// F9h is Set All Keys Make.
+const SET_ALL_TYPEMATIC_MAKE_BREAK: u8 = 0xfa;
+const SET_KEY_TYPEMATIC: u8 = 0xfb;
+const SET_KEY_MAKE_BREAK: u8 = 0xfc;
+const SET_KEY_MAKE: u8 = 0xfd;
+const RESET: u8 = 0xff;
 
-/// Bytes of scan codes that wait for the controller (technical reference, "Buffer").
-const QUEUE: usize = 16;
-/// 500 ms, 10.9 per second.
+/// Scan code bytes that the keyboard buffers (technical reference, "Buffer").
+const QUEUE_LEN: usize = 16;
+/// Typematic delay 500 ms, rate 10.9 per second.
 const DEFAULT_TYPEMATIC: u8 = 0x2b;
 
-// Keys by the code of `InputEvent::Key`.
+// Key codes of `InputEvent::Key`.
 const PAUSE: u16 = 0x1e1;
 const PRINT_SCREEN: u16 = 0x137;
 const LEFT_SHIFT: u16 = 0x2a;
@@ -36,14 +56,14 @@ const RIGHT_CONTROL: u16 = 0x11d;
 const LEFT_ALT: u16 = 0x38;
 const RIGHT_ALT: u16 = 0x138;
 
-/// What a key sends in set 3.
+/// A key's behaviour in scan code set 3: whether it repeats and whether it sends a break code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct KeyMode {
     typematic: bool,
     breaks: bool,
 }
 
-/// A keyboard.
+/// The keyboard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keyboard {
     /// Scan code set 1, 2 or 3.
@@ -52,20 +72,20 @@ pub struct Keyboard {
     leds: u8,
     /// Bits 0 to 4 rate, 5 and 6 delay.
     typematic: u8,
-    /// A command that waits for its argument; FBh to FDh take many.
-    waiting: Option<u8>,
-    answers: VecDeque<u8>,
+    /// The command whose argument is expected next. SET_KEY_TYPEMATIC to SET_KEY_MAKE take any number of arguments.
+    pending_command: Option<u8>,
+    responses: VecDeque<u8>,
     queue: VecDeque<u8>,
-    /// The last byte sent, for a resend.
+    /// The last byte sent, for RESEND.
     last: u8,
     /// Keys held, oldest first.
     held: Vec<u16>,
-    /// The key that repeats and when.
+    /// The key that repeats, and when.
     repeat: Option<(u16, VmTime)>,
-    /// Exceptions from set 3's modes, by set 3 code.
-    modes: Vec<(u8, KeyMode)>,
-    /// Set 3's mode of all other keys, once it was set.
-    mode_of_all: Option<KeyMode>,
+    /// Set 3 modes of single keys, by set 3 code.
+    key_modes: Vec<(u8, KeyMode)>,
+    /// Set 3 mode of all other keys; `None` for their defaults.
+    all_keys_mode: Option<KeyMode>,
 }
 
 impl Default for Keyboard {
@@ -75,45 +95,45 @@ impl Default for Keyboard {
 }
 
 impl Keyboard {
-    /// As after power-on.
+    /// A keyboard at power-on.
     pub fn new() -> Self {
         Self {
             set: 2,
             scanning: true,
             leds: 0,
             typematic: DEFAULT_TYPEMATIC,
-            waiting: None,
-            answers: VecDeque::new(),
+            pending_command: None,
+            responses: VecDeque::new(),
             queue: VecDeque::new(),
             last: 0,
             held: Vec::new(),
             repeat: None,
-            modes: Vec::new(),
-            mode_of_all: None,
+            key_modes: Vec::new(),
+            all_keys_mode: None,
         }
     }
 
-    /// Bit 0 scroll lock, 1 num lock, 2 caps lock.
+    /// LEDs: bit 0 scroll lock, 1 num lock, 2 caps lock.
     pub fn leds(&self) -> u8 {
         self.leds
     }
 
-    /// Bytes of scan codes that wait to be sent, of the sixteen that it has room for.
-    pub fn waiting(&self) -> usize {
+    /// Scan code bytes in the queue, of at most 16.
+    pub fn queued_bytes(&self) -> usize {
         self.queue.len()
     }
 
-    /// Whether it has something to send.
+    /// Whether the keyboard has a byte to send.
     pub fn has_byte(&self) -> bool {
-        // While a command waits for its argument, scan codes wait too.
-        !self.answers.is_empty() || self.waiting.is_none() && !self.queue.is_empty()
+        // No scan codes are sent between a command and its argument.
+        !self.responses.is_empty() || self.pending_command.is_none() && !self.queue.is_empty()
     }
 
-    /// Sends a byte.
+    /// Takes the next byte to send.
     pub fn take_byte(&mut self) -> Option<u8> {
-        let byte = match self.answers.pop_front() {
+        let byte = match self.responses.pop_front() {
             Some(byte) => byte,
-            None if self.waiting.is_none() => self.queue.pop_front()?,
+            None if self.pending_command.is_none() => self.queue.pop_front()?,
             None => return None,
         };
         if byte != RESEND {
@@ -127,7 +147,7 @@ impl Keyboard {
         self.repeat.map(|(_, at)| at)
     }
 
-    /// A key went down or up, or is held and the host's keyboard repeats it.
+    /// Handles a key event. A press of a key that is already held is a repetition by the host.
     pub fn key(&mut self, now: VmTime, code: u16, down: bool) {
         if code & 0xff == 0 || code >= 0x200 || code != PAUSE && code & 0x80 != 0 {
             return;
@@ -149,37 +169,37 @@ impl Keyboard {
         if down && position.is_some() && !self.mode(code).typematic {
             return;
         }
-        self.send(code, down);
+        self.queue_scan_code(code, down);
         if down && code != PAUSE {
-            // A repetition by the host puts ours off: only one of the two repeats.
+            // A repetition by the host restarts the delay, so that host and keyboard do not both repeat.
             self.repeat = self.mode(code).typematic.then(|| (code, now.plus_nanos(self.delay())));
         }
     }
 
-    /// The typematic timer.
+    /// Handles the typematic timer.
     pub fn repeat(&mut self, now: VmTime) {
         if let Some((code, at)) = self.repeat
             && at <= now
         {
-            // A queue that nobody empties is not filled with repetitions.
+            // Does not fill the queue with repetitions while the guest does not read.
             if self.queue.is_empty() {
-                self.send(code, true);
+                self.queue_scan_code(code, true);
             }
             self.repeat = Some((code, now.plus_nanos(self.period())));
         }
     }
 
-    /// Before the first repetition, in nanoseconds (technical reference, "Set Typematic Rate/Delay").
+    /// Typematic delay in nanoseconds (technical reference, "Set Typematic Rate/Delay").
     fn delay(&self) -> u64 {
         250_000_000 * (1 + u64::from(self.typematic >> 5 & 3))
     }
 
-    /// Between repetitions, in nanoseconds: (8 + A) * 2^B * 4.17 ms.
+    /// Typematic period in nanoseconds: (8 + A) * 2^B * 4.17 ms.
     fn period(&self) -> u64 {
         (8 + u64::from(self.typematic & 7)) * (1 << (self.typematic >> 3 & 3)) * 4_170_000
     }
 
-    fn holds(&self, keys: [u16; 2]) -> bool {
+    fn is_any_held(&self, keys: [u16; 2]) -> bool {
         self.held.iter().any(|held| keys.contains(held))
     }
 
@@ -187,37 +207,37 @@ impl Keyboard {
         if self.set != 3 {
             return KeyMode { typematic: true, breaks: true };
         }
-        let key = set3(code);
-        match (self.modes.iter().find(|(k, _)| *k == key), self.mode_of_all) {
+        let key = set3_code(code);
+        match (self.key_modes.iter().find(|(k, _)| *k == key), self.all_keys_mode) {
             (Some((_, mode)), _) => *mode,
             (None, Some(mode)) => mode,
-            (None, None) => default_mode(key),
+            (None, None) => default_key_mode(key),
         }
     }
 
-    fn send(&mut self, code: u16, down: bool) {
+    fn queue_scan_code(&mut self, code: u16, down: bool) {
         let mut bytes = Vec::with_capacity(8);
         match self.set {
-            1 => self.set1(code, down, &mut bytes),
+            1 => self.set1_bytes(code, down, &mut bytes),
             3 => {
-                let key = set3(code);
+                let key = set3_code(code);
                 if key != 0 && (down || self.mode(code).breaks) {
                     if !down {
-                        bytes.push(BREAK);
+                        bytes.push(BREAK_PREFIX);
                     }
                     bytes.push(key);
                 }
             }
             _ => {
-                // Set 2 has the same sequences in another spelling.
-                let mut spelled = Vec::with_capacity(8);
-                self.set1(code, down, &mut spelled);
-                for byte in spelled {
+                // Set 2 has the sequences of set 1 with other codes.
+                let mut set1 = Vec::with_capacity(8);
+                self.set1_bytes(code, down, &mut set1);
+                for byte in set1 {
                     match byte {
-                        EXTENDED | 0xe1 => bytes.push(byte),
+                        EXTENDED_PREFIX | PAUSE_PREFIX => bytes.push(byte),
                         _ => {
                             if byte & 0x80 != 0 {
-                                bytes.push(BREAK);
+                                bytes.push(BREAK_PREFIX);
                             }
                             bytes.push(SET1_TO_SET2[usize::from(byte & 0x7f)]);
                         }
@@ -225,104 +245,106 @@ impl Keyboard {
                 }
             }
         }
-        if self.queue.len() + bytes.len() < QUEUE {
+        if self.queue.len() + bytes.len() < QUEUE_LEN {
             self.queue.extend(bytes);
         } else if !bytes.is_empty() {
-            // The last place is the overrun mark's; one mark stands for all that is lost in a row.
-            let mark = if self.set == 1 { 0xff } else { 0 };
-            if self.queue.len() < QUEUE && self.queue.back() != Some(&mark) {
-                self.queue.push_back(mark);
+            // The last entry is reserved for the overrun code. One code stands for any number of lost keys in a row.
+            let overrun = if self.set == 1 { 0xff } else { 0 };
+            if self.queue.len() < QUEUE_LEN && self.queue.back() != Some(&overrun) {
+                self.queue.push_back(overrun);
             }
         }
     }
 
-    /// The sequences of scan code set 1.
-    fn set1(&self, code: u16, down: bool, bytes: &mut Vec<u8>) {
-        let control = self.holds([LEFT_CONTROL, RIGHT_CONTROL]);
-        let shift = self.holds([LEFT_SHIFT, RIGHT_SHIFT]);
-        let alt = self.holds([LEFT_ALT, RIGHT_ALT]);
+    /// Appends a key's scan code set 1 sequence.
+    fn set1_bytes(&self, code: u16, down: bool, bytes: &mut Vec<u8>) {
+        let control = self.is_any_held([LEFT_CONTROL, RIGHT_CONTROL]);
+        let shift = self.is_any_held([LEFT_SHIFT, RIGHT_SHIFT]);
+        let alt = self.is_any_held([LEFT_ALT, RIGHT_ALT]);
         match (code, down) {
             (PAUSE, false) => {}
-            (PAUSE, true) if control => bytes.extend([EXTENDED, 0x46, EXTENDED, 0xc6]),
-            (PAUSE, true) => bytes.extend([0xe1, 0x1d, 0x45, 0xe1, 0x9d, 0xc5]),
+            (PAUSE, true) if control => bytes.extend([EXTENDED_PREFIX, 0x46, EXTENDED_PREFIX, 0xc6]),
+            (PAUSE, true) => bytes.extend([PAUSE_PREFIX, 0x1d, 0x45, PAUSE_PREFIX, 0x9d, 0xc5]),
             (PRINT_SCREEN, _) if alt => bytes.push(if down { 0x54 } else { 0xd4 }),
-            (PRINT_SCREEN, _) if control || shift => bytes.extend([EXTENDED, if down { 0x37 } else { 0xb7 }]),
-            (PRINT_SCREEN, true) => bytes.extend([EXTENDED, 0x2a, EXTENDED, 0x37]),
-            (PRINT_SCREEN, false) => bytes.extend([EXTENDED, 0xb7, EXTENDED, 0xaa]),
+            (PRINT_SCREEN, _) if control || shift => bytes.extend([EXTENDED_PREFIX, if down { 0x37 } else { 0xb7 }]),
+            (PRINT_SCREEN, true) => bytes.extend([EXTENDED_PREFIX, 0x2a, EXTENDED_PREFIX, 0x37]),
+            (PRINT_SCREEN, false) => bytes.extend([EXTENDED_PREFIX, 0xb7, EXTENDED_PREFIX, 0xaa]),
             _ => {
                 if code & 0x100 != 0 {
-                    bytes.push(EXTENDED);
+                    bytes.push(EXTENDED_PREFIX);
                 }
                 bytes.push(code as u8 & 0x7f | if down { 0 } else { 0x80 });
             }
         }
     }
 
-    fn answer(&mut self, bytes: &[u8]) {
-        self.answers.extend(bytes);
+    fn respond(&mut self, bytes: &[u8]) {
+        self.responses.extend(bytes);
     }
 
-    fn defaults(&mut self) {
+    fn set_defaults(&mut self) {
         self.typematic = DEFAULT_TYPEMATIC;
         self.set = 2;
-        self.modes.clear();
-        self.mode_of_all = None;
+        self.key_modes.clear();
+        self.all_keys_mode = None;
         self.queue.clear();
         self.repeat = None;
     }
 
-    /// Takes a byte from the controller.
+    /// Receives a byte from the controller: a command or an argument.
     pub fn command(&mut self, value: u8) {
         if value == RESEND {
-            self.answers.clear();
+            self.responses.clear();
             let last = self.last;
-            return self.answer(&[last]);
+            return self.respond(&[last]);
         }
-        // An answer that was not fetched yet is given up.
-        self.answers.clear();
-        if let Some(command) = self.waiting.take()
+        // A new command discards responses that were not read.
+        self.responses.clear();
+        if let Some(command) = self.pending_command.take()
             && value < SET_LEDS
         {
             return self.argument(command, value);
         }
         match value {
             SET_LEDS | SELECT_SET | SET_TYPEMATIC => {
-                self.waiting = Some(value);
-                self.answer(&[ACK]);
+                self.pending_command = Some(value);
+                self.respond(&[ACK]);
             }
-            0xee => self.answer(&[ECHO]),
-            0xf2 => self.answer(&[ACK, ID[0], ID[1]]),
-            0xf4 => {
+            ECHO => self.respond(&[ECHO]),
+            READ_ID => self.respond(&[ACK, ID[0], ID[1]]),
+            ENABLE => {
                 self.queue.clear();
                 self.repeat = None;
                 self.scanning = true;
-                self.answer(&[ACK]);
+                self.respond(&[ACK]);
             }
-            // Set Default goes on scanning only if it did before.
-            0xf5 | 0xf6 => {
-                self.defaults();
-                self.scanning &= value == 0xf6;
-                self.answer(&[ACK]);
+            // SET_DEFAULT does not change whether the keyboard scans.
+            DEFAULT_DISABLE | SET_DEFAULT => {
+                self.set_defaults();
+                self.scanning &= value == SET_DEFAULT;
+                self.respond(&[ACK]);
             }
-            0xf7..=0xfa => {
-                self.modes.clear();
-                self.mode_of_all =
-                    Some(KeyMode { typematic: matches!(value, 0xf7 | 0xfa), breaks: matches!(value, 0xf8 | 0xfa) });
+            SET_ALL_TYPEMATIC..=SET_ALL_TYPEMATIC_MAKE_BREAK => {
+                self.key_modes.clear();
+                self.all_keys_mode = Some(KeyMode {
+                    typematic: matches!(value, SET_ALL_TYPEMATIC | SET_ALL_TYPEMATIC_MAKE_BREAK),
+                    breaks: matches!(value, SET_ALL_MAKE_BREAK | SET_ALL_TYPEMATIC_MAKE_BREAK),
+                });
                 self.queue.clear();
-                self.answer(&[ACK]);
+                self.respond(&[ACK]);
             }
-            0xfb..=0xfd => {
-                self.waiting = Some(value);
+            SET_KEY_TYPEMATIC..=SET_KEY_MAKE => {
+                self.pending_command = Some(value);
                 self.scanning = false;
-                self.answer(&[ACK]);
+                self.respond(&[ACK]);
             }
-            0xff => {
-                self.defaults();
+            RESET => {
+                self.set_defaults();
                 self.leds = 0;
                 self.scanning = true;
-                self.answer(&[ACK, BAT_PASSED]);
+                self.respond(&[ACK, BAT_PASSED]);
             }
-            _ => self.answer(&[RESEND]),
+            _ => self.respond(&[RESEND]),
         }
     }
 
@@ -332,57 +354,58 @@ impl Keyboard {
             (SET_TYPEMATIC, 0..0x80) => self.typematic = value,
             (SELECT_SET, 0) => {
                 let set = self.set;
-                return self.answer(&[ACK, set]);
+                return self.respond(&[ACK, set]);
             }
             (SELECT_SET, 1..=3) => {
                 self.set = value;
                 self.queue.clear();
                 self.repeat = None;
             }
-            (0xfb..=0xfd, 1..) => {
-                let mode = KeyMode { typematic: command == 0xfb, breaks: command == 0xfc };
-                match self.modes.iter_mut().find(|(key, _)| *key == value) {
+            (SET_KEY_TYPEMATIC..=SET_KEY_MAKE, 1..) => {
+                let mode = KeyMode { typematic: command == SET_KEY_TYPEMATIC, breaks: command == SET_KEY_MAKE_BREAK };
+                match self.key_modes.iter_mut().find(|(key, _)| *key == value) {
                     Some((_, old)) => *old = mode,
-                    // One per code, so at most 236.
-                    None => self.modes.push((value, mode)),
+                    // One entry per code: at most 236, as codes from SET_LEDS up are commands.
+                    None => self.key_modes.push((value, mode)),
                 }
-                // More keys may follow until the next command.
-                self.waiting = Some(command);
+                // More key codes may follow until the next command.
+                self.pending_command = Some(command);
             }
-            _ => return self.answer(&[RESEND]),
+            _ => return self.respond(&[RESEND]),
         }
-        self.answer(&[ACK]);
+        self.respond(&[ACK]);
     }
 
-    /// Whether a saved state is one that a keyboard can have.
-    pub fn is_possible(&self) -> bool {
+    /// Whether a saved state is valid.
+    pub fn is_valid(&self) -> bool {
         let Self {
             set,
             scanning: _,
             leds,
             typematic,
-            waiting,
-            answers,
+            pending_command,
+            responses,
             queue,
             last: _,
             held,
             repeat: _,
-            modes,
-            mode_of_all: _,
+            key_modes,
+            all_keys_mode: _,
         } = self;
         matches!(set, 1..=3)
             && *leds <= 7
             && *typematic < 0x80
-            && waiting.is_none_or(|c| matches!(c, SET_LEDS | SELECT_SET | SET_TYPEMATIC | 0xfb..=0xfd))
-            && answers.len() <= 3
-            && queue.len() <= QUEUE
+            && pending_command
+                .is_none_or(|c| matches!(c, SET_LEDS | SELECT_SET | SET_TYPEMATIC | SET_KEY_TYPEMATIC..=SET_KEY_MAKE))
+            && responses.len() <= 3
+            && queue.len() <= QUEUE_LEN
             && held.len() <= 0x100
-            && modes.len() < SET_LEDS.into()
+            && key_modes.len() < SET_LEDS.into()
     }
 }
 
-/// Set 3's codes of the keys (technical reference, "Scan Code Set 3"); 0 for none.
-fn set3(code: u16) -> u8 {
+/// A key's set 3 code (technical reference, "Scan Code Set 3"); 0 if it has none.
+fn set3_code(code: u16) -> u8 {
     #[rustfmt::skip]
     const MAIN: [u8; 0x60] = [
         0x00, 0x08, 0x16, 0x1e, 0x26, 0x25, 0x2e, 0x36, 0x3d, 0x3e, 0x46, 0x45, 0x4e, 0x55, 0x66, 0x0d,
@@ -416,9 +439,9 @@ fn set3(code: u16) -> u8 {
     }
 }
 
-/// Set 3's default modes: shifts make and break, the left-hand letters, digits and the like repeat, the rest only
-/// makes (technical reference, "Scan Code Set 3", column "Default Key State").
-fn default_mode(key: u8) -> KeyMode {
+/// A key's default mode in set 3: shift keys make and break, character keys repeat, the other keys only make (technical
+/// reference, "Scan Code Set 3", column "Default Key State").
+fn default_key_mode(key: u8) -> KeyMode {
     match key {
         0x11 | 0x12 | 0x14 | 0x19 | 0x59 => KeyMode { typematic: false, breaks: true },
         0x58 | 0x39 | 0x07 | 0x08 | 0x0f | 0x17 | 0x1f | 0x27 | 0x2f | 0x37 | 0x3f | 0x47 | 0x4f | 0x56 | 0x5e

@@ -1,4 +1,4 @@
-//! The PS/2 keyboard controller with its keyboard and mouse.
+//! 8042 PS/2 keyboard controller with a keyboard and a mouse.
 
 pub mod controller;
 pub mod keyboard;

@@ -1,36 +1,59 @@
-//! The mouse: a PS/2 mouse (IBM Personal System/2 Mouse Technical Reference) that becomes Microsoft's IntelliMouse
-//! (wheel) or IntelliMouse Explorer (wheel and five buttons) when its sampling rate is set to 200, 100, 80 or to 200,
-//! 200, 80.
+//! PS/2 mouse (IBM Personal System/2 Mouse Technical Reference) with the IntelliMouse extensions.
 //!
-//! Counts come scaled from the host: the resolution is only remembered.
+//! The sampling rates 200, 100, 80 in sequence switch it to Microsoft's IntelliMouse (wheel), the rates 200, 200, 80 to
+//! IntelliMouse Explorer (wheel and five buttons). The host's counts are reported without scaling by the resolution,
+//! which only reads back.
 
 use crate::time::VmTime;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
+// Responses.
 const ACK: u8 = 0xfa;
+/// Also the command that repeats the last byte.
 const RESEND: u8 = 0xfe;
 const ERROR: u8 = 0xfc;
+/// Basic assurance test passed.
 const BAT_PASSED: u8 = 0xaa;
-const SET_RESOLUTION: u8 = 0xe8;
-const SET_RATE: u8 = 0xf3;
 
-/// Movements between button changes that wait for a report.
-const MOTIONS: usize = 16;
-/// What a report's nine bits hold, with room for the sign.
+// Commands.
+const RESET_SCALING: u8 = 0xe6;
+const SET_SCALING: u8 = 0xe7;
+const SET_RESOLUTION: u8 = 0xe8;
+const STATUS_REQUEST: u8 = 0xe9;
+const SET_STREAM_MODE: u8 = 0xea;
+const READ_DATA: u8 = 0xeb;
+const RESET_WRAP_MODE: u8 = 0xec;
+const SET_WRAP_MODE: u8 = 0xee;
+const SET_REMOTE_MODE: u8 = 0xf0;
+const READ_DEVICE_TYPE: u8 = 0xf2;
+const SET_SAMPLING_RATE: u8 = 0xf3;
+const ENABLE: u8 = 0xf4;
+const DISABLE: u8 = 0xf5;
+const SET_DEFAULT: u8 = 0xf6;
+const RESET: u8 = 0xff;
+
+// Device types.
+const INTELLIMOUSE: u8 = 3;
+const INTELLIMOUSE_EXPLORER: u8 = 4;
+
+/// The most unreported movements. Each button change starts a new one.
+const MAX_MOVEMENTS: usize = 16;
+/// The most counts per report: 9 bits in two's complement.
 const REPORT_MAX: i32 = 255;
-/// What a real mouse would have lost long before; more is lost here too, and the report says so.
+/// The most unreported counts per movement and axis. Further counts are lost and set the overflow bit of the report.
 const COUNTER_MAX: i32 = 8 * REPORT_MAX;
 
+/// When the mouse sends reports: at the sampling rate, or on READ_DATA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Mode {
+enum ReportMode {
     Stream,
     Remote,
 }
 
-/// Movement while the buttons stay as they are.
+/// Accumulated movement without a button change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Motion {
+struct Movement {
     dx: i32,
     dy: i32,
     dz: i32,
@@ -39,8 +62,8 @@ struct Motion {
     overflow: (bool, bool),
 }
 
-impl Motion {
-    fn is_still(&self) -> bool {
+impl Movement {
+    fn is_zero(&self) -> bool {
         (self.dx, self.dy, self.dz) == (0, 0, 0)
     }
 
@@ -53,33 +76,35 @@ impl Motion {
     }
 }
 
-/// A mouse.
+/// The mouse.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mouse {
-    mode: Mode,
-    /// Wrap (echo) mode, over either mode.
+    mode: ReportMode,
+    /// Wrap mode: echoes every byte but RESET and RESET_WRAP_MODE.
     wrap: bool,
-    /// Reports are sent in stream mode.
+    /// Stream mode reports are enabled.
     enabled: bool,
     /// Samples per second.
     rate: u8,
     /// 0 to 3: 1, 2, 4, 8 counts per millimetre.
     resolution: u8,
     /// Scaling 2:1.
-    doubling: bool,
-    /// What the mouse identifies as: 0 standard, 3 IntelliMouse, 4 Explorer.
+    scaling_2_1: bool,
+    /// Device type: 0 standard, [`INTELLIMOUSE`] or [`INTELLIMOUSE_EXPLORER`].
     id: u8,
-    /// The last three rates set.
-    knock: [u8; 3],
-    /// A command that waits for its argument, and whether it was given a bad one already.
-    waiting: Option<(u8, bool)>,
-    /// Bytes of one answer or report.
-    out: VecDeque<u8>,
+    /// The last three sampling rates set.
+    recent_rates: [u8; 3],
+    /// The command whose argument is expected next, and whether an invalid argument was already sent.
+    pending_command: Option<(u8, bool)>,
+    /// Unsent bytes of one response or report.
+    output: VecDeque<u8>,
+    /// The last byte sent, for RESEND.
     last: u8,
-    motions: VecDeque<Motion>,
-    /// Buttons as last reported.
+    /// Unreported movements, oldest first.
+    movements: VecDeque<Movement>,
+    /// Buttons in the last report.
     reported: u8,
-    /// No report before this time.
+    /// The earliest time of the next report.
     sample_at: VmTime,
 }
 
@@ -90,243 +115,245 @@ impl Default for Mouse {
 }
 
 impl Mouse {
-    /// As after power-on.
+    /// A mouse at power-on.
     pub fn new() -> Self {
         Self {
-            mode: Mode::Stream,
+            mode: ReportMode::Stream,
             wrap: false,
             enabled: false,
             rate: 100,
             resolution: 2,
-            doubling: false,
+            scaling_2_1: false,
             id: 0,
-            knock: [0; 3],
-            waiting: None,
-            out: VecDeque::new(),
+            recent_rates: [0; 3],
+            pending_command: None,
+            output: VecDeque::new(),
             last: 0,
-            motions: VecDeque::new(),
+            movements: VecDeque::new(),
             reported: 0,
             sample_at: VmTime::ZERO,
         }
     }
 
-    /// Whether it sends reports by itself.
+    /// Whether stream mode is active and reports are enabled.
     pub fn streaming(&self) -> bool {
-        self.enabled && self.mode == Mode::Stream && !self.wrap
+        self.enabled && self.mode == ReportMode::Stream && !self.wrap
     }
 
-    /// Whether it has something to send.
+    /// Whether the mouse has a byte to send.
     pub fn has_byte(&self) -> bool {
-        !self.out.is_empty()
+        !self.output.is_empty()
     }
 
-    /// Sends a byte.
+    /// Takes the next byte to send.
     pub fn take_byte(&mut self) -> Option<u8> {
-        let byte = self.out.pop_front()?;
+        let byte = self.output.pop_front()?;
         if byte != RESEND {
             self.last = byte;
         }
         Some(byte)
     }
 
-    /// When a report is due that waits only for time.
+    /// When the next report is due; `None` if there is no change to report or the output is not empty.
     pub fn samples_at(&self) -> Option<VmTime> {
-        (self.streaming() && self.out.is_empty() && self.waiting.is_none() && self.has_news()).then_some(self.sample_at)
+        (self.streaming() && self.output.is_empty() && self.pending_command.is_none() && self.has_unreported_change())
+            .then_some(self.sample_at)
     }
 
-    fn has_news(&self) -> bool {
-        self.motions.iter().any(|m| !m.is_still() || m.buttons != self.reported)
+    fn has_unreported_change(&self) -> bool {
+        self.movements.iter().any(|m| !m.is_zero() || m.buttons != self.reported)
     }
 
-    /// Makes a report in stream mode if there is something to report and the sampling rate lets it.
-    pub fn prepare(&mut self, now: VmTime) {
+    /// Queues a stream mode report if a change is unreported and the sampling period has passed.
+    pub fn prepare_report(&mut self, now: VmTime) {
         if self.samples_at().is_some_and(|at| at <= now) {
             self.report(true);
             self.sample_at = now.plus_nanos(1_000_000_000 / u64::from(self.rate.max(1)));
         }
     }
 
-    /// The person moved it.
-    pub fn moved(&mut self, dx: i32, dy: i32, dz: i32, buttons: u8) {
-        if !self.enabled && self.mode == Mode::Stream {
-            // Not counted, but the buttons are where they are when reporting starts.
-            self.motions.clear();
-            self.motions.push_back(Motion { buttons: buttons & 0x1f, ..Motion::default() });
+    /// Adds relative movement, wheel steps and button states from the host.
+    pub fn add_movement(&mut self, dx: i32, dy: i32, dz: i32, buttons: u8) {
+        if !self.enabled && self.mode == ReportMode::Stream {
+            // While disabled, counts are dropped; the button states are kept for the first report.
+            self.movements.clear();
+            self.movements.push_back(Movement { buttons: buttons & 0x1f, ..Movement::default() });
             return;
         }
         let buttons = buttons & 0x1f;
-        let full = self.motions.len() >= MOTIONS;
-        match self.motions.back_mut() {
+        let full = self.movements.len() >= MAX_MOVEMENTS;
+        match self.movements.back_mut() {
             Some(last) if last.buttons == buttons || full => {
                 last.add(dx, dy, dz);
                 last.buttons = buttons;
             }
             _ => {
-                let mut motion = Motion { buttons, ..Motion::default() };
-                motion.add(dx, dy, dz);
-                self.motions.push_back(motion);
+                let mut movement = Movement { buttons, ..Movement::default() };
+                movement.add(dx, dy, dz);
+                self.movements.push_back(movement);
             }
         }
     }
 
     /// Queues a report of the oldest movement.
     fn report(&mut self, stream: bool) {
-        let mut motion = self.motions.pop_front().unwrap_or(Motion { buttons: self.reported, ..Motion::default() });
-        // A movement that changes nothing (its button change was undone) yields to the next.
-        while motion.is_still() && motion.buttons == self.reported {
-            let Some(next) = self.motions.pop_front() else { break };
-            motion = next;
+        let mut movement =
+            self.movements.pop_front().unwrap_or(Movement { buttons: self.reported, ..Movement::default() });
+        // Skips movements without a change, such as a button change that was undone.
+        while movement.is_zero() && movement.buttons == self.reported {
+            let Some(next) = self.movements.pop_front() else { break };
+            movement = next;
         }
-        let x = motion.dx.clamp(-REPORT_MAX, REPORT_MAX);
-        let y = motion.dy.clamp(-REPORT_MAX, REPORT_MAX);
+        let x = movement.dx.clamp(-REPORT_MAX, REPORT_MAX);
+        let y = movement.dy.clamp(-REPORT_MAX, REPORT_MAX);
         let z = match self.id {
-            3 => motion.dz.clamp(-127, 127),
-            4 => motion.dz.clamp(-8, 7),
-            // A mouse without a wheel has nobody to tell.
-            _ => motion.dz,
+            INTELLIMOUSE => movement.dz.clamp(-127, 127),
+            INTELLIMOUSE_EXPLORER => movement.dz.clamp(-8, 7),
+            // A standard mouse has no wheel: the steps are dropped.
+            _ => movement.dz,
         };
-        let overflow = std::mem::take(&mut motion.overflow);
-        self.reported = motion.buttons;
-        motion.dx -= x;
-        motion.dy -= y;
-        motion.dz -= z;
-        if !motion.is_still() {
-            self.motions.push_front(motion);
+        let overflow = std::mem::take(&mut movement.overflow);
+        self.reported = movement.buttons;
+        movement.dx -= x;
+        movement.dy -= y;
+        movement.dz -= z;
+        if !movement.is_zero() {
+            self.movements.push_front(movement);
         }
-        let scaled = |n: i32| if stream && self.doubling { doubled(n).clamp(-REPORT_MAX, REPORT_MAX) } else { n };
+        let scaled = |n: i32| if stream && self.scaling_2_1 { scaled_2_1(n).clamp(-REPORT_MAX, REPORT_MAX) } else { n };
         let (x, y) = (scaled(x), scaled(y));
-        self.out.push_back(
-            motion.buttons & 7
+        self.output.push_back(
+            movement.buttons & 7
                 | 1 << 3
                 | u8::from(x < 0) << 4
                 | u8::from(y < 0) << 5
                 | u8::from(overflow.0) << 6
                 | u8::from(overflow.1) << 7,
         );
-        self.out.push_back(x as u8);
-        self.out.push_back(y as u8);
+        self.output.push_back(x as u8);
+        self.output.push_back(y as u8);
         match self.id {
-            3 => self.out.push_back(z as u8),
-            4 => self.out.push_back(z as u8 & 0xf | (motion.buttons & 0x18) << 1),
+            INTELLIMOUSE => self.output.push_back(z as u8),
+            INTELLIMOUSE_EXPLORER => self.output.push_back(z as u8 & 0xf | (movement.buttons & 0x18) << 1),
             _ => {}
         }
     }
 
-    fn answer(&mut self, bytes: &[u8]) {
-        self.out.extend(bytes);
+    fn respond(&mut self, bytes: &[u8]) {
+        self.output.extend(bytes);
     }
 
-    fn defaults(&mut self) {
-        self.mode = Mode::Stream;
+    fn set_defaults(&mut self) {
+        self.mode = ReportMode::Stream;
         self.wrap = false;
         self.enabled = false;
         self.rate = 100;
         self.resolution = 2;
-        self.doubling = false;
-        self.forget_movement();
+        self.scaling_2_1 = false;
+        self.clear_movement();
     }
 
-    /// Movement counters are cleared by most commands; buttons are not movement.
-    fn forget_movement(&mut self) {
-        let buttons = self.motions.back().map(|m| m.buttons);
-        self.motions.clear();
+    /// Clears the movement counters, as most commands do, but keeps an unreported button state.
+    fn clear_movement(&mut self) {
+        let buttons = self.movements.back().map(|m| m.buttons);
+        self.movements.clear();
         if let Some(buttons) = buttons.filter(|&b| b != self.reported) {
-            self.motions.push_back(Motion { buttons, ..Motion::default() });
+            self.movements.push_back(Movement { buttons, ..Movement::default() });
         }
     }
 
-    /// Takes a byte from the controller.
+    /// Receives a byte from the controller: a command or an argument.
     pub fn command(&mut self, now: VmTime, value: u8) {
-        if value == 0xfe {
+        if value == RESEND {
             let last = self.last;
-            self.out.clear();
-            return self.answer(&[last]);
+            self.output.clear();
+            return self.respond(&[last]);
         }
-        // Whatever was being sent is given up.
-        self.out.clear();
-        if self.wrap && value != 0xff && value != 0xec {
-            return self.answer(&[value]);
+        // A new command discards unsent bytes.
+        self.output.clear();
+        if self.wrap && value != RESET && value != RESET_WRAP_MODE {
+            return self.respond(&[value]);
         }
-        if let Some((command, failed)) = self.waiting.take() {
+        if let Some((command, failed)) = self.pending_command.take() {
             if self.argument(command, value) {
-                return self.answer(&[ACK]);
+                return self.respond(&[ACK]);
             }
-            if value < 0xe6 {
+            if value < RESET_SCALING {
                 if failed {
-                    return self.answer(&[ERROR]);
+                    return self.respond(&[ERROR]);
                 }
-                self.waiting = Some((command, true));
-                return self.answer(&[RESEND]);
+                self.pending_command = Some((command, true));
+                return self.respond(&[RESEND]);
             }
         }
         match value {
-            0xe6 | 0xe7 => {
-                self.doubling = value == 0xe7;
-                self.answer(&[ACK]);
+            RESET_SCALING | SET_SCALING => {
+                self.scaling_2_1 = value == SET_SCALING;
+                self.respond(&[ACK]);
             }
-            SET_RESOLUTION | SET_RATE => {
-                self.waiting = Some((value, false));
-                self.answer(&[ACK]);
+            SET_RESOLUTION | SET_SAMPLING_RATE => {
+                self.pending_command = Some((value, false));
+                self.respond(&[ACK]);
             }
-            0xe9 => {
-                let buttons = self.motions.back().map_or(self.reported, |m| m.buttons);
-                let status = u8::from(self.mode == Mode::Remote) << 6
+            STATUS_REQUEST => {
+                let buttons = self.movements.back().map_or(self.reported, |m| m.buttons);
+                let status = u8::from(self.mode == ReportMode::Remote) << 6
                     | u8::from(self.enabled) << 5
-                    | u8::from(self.doubling) << 4
+                    | u8::from(self.scaling_2_1) << 4
                     | (buttons & 1) << 2
                     | (buttons >> 2 & 1) << 1
                     | (buttons >> 1 & 1);
                 let answer = [ACK, status, self.resolution, self.rate];
-                self.answer(&answer);
+                self.respond(&answer);
             }
-            0xea | 0xf0 => {
-                self.mode = if value == 0xf0 { Mode::Remote } else { Mode::Stream };
-                self.forget_movement();
-                self.answer(&[ACK]);
+            SET_STREAM_MODE | SET_REMOTE_MODE => {
+                self.mode = if value == SET_REMOTE_MODE { ReportMode::Remote } else { ReportMode::Stream };
+                self.clear_movement();
+                self.respond(&[ACK]);
             }
-            0xeb => {
-                self.answer(&[ACK]);
+            READ_DATA => {
+                self.respond(&[ACK]);
                 self.report(false);
             }
-            0xec | 0xee => {
-                self.wrap = value == 0xee;
-                self.forget_movement();
-                self.answer(&[ACK]);
+            RESET_WRAP_MODE | SET_WRAP_MODE => {
+                self.wrap = value == SET_WRAP_MODE;
+                self.clear_movement();
+                self.respond(&[ACK]);
             }
-            0xf2 => {
+            READ_DEVICE_TYPE => {
                 let id = self.id;
-                self.answer(&[ACK, id]);
+                self.respond(&[ACK, id]);
             }
-            0xf4 | 0xf5 => {
-                self.enabled = value == 0xf4;
-                self.forget_movement();
+            ENABLE | DISABLE => {
+                self.enabled = value == ENABLE;
+                self.clear_movement();
                 self.sample_at = now;
-                self.answer(&[ACK]);
+                self.respond(&[ACK]);
             }
-            0xf6 => {
-                self.defaults();
-                self.answer(&[ACK]);
+            SET_DEFAULT => {
+                self.set_defaults();
+                self.respond(&[ACK]);
             }
-            0xff => {
-                self.defaults();
+            RESET => {
+                self.set_defaults();
                 self.id = 0;
-                self.knock = [0; 3];
-                self.answer(&[ACK, BAT_PASSED, 0]);
+                self.recent_rates = [0; 3];
+                self.respond(&[ACK, BAT_PASSED, 0]);
             }
-            _ => self.answer(&[RESEND]),
+            _ => self.respond(&[RESEND]),
         }
     }
 
-    /// Takes a command's argument. False if it is none.
+    /// Applies a command's argument. Returns false if it is invalid.
     fn argument(&mut self, command: u8, value: u8) -> bool {
         match (command, value) {
             (SET_RESOLUTION, 0..=3) => self.resolution = value,
-            (SET_RATE, 10 | 20 | 40 | 60 | 80 | 100 | 200) => {
+            (SET_SAMPLING_RATE, 10 | 20 | 40 | 60 | 80 | 100 | 200) => {
                 self.rate = value;
-                self.knock = [self.knock[1], self.knock[2], value];
-                match self.knock {
-                    [200, 100, 80] => self.id = 3,
-                    [200, 200, 80] => self.id = 4,
+                self.recent_rates = [self.recent_rates[1], self.recent_rates[2], value];
+                match self.recent_rates {
+                    [200, 100, 80] => self.id = INTELLIMOUSE,
+                    [200, 200, 80] => self.id = INTELLIMOUSE_EXPLORER,
                     _ => {}
                 }
             }
@@ -335,40 +362,40 @@ impl Mouse {
         true
     }
 
-    /// Whether a saved state is one that a mouse can have.
-    pub fn is_possible(&self) -> bool {
+    /// Whether a saved state is valid.
+    pub fn is_valid(&self) -> bool {
         let Self {
             mode: _,
             wrap: _,
             enabled: _,
             rate,
             resolution,
-            doubling: _,
+            scaling_2_1: _,
             id,
-            knock: _,
-            waiting,
-            out,
+            recent_rates: _,
+            pending_command,
+            output,
             last: _,
-            motions,
+            movements,
             reported,
             sample_at: _,
         } = self;
         let counts = -COUNTER_MAX..=COUNTER_MAX;
         matches!(rate, 10 | 20 | 40 | 60 | 80 | 100 | 200)
             && *resolution <= 3
-            && matches!(id, 0 | 3 | 4)
-            && waiting.is_none_or(|(command, _)| matches!(command, SET_RESOLUTION | SET_RATE))
-            && out.len() <= 5
-            && motions.len() <= MOTIONS
+            && matches!(*id, 0 | INTELLIMOUSE | INTELLIMOUSE_EXPLORER)
+            && pending_command.is_none_or(|(command, _)| matches!(command, SET_RESOLUTION | SET_SAMPLING_RATE))
+            && output.len() <= 5
+            && movements.len() <= MAX_MOVEMENTS
             && *reported <= 0x1f
-            && motions.iter().all(|m| {
+            && movements.iter().all(|m| {
                 counts.contains(&m.dx) && counts.contains(&m.dy) && counts.contains(&m.dz) && m.buttons <= 0x1f
             })
     }
 }
 
 /// Scaling 2:1 (technical reference, "Set Scaling 2:1").
-fn doubled(n: i32) -> i32 {
+fn scaled_2_1(n: i32) -> i32 {
     let size = match n.abs() {
         0 => 0,
         1 | 2 => 1,

@@ -10,7 +10,7 @@ fn bench() -> Ps2 {
     Bench::new(Ps2Controller::new())
 }
 
-/// As firmware leaves it: self test passed, both interfaces and interrupts on, translation as asked.
+/// The controller after firmware's set-up: self test passed, both interfaces and interrupts enabled.
 fn set_up(translate: bool) -> Ps2 {
     let mut ps2 = bench();
     assert_eq!(command(&mut ps2, 0xaa), 0x55);
@@ -20,13 +20,14 @@ fn set_up(translate: bool) -> Ps2 {
     ps2
 }
 
+/// Writes a controller command and reads its response.
 fn command(ps2: &mut Ps2, byte: u8) -> u8 {
     ps2.outb(0x64, byte);
-    assert_eq!(ps2.inb(0x64) & FULL, FULL, "{byte:02x} is answered at once");
+    assert_eq!(ps2.inb(0x64) & FULL, FULL, "the response to {byte:02x} is in the output buffer at once");
     ps2.inb(0x60)
 }
 
-/// All bytes that come, as a driver gets them: (byte, from the mouse).
+/// Reads all bytes that arrive: (byte, from the mouse).
 fn drain(ps2: &mut Ps2) -> Vec<(u8, bool)> {
     let mut bytes = Vec::new();
     for _ in 0..200 {
@@ -82,9 +83,19 @@ fn generic() {
 }
 
 #[test]
-fn the_firmware_finds_a_controller_before_its_self_test() {
+fn the_ports_are_named_at_every_width() {
+    let controller = Ps2Controller::new();
+    for width in [1, 2, 4] {
+        for (tag, name) in [(DATA_TAG, "Output/Input Buffer"), (COMMAND_TAG, "Status/Command")] {
+            assert_eq!(controller.register_name(Access { tag, offset: 0, width }), Some(name));
+        }
+    }
+}
+
+#[test]
+fn self_and_interface_tests_pass_after_power_on() {
     let mut ps2 = bench();
-    assert_eq!(ps2.inb(0x64), 0x10, "nothing but: not locked");
+    assert_eq!(ps2.inb(0x64), 0x10, "only the not-locked bit is set");
     assert_eq!(command(&mut ps2, 0xaa), 0x55);
     assert_eq!(ps2.inb(0x64) & 0x04, 0x04, "the system flag");
     for (byte, answer) in [(0xab, 0), (0xa9, 0), (0xa4, 0xf1), (0xc0, 0xa0), (0x20, 0x34)] {
@@ -106,7 +117,7 @@ fn the_command_byte_gates_interfaces_and_interrupts() {
     ps2.advance(BYTE_GAP);
     ps2.outb(0x64, 0xad);
     key(&mut ps2, 0x1e, true);
-    assert_eq!(ps2.inb(0x64) & FULL, 0, "the keyboard's clock is held");
+    assert_eq!(ps2.inb(0x64) & FULL, 0, "the keyboard interface is disabled");
     ps2.outb(0x64, 0xae);
     assert!(ps2.irq(KEYBOARD_IRQ));
     assert_eq!(ps2.inb(0x60), 0x1e);
@@ -115,12 +126,12 @@ fn the_command_byte_gates_interfaces_and_interrupts() {
     ps2.outb(0x60, 0x44);
     ps2.advance(BYTE_GAP);
     key(&mut ps2, 0x1e, false);
-    assert!(!ps2.irq(KEYBOARD_IRQ), "the interrupt is off");
+    assert!(!ps2.irq(KEYBOARD_IRQ), "the interrupt is disabled");
     assert_eq!(ps2.inb(0x64) & FULL, FULL);
 }
 
 #[test]
-fn the_ram_is_ram() {
+fn ram_bytes_1_to_31_read_back() {
     let mut ps2 = bench();
     for n in 1..0x20 {
         ps2.outb(0x64, 0x60 + n);
@@ -132,14 +143,14 @@ fn the_ram_is_ram() {
 }
 
 #[test]
-fn aux_loop_back_and_mux_probe_as_linux_does_them() {
+fn linux_probes_find_an_aux_port_without_a_multiplexer() {
     let mut ps2 = set_up(true);
     for byte in [0x5a, 0xf0, 0x56, 0xa4, 0xa5] {
         ps2.outb(0x64, 0xd3);
         ps2.outb(0x60, byte);
         assert_eq!(ps2.inb(0x64) & (FULL | FROM_MOUSE), FULL | FROM_MOUSE);
         assert!(ps2.irq(MOUSE_IRQ) && !ps2.irq(KEYBOARD_IRQ));
-        assert_eq!(ps2.inb(0x60), byte, "echoed unchanged: there is no multiplexer");
+        assert_eq!(ps2.inb(0x60), byte, "echoed unchanged, unlike by a multiplexer");
         assert!(!ps2.irq(MOUSE_IRQ));
     }
     ps2.outb(0x64, 0xd2);
@@ -150,7 +161,7 @@ fn aux_loop_back_and_mux_probe_as_linux_does_them() {
 }
 
 #[test]
-fn a20_and_reset_go_through_the_output_port() {
+fn the_output_port_controls_a20_and_reset() {
     let mut ps2 = bench();
     for (value, a20) in [(0xdf, true), (0xdd, false), (0x03, true)] {
         ps2.outb(0x64, 0xd1);
@@ -174,17 +185,17 @@ fn a20_and_reset_go_through_the_output_port() {
 }
 
 #[test]
-fn a_scan_code_reads_the_same_until_the_next_comes() {
+fn a_scan_code_reads_again_until_the_next_byte_is_loaded() {
     let mut ps2 = set_up(true);
     key(&mut ps2, 0x1e, true);
     key(&mut ps2, 0x30, true);
     assert_eq!(ps2.inb(0x60), 0x1e);
-    assert_eq!(ps2.inb(0x60), 0x1e, "for the BIOS behind the resident program");
+    assert_eq!(ps2.inb(0x60), 0x1e, "a chained handler reads the same byte");
     assert!(!ps2.irq(KEYBOARD_IRQ));
     ps2.advance(BYTE_GAP);
     assert!(ps2.irq(KEYBOARD_IRQ));
     assert_eq!(ps2.inb(0x60), 0x30);
-    assert_eq!(ps2.edges[&KEYBOARD_IRQ], 2, "each byte an edge");
+    assert_eq!(ps2.edges[&KEYBOARD_IRQ], 2, "each byte makes an edge");
 }
 
 #[test]
@@ -199,7 +210,7 @@ fn every_key_is_translated_back_to_its_set_1_code() {
 }
 
 #[test]
-fn print_screen_and_pause_have_a_form_for_each_set_and_modifier() {
+fn print_screen_and_pause_have_their_sequence_for_each_set_and_modifier() {
     const ALT: u16 = 0x38;
     const CONTROL: u16 = 0x1d;
     const SHIFT: u16 = 0x2a;
@@ -235,28 +246,28 @@ const PAUSE: u16 = 0x1e1;
 const PRINT_SCREEN: u16 = 0x137;
 
 #[test]
-fn keyboard_commands_answer_as_the_reference_says() {
+fn keyboard_commands_get_the_references_responses() {
     let table: &[(&[u8], &[u8])] = &[
-        (&[0xee], &[0xee]),
-        (&[0xf2], &[0xfa, 0xab, 0x83]),
-        (&[0xfe], &[0x83]),
-        (&[0xed], &[0xfa]),
+        (&[0xee], &[0xee]),             // ECHO
+        (&[0xf2], &[0xfa, 0xab, 0x83]), // READ_ID
+        (&[0xfe], &[0x83]),             // RESEND
+        (&[0xed], &[0xfa]),             // SET_LEDS
         (&[0x07], &[0xfa]),
-        (&[0xed, 0xf4], &[0xfa]),
-        (&[0xf3], &[0xfa]),
+        (&[0xed, 0xf4], &[0xfa]), // a command replaces the expected argument
+        (&[0xf3], &[0xfa]),       // SET_TYPEMATIC
         (&[0x00], &[0xfa]),
         (&[0xf3], &[0xfa]),
-        (&[0x80], &[0xfe]),
+        (&[0x80], &[0xfe]),       // an invalid argument
+        (&[0xf0], &[0xfa]),       // SELECT_SET
+        (&[0x00], &[0xfa, 0x02]), // reads the set
         (&[0xf0], &[0xfa]),
-        (&[0x00], &[0xfa, 0x02]),
-        (&[0xf0], &[0xfa]),
-        (&[0x04], &[0xfe]),
-        (&[0xf5], &[0xfa]),
-        (&[0xf4], &[0xfa]),
-        (&[0xf6], &[0xfa]),
-        (&[0xef], &[0xfe]),
+        (&[0x04], &[0xfe]), // an invalid set
+        (&[0xf5], &[0xfa]), // DEFAULT_DISABLE
+        (&[0xf4], &[0xfa]), // ENABLE
+        (&[0xf6], &[0xfa]), // SET_DEFAULT
+        (&[0xef], &[0xfe]), // an unknown command
         (&[0x12], &[0xfe]),
-        (&[0xff], &[0xfa, 0xaa]),
+        (&[0xff], &[0xfa, 0xaa]), // RESET
     ];
     let mut ps2 = set_up(false);
     for (bytes, answer) in table {
@@ -276,23 +287,23 @@ fn keyboard_commands_answer_as_the_reference_says() {
 }
 
 #[test]
-fn a_disabled_keyboard_is_silent() {
+fn a_disabled_keyboard_sends_no_scan_codes() {
     let mut ps2 = set_up(true);
     to_keyboard(&mut ps2, 0xf5);
     assert_eq!(tap(&mut ps2, 0x1e), []);
     to_keyboard(&mut ps2, 0xf6);
-    assert_eq!(tap(&mut ps2, 0x1e), [], "defaults do not enable");
+    assert_eq!(tap(&mut ps2, 0x1e), [], "SET_DEFAULT does not enable scanning");
     to_keyboard(&mut ps2, 0xf4);
     assert_eq!(tap(&mut ps2, 0x1e), [0x1e, 0x9e]);
 }
 
 #[test]
-fn set_3_keys_do_what_their_mode_says() {
+fn set_3_keys_follow_their_key_mode() {
     let mut ps2 = set_up(false);
     to_keyboard(&mut ps2, 0xf0);
     to_keyboard(&mut ps2, 3);
-    assert_eq!(tap(&mut ps2, 0x1e), [0x1c], "a letter only makes");
-    assert_eq!(tap(&mut ps2, 0x2a), [0x12, 0xf0, 0x12], "a shift makes and breaks");
+    assert_eq!(tap(&mut ps2, 0x1e), [0x1c], "a letter sends only make codes");
+    assert_eq!(tap(&mut ps2, 0x2a), [0x12, 0xf0, 0x12], "a shift key sends make and break codes");
     to_keyboard(&mut ps2, 0xfc);
     assert_eq!(to_keyboard(&mut ps2, 0x1c), [0xfa]);
     assert_eq!(to_keyboard(&mut ps2, 0xf4), [0xfa]);
@@ -304,20 +315,20 @@ fn set_3_keys_do_what_their_mode_says() {
 }
 
 #[test]
-fn a_full_queue_ends_in_the_overrun_mark() {
+fn a_full_queue_ends_with_the_overrun_code() {
     let mut ps2 = set_up(false);
     for _ in 0..20 {
         key(&mut ps2, 0x1e, true);
         key(&mut ps2, 0x1e, false);
     }
     let bytes = keyboard_bytes(&mut ps2);
-    assert!(bytes.len() <= 17, "sixteen and the one in the output buffer");
+    assert!(bytes.len() <= 17, "16 in the queue and 1 in the output buffer");
     assert_eq!(bytes.last(), Some(&0));
-    assert_eq!(tap(&mut ps2, 0x1e), [0x1c, 0xf0, 0x1c], "and it works on");
+    assert_eq!(tap(&mut ps2, 0x1e), [0x1c, 0xf0, 0x1c], "keys work after the overrun");
 }
 
 #[test]
-fn a_long_sequence_that_does_not_fit_leaves_one_overrun_mark() {
+fn sequences_that_do_not_fit_leave_one_overrun_code() {
     let mut ps2 = set_up(false);
     for _ in 0..3 {
         key(&mut ps2, 0x1e, true);
@@ -341,7 +352,7 @@ fn a_held_key_repeats_until_it_is_released() {
     assert_eq!(keyboard_bytes(&mut ps2), [0x1e]);
     ps2.advance(100_000_000);
     assert_eq!(keyboard_bytes(&mut ps2), [0x1e]);
-    // The host's own repetition puts ours off.
+    // A repetition by the host restarts the typematic delay.
     key(&mut ps2, 0x1e, true);
     assert_eq!(keyboard_bytes(&mut ps2), [0x1e]);
     ps2.advance(400_000_000);
@@ -354,32 +365,32 @@ fn a_held_key_repeats_until_it_is_released() {
 }
 
 #[test]
-fn mouse_commands_answer_as_the_reference_says() {
+fn mouse_commands_get_the_references_responses() {
     let table: &[(u8, &[u8])] = &[
-        (0xff, &[0xfa, 0xaa, 0x00]),
-        (0xf2, &[0xfa, 0x00]),
-        (0xe9, &[0xfa, 0x00, 2, 100]),
-        (0xe8, &[0xfa]),
+        (0xff, &[0xfa, 0xaa, 0x00]),   // RESET
+        (0xf2, &[0xfa, 0x00]),         // READ_DEVICE_TYPE
+        (0xe9, &[0xfa, 0x00, 2, 100]), // STATUS_REQUEST
+        (0xe8, &[0xfa]),               // SET_RESOLUTION
         (0x03, &[0xfa]),
-        (0xe7, &[0xfa]),
-        (0xf4, &[0xfa]),
+        (0xe7, &[0xfa]), // SET_SCALING
+        (0xf4, &[0xfa]), // ENABLE
         (0xe9, &[0xfa, 0x30, 3, 100]),
-        (0xe6, &[0xfa]),
-        (0xf3, &[0xfa]),
-        (0x05, &[0xfe]),
-        (0x05, &[0xfc]),
-        (0xf0, &[0xfa]),
-        (0xeb, &[0xfa, 0x08, 0, 0]),
+        (0xe6, &[0xfa]),             // RESET_SCALING
+        (0xf3, &[0xfa]),             // SET_SAMPLING_RATE
+        (0x05, &[0xfe]),             // an invalid rate: RESEND
+        (0x05, &[0xfc]),             // again: ERROR
+        (0xf0, &[0xfa]),             // SET_REMOTE_MODE
+        (0xeb, &[0xfa, 0x08, 0, 0]), // READ_DATA
         (0xe9, &[0xfa, 0x60, 3, 100]),
-        (0xea, &[0xfa]),
-        (0xee, &[0xfa]),
-        (0xf2, &[0xf2]),
+        (0xea, &[0xfa]), // SET_STREAM_MODE
+        (0xee, &[0xfa]), // SET_WRAP_MODE
+        (0xf2, &[0xf2]), // echoed
         (0x42, &[0x42]),
-        (0xec, &[0xfa]),
-        (0xe1, &[0xfe]),
-        (0xf6, &[0xfa]),
+        (0xec, &[0xfa]), // RESET_WRAP_MODE
+        (0xe1, &[0xfe]), // an unknown command
+        (0xf6, &[0xfa]), // SET_DEFAULT
         (0xe9, &[0xfa, 0x00, 2, 100]),
-        (0xfe, &[100]),
+        (0xfe, &[100]), // RESEND
     ];
     let mut ps2 = set_up(true);
     for &(byte, answer) in table {
@@ -387,7 +398,7 @@ fn mouse_commands_answer_as_the_reference_says() {
     }
 }
 
-fn knock(ps2: &mut Ps2, rates: [u8; 3]) {
+fn set_rates(ps2: &mut Ps2, rates: [u8; 3]) {
     for rate in rates {
         assert_eq!(to_mouse(ps2, 0xf3), [0xfa]);
         assert_eq!(to_mouse(ps2, rate), [0xfa]);
@@ -395,14 +406,14 @@ fn knock(ps2: &mut Ps2, rates: [u8; 3]) {
 }
 
 #[test]
-fn the_wheel_mice_come_when_knocked_for() {
+fn rate_sequences_switch_to_the_intellimouse_types() {
     let mut ps2 = set_up(true);
-    knock(&mut ps2, [200, 100, 80]);
+    set_rates(&mut ps2, [200, 100, 80]);
     assert_eq!(to_mouse(&mut ps2, 0xf2), [0xfa, 3]);
     to_mouse(&mut ps2, 0xf4);
     mouse(&mut ps2, 1, 2, -1, 0);
     assert_eq!(mouse_bytes(&mut ps2), [0x08, 1, 2, 0xff]);
-    knock(&mut ps2, [200, 200, 80]);
+    set_rates(&mut ps2, [200, 200, 80]);
     assert_eq!(to_mouse(&mut ps2, 0xf2), [0xfa, 4]);
     ps2.advance(1_000_000_000);
     mouse(&mut ps2, -1, -2, 1, 0x1f);
@@ -412,7 +423,7 @@ fn the_wheel_mice_come_when_knocked_for() {
 }
 
 #[test]
-fn a_click_between_two_samples_is_not_lost() {
+fn a_click_between_two_samples_is_reported() {
     let mut ps2 = set_up(true);
     to_mouse(&mut ps2, 0xf4);
     mouse(&mut ps2, 5, 0, 0, 0);
@@ -428,7 +439,7 @@ fn a_click_between_two_samples_is_not_lost() {
 }
 
 #[test]
-fn large_movements_are_split_and_loss_is_told() {
+fn large_movements_span_several_reports_and_lost_counts_set_the_overflow_bits() {
     let mut ps2 = set_up(true);
     to_mouse(&mut ps2, 0xf4);
     mouse(&mut ps2, 300, -300, 0, 0);
@@ -452,7 +463,7 @@ fn large_movements_are_split_and_loss_is_told() {
 }
 
 #[test]
-fn a_reader_who_never_comes_costs_no_time() {
+fn a_full_output_buffer_arms_no_expired_timer() {
     let mut ps2 = set_up(true);
     to_mouse(&mut ps2, 0xf4);
     key(&mut ps2, 0x1e, true);
@@ -460,11 +471,11 @@ fn a_reader_who_never_comes_costs_no_time() {
     mouse(&mut ps2, 1, 1, 0, 1);
     let now = ps2.now();
     ps2.call(|d, cx| Device::wake(d, cx, Wake::Timer(SAMPLE)));
-    assert!(ps2.timers.values().all(|at| *at > now), "no timer that is due over and over");
+    assert!(ps2.timers.values().all(|at| *at > now), "a timer in the past would fire again and again");
 }
 
 #[test]
-fn random_people_and_random_drivers_do_no_harm() {
+fn random_input_and_random_commands_leave_a_valid_state() {
     for seed in 0..4 {
         let mut rng = Rng(seed);
         let mut ps2 = set_up(true);
@@ -485,6 +496,6 @@ fn random_people_and_random_drivers_do_no_harm() {
             }
         }
         let saved = Device::save(&ps2.device);
-        Device::load(&mut ps2.device, saved).expect("a device takes its own state");
+        Device::load(&mut ps2.device, saved).expect("a device accepts its own state");
     }
 }

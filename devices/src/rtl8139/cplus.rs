@@ -116,7 +116,7 @@ fn base([low, high]: [u32; 2]) -> u64 {
 /// Whether a bus master's write reaches anything there.
 fn is_memory(memory: &Memory, at: u64) -> bool {
     let mut all = true;
-    memory.pieces(at, DESCRIPTOR, true, |slice, _| all &= slice.is_some());
+    memory.for_each_run(at, DESCRIPTOR, true, |slice, _| all &= slice.is_some());
     all
 }
 

@@ -188,7 +188,7 @@ fn wake<D: Device>(bench: &mut Bench<D>, script: &mut Script<'_>) {
             Wake::Medium(DiskId([0, 3, 4, 255][script.below(4)]), (size & 1 == 0).then_some(size))
         }
         _ => {
-            let to = CharId(script.below(CharId::COUNT) as u8);
+            let to = CharId(script.below(5) as u8);
             let len = script.below(40);
             return bench.type_chars(to, script.take(len));
         }

@@ -1,8 +1,10 @@
-//! The devices as subjects of scripts: each function takes any bytes. What a byte means may change; a saved corpus is a
-//! beginning, not a regression test.
+//! The list of devices under test, and what scripts do to each of them.
+//!
+//! A script is any sequence of bytes. The meaning of a byte may change: a saved corpus is a start for a fuzzer, not a
+//! regression test.
 
 use super::script::{Script, play, save_and_load};
-use super::{Bench, Rng};
+use super::{Bench, Rng, generic_tests};
 use crate::chipset::acpi_pm::AcpiPm;
 use crate::chipset::i440fx::I440fx;
 use crate::chipset::isa_dma::{Direction, IsaDma};
@@ -23,53 +25,97 @@ use crate::vga::Vga;
 use crate::{CharId, DiskId, InputEvent};
 use ciborium::Value;
 
-/// Plays a script.
-pub type Play = fn(&[u8]);
+/// A device in the one list of devices under test: what it is called and how the shared tests reach it.
+pub struct Subject {
+    /// Its name, which is also the name of its fuzz target.
+    pub name: &'static str,
+    /// Applies [`generic_tests`].
+    pub generic: fn(),
+    /// Plays a script on it. Any bytes are a script.
+    pub play: fn(&[u8]),
+    /// Loads a damaged state that the bytes describe and, if the device accepts it, plays the rest as a script.
+    pub damage: fn(&[u8]),
+    /// How many random scripts the test suite plays, and the longest in bytes.
+    pub random: (u64, u64),
+}
 
-/// Plays so many random scripts, each of up to `len` bytes; the same ones every time.
-pub fn random(count: u64, len: u64, subject: Play) {
+macro_rules! subject {
+    ($name:literal, $make:expr, $step:expr, $random:expr) => {
+        Subject {
+            name: $name,
+            generic: || generic_tests($make),
+            play: |bytes| play(&mut bench($make), &$make, &mut Script::new(bytes), $step),
+            damage: |bytes| damage($make, bytes, $step),
+            random: $random,
+        }
+    };
+}
+
+/// Every device. A new device gets generic tests, random scripts, damaged states and fuzz targets by its line here.
+pub static SUBJECTS: &[Subject] = &[
+    subject!("ide", make_ide, ide_command, (500, 400)),
+    subject!("vga", make_vga, vga_extra, (150, 300)),
+    subject!("fw_cfg", make_fw_cfg, fw_cfg_dma, (1500, 300)),
+    subject!("ps2", Ps2Controller::new, ps2_extra, (500, 400)),
+    subject!("serial", make_serial, serial_extra, (3000, 400)),
+    subject!("rtl8139", || make_rtl8139(Chip::CPlus), rtl8139_extra, (600, 600)),
+    subject!("rtl8139c", || make_rtl8139(Chip::C), rtl8139_extra, (100, 600)),
+    subject!("usb", Piix3Usb::new, usb_extra, (700, 600)),
+    subject!("i440fx", I440fx::new, no_step, (200, 300)),
+    subject!("piix3", Piix3::new, no_step, (200, 300)),
+    subject!("acpi_pm", AcpiPm::new, no_step, (200, 300)),
+    subject!("port92", Port92::new, no_step, (200, 300)),
+    subject!("isa_dma", IsaDma::new, isa_dma_extra, (200, 300)),
+    subject!("cmos", make_cmos, no_step, (200, 300)),
+    subject!("debug", make_debug, no_step, (200, 300)),
+];
+
+/// The subject of that name.
+pub fn subject(name: &str) -> Option<&'static Subject> {
+    SUBJECTS.iter().find(|subject| subject.name == name)
+}
+
+/// Plays `count` random scripts of up to `len` bytes each, the same ones in every run.
+pub fn random(count: u64, len: u64, play: fn(&[u8])) {
     for seed in 0..count {
         let mut rng = Rng(seed);
         let mut script = vec![0; 1 + rng.below(len) as usize];
         script.fill_with(|| rng.next_u64() as u8);
-        // The number goes out before a panic does: it is what makes the script again.
-        struct Told(u64);
-        impl Drop for Told {
+        /// Prints the seed when the script panics, so that the script can be generated again.
+        struct Seed(u64);
+        impl Drop for Seed {
             fn drop(&mut self) {
                 if std::thread::panicking() {
                     eprintln!("random script number {}", self.0);
                 }
             }
         }
-        let _told = Told(seed);
-        subject(&script);
+        let _seed = Seed(seed);
+        play(&script);
     }
 }
 
-fn run<D: Device>(make: impl Fn() -> D, bytes: &[u8], extra: impl FnMut(&mut Bench<D>, &mut Script<'_>)) {
-    play(&mut Bench::new(make()), &make, &mut Script::new(bytes), extra);
+/// A device on a bench, with a disk of [`DISK`] bytes for each drive that it owns.
+fn bench<D: Device>(make: impl Fn() -> D) -> Bench<D> {
+    let mut bench = Bench::new(make());
+    for disk in Device::owns(&bench.device).disks {
+        bench.disks.insert(disk, vec![0x5a; DISK]);
+    }
+    bench
 }
 
-/// Bytes of hda and hdb, of hdc.
+fn no_step<D: Device>(_: &mut Bench<D>, _: &mut Script<'_>) {}
+
+/// Bytes of every disk and disc.
 const DISK: usize = 1 << 20;
-const DISC: usize = 1 << 19;
 
 fn make_ide() -> Piix3Ide {
     Piix3Ide::new([
         Some(DriveSpec::disk((DISK / 512) as u64, false, "A")),
         Some(DriveSpec::disk((DISK / 512) as u64, true, "B")),
-        Some(DriveSpec::cdrom(Some(DISC as u64), "C")),
+        Some(DriveSpec::cdrom(Some(DISK as u64), "C")),
         None,
     ])
-}
-
-fn ide_bench(trusted: bool) -> Bench<Piix3Ide> {
-    let mut bench = Bench::new(make_ide());
-    bench.trusted = trusted;
-    for (disk, size) in [(0, DISK), (1, DISK), (2, DISC)] {
-        bench.disks.insert(DiskId(disk), vec![0x5a; size]);
-    }
-    bench
 }
 
 /// A whole command, with a descriptor table that may be anything, and the engine started or not.
@@ -122,11 +168,6 @@ fn ide_command(bench: &mut Bench<Piix3Ide>, script: &mut Script<'_>) {
     }
 }
 
-/// The IDE function with two disks, one of them read-only, and a CD-ROM.
-pub fn ide(bytes: &[u8]) {
-    play(&mut ide_bench(true), &make_ide, &mut Script::new(bytes), ide_command);
-}
-
 fn make_vga() -> Vga {
     Vga::new(1 << 20, vec![0x55; 0x200])
 }
@@ -156,11 +197,6 @@ fn vga_extra(bench: &mut Bench<Vga>, script: &mut Script<'_>) {
     }
 }
 
-/// The display adapter, looked at now and then.
-pub fn vga(bytes: &[u8]) {
-    run(make_vga, bytes, vga_extra);
-}
-
 fn make_fw_cfg() -> FwCfg {
     let mut items = FwCfgItems::default();
     items.keys.insert(5, vec![1, 0]);
@@ -180,16 +216,6 @@ fn fw_cfg_dma(bench: &mut Bench<FwCfg>, script: &mut Script<'_>) {
     bench.memory.write(at.into(), &access);
     bench.outl(0x514, (script.byte() & 1).into());
     bench.outl(0x518, at.swap_bytes());
-}
-
-/// fw_cfg with a few items, and its DMA.
-pub fn fw_cfg(bytes: &[u8]) {
-    run(make_fw_cfg, bytes, fw_cfg_dma);
-}
-
-/// Keyboard controller, keyboard and mouse.
-pub fn ps2(bytes: &[u8]) {
-    run(Ps2Controller::new, bytes, ps2_extra);
 }
 
 fn ps2_extra(bench: &mut Bench<Ps2Controller>, script: &mut Script<'_>) {
@@ -219,7 +245,10 @@ fn isa_dma_extra(bench: &mut Bench<IsaDma>, script: &mut Script<'_>) {
     assert!(done.bytes <= data.len());
 }
 
-fn config_address(script: &mut Script<'_>) {
+/// PCI configuration mechanism #1: CF8h and CFCh.
+pub fn config_address(bytes: &[u8]) {
+    let mut script = Script::new(bytes);
+    let script = &mut script;
     let mut address = ConfigAddress::default();
     while !script.is_over() {
         let port = 0xcf0 | script.number(1) as u16 & 0x1f;
@@ -234,21 +263,6 @@ fn config_address(script: &mut Script<'_>) {
     }
 }
 
-/// The small chips; the first byte says which.
-pub fn chipset(bytes: &[u8]) {
-    let [which, bytes @ ..] = bytes else { return };
-    match which % 8 {
-        0 => run(I440fx::new, bytes, |_, _| {}),
-        1 => run(Piix3::new, bytes, |_, _| {}),
-        2 => run(AcpiPm::new, bytes, |_, _| {}),
-        3 => run(Port92::new, bytes, |_, _| {}),
-        4 => run(IsaDma::new, bytes, isa_dma_extra),
-        5 => run(make_cmos, bytes, |_, _| {}),
-        6 => run(make_debug, bytes, |_, _| {}),
-        _ => config_address(&mut Script::new(bytes)),
-    }
-}
-
 fn make_serial() -> Uart16550 {
     Uart16550::new(0x3f8, 4, CharId(0))
 }
@@ -256,11 +270,6 @@ fn make_serial() -> Uart16550 {
 fn serial_extra(bench: &mut Bench<Uart16550>, script: &mut Script<'_>) {
     let len = script.below(40);
     bench.type_chars(CharId(0), script.take(len));
-}
-
-/// A serial port with somebody at the other end.
-pub fn serial(bytes: &[u8]) {
-    run(make_serial, bytes, serial_extra);
 }
 
 const NIC: NicId = NicId(1);
@@ -272,10 +281,6 @@ const NIC_MEMORY: u32 = 0x4_0000;
 fn make_rtl8139(chip: Chip) -> Rtl8139 {
     let rom = vec![0x55; 0x400];
     Rtl8139::with_chip(NicSpec { nic: NIC, devfn: Devfn::new(3, 0), mac: NIC_MAC, rom, link: true }, chip)
-}
-
-fn make_cplus() -> Rtl8139 {
-    make_rtl8139(Chip::CPlus)
 }
 
 /// Whole actions: set-up, frames in, descriptors, slots, what a driver does to go on; and then what was sent is looked at.
@@ -361,16 +366,6 @@ fn nic_frames(bench: &mut Bench<Rtl8139>, script: &mut Script<'_>) {
     // As many as the host's side lets wait.
     let room = 300usize.saturating_sub(bench.receive(NIC, []));
     bench.receive(NIC, std::iter::repeat_n(frame, count.min(room)));
-}
-
-/// A network card of either kind, with frames, rings and slots.
-pub fn rtl8139(bytes: &[u8]) {
-    let [which, bytes @ ..] = bytes else { return };
-    if which & 7 == 0 {
-        run(|| make_rtl8139(Chip::C), bytes, rtl8139_extra);
-    } else {
-        run(make_cplus, bytes, rtl8139_extra);
-    }
 }
 
 /// Where scripts put the USB controller's ports, and its schedule: sixteen places for QHs, as many for TDs.
@@ -460,42 +455,11 @@ fn usb_extra(bench: &mut Bench<Piix3Usb>, script: &mut Script<'_>) {
     assert!(bench.device.keys_waiting() <= 512 && bench.timers.len() <= 1);
 }
 
-/// The USB controller with its tablet and keyboard, schedules that may be anything, and input.
-pub fn usb(bytes: &[u8]) {
-    run(Piix3Usb::new, bytes, usb_extra);
-}
-
-/// A damaged state of some device (the first byte says which), taken or refused, and what was taken used.
-pub fn state(bytes: &[u8]) {
-    let [which, bytes @ ..] = bytes else { return };
-    match which % 14 {
-        0 | 1 => damaged(ide_bench(false), ide_bench(false), make_ide, bytes, ide_command),
-        2 => damage(make_vga, bytes, vga_extra),
-        3 => damage(make_fw_cfg, bytes, fw_cfg_dma),
-        4 => damage(Ps2Controller::new, bytes, ps2_extra),
-        5 => damage(I440fx::new, bytes, |_, _| {}),
-        6 => damage(Piix3::new, bytes, |_, _| {}),
-        7 => damage(AcpiPm::new, bytes, |_, _| {}),
-        8 => damage(IsaDma::new, bytes, isa_dma_extra),
-        9 => damage(make_cmos, bytes, |_, _| {}),
-        10 => damage(make_serial, bytes, serial_extra),
-        11 => damage(make_cplus, bytes, rtl8139_extra),
-        12 => damage(Piix3Usb::new, bytes, usb_extra),
-        _ => damage(Port92::new, bytes, |_, _| {}),
-    }
-}
-
-fn damage<D: Device>(make: impl Fn() -> D, bytes: &[u8], extra: impl FnMut(&mut Bench<D>, &mut Script<'_>)) {
-    damaged(Bench::new(make()), Bench::new(make()), make, bytes, extra);
-}
-
-fn damaged<D: Device>(
-    mut first: Bench<D>,
-    mut second: Bench<D>,
-    make: impl Fn() -> D,
-    bytes: &[u8],
-    mut extra: impl FnMut(&mut Bench<D>, &mut Script<'_>),
-) {
+/// Damages a saved state as the bytes say and loads it. The device refuses the state and stays as it was, or loads it and
+/// can be used.
+fn damage<D: Device>(make: impl Fn() -> D, bytes: &[u8], mut extra: impl FnMut(&mut Bench<D>, &mut Script<'_>)) {
+    let (mut first, mut second) = (bench(&make), bench(&make));
+    (first.trusted, second.trusted) = (false, false);
     let mut script = Script::new(bytes);
     let (before, how) = (script.byte().into(), script.byte());
     let mut beginning = Script::new(script.take(before));

@@ -303,7 +303,7 @@ impl Frame<'_> {
 /// Whether all of it is RAM in this direction.
 pub(super) fn is_memory(memory: &Memory, at: u64, len: usize, write: bool) -> bool {
     let mut all = true;
-    memory.pieces(at, len as u64, write, |slice, _| all &= slice.is_some());
+    memory.for_each_run(at, len as u64, write, |slice, _| all &= slice.is_some());
     all
 }
 

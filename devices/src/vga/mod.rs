@@ -25,7 +25,7 @@ pub use render::{Bitmap, Blink};
 pub use text::{TextCursor, TextScreen, cp437, cp437_code};
 
 use crate::ctx::{Ctx, Effect};
-use crate::device::{Access, CONFIG_TAG, Devfn, Device, Region};
+use crate::device::{Access, CONFIG_TAG, Devfn, Device, Region, Wake};
 use crate::pci::{ConfigSpace, ConfigState};
 use crate::state::RestoreError;
 use regs::{Registers, Timing};
@@ -83,6 +83,8 @@ pub struct Vga {
     latch: u32,
     /// Planes 0 and 1 are in the text area.
     text: bool,
+    /// The board has asked for a report of the next write ([`Wake::ReportWrites`]).
+    report_writes: bool,
 }
 
 /// [`Vga`] in a saved state; video memory is saved with the machine's.
@@ -123,7 +125,16 @@ impl Vga {
     pub fn new(vram: u32, rom: Vec<u8>) -> Self {
         let vram = vram.clamp(*Self::VRAM.start(), *Self::VRAM.end()).next_power_of_two();
         let rom_size = (rom.len().min(ROM_SIZE_MAX) as u32).next_power_of_two().max(ROM_SIZE_MIN);
-        Self { vram, rom, pci: config(vram, rom_size), regs: Registers::new(), vbe: Vbe::new(), latch: 0, text: false }
+        Self {
+            vram,
+            rom,
+            pci: config(vram, rom_size),
+            regs: Registers::new(),
+            vbe: Vbe::new(),
+            latch: 0,
+            text: false,
+            report_writes: false,
+        }
     }
 
     /// Bytes that the machine's [`crate::Memory`] must have for an adapter with `vram` bytes of video memory: text has
@@ -139,7 +150,7 @@ impl Vga {
 
     /// A copy of what the picture depends on, besides video memory: it is rendered while this adapter goes on.
     pub fn shown(&self) -> Self {
-        let Self { vram, rom: _, pci: _, regs, vbe, latch: _, text } = self;
+        let Self { vram, rom: _, pci: _, regs, vbe, latch: _, text, report_writes: _ } = self;
         Self { regs: regs.clone(), vbe: vbe.clone(), text: *text, ..Self::new(*vram, Vec::new()) }
     }
 
@@ -353,6 +364,17 @@ impl Vga {
     }
 }
 
+impl Vga {
+    /// Reports a write, if the board has asked for it.
+    #[inline]
+    fn report_write(&mut self, cx: &mut Ctx<'_>) {
+        if self.report_writes {
+            self.report_writes = false;
+            cx.effect(Effect::ScreenWritten);
+        }
+    }
+}
+
 impl Device for Vga {
     type State = VgaState;
     const KIND: &'static str = "vga";
@@ -422,7 +444,7 @@ impl Device for Vga {
     }
 
     fn write(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]) {
-        cx.touch_screen();
+        self.report_write(cx);
         if at.tag == WINDOW_TAG {
             let (bank, limit) = self.plane_window();
             self.regs.write_planes(self.latch, cx.memory(), at.offset as u32, data, bank, limit);
@@ -447,11 +469,17 @@ impl Device for Vga {
         self.remap_if_changed(cx, before);
     }
 
+    fn wake(&mut self, _cx: &mut Ctx<'_>, why: Wake) {
+        if matches!(why, Wake::ReportWrites) {
+            self.report_writes = true;
+        }
+    }
+
     fn reset(&mut self, cx: &mut Ctx<'_>) {
-        cx.touch_screen();
+        self.report_write(cx);
         let before = self.mapping();
         self.place_text(cx, false);
-        let Self { vram: _, rom: _, pci, regs, vbe, latch, text: _ } = self;
+        let Self { vram: _, rom: _, pci, regs, vbe, latch, text: _, report_writes: _ } = self;
         pci.reset();
         *regs = Registers::new();
         *vbe = Vbe::new();
@@ -461,7 +489,7 @@ impl Device for Vga {
 
     fn save(&self) -> VgaState {
         // Where the text is follows from the registers.
-        let Self { vram: _, rom: _, pci, regs, vbe, latch, text: _ } = self;
+        let Self { vram: _, rom: _, pci, regs, vbe, latch, text: _, report_writes: _ } = self;
         VgaState { pci: pci.save(), regs: regs.clone(), vbe: vbe.clone(), latch: *latch }
     }
 

@@ -1,6 +1,6 @@
-//! The BIOS: the services that software asks for by interrupts, and the way from power-on to a boot sector.
+//! 16-bit system BIOS: INT services, and POST from the end of the 32-bit power-on code to the boot sector.
 //!
-//! Every service is a function of a [`Bios`], generic over the machine, and of the caller's registers.
+//! Each service is a function of a [`Bios`], which is generic over the hardware, and of the caller's registers.
 
 #![cfg_attr(rom, no_std)]
 #![forbid(unsafe_code)]
@@ -17,33 +17,33 @@ mod vectors;
 
 use pcvm_firmware_rt::{FarPtr, Flags, Handoff, Hw, Regs};
 
-/// What a service works on.
+/// What a BIOS service works on.
 pub struct Bios<'a, H> {
-    /// The machine.
+    /// Ports, memory and CPU.
     pub hw: &'a mut H,
-    /// What the BIOS remembers beyond the documented data areas.
+    /// State outside the documented data areas.
     pub state: &'a State,
-    /// What the power-on code found.
+    /// Results of the 32-bit power-on code.
     pub handoff: &'a Handoff,
 }
 
-/// What the BIOS remembers beyond the documented data areas: `Cell`s, since interrupts nest.
+/// BIOS state outside the documented data areas. It consists of `Cell`s because interrupts nest.
 #[derive(Debug, Default)]
 pub struct State {
-    /// Of the drives.
+    /// Drives.
     pub disk: disk::State,
-    /// Of the CD that was booted.
+    /// El Torito boot and emulation.
     pub eltorito: eltorito::State,
-    /// Of the way to the boot sector.
+    /// Boot order, boot console and option ROMs.
     pub boot: boot::State,
-    /// Of keyboard and mouse.
+    /// Keyboard and mouse.
     pub input: input::State,
-    /// Of everything else.
+    /// All other services.
     pub services: services::State,
 }
 
 impl State {
-    /// At power-on.
+    /// The state at power-on.
     pub const fn new() -> Self {
         Self {
             disk: disk::State::new(),
@@ -55,8 +55,8 @@ impl State {
     }
 }
 
-/// From the end of the 32-bit power-on code to the boot sector. `entries` are the offsets of the entries of
-/// [`pcvm_firmware_rt::STUBS`], `iret` that of an IRET.
+/// Runs POST after the 32-bit power-on code, and boots. `entries` are the offsets of the interrupt entries, in the
+/// order of [`pcvm_firmware_rt::STUBS`]; `iret` is the offset of an IRET instruction.
 pub fn main<H: Hw>(bios: &mut Bios<H>, entries: &[u16], iret: u16) {
     vectors::install(bios.hw, entries, iret);
     services::init(bios);
@@ -67,7 +67,7 @@ pub fn main<H: Hw>(bios: &mut Bios<H>, entries: &[u16], iret: u16) {
     boot::run(bios);
 }
 
-/// An interrupt has come: serves it.
+/// Serves an interrupt.
 pub fn interrupt<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     let flags_at = FarPtr::new(regs.ss, regs.sp().wrapping_add(4));
     regs.flags = bios.hw.read16(flags_at);
@@ -91,7 +91,7 @@ fn dispatch<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
         0x74 => input::int74(bios, regs),
         0x76 => disk::int76(bios, regs),
         _ if services::interrupt(bios, regs) => {}
-        // Hardware interrupts that nobody asked for: as IBM's BIOS does, ended and noted.
+        // Unexpected hardware interrupts: EOI and a note in the BIOS data area, as in IBM's BIOS.
         0x0a..=0x0f => vectors::unexpected(bios.hw, vector as u8 - 8),
         0x70..=0x77 => vectors::unexpected(bios.hw, vector as u8 - 0x70 + 8),
         _ => regs.set_flag(Flags::CF, true),

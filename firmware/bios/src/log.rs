@@ -1,4 +1,4 @@
-//! The debug console: port 402h, which reads E9h where there is one.
+//! Debug console output: port 402h, which reads as E9h if the console exists.
 
 use pcvm_firmware_rt::Hw;
 

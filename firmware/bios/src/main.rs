@@ -1,4 +1,4 @@
-//! The BIOS as it runs on a machine: built for 16-bit code by `firmware/build`.
+//! BIOS ROM binary: `firmware/build` builds it for 16-bit real mode.
 #![cfg_attr(rom, no_std, no_main)]
 
 #[cfg(rom)]
@@ -9,7 +9,7 @@ mod rom {
 
     static STATE: Local<State> = Local::new(State::new());
 
-    /// Called by the entry code, once, after the 32-bit power-on code.
+    /// The entry code calls this once, after the 32-bit power-on code.
     #[unsafe(no_mangle)]
     extern "C" fn bios_main() {
         pcvm_bios::main(
@@ -19,7 +19,7 @@ mod rom {
         );
     }
 
-    /// Called by the entry code, on an empty stack, when what was booted wants something else to be booted.
+    /// The entry code calls this on an empty stack when the booted system calls INT 18h or 19h.
     #[unsafe(no_mangle)]
     extern "C" fn bios_boot_again(vector: u32) {
         pcvm_bios::boot::again(
@@ -28,7 +28,7 @@ mod rom {
         );
     }
 
-    /// Called by the entry code for every interrupt.
+    /// The entry code calls this for every interrupt.
     #[unsafe(no_mangle)]
     extern "C" fn bios_interrupt(regs: &mut Regs) {
         pcvm_bios::interrupt(&mut Bios { hw: &mut Real, state: STATE.get(), handoff: entry::handoff() }, regs);
@@ -42,6 +42,6 @@ mod rom {
 
 #[cfg(not(rom))]
 fn main() {
-    eprintln!("this is firmware: firmware/build makes it");
+    eprintln!("the BIOS is not a host program: build its ROM with firmware/build");
     std::process::exit(2);
 }

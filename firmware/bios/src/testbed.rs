@@ -1,5 +1,5 @@
-//! A machine for the tests of services: the project's own models of keyboard controller and clock, a timer, two interrupt controllers'
-//! masks, and what interrupts do.
+//! Test machine for the BIOS services: the device models of the PS/2 controller and of the RTC, an 8254 channel 0, the
+//! mask registers of two 8259As, and interrupt delivery.
 
 use crate::{Bios, State};
 use pcvm_devices::Wake;
@@ -16,27 +16,27 @@ use std::rc::Rc;
 /// 2026-11-22 21:09:58.
 pub const EPOCH: i64 = 1_795_381_798;
 
-/// The devices.
+/// The devices behind the I/O ports.
 pub struct Devices {
     pub ps2: Option<Bench<Ps2Controller>>,
     pub cmos: Bench<Cmos>,
     /// Nanoseconds since power-on.
     pub now: u64,
     latched: [u8; 2],
-    /// Interrupt masks.
+    /// Interrupt mask registers: master, slave.
     pub masks: [u8; 2],
-    /// Ends of interrupts, by controller.
-    pub ends: [u32; 2],
-    /// Other ports' values; absent ones read as ones.
+    /// EOI commands that each interrupt controller has got: master, slave.
+    pub eois: [u32; 2],
+    /// Values of the ports without a model; an absent port reads as all ones.
     pub ports: BTreeMap<u16, u8>,
-    /// Everything written to other ports.
+    /// Every write to a port without a model: port, size, value.
     pub written: Vec<(u16, u8, u32)>,
-    /// Configuration space by address.
+    /// PCI configuration space by address.
     pub config: BTreeMap<u32, u8>,
     config_address: u32,
     ticked: u64,
-    /// The clock's interrupts get lost.
-    pub deaf: bool,
+    /// IRQ 8 (RTC) is never delivered.
+    pub drop_irq8: bool,
     served_edges: BTreeMap<u8, u32>,
 }
 
@@ -50,13 +50,13 @@ impl Devices {
             now: 0,
             latched: [0; 2],
             masks: [0xff; 2],
-            ends: [0; 2],
+            eois: [0; 2],
             ports: BTreeMap::from([(0x61, 0), (0x92, 2)]),
             written: Vec::new(),
             config: BTreeMap::new(),
             config_address: 0,
             ticked: 0,
-            deaf: false,
+            drop_irq8: false,
             served_edges: BTreeMap::new(),
         }
     }
@@ -69,15 +69,15 @@ impl Devices {
         self.cmos.advance(nanos);
     }
 
-    /// Somebody does something at keyboard or mouse.
-    pub fn person(&mut self, event: InputEvent) {
+    /// The user moves the mouse or presses or releases a key.
+    pub fn user_input(&mut self, event: InputEvent) {
         if let Some(ps2) = &mut self.ps2 {
             ps2.call(|device, cx| pcvm_devices::Device::wake(device, cx, Wake::Input(event)));
         }
     }
 
-    /// The next interrupt that is due, by IRQ.
-    fn due(&mut self) -> Option<u8> {
+    /// The next pending, unmasked IRQ.
+    fn next_irq(&mut self) -> Option<u8> {
         if self.masks[0] & 1 == 0 && self.now / TICK > self.ticked {
             self.ticked += 1;
             return Some(0);
@@ -92,7 +92,7 @@ impl Devices {
             let edges = edges.copied().unwrap_or(0);
             let masked = self.masks[usize::from(irq >> 3)] >> (irq & 7) & 1 != 0;
             let served = self.served_edges.entry(irq).or_default();
-            if !masked && edges > *served && !(irq == 8 && self.deaf) {
+            if !masked && edges > *served && !(irq == 8 && self.drop_irq8) {
                 *served = edges;
                 return Some(irq);
             }
@@ -130,14 +130,14 @@ impl Bus for Devices {
             }
             0x70 | 0x71 => self.cmos.outb(port, byte),
             0x43 if byte == 0 => {
-                // Reading the timer takes time.
+                // Each read of the counter takes 2 us.
                 self.advance(2_000);
                 let counts = self.now * 2_386_364 / 1_000_000_000;
                 self.latched = (0u16.wrapping_sub(counts as u16) & !1).to_le_bytes();
             }
             0x21 => self.masks[0] = byte,
             0xa1 => self.masks[1] = byte,
-            0x20 | 0xa0 if byte == 0x20 => self.ends[usize::from(port == 0xa0)] += 1,
+            0x20 | 0xa0 if byte == 0x20 => self.eois[usize::from(port == 0xa0)] += 1,
             0xcf8 if size == 4 => self.config_address = value,
             0xcfc..=0xcff => {
                 for n in 0..u32::from(size) {
@@ -146,8 +146,8 @@ impl Bus for Devices {
                 }
             }
             _ => {
-                if let Some(kept) = self.ports.get_mut(&port) {
-                    *kept = byte;
+                if let Some(value_kept) = self.ports.get_mut(&port) {
+                    *value_kept = byte;
                 }
                 self.written.push((port, size, value));
             }
@@ -160,7 +160,7 @@ impl Bus for Devices {
     }
 }
 
-/// A machine with a BIOS.
+/// The test machine with the BIOS state.
 pub struct Machine {
     pub hw: Fake<Devices>,
     pub state: Rc<State>,
@@ -168,8 +168,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// As it is when the BIOS has initialised data areas, clock and keyboard. Interrupts that the BIOS calls do nothing but INT 15h AH=4Fh, which says that
-    /// the key is to be taken.
+    /// The machine after the BIOS has initialised data areas, RTC and keyboard. Interrupts that the BIOS calls do
+    /// nothing; INT 15h AH=4Fh returns with CF set, which accepts the key.
     pub fn new() -> Self {
         Self::with(Devices::new(), Handoff::EMPTY)
     }
@@ -192,7 +192,7 @@ impl Machine {
         Bios { hw: &mut self.hw, state: &self.state, handoff: self.handoff }
     }
 
-    /// Calls an interrupt's service.
+    /// Runs the BIOS's handler of an interrupt.
     pub fn int(&mut self, vector: u8, mut regs: Regs) -> Regs {
         regs.vector = vector.into();
         regs.ss = 0x7000;
@@ -201,12 +201,12 @@ impl Machine {
         regs
     }
 
-    /// The interrupt with AX.
+    /// Runs the handler with only AX set.
     pub fn ax(&mut self, vector: u8, ax: u16) -> Regs {
         self.int(vector, Regs::with_ax(ax))
     }
 
-    /// Lets time pass in which interrupts are served.
+    /// Advances time by `millis` ms, and serves the interrupts that come in it.
     pub fn run(&mut self, millis: u64) {
         for _ in 0..millis * 4 {
             self.hw.bus.advance(250_000);
@@ -214,19 +214,19 @@ impl Machine {
         }
     }
 
-    /// A key goes down or up, and what it sends is served.
+    /// Presses or releases a key, and runs 4 ms in which its scan codes are served.
     pub fn key(&mut self, code: u16, down: bool) {
-        self.hw.bus.person(InputEvent::Key { code, down });
+        self.hw.bus.user_input(InputEvent::Key { code, down });
         self.run(4);
     }
 
-    /// A key is pressed and let go.
+    /// Presses and releases a key.
     pub fn tap(&mut self, code: u16) {
         self.key(code, true);
         self.key(code, false);
     }
 
-    /// The words in the keyboard buffer, which is then empty.
+    /// Returns the words in the keyboard buffer and empties it.
     pub fn typed(&mut self) -> Vec<u16> {
         let mut words = Vec::new();
         let word = |hw: &Fake<Devices>, at: u16| {
@@ -242,14 +242,14 @@ impl Machine {
         words
     }
 
-    /// A byte of the BIOS data area.
+    /// A byte of the BIOS data area, by its offset.
     pub fn bda(&self, at: usize) -> u8 {
         self.hw.memory[0x400 + at]
     }
 }
 
 fn serve(hw: &mut Fake<Devices>, state: &State, handoff: &Handoff) {
-    while let Some(irq) = hw.bus.due() {
+    while let Some(irq) = hw.bus.next_irq() {
         let vector = if irq < 8 { 0x08 + irq } else { 0x68 + irq };
         let mut regs = Regs::with_ax(0);
         (regs.vector, regs.ss, regs.esp) = (vector.into(), 0x7000, 0x200);

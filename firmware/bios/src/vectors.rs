@@ -1,12 +1,12 @@
-//! The interrupt vector table, and hardware interrupts that nobody expects.
+//! Interrupt vector table, and the handler of unexpected hardware interrupts.
 
 use pcvm_firmware_rt::{FarPtr, Hw, STUBS, bda};
 
 const SEGMENT: u16 = 0xf000;
-/// From here on vectors are zero: free for users (60h-67h) and others.
+/// Vectors from here on are zero: 60h-67h are reserved for programs.
 const FIRST_FREE: u8 = 0x60;
 
-/// Fills the table: an IRET for what has no entry.
+/// Fills the vector table; vectors without a handler point to an IRET.
 pub fn install<H: Hw>(hw: &mut H, entries: &[u16], iret: u16) {
     for vector in 0..=255u8 {
         let default = if (FIRST_FREE..0x68).contains(&vector) || vector >= 0x78 {
@@ -21,29 +21,29 @@ pub fn install<H: Hw>(hw: &mut H, entries: &[u16], iret: u16) {
     }
 }
 
-/// Ends hardware interrupt `irq` (2 to 15) that nobody serves: masks it if it is really in service, and notes it at
-/// 40:6B (IBM AT BIOS, "temporary interrupt service routine").
+/// Handles an unexpected IRQ (2 to 15): if the 8259A has it in service, masks it and sends EOI. The in-service bits go
+/// to 40:6B, FFh if there were none (IBM AT BIOS, "temporary interrupt service routine").
 pub fn unexpected<H: Hw>(hw: &mut H, irq: u8) {
     const READ_IN_SERVICE: u8 = 0x0b;
-    const END: u8 = 0x20;
+    const EOI: u8 = 0x20;
     let noted = if irq >= 8 {
         hw.outb(0xa0, READ_IN_SERVICE);
         let in_service = hw.inb(0xa0);
         if in_service != 0 {
             let mask = hw.inb(0xa1);
             hw.outb(0xa1, mask | in_service);
-            hw.outb(0xa0, END);
+            hw.outb(0xa0, EOI);
         }
-        hw.outb(0x20, END);
+        hw.outb(0x20, EOI);
         in_service
     } else {
         hw.outb(0x20, READ_IN_SERVICE);
         let in_service = hw.inb(0x20);
         if in_service != 0 {
             let mask = hw.inb(0x21);
-            // Never the cascade.
+            // IRQ 2, the cascade, is never masked.
             hw.outb(0x21, mask | in_service & !4);
-            hw.outb(0x20, END);
+            hw.outb(0x20, EOI);
         }
         in_service
     };

@@ -1,43 +1,43 @@
-//! The Bochs display interface: an index port and a data port, both 16 bits wide.
+//! Bochs display interface (VBE_DISPI): registers behind a 16-bit index port and a 16-bit data port.
 
 use crate::hw::Hw;
 
 const INDEX: u16 = 0x1ce;
 const DATA: u16 = 0x1cf;
 
-/// Version.
+/// Version: B0C0h to B0CFh.
 pub const ID: u16 = 0;
-/// Pixels of a line.
+/// Width in pixels.
 pub const XRES: u16 = 1;
-/// Lines.
+/// Height in scan lines.
 pub const YRES: u16 = 2;
-/// Bits of a pixel.
+/// Bits per pixel.
 pub const BPP: u16 = 3;
-/// See the constants of that name.
+/// Mode enable: [`ENABLED`] and the flags below it.
 pub const ENABLE: u16 = 4;
-/// 64 KiB bank at A0000h.
+/// 64 KiB bank in the window at A0000h.
 pub const BANK: u16 = 5;
-/// Pixels from a line to the next.
+/// Pixels from one scan line to the next.
 pub const VIRT_WIDTH: u16 = 6;
-/// Lines there is memory for.
+/// Scan lines that fit in video memory.
 pub const VIRT_HEIGHT: u16 = 7;
-/// First pixel shown.
+/// First displayed pixel of a scan line.
 pub const X_OFFSET: u16 = 8;
-/// First line shown.
+/// First displayed scan line.
 pub const Y_OFFSET: u16 = 9;
 /// Video memory in units of 64 KiB.
-pub const MEMORY: u16 = 0xa;
+pub const VIDEO_MEMORY_64K: u16 = 0xa;
 
-/// [`ENABLE`]: the mode is on.
+/// [`ENABLE`]: the mode in XRES, YRES and BPP is active.
 pub const ENABLED: u16 = 0x01;
-/// [`ENABLE`]: the resolution registers tell the most that can be set.
-pub const CAPABILITIES: u16 = 0x02;
-/// [`ENABLE`]: colours of the DAC have eight bits.
+/// [`ENABLE`]: XRES, YRES and BPP read as the largest supported values.
+pub const GETCAPS: u16 = 0x02;
+/// [`ENABLE`]: DAC components have eight bits.
 pub const DAC_8_BIT: u16 = 0x20;
-/// [`ENABLE`]: the linear frame buffer is used.
-pub const LINEAR: u16 = 0x40;
-/// [`ENABLE`]: memory is not cleared.
-pub const NO_CLEAR: u16 = 0x80;
+/// [`ENABLE`]: linear frame buffer.
+pub const LFB_ENABLED: u16 = 0x40;
+/// [`ENABLE`]: do not clear video memory.
+pub const NOCLEARMEM: u16 = 0x80;
 
 const ID_MASK: u16 = 0xfff0;
 const ID_BASE: u16 = 0xb0c0;
@@ -59,8 +59,8 @@ pub fn present<H: Hw>(hw: &mut H) -> bool {
     read(hw, ID) & ID_MASK == ID_BASE
 }
 
-/// Clears the VGA's 256 KiB by setting a mode of that size, which the adapter does by itself; the VGA's modes are on
-/// again afterwards, with registers that a mode set has to load.
+/// Clears 256 KiB of video memory by enabling a mode of that size: the adapter clears it. Afterwards the VGA registers
+/// are in effect again and must be loaded by a mode set.
 pub fn clear_planes<H: Hw>(hw: &mut H) {
     write(hw, XRES, 1024);
     write(hw, YRES, 256);

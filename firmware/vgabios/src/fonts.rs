@@ -1,14 +1,14 @@
-//! INT 10h AH=11h: fonts of text and of graphics modes.
+//! INT 10h AH=11h, character call: loads text fonts into plane 2, sets fonts for graphics modes.
 
 use crate::bda;
 use crate::cursor;
 use crate::hw::{Far, Hw, far};
-use crate::modes::{self, Kind};
+use crate::modes::{self, MemoryModel};
 use crate::regs::Regs;
 use crate::tables;
 use crate::vga;
 
-/// Bytes from a glyph to the next in plane 2.
+/// Bytes per glyph in plane 2.
 const STRIDE: u16 = 32;
 
 const MAX_SCAN_LINE: u8 = 9;
@@ -17,7 +17,7 @@ const DISPLAY_END: u8 = 0x12;
 const UNDERLINE: u8 = 0x14;
 const CHARACTER_MAP: u8 = 3;
 
-/// A font of the ROM, by its height.
+/// ROM font for a character height, as an offset in the tables.
 pub const fn rom_font(height: u8) -> u16 {
     match height {
         0..=8 => tables::FONT8,
@@ -26,23 +26,23 @@ pub const fn rom_font(height: u8) -> u16 {
     }
 }
 
-/// Loads the ROM's font of a height into a block.
+/// Loads the ROM font of a height into a font block.
 #[inline(never)]
 pub fn load_rom<H: Hw>(hw: &mut H, height: u8, block: u8) {
     let from = hw.tables().at(rom_font(height));
     load(hw, from, 0, 256, height, block);
 }
 
-/// Loads `count` glyphs, the first of which is number `first`, into a block.
+/// Loads `count` glyphs, starting with character `first`, into a font block.
 #[inline(never)]
 pub fn load<H: Hw>(hw: &mut H, from: Far, first: u16, count: u16, height: u8, block: u8) {
-    // Plane 2 alone, without odd/even addressing, 64 KiB at A0000h.
+    // Write plane 2 only, no odd/even addressing, 64 KiB window at A0000h.
     vga::write(hw, vga::SEQUENCER, 2, 4);
     vga::write(hw, vga::SEQUENCER, 4, 7);
     vga::write(hw, vga::GRAPHICS, 4, 2);
     vga::write(hw, vga::GRAPHICS, 5, 0);
     vga::write(hw, vga::GRAPHICS, 6, 4);
-    // Blocks 0 to 3 are 16 KiB apart, 4 to 7 between them.
+    // Blocks 0-3 are 16 KiB apart, blocks 4-7 lie between them.
     let block = u16::from(block & 3) << 14 | u16::from(block & 4) << 11;
     let mut to = far(vga::GRAPHICS_SEGMENT, block).at((first & 0xff) * STRIDE);
     let mut from = from;
@@ -60,7 +60,7 @@ pub fn load<H: Hw>(hw: &mut H, from: Far, first: u16, count: u16, height: u8, bl
     vga::write(hw, vga::GRAPHICS, 6, memory_mode);
 }
 
-/// The text mode gets cells of `height` lines.
+/// Sets the character height of the current text mode and recalculates rows, page size and cursor.
 #[inline(never)]
 pub fn set_height<H: Hw>(hw: &mut H, height: u8) {
     let height = height.clamp(1, 32);
@@ -76,14 +76,14 @@ pub fn set_height<H: Hw>(hw: &mut H, height: u8) {
         modes::Lines::L400 => 400,
     };
     let rows = lines.checked_div(height.into()).unwrap_or(1);
-    // Cells that do not fill the screen leave the rest of it off.
+    // Blank the scan lines below the last full row.
     let scans = if scan & 0x80 != 0 { 2 } else { 1 };
     let shown = rows * u16::from(height) * scans;
     vga::write(hw, crtc, DISPLAY_END, (shown - 1) as u8);
     hw.set_bda8(bda::ROWS, (rows - 1) as u8);
     hw.set_bda16(bda::CHAR_HEIGHT, height.into());
     let page = rows * hw.bda16(bda::COLUMNS) * 2;
-    // The same room between pages as mode sets leave: 100h for 25 rows of 80.
+    // Round the page size up to 100h, as the mode tables have it: 1000h for 25 rows of 80.
     hw.set_bda16(bda::PAGE_SIZE, (page + 0xff) & 0xff00);
     let shape = hw.bda16(bda::CURSOR_SHAPE);
     if shape >> 8 & u16::from(CURSOR_OFF) == 0 {
@@ -91,7 +91,7 @@ pub fn set_height<H: Hw>(hw: &mut H, height: u8) {
     }
 }
 
-/// Rows of a graphics mode: 14, 25 or 43, or as given.
+/// Sets character height and rows of a graphics mode: BL selects 14, 25 or 43 rows; BL=0 takes DL rows.
 fn graphics_rows<H: Hw>(hw: &mut H, regs: &Regs, height: u16) {
     let rows = match regs.bl() {
         0 => regs.dl(),
@@ -103,7 +103,7 @@ fn graphics_rows<H: Hw>(hw: &mut H, regs: &Regs, height: u16) {
     hw.set_bda8(bda::ROWS, rows.wrapping_sub(1));
 }
 
-/// INT 10h AH=11h.
+/// AH=11h.
 #[inline(never)]
 pub fn generator<H: Hw>(hw: &mut H, regs: &mut Regs) {
     let function = regs.al();
@@ -147,7 +147,7 @@ pub fn generator<H: Hw>(hw: &mut H, regs: &mut Regs) {
     }
 }
 
-/// AL=30h: where a font is, how high the current one is and how many rows there are.
+/// AL=30h: returns a font pointer, the character height and the rows minus one.
 fn information<H: Hw>(hw: &mut H, regs: &mut Regs) {
     let tables = hw.tables();
     let font = match regs.bh() {
@@ -156,7 +156,7 @@ fn information<H: Hw>(hw: &mut H, regs: &mut Regs) {
         2 => tables.at(tables::FONT14),
         3 => tables.at(tables::FONT8),
         4 => tables.at(tables::FONT8 + 128 * 8),
-        5 | 7 => tables.at(tables::ALTERNATES),
+        5 | 7 => tables.at(tables::ALTERNATE_GLYPHS),
         6 => tables.at(tables::FONT16),
         _ => return,
     };
@@ -166,7 +166,7 @@ fn information<H: Hw>(hw: &mut H, regs: &mut Regs) {
     regs.set_dl(hw.bda8(bda::ROWS));
 }
 
-/// Whether the current mode's glyphs are drawn dot by dot.
+/// Whether characters of the current mode are drawn as pixels.
 pub fn is_graphics<H: Hw>(hw: &mut H) -> bool {
-    !matches!(modes::kind(hw.bda8(bda::MODE)), Kind::Text)
+    !matches!(modes::memory_model(hw.bda8(bda::MODE)), MemoryModel::Text)
 }

@@ -1,11 +1,11 @@
-//! Characters, dots and scrolling in graphics modes, those of VBE too.
+//! Graphics modes, VBE modes included: drawing and reading characters and pixels, scrolling.
 
 use crate::bda;
 use crate::cursor::{self, Position};
 use crate::dac;
 use crate::dispi;
 use crate::hw::{Far, Hw, far};
-use crate::modes::{self, Kind};
+use crate::modes::{self, MemoryModel};
 use crate::scroll::Window;
 use crate::vbe;
 use crate::vga;
@@ -25,71 +25,71 @@ const WRITE_COLOUR: u8 = 2;
 const READ_COMPARE: u8 = 8;
 const ALL_PLANES: u8 = 0xf;
 
-/// Bit 7 of a colour: combine with what is there.
+/// Bit 7 of a colour: XOR with the pixels on the screen.
 const XOR: u8 = 0x80;
-/// The highest glyph that a mode may have.
+/// Largest character height in scan lines.
 const MAX_HEIGHT: usize = 32;
-/// Odd lines of CGA graphics.
+/// Offset of the odd scan lines in CGA graphics modes.
 const ODD_LINES: u32 = 0x2000;
-/// Bytes that are copied at a time from one bank to another.
-const PIECE: usize = 16;
+/// Bytes per step of a copy between two banks.
+const COPY_STEP: usize = 16;
 
-/// The memory of a graphics mode.
+/// Video memory layout of the current graphics mode.
 struct Surface {
-    kind: Kind,
+    model: MemoryModel,
     planar: bool,
-    /// Bytes of a pixel, if it is a byte or more.
+    /// Bytes per pixel; 0 if a pixel is less than a byte.
     pixel: u8,
     bpp: u8,
-    /// Bytes from a line to the next.
+    /// Bytes from one scan line to the next.
     pitch: u16,
-    /// First byte of the page.
+    /// Offset of the page.
     base: u16,
-    /// Lines of a character.
+    /// Scan lines per character.
     height: u8,
-    /// The bank that the window shows, where there are banks.
+    /// The bank in the window; `None` in modes without banks.
     bank: Option<u16>,
-    /// The bank that it showed before.
-    before: u16,
+    /// The bank that `close` restores.
+    saved_bank: u16,
 }
 
 impl Surface {
     fn open<H: Hw>(hw: &mut H, page: u8) -> Self {
-        let kind = modes::kind(hw.bda8(bda::MODE));
+        let model = modes::memory_model(hw.bda8(bda::MODE));
         let height = hw.bda8(bda::CHAR_HEIGHT).clamp(1, MAX_HEIGHT as u8);
         let columns = hw.bda16(bda::COLUMNS);
         let mut surface = Self {
-            kind,
-            planar: matches!(kind, Kind::Planar),
+            model,
+            planar: matches!(model, MemoryModel::Planar),
             pixel: 0,
             bpp: 8,
             pitch: columns,
             base: 0,
             height,
             bank: None,
-            before: 0,
+            saved_bank: 0,
         };
-        match kind {
-            Kind::Cga4 | Kind::Cga2 => surface.pitch = 80,
-            Kind::Linear => (surface.pixel, surface.pitch) = (1, 320),
-            Kind::Vbe => {
+        match model {
+            MemoryModel::Cga4 | MemoryModel::Cga2 => surface.pitch = 80,
+            MemoryModel::Linear => (surface.pixel, surface.pitch) = (1, 320),
+            MemoryModel::Vbe => {
                 let bpp = dispi::read(hw, dispi::BPP) as u8;
                 let width = dispi::read(hw, dispi::VIRT_WIDTH);
-                surface.before = dispi::read(hw, dispi::BANK);
-                surface.bank = Some(surface.before);
+                surface.saved_bank = dispi::read(hw, dispi::BANK);
+                surface.bank = Some(surface.saved_bank);
                 surface.bpp = bpp;
                 surface.planar = bpp == 4;
                 surface.pixel = vbe::modes::pixel_bytes(bpp) as u8;
                 surface.pitch = vbe::modes::line_bytes(width, bpp);
             }
-            Kind::Text | Kind::Planar => surface.base = cursor::page_start(hw, page),
+            MemoryModel::Text | MemoryModel::Planar => surface.base = cursor::page_start(hw, page),
         }
         surface
     }
 
     fn close<H: Hw>(&mut self, hw: &mut H) {
-        let before = self.before;
-        self.select(hw, before);
+        let saved_bank = self.saved_bank;
+        self.select(hw, saved_bank);
     }
 
     fn select<H: Hw>(&mut self, hw: &mut H, bank: u16) {
@@ -99,29 +99,29 @@ impl Surface {
         }
     }
 
-    /// Bytes of eight pixels in a line.
+    /// Bytes of a character cell in a scan line: eight pixels.
     fn cell(&self) -> u16 {
-        match self.kind {
-            Kind::Cga4 => 2,
+        match self.model {
+            MemoryModel::Cga4 => 2,
             _ if self.pixel != 0 => 8 * u16::from(self.pixel),
             _ => 1,
         }
     }
 
-    /// A line's first byte.
+    /// Offset of a scan line.
     fn line(&self, y: u16) -> u32 {
         let pitch = u32::from(self.pitch);
-        match self.kind {
-            Kind::Cga4 | Kind::Cga2 => u32::from(y >> 1) * pitch + if y & 1 != 0 { ODD_LINES } else { 0 },
+        match self.model {
+            MemoryModel::Cga4 | MemoryModel::Cga2 => u32::from(y >> 1) * pitch + if y & 1 != 0 { ODD_LINES } else { 0 },
             _ => u32::from(self.base) + u32::from(y) * pitch,
         }
     }
 
-    /// Where the byte at an offset is, with the window moved there.
+    /// Far pointer to the byte at an offset; switches the bank if necessary.
     fn at<H: Hw>(&mut self, hw: &mut H, offset: u32) -> Far {
         self.select(hw, (offset >> 16) as u16);
-        let segment = match self.kind {
-            Kind::Cga4 | Kind::Cga2 => vga::COLOUR_SEGMENT,
+        let segment = match self.model {
+            MemoryModel::Cga4 | MemoryModel::Cga2 => vga::COLOUR_SEGMENT,
             _ => vga::GRAPHICS_SEGMENT,
         };
         far(segment, offset as u16)
@@ -132,7 +132,7 @@ impl Surface {
             + u32::from(at.column) * u32::from(self.cell())
     }
 
-    /// The bytes of a pixel of a colour: in direct colour modes, one of the 16 of a CGA.
+    /// Pixel value of a colour; direct colour modes take the 16 colours of a CGA.
     fn pixel_value(&self, colour: u8) -> u32 {
         if self.pixel <= 1 {
             return colour.into();
@@ -165,9 +165,9 @@ impl Surface {
     }
 }
 
-/// The glyph of a character, and whether it is an eight-line one of the upper half.
-fn glyph<H: Hw>(hw: &mut H, kind: Kind, height: u8, character: u8) -> Far {
-    if matches!(kind, Kind::Cga4 | Kind::Cga2) && character >= 0x80 {
+/// Far pointer to a character's glyph. CGA modes take the upper 128 characters from vector 1Fh, eight lines each.
+fn glyph<H: Hw>(hw: &mut H, model: MemoryModel, height: u8, character: u8) -> Far {
+    if matches!(model, MemoryModel::Cga4 | MemoryModel::Cga2) && character >= 0x80 {
         let upper = hw.read_far(bda::FONT_UPPER);
         return upper.at(u16::from(character & 0x7f) * 8);
     }
@@ -175,8 +175,8 @@ fn glyph<H: Hw>(hw: &mut H, kind: Kind, height: u8, character: u8) -> Far {
     font.at(u16::from(character) * u16::from(height))
 }
 
-/// Eight dots as eight pixels of two bits.
-fn doubled(dots: u8) -> u16 {
+/// Expands eight dots to eight pixels of two bits.
+fn double_width(dots: u8) -> u16 {
     let mut pairs = 0;
     for bit in 0..8 {
         if dots >> bit & 1 != 0 {
@@ -186,15 +186,15 @@ fn doubled(dots: u8) -> u16 {
     pairs
 }
 
-/// Draws a character; bit 7 of `colour` combines it with what is there, except with 256 colours, of which `background`
-/// is one.
+/// Draws a character. Bit 7 of `colour` selects XOR, except in modes with 256 colours, which use all eight bits and
+/// draw the other dots in `background`.
 #[inline(never)]
 pub fn write<H: Hw>(hw: &mut H, page: u8, at: Position, character: u8, colour: u8, background: u8) {
     let mut surface = Surface::open(hw, page);
-    let font = glyph(hw, surface.kind, surface.height, character);
+    let font = glyph(hw, surface.model, surface.height, character);
     let xor = colour & XOR != 0;
     if surface.planar {
-        // First the background in all planes, then the dots in those of the colour.
+        // Clear the cell in all planes, then write the dots to the planes of the colour.
         if xor {
             vga::write(hw, vga::GRAPHICS, FUNCTION, FUNCTION_XOR);
         } else {
@@ -223,14 +223,14 @@ pub fn write<H: Hw>(hw: &mut H, page: u8, at: Position, character: u8, colour: u
             continue;
         }
         let to = surface.at(hw, line);
-        match surface.kind {
-            Kind::Cga4 => {
-                // The colour in each pixel, the leftmost in the highest bits of the first byte.
-                let dots = (doubled(dots) & (u16::from(colour & 3) * 0x5555)).swap_bytes();
+        match surface.model {
+            MemoryModel::Cga4 => {
+                // The leftmost pixel is in the highest bits of the first byte.
+                let dots = (double_width(dots) & (u16::from(colour & 3) * 0x5555)).swap_bytes();
                 let old = if xor { hw.read16(to) } else { 0 };
                 hw.write16(to, old ^ dots);
             }
-            Kind::Cga2 => {
+            MemoryModel::Cga2 => {
                 let old = if xor { hw.read8(to) } else { 0 };
                 hw.write8(to, old ^ if colour & 1 != 0 { dots } else { 0 });
             }
@@ -251,7 +251,7 @@ pub fn write<H: Hw>(hw: &mut H, page: u8, at: Position, character: u8, colour: u
     surface.close(hw);
 }
 
-/// Which dots of a line of a cell are not of colour 0.
+/// The dots of one scan line of a cell that are not colour 0.
 #[inline(never)]
 fn dots<H: Hw>(hw: &mut H, surface: &mut Surface, line: u32) -> u8 {
     if surface.pixel != 0 {
@@ -263,8 +263,8 @@ fn dots<H: Hw>(hw: &mut H, surface: &mut Surface, line: u32) -> u8 {
         return dots;
     }
     let at = surface.at(hw, line);
-    match surface.kind {
-        Kind::Cga4 => {
+    match surface.model {
+        MemoryModel::Cga4 => {
             let pairs = hw.read16(at).swap_bytes();
             let mut dots = 0;
             for bit in 0..8 {
@@ -274,13 +274,13 @@ fn dots<H: Hw>(hw: &mut H, surface: &mut Surface, line: u32) -> u8 {
             }
             dots
         }
-        Kind::Cga2 => hw.read8(at),
-        // Reads give the dots of colour 0.
+        MemoryModel::Cga2 => hw.read8(at),
+        // Read mode 1 with colour compare 0 returns the dots of colour 0.
         _ => !hw.read8(at),
     }
 }
 
-/// Finds the character that is drawn there; 0 if there is none.
+/// AH=08h in graphics modes: finds the character whose glyph is drawn at a position; 0 if no glyph matches.
 #[inline(never)]
 pub fn read<H: Hw>(hw: &mut H, page: u8, at: Position) -> u8 {
     let mut surface = Surface::open(hw, page);
@@ -299,7 +299,7 @@ pub fn read<H: Hw>(hw: &mut H, page: u8, at: Position) -> u8 {
     }
     surface.close(hw);
     for character in 0..=255 {
-        let font = glyph(hw, surface.kind, surface.height, character);
+        let font = glyph(hw, surface.model, surface.height, character);
         let mut same = true;
         for (row, drawn) in (0..u16::from(height)).zip(drawn) {
             if hw.read8(font.at(row)) != drawn {
@@ -314,17 +314,17 @@ pub fn read<H: Hw>(hw: &mut H, page: u8, at: Position) -> u8 {
     0
 }
 
-/// A pixel's line and the byte, and the bit within the byte if a pixel is less.
+/// Byte offset of a pixel, and its bit position if a pixel is less than a byte.
 fn dot_at(surface: &Surface, x: u16, y: u16) -> (u32, u8) {
     let line = surface.line(y);
-    match surface.kind {
-        Kind::Cga4 => (line + u32::from(x >> 2), (6 - 2 * (x & 3)) as u8),
+    match surface.model {
+        MemoryModel::Cga4 => (line + u32::from(x >> 2), (6 - 2 * (x & 3)) as u8),
         _ if surface.pixel != 0 => (line + u32::from(x) * u32::from(surface.pixel), 0),
         _ => (line + u32::from(x >> 3), (7 - (x & 7)) as u8),
     }
 }
 
-/// INT 10h AH=0Ch.
+/// AH=0Ch: writes a pixel.
 #[inline(never)]
 pub fn write_dot<H: Hw>(hw: &mut H, page: u8, x: u16, y: u16, colour: u8) {
     let mut surface = Surface::open(hw, page);
@@ -346,7 +346,7 @@ pub fn write_dot<H: Hw>(hw: &mut H, page: u8, x: u16, y: u16, colour: u8) {
         vga::write(hw, vga::GRAPHICS, MODE, 0);
         vga::write(hw, vga::GRAPHICS, BIT_MASK, 0xff);
     } else {
-        let mask = if matches!(surface.kind, Kind::Cga4) { 3 } else { 1 };
+        let mask = if matches!(surface.model, MemoryModel::Cga4) { 3 } else { 1 };
         let old = hw.read8(at);
         let new = (colour & mask) << (bit & 7);
         hw.write8(at, if xor { old ^ new } else { old & !(mask << (bit & 7)) | new });
@@ -354,7 +354,7 @@ pub fn write_dot<H: Hw>(hw: &mut H, page: u8, x: u16, y: u16, colour: u8) {
     surface.close(hw);
 }
 
-/// INT 10h AH=0Dh.
+/// AH=0Dh: reads a pixel.
 #[inline(never)]
 pub fn read_dot<H: Hw>(hw: &mut H, page: u8, x: u16, y: u16) -> u8 {
     let mut surface = Surface::open(hw, page);
@@ -371,7 +371,7 @@ pub fn read_dot<H: Hw>(hw: &mut H, page: u8, x: u16, y: u16) -> u8 {
             }
             vga::write(hw, vga::GRAPHICS, READ_MAP, 0);
         } else {
-            let mask = if matches!(surface.kind, Kind::Cga4) { 3 } else { 1 };
+            let mask = if matches!(surface.model, MemoryModel::Cga4) { 3 } else { 1 };
             colour = hw.read8(at) >> (bit & 7) & mask;
         }
     }
@@ -379,7 +379,7 @@ pub fn read_dot<H: Hw>(hw: &mut H, page: u8, x: u16, y: u16) -> u8 {
     colour
 }
 
-/// Copies a part of a line to a part of another.
+/// Copies a part of a scan line to another scan line.
 #[inline(never)]
 fn copy_line<H: Hw>(hw: &mut H, surface: &mut Surface, to: u32, from: u32, len: u16) {
     let last = u32::from(len.saturating_sub(1));
@@ -387,7 +387,7 @@ fn copy_line<H: Hw>(hw: &mut H, surface: &mut Surface, to: u32, from: u32, len: 
     if surface.bank.is_none() || [to + last, from, from + last].iter().all(|offset| offset >> 16 == bank) {
         let (to, from) = (surface.at(hw, to), surface.at(hw, from));
         if surface.planar {
-            // Latches hold one byte of each plane.
+            // The latches hold one byte of each plane, so copy byte by byte.
             hw.copy_bytes(to, from, len);
         } else {
             hw.copy(to, from, len);
@@ -397,9 +397,9 @@ fn copy_line<H: Hw>(hw: &mut H, surface: &mut Surface, to: u32, from: u32, len: 
     let mut done = 0;
     while done < len {
         let (from, to) = (from + u32::from(done), to + u32::from(done));
-        // Neither part crosses into the next bank.
+        // One step stays in one bank at both ends.
         let room = (0x1_0000 - (from & 0xffff)).min(0x1_0000 - (to & 0xffff));
-        let count = u32::from(len - done).min(room).min(PIECE as u32) as u16;
+        let count = u32::from(len - done).min(room).min(COPY_STEP as u32) as u16;
         let from = surface.at(hw, from);
         if surface.planar {
             hw.read8(from);
@@ -408,7 +408,7 @@ fn copy_line<H: Hw>(hw: &mut H, surface: &mut Surface, to: u32, from: u32, len: 
             done += 1;
             continue;
         }
-        let mut bytes = [0u8; PIECE];
+        let mut bytes = [0u8; COPY_STEP];
         let bytes = bytes.get_mut(..usize::from(count)).unwrap_or_default();
         hw.load(bytes, from);
         let to = surface.at(hw, to);
@@ -417,7 +417,7 @@ fn copy_line<H: Hw>(hw: &mut H, surface: &mut Surface, to: u32, from: u32, len: 
     }
 }
 
-/// Fills a part of a line with a colour.
+/// Fills a part of a scan line with a colour.
 #[inline(never)]
 fn fill_line<H: Hw>(hw: &mut H, surface: &mut Surface, to: u32, len: u16, colour: u8) {
     if surface.pixel > 1 && colour != 0 {
@@ -429,14 +429,14 @@ fn fill_line<H: Hw>(hw: &mut H, surface: &mut Surface, to: u32, len: u16, colour
         }
         return;
     }
-    let byte = match surface.kind {
-        Kind::Cga4 => (colour & 3) * 0x55,
-        Kind::Cga2 => (colour & 1) * 0xff,
-        // In planes the colour comes from the set/reset register.
+    let byte = match surface.model {
+        MemoryModel::Cga4 => (colour & 3) * 0x55,
+        MemoryModel::Cga2 => (colour & 1) * 0xff,
+        // In planar modes the set/reset register holds the colour.
         _ => colour,
     };
     let value = u32::from(byte) * 0x0101_0101;
-    // The part in the first byte's bank, then the rest.
+    // Fill up to the end of the bank, then the rest.
     let room = 0x1_0000 - (to & 0xffff);
     let first = u32::from(len).min(room) as u16;
     let at = surface.at(hw, to);
@@ -447,7 +447,7 @@ fn fill_line<H: Hw>(hw: &mut H, surface: &mut Surface, to: u32, len: u16, colour
     }
 }
 
-/// Moves the rows of a window up or down by `lines` of at most as many as it has, and fills what becomes free.
+/// Scrolls a window by `lines` rows, at most its height, and fills the freed rows with `colour`.
 #[inline(never)]
 pub fn scroll<H: Hw>(hw: &mut H, up: bool, lines: u8, colour: u8, window: Window) {
     let page = hw.bda8(bda::PAGE);

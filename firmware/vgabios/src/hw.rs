@@ -1,15 +1,15 @@
-//! What the BIOS needs of the machine: ports, memory by segment and offset, and the ROM's own tables.
+//! Hardware access for the BIOS: I/O ports, memory by segment and offset, and the ROM's tables.
 //!
-//! The ROM's implementation is in `main.rs`; tests implement it with a fake, or with the device model.
+//! `rom.rs` implements [`Hw`] with machine instructions; tests implement it on the VGA model of the `devices` crate.
 
 use crate::bda;
 
-/// A real-mode address.
+/// A real-mode far pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Far {
     /// Segment.
     pub seg: u16,
-    /// Offset; it wraps at 64 KiB as the processor's index registers do.
+    /// Offset. Arithmetic on it wraps at 64 KiB, as with the CPU's index registers.
     pub off: u16,
 }
 
@@ -19,13 +19,13 @@ pub const fn far(seg: u16, off: u16) -> Far {
 }
 
 impl Far {
-    /// The address `n` bytes on, in the same segment.
+    /// The address `n` bytes higher in the same segment.
     pub const fn at(self, n: u16) -> Self {
         Self { seg: self.seg, off: self.off.wrapping_add(n) }
     }
 }
 
-/// The machine.
+/// Access to I/O ports, memory and the ROM's tables.
 pub trait Hw {
     /// Reads a byte port.
     fn inb(&mut self, port: u16) -> u8;
@@ -48,27 +48,27 @@ pub trait Hw {
     fn read16(&mut self, at: Far) -> u16;
     /// Writes a word of memory.
     fn write16(&mut self, at: Far, value: u16);
-    /// Copies `len` bytes upwards (`rep movs`), dwords first.
+    /// Copies `len` bytes upwards (`rep movs`): dwords first, then the remaining bytes.
     fn copy(&mut self, to: Far, from: Far, len: u16);
-    /// Copies `len` bytes upwards, each by itself (`rep movsb`), as latches need it.
+    /// Copies `len` bytes upwards one by one (`rep movsb`), as VGA latches require.
     fn copy_bytes(&mut self, to: Far, from: Far, len: u16);
-    /// Reads bytes of memory into a variable.
+    /// Reads memory into a local buffer.
     fn load(&mut self, to: &mut [u8], from: Far);
-    /// Writes a variable's bytes to memory.
+    /// Writes a local buffer to memory.
     fn store(&mut self, to: Far, from: &[u8]);
-    /// Fills `len` bytes with a value of four, dwords first; an odd last byte gets the lowest.
+    /// Fills `len` bytes with a four-byte pattern, dwords first; an odd last byte gets the pattern's lowest byte.
     fn fill(&mut self, to: Far, value: u32, len: u16);
 
-    /// Where [`crate::tables::TABLES`] is in memory.
+    /// Address of [`crate::tables::TABLES`].
     fn tables(&self) -> Far;
     /// Reads a byte of [`crate::tables::TABLES`].
     fn table8(&self, at: u16) -> u8;
-    /// The video function on the PCI bus (bus, device, function as in CONFIG_ADDRESS bits 23-8), as POST told.
-    fn location(&self) -> u16;
-    /// The window function that programs may call instead of 4F05h.
+    /// PCI address of the adapter, as POST passed it in AX: bus, device and function as in CONFIG_ADDRESS bits 23-8.
+    fn pci_address(&self) -> u16;
+    /// Far pointer to the window function (WinFuncPtr), the alternative to 4F05h.
     fn window_function(&self) -> Far;
-    /// The table of VBE's protected mode interface and the bytes of it with its code.
-    fn protected_mode(&self) -> (Far, u16);
+    /// Address and length of VBE's protected mode interface: its table and its code.
+    fn protected_mode_interface(&self) -> (Far, u16);
 
     /// Reads a word of [`crate::tables::TABLES`].
     fn table16(&self, at: u16) -> u16 {
@@ -92,12 +92,12 @@ pub trait Hw {
         self.write16(far(bda::SEGMENT, at), value);
     }
 
-    /// Reads an interrupt vector, or any other far pointer.
+    /// Reads a far pointer, such as an interrupt vector.
     fn read_far(&mut self, at: Far) -> Far {
         let off = self.read16(at);
         far(self.read16(at.at(2)), off)
     }
-    /// Writes an interrupt vector, or any other far pointer.
+    /// Writes a far pointer, such as an interrupt vector.
     fn write_far(&mut self, at: Far, value: Far) {
         self.write16(at, value.off);
         self.write16(at.at(2), value.seg);

@@ -1,4 +1,4 @@
-//! INT 10h AH=1Ah and 1Bh: which displays there are, and what the BIOS is doing.
+//! INT 10h AH=1Ah, display combination code, and AH=1Bh, functionality and state information.
 
 use crate::bda;
 use crate::hw::{Hw, far};
@@ -7,19 +7,19 @@ use crate::set_mode;
 use crate::tables;
 use crate::vga;
 
-/// Bytes of the state that AH=1Bh tells.
-const STATE: u16 = 64;
+/// Bytes of the table that AH=1Bh returns.
+const STATE_SIZE: u16 = 64;
 
-/// The codes of the active display and the other one.
+/// Display codes of the active and the alternate display.
 fn displays<H: Hw>(hw: &mut H) -> (u8, u8) {
     let index = u16::from(hw.bda8(bda::COMBINATION).min(tables::LAST_COMBINATION));
-    let at = tables::COMBINATION_TABLE + 4 + 2 * index;
+    let at = tables::DISPLAY_COMBINATIONS + 4 + 2 * index;
     (hw.table8(at), hw.table8(at + 1))
 }
 
-/// AH=1Ah.
+/// AH=1Ah: reads or writes the display combination code.
 #[inline(never)]
-pub fn combination<H: Hw>(hw: &mut H, regs: &mut Regs) {
+pub fn display_combination<H: Hw>(hw: &mut H, regs: &mut Regs) {
     match regs.al() {
         0 => {
             let (active, other) = displays(hw);
@@ -27,7 +27,7 @@ pub fn combination<H: Hw>(hw: &mut H, regs: &mut Regs) {
             regs.set_bh(other);
         }
         1 => {
-            // There is one display.
+            // There is no alternate display.
             if regs.bl() > tables::LAST_COMBINATION || regs.bh() != 0 {
                 return;
             }
@@ -38,7 +38,7 @@ pub fn combination<H: Hw>(hw: &mut H, regs: &mut Regs) {
     regs.set_al(0x1a);
 }
 
-/// Colours and pages of a mode.
+/// Number of colours and of pages of a mode.
 const fn colours_and_pages(mode: u8) -> (u16, u8) {
     match mode {
         0..=3 => (16, 8),
@@ -54,17 +54,17 @@ const fn colours_and_pages(mode: u8) -> (u16, u8) {
     }
 }
 
-/// AH=1Bh.
+/// AH=1Bh: fills in the functionality and state information table.
 #[inline(never)]
 pub fn state<H: Hw>(hw: &mut H, regs: &mut Regs) {
     if regs.bx() != 0 {
         return;
     }
     let to = far(regs.es, regs.di());
-    hw.fill(to, 0, STATE);
+    hw.fill(to, 0, STATE_SIZE);
     let tables = hw.tables();
-    hw.write_far(to, tables.at(tables::STATIC));
-    // 40:49h to 40:66h as they are.
+    hw.write_far(to, tables.at(tables::STATIC_FUNCTIONALITY));
+    // A copy of 40:49h to 40:66h.
     hw.copy(to.at(4), far(bda::SEGMENT, bda::MODE), 30);
     let rows = hw.bda8(bda::ROWS).wrapping_add(1);
     hw.write8(to.at(0x22), rows);

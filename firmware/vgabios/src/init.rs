@@ -1,4 +1,4 @@
-//! What POST calls: variables, vectors, and the first mode.
+//! Initialisation, called by POST: BIOS data area, interrupt vectors, mode 3.
 
 use crate::bda;
 use crate::hw::{Far, Hw, far};
@@ -13,7 +13,7 @@ const VECTOR_6D: Far = far(0, 0x6d * 4);
 const VIDEO_MASK: u16 = 0x30;
 const VIDEO_COLOUR_80: u16 = 0x20;
 
-/// Takes INT 10h for `entry` and sets mode 3.
+/// Points INT 10h at `entry` and sets mode 3.
 pub fn init<H: Hw>(hw: &mut H, entry: Far) {
     let equipment = hw.bda16(bda::EQUIPMENT);
     hw.set_bda16(bda::EQUIPMENT, equipment & !VIDEO_MASK | VIDEO_COLOUR_80);
@@ -23,7 +23,7 @@ pub fn init<H: Hw>(hw: &mut H, entry: Far) {
     hw.set_bda8(bda::COMBINATION, tables::LAST_COMBINATION);
     let tables = hw.tables();
     hw.write_far(far(bda::SEGMENT, bda::SAVE_POINTERS), tables.at(tables::SAVE_POINTERS));
-    // The BIOS' own video services, which are the motherboard's until now.
+    // INT 42h keeps the system BIOS' video services, which owned INT 10h until now.
     let old = hw.read_far(VECTOR_10);
     if old != entry {
         hw.write_far(VECTOR_42, old);

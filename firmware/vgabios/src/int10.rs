@@ -1,4 +1,4 @@
-//! INT 10h: who does what.
+//! INT 10h dispatcher: the video function in AH.
 
 use crate::bda;
 use crate::cursor::{self, Position};
@@ -15,8 +15,8 @@ use crate::state;
 use crate::teletype;
 use crate::vbe;
 
-/// What AH=00h returns in AL, by the number of the mode.
-const fn mode_answer(mode: u8) -> u8 {
+/// The value that AH=00h returns in AL, by mode.
+const fn mode_set_result(mode: u8) -> u8 {
     match mode {
         6 => 0x3f,
         0..=7 => 0x30,
@@ -24,13 +24,13 @@ const fn mode_answer(mode: u8) -> u8 {
     }
 }
 
-/// Serves a call.
+/// Handles a call of INT 10h.
 pub fn int10<H: Hw>(hw: &mut H, regs: &mut Regs) {
     match regs.ah() {
         0x00 => {
             let mode = regs.al();
             if set_mode::set_mode(hw, mode) {
-                regs.set_al(mode_answer(mode & !NO_CLEAR));
+                regs.set_al(mode_set_result(mode & !NO_CLEAR));
             }
         }
         0x01 => cursor::set_shape(hw, regs.ch(), regs.cl()),
@@ -73,7 +73,7 @@ pub fn int10<H: Hw>(hw: &mut H, regs: &mut Regs) {
         0x10 => palette::call(hw, regs),
         0x11 => fonts::generator(hw, regs),
         0x12 => select::call(hw, regs),
-        0x1a => info::combination(hw, regs),
+        0x1a => info::display_combination(hw, regs),
         0x1b => info::state(hw, regs),
         0x1c => state::call(hw, regs),
         0x4f => vbe::call(hw, regs),

@@ -1,20 +1,20 @@
-//! The VGA's modes: the video parameter table, in the layout that the video save pointer table promises to programs
-//! (IBM Personal System/2 and Personal Computer BIOS Interface Technical Reference, "Video parameter table"; register
-//! values from the VGA's register tables in the PS/2 hardware reference).
+//! VGA mode table: the video parameter table, in the layout that the video save pointer table exports to programs (IBM
+//! Personal System/2 and Personal Computer BIOS Interface Technical Reference, "Video parameter table"; register values
+//! from the register tables in the PS/2 Hardware Interface Technical Reference).
 
-/// Bytes of an entry.
+/// Bytes per entry.
 pub const ENTRY: usize = 64;
-/// Entries.
+/// Number of entries.
 pub const ENTRIES: usize = 29;
 
-// Offsets in an entry.
+// Offsets of the fields of an entry.
 /// Columns.
 pub const COLUMNS: u16 = 0;
-/// Rows less one.
+/// Rows minus one.
 pub const ROWS: u16 = 1;
-/// Scan lines of a character.
+/// Scan lines per character.
 pub const HEIGHT: u16 = 2;
-/// Bytes of a page.
+/// Bytes per page.
 pub const PAGE_SIZE: u16 = 3;
 /// Sequencer registers 1 to 4.
 pub const SEQUENCER: u16 = 5;
@@ -38,7 +38,7 @@ type Crtc = [u8; 25];
 type Attribute = [u8; 20];
 type Graphics = [u8; 9];
 
-/// The horizontal and vertical timings and the layout of a mode.
+/// Text geometry, sequencer registers and miscellaneous output of a mode.
 struct Layout {
     cells: (u8, u8, u8, u16),
     sequencer: [u8; 4],
@@ -49,18 +49,20 @@ const fn layout(columns: u8, rows: u8, height: u8, page: u16, sequencer: [u8; 4]
     Layout { cells: (columns, rows - 1, height, page), sequencer, misc }
 }
 
-/// Horizontal timings: 40 columns at half the dot clock, 80 columns of text, 80 columns of graphics.
+/// Horizontal timings, CRTC 00h-05h: 40 columns at half the dot clock, 80 columns of text, 80 columns of graphics.
 const H40: [u8; 6] = [0x2d, 0x27, 0x28, 0x90, 0x2b, 0xa0];
 const H40_GRAPHICS: [u8; 6] = [0x2d, 0x27, 0x28, 0x90, 0x2b, 0x80];
 const H80: [u8; 6] = [0x5f, 0x4f, 0x50, 0x82, 0x55, 0x81];
 const H80_GRAPHICS: [u8; 6] = [0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80];
 
-/// Vertical timings: total, overflow; retrace start and end, display end; blank start and end.
+/// Vertical timings: total (CRTC 06h), overflow (07h); retrace start and end (10h, 11h), display end (12h); blank start
+/// and end (15h, 16h).
 const V200: [u8; 7] = [0xbf, 0x1f, 0x9c, 0x8e, 0x8f, 0x96, 0xb9];
 const V350: [u8; 7] = [0xbf, 0x1f, 0x83, 0x85, 0x5d, 0x63, 0xba];
 const V480: [u8; 7] = [0x0b, 0x3e, 0xea, 0x8c, 0xdf, 0xe7, 0x04];
 
-/// `scan`: maximum scan line; `cursor`: start and end; `pitch`: offset; `underline`: its location; `control`: mode.
+/// Builds CRTC 00h-18h. `scan`: maximum scan line (09h); `cursor`: start and end (0Ah, 0Bh); `pitch`: offset (13h);
+/// `underline`: underline location (14h); `control`: mode control (17h).
 const fn crtc(h: [u8; 6], v: [u8; 7], scan: u8, cursor: [u8; 2], pitch: u8, underline: u8, control: u8) -> Crtc {
     [
         h[0], h[1], h[2], h[3], h[4], h[5], v[0], v[1], 0, scan, cursor[0], cursor[1], 0, 0, 0, 0, v[2], v[3], v[4],
@@ -68,7 +70,7 @@ const fn crtc(h: [u8; 6], v: [u8; 7], scan: u8, cursor: [u8; 2], pitch: u8, unde
     ]
 }
 
-/// Palette, then mode control, overscan, plane enable, panning.
+/// Builds attribute controller 00h-13h: palette, mode control, overscan, colour plane enable, pixel panning.
 const fn attribute(palette: [u8; 16], mode: u8, planes: u8, panning: u8) -> Attribute {
     let mut all = [0; 20];
     let mut i = 0;
@@ -86,16 +88,16 @@ const fn graphics(mode: u8, misc: u8, care: u8) -> Graphics {
     [0, 0, 0, 0, 0, mode, misc, care, 0xff]
 }
 
-const CGA: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17];
-const EGA: [u8; 16] = [0, 1, 2, 3, 4, 5, 0x14, 7, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f];
-const MONO_TEXT: [u8; 16] = [0, 8, 8, 8, 8, 8, 8, 8, 0x10, 0x18, 0x18, 0x18, 0x18, 0x18, 0x18, 0x18];
-const MONO_GRAPHICS: [u8; 16] = [0, 8, 0, 0, 0x18, 0x18, 0, 0, 0, 8, 0, 0, 0, 0x18, 0, 0];
-const FOUR: [u8; 16] = [0, 0x13, 0x15, 0x17, 2, 4, 6, 7, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17];
-const TWO: [u8; 16] = two(0x17);
-const TWO_EGA: [u8; 16] = two(0x3f);
-const INDEX: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+const PALETTE_CGA: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17];
+const PALETTE_EGA: [u8; 16] = [0, 1, 2, 3, 4, 5, 0x14, 7, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f];
+const PALETTE_MONO_TEXT: [u8; 16] = [0, 8, 8, 8, 8, 8, 8, 8, 0x10, 0x18, 0x18, 0x18, 0x18, 0x18, 0x18, 0x18];
+const PALETTE_MONO_GRAPHICS: [u8; 16] = [0, 8, 0, 0, 0x18, 0x18, 0, 0, 0, 8, 0, 0, 0, 0x18, 0, 0];
+const PALETTE_CGA_4: [u8; 16] = [0, 0x13, 0x15, 0x17, 2, 4, 6, 7, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17];
+const PALETTE_CGA_2: [u8; 16] = two_colour_palette(0x17);
+const PALETTE_VGA_2: [u8; 16] = two_colour_palette(0x3f);
+const PALETTE_IDENTITY: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
-const fn two(white: u8) -> [u8; 16] {
+const fn two_colour_palette(white: u8) -> [u8; 16] {
     let mut palette = [white; 16];
     palette[0] = 0;
     palette
@@ -131,111 +133,111 @@ const NO_CURSOR: [u8; 2] = [0, 0];
 const TEXT40_200: [u8; ENTRY] = entry(
     layout(40, 25, 8, 0x800, [9, 3, 0, 2], 0x63),
     crtc(H40, V200, 0xc7, [6, 7], 0x14, 0x1f, 0xa3),
-    attribute(CGA, 8, 0xf, 0),
+    attribute(PALETTE_CGA, 8, 0xf, 0),
     TEXT,
 );
 const TEXT80_200: [u8; ENTRY] = entry(
     layout(80, 25, 8, 0x1000, [1, 3, 0, 2], 0x63),
     crtc(H80, V200, 0xc7, [6, 7], 0x28, 0x1f, 0xa3),
-    attribute(CGA, 8, 0xf, 0),
+    attribute(PALETTE_CGA, 8, 0xf, 0),
     TEXT,
 );
 const TEXT40_350: [u8; ENTRY] = entry(
     layout(40, 25, 14, 0x800, [9, 3, 0, 2], 0xa3),
     crtc(H40, V350, 0x4d, [0xb, 0xc], 0x14, 0x1f, 0xa3),
-    attribute(EGA, 8, 0xf, 0),
+    attribute(PALETTE_EGA, 8, 0xf, 0),
     TEXT,
 );
 const TEXT80_350: [u8; ENTRY] = entry(
     layout(80, 25, 14, 0x1000, [1, 3, 0, 2], 0xa3),
     crtc(H80, V350, 0x4d, [0xb, 0xc], 0x28, 0x1f, 0xa3),
-    attribute(EGA, 8, 0xf, 0),
+    attribute(PALETTE_EGA, 8, 0xf, 0),
     TEXT,
 );
 const FOUR_COLOURS: [u8; ENTRY] = entry(
     layout(40, 25, 8, 0x4000, [9, 3, 0, 2], 0x63),
     crtc(H40_GRAPHICS, V200, 0xc1, NO_CURSOR, 0x14, 0, 0xa2),
-    attribute(FOUR, 1, 3, 0),
+    attribute(PALETTE_CGA_4, 1, 3, 0),
     graphics(0x30, 0xf, 0xf),
 );
 const TWO_COLOURS: [u8; ENTRY] = entry(
     layout(80, 25, 8, 0x4000, [1, 1, 0, 6], 0x63),
     crtc(H80_GRAPHICS, V200, 0xc1, NO_CURSOR, 0x28, 0, 0xc2),
-    attribute(TWO, 1, 1, 0),
+    attribute(PALETTE_CGA_2, 1, 1, 0),
     graphics(0, 0xd, 0),
 );
 const MONO_350: [u8; ENTRY] = entry(
     layout(80, 25, 14, 0x1000, [0, 3, 0, 3], 0xa6),
     crtc(H80, V350, 0x4d, [0xb, 0xc], 0x28, 0xd, 0xa3),
-    attribute(MONO_TEXT, 0xe, 0xf, 8),
+    attribute(PALETTE_MONO_TEXT, 0xe, 0xf, 8),
     TEXT_MONO,
 );
 const PLANAR_0D: [u8; ENTRY] = entry(
     layout(40, 25, 8, 0x2000, [9, 0xf, 0, 6], 0x63),
     crtc(H40_GRAPHICS, V200, 0xc0, NO_CURSOR, 0x14, 0, 0xe3),
-    attribute(CGA, 1, 0xf, 0),
+    attribute(PALETTE_CGA, 1, 0xf, 0),
     PLANAR,
 );
 const PLANAR_0E: [u8; ENTRY] = entry(
     layout(80, 25, 8, 0x4000, [1, 0xf, 0, 6], 0x63),
     crtc(H80_GRAPHICS, V200, 0xc0, NO_CURSOR, 0x28, 0, 0xe3),
-    attribute(CGA, 1, 0xf, 0),
+    attribute(PALETTE_CGA, 1, 0xf, 0),
     PLANAR,
 );
 const PLANAR_0F: [u8; ENTRY] = entry(
     layout(80, 25, 14, 0x8000, [1, 0xf, 0, 6], 0xa2),
     crtc(H80_GRAPHICS, V350, 0x40, NO_CURSOR, 0x28, 0xf, 0xe3),
-    attribute(MONO_GRAPHICS, 0xb, 5, 0),
+    attribute(PALETTE_MONO_GRAPHICS, 0xb, 5, 0),
     graphics(0, 5, 5),
 );
 const PLANAR_10: [u8; ENTRY] = entry(
     layout(80, 25, 14, 0x8000, [1, 0xf, 0, 6], 0xa3),
     crtc(H80_GRAPHICS, V350, 0x40, NO_CURSOR, 0x28, 0xf, 0xe3),
-    attribute(EGA, 1, 0xf, 0),
+    attribute(PALETTE_EGA, 1, 0xf, 0),
     PLANAR,
 );
 const PLANAR_11: [u8; ENTRY] = entry(
     layout(80, 30, 16, 0xa000, [1, 0xf, 0, 6], 0xe3),
     crtc(H80_GRAPHICS, V480, 0x40, NO_CURSOR, 0x28, 0, 0xc3),
-    attribute(TWO_EGA, 1, 0xf, 0),
+    attribute(PALETTE_VGA_2, 1, 0xf, 0),
     graphics(0, 5, 1),
 );
 const PLANAR_12: [u8; ENTRY] = entry(
     layout(80, 30, 16, 0xa000, [1, 0xf, 0, 6], 0xe3),
     crtc(H80_GRAPHICS, V480, 0x40, NO_CURSOR, 0x28, 0, 0xe3),
-    attribute(EGA, 1, 0xf, 0),
+    attribute(PALETTE_EGA, 1, 0xf, 0),
     PLANAR,
 );
 const TEXT40_400: [u8; ENTRY] = entry(
     layout(40, 25, 16, 0x800, [8, 3, 0, 2], 0x67),
     crtc(H40, V200, 0x4f, [0xd, 0xe], 0x14, 0x1f, 0xa3),
-    attribute(EGA, 0xc, 0xf, 8),
+    attribute(PALETTE_EGA, 0xc, 0xf, 8),
     TEXT,
 );
 const TEXT80_400: [u8; ENTRY] = entry(
     layout(80, 25, 16, 0x1000, [0, 3, 0, 2], 0x67),
     crtc(H80, V200, 0x4f, [0xd, 0xe], 0x28, 0x1f, 0xa3),
-    attribute(EGA, 0xc, 0xf, 8),
+    attribute(PALETTE_EGA, 0xc, 0xf, 8),
     TEXT,
 );
 const MONO_400: [u8; ENTRY] = entry(
     layout(80, 25, 16, 0x1000, [0, 3, 0, 2], 0x66),
     crtc(H80, V200, 0x4f, [0xd, 0xe], 0x28, 0xf, 0xa3),
-    attribute(MONO_TEXT, 0xe, 0xf, 8),
+    attribute(PALETTE_MONO_TEXT, 0xe, 0xf, 8),
     TEXT_MONO,
 );
 const LINEAR_13: [u8; ENTRY] = entry(
     layout(40, 25, 8, 0x2000, [1, 0xf, 0, 0xe], 0x63),
     crtc(H80_GRAPHICS, V200, 0x41, NO_CURSOR, 0x28, 0x40, 0xa3),
-    attribute(INDEX, 0x41, 0xf, 0),
+    attribute(PALETTE_IDENTITY, 0x41, 0xf, 0),
     graphics(0x40, 5, 0xf),
 );
-/// Modes 8 to 0Ch and an EGA with less memory: never set.
-const NONE: [u8; ENTRY] = [0; ENTRY];
+/// Entry of a mode that is never set: modes 8 to 0Ch.
+const UNUSED: [u8; ENTRY] = [0; ENTRY];
 
-/// The table. Entries 0 to 0Eh are modes of that number (text with 200 lines), 0Fh and 10h the EGA's with little
-/// memory, 11h and 12h modes 0Fh and 10h, 13h to 16h modes 0 to 3 with 350 lines, 17h and 18h modes 0-1 and 2-3 with
-/// 400, 19h mode 7 with 400, 1Ah to 1Ch modes 11h to 13h.
+/// The video parameter table. Entries 00h-0Eh are the modes of that number (text with 200 scan lines), 0Fh-10h the
+/// modes of an EGA with 64 KiB, 11h-12h modes 0Fh and 10h, 13h-16h modes 0-3 with 350 scan lines, 17h-18h modes 0-1 and
+/// 2-3 with 400, 19h mode 7 with 400, 1Ah-1Ch modes 11h-13h.
 pub const PARAMETERS: [[u8; ENTRY]; ENTRIES] = [
     TEXT40_200,
     TEXT40_200,
@@ -245,11 +247,11 @@ pub const PARAMETERS: [[u8; ENTRY]; ENTRIES] = [
     FOUR_COLOURS,
     TWO_COLOURS,
     MONO_350,
-    NONE,
-    NONE,
-    NONE,
-    NONE,
-    NONE,
+    UNUSED,
+    UNUSED,
+    UNUSED,
+    UNUSED,
+    UNUSED,
     PLANAR_0D,
     PLANAR_0E,
     PLANAR_0F,
@@ -268,7 +270,7 @@ pub const PARAMETERS: [[u8; ENTRY]; ENTRIES] = [
     LINEAR_13,
 ];
 
-/// How many scan lines a text mode has.
+/// Scan lines of text modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lines {
     /// 200, as on a CGA.
@@ -279,36 +281,36 @@ pub enum Lines {
     L400,
 }
 
-/// How a mode's memory is laid out.
+/// Memory model of a mode: how its pixels or characters are laid out in video memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Characters and attributes.
+pub enum MemoryModel {
+    /// Text: character and attribute bytes.
     Text,
-    /// Four colours, even and odd lines apart.
+    /// CGA graphics with four colours: even and odd scan lines in separate banks.
     Cga4,
-    /// Two colours, even and odd lines apart.
+    /// CGA graphics with two colours: even and odd scan lines in separate banks.
     Cga2,
-    /// Planes, a bit of a byte each pixel.
+    /// Planar: one bit per pixel in each plane.
     Planar,
-    /// A byte each pixel, at A0000h.
+    /// Linear: one byte per pixel, at A0000h.
     Linear,
-    /// A mode of VBE.
+    /// A VBE mode; its layout follows from the Bochs display registers.
     Vbe,
 }
 
-/// The kind of the mode in [`crate::bda::MODE`].
-pub const fn kind(mode: u8) -> Kind {
+/// Memory model of the mode in [`crate::bda::MODE`].
+pub const fn memory_model(mode: u8) -> MemoryModel {
     match mode {
-        0..=3 | 7 => Kind::Text,
-        4 | 5 => Kind::Cga4,
-        6 => Kind::Cga2,
-        0x13 => Kind::Linear,
-        crate::bda::MODE_VBE => Kind::Vbe,
-        _ => Kind::Planar,
+        0..=3 | 7 => MemoryModel::Text,
+        4 | 5 => MemoryModel::Cga4,
+        6 => MemoryModel::Cga2,
+        0x13 => MemoryModel::Linear,
+        crate::bda::MODE_VBE => MemoryModel::Vbe,
+        _ => MemoryModel::Planar,
     }
 }
 
-/// The index in [`PARAMETERS`] of a mode, if there is such a mode.
+/// Index of a mode in [`PARAMETERS`]; `None` if the mode does not exist.
 pub const fn index(mode: u8, lines: Lines) -> Option<u8> {
     Some(match (mode, lines) {
         (0..=3, Lines::L200) => mode,

@@ -1,9 +1,9 @@
-//! INT 10h AH=0Bh and 10h: palette registers and colours.
+//! INT 10h AH=0Bh, CGA palette, and AH=10h, palette registers and DAC.
 
 use crate::bda;
 use crate::dac;
 use crate::hw::{Far, Hw, far};
-use crate::modes::{self, Kind};
+use crate::modes::{self, MemoryModel};
 use crate::regs::Regs;
 use crate::saved;
 use crate::vga;
@@ -14,17 +14,19 @@ const COLOUR_SELECT: u8 = 0x14;
 const LAST: u8 = 0x14;
 
 const BLINK: u8 = 0x08;
-/// Mode control: colour select has bits 5 and 4 too, so there are 16 pages of 16 colours and not 4 of 64.
+/// Attribute mode control (10h), bit 7: colour select replaces palette bits 5-4 too, so the DAC has 16 pages of 16
+/// colours instead of 4 of 64.
 const SIXTEEN_PAGES: u8 = 0x80;
 
-/// AH=0Bh: the background (BH 0) or the palette (BH 1) of CGA modes, by their registers' bits.
+/// AH=0Bh: sets the background (BH=0) or the palette (BH=1) of CGA modes, by the bits of a CGA's colour select
+/// register.
 #[inline(never)]
 pub fn cga<H: Hw>(hw: &mut H, function: u8, value: u8) {
-    let graphics = matches!(modes::kind(hw.bda8(bda::MODE)), Kind::Cga4 | Kind::Cga2);
+    let graphics = matches!(modes::memory_model(hw.bda8(bda::MODE)), MemoryModel::Cga4 | MemoryModel::Cga2);
     let mut select = hw.bda8(bda::CGA_COLOUR);
     if function == 0 {
         select = select & 0xe0 | value & 0x1f;
-        // A colour's bit 3 is the palette's bit 4.
+        // Bit 3 of a CGA colour is bit 4 of the VGA palette register.
         let colour = value & 7 | (value & 8) << 1;
         vga::write_attribute(hw, OVERSCAN, colour);
         if graphics {
@@ -34,7 +36,7 @@ pub fn cga<H: Hw>(hw: &mut H, function: u8, value: u8) {
         select = select & 0xdf | (value & 1) << 5;
     }
     hw.set_bda8(bda::CGA_COLOUR, select);
-    if matches!(modes::kind(hw.bda8(bda::MODE)), Kind::Cga4) {
+    if matches!(modes::memory_model(hw.bda8(bda::MODE)), MemoryModel::Cga4) {
         for index in 1..=3 {
             let colour = index << 1 | select >> 5 & 1 | select & 0x10;
             vga::write_attribute(hw, index, colour);
@@ -42,13 +44,13 @@ pub fn cga<H: Hw>(hw: &mut H, function: u8, value: u8) {
     }
 }
 
-/// Reads a colour of the DAC.
+/// Reads a DAC register.
 fn read_colour<H: Hw>(hw: &mut H, index: u8) -> [u8; 3] {
     hw.outb(vga::DAC_READ, index);
     [hw.inb(vga::DAC_DATA), hw.inb(vga::DAC_DATA), hw.inb(vga::DAC_DATA)]
 }
 
-/// Writes the next colour of the DAC, as a grey if so wished.
+/// Writes the next DAC register; with grey-scale summing on, as grey.
 fn write_colour<H: Hw>(hw: &mut H, mut colour: [u8; 3]) {
     if hw.bda8(bda::FLAGS) & bda::FLAG_GREY != 0 {
         colour = [dac::grey(colour); 3];
@@ -58,8 +60,8 @@ fn write_colour<H: Hw>(hw: &mut H, mut colour: [u8; 3]) {
     }
 }
 
-/// The 16 palette registers and the overscan, in memory.
-fn all<H: Hw>(hw: &mut H, at: Far, write: bool) {
+/// AL=02h and 09h: writes or reads the 16 palette registers and the overscan from or to a table of 17 bytes.
+fn transfer_registers<H: Hw>(hw: &mut H, at: Far, write: bool) {
     for index in 0..=16 {
         let register = if index == 16 { OVERSCAN } else { index };
         let at = at.at(index.into());
@@ -81,14 +83,14 @@ fn set<H: Hw>(hw: &mut H, register: u8, value: u8) {
     }
 }
 
-/// AH=10h.
+/// AH=10h: palette registers and DAC.
 #[inline(never)]
 pub fn call<H: Hw>(hw: &mut H, regs: &mut Regs) {
     let table = far(regs.es, regs.dx());
     match regs.al() {
         0x00 => set(hw, regs.bl(), regs.bh()),
         0x01 => set(hw, OVERSCAN, regs.bh()),
-        0x02 => all(hw, table, true),
+        0x02 => transfer_registers(hw, table, true),
         0x03 => {
             let mode = vga::read_attribute(hw, MODE_CONTROL) & !BLINK;
             let blink = regs.bl() & 1 != 0;
@@ -98,7 +100,7 @@ pub fn call<H: Hw>(hw: &mut H, regs: &mut Regs) {
         }
         0x07 if regs.bl() <= LAST => regs.set_bh(vga::read_attribute(hw, regs.bl())),
         0x08 => regs.set_bh(vga::read_attribute(hw, OVERSCAN)),
-        0x09 => all(hw, table, false),
+        0x09 => transfer_registers(hw, table, false),
         0x10 => {
             hw.outb(vga::DAC_WRITE, regs.bl());
             write_colour(hw, [regs.dh(), regs.ch(), regs.cl()]);

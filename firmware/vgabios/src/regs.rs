@@ -1,6 +1,6 @@
-//! The caller's registers.
+//! Register frame of the INT 10h caller.
 
-/// What the entry stub pushed, from the top of the stack up, and what the `int` instruction pushed before it.
+/// The registers that the entry stub pushed, in memory order from the top of the stack.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Regs {

@@ -1,4 +1,4 @@
-//! What only the processor can do.
+//! ROM header, entry stubs and hardware access by machine instructions.
 
 use core::arch::{asm, global_asm};
 use vgabios::tables::{ROM_SEGMENT, TABLES, TABLES_OFFSET};
@@ -6,7 +6,7 @@ use vgabios::{Far, Hw, Regs, far};
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // Compiled away: the check of the finished ROM would find it.
+    // Never reached: with `panic=immediate-abort` the compiler emits no call of it.
     loop {}
 }
 
@@ -14,8 +14,8 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 #[unsafe(link_section = ".romdata")]
 static ROM_TABLES: [u8; TABLES.len()] = TABLES;
 
-// The header: PCI Firmware Specification 3.0, section 5.1 (expansion ROM header and PCI data structure), and what the
-// IBM VGA's ROM has at 1Eh, which programs look for. ROM_PAGES and the checksum are set after linking.
+// Expansion ROM header and PCI data structure: PCI Firmware Specification 3.0, section 5.1. Programs look for the
+// string "IBM" at 1Eh, where the IBM VGA's ROM has it. `asm16 finish` sets sizes and checksum after linking.
 global_asm!(
     r#"
     .section .header, "ax"
@@ -23,7 +23,7 @@ global_asm!(
     .globl start
 start:
     .byte 0x55, 0xaa
-    .byte 0                     # size in 512 bytes
+    .byte 0                     # size in units of 512 bytes
     jmp init_entry
     .org 0x07
 rom_checksum:
@@ -38,16 +38,16 @@ rom_checksum:
 pci_data:
     .ascii "PCIR"
     .word 0x1234, 0x1111
-    .word 0                     # no list of devices
+    .word 0                     # no device list
     .word 24
     .byte 0                     # revision of this structure
     .byte 0, 0, 3               # class: VGA
-    .word 0                     # size in 512 bytes
+    .word 0                     # size in units of 512 bytes
     .word 1                     # revision of the code
-    .byte 0                     # for PCs
-    .byte 0x80                  # the last image
+    .byte 0                     # code type: PC-AT
+    .byte 0x80                  # last image
     .word 0
-    # Bus, device and function that POST gave; kept in the ROM while it can be written.
+    # PCI address that POST passed in AX, stored while the ROM's shadow RAM is still writable.
     .globl rom_location
 rom_location:
     .word 0
@@ -67,7 +67,7 @@ init_entry:
     pushl %edi
     pushw %ds
     pushw %es
-    # The sum of all bytes stays 0.
+    # Store AX and adjust the checksum so that the sum of all bytes stays 0.
     movw %cs:rom_location, %bx
     addb %bl, %cs:rom_checksum
     addb %bh, %cs:rom_checksum
@@ -109,7 +109,7 @@ int10_entry:
     pushl %edi
     pushw %ds
     pushw %es
-    # The upper half of ESP may be anything.
+    # The upper half of ESP is undefined in real mode: clear it, because Rust code addresses the stack by ESP.
     movl %esp, %ebp
     movzwl %sp, %ecx
     movl %ecx, %esp
@@ -129,7 +129,7 @@ int10_entry:
     popl %eax
     iretw
 
-    # 4F05h by a far call: BH 0 sets the bank to DX, 1 gets it; AX and DX are lost.
+    # WinFuncPtr, 4F05h by far call: BH=0 sets the bank to DX, BH=1 returns it in DX. Clobbers AX and DX, as VBE allows.
     .globl vbe_window
 vbe_window:
     cmpb $1, %bh
@@ -160,14 +160,14 @@ vbe_window:
     options(att_syntax)
 );
 
-/// The machine itself.
-struct Real;
+/// Hardware access by machine instructions in real or V86 mode.
+struct RealModeHw;
 
-// In all of these ES is the stack's segment again afterwards, as Rust code wants it.
-impl Hw for Real {
+// Each function leaves ES equal to SS, as compiled code expects.
+impl Hw for RealModeHw {
     fn inb(&mut self, port: u16) -> u8 {
         let value: u8;
-        // SAFETY: a port has no effect on this program's memory.
+        // SAFETY: port I/O does not access Rust memory.
         unsafe { asm!("inb %dx, %al", in("dx") port, out("al") value, options(att_syntax, nostack, preserves_flags)) };
         value
     }
@@ -208,7 +208,7 @@ impl Hw for Real {
     #[inline(never)]
     fn read8(&mut self, at: Far) -> u8 {
         let value: u8;
-        // SAFETY: reading memory that is no variable of this program.
+        // SAFETY: reads memory outside of Rust's variables.
         unsafe {
             asm!("movw {seg:x}, %es", "movb %es:({off}), %al", "pushw %ss", "popw %es", seg = in(reg) at.seg,
                 off = in(reg) u32::from(at.off), out("al") value, options(att_syntax, preserves_flags));
@@ -218,7 +218,8 @@ impl Hw for Real {
 
     #[inline(never)]
     fn write8(&mut self, at: Far, value: u8) {
-        // SAFETY: video memory, the BIOS data area, vectors or the caller's buffer; never this program's stack.
+        // SAFETY: callers pass video memory, the BIOS data area, vectors or the caller's buffer; never this code's
+        // stack.
         unsafe {
             asm!("movw {seg:x}, %es", "movb %al, %es:({off})", "pushw %ss", "popw %es", seg = in(reg) at.seg,
                 off = in(reg) u32::from(at.off), in("al") value, options(att_syntax, preserves_flags));
@@ -247,8 +248,8 @@ impl Hw for Real {
 
     #[inline(never)]
     fn copy(&mut self, to: Far, from: Far, len: u16) {
-        // REP by itself comes before the operand size prefix (see `tools/asm16.rs`).
-        // SAFETY: as `write8`. ESI, which the compiler keeps to itself, and DS are as before at the end.
+        // "rep" on a line of its own makes the assembler put F3h before the operand size prefix (see `tools/asm16.rs`).
+        // SAFETY: as `write8`. ESI, which LLVM reserves, and DS are restored.
         unsafe {
             asm!("pushl %esi", "movw %dx, %es", "movw %ax, %ds", "movw %bx, %si", "movw %cx, %ax", "shrw $2, %cx",
                 "rep", "movsl", "movw %ax, %cx", "andw $3, %cx", "rep movsb", "pushw %ss", "popw %ds", "pushw %ss",
@@ -269,7 +270,7 @@ impl Hw for Real {
 
     #[inline(never)]
     fn load(&mut self, to: &mut [u8], from: Far) {
-        // SAFETY: the slice says how long it is; ES is the stack's segment, in which it lies.
+        // SAFETY: writes the slice's length only; ES is SS, and the slice is on the stack.
         unsafe {
             asm!("pushl %esi", "movw %ax, %ds", "movw %bx, %si", "rep movsb", "pushw %ss", "popw %ds", "popl %esi",
                 in("ax") from.seg, in("bx") from.off, inout("cx") to.len() as u16 => _,
@@ -279,7 +280,7 @@ impl Hw for Real {
 
     #[inline(never)]
     fn store(&mut self, to: Far, from: &[u8]) {
-        // SAFETY: as `write8`; DS is the stack's segment, in which the slice lies.
+        // SAFETY: as `write8`; DS is SS, and the slice is on the stack.
         unsafe {
             asm!("pushl %esi", "movw %dx, %es", "movl %eax, %esi", "rep movsb", "pushw %ss", "popw %es", "popl %esi",
                 in("eax") from.as_ptr(), inout("cx") from.len() as u16 => _, in("dx") to.seg,
@@ -304,7 +305,7 @@ impl Hw for Real {
     #[inline(never)]
     fn table8(&self, at: u16) -> u8 {
         let value: u8;
-        // SAFETY: reading the ROM.
+        // SAFETY: reads the ROM.
         unsafe {
             asm!("movb %cs:({off}), %al", off = in(reg) u32::from(at) + u32::from(TABLES_OFFSET), out("al") value,
                 options(att_syntax, nostack, preserves_flags, pure, readonly));
@@ -312,9 +313,9 @@ impl Hw for Real {
         value
     }
 
-    fn location(&self) -> u16 {
+    fn pci_address(&self) -> u16 {
         let value: u16;
-        // SAFETY: reading the ROM.
+        // SAFETY: reads the ROM.
         unsafe {
             asm!("movw %cs:rom_location, {:x}", out(reg) value, options(att_syntax, nostack, preserves_flags, readonly));
         }
@@ -323,16 +324,16 @@ impl Hw for Real {
 
     fn window_function(&self) -> Far {
         let offset: u16;
-        // SAFETY: a constant.
+        // SAFETY: loads a constant.
         unsafe {
             asm!("movw $vbe_window, {:x}", out(reg) offset, options(att_syntax, nostack, preserves_flags, pure, nomem));
         }
         far(ROM_SEGMENT, offset)
     }
 
-    fn protected_mode(&self) -> (Far, u16) {
+    fn protected_mode_interface(&self) -> (Far, u16) {
         let (offset, len): (u16, u16);
-        // SAFETY: constants.
+        // SAFETY: loads constants.
         unsafe {
             asm!("movw $protected_mode, {:x}", "movw $protected_mode_size, {:x}", out(reg) offset, out(reg) len,
                 options(att_syntax, nostack, preserves_flags, pure, nomem));
@@ -341,14 +342,14 @@ impl Hw for Real {
     }
 }
 
-/// From `int10_entry`, with the caller's registers on the stack.
+/// Called by `int10_entry`; `regs` are the caller's registers on the stack.
 #[unsafe(no_mangle)]
 extern "fastcall" fn rust_int10(regs: &mut Regs) {
-    vgabios::int10::int10(&mut Real, regs);
+    vgabios::int10::int10(&mut RealModeHw, regs);
 }
 
-/// From `init_entry`, with the offset of `int10_entry`.
+/// Called by `init_entry` with the offset of `int10_entry`.
 #[unsafe(no_mangle)]
 extern "fastcall" fn rust_init(entry: u16) {
-    vgabios::init::init(&mut Real, far(ROM_SEGMENT, entry));
+    vgabios::init::init(&mut RealModeHw, far(ROM_SEGMENT, entry));
 }

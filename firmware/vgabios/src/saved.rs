@@ -1,24 +1,24 @@
-//! The video save pointer table: what a program wants to be used instead of the ROM's tables (IBM Personal System/2 and
-//! Personal Computer BIOS Interface Technical Reference, "Video save pointer table").
+//! Video save pointer table (40:A8h): parameters, palette save area and fonts that a program substitutes for the ROM's
+//! (IBM Personal System/2 and Personal Computer BIOS Interface Technical Reference, "Video save pointer table").
 
 use crate::bda;
 use crate::fonts;
 use crate::hw::{Far, Hw, far};
 use crate::tables;
 
-/// Entries of the table.
+/// Offsets of the pointers in the table.
 const PARAMETERS: u16 = 0;
 const PALETTE_AREA: u16 = 4;
 const TEXT_FONT: u16 = 8;
 const GRAPHICS_FONT: u16 = 12;
 
 const OVERSCAN: u8 = 0x11;
-/// Ends a list of modes.
+/// End of a mode list.
 const END: u8 = 0xff;
-/// No list of modes is longer.
+/// Limit for mode lists that lack their end.
 const LIST_MAX: u16 = 0x20;
 
-/// A pointer of the table, unless it is null.
+/// Reads a pointer of the table; `None` if it is null.
 fn pointer<H: Hw>(hw: &mut H, entry: u16) -> Option<Far> {
     let table = hw.read_far(far(bda::SEGMENT, bda::SAVE_POINTERS));
     if table == far(0, 0) {
@@ -28,13 +28,13 @@ fn pointer<H: Hw>(hw: &mut H, entry: u16) -> Option<Far> {
     if to == far(0, 0) { None } else { Some(to) }
 }
 
-/// The parameters of a mode.
+/// Address of a mode's entry in the video parameter table.
 pub fn parameters<H: Hw>(hw: &mut H, index: u8) -> Far {
     let table = pointer(hw, PARAMETERS).unwrap_or(hw.tables());
     table.at(tables::parameters_of(index))
 }
 
-/// Keeps the value of a palette register (or the overscan) for a program that wants to know.
+/// Copies the value of a palette register or of the overscan to the palette save area, if there is one.
 pub fn palette<H: Hw>(hw: &mut H, register: u8, value: u8) {
     let at = if register == OVERSCAN { 16 } else { u16::from(register) };
     if at > 16 || register == 16 {
@@ -45,7 +45,7 @@ pub fn palette<H: Hw>(hw: &mut H, register: u8, value: u8) {
     }
 }
 
-/// Whether a mode is in a list.
+/// Whether a mode list contains a mode.
 fn listed<H: Hw>(hw: &mut H, list: Far, mode: u8) -> bool {
     for n in 0..LIST_MAX {
         match hw.read8(list.at(n)) {
@@ -57,7 +57,7 @@ fn listed<H: Hw>(hw: &mut H, list: Far, mode: u8) -> bool {
     false
 }
 
-/// The program's own font of a text mode. False if it has none.
+/// Loads the program's font for a text mode. Returns false if the program has none.
 pub fn text_font<H: Hw>(hw: &mut H, mode: u8) -> bool {
     let Some(font) = pointer(hw, TEXT_FONT) else { return false };
     if !listed(hw, font.at(11), mode) {
@@ -72,7 +72,7 @@ pub fn text_font<H: Hw>(hw: &mut H, mode: u8) -> bool {
     true
 }
 
-/// The program's own glyphs of a graphics mode.
+/// Sets the program's font for a graphics mode, if there is one.
 pub fn graphics_font<H: Hw>(hw: &mut H, mode: u8) {
     let Some(font) = pointer(hw, GRAPHICS_FONT) else { return };
     if listed(hw, font.at(7), mode) {

@@ -1,13 +1,13 @@
-//! INT 10h AH=06h and 07h: scrolling a window of the current page.
+//! INT 10h AH=06h and 07h: scrolls a window of the active page.
 
 use crate::bda;
 use crate::cursor;
 use crate::glyphs;
 use crate::hw::{Hw, far};
-use crate::modes::{self, Kind};
+use crate::modes::{self, MemoryModel};
 use crate::vga;
 
-/// A window of character cells, corners included.
+/// A window of character cells; both corners are inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// First row.
@@ -20,8 +20,8 @@ pub struct Window {
     pub right: u8,
 }
 
-/// Moves the window's rows up (or down) by `lines`, or clears all of it if that is 0 or more than there are; what
-/// becomes free gets blanks of the attribute (in graphics: the colour) `attribute`.
+/// Scrolls the window up or down by `lines` rows, or clears it if `lines` is 0 or more than its height. Freed rows
+/// become blanks with `attribute`, in graphics modes pixels of that colour.
 #[inline(never)]
 pub fn scroll<H: Hw>(hw: &mut H, up: bool, lines: u8, attribute: u8, window: Window) {
     let columns = hw.bda16(bda::COLUMNS);
@@ -36,7 +36,7 @@ pub fn scroll<H: Hw>(hw: &mut H, up: bool, lines: u8, attribute: u8, window: Win
     let lines = if lines == 0 || lines > height { height } else { lines };
     let moved = height - lines;
     let width = right - left + 1;
-    if !matches!(modes::kind(hw.bda8(bda::MODE)), Kind::Text) {
+    if !matches!(modes::memory_model(hw.bda8(bda::MODE)), MemoryModel::Text) {
         return glyphs::scroll(hw, up, lines, attribute, Window { top, left, bottom, right });
     }
     let pitch = columns * 2;
@@ -47,7 +47,7 @@ pub fn scroll<H: Hw>(hw: &mut H, up: bool, lines: u8, attribute: u8, window: Win
     let blank = (u32::from(attribute) * 0x0100_0100) | 0x0020_0020;
     let (rows, cleared) = if up { (top, top + moved) } else { (bottom - moved + 1, top) };
     if u16::from(width) == columns && up {
-        // Whole lines are one block.
+        // Full-width rows are contiguous: one copy moves all.
         hw.copy(row_at(top), row_at(top + lines), u16::from(moved) * pitch);
         hw.fill(row_at(cleared), blank, u16::from(lines) * pitch);
         return;

@@ -1,11 +1,11 @@
-//! INT 10h AH=12h: settings.
+//! INT 10h AH=12h, alternate select: video settings.
 
 use crate::bda;
 use crate::hw::Hw;
 use crate::regs::Regs;
 use crate::vga;
 
-/// What AL tells of a function that was carried out.
+/// AL of a function that is supported.
 const DONE: u8 = 0x12;
 
 const MEMORY_256K: u8 = 3;
@@ -13,14 +13,14 @@ const RAM_ENABLE: u8 = 0x02;
 const CLOCKING: u8 = 1;
 const SCREEN_OFF: u8 = 0x20;
 
-/// Sets the bits `mask` of a variable or clears them.
+/// Sets or clears the bits `mask` of a BIOS data area byte.
 fn change<H: Hw>(hw: &mut H, variable: u16, mask: u8, set: bool) {
     let value = hw.bda8(variable) & !mask;
     hw.set_bda8(variable, if set { value | mask } else { value });
 }
 
-/// AH=12h. BL=20h (a print screen routine for more than 25 rows) changes nothing: the BIOS' routine takes the number of
-/// rows from the data area anyway. BL=35h (another adapter) is not carried out.
+/// AH=12h. BL=20h (print screen routine for other than 25 rows) does nothing: the system BIOS' routine reads the number
+/// of rows from the BIOS data area. BL=35h (display switch) is not supported: there is one adapter.
 #[inline(never)]
 pub fn call<H: Hw>(hw: &mut H, regs: &mut Regs) {
     let (function, value) = (regs.bl(), regs.al());

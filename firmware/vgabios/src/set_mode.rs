@@ -1,4 +1,4 @@
-//! INT 10h AH=00h: a mode of the VGA.
+//! INT 10h AH=00h: sets a VGA mode.
 
 use crate::bda;
 use crate::cursor;
@@ -6,20 +6,20 @@ use crate::dac;
 use crate::dispi;
 use crate::fonts;
 use crate::hw::{Far, Hw, far};
-use crate::modes::{self, Kind, Lines};
+use crate::modes::{self, Lines, MemoryModel};
 use crate::saved;
 use crate::tables;
 use crate::vga;
 
-/// The bit of a mode number that keeps video memory as it is.
+/// Mode number bit 7: do not clear video memory.
 pub const NO_CLEAR: u8 = 0x80;
 
-/// Sequencer register 1: the screen is off.
+/// Clocking mode register (SR01): screen off.
 const SCREEN_OFF: u8 = 0x20;
-/// CRT controller register 11h: registers 0 to 7 cannot be written.
+/// Vertical retrace end register (CRTC 11h): CRTC 00h-07h are write-protected.
 const PROTECT: u8 = 0x80;
 
-/// The number of lines that text modes are to have.
+/// Scan lines of text modes, as AH=12h BL=30h selected them.
 pub fn lines<H: Hw>(hw: &mut H) -> Lines {
     let flags = hw.bda8(bda::FLAGS);
     if flags & bda::FLAG_200 != 0 {
@@ -31,17 +31,17 @@ pub fn lines<H: Hw>(hw: &mut H) -> Lines {
     }
 }
 
-/// Sets a mode. False if there is none of that number.
+/// Sets a mode. Returns false if the mode does not exist.
 #[inline(never)]
 pub fn set_mode<H: Hw>(hw: &mut H, number: u8) -> bool {
     let mode = number & !NO_CLEAR;
     let lines = lines(hw);
     let Some(index) = modes::index(mode, lines) else { return false };
-    let kind = modes::kind(mode);
+    let model = modes::memory_model(mode);
     let clear = number & NO_CLEAR == 0;
     if dispi::present(hw) {
         dispi::write(hw, dispi::ENABLE, 0);
-        if clear && !matches!(kind, Kind::Text) {
+        if clear && !matches!(model, MemoryModel::Text) {
             dispi::clear_planes(hw);
         }
     }
@@ -52,8 +52,8 @@ pub fn set_mode<H: Hw>(hw: &mut H, number: u8) -> bool {
         hw.outb(vga::DAC_MASK, 0xff);
         dac::load(hw, dac::palette(mode, matches!(lines, Lines::L200)));
     }
-    match kind {
-        Kind::Text => {
+    match model {
+        MemoryModel::Text => {
             if clear {
                 let segment = vga::text_segment(hw);
                 hw.fill(far(segment, 0), 0x0720_0720, 0x8000);
@@ -65,8 +65,8 @@ pub fn set_mode<H: Hw>(hw: &mut H, number: u8) -> bool {
         }
         _ => {
             if clear && !dispi::present(hw) {
-                match kind {
-                    Kind::Cga4 | Kind::Cga2 => hw.fill(far(vga::COLOUR_SEGMENT, 0), 0, 0x4000),
+                match model {
+                    MemoryModel::Cga4 | MemoryModel::Cga2 => hw.fill(far(vga::COLOUR_SEGMENT, 0), 0, 0x4000),
                     _ => {
                         hw.fill(far(vga::GRAPHICS_SEGMENT, 0), 0, 0x8000);
                         hw.fill(far(vga::GRAPHICS_SEGMENT, 0x8000), 0, 0x8000);
@@ -77,16 +77,16 @@ pub fn set_mode<H: Hw>(hw: &mut H, number: u8) -> bool {
     }
     let font = hw.tables().at(fonts::rom_font(hw.bda8(bda::CHAR_HEIGHT)));
     hw.write_far(bda::FONT, font);
-    if !matches!(kind, Kind::Text) {
+    if !matches!(model, MemoryModel::Text) {
         saved::graphics_font(hw, mode);
     }
-    // The screen comes on again.
+    // Turn the screen on.
     let clocking = hw.read8(entry.at(modes::SEQUENCER));
     vga::write(hw, vga::SEQUENCER, 1, clocking);
     true
 }
 
-/// Sets the variables of a mode.
+/// Sets the BIOS data area variables of a mode.
 pub fn variables<H: Hw>(hw: &mut H, mode: u8, entry: Far, no_clear: u8) {
     hw.set_bda8(bda::MODE, mode);
     let columns = hw.read8(entry.at(modes::COLUMNS));
@@ -106,7 +106,7 @@ pub fn variables<H: Hw>(hw: &mut H, mode: u8, entry: Far, no_clear: u8) {
     hw.set_bda16(bda::CHAR_HEIGHT, height.into());
     let control = hw.bda8(bda::CONTROL) & !bda::CONTROL_NO_CLEAR;
     hw.set_bda8(bda::CONTROL, control | no_clear);
-    let shape = if matches!(modes::kind(mode), Kind::Text) { cursor::DEFAULT_SHAPE } else { 0 };
+    let shape = if matches!(modes::memory_model(mode), MemoryModel::Text) { cursor::DEFAULT_SHAPE } else { 0 };
     hw.set_bda16(bda::CURSOR_SHAPE, shape);
     if mode <= 7 {
         let control = hw.table8(tables::CGA_MODE + u16::from(mode));
@@ -115,7 +115,7 @@ pub fn variables<H: Hw>(hw: &mut H, mode: u8, entry: Far, no_clear: u8) {
     }
 }
 
-/// Loads the registers of an entry; the screen stays off.
+/// Loads the VGA registers from a parameter table entry; the screen stays off (SR01 bit 5).
 pub fn registers<H: Hw>(hw: &mut H, entry: Far) {
     vga::write(hw, vga::SEQUENCER, 0, 1);
     let clocking = hw.read8(entry.at(modes::SEQUENCER));
@@ -147,5 +147,5 @@ pub fn registers<H: Hw>(hw: &mut H, entry: Far) {
     }
     hw.outb(vga::ATTRIBUTE, modes::ATTRIBUTE_COUNT);
     hw.outb(vga::ATTRIBUTE, 0);
-    hw.outb(vga::ATTRIBUTE, vga::SHOW);
+    hw.outb(vga::ATTRIBUTE, vga::PAS);
 }

@@ -1,4 +1,4 @@
-//! INT 10h AH=1Ch and 4F04h: saving and restoring the adapter's state, in blocks of 64 bytes.
+//! INT 10h AH=1Ch and VBE function 4F04h: saves and restores the adapter's state in blocks of 64 bytes.
 
 use crate::bda;
 use crate::dispi;
@@ -7,11 +7,11 @@ use crate::regs::Regs;
 use crate::vbe::{DONE, FAILED};
 use crate::vga;
 
-/// What can be saved: CX.
+/// Requested states, bits of CX: VGA registers, BIOS data area variables, DAC, Bochs display registers (VBE only).
 const REGISTERS: u16 = 1;
 const VARIABLES: u16 = 2;
 const DAC: u16 = 4;
-const EXTENSION: u16 = 8;
+const DISPI: u16 = 8;
 
 const BLOCK: u16 = 64;
 const CRTC_COUNT: u8 = 25;
@@ -19,26 +19,26 @@ const SEQUENCER_COUNT: u8 = 5;
 const GRAPHICS_COUNT: u8 = 9;
 const ATTRIBUTE_COUNT: u8 = 21;
 
-/// Blocks of each part.
-const fn blocks(part: u16) -> u16 {
-    match part {
+/// 64-byte blocks of each state.
+const fn blocks(state: u16) -> u16 {
+    match state {
         REGISTERS => 2,
         DAC => 13,
         _ => 1,
     }
 }
 
-fn size(parts: u16) -> u16 {
+fn size(states: u16) -> u16 {
     let mut all = 0;
-    for part in [REGISTERS, VARIABLES, DAC, EXTENSION] {
-        if parts & part != 0 {
-            all += blocks(part);
+    for state in [REGISTERS, VARIABLES, DAC, DISPI] {
+        if states & state != 0 {
+            all += blocks(state);
         }
     }
     all
 }
 
-/// Bytes one after another.
+/// Cursor into the caller's buffer.
 struct Buffer {
     at: Far,
 }
@@ -97,7 +97,8 @@ impl Buffer {
         let crtc = 0x300 | u16::from(self.take(hw));
         self.restore_indexed(hw, vga::SEQUENCER, SEQUENCER_COUNT);
         vga::write(hw, crtc, 0x11, 0);
-        // Register 11h, which may protect registers 0 to 7, comes after them.
+        // CRTC 11h was written as 0 above: the saved value may set the write protection of 00h-07h, and comes after
+        // them.
         self.restore_indexed(hw, crtc, CRTC_COUNT);
         self.restore_indexed(hw, vga::GRAPHICS, GRAPHICS_COUNT);
         hw.inb(crtc.wrapping_add(6));
@@ -135,7 +136,7 @@ impl Buffer {
         hw.outb(vga::DAC_WRITE, index);
     }
 
-    fn save_extension<H: Hw>(&mut self, hw: &mut H) {
+    fn save_dispi<H: Hw>(&mut self, hw: &mut H) {
         for register in dispi::XRES..=dispi::Y_OFFSET {
             let value = dispi::read(hw, register);
             self.put(hw, value as u8);
@@ -143,11 +144,11 @@ impl Buffer {
         }
     }
 
-    fn restore_extension<H: Hw>(&mut self, hw: &mut H) {
+    fn restore_dispi<H: Hw>(&mut self, hw: &mut H) {
         let from = self.at;
         let value = |hw: &mut H, register: u16| hw.read16(from.at((register - dispi::XRES) * 2));
         let enable = value(hw, dispi::ENABLE);
-        // Switching a mode on takes the resolution and resets the rest.
+        // Enabling a mode latches XRES, YRES and BPP and resets the other registers.
         for register in [dispi::XRES, dispi::YRES, dispi::BPP] {
             let value = value(hw, register);
             dispi::write(hw, register, value);
@@ -155,7 +156,7 @@ impl Buffer {
         if enable & dispi::ENABLED == 0 {
             return;
         }
-        dispi::write(hw, dispi::ENABLE, enable | dispi::NO_CLEAR);
+        dispi::write(hw, dispi::ENABLE, enable | dispi::NOCLEARMEM);
         for register in [dispi::BANK, dispi::VIRT_WIDTH, dispi::X_OFFSET, dispi::Y_OFFSET] {
             let value = value(hw, register);
             dispi::write(hw, register, value);
@@ -166,7 +167,7 @@ impl Buffer {
         self.range(hw, save, far(bda::SEGMENT, bda::MODE), 30);
         self.range(hw, save, far(bda::SEGMENT, bda::ROWS), 7);
         self.range(hw, save, far(bda::SEGMENT, bda::SAVE_POINTERS), 4);
-        // The vectors of print screen, the video parameters, and the fonts.
+        // Vectors of print screen, video parameters and fonts.
         for vector in [0x05, 0x1d, 0x1f, 0x43] {
             self.range(hw, save, far(0, vector * 4), 4);
         }
@@ -180,56 +181,56 @@ impl Buffer {
 }
 
 #[inline(never)]
-fn transfer<H: Hw>(hw: &mut H, parts: u16, at: Far, save: bool) {
+fn transfer<H: Hw>(hw: &mut H, states: u16, at: Far, save: bool) {
     let mut at = at;
-    if !save && dispi::present(hw) && parts & (REGISTERS | EXTENSION) != 0 {
+    if !save && dispi::present(hw) && states & (REGISTERS | DISPI) != 0 {
         dispi::write(hw, dispi::ENABLE, 0);
     }
-    for part in [REGISTERS, VARIABLES, DAC, EXTENSION] {
-        if parts & part == 0 {
+    for state in [REGISTERS, VARIABLES, DAC, DISPI] {
+        if states & state == 0 {
             continue;
         }
         let mut buffer = Buffer { at };
-        match (part, save) {
+        match (state, save) {
             (REGISTERS, true) => buffer.save_registers(hw),
             (REGISTERS, false) => buffer.restore_registers(hw),
             (VARIABLES, _) => buffer.variables(hw, save),
             (DAC, true) => buffer.save_dac(hw),
             (DAC, false) => buffer.restore_dac(hw),
-            (_, true) => buffer.save_extension(hw),
-            (_, false) => buffer.restore_extension(hw),
+            (_, true) => buffer.save_dispi(hw),
+            (_, false) => buffer.restore_dispi(hw),
         }
-        at = at.at(blocks(part) * BLOCK);
+        at = at.at(blocks(state) * BLOCK);
     }
 }
 
-/// AH=1Ch.
+/// AH=1Ch: save/restore video state.
 #[inline(never)]
 pub fn call<H: Hw>(hw: &mut H, regs: &mut Regs) {
-    let parts = regs.cx() & (REGISTERS | VARIABLES | DAC);
-    if parts == 0 {
+    let states = regs.cx() & (REGISTERS | VARIABLES | DAC);
+    if states == 0 {
         return;
     }
     match regs.al() {
-        0 => regs.set_bx(size(parts)),
-        1 => transfer(hw, parts, far(regs.es, regs.bx()), true),
-        2 => transfer(hw, parts, far(regs.es, regs.bx()), false),
+        0 => regs.set_bx(size(states)),
+        1 => transfer(hw, states, far(regs.es, regs.bx()), true),
+        2 => transfer(hw, states, far(regs.es, regs.bx()), false),
         _ => return,
     }
     regs.set_al(0x1c);
 }
 
-/// 4F04h.
+/// 4F04h: save/restore state.
 #[inline(never)]
 pub fn vbe<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
-    let parts = regs.cx() & (REGISTERS | VARIABLES | DAC | EXTENSION);
-    if parts == 0 || !dispi::present(hw) {
+    let states = regs.cx() & (REGISTERS | VARIABLES | DAC | DISPI);
+    if states == 0 || !dispi::present(hw) {
         return FAILED;
     }
     match regs.dl() {
-        0 => regs.set_bx(size(parts)),
-        1 => transfer(hw, parts, far(regs.es, regs.bx()), true),
-        2 => transfer(hw, parts, far(regs.es, regs.bx()), false),
+        0 => regs.set_bx(size(states)),
+        1 => transfer(hw, states, far(regs.es, regs.bx()), true),
+        2 => transfer(hw, states, far(regs.es, regs.bx()), false),
         _ => return FAILED,
     }
     DONE

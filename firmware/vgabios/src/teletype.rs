@@ -1,10 +1,10 @@
-//! INT 10h AH=08h, 09h, 0Ah, 0Eh, 13h: characters at the cursor.
+//! INT 10h AH=08h, 09h, 0Ah, 0Eh and 13h: reads and writes characters at the cursor, teletype output.
 
 use crate::bda;
 use crate::cursor::{self, Position};
 use crate::glyphs;
 use crate::hw::{Far, Hw, far};
-use crate::modes::{self, Kind};
+use crate::modes::{self, MemoryModel};
 use crate::regs::Regs;
 use crate::scroll::{self, Window};
 use crate::vga;
@@ -12,12 +12,12 @@ use crate::vga;
 const BELL: u8 = 7;
 const BACKSPACE: u8 = 8;
 const LINE_FEED: u8 = 10;
-/// A page of text is not larger.
+/// Limit for the repeat count: 32 KiB of text memory holds no more cells.
 const MAX_COUNT: u16 = 0x4000;
 
 const CARRIAGE_RETURN: u8 = 13;
 
-/// Where in memory a cell of text is.
+/// Address of a text cell.
 fn cell<H: Hw>(hw: &mut H, page: u8, at: Position) -> Far {
     let columns = hw.bda16(bda::COLUMNS);
     let cell = u16::from(at.row).wrapping_mul(columns).wrapping_add(at.column.into());
@@ -26,10 +26,10 @@ fn cell<H: Hw>(hw: &mut H, page: u8, at: Position) -> Far {
 }
 
 fn is_text<H: Hw>(hw: &mut H) -> bool {
-    matches!(modes::kind(hw.bda8(bda::MODE)), Kind::Text)
+    matches!(modes::memory_model(hw.bda8(bda::MODE)), MemoryModel::Text)
 }
 
-/// AH=08h: the character and (in text modes) the attribute at the cursor.
+/// AH=08h: reads the character and, in text modes, the attribute at the cursor.
 #[inline(never)]
 pub fn read<H: Hw>(hw: &mut H, page: u8) -> (u8, u8) {
     let at = cursor::get(hw, page);
@@ -42,18 +42,18 @@ pub fn read<H: Hw>(hw: &mut H, page: u8) -> (u8, u8) {
     }
 }
 
-/// AH=09h and 0Ah: `count` times a character from the cursor on, which stays; `attribute` is left as it is in text
-/// modes if `keep`.
+/// AH=09h and 0Ah: writes a character `count` times from the cursor on, without moving the cursor. With `keep_attribute` (AH=0Ah)
+/// text cells retain their attribute.
 ///
-/// With 256 colours there are no pages, and `page` is the background.
+/// Modes with 256 colours have one page; there `page` (BH) is the background colour.
 #[inline(never)]
-pub fn write<H: Hw>(hw: &mut H, page: u8, character: u8, attribute: u8, keep: bool, count: u16) {
-    let colours = matches!(modes::kind(hw.bda8(bda::MODE)), Kind::Linear);
+pub fn write<H: Hw>(hw: &mut H, page: u8, character: u8, attribute: u8, keep_attribute: bool, count: u16) {
+    let colours = matches!(modes::memory_model(hw.bda8(bda::MODE)), MemoryModel::Linear);
     let (page, background) = if colours { (0, page) } else { (page, 0) };
     let mut at = cursor::get(hw, page);
     if is_text(hw) {
         let mut at = cell(hw, page, at);
-        if !keep {
+        if !keep_attribute {
             let value = u32::from(attribute) << 8 | u32::from(character);
             return hw.fill(at, value | value << 16, count.min(MAX_COUNT) * 2);
         }
@@ -78,7 +78,7 @@ pub fn write<H: Hw>(hw: &mut H, page: u8, character: u8, attribute: u8, keep: bo
     }
 }
 
-/// The speaker for a moment: 896 Hz from timer channel 2.
+/// Sounds the speaker: 896 Hz from PIT channel 2.
 #[inline(never)]
 fn bell<H: Hw>(hw: &mut H) {
     const DIVISOR: u16 = 1331;
@@ -87,15 +87,15 @@ fn bell<H: Hw>(hw: &mut H) {
     hw.outb(0x42, (DIVISOR >> 8) as u8);
     let control = hw.inb(0x61);
     hw.outb(0x61, control | 3);
-    // The refresh bit turns every 15 us; where it does not, the reads are slow by themselves.
+    // Delay: 4096 reads of port 61h, each of which is an ISA cycle or, on a VMM, an exit.
     for _ in 0..4096 {
         hw.inb(0x61);
     }
     hw.outb(0x61, control);
 }
 
-/// Writes a character and moves the cursor, as a terminal does. `attribute` for text modes; without it the cell's
-/// attribute stays.
+/// Teletype output: writes a character or executes a control character, and returns the new cursor position.
+/// `attribute` applies to text modes; `None` retains the cell's attribute.
 fn put<H: Hw>(hw: &mut H, page: u8, character: u8, colour: u8, attribute: Option<u8>, mut at: Position) -> Position {
     let columns = hw.bda16(bda::COLUMNS);
     let rows = hw.bda8(bda::ROWS);
@@ -132,7 +132,7 @@ fn put<H: Hw>(hw: &mut H, page: u8, character: u8, colour: u8, attribute: Option
     }
     if at.row > rows {
         at.row = rows;
-        // The blank line has the attribute of the line above it.
+        // The new row takes the attribute of the last row.
         let fill = if is_text(hw) {
             let last = cell(hw, page, at);
             (hw.read16(last) >> 8) as u8
@@ -145,7 +145,7 @@ fn put<H: Hw>(hw: &mut H, page: u8, character: u8, colour: u8, attribute: Option
     at
 }
 
-/// AH=0Eh.
+/// AH=0Eh: teletype output.
 #[inline(never)]
 pub fn teletype<H: Hw>(hw: &mut H, page: u8, character: u8, colour: u8) {
     let at = cursor::get(hw, page);
@@ -153,7 +153,7 @@ pub fn teletype<H: Hw>(hw: &mut H, page: u8, character: u8, colour: u8) {
     cursor::set(hw, page, at);
 }
 
-/// AH=13h: a string. AL bit 0: the cursor moves along; bit 1: attributes follow the characters.
+/// AH=13h: writes a string. AL bit 0: the cursor moves to its end; bit 1: each character is followed by its attribute.
 #[inline(never)]
 pub fn string<H: Hw>(hw: &mut H, regs: &Regs) {
     let mode = regs.al();

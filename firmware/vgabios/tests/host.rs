@@ -1,7 +1,7 @@
-//! The BIOS as a function on the host, on the VGA of the `devices` crate.
+//! The VGA BIOS as Rust functions on the host, on the VGA model of the `devices` crate.
 
 mod common;
 
-use common::OnHost;
+use common::HostBios;
 
-common::calls::suite!(OnHost::new());
+common::calls::suite!(HostBios::new());

@@ -1,14 +1,15 @@
-//! What is shown in a terminal: the machine's text screen, or a picture of half blocks, and where there is room or need a
-//! line of ours below it.
+//! Layout of the guest's screen in a terminal's cells: text as it is, graphics as half blocks with two pixels per cell,
+//! and a status line in the last row if that row is free, the menu is open or there is a message.
 
-use super::canvas::{Canvas, Cell, Colour, Cursor, Style};
-use crate::display::{View, proportions};
+use super::cells::{Cell, CellGrid, Colour, Cursor, Style};
+use crate::display::aspect_ratio;
+use crate::screen::View;
 use pcvm_devices::vga::{Bitmap, TextScreen, cp437};
 
-/// The keys after the escape.
+/// The menu's text: the command keys after Ctrl-].
 pub const MENU: &str = "q end  d Ctrl-Alt-Del  p power  1-9 0 - = F1-F12  r redraw  ] Ctrl-]";
-/// The sixteen colours of a VGA's palette as its BIOS sets it: a terminal's own stand for them.
-const STANDARD: [[u8; 3]; 16] = [
+/// The VGA palette that the BIOS sets: these 16 colours are shown as the terminal's own 16.
+const BIOS_PALETTE: [[u8; 3]; 16] = [
     [0, 0, 0],
     [0, 0, 170],
     [0, 170, 0],
@@ -26,53 +27,53 @@ const STANDARD: [[u8; 3]; 16] = [
     [255, 255, 85],
     [255, 255, 255],
 ];
-const OURS: Style = Style { fore: Colour::Index(0), back: Colour::Index(7), blink: false };
+const STATUS_STYLE: Style = Style { fore: Colour::Index(0), back: Colour::Index(7), blink: false };
 
-/// What there is to say besides the screen.
+/// What the status line shows.
 #[derive(Clone, Debug, Default)]
 pub struct Status<'a> {
     /// The machine's name.
     pub name: &'a str,
-    /// The menu is open.
-    pub menu: bool,
-    /// Something that happened.
+    /// Show [`MENU`].
+    pub menu_open: bool,
+    /// A line that pcvm wrote to standard error.
     pub message: Option<&'a str>,
 }
 
-/// Composes screens, and remembers which part of one that is too large was shown.
+/// Lays screens out; remembers which part of a screen larger than the terminal was shown.
 #[derive(Debug, Default)]
 pub struct Composer {
-    /// Column and row of the screen that are at the terminal's top left.
+    /// Column and row of the guest's screen at the terminal's top left.
     origin: (u32, u32),
 }
 
 impl Composer {
-    /// What a terminal of so many columns and rows is to show.
-    pub fn compose(&mut self, view: Option<&View>, (columns, rows): (u16, u16), status: &Status<'_>) -> Canvas {
-        let mut canvas = Canvas::new(columns, rows);
+    /// The cells for a terminal of the given columns and rows.
+    pub fn compose(&mut self, view: Option<&View>, (columns, rows): (u16, u16), status: &Status<'_>) -> CellGrid {
+        let mut grid = CellGrid::new(columns, rows);
         let (line, free) = match view {
             None => (String::new(), true),
-            Some(View::Text(text)) => self.text(&mut canvas, text),
-            Some(View::Picture(frame)) => (picture(&mut canvas, frame), true),
+            Some(View::Text(text)) => self.put_text(&mut grid, text),
+            Some(View::Picture(frame)) => (put_picture(&mut grid, frame), true),
         };
-        let Some(last) = rows.checked_sub(1) else { return canvas };
-        if status.menu {
-            canvas.put_line(last, &format!("pcvm: {MENU}"), OURS);
+        let Some(last) = rows.checked_sub(1) else { return grid };
+        if status.menu_open {
+            grid.put_line(last, &format!("pcvm: {MENU}"), STATUS_STYLE);
         } else if let Some(message) = status.message {
-            canvas.put_line(last, message, OURS);
+            grid.put_line(last, message, STATUS_STYLE);
         } else if free {
-            canvas.put_line(last, &format!("{}: {line}Ctrl-] for pcvm's keys", status.name), OURS);
+            grid.put_line(last, &format!("{}: {line}Ctrl-] for pcvm's keys", status.name), STATUS_STYLE);
         } else {
-            return canvas;
+            return grid;
         }
-        // Nothing of ours is written over.
-        canvas.cursor = canvas.cursor.filter(|cursor| cursor.row != last);
-        canvas
+        // The guest's cursor must not appear in the status line.
+        grid.cursor = grid.cursor.filter(|cursor| cursor.row != last);
+        grid
     }
 
-    /// Says what is shown, and whether the last row is free for that.
-    fn text(&mut self, canvas: &mut Canvas, text: &TextScreen) -> (String, bool) {
-        let (columns, rows) = canvas.size();
+    /// Puts the part of the text that fits. Gives the status line's text, and whether the last row is free for it.
+    fn put_text(&mut self, grid: &mut CellGrid, text: &TextScreen) -> (String, bool) {
+        let (columns, rows) = grid.size();
         let clipped = text.columns > columns.into() || text.rows > rows.into();
         let free = clipped || u32::from(rows) > text.rows;
         let area = (u32::from(columns).min(text.columns), u32::from(rows.saturating_sub(free.into())).min(text.rows));
@@ -96,10 +97,10 @@ impl Composer {
                     back: colour(text, back),
                     blink: text.blinks && attribute & 0x80 != 0,
                 };
-                canvas.put(column as u16, row as u16, Cell { c: cp437(code), style });
+                grid.put(column as u16, row as u16, Cell { c: cp437(code), style });
             }
         }
-        canvas.cursor = cursor
+        grid.cursor = cursor
             .map(|cursor| Cursor {
                 column: cursor.column.wrapping_sub(left) as u16,
                 row: cursor.row.wrapping_sub(top) as u16,
@@ -120,7 +121,7 @@ impl Composer {
 
 fn colour(text: &TextScreen, n: u8) -> Colour {
     let n = usize::from(n & 0xf);
-    if text.colours[n] == STANDARD[n] {
+    if text.colours[n] == BIOS_PALETTE[n] {
         // Blue is the VGA's lowest bit, and a terminal's highest.
         Colour::Index((n as u8 & 0xa) | (n as u8 & 1) << 2 | (n as u8 & 4) >> 2)
     } else {
@@ -128,11 +129,12 @@ fn colour(text: &TextScreen, n: u8) -> Colour {
     }
 }
 
-/// Two pixels in each cell, one above the other, which makes them about square.
-fn picture(canvas: &mut Canvas, frame: &Bitmap) -> String {
-    let (columns, rows) = canvas.size();
+/// Puts a picture, scaled to fit, with two pixels in each cell, one above the other: pixels are then about square. Gives the
+/// status line's text.
+fn put_picture(grid: &mut CellGrid, frame: &Bitmap) -> String {
+    let (columns, rows) = grid.size();
     let (area_x, area_y) = (u32::from(columns), u32::from(rows.saturating_sub(1)) * 2);
-    let (width, height) = proportions((frame.width, frame.height));
+    let (width, height) = aspect_ratio((frame.width, frame.height));
     let line = format!("graphics {} x {}, ", frame.width, frame.height);
     if area_x == 0 || area_y == 0 {
         return line;
@@ -150,13 +152,13 @@ fn picture(canvas: &mut Canvas, frame: &Bitmap) -> String {
         for x in 0..to_x {
             let (upper, lower) = (pixel(x, row * 2), pixel(x, row * 2 + 1));
             let style = Style { fore: Colour::Rgb(upper), back: Colour::Rgb(lower), blink: false };
-            canvas.put((left + x) as u16, row as u16, Cell { c: if upper == lower { ' ' } else { '▀' }, style });
+            grid.put((left + x) as u16, row as u16, Cell { c: if upper == lower { ' ' } else { '▀' }, style });
         }
     }
     line
 }
 
-/// A picture of another size: each pixel is the mean of those that lie where it does.
+/// The picture scaled to another size: each pixel is the mean of the source pixels that it covers.
 fn scaled(frame: &Bitmap, width: u32, height: u32) -> Vec<[u8; 3]> {
     let part = |n: u32, of: u32, whole: u32| {
         let at = |n: u32| (u64::from(n) * u64::from(whole) / u64::from(of)) as usize;
@@ -185,13 +187,13 @@ fn scaled(frame: &Bitmap, width: u32, height: u32) -> Vec<[u8; 3]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::canvas::{ENTER, Painter, terminal};
+    use super::super::cells::{ENTER, Painter, terminal};
     use super::*;
     use pcvm_devices::vga::TextCursor;
 
     fn screen(columns: u32, rows: u32) -> TextScreen {
         let cells = vec![[b' ', 7]; (columns * rows) as usize];
-        TextScreen { columns, rows, cells, blinks: true, colours: STANDARD, cursor: None }
+        TextScreen { columns, rows, cells, blinks: true, colours: BIOS_PALETTE, cursor: None }
     }
 
     fn write(screen: &mut TextScreen, column: u32, row: u32, text: &[u8], attribute: u8) {
@@ -204,7 +206,7 @@ mod tests {
         Some(TextCursor { column, row, first: 13, last: 14, height: 16 })
     }
 
-    /// As somebody else's terminal shows it.
+    /// The composed screen as an independent terminal emulator shows it.
     fn shown(composer: &mut Composer, view: &View, size: (u16, u16), status: &Status<'_>) -> vt100::Screen {
         let mut terminal = terminal(size.0, size.1);
         terminal.process(ENTER);
@@ -216,10 +218,10 @@ mod tests {
         screen.rows(0, screen.size().1.into()).map(|row| row.trim_end().to_owned()).collect()
     }
 
-    const STATUS: Status<'static> = Status { name: "xp", menu: false, message: None };
+    const STATUS: Status<'static> = Status { name: "xp", menu_open: false, message: None };
 
     #[test]
-    fn text_has_its_characters_colours_and_cursor() {
+    fn text_is_shown_with_its_characters_colours_and_cursor() {
         let mut text = screen(80, 25);
         write(&mut text, 0, 0, b"C:\\>\x01\xb0\xcd\xe1\x00\xff", 0x07);
         write(&mut text, 10, 1, b"warning", 0x9e);
@@ -228,7 +230,7 @@ mod tests {
         assert_eq!(rows(&shown)[0], "C:\\>☺░═ß");
         assert_eq!(rows(&shown)[25], "xp: text 80 x 25, Ctrl-] for pcvm's keys");
         let cell = shown.cell(1, 10).unwrap();
-        // Yellow on blue: bit 7 blinks, which this terminal does not know.
+        // Yellow on blue. Attribute bit 7 is blink, which vt100 does not report.
         assert_eq!((cell.fgcolor(), cell.bgcolor()), (vt100::Color::Idx(11), vt100::Color::Idx(4)));
         let cell = shown.cell(0, 0).unwrap();
         assert_eq!((cell.fgcolor(), cell.bgcolor()), (vt100::Color::Idx(7), vt100::Color::Idx(0)));
@@ -236,13 +238,13 @@ mod tests {
         text.blinks = false;
         text.colours[9] = [1, 2, 3];
         let mut composer = Composer::default();
-        let canvas = composer.compose(Some(&View::Text(text)), (80, 25), &STATUS);
-        let bytes = String::from_utf8(Painter::new(true).paint(canvas)).unwrap();
+        let grid = composer.compose(Some(&View::Text(text)), (80, 25), &STATUS);
+        let bytes = String::from_utf8(Painter::new(true).paint(grid)).unwrap();
         assert!(bytes.contains("\x1b[93;48;2;1;2;3mwarning"), "{bytes}");
     }
 
     #[test]
-    fn a_terminal_that_is_too_small_follows_the_cursor_and_says_so() {
+    fn a_terminal_smaller_than_the_screen_follows_the_cursor_and_shows_the_range() {
         let mut text = screen(80, 25);
         for row in 0..25 {
             write(&mut text, 0, row, format!("row {}", row + 1).as_bytes(), 7);
@@ -257,7 +259,7 @@ mod tests {
         let last = shown(&mut composer, &View::Text(text.clone()), (60, 11), &STATUS);
         assert!(rows(&last)[9].ends_with("right") && rows(&last)[10].contains("rows 16-25, columns 16-75"));
         assert_eq!(last.cursor_position(), (9, 59));
-        // No farther back than it must.
+        // A cursor that is still visible moves nothing.
         text.cursor = cursor(74, 16);
         let same = shown(&mut composer, &View::Text(text.clone()), (60, 11), &STATUS);
         assert!(rows(&same)[10].contains("rows 16-25"));
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn ours_goes_over_the_last_row_only_while_it_must() {
+    fn only_the_menu_and_messages_cover_the_last_row_of_a_full_screen() {
         let mut text = screen(80, 25);
         write(&mut text, 0, 24, b"bottom", 7);
         text.cursor = cursor(0, 24);
@@ -279,20 +281,20 @@ mod tests {
         let mut composer = Composer::default();
         let plain = shown(&mut composer, &view, (80, 25), &STATUS);
         assert_eq!((rows(&plain)[24].as_str(), plain.hide_cursor()), ("bottom", false));
-        let menu = shown(&mut composer, &view, (80, 25), &Status { menu: true, ..STATUS });
+        let menu = shown(&mut composer, &view, (80, 25), &Status { menu_open: true, ..STATUS });
         assert!(rows(&menu)[24].ends_with("] Ctrl-]") && menu.hide_cursor(), "{}", rows(&menu)[24]);
-        let told = shown(&mut composer, &view, (80, 25), &Status { message: Some("pcvm: \x1b[31mVNC"), ..STATUS });
-        assert_eq!(rows(&told)[24], "pcvm: ?[31mVNC");
+        let message = shown(&mut composer, &view, (80, 25), &Status { message: Some("pcvm: \x1b[31mVNC"), ..STATUS });
+        assert_eq!(rows(&message)[24], "pcvm: ?[31mVNC");
     }
 
     #[test]
-    fn graphics_are_half_blocks() {
+    fn graphics_are_shown_as_half_blocks_with_their_aspect_ratio() {
         let mut frame = Bitmap { width: 640, height: 480, pixels: vec![0x0000ff; 640 * 480] };
         frame.pixels[..640 * 240].fill(0xff0000);
         let view = View::Picture(frame);
         let shown = shown(&mut Composer::default(), &view, (80, 24), &STATUS);
         assert_eq!(rows(&shown)[23], "xp: graphics 640 x 480, Ctrl-] for pcvm's keys");
-        // 46 lines high, so 61 wide.
+        // 23 rows of two pixels are 46 pixels high, so the picture is 61 columns wide.
         let at = |row: u16, column: u16| {
             let cell = shown.cell(row, column).unwrap();
             (cell.contents().to_owned(), cell.fgcolor(), cell.bgcolor())
@@ -304,17 +306,17 @@ mod tests {
     }
 
     #[test]
-    fn the_old_modes_fill_a_tube() {
+    fn modes_of_up_to_400_lines_are_shown_with_4_to_3() {
         for (size, columns) in [((320, 200), 60), ((640, 350), 60), ((1280, 720), 80)] {
             let frame = Bitmap { width: size.0, height: size.1, pixels: vec![0xc8c8c8; (size.0 * size.1) as usize] };
             let view = View::Picture(frame);
-            // 45 lines.
-            let canvas = Composer::default().compose(Some(&view), (80, 24), &STATUS);
+            // 1280 x 720 needs 45 pixels of height at 80 columns.
+            let grid = Composer::default().compose(Some(&view), (80, 24), &STATUS);
             let mut terminal = terminal(80, 24);
-            terminal.process(&Painter::new(true).paint(canvas));
+            terminal.process(&Painter::new(true).paint(grid));
             let lit = |column| terminal.screen().cell(0, column).unwrap().bgcolor() != vt100::Color::Default;
-            let seen = (0..80).filter(|&column| lit(column)).count();
-            assert!(seen.abs_diff(columns) <= 1, "{size:?}: {seen}");
+            let width = (0..80).filter(|&column| lit(column)).count();
+            assert!(width.abs_diff(columns) <= 1, "{size:?}: {width} columns");
         }
     }
 }

@@ -1,14 +1,14 @@
-//! What a terminal sends for keys, as keys again.
+//! Parser of terminal escape sequences into keys, and keys into the guest's key events.
 //!
 //! Sources: ECMA-48, 5.4 (control sequences); "XTerm Control Sequences", "PC-Style Function Keys" and "Alt and Meta Keys";
 //! console_codes(4) and the Linux console's key map (F1 to F5 as `ESC [ [ A`, F13 on for Shift-F1); rxvt's `^` and `@`.
-//! Mouse, focus and paste reports are not asked for, and passed over.
+//! Mouse, focus and paste reports are not enabled, and skipped if they come.
 
 use crate::keys;
 use pcvm_devices::InputEvent;
 use pcvm_devices::vga::cp437_code;
 
-/// Bytes of a control sequence; a longer one is none.
+/// Longest control sequence in bytes; a longer one is skipped.
 const SEQUENCE_MAX: usize = 32;
 const ESC: u8 = 0x1b;
 const ESC_KEY: u16 = 0x01;
@@ -18,7 +18,7 @@ const ENTER: u16 = 0x1c;
 const CTRL: u16 = 0x1d;
 const ALT: u16 = 0x38;
 
-/// Modifiers that are held with a key.
+/// Modifiers of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mods {
     /// Shift.
@@ -29,32 +29,32 @@ pub struct Mods {
     pub ctrl: bool,
 }
 
-/// Something that was typed.
+/// A key that was typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Typed {
-    /// A character; shift is as it needs it.
+    /// A character; [`strokes`] adds the Shift that it takes.
     Char(char, Mods),
-    /// A key that is none, by its code ([`InputEvent::Key`]).
+    /// Another key, by its code ([`InputEvent::Key`]).
     Key(u16, Mods),
 }
 
-/// Cuts a terminal's bytes into keys, in whatever pieces they come.
+/// Parses a terminal's bytes into keys. Sequences may be split between calls.
 #[derive(Debug)]
 pub struct Decoder {
-    /// The beginning of a sequence or of a character.
+    /// The start of an unfinished sequence or UTF-8 character.
     pending: Vec<u8>,
-    /// What the terminal's Backspace sends.
+    /// The byte that the terminal's Backspace key sends.
     erase: u8,
 }
 
-/// What the bytes begin with.
+/// Result of parsing the front of a byte string.
 enum Parsed {
-    /// That, of so many bytes.
+    /// A key, and its length in bytes.
     Typed(Typed, usize),
-    /// Nothing that is a key, of so many bytes.
-    Nothing(usize),
-    /// It depends on what follows.
-    More,
+    /// A sequence that is not a key, and its length in bytes.
+    Skip(usize),
+    /// More bytes are needed.
+    Incomplete,
 }
 
 impl Decoder {
@@ -63,19 +63,18 @@ impl Decoder {
         Self { pending: Vec::new(), erase }
     }
 
-    /// Appends to `out` what was typed.
+    /// Parses `bytes` and appends the keys to `out`.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<Typed>) {
         self.pending.extend_from_slice(bytes);
         self.parse(false, out);
     }
 
-    /// Whether the meaning of what came last depends on what follows: if nothing does for a while, call
-    /// [`Self::timeout`].
-    pub fn waits(&self) -> bool {
+    /// Whether an unfinished sequence is pending: if no bytes follow in time, call [`Self::timeout`].
+    pub fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Nothing followed: an escape is the key Esc.
+    /// No bytes followed: a pending ESC byte is the Esc key.
     pub fn timeout(&mut self, out: &mut Vec<Typed>) {
         self.parse(true, out);
         self.pending.clear();
@@ -84,33 +83,33 @@ impl Decoder {
     fn parse(&mut self, ended: bool, out: &mut Vec<Typed>) {
         let mut used = 0;
         while let Some(rest) = self.pending.get(used..).filter(|rest| !rest.is_empty()) {
-            match one(rest, self.erase, ended) {
+            match parse_one(rest, self.erase, ended) {
                 Parsed::Typed(typed, len) => {
                     out.push(typed);
                     used += len.max(1);
                 }
-                Parsed::Nothing(len) => used += len.max(1),
-                Parsed::More => break,
+                Parsed::Skip(len) => used += len.max(1),
+                Parsed::Incomplete => break,
             }
         }
         self.pending.drain(..used.min(self.pending.len()));
     }
 }
 
-fn one(bytes: &[u8], erase: u8, ended: bool) -> Parsed {
-    let Some((&first, rest)) = bytes.split_first() else { return Parsed::More };
+fn parse_one(bytes: &[u8], erase: u8, ended: bool) -> Parsed {
+    let Some((&first, rest)) = bytes.split_first() else { return Parsed::Incomplete };
     if first != ESC {
         return plain(bytes, erase, ended);
     }
     let alone = Parsed::Typed(Typed::Key(ESC_KEY, Mods::default()), 1);
     let parsed = match rest.first() {
-        None => Parsed::More,
-        Some(b'[') => sequence(rest),
+        None => Parsed::Incomplete,
+        Some(b'[') => control_sequence(rest),
         Some(b'O') => single_shift(rest),
-        // Alt with a key that has a sequence, of terminals that put an escape before it; or Esc twice.
+        // Terminals that send ESC for Alt: Alt with a key that has a sequence. Otherwise Esc twice.
         Some(&ESC) => match rest.get(1) {
-            None => Parsed::More,
-            Some(b'[' | b'O') => one(rest, erase, ended),
+            None => Parsed::Incomplete,
+            Some(b'[' | b'O') => parse_one(rest, erase, ended),
             Some(_) => return alone,
         },
         Some(_) => plain(rest, erase, ended),
@@ -118,12 +117,12 @@ fn one(bytes: &[u8], erase: u8, ended: bool) -> Parsed {
     let prefixed = !matches!(rest.first(), Some(b'[' | b'O'));
     match parsed {
         Parsed::Typed(typed, len) => Parsed::Typed(if prefixed { with_alt(typed) } else { typed }, len + 1),
-        Parsed::Nothing(len) => Parsed::Nothing(len + 1),
-        Parsed::More if !ended => Parsed::More,
-        // An unfinished sequence: Alt with [ or O if that is all there is, else nothing; and Esc once or twice.
-        Parsed::More => match rest {
+        Parsed::Skip(len) => Parsed::Skip(len + 1),
+        Parsed::Incomplete if !ended => Parsed::Incomplete,
+        // Unfinished sequences: `ESC [` and `ESC O` alone are Alt with that character, longer ones are skipped.
+        Parsed::Incomplete => match rest {
             [c @ (b'[' | b'O')] => Parsed::Typed(with_alt(Typed::Char(char::from(*c), Mods::default())), 2),
-            [b'[' | b'O', ..] => Parsed::Nothing(bytes.len()),
+            [b'[' | b'O', ..] => Parsed::Skip(bytes.len()),
             _ => alone,
         },
     }
@@ -136,9 +135,9 @@ fn with_alt(typed: Typed) -> Typed {
     }
 }
 
-/// A character: control characters are keys or letters with Ctrl.
+/// Parses one character; control characters are keys, or letters with Ctrl.
 fn plain(bytes: &[u8], erase: u8, ended: bool) -> Parsed {
-    let Some(&first) = bytes.first() else { return Parsed::More };
+    let Some(&first) = bytes.first() else { return Parsed::Incomplete };
     let none = Mods::default();
     let ctrl = Mods { ctrl: true, ..none };
     let typed = match first {
@@ -149,7 +148,7 @@ fn plain(bytes: &[u8], erase: u8, ended: bool) -> Parsed {
         0x7f => Typed::Key(BACKSPACE, none),
         0x01..=0x1a => Typed::Char(char::from(first + 0x60), ctrl),
         0x1b => Typed::Key(ESC_KEY, none),
-        // The characters above, without Shift on a US keyboard.
+        // Ctrl with the key that types the character 40h above, unshifted on a US keyboard.
         0x1c => Typed::Char('\\', ctrl),
         0x1d => Typed::Char(']', ctrl),
         0x1e => Typed::Char('6', ctrl),
@@ -170,11 +169,11 @@ fn utf8(bytes: &[u8], ended: bool) -> Parsed {
         }
     };
     match (valid.chars().next(), error.map(|error| error.error_len())) {
-        (Some(c), _) if c.is_control() => Parsed::Nothing(c.len_utf8()),
+        (Some(c), _) if c.is_control() => Parsed::Skip(c.len_utf8()),
         (Some(c), _) => Parsed::Typed(Typed::Char(c, Mods::default()), c.len_utf8()),
-        (None, Some(None)) if !ended => Parsed::More,
-        (None, Some(Some(len))) => Parsed::Nothing(len),
-        (None, _) => Parsed::Nothing(bytes.len()),
+        (None, Some(None)) if !ended => Parsed::Incomplete,
+        (None, Some(Some(len))) => Parsed::Skip(len),
+        (None, _) => Parsed::Skip(bytes.len()),
     }
 }
 
@@ -184,7 +183,7 @@ fn mods(parameter: u32) -> Mods {
     Mods { shift: bits & 1 != 0, alt: bits & 0xa != 0, ctrl: bits & 4 != 0 }
 }
 
-/// Keys by the last byte of a sequence, or of one after `ESC O`.
+/// The key for the final byte of `ESC [` and `ESC O` sequences.
 fn by_letter(letter: u8) -> Option<u16> {
     Some(match letter {
         b'A' => 0x148,
@@ -202,12 +201,12 @@ fn by_letter(letter: u8) -> Option<u16> {
     })
 }
 
-/// F1 to F12.
+/// The code of F1 to F12.
 pub fn function_key(n: u16) -> u16 {
     if n <= 10 { 0x3a + n } else { 0x57 - 11 + n }
 }
 
-/// Keys by the number before `~`, and whether with Shift.
+/// The key for the number before `~`, and whether Shift is held.
 fn by_number(number: u32) -> Option<(u16, bool)> {
     let n = number as u16;
     Some(match number {
@@ -227,30 +226,30 @@ fn by_number(number: u32) -> Option<(u16, bool)> {
     })
 }
 
-/// After the escape: `[`, parameters, intermediate bytes, a final byte.
-fn sequence(bytes: &[u8]) -> Parsed {
+/// Parses a control sequence after its ESC: `[`, parameters, intermediate bytes, a final byte.
+fn control_sequence(bytes: &[u8]) -> Parsed {
     let body = bytes.get(1..).unwrap_or_default();
     if body.first() == Some(&b'[') {
-        // The Linux console's.
+        // The Linux console's F1 to F5.
         return match body.get(1) {
-            None => Parsed::More,
+            None => Parsed::Incomplete,
             Some(&letter @ b'A'..=b'E') => {
                 Parsed::Typed(Typed::Key(function_key(u16::from(letter - b'A') + 1), Mods::default()), 3)
             }
-            Some(_) => Parsed::Nothing(3),
+            Some(_) => Parsed::Skip(3),
         };
     }
     let Some(end) = body.iter().take(SEQUENCE_MAX).position(|byte| !(0x20..=0x3f).contains(byte)) else {
-        return if body.len() < SEQUENCE_MAX { Parsed::More } else { Parsed::Nothing(SEQUENCE_MAX + 1) };
+        return if body.len() < SEQUENCE_MAX { Parsed::Incomplete } else { Parsed::Skip(SEQUENCE_MAX + 1) };
     };
     let (parameters, last) = (body.get(..end).unwrap_or_default(), body.get(end).copied().unwrap_or(0));
     let len = end + 2;
     if !(0x40..=0x7e).contains(&last) {
-        // Something else begins within it.
-        return Parsed::Nothing(len - 1);
+        // Not a final byte: another character begins here.
+        return Parsed::Skip(len - 1);
     }
     let text = std::str::from_utf8(parameters).unwrap_or_default();
-    // What follows a colon is a detail of its parameter.
+    // A colon separates sub-parameters, which are ignored.
     let number = |text: &str| text.split(':').next().and_then(|text| text.parse::<u32>().ok());
     let mut numbers = text.split(';').map(number);
     let mut next = || numbers.next().flatten();
@@ -280,12 +279,12 @@ fn sequence(bytes: &[u8]) -> Parsed {
         }
         _ => by_letter(last).map(|code| Typed::Key(code, held)),
     };
-    typed.map_or(Parsed::Nothing(len), |typed| Parsed::Typed(typed, len))
+    typed.map_or(Parsed::Skip(len), |typed| Parsed::Typed(typed, len))
 }
 
-/// After the escape: `O` and a byte; the keypad's are those of its application mode.
+/// Parses a single shift (SS3) after its ESC: `O` and a byte, as the keypad sends in application mode.
 fn single_shift(bytes: &[u8]) -> Parsed {
-    let Some(&letter) = bytes.get(1) else { return Parsed::More };
+    let Some(&letter) = bytes.get(1) else { return Parsed::Incomplete };
     let keypad = |digit: u8| {
         const DIGITS: [u16; 10] = [0x52, 0x4f, 0x50, 0x51, 0x4b, 0x4c, 0x4d, 0x47, 0x48, 0x49];
         DIGITS.get(usize::from(digit)).copied()
@@ -301,15 +300,15 @@ fn single_shift(bytes: &[u8]) -> Parsed {
         b'o' => Some((0x135, none)),
         b'p'..=b'y' => keypad(letter - b'p').map(|code| (code, none)),
         b'a'..=b'd' => by_letter(letter.to_ascii_uppercase()).map(|code| (code, Mods { ctrl: true, ..none })),
-        // It is Alt and O, and an escape that begins something.
+        // Alt with O, and the ESC of the next sequence.
         ESC => return Parsed::Typed(with_alt(Typed::Char('O', none)), 1),
         _ => by_letter(letter).map(|code| (code, none)),
     };
-    typed.map_or(Parsed::Nothing(2), |(code, mods)| Parsed::Typed(Typed::Key(code, mods), 2))
+    typed.map_or(Parsed::Skip(2), |(code, mods)| Parsed::Typed(Typed::Key(code, mods), 2))
 }
 
-/// What happens on the machine's keyboard, a US one; `caps`: its Caps Lock is on. A character that it has no key for is
-/// typed as its code in code page 437, on the keypad with Alt held; one that has none is not typed.
+/// The key events that type `typed` on the guest's US keyboard; `caps`: its Caps Lock is on. A character without a key is
+/// typed as its code page 437 number on the keypad with Alt held. A character outside code page 437 gives no events.
 pub fn strokes(typed: Typed, caps: bool) -> Vec<InputEvent> {
     let (code, mods) = match typed {
         Typed::Key(code, mods) => (code, mods),
@@ -321,8 +320,8 @@ pub fn strokes(typed: Typed, caps: bool) -> Vec<InputEvent> {
             None => return cp437_code(c).map(alt_number).unwrap_or_default(),
         },
     };
-    let held = [(mods.ctrl, CTRL), (mods.alt, ALT), (mods.shift, keys::SHIFT)];
-    let held: Vec<u16> = held.into_iter().filter(|(held, _)| *held).map(|(_, code)| code).collect();
+    let modifiers = [(mods.ctrl, CTRL), (mods.alt, ALT), (mods.shift, keys::SHIFT)];
+    let held: Vec<u16> = modifiers.into_iter().filter(|(held, _)| *held).map(|(_, code)| code).collect();
     let mut events: Vec<_> = held.iter().map(|&code| InputEvent::Key { code, down: true }).collect();
     events.extend([true, false].map(|down| InputEvent::Key { code, down }));
     events.extend(held.iter().rev().map(|&code| InputEvent::Key { code, down: false }));
@@ -359,19 +358,19 @@ mod tests {
         vec![Typed::Char(c, mods)]
     }
 
-    /// In pieces of `size` bytes, as one gets them from a slow line, and the time-out at the end.
+    /// Feeds `bytes` in parts of `size` bytes, as a slow line delivers them, then times out.
     fn decode(bytes: &[u8], size: usize) -> Vec<Typed> {
         let (mut decoder, mut out) = (Decoder::new(0x7f), Vec::new());
         for part in bytes.chunks(size) {
             decoder.feed(part, &mut out);
         }
         decoder.timeout(&mut out);
-        assert!(!decoder.waits());
+        assert!(!decoder.has_pending());
         out
     }
 
     #[test]
-    fn what_terminals_send() {
+    fn the_sequences_of_xterm_linux_and_rxvt_are_parsed() {
         let known: Vec<(&str, Vec<Typed>)> = vec![
             ("a", char('a', NONE)),
             ("A", char('A', NONE)),
@@ -415,7 +414,7 @@ mod tests {
             ("\x1b[Z", key(0x0f, SHIFT)),
             ("\x1bOM", key(0x11c, NONE)),
             ("\x1bOp", key(0x52, NONE)),
-            // modifyOtherKeys, and the kitty protocol's.
+            // xterm's modifyOtherKeys and the kitty keyboard protocol.
             ("\x1b[27;5;9~", key(0x0f, CTRL)),
             ("\x1b[27;6;65~", char('A', Mods { shift: true, ..CTRL })),
             ("\x1b[105;5u", char('i', CTRL)),
@@ -433,7 +432,7 @@ mod tests {
             ("\x1bOd", key(0x14b, CTRL)),
             ("\x1b[3^", key(0x153, CTRL)),
             ("\x1b\x1b[A", key(0x148, ALT)),
-            // Reports that nobody has asked for.
+            // Reports that pcvm does not enable.
             ("\x1b[I", vec![]),
             ("\x1b[?1;2c", vec![]),
             ("\x1b[<0;12;7M", vec![]),
@@ -448,19 +447,19 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_whose_backspace_is_ctrl_h() {
+    fn ctrl_h_is_backspace_if_the_terminal_erases_with_it() {
         let mut out = Vec::new();
         Decoder::new(0x08).feed(b"\x08\x7f", &mut out);
         assert_eq!(out, key(0x0e, NONE).repeat(2));
     }
 
     #[test]
-    fn bytes_that_are_no_utf8_are_passed_over() {
+    fn bytes_that_are_not_utf8_are_skipped() {
         assert_eq!(decode(b"a\xff\xc3b\xe2\x94", 100), [char('a', NONE), char('b', NONE)].concat());
     }
 
     #[test]
-    fn keys_are_pressed_and_let_go() {
+    fn every_key_is_pressed_and_released_with_its_modifiers() {
         let codes = |typed, caps| -> Vec<(u16, bool)> {
             let events = strokes(typed, caps).into_iter();
             events
@@ -477,7 +476,7 @@ mod tests {
             codes(Typed::Key(0x153, Mods { alt: true, ..CTRL }), false),
             [(0x1d, true), (0x38, true), (0x153, true), (0x153, false), (0x38, false), (0x1d, false)]
         );
-        // 130.
+        // é is 130 in code page 437.
         assert_eq!(
             codes(Typed::Char('é', NONE), false),
             [(0x38, true), (0x4f, true), (0x4f, false), (0x51, true), (0x51, false), (0x52, true), (0x52, false)]
@@ -488,7 +487,7 @@ mod tests {
         assert_eq!(codes(Typed::Char('€', NONE), false), []);
     }
 
-    fn pieces() -> impl Strategy<Value = Vec<u8>> {
+    fn any_input() -> impl Strategy<Value = Vec<u8>> {
         let part = prop_oneof![
             proptest::collection::vec(any::<u8>(), 1..4),
             "\x1b\\[[0-9;:?<]{0,40}[A-Za-z~^@\\[]".prop_map(String::into_bytes),
@@ -500,12 +499,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_makes_no_difference_how_bytes_are_cut(bytes in pieces(), size in 1usize..9) {
+        fn the_size_of_reads_does_not_change_the_keys(bytes in any_input(), size in 1usize..9) {
             prop_assert_eq!(decode(&bytes, size), decode(&bytes, 1000));
         }
 
         #[test]
-        fn little_is_kept(bytes in pieces()) {
+        fn the_decoder_buffers_at_most_one_sequence_and_presses_are_balanced(bytes in any_input()) {
             let mut decoder = Decoder::new(0x7f);
             let mut out = Vec::new();
             decoder.feed(&bytes, &mut out);
@@ -520,7 +519,7 @@ mod tests {
         }
 
         #[test]
-        fn printable_text_is_typed_as_it_is(text in "[ -~é-ü]{0,40}") {
+        fn printable_text_decodes_to_its_characters(text in "[ -~é-ü]{0,40}") {
             let expect: Vec<_> = text.chars().map(|c| Typed::Char(c, NONE)).collect();
             prop_assert_eq!(decode(text.as_bytes(), 3), expect);
         }

@@ -1,21 +1,22 @@
-//! `--display terminal`: the text screen in the terminal that pcvm was started in, whose keys are the machine's keyboard.
+//! Terminal display (`--display terminal`): the guest's screen as characters, the terminal's keys as the guest's keyboard.
 //!
-//! - [`keys`]: from what terminals send to keys.
-//! - [`compose`]: from the machine's screen to a screen of the terminal's size.
-//! - [`canvas`]: from that to bytes, of what has changed.
-//! - `messages`: what pcvm has to say meanwhile.
+//! - [`keys`]: parses the terminal's escape sequences into keys.
+//! - [`compose`]: lays the guest's screen out in cells for the terminal's size.
+//! - [`cells`]: encodes the cells that changed as escape sequences.
+//! - `messages`: shows what pcvm writes to standard error.
 //!
-//! A key that a terminal does not tell apart is not there (keys let go, Ctrl with digits, Alt alone): they come by
-//! `pcvm key`. There is no mouse. The terminal is given back on every way out, see [`RawMode`].
+//! Deliberately missing: the mouse, and what terminals do not report (key releases, Ctrl with digits, Alt alone); `pcvm
+//! key` sends such keys. The terminal's settings are restored however pcvm ends, see [`RawMode`].
 
-mod canvas;
+mod cells;
 mod compose;
 mod keys;
 mod messages;
 
-use super::{Bell, DisplayError, Feed, Local, Pace, View, Waker};
-use crate::chardev::terminal::RawMode;
-use canvas::Painter;
+use super::{DisplayError, Feed};
+use crate::screen::{LocalScreen, PollPace, View, WakeFd, Waker};
+use crate::tty::RawMode;
+use cells::Painter;
 use compose::{Composer, Status};
 use keys::{Decoder, Mods, Typed};
 use messages::Messages;
@@ -29,31 +30,32 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The key before those that are ours.
+/// Ctrl-]: the key after it is a command to pcvm.
 const ESCAPE: Typed = Typed::Char(']', Mods { shift: false, alt: false, ctrl: true });
-/// What follows an Esc within this time belongs to it.
-const SEQUENCE: Duration = Duration::from_millis(50);
-/// What a descriptor in blocking mode takes at least once poll says that it is writable.
+/// Bytes that follow an Esc byte within this time are part of its escape sequence.
+const SEQUENCE_TIMEOUT: Duration = Duration::from_millis(50);
+/// Bytes that a write to a descriptor in blocking mode can take without blocking after poll(2) reports POLLOUT.
 const BLOCKING_PART: usize = 256;
 /// Ctrl-Alt-Delete.
 const CTRL_ALT_DELETE: Typed = Typed::Key(0x153, Mods { shift: false, alt: true, ctrl: true });
-/// Columns and rows of a terminal that does not say.
-const SIZE: (u16, u16) = (80, 25);
+/// Columns and rows assumed for a terminal that reports no size.
+const DEFAULT_SIZE: (u16, u16) = (80, 25);
 
-/// The terminal can show a screen; it does not yet.
+/// A terminal that can show a screen, before the machine runs.
 pub struct Prepared {
     name: String,
-    shapes: bool,
+    /// The terminal supports DECSCUSR.
+    cursor_shapes: bool,
 }
 
-/// The thread that shows the screen; it ends when this is dropped.
+/// The display's thread; dropping this ends it and restores the terminal.
 pub struct Running {
-    quit: Bell,
+    quit: WakeFd,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Prepared {
-    /// Looks at standard input and output.
+    /// Checks that standard input and output are a terminal with cursor control.
     pub fn open(name: &str) -> Result<Self, DisplayError> {
         for (is, what) in [
             (rustix::termios::isatty(stdio::stdin()), "standard input"),
@@ -67,45 +69,45 @@ impl Prepared {
         if matches!(kind.as_str(), "" | "dumb" | "unknown") {
             return Err(DisplayError::Dumb(kind));
         }
-        Ok(Self { name: name.to_owned(), shapes: !kind.starts_with("linux") })
+        Ok(Self { name: name.to_owned(), cursor_shapes: !kind.starts_with("linux") })
     }
 
-    /// Takes the terminal, and shows `machine` there.
-    pub fn start(self, machine: impl Local) -> Result<Running, DisplayError> {
-        let quit = Bell::new().map_err(DisplayError::Host)?;
-        let touched = Bell::new().map_err(DisplayError::Host)?;
-        let leave = if self.shapes { canvas::LEAVE } else { canvas::LEAVE_PLAIN };
+    /// Puts the terminal into raw mode and starts to show `screen`.
+    pub fn start(self, screen: impl LocalScreen) -> Result<Running, DisplayError> {
+        let quit = WakeFd::new().map_err(DisplayError::Host)?;
+        let adapter_written = WakeFd::new().map_err(DisplayError::Host)?;
+        let leave = if self.cursor_shapes { cells::LEAVE } else { cells::LEAVE_PLAIN };
         let now = Instant::now();
-        let mut showing = Showing {
+        let mut display = TerminalLoop {
             name: self.name,
             quit: quit.clone(),
-            call: touched.call(),
-            touched,
+            waker: adapter_written.waker(),
+            adapter_written,
             tty: Tty::open().map_err(DisplayError::Terminal)?,
             decoder: Decoder::new(erase()),
             composer: Composer::default(),
-            painter: Painter::new(self.shapes),
+            painter: Painter::new(self.cursor_shapes),
             feed: Feed::default(),
-            pace: Pace::new(now),
+            pace: PollPace::new(now),
             view: None,
-            composed: None,
-            menu: false,
-            stale: true,
-            out: canvas::ENTER.to_vec(),
-            sequence: None,
+            painted: None,
+            menu_open: false,
+            redraw: true,
+            out: cells::ENTER.to_vec(),
+            sequence_since: None,
             raw: RawMode::enter_screen(leave).map_err(DisplayError::Terminal)?,
             messages: Messages::open().map_err(DisplayError::Terminal)?,
-            machine,
+            screen,
         };
         let thread = std::thread::Builder::new().name("display".to_owned()).spawn(move || {
-            let result = catch_unwind(AssertUnwindSafe(|| showing.run()));
-            showing.messages.read(Instant::now());
-            // Nobody could end the machine from here any more.
+            let result = catch_unwind(AssertUnwindSafe(|| display.run()));
+            display.messages.read(Instant::now());
+            // Without its terminal the user could no longer end the machine.
             if !matches!(result, Ok(Ok(()))) {
-                showing.machine.quit();
+                display.screen.quit();
             }
             if let Err(panic) = result {
-                drop(showing);
+                drop(display);
                 resume_unwind(panic);
             }
         });
@@ -115,46 +117,47 @@ impl Prepared {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.quit.ring();
+        self.quit.wake();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-/// What the terminal's Backspace sends.
+/// The byte that the terminal's Backspace key sends (VERASE).
 fn erase() -> u8 {
     rustix::termios::tcgetattr(stdio::stdin())
         .map_or(0x7f, |settings| settings.special_codes[rustix::termios::SpecialCodeIndex::VERASE])
 }
 
-/// The terminal to write to, without ever waiting for it.
+/// The terminal's output side; writes never block.
 struct Tty {
     fd: OwnedFd,
-    part: usize,
+    /// Most bytes of one write.
+    write_max: usize,
 }
 
 impl Tty {
     fn open() -> io::Result<Self> {
-        // The open file description is shared with the shell, which would see O_NONBLOCK: open our own.
+        // Standard output's file description is shared with the shell, which would see O_NONBLOCK: open another one.
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         match rustix::fs::open("/proc/self/fd/1", flags, Mode::empty()) {
-            Ok(fd) => Ok(Self { fd, part: usize::MAX }),
-            Err(_) => Ok(Self { fd: stdio::stdout().try_clone_to_owned()?, part: BLOCKING_PART }),
+            Ok(fd) => Ok(Self { fd, write_max: usize::MAX }),
+            Err(_) => Ok(Self { fd: stdio::stdout().try_clone_to_owned()?, write_max: BLOCKING_PART }),
         }
     }
 
-    /// Writes as much as goes.
+    /// Writes what the terminal takes without blocking, and removes it from `out`.
     fn write(&self, out: &mut Vec<u8>) -> Result<(), Errno> {
         while !out.is_empty() {
-            let part = out.get(..self.part.min(out.len())).unwrap_or_default();
+            let part = out.get(..self.write_max.min(out.len())).unwrap_or_default();
             match rustix::io::write(&self.fd, part) {
                 Ok(written) => drop(out.drain(..written)),
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(Errno::INTR) => continue,
                 Err(errno) => return Err(errno),
             }
-            if self.part < usize::MAX {
+            if self.write_max < usize::MAX {
                 return Ok(());
             }
         }
@@ -164,87 +167,88 @@ impl Tty {
     fn size(&self) -> (u16, u16) {
         match rustix::termios::tcgetwinsize(&self.fd) {
             Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.min(1000), size.ws_row.min(500)),
-            _ => SIZE,
+            _ => DEFAULT_SIZE,
         }
     }
 }
 
-struct Showing<M> {
+struct TerminalLoop<S> {
+    /// The machine's name.
     name: String,
-    quit: Bell,
-    /// Something was written to the adapter.
-    touched: Bell,
-    call: Waker,
+    quit: WakeFd,
+    /// Woken by the guest's writes to the display adapter.
+    adapter_written: WakeFd,
+    waker: Waker,
     tty: Tty,
     decoder: Decoder,
     composer: Composer,
     painter: Painter,
     feed: Feed,
-    pace: Pace,
-    /// What the machine's screen showed at the last look.
+    pace: PollPace,
+    /// The guest's screen at the last poll.
     view: Option<View>,
-    /// The terminal's size and the message when it was last painted.
-    composed: Option<((u16, u16), Option<String>)>,
-    menu: bool,
-    /// Something of ours has changed.
-    stale: bool,
-    /// What the terminal has not taken yet.
+    /// The terminal's size and the message at the last paint.
+    painted: Option<((u16, u16), Option<String>)>,
+    menu_open: bool,
+    /// The menu opened or closed since the last paint.
+    redraw: bool,
+    /// Bytes that the terminal has not taken yet.
     out: Vec<u8>,
-    /// Since when the decoder waits for more.
-    sequence: Option<Instant>,
-    machine: M,
-    // In this order: the terminal is given back, then it is told what was said.
+    /// When the decoder's unfinished escape sequence arrived.
+    sequence_since: Option<Instant>,
+    screen: S,
+    // Dropped in this order: the terminal is restored before the messages are printed on it.
     raw: RawMode,
     messages: Messages,
 }
 
-impl<M: Local> Showing<M> {
-    /// Until the end, or until the terminal is gone.
+impl<S: LocalScreen> TerminalLoop<S> {
+    /// Runs until `quit` is woken; fails if the terminal is gone.
     fn run(&mut self) -> Result<(), Errno> {
         loop {
             let now = Instant::now();
-            if self.sequence.is_some_and(|since| now >= since + SEQUENCE) {
-                self.sequence = None;
+            if self.sequence_since.is_some_and(|since| now >= since + SEQUENCE_TIMEOUT) {
+                self.sequence_since = None;
                 let mut typed = Vec::new();
                 self.decoder.timeout(&mut typed);
                 self.typed(typed, now);
             }
-            if self.out.is_empty() && now >= self.pace.next() {
-                self.look(now);
+            if self.out.is_empty() && now >= self.pace.next_poll() {
+                self.poll_screen(now);
             }
             self.tty.write(&mut self.out)?;
-            self.feed.deliver(&self.machine, now);
+            self.feed.deliver(&self.screen, now);
             if self.wait(now)? {
                 return Ok(());
             }
         }
     }
 
-    fn look(&mut self, now: Instant) {
+    fn poll_screen(&mut self, now: Instant) {
         let size = self.tty.size();
-        let call = self.pace.wants_call(now).then_some(&self.call);
-        let view = self.machine.view(call);
+        let waker = self.pace.wants_waker(now).then_some(&self.waker);
+        let view = self.screen.poll_view(waker);
         let changed = view.is_some();
         if changed {
             self.view = view;
         }
-        self.pace.looked(now, changed);
+        self.pace.polled(now, changed);
         let message = self.messages.current(now).map(str::to_owned);
-        let same = self.composed.as_ref().is_some_and(|(then, told)| (*then, told) == (size, &message));
-        if changed || self.stale || !same {
-            let status = Status { name: &self.name, menu: self.menu, message: message.as_deref() };
-            let canvas = self.composer.compose(self.view.as_ref(), size, &status);
-            self.out.extend(self.painter.paint(canvas));
-            self.composed = Some((size, message));
-            self.stale = false;
+        let same = self.painted.as_ref().is_some_and(|(old_size, old)| (*old_size, old) == (size, &message));
+        if changed || self.redraw || !same {
+            let status = Status { name: &self.name, menu_open: self.menu_open, message: message.as_deref() };
+            let grid = self.composer.compose(self.view.as_ref(), size, &status);
+            self.out.extend(self.painter.paint(grid));
+            self.painted = Some((size, message));
+            self.redraw = false;
         }
     }
 
-    /// Waits until there is something to do, and reads; true at the end.
+    /// Waits for an event or the next deadline and reads input; true if the thread must end.
     fn wait(&mut self, now: Instant) -> Result<bool, Errno> {
-        let look = self.out.is_empty().then(|| self.pace.next());
-        let sequence = self.sequence.map(|since| since + SEQUENCE);
-        let next = [look, sequence, self.feed.next(now)].into_iter().flatten().min();
+        let poll_at = self.out.is_empty().then(|| self.pace.next_poll());
+        let sequence = self.sequence_since.map(|since| since + SEQUENCE_TIMEOUT);
+        let next = [poll_at, sequence, self.feed.next(now)].into_iter().flatten().min();
         let timeout = next.map(|next| {
             let left = next.saturating_duration_since(now);
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
@@ -255,7 +259,7 @@ impl<M: Local> Showing<M> {
             PollFd::new(&self.quit, PollFlags::IN),
             PollFd::new(&stdin, when(PollFlags::IN, self.feed.has_room())),
             PollFd::new(&self.tty.fd, when(PollFlags::OUT, !self.out.is_empty())),
-            PollFd::new(&self.touched, PollFlags::IN),
+            PollFd::new(&self.adapter_written, PollFlags::IN),
         ]
         .into_iter()
         .chain(self.messages.fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)))
@@ -271,12 +275,12 @@ impl<M: Local> Showing<M> {
             return Ok(true);
         }
         if !ready[3].is_empty() {
-            self.touched.silence();
-            self.pace.called(now);
+            self.adapter_written.clear();
+            self.pace.woken(now);
         }
         if ready.get(4).is_some_and(|flags| !flags.is_empty()) {
             self.messages.read(now);
-            self.pace.typed(now);
+            self.pace.expedite(now);
         }
         if !ready[1].is_empty() {
             let mut buffer = [0; 512];
@@ -285,7 +289,7 @@ impl<M: Local> Showing<M> {
                 Ok(count) => {
                     let mut typed = Vec::new();
                     self.decoder.feed(buffer.get(..count).unwrap_or_default(), &mut typed);
-                    self.sequence = self.decoder.waits().then(Instant::now);
+                    self.sequence_since = self.decoder.has_pending().then(Instant::now);
                     self.typed(typed, now);
                 }
                 Err(Errno::AGAIN | Errno::INTR) => {}
@@ -297,36 +301,36 @@ impl<M: Local> Showing<M> {
 
     fn typed(&mut self, typed: Vec<Typed>, now: Instant) {
         for typed in typed {
-            self.pace.typed(now);
-            if std::mem::take(&mut self.menu) {
-                self.stale = true;
+            self.pace.expedite(now);
+            if std::mem::take(&mut self.menu_open) {
+                self.redraw = true;
                 self.command(typed);
             } else if typed == ESCAPE {
-                (self.menu, self.stale) = (true, true);
+                (self.menu_open, self.redraw) = (true, true);
             } else {
                 self.press(typed);
             }
-            self.messages.seen();
+            self.messages.dismiss();
         }
     }
 
     fn press(&mut self, typed: Typed) {
-        let caps = self.machine.leds() & 4 != 0;
+        let caps = self.screen.leds() & 4 != 0;
         self.feed.push(keys::strokes(typed, caps));
     }
 
-    /// A key after the escape; any other one closes the menu.
+    /// Runs the menu command of the key after [`ESCAPE`]; other keys only close the menu.
     fn command(&mut self, typed: Typed) {
         let function = |c: char| "1234567890-=".find(c).map(|n| keys::function_key(n as u16 + 1));
         match typed {
             ESCAPE | Typed::Char(']', _) => self.press(ESCAPE),
-            Typed::Char('q' | 'Q' | 'x' | 'X', _) => self.machine.quit(),
+            Typed::Char('q' | 'Q' | 'x' | 'X', _) => self.screen.quit(),
             Typed::Char('d' | 'D', _) | Typed::Key(0x153, _) => self.press(CTRL_ALT_DELETE),
-            Typed::Char('p' | 'P', _) => self.machine.power_button(),
+            Typed::Char('p' | 'P', _) => self.screen.power_button(),
             Typed::Char('r' | 'R', _) => {
-                let _ = self.raw.again();
+                let _ = self.raw.enter_again();
                 self.painter.forget();
-                self.out.extend_from_slice(canvas::ENTER);
+                self.out.extend_from_slice(cells::ENTER);
             }
             Typed::Char(c, mods) => {
                 if let Some(code) = function(c) {

@@ -1,18 +1,19 @@
-//! Hextile (RFC 6143, section 7.7.4): tiles of 16 by 16 pixels, each a background with rectangles of other colours, or
-//! raw where that would be longer.
+//! Hextile encoding (RFC 6143, section 7.7.4): tiles of 16 by 16 pixels, each a background with subrectangles, or raw
+//! where that is shorter.
 
 use super::super::picture::{Picture, Rect, TILE};
-use super::super::pixels::{Shape, Translation, Writer};
+use super::super::pixels::{PixelLayout, PixelWriter, Translation};
 
+// The subencoding mask.
 const RAW: u8 = 1;
-const BACKGROUND: u8 = 2;
-const FOREGROUND: u8 = 4;
-const SUBRECTS: u8 = 8;
-const COLOURED: u8 = 16;
+const BACKGROUND_SPECIFIED: u8 = 2;
+const FOREGROUND_SPECIFIED: u8 = 4;
+const ANY_SUBRECTS: u8 = 8;
+const SUBRECTS_COLOURED: u8 = 16;
 
 pub(super) fn encode(picture: &Picture, rect: Rect, translation: &Translation, out: &mut Vec<u8>) {
-    let writer = translation.writer(Shape::Whole);
-    // The background that the client remembers from the tile before.
+    let writer = translation.writer(PixelLayout::Pixel);
+    // The background that carries over from the tile before.
     let mut background = None;
     for y in (0..rect.height).step_by(TILE) {
         for x in (0..rect.width).step_by(TILE) {
@@ -27,7 +28,13 @@ pub(super) fn encode(picture: &Picture, rect: Rect, translation: &Translation, o
     }
 }
 
-fn encode_tile(picture: &Picture, tile: Rect, background: &mut Option<u32>, writer: Writer<'_>, out: &mut Vec<u8>) {
+fn encode_tile(
+    picture: &Picture,
+    tile: Rect,
+    background: &mut Option<u32>,
+    writer: PixelWriter<'_>,
+    out: &mut Vec<u8>,
+) {
     let (width, height) = (usize::from(tile.width), usize::from(tile.height));
     let mut pixels = [0; TILE * TILE];
     for (to, line) in pixels.chunks_exact_mut(TILE).zip(picture.lines(tile)) {
@@ -38,22 +45,22 @@ fn encode_tile(picture: &Picture, tile: Rect, background: &mut Option<u32>, writ
     out.push(0);
     let mut flags = 0;
     if *background != Some(main) {
-        flags |= BACKGROUND;
+        flags |= BACKGROUND_SPECIFIED;
         writer.put(main, out);
     }
     let foreground = match other {
-        Other::None => {
+        OtherColours::None => {
             *background = Some(main);
             out[start] = flags;
             return;
         }
-        Other::One(colour) => {
-            flags |= FOREGROUND | SUBRECTS;
+        OtherColours::One(colour) => {
+            flags |= FOREGROUND_SPECIFIED | ANY_SUBRECTS;
             writer.put(colour, out);
             true
         }
-        Other::Many => {
-            flags |= SUBRECTS | COLOURED;
+        OtherColours::Many => {
+            flags |= ANY_SUBRECTS | SUBRECTS_COLOURED;
             false
         }
     };
@@ -92,7 +99,7 @@ fn encode_tile(picture: &Picture, tile: Rect, background: &mut Option<u32>, writ
         for line in pixels.chunks_exact(TILE).take(height) {
             writer.put_all(&line[..width], out);
         }
-        // What the client remembers is undefined after a raw tile.
+        // The background does not carry over from a raw tile.
         *background = None;
     } else {
         out[count_at] = count;
@@ -101,21 +108,22 @@ fn encode_tile(picture: &Picture, tile: Rect, background: &mut Option<u32>, writ
     out[start] = flags;
 }
 
-enum Other {
+/// The colours of a tile besides the most frequent one.
+enum OtherColours {
     None,
     One(u32),
     Many,
 }
 
-/// The colour that is there most, and what else there is.
-fn colours(pixels: &[u32; TILE * TILE], width: usize, height: usize) -> (u32, Other) {
+/// The most frequent colour, and the other colours.
+fn colours(pixels: &[u32; TILE * TILE], width: usize, height: usize) -> (u32, OtherColours) {
     let mut found: Vec<(u32, u32)> = Vec::with_capacity(8);
     for line in pixels.chunks_exact(TILE).take(height) {
         for &pixel in &line[..width] {
             if let Some((_, count)) = found.iter_mut().find(|(colour, _)| *colour == pixel) {
                 *count += 1;
             } else if found.len() < 64 {
-                // With more colours than this the tile becomes raw anyway.
+                // A tile with more colours is shorter as raw.
                 found.push((pixel, 1));
             }
         }
@@ -123,8 +131,8 @@ fn colours(pixels: &[u32; TILE * TILE], width: usize, height: usize) -> (u32, Ot
     found.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
     let main = found.first().map_or(0, |&(colour, _)| colour);
     match found.get(1..) {
-        None | Some([]) => (main, Other::None),
-        Some([(colour, _)]) => (main, Other::One(*colour)),
-        _ => (main, Other::Many),
+        None | Some([]) => (main, OtherColours::None),
+        Some([(colour, _)]) => (main, OtherColours::One(*colour)),
+        _ => (main, OtherColours::Many),
     }
 }

@@ -1,7 +1,7 @@
-//! Encodings (RFC 6143, section 7.7; the RFB community's description for Tight).
+//! RFB encodings: Raw, Hextile, Tight and ZRLE (RFC 6143, section 7.7; rfbproto for Tight).
 //!
-//! Not from the crate `rfb-encodings` (0.1): its Hextile and Tight know one pixel format only, and it makes a vector of
-//! each pixel. JPEG is deliberately missing: text and flat colours, which is what most of these screens have, suffer.
+//! The crate `rfb-encodings` (0.1) supports one pixel format only in Hextile and Tight, and allocates a vector for each
+//! pixel. Deliberately missing: JPEG in Tight, which blurs the text and flat colours of most of the guests' screens.
 
 mod hextile;
 #[cfg(test)]
@@ -10,31 +10,31 @@ mod tight;
 mod zrle;
 
 use super::picture::{Picture, Rect};
-use super::pixels::{Shape, Translation};
+use super::pixels::{PixelLayout, Translation};
 use flate2::{Compress, Compression, FlushCompress};
 
-/// How rectangles are encoded.
+/// An encoding of pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// 0
+    /// Number 0.
     Raw,
-    /// 5
+    /// Number 5.
     Hextile,
-    /// 7
+    /// Number 7.
     Tight,
-    /// 16
+    /// Number 16.
     Zrle,
 }
 
 /// CopyRect's number.
 pub const COPY_RECT: i32 = 1;
-/// What Tight allows the width of a rectangle to be.
-const TIGHT_WIDTH: u16 = 2048;
-/// Pixels of a rectangle of Tight, so that clients need no large buffer.
-const TIGHT_AREA: usize = 1 << 16;
+/// Widest rectangle that Tight allows, in pixels.
+const TIGHT_WIDTH_MAX: u16 = 2048;
+/// Pixels of a Tight rectangle, so that clients need no large buffer.
+const TIGHT_AREA_MAX: usize = 1 << 16;
 
 impl Encoding {
-    /// By number.
+    /// The encoding with this number.
     pub fn from_number(number: i32) -> Option<Self> {
         Some(match number {
             0 => Self::Raw,
@@ -55,7 +55,7 @@ impl Encoding {
     }
 }
 
-/// A rectangle's header.
+/// Appends a rectangle's header.
 pub fn header(rect: Rect, encoding: i32, out: &mut Vec<u8>) {
     for n in [rect.x, rect.y, rect.width, rect.height] {
         out.extend_from_slice(&n.to_be_bytes());
@@ -63,10 +63,10 @@ pub fn header(rect: Rect, encoding: i32, out: &mut Vec<u8>) {
     out.extend_from_slice(&encoding.to_be_bytes());
 }
 
-/// A zlib stream that is flushed after each rectangle and goes on with the next.
-struct Stream(Compress);
+/// A zlib stream that spans all rectangles of a client; it is flushed after each.
+struct ZlibStream(Compress);
 
-impl Stream {
+impl ZlibStream {
     fn new(level: u8) -> Self {
         Self(Compress::new(Compression::new(level.min(9).into()), true))
     }
@@ -76,7 +76,7 @@ impl Stream {
         loop {
             out.reserve(rest.len() / 2 + 64);
             let before = self.0.total_in();
-            // It cannot fail: the state is never damaged, and a full buffer is seen below.
+            // Cannot fail: a full output buffer is not an error and is handled below.
             let _ = self.0.compress_vec(rest, out, FlushCompress::Sync);
             rest = rest.get((self.0.total_in() - before) as usize..).unwrap_or_default();
             if rest.is_empty() && out.len() < out.capacity() {
@@ -86,12 +86,13 @@ impl Stream {
     }
 }
 
-/// A client's encoder: the state that the encodings have.
+/// A client's encoder state.
 pub struct Encoder {
+    /// zlib's compression level.
     level: u8,
-    zrle: Option<Stream>,
-    /// Of whole pixels, of two colours, of palettes.
-    tight: [Option<Stream>; 3],
+    zrle: Option<ZlibStream>,
+    /// Tight's streams for pixels, two colours and palettes.
+    tight: [Option<ZlibStream>; 3],
     scratch: Vec<u8>,
 }
 
@@ -102,12 +103,12 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// The client's wish, 0 to 9, for streams that have not begun.
+    /// Sets the compression level, 0 to 9, of streams that have not begun.
     pub fn set_level(&mut self, level: u8) {
         self.level = level;
     }
 
-    /// Appends a rectangle of a picture, with its header. Gives how many rectangles that has become.
+    /// Appends a rectangle of a picture with its header; Tight may split it. Gives the number of rectangles.
     pub fn rectangle(
         &mut self,
         encoding: Encoding,
@@ -120,21 +121,21 @@ impl Encoder {
             header(rect, encoding.number(), out);
             match encoding {
                 Encoding::Raw => {
-                    let writer = translation.writer(Shape::Whole);
+                    let writer = translation.writer(PixelLayout::Pixel);
                     writer.put_lines(picture.lines(rect), out);
                 }
                 Encoding::Hextile => hextile::encode(picture, rect, translation, out),
                 _ => {
                     let level = self.level;
-                    let stream = self.zrle.get_or_insert_with(|| Stream::new(level));
+                    let stream = self.zrle.get_or_insert_with(|| ZlibStream::new(level));
                     zrle::encode(picture, rect, translation, stream, &mut self.scratch, out);
                 }
             }
             return 1;
         }
         let mut count = 0;
-        let width = rect.width.min(TIGHT_WIDTH);
-        let height = ((TIGHT_AREA / usize::from(width.max(1))) as u16).max(1);
+        let width = rect.width.min(TIGHT_WIDTH_MAX);
+        let height = ((TIGHT_AREA_MAX / usize::from(width.max(1))) as u16).max(1);
         for y in (0..rect.height).step_by(height.into()) {
             for x in (0..rect.width).step_by(width.max(1).into()) {
                 let part = Rect {
@@ -152,64 +153,64 @@ impl Encoder {
     }
 }
 
-/// The colours of a rectangle, in order of appearance, and where each is among them.
+/// The colours of a rectangle in order of appearance, with a hash table (linear probing) from colour to index.
 struct Palette {
     colours: Vec<u32>,
-    /// One more than the index of a colour, or 0, at the colour's hash or the next free place after it.
-    places: Box<[u16; PLACES]>,
+    /// A colour's index plus one; 0 for a free slot.
+    slots: Box<[u16; SLOTS]>,
 }
 
-/// Several for each colour that there may be.
-const PLACES: usize = 1024;
-/// Colours of a palette, of whichever encoding.
-const COLOURS: usize = 256;
+/// Slots of the hash table: four for each possible colour.
+const SLOTS: usize = 1024;
+/// Colours of the largest palette of any encoding.
+const COLOURS_MAX: usize = 256;
 
 impl Palette {
-    /// Up to `max` colours, itself at most [`COLOURS`]; `None` if there are more.
+    /// The palette of `lines`; `None` if they have more than `max` colours or more than [`COLOURS_MAX`].
     fn of<'a>(lines: impl Iterator<Item = &'a [u32]>, max: usize) -> Option<Self> {
-        let mut palette = Self { colours: Vec::new(), places: Box::new([0; PLACES]) };
+        let mut palette = Self { colours: Vec::new(), slots: Box::new([0; SLOTS]) };
         let (mut last, mut above) = (None, None);
         for line in lines {
-            // One that repeats has nothing new.
+            // A line equal to the one above adds no colour.
             if above.replace(line) == Some(line) {
                 continue;
             }
             for &pixel in line {
                 if last != Some(pixel) {
                     last = Some(pixel);
-                    palette.add(pixel, max.min(COLOURS))?;
+                    palette.add(pixel, max.min(COLOURS_MAX))?;
                 }
             }
         }
         Some(palette)
     }
 
-    /// Where a colour is or would be.
-    fn place(&self, colour: u32) -> usize {
-        let mut place = (colour.wrapping_mul(0x9e37_79b1) >> 22) as usize % PLACES;
+    /// The slot of a colour, or the free slot where it belongs.
+    fn slot(&self, colour: u32) -> usize {
+        let mut slot = (colour.wrapping_mul(0x9e37_79b1) >> 22) as usize % SLOTS;
         loop {
-            match self.places[place] {
-                0 => return place,
-                n if self.colours.get(usize::from(n) - 1) == Some(&colour) => return place,
-                _ => place = (place + 1) % PLACES,
+            match self.slots[slot] {
+                0 => return slot,
+                n if self.colours.get(usize::from(n) - 1) == Some(&colour) => return slot,
+                _ => slot = (slot + 1) % SLOTS,
             }
         }
     }
 
     fn add(&mut self, colour: u32, max: usize) -> Option<()> {
-        let place = self.place(colour);
-        if self.places[place] == 0 {
+        let slot = self.slot(colour);
+        if self.slots[slot] == 0 {
             if self.colours.len() >= max {
                 return None;
             }
             self.colours.push(colour);
-            self.places[place] = self.colours.len() as u16;
+            self.slots[slot] = self.colours.len() as u16;
         }
         Some(())
     }
 
-    /// Of a colour that is there.
+    /// The index of a colour that the palette has.
     fn index(&self, colour: u32) -> u8 {
-        self.places[self.place(colour)].wrapping_sub(1) as u8
+        self.slots[self.slot(colour)].wrapping_sub(1) as u8
     }
 }

@@ -1,11 +1,11 @@
-//! Every encoding, decoded by decoders that were written from the same descriptions.
+//! Round trips of every encoding through the test decoders of [`crate::vnc::decode`].
 
 use super::super::picture::tests::noise;
-use super::super::pixels::{NATIVE, PALETTE, PixelFormat};
+use super::super::pixels::{COLOUR_MAP, NATIVE, PixelFormat};
 use super::*;
 use crate::vnc::decode::Decoder;
 
-/// Pictures that make use of every form of every encoding.
+/// Pictures that exercise every subencoding of every encoding.
 fn pictures() -> Vec<(&'static str, Picture)> {
     let drawn = |f: &dyn Fn(usize, usize) -> u32| {
         let mut n = 0..;
@@ -21,19 +21,19 @@ fn pictures() -> Vec<(&'static str, Picture)> {
         ("one pixel", Picture::black(1, 1)),
         ("noise", noise(150, 70, 5)),
         ("two colours", drawn(&|x, y| if (x * 7 + y * 3) % 5 < 2 { 0xff_ffff } else { 0xaa })),
-        ("a few", drawn(&|x, y| ((x / 3 + y / 5) % 11) as u32 * 0x11_1111)),
-        ("many", drawn(&|x, y| ((x / 2 + 75 * (y / 3)) % 100) as u32 * 0x02_0101)),
+        ("11 colours", drawn(&|x, y| ((x / 3 + y / 5) % 11) as u32 * 0x11_1111)),
+        ("100 colours", drawn(&|x, y| ((x / 2 + 75 * (y / 3)) % 100) as u32 * 0x02_0101)),
         ("long runs", drawn(&|_, y| (y / 9) as u32 * 0x01_0307)),
-        ("as many as a palette has", drawn(&|x, y| ((x + 150 * y) / 8 % 256) as u32 * 0x01_0101)),
-        ("one more", drawn(&|x, y| ((x + 150 * y) / 8 % 257) as u32 * 0x01_0007)),
-        ("lines that repeat", drawn(&|x, _| x as u32 * 0x9e37)),
+        ("256 colours", drawn(&|x, y| ((x + 150 * y) / 8 % 256) as u32 * 0x01_0101)),
+        ("257 colours", drawn(&|x, y| ((x + 150 * y) / 8 % 257) as u32 * 0x01_0007)),
+        ("equal lines", drawn(&|x, _| x as u32 * 0x9e37)),
         ("a gradient", drawn(&|x, y| (x as u32) << 16 | (y as u32) << 8)),
         ("large", noise(2100, 40, 6)),
     ]
 }
 
 #[test]
-fn what_is_encoded_is_what_is_decoded() {
+fn every_encoding_round_trips_in_every_pixel_format() {
     let formats = [
         NATIVE,
         PixelFormat { big_endian: true, ..NATIVE },
@@ -41,7 +41,7 @@ fn what_is_encoded_is_what_is_decoded() {
         PixelFormat { depth: 32, shift: [0, 8, 16], ..NATIVE },
         PixelFormat { bits: 16, depth: 16, big_endian: true, max: [31, 63, 31], shift: [11, 5, 0], ..NATIVE },
         PixelFormat { bits: 16, depth: 15, max: [31, 31, 31], shift: [10, 5, 0], ..NATIVE },
-        PALETTE,
+        COLOUR_MAP,
     ];
     for encoding in [Encoding::Raw, Encoding::Hextile, Encoding::Tight, Encoding::Zrle] {
         for format in formats {
@@ -69,8 +69,8 @@ fn what_is_encoded_is_what_is_decoded() {
 }
 
 #[test]
-fn a_screen_of_text_is_small() {
-    // Glyphs of a kind: eight by sixteen, two colours.
+fn a_text_screen_compresses_below_its_size_limit() {
+    // Pseudo-glyphs of 8 by 16 pixels in two colours.
     let mut n = 0..;
     let mut picture = Picture::black(720, 400);
     picture.fill_with(|| {
@@ -80,9 +80,9 @@ fn a_screen_of_text_is_small() {
         if ((glyph * 0x9e37) >> (x % 9 + y % 16 / 2)) & 1 == 1 && x % 9 < 8 { 0xaa_aaaa } else { 0 }
     });
     let translation = Translation::new(NATIVE);
-    for (encoding, most) in [(Encoding::Hextile, 500_000), (Encoding::Zrle, 40_000), (Encoding::Tight, 20_000)] {
+    for (encoding, limit) in [(Encoding::Hextile, 500_000), (Encoding::Zrle, 40_000), (Encoding::Tight, 20_000)] {
         let mut bytes = Vec::new();
         Encoder::default().rectangle(encoding, &picture, picture.all(), &translation, &mut bytes);
-        assert!(bytes.len() < most, "{encoding:?}: {}", bytes.len());
+        assert!(bytes.len() < limit, "{encoding:?}: {} bytes", bytes.len());
     }
 }

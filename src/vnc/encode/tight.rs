@@ -1,22 +1,24 @@
-//! Tight (RFB community documentation, "Tight Encoding"): fill, palette and copy, through zlib streams of their own.
+//! Tight encoding (rfbproto, "Tight Encoding"): fill, and the copy and palette filters, each with its own zlib stream.
 
 use super::super::picture::{Picture, Rect};
-use super::super::pixels::{Shape, Translation};
-use super::{COLOURS, Encoder, Palette, Stream};
+use super::super::pixels::{PixelLayout, Translation};
+use super::{COLOURS_MAX, Encoder, Palette, ZlibStream};
 
+/// Compression control: FillCompression.
 const FILL: u8 = 0x80;
-/// In a basic compression's control byte: a filter follows.
-const FILTER: u8 = 0x40;
-const PALETTE: u8 = 1;
-/// A palette of more colours is worth a look at what zlib could make of the pixels themselves.
+/// Compression control of BasicCompression: a filter id follows.
+const EXPLICIT_FILTER: u8 = 0x40;
+/// Filter id: PaletteFilter.
+const PALETTE_FILTER: u8 = 1;
+/// A palette of more colours than this is not used if zlib may compress the pixels better.
 const LARGE_PALETTE: usize = 64;
-/// Less data than this goes without zlib.
-const UNCOMPRESSED: usize = 12;
+/// Data shorter than this is not compressed.
+const COMPRESSED_MIN: usize = 12;
 
-// Streams.
-const COPY: u8 = 0;
-const MONO: u8 = 1;
-const INDEXED: u8 = 2;
+// Numbers of the zlib streams.
+const COPY_STREAM: u8 = 0;
+const MONO_STREAM: u8 = 1;
+const INDEXED_STREAM: u8 = 2;
 
 pub(super) fn encode(
     picture: &Picture,
@@ -25,10 +27,10 @@ pub(super) fn encode(
     encoder: &mut Encoder,
     out: &mut Vec<u8>,
 ) {
-    let writer = translation.writer(Shape::Tight);
-    // A palette is worth it only where there are several pixels for each colour.
+    let writer = translation.writer(PixelLayout::Tpixel);
+    // A palette pays only from four pixels per colour on.
     let area = usize::from(rect.width) * usize::from(rect.height);
-    let palette = Palette::of(picture.lines(rect), COLOURS.min(area / 4).max(2))
+    let palette = Palette::of(picture.lines(rect), COLOURS_MAX.min(area / 4).max(2))
         .filter(|palette| palette.colours.len() <= LARGE_PALETTE || !lines_repeat(picture, rect));
     let colours = palette.as_ref().map(|palette| palette.colours.as_slice()).unwrap_or_default();
     let Encoder { scratch, tight, level, .. } = encoder;
@@ -40,12 +42,12 @@ pub(super) fn encode(
             return writer.put(colour, out);
         }
         [] => {
-            out.push(COPY << 4);
+            out.push(COPY_STREAM << 4);
             writer.put_lines(picture.lines(rect), scratch);
-            COPY
+            COPY_STREAM
         }
         [zero, _] => {
-            out.extend_from_slice(&[FILTER | MONO << 4, PALETTE, 1]);
+            out.extend_from_slice(&[EXPLICIT_FILTER | MONO_STREAM << 4, PALETTE_FILTER, 1]);
             writer.put_all(colours, out);
             for line in picture.lines(rect) {
                 for pixels in line.chunks(8) {
@@ -53,16 +55,16 @@ pub(super) fn encode(
                     scratch.push(bits << (8 - pixels.len()));
                 }
             }
-            MONO
+            MONO_STREAM
         }
         _ if writer.len() == 1 => {
-            // An index would be no shorter than the pixel. (A palette is not for 8-bit pixels, but of two colours.)
-            out.push(COPY << 4);
+            // An index is no shorter than an 8-bit pixel.
+            out.push(COPY_STREAM << 4);
             writer.put_lines(picture.lines(rect), scratch);
-            COPY
+            COPY_STREAM
         }
         _ => {
-            out.extend_from_slice(&[FILTER | INDEXED << 4, PALETTE, (colours.len() - 1) as u8]);
+            out.extend_from_slice(&[EXPLICIT_FILTER | INDEXED_STREAM << 4, PALETTE_FILTER, (colours.len() - 1) as u8]);
             writer.put_all(colours, out);
             let mut above = None;
             for line in picture.lines(rect) {
@@ -78,24 +80,25 @@ pub(super) fn encode(
                     scratch.push(last.1);
                 }
             }
-            INDEXED
+            INDEXED_STREAM
         }
     };
-    if scratch.len() < UNCOMPRESSED {
+    if scratch.len() < COMPRESSED_MIN {
         return out.extend_from_slice(scratch);
     }
-    // The length goes before the data and has one to three bytes of seven bits: three always do.
+    // The compressed length comes before the data, in one to three bytes of 7 bits; three are always valid.
     let at = out.len();
     out.extend_from_slice(&[0; 3]);
     let level = *level;
     if let Some(slot) = tight.get_mut(usize::from(stream)) {
-        slot.get_or_insert_with(|| Stream::new(level)).deflate(scratch, out);
+        slot.get_or_insert_with(|| ZlibStream::new(level)).deflate(scratch, out);
     }
     let len = out.len() - at - 3;
     out[at..at + 3].copy_from_slice(&[len as u8 | 0x80, (len >> 7) as u8 | 0x80, (len >> 14) as u8]);
 }
 
-/// Most lines are the same as the one above: zlib needs next to nothing for them, but a palette goes as it is.
+/// Whether three quarters of the lines equal the line above: zlib compresses these to almost nothing, so the palette, which
+/// is not compressed, would cost more than it saves.
 fn lines_repeat(picture: &Picture, rect: Rect) -> bool {
     let lines = picture.lines(rect);
     let same = lines.zip(picture.lines(rect).skip(1)).filter(|(above, line)| above == line).count();

@@ -1,36 +1,42 @@
-//! ZRLE (RFC 6143, section 7.7.6): tiles of 64 by 64 pixels in whichever of five forms is shortest, through one zlib
-//! stream.
+//! ZRLE encoding (RFC 6143, section 7.7.6): tiles of 64 by 64 pixels, each in the shortest of five subencodings, through one
+//! zlib stream.
 
 use super::super::picture::{Picture, Rect};
-use super::super::pixels::{Shape, Translation, Writer};
-use super::{Palette, Stream};
+use super::super::pixels::{PixelLayout, PixelWriter, Translation};
+use super::{Palette, ZlibStream};
 
-const SIDE: usize = 64;
+/// Side of a tile, in pixels.
+const TILE_SIDE: usize = 64;
+
+// Subencodings. 2 to 16 are packed palettes and 130 to 255 palette RLE with that many colours (less 128).
+const RAW: u8 = 0;
+const SOLID: u8 = 1;
 const PLAIN_RLE: u8 = 128;
-/// Colours of a palette with runs.
-const RLE_COLOURS: usize = 127;
-/// Colours of a packed palette.
-const PACKED_COLOURS: usize = 16;
+
+/// Most colours of palette RLE.
+const RLE_COLOURS_MAX: usize = 127;
+/// Most colours of a packed palette.
+const PACKED_COLOURS_MAX: usize = 16;
 
 pub(super) fn encode(
     picture: &Picture,
     rect: Rect,
     translation: &Translation,
-    stream: &mut Stream,
+    stream: &mut ZlibStream,
     scratch: &mut Vec<u8>,
     out: &mut Vec<u8>,
 ) {
-    let writer = translation.writer(Shape::Compact);
+    let writer = translation.writer(PixelLayout::Cpixel);
     scratch.clear();
     let at = out.len();
     out.extend_from_slice(&[0; 4]);
-    for y in (0..rect.height).step_by(SIDE) {
-        for x in (0..rect.width).step_by(SIDE) {
+    for y in (0..rect.height).step_by(TILE_SIDE) {
+        for x in (0..rect.width).step_by(TILE_SIDE) {
             let tile = Rect {
                 x: rect.x + x,
                 y: rect.y + y,
-                width: (rect.width - x).min(SIDE as u16),
-                height: (rect.height - y).min(SIDE as u16),
+                width: (rect.width - x).min(TILE_SIDE as u16),
+                height: (rect.height - y).min(TILE_SIDE as u16),
             };
             encode_tile(picture, tile, writer, scratch);
         }
@@ -40,21 +46,21 @@ pub(super) fn encode(
     out[at..at + 4].copy_from_slice(&len.to_be_bytes());
 }
 
-fn encode_tile(picture: &Picture, tile: Rect, writer: Writer<'_>, out: &mut Vec<u8>) {
+fn encode_tile(picture: &Picture, tile: Rect, writer: PixelWriter<'_>, out: &mut Vec<u8>) {
     let (width, area) = (usize::from(tile.width), usize::from(tile.width) * usize::from(tile.height));
-    let palette = Palette::of(picture.lines(tile), RLE_COLOURS);
+    let palette = Palette::of(picture.lines(tile), RLE_COLOURS_MAX);
     let colours = palette.as_ref().map(|palette| palette.colours.as_slice()).unwrap_or_default();
     if let [colour] = *colours {
-        out.push(1);
+        out.push(SOLID);
         return writer.put(colour, out);
     }
     let runs = runs(picture, tile, palette.as_ref());
-    // Runs of a byte of length each, but for long ones; single pixels of a palette need none.
+    // A run's length takes one byte per 255 pixels; a run of one palette pixel takes none.
     let lengths: usize = runs.iter().map(|run| (run.len - 1) / 255 + 1).sum();
     let plain_rle = runs.len() * writer.len() + lengths;
-    let (mut best, mut form) = (area * writer.len(), 0);
+    let (mut best, mut subencoding) = (area * writer.len(), RAW);
     if plain_rle < best {
-        (best, form) = (plain_rle, PLAIN_RLE);
+        (best, subencoding) = (plain_rle, PLAIN_RLE);
     }
     let index_bits = |count: usize| match count {
         2 => 1,
@@ -65,26 +71,26 @@ fn encode_tile(picture: &Picture, tile: Rect, writer: Writer<'_>, out: &mut Vec<
         let table = colours.len() * writer.len();
         let rle: usize = runs.iter().map(|run| if run.len == 1 { 1 } else { 2 + (run.len - 1) / 255 }).sum();
         if table + rle < best {
-            (best, form) = (table + rle, PLAIN_RLE + colours.len() as u8);
+            (best, subencoding) = (table + rle, PLAIN_RLE + colours.len() as u8);
         }
-        if colours.len() <= PACKED_COLOURS {
+        if colours.len() <= PACKED_COLOURS_MAX {
             let packed = table + (width * index_bits(colours.len())).div_ceil(8) * usize::from(tile.height);
             if packed <= best {
-                form = colours.len() as u8;
+                subencoding = colours.len() as u8;
             }
         }
     }
-    out.push(form);
+    out.push(subencoding);
     let index = |pixel: u32| palette.as_ref().map_or(0, |palette| palette.index(pixel));
-    match form {
-        0 => picture.lines(tile).for_each(|line| writer.put_all(line, out)),
+    match subencoding {
+        RAW => picture.lines(tile).for_each(|line| writer.put_all(line, out)),
         PLAIN_RLE => {
             for run in runs {
                 writer.put(run.pixel, out);
                 put_length(run.len, out);
             }
         }
-        1..PLAIN_RLE => {
+        SOLID..PLAIN_RLE => {
             writer.put_all(colours, out);
             let bits = index_bits(colours.len());
             for line in picture.lines(tile) {
@@ -108,32 +114,32 @@ fn encode_tile(picture: &Picture, tile: Rect, writer: Writer<'_>, out: &mut Vec<
     }
 }
 
-/// A run's length less one, as bytes that are added up; the last one is not 255.
+/// Appends a run's length less one as the sum of bytes: 255s, then one below 255.
 fn put_length(len: usize, out: &mut Vec<u8>) {
     let rest = len - 1;
     out.extend(std::iter::repeat_n(255, rest / 255));
     out.push((rest % 255) as u8);
 }
 
-/// Pixels of one colour in a row.
+/// A run of pixels of one colour.
 #[derive(Clone, Copy, Debug)]
 struct Run {
     pixel: u32,
-    /// Of the palette, if there is one.
+    /// The colour's index in the palette; 0 without a palette.
     index: u8,
     len: usize,
 }
 
-/// The runs of a tile, which go on from line to line.
+/// The runs of a tile; a run may continue on the next line.
 fn runs(picture: &Picture, tile: Rect, palette: Option<&Palette>) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
-    // The line before, and its first run if that began with it.
+    // The line above, and its first run if that began with the line.
     let mut above: Option<(&[u32], Option<usize>)> = None;
     for line in picture.lines(tile) {
-        let joins = runs.last().map(|run| run.pixel) == line.first().copied();
-        let start = (!joins).then_some(runs.len());
+        let continues = runs.last().map(|run| run.pixel) == line.first().copied();
+        let start = (!continues).then_some(runs.len());
         match above {
-            Some((same, Some(first))) if same == line && !joins => runs.extend_from_within(first..),
+            Some((same, Some(first))) if same == line && !continues => runs.extend_from_within(first..),
             _ => {
                 for &pixel in line {
                     match runs.last_mut() {

@@ -1,25 +1,25 @@
-# The guest of benches/compare: a firmware image that does one thing so many times, and then resets the machine.
+# Guest of benches/compare: a firmware image that repeats one operation and then resets the machine.
 #
-# What and how often is patched in below the reset vector. The drivers are minimal ones: they make the accesses that the
-# hardware's documents ask for and no others, so that what is counted is the machine's doing. A '!' on COM1 tells that
-# something went wrong.
-        .set    MEASURE, 0xFFE0         # byte: a number of the table
-        .set    TURNS, 0xFFE4           # long: at least 1
+# The builder patches the operation and the number of iterations in below the reset vector. The drivers are minimal:
+# they make the accesses that the hardware's documentation requires and no others, so that the measured time is the
+# VMM's. '!' on COM1 reports a failure.
+        .set    MEASURE, 0xFFE0         # byte: index into `table`
+        .set    ITERATIONS, 0xFFE4      # long: at least 1
         .set    BUFFER, 0x10000         # 64 KiB
         .set    PRD, 0x1000
-        .set    BLOCK, 0x0FF8           # words per DRQ block
-        .set    DONE, 0x0FFC            # the interrupt came
-        .set    EXT, 0x0FFE             # 48-bit addresses
-        .set    POLLED, 0x0FFA          # DMA without interrupt
+        .set    BLOCK, 0x0FF8           # words per DRQ data block
+        .set    DONE, 0x0FFC            # set by the IRQ 14 handler
+        .set    EXT, 0x0FFE             # use 48-bit LBA
+        .set    POLLED, 0x0FFA          # poll the bus master's status instead of IRQ 14
         .set    COMMAND, 0x1F7
         .set    CONTROL, 0x3F6
-        .set    MASTER, 0xC000          # the bus master's ports
+        .set    MASTER, 0xC000          # I/O base of the bus master registers (BMIBA)
 
         .section .rodata.pcvm_bench, "a"
         .code16
         .globl pcvm_bench_start
 pcvm_bench_start:
-        outb %al, $0xED                 # the first instruction, seen from outside
+        outb %al, $0xED                 # first instruction: a mark for the measuring host
         cli
         cld
         ljmp $0xF000, $(1f - pcvm_bench_start)
@@ -28,7 +28,7 @@ pcvm_bench_start:
         movw %ax, %es
         movw %ax, %ss
         movw $0x0800, %sp
-        movl %cs:TURNS, %ebp
+        movl %cs:ITERATIONS, %ebp
         movzbw %cs:MEASURE, %bx
         addw %bx, %bx
         call *%cs:table - pcvm_bench_start(%bx)
@@ -36,7 +36,7 @@ pcvm_bench_start:
 failed: movw $0x3F8, %dx
         movb $'!', %al
         outb %al, %dx
-reset:  movw $0xCF9, %dx                # PIIX3's reset control: a hard reset
+reset:  movw $0xCF9, %dx                # PIIX3 reset control register (RC): hard reset
         movb $0x02, %al
         outb %al, %dx
         movb $0x06, %al
@@ -59,14 +59,14 @@ table:  .word nothing - pcvm_bench_start
 
 nothing: ret
 
-# A port that no chip has.
+# Writes an unassigned port.
 port_out:
         outb %al, $0xED
         decl %ebp
         jnz port_out
         ret
 
-# The RTC's register D: what a chip answers.
+# Reads CMOS register D of the RTC.
 port_in:
         movb $0x0D, %al
         outb %al, $0x70
@@ -75,7 +75,7 @@ port_in:
         jnz 1b
         ret
 
-# Writes 16 pages and stays.
+# Writes 16 pages, then halts without a reset.
 touch:  movw $BUFFER >> 4, %ax
         movw %ax, %es
         xorw %di, %di
@@ -104,7 +104,7 @@ uart:   movw $0x3FB, %dx
         outb %al, %dx
         ret
 
-# A byte a turn, once the transmitter is ready.
+# Sends one byte per iteration when the transmitter is ready (LSR.THRE).
 serial_polled:
         call uart
 1:      movw $0x3FD, %dx
@@ -118,7 +118,7 @@ serial_polled:
         jnz 1b
         ret
 
-# A byte a turn, without a look.
+# Sends one byte per iteration without polling the LSR.
 serial_blind:
         call uart
         movw $0x3F8, %dx
@@ -130,7 +130,7 @@ serial_blind:
 
 # ---- IDE: drive 0 of the primary channel ----
 
-# What firmware does: the function decodes both channels, masters the bus, and has its ports where we say.
+# Firmware's setup: enables I/O decoding and bus mastering (PCICMD), sets BMIBA, enables the primary channel (IDETIM).
 ide_setup:
         movl $0x80000904, %eax
         movl $0x00000005, %ecx
@@ -141,10 +141,10 @@ ide_setup:
         movl $0x80000940, %eax
         movl $0x80008000, %ecx
         call config
-        movw $CONTROL, %dx              # no interrupts
+        movw $CONTROL, %dx              # nIEN: no interrupts
         movb $0x02, %al
         outb %al, %dx
-        jmp ready
+        jmp wait_ready
 config: movw $0xCF8, %dx
         outl %eax, %dx
         movw $0xCFC, %dx
@@ -152,8 +152,9 @@ config: movw $0xCF8, %dx
         outl %eax, %dx
         ret
 
-# Waits until the drive is not busy; AL is its status. Anything wrong ends the run.
-ready:  movw $COMMAND, %dx
+# Waits for BSY=0; returns the status in AL. ERR or DF ends the run.
+wait_ready:
+        movw $COMMAND, %dx
 1:      inb %dx, %al
         testb $0x80, %al
         jnz 1b
@@ -161,13 +162,14 @@ ready:  movw $COMMAND, %dx
         jnz failed
         ret
 
-# Waits for a DRQ block.
-wanted: call ready
+# Waits for DRQ.
+wait_drq:
+        call wait_ready
         testb $0x08, %al
-        jz wanted
+        jz wait_drq
         ret
 
-# The task file: AL sectors from LBA ESI on.
+# Writes the task file: AL sectors from LBA ESI.
 task_file:
         movw $0x1F2, %dx
         outb %al, %dx
@@ -185,8 +187,8 @@ task_file:
         outb %al, %dx
         ret
 
-# READ DMA (EXT): 4 KiB a turn, from one place after another of the first 64 MiB, waiting for IRQ 14 in HLT; polled:
-# waiting for the bus master's interrupt bit, as boot loaders do.
+# READ DMA and READ DMA EXT: 4 KiB per iteration, sequentially from the first 64 MiB, waiting for IRQ 14 in HLT. The
+# polled variant waits for the bus master's interrupt bit instead, as boot loaders do.
 dma_read_polled:
         movb $0, EXT
         movb $1, POLLED
@@ -199,7 +201,7 @@ dma_read:
         movb $0, EXT
 1:      movb $0, POLLED
         call ide_setup
-        movl $0x1B, %ecx                # no local APIC: the PIC's INTR goes to the processor
+        movl $0x1B, %ecx                # disable the local APIC: the PIC's INTR reaches the CPU
         rdmsr
         andl $0xFFFFF7FF, %eax
         wrmsr
@@ -223,7 +225,7 @@ dma_common:
 1:      movb $0, DONE
         cmpb $0, EXT
         je 2f
-        movw $0x1F1, %dx                # the high halves first
+        movw $0x1F1, %dx                # the high order bytes first
         xorb %al, %al
         outb %al, %dx
         outb %al, %dx
@@ -243,10 +245,10 @@ dma_common:
         movw $MASTER + 4, %dx
         movl $PRD, %eax
         outl %eax, %dx
-        movw $MASTER + 2, %dx           # clears error and interrupt; drive 0 can do DMA
+        movw $MASTER + 2, %dx           # BMISX: clear error and interrupt, drive 0 DMA capable
         movb $0x26, %al
         outb %al, %dx
-        movw $MASTER, %dx               # towards memory
+        movw $MASTER, %dx               # BMICX: to memory
         movb $0x08, %al
         outb %al, %dx
         movw $COMMAND, %dx
@@ -255,7 +257,7 @@ dma_common:
         je 2f
         movb $0x25, %al
 2:      outb %al, %dx
-        movw $MASTER, %dx               # start
+        movw $MASTER, %dx               # BMICX: start
         movb $0x09, %al
         outb %al, %dx
         cmpb $0, POLLED
@@ -271,11 +273,11 @@ dma_common:
         sti
         hlt
         jmp 2b
-3:      movw $MASTER + 2, %dx           # was it this one's interrupt?
+3:      movw $MASTER + 2, %dx           # BMISX: IRQ 14 must be from this channel
         inb %dx, %al
         testb $0x04, %al
         jz failed
-5:      movw $MASTER, %dx               # stop
+5:      movw $MASTER, %dx               # BMICX: stop
         movb $0x08, %al
         outb %al, %dx
         movw $COMMAND, %dx
@@ -296,13 +298,13 @@ irq:    movb $1, DONE
         popw %ax
         iretw
 
-# Port and value: vectors 8 and 70h, all masked but IRQ 2 and 14.
+# PIC setup, port and value: vectors 08h and 70h, all masked but IRQ 2 and 14.
 pic:    .byte 0x20, 0x11, 0x21, 0x08, 0x21, 0x04, 0x21, 0x01
         .byte 0xA0, 0x11, 0xA1, 0x70, 0xA1, 0x02, 0xA1, 0x01
         .byte 0x21, 0xFB, 0xA1, 0xBF
 pic_end:
 
-# PIO, polled, 64 KiB a turn. BL is the command, BH the DRQ blocks of a turn, BLOCK the words of each.
+# Polled PIO, 64 KiB per iteration. BL is the command, BH the DRQ data blocks per iteration, BLOCK the words per block.
 write_multiple:
         call multiple
         movw $0x08C5, %bx
@@ -314,23 +316,24 @@ write_sectors:
 write_pio:
         movw $BUFFER >> 4, %ax
         movw %ax, %ds
-1:      call turn
+1:      call iteration
         jnz 1b
         ret
-turn:   pushw %bx
+iteration:
+        pushw %bx
         xorl %esi, %esi
         movb $128, %al
         call task_file
         movw $COMMAND, %dx
         movb %bl, %al
         outb %al, %dx
-1:      call wanted
+1:      call wait_drq
         movw %ss:BLOCK, %cx
         movw $0x1F0, %dx
         rep outsw
         decb %bh
         jnz 1b
-        call ready
+        call wait_ready
         popw %bx
         decl %ebp
         ret
@@ -347,7 +350,7 @@ read_multiple:
         movb $0xC4, %al
         outb %al, %dx
         movb $8, %bh
-2:      call wanted
+2:      call wait_drq
         movw BLOCK, %cx
         movw $0x1F0, %dx
         rep insw
@@ -367,7 +370,7 @@ multiple:
         movw $COMMAND, %dx
         movb $0xC6, %al
         outb %al, %dx
-        jmp ready
+        jmp wait_ready
 pcvm_bench_end:
         .org 1024
         .code64

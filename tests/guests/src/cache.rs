@@ -1,4 +1,4 @@
-//! Guests that were built before: a directory each, named after the hash of what it was built from.
+//! Guest cache: one directory per guest, named after the hash of its inputs.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,10 +8,10 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::{Error, file_error};
 
-/// Gives the directory of the guest `name` made from `inputs`, building it first if it is not there. `build` fills an
-/// empty directory that only becomes the guest's when it succeeds; other processes wait meanwhile.
+/// Returns the directory of the guest `name` built from `inputs`, and builds it first if it does not exist. `build`
+/// fills an empty directory, which becomes the guest's only if `build` succeeds; other processes wait for it.
 pub fn cached(name: &str, inputs: &[&[u8]], build: impl FnOnce(&Path) -> Result<(), Error>) -> Result<PathBuf, Error> {
-    // SipHash with fixed keys: the same in every run of one version of the standard library, which is all a cache asks.
+    // SipHash with fixed keys: stable within one version of the standard library, which suffices for a cache.
     let mut hasher = DefaultHasher::new();
     inputs.hash(&mut hasher);
     let guests = pcvm_test_host::cache_dir().join("guests");
@@ -22,7 +22,7 @@ pub fn cached(name: &str, inputs: &[&[u8]], build: impl FnOnce(&Path) -> Result<
     if ready.exists() {
         return Ok(ready);
     }
-    // Of older inputs, nothing is kept: an installer's ISO is 50 MB.
+    // Remove the guests of older inputs: an installer's ISO is 50 MB.
     for entry in fs::read_dir(&guests).map_err(file_error(&guests))?.flatten() {
         let old = entry.file_name().to_string_lossy().strip_prefix(name).is_some_and(|rest| {
             rest.strip_prefix('-').is_some_and(|hash| hash == "partial" || (hash.len() == 16 && is_hex(hash)))
@@ -42,7 +42,7 @@ fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Holds a lock file until it is dropped.
+/// Takes an exclusive lock on a file; dropping the file releases it.
 pub(crate) fn lock(path: &Path) -> Result<File, Error> {
     let file = File::create(path).map_err(file_error(path))?;
     flock(&file, FlockOperation::LockExclusive).map_err(|error| file_error(path)(error.into()))?;

@@ -1,4 +1,4 @@
-//! The disk that calls a BIOS several hundred times (`firmware/inttest`), the drives that it counts on, and its log.
+//! BIOS call test disk (`firmware/inttest`): the drives it expects, and the parser of its log.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,15 +7,15 @@ use std::path::PathBuf;
 use crate::{Error, cache::cached, file_error};
 
 const SECTOR: usize = 512;
-/// hda: the program, and room to make a few cylinders of.
+/// hda: the program and some free cylinders.
 const DISK: usize = 4 << 20;
-/// hdb: written to.
+/// hdb: scratch disk.
 const SCRATCH: u64 = 32 << 20;
-/// Sectors of hdb that tell their number.
+/// Sectors of hdb that contain their own number.
 const NUMBERED: usize = 600;
 const CD: u64 = 1 << 20;
 
-/// `hda.img`, `hdb.img` and `cd.iso` in one directory, and that directory.
+/// Makes `hda.img`, `hdb.img` and `cd.iso`, and returns their directory.
 pub fn drives() -> Result<PathBuf, Error> {
     let program = pcvm_test_host::project().join("firmware/prebuilt/inttest.img");
     let mut disk = fs::read(&program).map_err(file_error(&program))?;
@@ -38,20 +38,19 @@ pub fn drives() -> Result<PathBuf, Error> {
     })
 }
 
-/// What a call gave: field and value. A register's field is its name, a byte of the BIOS data area's is `40:` and its
-/// offset.
+/// Results of a call, by field. A register's field is its name; a byte of the BIOS data area is `40:` and its offset.
 pub type Fields = BTreeMap<String, String>;
 
-/// Calls in order: which (`13.0201.read-1`, interrupt, AX, name; `#2` when it comes again; `+name` for what is looked at
-/// after a call), and what it gave.
+/// Log of BIOS calls. A call is named `13.0201.read-1` (interrupt, AX, name), with `#2` if it repeats; `+name` is a
+/// readout after a call.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
-    /// In order.
+    /// Calls and their results, in order.
     pub calls: Vec<(String, Fields)>,
 }
 
 impl Log {
-    /// From what came out of port 402h. None if it did not come to its end.
+    /// Parses the output of port 402h. Returns `None` if the end marker is missing.
     pub fn parse(text: &str) -> Option<Self> {
         let mut seen = BTreeMap::<String, u32>::new();
         let (mut log, mut ended, mut call) = (Self::default(), false, String::new());
@@ -62,7 +61,7 @@ impl Log {
                 continue;
             }
             let name = words.next()?;
-            // A call has its interrupt and AX before its name.
+            // A call's name starts with its interrupt and AX; a readout's does not.
             let own = name.as_bytes().get(2) == Some(&b'.') && name.as_bytes().get(7) == Some(&b'.');
             let mut key = if own { name.to_owned() } else { format!("{call}+{name}") };
             let count = seen.entry(key.clone()).or_default();
@@ -91,8 +90,7 @@ impl Log {
         ended.then_some(log)
     }
 
-    /// Where `other` gave something else: call, field, value here, value there. A call that only one has differs in the
-    /// field `called`.
+    /// Fields in which `other` differs. A call that is in one log only differs in the field `called`.
     pub fn differences(&self, other: &Self) -> Vec<Difference> {
         let theirs: BTreeMap<_, _> = other.calls.iter().map(|(key, fields)| (key, fields)).collect();
         let ours: BTreeMap<_, _> = self.calls.iter().map(|(key, fields)| (key, fields)).collect();
@@ -120,30 +118,30 @@ impl Log {
     }
 }
 
-/// A field of a call that two firmwares do not have in common.
+/// A field of a call with different values in two logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Which call.
+    /// Call.
     pub call: String,
-    /// Which field.
+    /// Field.
     pub field: String,
-    /// In the first log.
+    /// Value in the first log.
     pub one: String,
-    /// In the second.
+    /// Value in the second log.
     pub other: String,
 }
 
-/// A line of a list of differences: `calls | fields | why`. A `*` in a call or a field stands for any text.
+/// A line of a list of known differences: `calls | fields | reason`. `*` in a call or a field matches any text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Explained {
+pub struct KnownDifference {
     calls: Vec<String>,
     fields: Vec<String>,
-    /// Why they differ.
+    /// Why the values differ.
     pub why: String,
 }
 
-impl Explained {
-    /// A list: a line each, empty lines and those that begin with `#` apart.
+impl KnownDifference {
+    /// Parses a list; skips empty lines and lines that begin with `#`.
     pub fn list(text: &str) -> Vec<Self> {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
         text.lines()
@@ -156,25 +154,25 @@ impl Explained {
             .collect()
     }
 
-    /// Whether it is about this difference.
+    /// Whether this line explains the difference.
     pub fn covers(&self, difference: &Difference) -> bool {
         self.calls.iter().any(|call| matches(call, &difference.call))
             && self.fields.iter().any(|field| matches(field, &difference.field))
     }
 
-    /// Its calls and fields, for messages.
+    /// Calls and fields, for messages.
     pub fn title(&self) -> String {
         format!("{} | {}", self.calls.join(" "), self.fields.join(" "))
     }
 }
 
-/// Whether `text` is `pattern`, in which each `*` is any text.
+/// Whether `text` matches `pattern`, in which each `*` matches any text.
 fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
     let mut last = None;
     for part in parts {
-        // The one before it ends wherever this one is first found.
+        // Every part but the last matches at its first occurrence.
         if let Some(before) = last.replace(part) {
             let Some(at) = rest.find(before) else { return false };
             rest = rest.get(at + before.len()..).unwrap_or_default();
@@ -188,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns() {
+    fn a_star_in_a_pattern_matches_any_text() {
         for (pattern, text, right) in [
             ("13.0201.read", "13.0201.read", true),
             ("13.0201.read", "13.0201.read#2", false),
@@ -204,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn logs_differ_where_a_field_or_a_call_does() {
+    fn logs_differ_in_changed_fields_and_missing_calls() {
         let one = Log::parse(
             "call 13.0100.status in out eax=00000000 fl=I\ncall byte in out mem=00\ncall 13.0100.status in out eax=1\n\
              call 10.0003.mode in out bda49=0350\ninttest: end 4\n",
@@ -229,8 +227,8 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_differences() {
-        let list = Explained::list("# all\n\n13.01* 13.02* | eax fl | as the AT has it | really\n");
+    fn a_known_difference_covers_its_calls_and_fields_only() {
+        let list = KnownDifference::list("# all\n\n13.01* 13.02* | eax fl | as the AT has it | really\n");
         let difference = |call: &str, field: &str| Difference {
             call: call.into(),
             field: field.into(),

@@ -1,5 +1,5 @@
-//! Debian 12 packages of either architecture, through an apt that has its own lists and cache: the host's own
-//! configuration is neither read nor changed, so an i386 package is no different from an amd64 one.
+//! Debian 12 packages (i386 and amd64), downloaded by an apt with its own lists and cache. The host's apt configuration
+//! is neither read nor changed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::{Error, cache, file_error, run, run_command};
 
-/// A PC's two instruction sets.
+/// Architecture of packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arch {
     /// 32-bit.
@@ -17,7 +17,7 @@ pub enum Arch {
 }
 
 impl Arch {
-    /// As Debian writes it.
+    /// Debian's name of the architecture.
     pub fn name(self) -> &'static str {
         match self {
             Self::I386 => "i386",
@@ -26,7 +26,7 @@ impl Arch {
     }
 }
 
-/// An apt for one architecture.
+/// apt for one architecture, with its own state directory.
 #[derive(Clone, Debug)]
 pub struct Apt {
     arch: Arch,
@@ -34,7 +34,7 @@ pub struct Apt {
 }
 
 impl Apt {
-    /// Fetches the package lists, if they were not fetched before.
+    /// Fetches the package lists unless they are there already.
     pub fn new(arch: Arch) -> Result<Self, Error> {
         let dir = pcvm_test_host::cache_dir().join(format!("apt-{}", arch.name()));
         for part in ["lists/partial", "cache/archives/partial"] {
@@ -55,7 +55,7 @@ impl Apt {
             format!("Dir::Etc::SourceList={dir}/sources"),
             "Dir::Etc::SourceParts=/nonexistent".into(),
             format!("Dir::State::Lists={dir}/lists"),
-            // What the host has installed, perhaps from elsewhere, is nobody's business here.
+            // Ignore the packages that are installed on the host.
             "Dir::State::status=/dev/null".into(),
             format!("Dir::Cache={dir}/cache"),
             format!("APT::Architecture={}", self.arch.name()),
@@ -78,7 +78,7 @@ impl Apt {
         fs::write(self.dir.join("updated"), "").map_err(file_error(&self.dir))
     }
 
-    /// The name of the package of the current kernel.
+    /// Name of the package of the current kernel.
     pub fn kernel(&self) -> Result<String, Error> {
         let meta = match self.arch {
             Arch::I386 => "linux-image-686",
@@ -91,7 +91,7 @@ impl Apt {
             .filter_map(|line| line.trim().strip_prefix("Depends: "))
             .find(|name| name.starts_with("linux-image-"))
             .map(String::from)
-            .ok_or_else(|| Error::Unexpected(format!("{meta} depends on no kernel")))
+            .ok_or_else(|| Error::Unexpected(format!("{meta} does not depend on a linux-image package")))
     }
 
     /// Downloads packages and unpacks them into `root`.
@@ -104,7 +104,7 @@ impl Apt {
         let download =
             || run_command(self.command("apt-get").current_dir(&debs).args(["download", "-qq"]).args(packages));
         if download().is_err() {
-            // The lists may be older than the archive: once more with new ones.
+            // The lists may be older than the archive: update them and retry once.
             self.update()?;
             download()?;
         }

@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# The hard-disk guest: first boot writes, later boots verify and report; each ends by switching the machine off.
+# Init of the hard disk guest: the first boot writes data, later boots verify it and report; each ends with a power-off.
 export PATH=/bin:/sbin HOME=/ LD_LIBRARY_PATH=/lib
 /bin/busybox --install -s /bin 2>/dev/null
 mount -o remount,rw / 2>/dev/null
@@ -7,7 +7,7 @@ mount -t tmpfs tmp /tmp
 section() { echo "==== $*"; }
 section "up with $(nproc) processors"
 if [ ! -e /sums ]; then
-  # Half of the data through the file system, half on the bare partition, a checksum for each mebibyte.
+  # 32 MiB through the file system, 32 MiB on the bare partition, one checksum per MiB.
   mkdir -p /data
   n=0
   while [ $n -lt 32 ]; do
@@ -30,8 +30,8 @@ else
     n=$((n + 1))
   done >/tmp/sums
   if cmp /tmp/sums /sums; then section "verified: $(wc -l </sums) MiB"; else section "DAMAGED"; fi
-  # Not with four: the first processor takes all interrupts of the serial port, and on a share of a busy machine a long
-  # report leaves it no time for anything else, which the kernel calls a stall.
+  # No report with four vCPUs: CPU 0 handles all serial interrupts, and on a shared, busy host a long report starves it
+  # until the guest kernel reports a stall.
   if [ $(nproc) -lt 4 ]; then
     section lspci
     lspci -nn

@@ -1,8 +1,9 @@
-//! A Linux on an IDE hard disk, started by GRUB from the MBR.
+//! Linux on an IDE hard disk, started by GRUB from the MBR.
 //!
-//! The disk has an MBR with GRUB's first stage, its core image behind it, a partition with an ext2 root file system, and
-//! a bare one for data. The kernel is Debian's, the root is busybox with dmidecode, acpica-tools and pciutils. Its first
-//! boot writes 64 MiB with checksums and powers off; every later one verifies them, reports on the machine, and powers off.
+//! The disk has an MBR with GRUB's first stage, GRUB's core image behind it, a partition with an ext2 root file system
+//! and a bare partition for data. The kernel is Debian's; the root has busybox, dmidecode, acpica-tools and pciutils.
+//! The first boot writes 64 MiB with checksums and powers off; every later boot verifies them, reports on the hardware
+//! and powers off.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -11,9 +12,9 @@ use std::path::{Path, PathBuf};
 use crate::debian::{Apt, Arch};
 use crate::{Error, cache::cached, file_error, shell};
 
-/// Runs in the initial RAM disk: loads the modules in order and goes on in the root file system.
+/// Init of the initial RAM disk: loads the modules in order and switches to the root file system.
 const EARLY_INIT: &str = include_str!("disk-early-init.sh");
-/// The root file system's init.
+/// Init of the root file system.
 const INIT: &str = include_str!("disk-init.sh");
 
 const GRUB_CFG: &str = "serial --unit=0 --speed=115200
@@ -25,19 +26,19 @@ boot
 ";
 const GRUB_MODULES: &str = "biosdisk part_msdos ext2 normal configfile linux serial terminal boot";
 
-/// What drives the disk and its file system.
+/// Drivers of the disk and its file system.
 const MODULES: &str = "ata_piix sd_mod ext4";
 
 const SECTOR: u64 = 512;
-/// The root partition, in sectors.
+/// Root partition: first sector and length.
 const ROOT: (u32, u32) = (2048, 96 << 11);
-/// The data partition, in sectors.
+/// Data partition: first sector and length.
 const DATA: (u32, u32) = (ROOT.0 + ROOT.1, 72 << 11);
 
-/// Where the MBR's four partition entries begin, and their size.
+/// Offset of the partition table in the MBR.
 const PARTITIONS: usize = 446;
 
-/// Makes the disk image and gives its path; a test boots a copy.
+/// Builds the disk image and returns its path; tests boot a copy.
 pub fn image() -> Result<PathBuf, Error> {
     let inputs = [EARLY_INIT, INIT, GRUB_CFG, GRUB_MODULES, include_str!("disk.rs")].map(str::as_bytes);
     let dir = cached("disk", &inputs, |dir| {
@@ -92,7 +93,7 @@ pub fn image() -> Result<PathBuf, Error> {
     Ok(dir.join("disk.img"))
 }
 
-/// A partition entry that only says its type and its place in sectors.
+/// A partition entry with LBA fields only; CHS fields are FE FF FF.
 fn partition(active: bool, (start, length): (u32, u32)) -> [u8; 16] {
     let mut entry = [0; 16];
     entry[0] = if active { 0x80 } else { 0 };
@@ -104,14 +105,14 @@ fn partition(active: bool, (start, length): (u32, u32)) -> [u8; 16] {
     entry
 }
 
-/// Puts the pieces where GRUB's first stage, as Debian ships it, looks for them: the core image from sector 1 on.
+/// Assembles the disk: GRUB's first stage, as Debian ships it, loads the core image from sector 1.
 fn assemble(dir: &Path) -> Result<(), Error> {
     let read = |name: &str| fs::read(dir.join(name)).map_err(file_error(dir.join(name)));
     let (mut mbr, core, root) = (read("boot.img")?, read("core.img")?, read("root.img")?);
     if mbr.len() != SECTOR as usize || core.len() as u64 > u64::from(ROOT.0 - 1) * SECTOR {
-        return Err(Error::Unexpected("GRUB's images are not of the size that fits before the first partition".into()));
+        return Err(Error::Unexpected("GRUB's images do not fit before the first partition".into()));
     }
-    // The first stage's code for floppies lies where the table of a disk is.
+    // In the first stage the partition table holds code for floppies: overwrite it.
     mbr[PARTITIONS..PARTITIONS + 64].fill(0);
     mbr[PARTITIONS..PARTITIONS + 16].copy_from_slice(&partition(true, ROOT));
     mbr[PARTITIONS + 16..PARTITIONS + 32].copy_from_slice(&partition(false, DATA));

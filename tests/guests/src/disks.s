@@ -1,8 +1,8 @@
-# A boot sector that says on COM1 what INT 13h knows of every hard disk, a line for each,
+# Boot sector that prints on COM1 what INT 13h reports for each hard disk, one line per disk:
 #
-#   DL: CYLINDERS HEADS SECTORS (AH=08h, how many there are) TOTAL (AH=48h) FOUR BYTES (of the last sector) STATUS (past it)
+#   DL: CYLINDERS HEADS SECTORS (AH=08h) TOTAL SECTORS (AH=48h) FOUR BYTES (of the last sector) STATUS (of the next)
 #
-# in hexadecimal, and then gives up by INT 18h.
+# All numbers are hexadecimal; a failed read prints '!' and its status instead of the four bytes. Ends with INT 18h.
         .section .rodata.pcvm_disks, "a"
         .code16
         .globl pcvm_disks_start
@@ -17,7 +17,7 @@ pcvm_disks_start:
         sti
         cld
         movb $0x80, %bl
-        movb 0x475, %bh                 # BIOS data area: hard disks
+        movb 0x475, %bh                 # BIOS data area: number of hard disks
 1:      testb %bh, %bh
         jz 2f
         pushw %bx
@@ -53,7 +53,7 @@ disks_one:
         movb %cl, %al
         andb $0x3F, %al
         call disks_byte
-        # The parameters by EDD; the last sector; the one past it.
+        # EDD parameters (AH=48h); read the last sector; read the sector after it.
         movw $0x8000, %si
         movw $0x1E, (%si)
         movb disks_drive - disks_at, %dl

@@ -1,5 +1,5 @@
-# DRAW.COM, a program for DOS: draws in modes 12h, 13h and X (320x240, unchained) by the ways that programs of their time
-# drew, reads back what it has drawn, says on the console whether that was right, and waits for a key after each.
+# DRAW.COM, a DOS program: draws in modes 12h, 13h and X (320x240, unchained) as DOS programs did, reads video memory
+# back, prints on the console whether it is right, and waits for a key after each mode.
         .section .rodata.pcvm_dos_draw, "a"
         .code16
         .globl pcvm_dos_draw_start
@@ -7,16 +7,16 @@ pcvm_dos_draw_start:
         .set draw_base, pcvm_dos_draw_start - 0x100
         cld
 
-        # Mode 12h, 640x480 in planes. The upper half has bars of 32 columns, by set/reset, and a white diagonal, dot by dot
-        # by bit mask; the lower half is copied from it by the latches.
+        # Mode 12h, 640x480, planar. Upper half: bars of 32 columns drawn with set/reset, and a white diagonal drawn
+        # pixel by pixel with the bit mask. Lower half: a copy of the upper half by the latches (write mode 1).
         movw $0x12, %ax
         int $0x10
         movw $0xA000, %ax
         movw %ax, %es
         movw $0x3CE, %dx
-        movw $0x0F01, %ax               # all planes by set/reset
+        movw $0x0F01, %ax               # enable set/reset: all planes
         outw %ax, %dx
-        xorw %bp, %bp                   # column of bytes
+        xorw %bp, %bp                   # byte column
 draw_bar:
         movw %bp, %ax
         shrw $2, %ax
@@ -45,7 +45,7 @@ draw_dot:
         imulw $80, %bp, %di
         movw %bp, %bx
         shrw $3, %bx
-        orb %al, %es:(%bx,%di)          # fills the latches, then writes
+        orb %al, %es:(%bx,%di)          # the read loads the latches
         incw %bp
         cmpw $240, %bp
         jb draw_dot
@@ -64,7 +64,7 @@ draw_dot:
         rep movsb
         movw $0x0005, %ax
         outw %ax, %dx
-        # Plane by plane both halves are the same, and the fourth bar's first byte is in planes 0 and 1.
+        # In every plane both halves are equal; the fourth bar's first byte is set in planes 0 and 1 only.
         movw $3, %bp
 draw_plane:
         movw %bp, %ax
@@ -83,7 +83,7 @@ draw_plane:
         jne draw_ended
         decw %bp
         jns draw_plane
-        # Read mode 1: where is colour 3 in the fourth bar, and where in the fifth?
+        # Read mode 1, colour compare 3: all pixels match in the fourth bar, none in the fifth.
         movw $0x0302, %ax
         outw %ax, %dx
         movw $0x0805, %ax
@@ -100,7 +100,7 @@ draw_ended:
         movw $draw_12h - draw_base, %si
         call draw_say
 
-        # Mode 13h: the dot at (x, y) is x ^ y, in colours of our own.
+        # Mode 13h: pixel (x, y) has colour x ^ y; the DAC is loaded with the program's palette.
         movw $0x13, %ax
         int $0x10
         call draw_colours
@@ -138,23 +138,24 @@ draw_seen:
         movw $draw_13h - draw_base, %si
         call draw_say
 
-        # Mode X: 320x240, a byte a dot, four planes; on the second page, which is then shown. The dot at (x, y) is x + y.
+        # Mode X: 320x240, one byte per pixel in four planes, drawn on the second page, which is then displayed. Pixel
+        # (x, y) has colour x + y.
         movw $0x13, %ax
         int $0x10
         call draw_colours
         movw $0x3C4, %dx
-        movw $0x0604, %ax               # no chain-4
+        movw $0x0604, %ax               # chain-4 off
         outw %ax, %dx
-        movw $0x0100, %ax               # a reset while the clock changes
+        movw $0x0100, %ax               # synchronous reset while the clock changes
         outw %ax, %dx
         movw $0x3C2, %dx
-        movb $0xE3, %al                 # 480 lines
+        movb $0xE3, %al                 # 480 scan lines
         outb %al, %dx
         movw $0x3C4, %dx
         movw $0x0300, %ax
         outw %ax, %dx
         movw $0x3D4, %dx
-        movb $0x11, %al                 # unprotect
+        movb $0x11, %al                 # clear the write protection of CRTC 00h-07h
         outb %al, %dx
         incw %dx
         inb %dx, %al
@@ -215,7 +216,7 @@ draw_fours_again:
         cmpb %al, %al
 draw_flip:
         pushfw
-        movw $0x3DA, %dx                # at a retrace, as whoever flips pages does
+        movw $0x3DA, %dx                # wait for vertical retrace, as page flipping does
 draw_retrace:
         inb %dx, %al
         testb $8, %al
@@ -233,7 +234,7 @@ draw_retrace:
         movw $0x4C00, %ax
         int $0x21
 
-# Colour n: red n / 4, green n & 63, blue 63 - n / 4.
+# Loads the DAC: colour n has red n / 4, green n & 63, blue 63 - n / 4.
 draw_colours:
         movw $0x3C8, %dx
         xorw %cx, %cx
@@ -255,7 +256,7 @@ draw_colour:
         jnz draw_colour
         ret
 
-# The mode at SI, and by ZF whether it is right; then a key.
+# Prints the mode name at SI and, depending on ZF, right or wrong; then waits for a key.
 draw_say:
         movw $draw_right - draw_base, %dx
         je draw_chosen

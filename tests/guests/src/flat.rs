@@ -1,27 +1,27 @@
-//! Firmware images of the project's own, for tests and measurements that want the machine to themselves.
+//! Bare-metal guests: flat firmware images and boot sectors, for tests and benchmarks that need no operating system.
 
 use std::fs;
 use std::path::PathBuf;
 
 use crate::{Error, cache::cached, file_error};
 
-/// Size of an image: one segment.
+/// Size of a firmware image: one segment.
 const IMAGE: usize = 64 << 10;
-/// Size of the code of a guest.
+/// Size of a guest's code.
 const CODE: usize = 1024;
-/// Where a processor starts: 16 bytes below the end.
+/// Offset of the reset vector: 16 bytes below the end.
 pub(crate) const RESET: usize = IMAGE - 16;
-/// `jmp 0`, near: from FFF0h the instruction pointer wraps, and the segment stays below 4 GiB.
+/// Near `jmp 0`: IP wraps from FFF0h, and CS.base stays below 4 GiB.
 pub(crate) const JUMP: [u8; 3] = [0xE9, 0x0D, 0x00];
 
-/// What the hostile guest prints on port 402h when it is through.
-pub const THROUGH: &str = "through";
+/// What the fuzzer guest prints on port 402h when it is done.
+pub const DONE: &str = "through";
 
 #[allow(unsafe_code)]
 mod code {
     std::arch::global_asm!(include_str!("hostile.s"), options(att_syntax));
 
-    // SAFETY: hostile.s defines the symbol in .rodata with exactly this many bytes behind it, which nobody writes.
+    // SAFETY: hostile.s defines the symbol in .rodata with exactly this many bytes, which are never written.
     unsafe extern "C" {
         safe static pcvm_hostile_start: [u8; super::CODE];
     }
@@ -52,15 +52,15 @@ mod code {
         pcvm_net_bench_start
     }
 
-    std::arch::global_asm!(include_str!("deaf.s"), options(att_syntax));
+    std::arch::global_asm!(include_str!("stalled-receiver.s"), options(att_syntax));
 
-    // SAFETY: as above, in deaf.s.
+    // SAFETY: as above, in stalled-receiver.s.
     unsafe extern "C" {
-        safe static pcvm_deaf_start: [u8; super::CODE];
+        safe static pcvm_stalled_receiver_start: [u8; super::CODE];
     }
 
-    pub fn deaf() -> [u8; super::CODE] {
-        pcvm_deaf_start
+    pub fn stalled_receiver() -> [u8; super::CODE] {
+        pcvm_stalled_receiver_start
     }
 
     std::arch::global_asm!(include_str!("int13.s"), options(att_syntax));
@@ -97,45 +97,45 @@ mod code {
     }
 }
 
-/// A firmware image that makes `accesses` pseudo-random accesses to ports and PCI registers, and its path.
+/// Fuzzer of I/O ports and PCI registers: a firmware image that makes `accesses` pseudo-random accesses (see
+/// hostile.s). Returns its path.
 pub fn hostile(accesses: u32, seed: u32) -> Result<PathBuf, Error> {
     let mut code = code::hostile();
-    // The two words behind the text that it prints last.
-    let at = behind(&code, &format!("{THROUGH}\n\0"))?;
+    // The two dwords after the text.
+    let at = offset_after(&code, &format!("{DONE}\n\0"))?;
     code[at..at + 4].copy_from_slice(&accesses.to_le_bytes());
     code[at + 4..at + 8].copy_from_slice(&seed.max(1).to_le_bytes());
 
     image(&format!("hostile-{seed:x}"), "hostile.bin", &code)
 }
 
-/// The firmware image that `benches/compare` runs, which patches into it what is to be measured (see bench.s), and
-/// its path.
+/// Firmware image for `benches/compare`, which patches the operation into it (see bench.s). Returns its path.
 pub fn bench() -> Result<PathBuf, Error> {
     image("bench", "bench.bin", &code::bench())
 }
 
-/// The firmware image that `benches/net` runs, which patches into it what is to be measured (see net-bench.s), and its
-/// path.
+/// Firmware image for `benches/net`, which patches the operation into it (see net-bench.s). Returns its path.
 pub fn net_bench() -> Result<PathBuf, Error> {
     image("net-bench", "net-bench.bin", &code::net_bench())
 }
 
-/// A firmware image that reads a sector so often while its network card's ring is full (see deaf.s).
-pub fn deaf(sectors: u32) -> Result<PathBuf, Error> {
-    let mut code = code::deaf();
-    let at = behind(&code, "sectors:")?;
+/// Firmware image that reads a sector `sectors` times while the NIC's receive ring is full and never drained (see
+/// stalled-receiver.s). Returns its path.
+pub fn stalled_receiver(sectors: u32) -> Result<PathBuf, Error> {
+    let mut code = code::stalled_receiver();
+    let at = offset_after(&code, "sectors:")?;
     code[at..at + 4].copy_from_slice(&sectors.max(1).to_le_bytes());
-    image("deaf", "deaf.bin", &code)
+    image("stalled-receiver", "stalled-receiver.bin", &code)
 }
 
-/// A disk whose boot sector sets modes (see modeset.s).
+/// Disk image of 1 MiB whose boot sector sets video modes (see modeset.s).
 pub fn modeset() -> Vec<u8> {
     let mut image = code::modeset().to_vec();
     image.resize(1 << 20, 0);
     image
 }
 
-/// The disk of 8 MiB that `benches/int13` boots, and its path.
+/// Disk of 8 MiB for `benches/int13` (see int13.s). Returns its path.
 pub fn int13() -> Result<PathBuf, Error> {
     let mut image = code::int13().to_vec();
     image.resize(8 << 20, 0);
@@ -146,15 +146,15 @@ pub fn int13() -> Result<PathBuf, Error> {
     Ok(dir.join("int13.img"))
 }
 
-/// A boot sector that says on COM1 what INT 13h knows of every hard disk (see disks.s).
+/// Boot sector that prints what INT 13h reports for each hard disk (see disks.s).
 pub fn disks() -> [u8; 512] {
     code::disks()
 }
 
-/// Where a guest's code goes on behind a text that is in it.
-fn behind(code: &[u8], text: &str) -> Result<usize, Error> {
+/// Offset behind the first occurrence of `text` in a guest's code.
+fn offset_after(code: &[u8], text: &str) -> Result<usize, Error> {
     let at = code.windows(text.len()).position(|bytes| bytes == text.as_bytes());
-    at.map(|at| at + text.len()).ok_or_else(|| Error::Unexpected(format!("a guest has no {text:?}")))
+    at.map(|at| at + text.len()).ok_or_else(|| Error::Unexpected(format!("the guest's code does not contain {text:?}")))
 }
 
 fn image(name: &str, file: &str, code: &[u8; CODE]) -> Result<PathBuf, Error> {

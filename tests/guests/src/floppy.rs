@@ -1,4 +1,4 @@
-//! Floppies on a CD, by El Torito's floppy emulation: one with a boot sector of the project's own, and FreeDOS.
+//! Floppy images on a CD with El Torito floppy emulation: a boot sector that checksums its floppy, and FreeDOS.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,14 @@ const SECTOR: usize = 512;
 /// A 1.44 MB floppy: 80 cylinders, 2 heads, 18 sectors.
 const SECTORS: usize = 2880;
 
-/// Where the boot sector keeps the sum of all the other sectors' words.
+/// Offset in the boot sector of the sum of all other sectors' words.
 const SUM: usize = 506;
 
-/// Bytes of the program that draws: one cluster.
+/// Size of DRAW.COM: one cluster.
 const PROGRAM: usize = 1024;
 
-/// For the script of a job that starts FreeDOS with its console on COM1: `says PATTERN` waits until it has written that to
-/// `serial.log`, and ends the job if it does not; `types TEXT` enters a line by descriptor 3.
+/// Shell functions for jobs that run FreeDOS with its console on COM1: `says PATTERN` waits until `serial.log` contains
+/// the pattern and ends the job after 120 seconds; `types TEXT` types a line through file descriptor 3.
 pub const CONSOLE: &str = r#"
     says() {
       tries=0
@@ -28,13 +28,12 @@ pub const CONSOLE: &str = r#"
     types() { printf '%s\r' "$1" >&3; }
 "#;
 
-/// The boot sector: reads every other sector of the floppy by INT 13h, sums their words, and reports on the screen and
-/// on COM1.
+/// Code of the boot sector (floppy.s) and of DRAW.COM (dos-draw.s).
 #[allow(unsafe_code)]
 mod code {
     std::arch::global_asm!(include_str!("floppy.s"), options(att_syntax));
 
-    // SAFETY: floppy.s defines the symbol in .rodata with exactly this many bytes behind it, which nobody writes.
+    // SAFETY: floppy.s defines the symbol in .rodata with exactly this many bytes, which are never written.
     unsafe extern "C" {
         safe static pcvm_floppy_start: [u8; super::SECTOR];
     }
@@ -55,10 +54,10 @@ mod code {
     }
 }
 
-/// The CD with the boot sector of the project's own.
-pub fn own_iso() -> Result<PathBuf, Error> {
+/// Builds a CD with a floppy whose boot sector reads and sums all sectors (see floppy.s). Returns its path.
+pub fn checksum_iso() -> Result<PathBuf, Error> {
     let mut image = vec![0_u8; SECTORS * SECTOR];
-    // Any data whose sectors differ.
+    // Pseudo-random data, different in every sector.
     let mut state = 0x2545_F491_u32;
     for word in image[SECTOR..].chunks_exact_mut(2) {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -72,8 +71,8 @@ pub fn own_iso() -> Result<PathBuf, Error> {
     iso("floppy", &image)
 }
 
-/// The CD with FreeDOS, its console on COM1, if there is an image of it: `PCVM_FREEDOS`, else
-/// `../shared/images/freedos722.img` beside the project.
+/// Builds a CD with FreeDOS, its console on COM1, from the image `PCVM_FREEDOS` or `../shared/images/freedos722.img`
+/// beside the project. Returns `None` if there is no image.
 pub fn freedos_iso() -> Result<Option<PathBuf>, Error> {
     let path = match std::env::var_os("PCVM_FREEDOS") {
         Some(path) => PathBuf::from(path),
@@ -91,13 +90,14 @@ pub fn freedos_iso() -> Result<Option<PathBuf>, Error> {
         }
     };
     let mut image = fs::read(&path).map_err(file_error(&path))?;
-    prepare_freedos(&mut image)
-        .ok_or_else(|| Error::Unexpected(format!("{}: not FreeDOS's floppy", path.display())))?;
+    prepare_freedos(&mut image).ok_or_else(|| {
+        Error::Unexpected(format!("{}: not the expected FreeDOS floppy: no FAT12 or no AUTOEXEC.BAT", path.display()))
+    })?;
     iso("freedos", &image).map(Some)
 }
 
-/// El Torito knows no 720 KiB floppy: the file system is put on a 1.44 MB one, whose tracks have 18 sectors. Its
-/// AUTOEXEC.BAT begins with a move of the console to COM1, and there is a DRAW.COM (dos-draw.s).
+/// El Torito has no 720 KiB floppy: the file system is placed on a 1.44 MB one, whose tracks have 18 sectors.
+/// AUTOEXEC.BAT gets a first line that moves the console to COM1, and DRAW.COM (dos-draw.s) is added.
 fn prepare_freedos(image: &mut Vec<u8>) -> Option<()> {
     image.get_mut(24..26)?.copy_from_slice(&18_u16.to_le_bytes());
     let layout = Layout::of(image)?;
@@ -107,11 +107,11 @@ fn prepare_freedos(image: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// Where things are in a FAT12 file system (ECMA-107). Files of one cluster are all that is dealt with here.
+/// Layout of a FAT12 file system (ECMA-107). Only files of one cluster are supported.
 struct Layout {
-    /// Bytes of a cluster.
+    /// Bytes per cluster.
     cluster: usize,
-    /// The first FAT, how many there are, and bytes of one.
+    /// Offset of the first FAT, number of FATs, bytes per FAT.
     fat: usize,
     fats: usize,
     fat_size: usize,
@@ -137,23 +137,23 @@ impl Layout {
         })
     }
 
-    /// Where the first entry of the root directory is of which this is true of its name.
+    /// Offset of the first root directory entry whose name satisfies `is`.
     fn entry(&self, image: &[u8], is: impl Fn(&[u8]) -> bool) -> Option<usize> {
         (0..self.root_entries).map(|n| self.root + n * 32).find(|&at| image.get(at..at + 11).is_some_and(&is))
     }
 
-    /// Where a cluster's data are; the first one has number 2.
+    /// Offset of a cluster's data; the first cluster has number 2.
     fn data(&self, number: usize) -> Option<usize> {
         Some(self.root + self.root_entries * 32 + number.checked_sub(2)? * self.cluster)
     }
 
-    /// What a FAT has for a cluster: twelve bits.
+    /// FAT entry of a cluster: 12 bits.
     fn link(&self, image: &[u8], number: usize) -> Option<usize> {
         let both = word(image, self.fat + number * 3 / 2)?;
         Some(if number.is_multiple_of(2) { both & 0xfff } else { both >> 4 })
     }
 
-    /// Puts text before that of a file.
+    /// Inserts text at the beginning of a file.
     fn prepend(&self, image: &mut [u8], name: &[u8; 11], text: &[u8]) -> Option<()> {
         let entry = self.entry(image, |other| other == name)?;
         let start = self.data(word(image, entry + 26)?)?;
@@ -166,7 +166,7 @@ impl Layout {
         Some(())
     }
 
-    /// Adds a file, in the first cluster that is free.
+    /// Adds a file in the first free cluster.
     fn add(&self, image: &mut [u8], name: &[u8; 11], data: &[u8]) -> Option<()> {
         let entry = self.entry(image, |name| matches!(name[0], 0 | 0xe5))?;
         let number = (2..self.fat_size * 2 / 3).find(|&number| self.link(image, number) == Some(0))?;
@@ -178,7 +178,7 @@ impl Layout {
         }
         let mut file = [0; 32];
         file[..11].copy_from_slice(name);
-        file[11] = 0x20; // to be archived
+        file[11] = 0x20; // archive attribute
         file[26..28].copy_from_slice(&(number as u16).to_le_bytes());
         file[28..].copy_from_slice(&(data.len() as u32).to_le_bytes());
         image.get_mut(entry..entry + 32)?.copy_from_slice(&file);
@@ -193,7 +193,7 @@ fn iso(name: &str, image: &[u8]) -> Result<PathBuf, Error> {
         fs::create_dir(dir.join("iso")).map_err(file_error(dir))?;
         let floppy = dir.join("iso/floppy.img");
         fs::write(&floppy, image).map_err(file_error(&floppy))?;
-        // Without an option to the contrary, xorriso's boot image is an emulated floppy of its size.
+        // By default xorriso emulates a floppy of the boot image's size.
         shell(dir, "xorriso -as mkisofs -quiet -V FLOPPY -o floppy.iso -b floppy.img -c boot.cat iso && rm -r iso")?;
         Ok(())
     })?;

@@ -1,5 +1,5 @@
-# A boot sector for a 1.44 MB floppy: reads sectors 1 to 2879 one by one by INT 13h, adds their words, and reports on the
-# screen (INT 10h) and on COM1 (by its registers).
+# Boot sector of a 1.44 MB floppy: reads sectors 1 to 2879 one by one with INT 13h, sums their words, and prints the
+# result on the screen (INT 10h) and on COM1 (by its registers).
         .section .rodata.pcvm_floppy, "a"
         .code16
         .globl pcvm_floppy_start
@@ -33,7 +33,7 @@ pcvm_floppy_start:
 next:   movw %di, %ax
         xorw %dx, %dx
         movw $18, %bx
-        divw %bx                        # track, and sector in it
+        divw %bx                        # AX: track, DX: sector on the track
         movb %dl, %cl
         incb %cl
         movb %al, %dh
@@ -67,7 +67,7 @@ report: pushw %si
         call decimal
         popw %si
         call print
-        movw $0x604, %dx            # PM1a control, where the firmware put it: SLP_EN, S5
+        movw $0x604, %dx            # PM1a_CNT at the firmware's address: SLP_EN, S5
         movw $0x2000, %ax
         outw %ax, %dx
 stop:   hlt

@@ -1,11 +1,11 @@
-# A firmware image that never means well: from the reset vector on it reads and writes pseudo-random values, at
-# pseudo-random widths, one by one and by string instructions, on all I/O ports and all PCI configuration registers. It
-# writes 'through' on port 402h at the end. Patched in by the builder: the number of accesses and the seed.
-        .set    HOSTILE_WORDS, 0x1000   # in RAM, 1 KiB: what string instructions write
-        .set    HOSTILE_READ, 0x2000    # what they read, anywhere in 1 KiB
-        .set    HOSTILE_STRING, 4       # accesses of one of them
+# I/O port fuzzer: a firmware image that, from the reset vector on, reads and writes pseudo-random values of
+# pseudo-random widths, with single and string instructions, on all I/O ports and all PCI configuration registers. At
+# the end it writes 'through' to port 402h. The builder patches in the number of accesses and the seed.
+        .set    HOSTILE_WORDS, 0x1000   # 1 KiB in RAM: data for OUTS
+        .set    HOSTILE_READ, 0x2000    # 1 KiB in RAM: data from INS
+        .set    HOSTILE_STRING, 4       # accesses per string instruction
 
-        .macro hostile_random           # a linear congruence: the high bits are the random ones
+        .macro hostile_random           # linear congruential generator: use the high bits
         imull $1664525, %esi, %esi
         addl $1013904223, %esi
         .endm
@@ -16,9 +16,9 @@
 pcvm_hostile_start:
         cli
         cld
-        # This runs where the processor starts, in the ROM below 4 GiB: shadow registers may unmap the copy at F0000, and
-        # DMA may go anywhere in RAM. All state is in registers: EBP the accesses left, ESI the generator. Few
-        # instructions: a software KVM interprets them.
+        # The code runs in the ROM below 4 GiB, where the CPU starts: shadow registers may unmap the copy at F0000h, and
+        # DMA may overwrite any RAM. All state is in registers: EBP counts the accesses left, ESI is the generator. The
+        # code is short because a software KVM interprets it.
         movl %cs:count - pcvm_hostile_start, %ebp
         movl %cs:seed - pcvm_hostile_start, %esi
         xorw %ax, %ax
@@ -33,22 +33,22 @@ pcvm_hostile_start:
 
 again:  hostile_random
         movl %esi, %edi
-        shrl $16, %edi                  # what kind of access
+        shrl $16, %edi                  # kind of access
         hostile_random
         movl %esi, %edx
-        shrl $16, %edx                  # the port
+        shrl $16, %edx                  # port
         movl %esi, %eax
-        rorl $8, %eax                   # the value
+        rorl $8, %eax                   # value
 
         testw $0x0007, %di
         jz hostile_config
-        # Half of them below 400h, where the chips are.
+        # Half of the accesses go to ports below 400h, where the chips are.
         testw $0x0008, %di
         jz 1f
         andw $0x03FF, %dx
-        # What ends the machine on purpose is left out: resets at 64h, 92h and CF9h, which would only start this
-        # program again with the same seed, and the power-off registers of power management. A wide access below such a
-        # port reaches it too.
+        # Skip the ports that end the machine by design: resets at 64h, 92h and CF9h, which would restart this program
+        # with the same seed, and the power-off registers of power management. A wide access that starts below such a
+        # port also reaches it.
 1:      movw %dx, %bx
         shrw $8, %bx
         cmpb $0, %cs:hostile_pages - pcvm_hostile_start(%bx)
@@ -58,14 +58,15 @@ access: movw %di, %bx
         andw $0x003E, %bx
         jmp *%cs:hostile_kinds - pcvm_hostile_start(%bx)
 
-# One access in eight is to configuration space: bus 0, devices 0 to 3, any function and register.
+# One access in eight goes to configuration space: bus 0, devices 0-3, any function and register.
 hostile_config:
         movl %edx, %ebx
         movl %eax, %ecx
         movl %edx, %eax
         andl $0x00001FFC, %eax
         orl $0x80000000, %eax
-        # Not PIIX4's registers that place its ports: one of those would switch the machine off.
+        # Skip the PIIX4 registers that set the bases of its power management and SMBus ports: a moved port is not
+        # skipped above, and a write to it could power the machine off.
         movw %ax, %dx
         andb $0xB8, %dl
         cmpw $0x0B38, %dx
@@ -119,7 +120,7 @@ next:   decl %ebp
         hlt
         jmp 3b
 
-# The kinds: a quarter is by string instructions.
+# Kinds of access; a quarter are string instructions.
 hostile_inb:
         inb %dx, %al
         jmp next
@@ -139,7 +140,7 @@ hostile_outl:
         outl %eax, %dx
         jmp next
         .macro hostile_string instruction
-        xchgl %esi, %eax                # what the generator is at stays in EAX
+        xchgl %esi, %eax                # EAX saves the generator's state
         andl $0x000003FF, %esi
         movl %esi, %edi
         addw $HOSTILE_WORDS, %si
@@ -170,7 +171,7 @@ hostile_kinds:
         .irp kind, insb, insw, insl, insl, outsb, outsw, outsl, outsl
         .word hostile_\kind - pcvm_hostile_start
         .endr
-# Nonzero for the pages of 256 ports that have some to be left out.
+# Nonzero for pages of 256 ports that contain ports to skip.
 hostile_pages:
         .irp page, 0x00, 0x06, 0x0C, 0xB0
         .org hostile_pages - pcvm_hostile_start + \page

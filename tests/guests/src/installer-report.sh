@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs in the Debian installer's initial RAM disk, before its first screen.
+# Runs in the Debian installer's initial RAM disk before its first screen: reports on the hardware.
 section() { echo "==== $*"; }
 {
   depmod -a
@@ -32,7 +32,7 @@ section() { echo "==== $*"; }
   dmesg -r 2>/dev/null || dmesg
   echo "==== end of report"
 } >/dev/ttyS0 2>&1
-# The installer's first question has a process of its own; its screen is there a little later.
+# The installer's first question runs in a process of its own; its screen appears a few seconds after the process.
 (
   while ! ps | grep -q '[l]ocalechooser'; do sleep 1; done
   sleep 8

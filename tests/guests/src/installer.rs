@@ -1,8 +1,8 @@
-//! The Debian 12 installer on a CD, started by isolinux, talking on the serial port.
+//! Debian 12 installer on a CD, started by isolinux, on the serial console.
 //!
-//! Kernel, initial RAM disk and boot loader are Debian's own files, unchanged. A second RAM disk adds the modules of our
-//! disk controller, which the network installer leaves out, and a start-up script that reports on the machine, then
-//! switches it off a while after the installer has shown its first question.
+//! Kernel, initial RAM disk and boot loader are Debian's files, unchanged. A second RAM disk adds the modules for
+//! pcvm's disk controller, which the network installer lacks, and a start-up script that reports on the hardware and
+//! powers the machine off some seconds after the installer's first question.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use crate::debian::{Apt, Arch};
 use crate::{Error, cache::cached, file_error, shell};
 
-/// Runs before the installer's own screens: looks at the hardware, and lets a watcher end the machine.
+/// Start-up script: reports on the hardware before the installer's screens, and powers the machine off.
 const REPORT: &str = include_str!("installer-report.sh");
 
-/// What isolinux boots, with every kernel message from warnings up on the console as they come.
+/// isolinux configuration: kernel messages from warnings up appear on the console.
 const ISOLINUX_CFG: &str = "serial 0 115200
 default installer
 prompt 0
@@ -24,7 +24,7 @@ label installer
   append console=ttyS0,115200n8 loglevel=5 DEBIAN_FRONTEND=text TERM=dumb
 ";
 
-/// What drives our disks and CD-ROMs, with what it needs beyond the modules that the installer has.
+/// Drivers for pcvm's disks and CD-ROMs and their dependencies, as far as the installer lacks them.
 const MODULES: [&str; 6] = [
     "drivers/ata/libata",
     "drivers/ata/ata_piix",
@@ -34,25 +34,25 @@ const MODULES: [&str; 6] = [
     "fs/isofs/isofs",
 ];
 
-/// Printed by the report when it is done and the installer goes on.
+/// Printed at the end of the report, before the installer starts.
 pub const REPORT_END: &str = "==== end of report";
-/// The installer's first question on its text front end.
+/// Text of the installer's first question on its text front end.
 pub const FIRST_SCREEN: &str = "Select a language";
 
-/// What is on the CD, and the same without one.
+/// The CD, and its files for a boot without the CD.
 pub struct Installer {
     /// The CD image.
     pub iso: PathBuf,
     /// The kernel.
     pub kernel: PathBuf,
-    /// Both initial RAM disks in one.
+    /// Both initial RAM disks, concatenated.
     pub initrd: PathBuf,
 }
 
-/// The kernel's command line without a boot loader.
+/// Kernel command line for a boot without boot loader.
 pub const COMMAND_LINE: &str = "console=ttyS0,115200n8 loglevel=5 DEBIAN_FRONTEND=text TERM=dumb";
 
-/// Makes the ISO and the files, and gives their paths.
+/// Builds the ISO and the files, and returns their paths.
 pub fn make(arch: Arch) -> Result<Installer, Error> {
     let inputs = [REPORT, ISOLINUX_CFG, include_str!("installer.rs")].map(str::as_bytes);
     let dir = cached(&format!("installer-{}", arch.name()), &inputs, |dir| {
@@ -73,7 +73,8 @@ pub fn make(arch: Arch) -> Result<Installer, Error> {
         )?;
         let version = fs::read_to_string(dir.join("version")).map_err(file_error(dir))?;
         let version = version.trim();
-        // From the kernel's own package: the archive drops the installer's module packages at every new kernel.
+        // Take the modules from the kernel's package: the archive drops the installer's module packages at every new
+        // kernel.
         apt.unpack(&[&format!("linux-image-{version}")], &dir.join("kernel"))?;
         for module in MODULES {
             shell(dir, &format!("cd kernel && cp --parents lib/modules/{version}/kernel/{module}.ko ../report/"))?;

@@ -1,11 +1,11 @@
-# The guest of benches/int13: a boot sector that reads the same sectors of its disk by the data port itself and by INT 13h,
-# in requests of several sizes, and prints on COM1 how long each took,
+# Guest of benches/int13: a boot sector that reads the same sectors directly through the data port and with INT 13h, in
+# requests of several sizes, and prints on COM1 how long each took:
 #
 #   raw|chs|lba SECTORS REQUESTS CYCLES/256
 #
-# in hexadecimal, then switches the machine off. The driver for the data port is a plain one: it waits for the drive, writes
-# the task file, gives READ MULTIPLE and moves a block whenever the status says that there is one.
-        .set    BLOCK, 16               # sectors in a DRQ block, as the BIOS sets the drive up
+# Numbers are hexadecimal. At the end it powers the machine off. The direct driver waits for the drive, writes the task
+# file, issues READ MULTIPLE and transfers a block whenever DRQ is set.
+        .set    BLOCK, 16               # sectors per DRQ data block, as the BIOS configures the drive
         .set    BUFFER, 0x1000          # segment
 
         .section .rodata.pcvm_int13, "a"
@@ -20,7 +20,7 @@ pcvm_int13_start:
         movw $0x7C00, %sp
         sti
         cld
-        movw $0x0203, %ax               # the rest of the program
+        movw $0x0203, %ax               # load the rest of the program
         movw $0x0002, %cx
         movb $0, %dh
         movw %ds, %bx
@@ -48,7 +48,7 @@ begin:  movb %dl, drive - origin
         call measure
         movw $chs - origin, %di
         movw $chs_name - origin, %si
-        cmpw $64, sectors - origin      # a track has 63
+        cmpw $64, sectors - origin      # CHS reads stay on one track of 63 sectors
         jae 2f
         call measure
 2:      movw $lba - origin, %di
@@ -61,8 +61,8 @@ off:    movw $0x0604, %dx
         outw %ax, %dx
         hlt
 
-# Once to warm up, then the measured ones.
-measure: call text
+# One request to warm up, then the measured ones.
+measure: call int13_print
         movw sectors - origin, %ax
         call hex
         movw requests - origin, %ax
@@ -86,15 +86,15 @@ measure: call text
         popl %eax
         call hex
         movw $line - origin, %si
-        jmp text
+        jmp int13_print
 
 raw:    pushw %di
-        call idle
+        call int13_wait_ready
         movw $0x1F2, %dx
         movb sectors - origin, %al
         outb %al, %dx
         incw %dx
-        movb $63, %al                   # the second track
+        movb $63, %al                   # LBA 63: the second track
         outb %al, %dx
         incw %dx
         xorb %al, %al
@@ -109,9 +109,9 @@ raw:    pushw %di
         outb %al, %dx
         movw sectors - origin, %bx
         xorw %di, %di
-1:      call idle
+1:      call int13_wait_ready
         testb $0x08, %al
-        jz gave_up
+        jz int13_failed
         movw %bx, %cx
         cmpw $BLOCK, %cx
         jbe 2f
@@ -125,7 +125,8 @@ raw:    pushw %di
         popw %di
         ret
 
-idle:  movw $0x1F7, %dx
+int13_wait_ready:
+        movw $0x1F7, %dx
 1:      inb %dx, %al
         testb $0x80, %al
         jnz 1b
@@ -138,7 +139,7 @@ chs:    movb $2, %ah
         movb drive - origin, %dl
         xorw %bx, %bx
         int $0x13
-        jc gave_up
+        jc int13_failed
         ret
 
 lba:    movw sectors - origin, %ax
@@ -147,11 +148,12 @@ lba:    movw sectors - origin, %ax
         movb $0x42, %ah
         movb drive - origin, %dl
         int $0x13
-        jc gave_up
+        jc int13_failed
         ret
 
-gave_up: movw $bad - origin, %si
-        call text
+int13_failed:
+        movw $int13_failed_text - origin, %si
+        call int13_print
         jmp off
 
 hex:    call hex4
@@ -169,11 +171,12 @@ hex4:   movw $4, %cx
         popw %ax
         loop 1b
         ret
-text:   lodsb
+int13_print:
+        lodsb
         testb %al, %al
         jz 1f
         call put
-        jmp text
+        jmp int13_print
 1:      ret
 put:    pushw %dx
         movw $0x3F8, %dx
@@ -181,13 +184,13 @@ put:    pushw %dx
         popw %dx
         ret
 
-# Sectors in a request, requests.
+# Sectors per request, number of requests.
 sizes:  .word 1, 256, 8, 64, 63, 16, 127, 16, 0
 raw_name: .asciz "raw "
 chs_name: .asciz "chs "
 lba_name: .asciz "lba "
 line:   .asciz "\r\n"
-bad:    .asciz "failed\r\n"
+int13_failed_text: .asciz "failed\r\n"
 packet: .byte 16, 0
         .word 0, 0, BUFFER
         .long 63, 0

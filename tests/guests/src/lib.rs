@@ -1,8 +1,8 @@
-//! The guests that pcvm's tests boot.
+//! Guests for pcvm's tests and benchmarks.
 //!
-//! Operating systems come from Debian packages, fetched when a test first needs them, unpacked and never installed. What
-//! is built from them is kept under `tests/cache` under the hash of what it was built from. Small guests of the
-//! project's own are assembled with this crate ([`flat`]).
+//! Operating systems come from Debian packages, which are downloaded when a test first needs them and unpacked, not
+//! installed. The results are cached in `tests/cache` under the hash of their inputs. Small bare-metal guests are
+//! assembled with this crate ([`flat`]).
 
 pub mod cache;
 pub mod calls;
@@ -24,8 +24,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A GRUB menu that waits for a digit on the keyboard, 1 for the first of `choices`: command lines of the kernel on the same
-/// CD, each after `always`. The kernel's own real-mode code is started, which asks the BIOS for what it wants to know.
+/// A GRUB menu that waits for a digit on the keyboard, 1 for the first of `choices`. Each choice starts the kernel on
+/// the same CD with the command line `always` and the choice. `linux16` runs the kernel's real-mode code, which queries
+/// the BIOS.
 fn grub_menu(choices: &[&str], always: &str) -> String {
     let entries = choices.iter().enumerate().map(|(n, options)| {
         format!(
@@ -39,10 +40,10 @@ fn grub_menu(choices: &[&str], always: &str) -> String {
     format!("set timeout=-1\n{}", entries.collect::<String>())
 }
 
-/// Why a guest could not be made.
+/// Why a guest could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file.
+    /// A file operation failed.
     #[error("{path}: {error}")]
     File {
         /// Which.
@@ -50,15 +51,15 @@ pub enum Error {
         /// Why.
         error: io::Error,
     },
-    /// A program that is not installed, or that failed.
+    /// A program is not installed or failed.
     #[error("{program}: {reason}")]
     Program {
         /// Which.
         program: String,
-        /// Its exit status and the end of its messages.
+        /// Exit status and the end of the program's messages.
         reason: String,
     },
-    /// A package or an image that is not what the builder counts on.
+    /// A package or an image does not have the expected contents.
     #[error("{0}")]
     Unexpected(String),
 }
@@ -68,7 +69,7 @@ pub(crate) fn file_error(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Er
     move |error| Error::File { path, error }
 }
 
-/// Runs a program to its end and gives its standard output.
+/// Runs a program to completion and returns its standard output.
 pub(crate) fn run<I, S>(program: &str, args: I) -> Result<Vec<u8>, Error>
 where
     I: IntoIterator<Item = S>,
@@ -91,9 +92,9 @@ pub(crate) fn run_command(command: &mut Command) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// Runs a shell script in a directory; it stops at the first command that fails.
+/// Runs a bash script in a directory; it stops at the first command that fails.
 pub(crate) fn shell(dir: &Path, script: &str) -> Result<Vec<u8>, Error> {
-    // Debian keeps mke2fs and depmod where only root looks.
+    // Debian has mke2fs and depmod in sbin, which is not in a user's PATH.
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     run_command(Command::new("bash").current_dir(dir).env("PATH", path).args(["-euo", "pipefail", "-c", script]))
 }

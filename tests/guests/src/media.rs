@@ -1,4 +1,4 @@
-//! Bootable media as their makers publish them (GRUB's rescue disks, memtest86+, iPXE), and CDs made to test El Torito.
+//! Bootable media from Debian packages (GRUB rescue disks, memtest86+, iPXE) and CDs that exercise El Torito.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use crate::debian::{Apt, Arch};
 use crate::{Error, cache::cached, file_error, shell};
 
-/// What Debian's packages have ready to boot.
+/// Directory of bootable media.
 pub struct Media {
     dir: PathBuf,
 }
 
 impl Media {
-    /// Fetches and makes them.
+    /// Downloads the packages and builds the media.
     pub fn make() -> Result<Self, Error> {
         let dir = cached("media", &[include_bytes!("media.rs"), CODE.as_bytes()], |dir| {
             let apt = Apt::new(Arch::Amd64)?;
@@ -29,15 +29,15 @@ impl Media {
         Ok(Self { dir })
     }
 
-    /// The path of one of: `grub-rescue-cdrom.iso`, `grub-rescue-floppy.img`, `memtest.iso`, `ipxe.iso`, `menu.iso`
+    /// Path of one of: `grub-rescue-cdrom.iso`, `grub-rescue-floppy.img`, `memtest.iso`, `ipxe.iso`, `menu.iso`
     /// (isolinux with a menu), `gfx.iso` (GRUB in a VBE mode), `hard-disk.iso` (hard disk emulation), `several.iso` (a
-    /// catalogue of several entries), `grub-floppy.iso` (GRUB's rescue floppy, emulated).
+    /// boot catalogue with several entries), `grub-floppy.iso` (GRUB's rescue floppy, emulated).
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 }
 
-/// A menu that waits: the second entry is chosen by hand and loads memtest86+.
+/// isolinux menu without timeout. A test selects an entry on the keyboard; the second one powers the machine off.
 const ISOLINUX_CFG: &str = "prompt 0
 timeout 0
 ui menu.c32
@@ -50,7 +50,7 @@ label second
   com32 poweroff.c32
 ";
 
-/// GRUB in graphics by VBE: it fills the screen with a colour and a terminal.
+/// GRUB in a VBE graphics mode: fills the screen with a colour and a terminal.
 const GFX_CFG: &str = "loadfont /unicode.pf2
 set gfxmode=800x600x32
 insmod vbe
@@ -59,8 +59,8 @@ terminal_output gfxterm
 echo graphics
 ";
 
-/// A boot sector that says on the debug console and on COM1 what MESSAGE says, with the drive's number and what
-/// INT 13h AH=08h and a read of the second sector give; then it gives up by INT 18h.
+/// Boot sector that prints on COM1 a message, the drive number, the start of the second sector (read with INT 13h) and
+/// the drive parameters of AH=08h, then calls INT 18h.
 const CODE: &str = "
 .code16
 .globl _start
@@ -136,7 +136,7 @@ drive: .byte 0
 message: .asciz \"pcvm boot code, drive \"
 newline: .asciz \"\\r\\n\"
 . = _start + 446
-# One partition, that begins at sector 16 and ends at cylinder 3, head 3, sector 16.
+# One partition: starts at sector 16, ends at cylinder 3, head 3, sector 16.
     .byte 0x80, 1, 1, 0, 6, 3, 16, 3
     .long 16, 240
 . = _start + 510

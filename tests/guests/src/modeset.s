@@ -1,4 +1,5 @@
-# A boot sector that sets modes 3, 12h and 13h by INT 10h, so often as the double word at 01F8h says, and resets the machine.
+# Boot sector that sets modes 3, 12h and 13h with INT 10h, as many times as the dword at 1F8h specifies, and then resets
+# the machine.
         .section .rodata.pcvm_modeset, "a"
         .code16
         .globl pcvm_modeset_start
@@ -16,9 +17,9 @@ pcvm_modeset_start:
         int $0x10
         movw $0x0013, %ax
         int $0x10
-        decl modeset_turns - modeset_base
+        decl modeset_iterations - modeset_base
         jnz 1b
-        # PIIX3's reset control: a hard reset.
+        # PIIX3 reset control register (RC, CF9h): hard reset.
         movw $0xCF9, %dx
         movb $0x02, %al
         outb %al, %dx
@@ -27,7 +28,7 @@ pcvm_modeset_start:
 2:      hlt
         jmp 2b
         .org pcvm_modeset_start + 0x1F8
-modeset_turns:
+modeset_iterations:
         .long 1
         .word 0
         .word 0xAA55

@@ -1,21 +1,22 @@
-# The guest of benches/net: a firmware image that drives an RTL8139 in C mode, so many frames, and then resets the machine.
+# Guest of benches/net: a firmware image that drives an RTL8139 in C mode for a number of frames and then resets the
+# machine.
 #
-# What, how often and with frames of which length is patched in below the reset vector. The driver makes the accesses that
-# the data sheet asks for and no others. A '!' on COM1 tells that something went wrong.
+# The builder patches the operation, the number of iterations and the frame length in below the reset vector. The driver
+# makes the accesses that the datasheet requires and no others. '!' on COM1 reports a failure.
 #
-# The card is 00:03.0.
-        .set    NET_MEASURE, 0xFFE0     # byte: a number of the table
-        .set    NET_PORTS, 0xFFE1       # byte: registers are accessed by ports, else in memory
-        .set    NET_SIZE, 0xFFE2        # word: bytes of a frame that is sent, without FCS
-        .set    NET_TURNS, 0xFFE4       # long: at least 1
-        .set    NET_CARD, 0xC100        # its ports
-        .set    NET_MEMORY, 0x100000    # and its memory, which real mode reaches; RAM ends before it
-        .set    NET_RX, 0x10000         # receive ring, 32 KiB, and room for a frame behind it
-        .set    NET_TX, 0x20000         # the frame that is sent
-        .set    NET_SLOT, 0x0FF0        # the transmit slot to be used next, times 4
-        .set    NET_AT, 0x0FF2          # where in the ring the next frame is
-        .set    NET_BEGIN, 0x0FDC       # turns that are left when it is under way
-        .set    NET_ECHO, 0x0FF4        # frames are sent back
+# The NIC is 00:03.0.
+        .set    NET_MEASURE, 0xFFE0     # byte: index into `net_table`
+        .set    NET_PORTS, 0xFFE1       # byte: access registers by port I/O (nonzero) or MMIO
+        .set    NET_SIZE, 0xFFE2        # word: bytes per transmitted frame, without FCS
+        .set    NET_ITERATIONS, 0xFFE4  # long: iterations, at least 1
+        .set    NET_NIC, 0xC100         # its I/O base
+        .set    NET_MEMORY, 0x100000    # its MMIO base, within reach of real mode; RAM ends below
+        .set    NET_RX, 0x10000         # receive ring: 32 KiB, and room for a frame after it
+        .set    NET_TX, 0x20000         # frame to transmit
+        .set    NET_DESCRIPTOR, 0x0FF0  # next transmit descriptor (0-3) times 4
+        .set    NET_RX_OFFSET, 0x0FF2   # offset of the next frame in the ring
+        .set    NET_WARM, 0x0FDC        # iterations left after the warm-up
+        .set    NET_ECHO, 0x0FF4        # nonzero: send received frames back
 
         .section .rodata.pcvm_net_bench, "a"
         .code16
@@ -32,11 +33,11 @@ pcvm_net_bench_start:
         movw %ax, %fs
         movw $NET_RX >> 4, %ax
         movw %ax, %es
-        movl %cs:NET_TURNS, %ebp
+        movl %cs:NET_ITERATIONS, %ebp
         leal -16(%ebp), %eax
-        movl %eax, NET_BEGIN
-        movw $0, NET_SLOT
-        movw $0, NET_AT
+        movl %eax, NET_WARM
+        movw $0, NET_DESCRIPTOR
+        movw $0, NET_RX_OFFSET
         movb $0, NET_ECHO
         movzbw %cs:NET_MEASURE, %bx
         addw %bx, %bx
@@ -48,7 +49,7 @@ net_failed:
         movb $'!', %al
         outb %al, %dx
 net_reset:
-        movw $0xCF9, %dx                # PIIX3's reset control: a hard reset
+        movw $0xCF9, %dx                # PIIX3 reset control register (RC): hard reset
         movb $0x02, %al
         outb %al, %dx
         movb $0x06, %al
@@ -66,14 +67,14 @@ net_table:
 
 net_nothing: ret
 
-# A turn is over: EBP is one less, and the flags say whether it is 0. After the sixteenth one everything is under way, which
-# is seen from outside as an event of its own, as is the end: a look at the local APIC's base, which every KVM is asked for.
-net_turn:
-        cmpl NET_BEGIN, %ebp
-        je net_begins
+# End of an iteration: decrements EBP and sets ZF accordingly. After the 16th iteration, the warm-up, and at the end it
+# reads the IA32_APIC_BASE MSR: an event that the measuring host sees in any KVM.
+net_iteration:
+        cmpl NET_WARM, %ebp
+        je net_warmed_up
         decl %ebp
         ret
-net_begins:
+net_warmed_up:
         pushal
         call net_mark
         popal
@@ -86,63 +87,63 @@ net_mark:
 
 # ---- Sending ----
 
-# A frame a turn: the next slot, and its status until the frame is sent.
+# One frame per iteration: fills the next descriptor and polls its TSD until TOK.
 net_send:
         call net_setup
-1:      call net_put
+1:      call net_transmit
 2:      call net_inl
         testw $0x8000, %ax
         jz 2b
-        call net_turn
+        call net_iteration
         jnz 1b
         ret
 
-# Four frames a turn, one in each slot, and a look at the last one's status, as a driver does that fills all slots.
+# Four frames per iteration, one in each descriptor, and polls the last TSD, as a driver that fills all descriptors.
 net_send_four:
         call net_setup
-1:      call net_put
-        call net_put
-        call net_put
-        call net_put
+1:      call net_transmit
+        call net_transmit
+        call net_transmit
+        call net_transmit
 2:      call net_inl
         testw $0x8000, %ax
         jz 2b
-        call net_turn
+        call net_iteration
         jnz 1b
         ret
 
-# Puts the frame into the next slot; DX is its status register.
-net_put:
+# Sends the frame with the next descriptor; returns the port of its TSD in DX.
+net_transmit:
         movl $NET_TX, %eax
         movzwl %cs:NET_SIZE, %ecx
-# The same with ECX bytes at EAX.
-net_put_this:
-        movw NET_SLOT, %dx
+# The same for ECX bytes at address EAX.
+net_transmit_at:
+        movw NET_DESCRIPTOR, %dx
         pushw %dx
-        addw $4, NET_SLOT
-        andw $12, NET_SLOT
-        addw $NET_CARD + 0x20, %dx      # TSAD
+        addw $4, NET_DESCRIPTOR
+        andw $12, NET_DESCRIPTOR
+        addw $NET_NIC + 0x20, %dx       # TSAD
         call net_outl
         popw %dx
-        addw $NET_CARD + 0x10, %dx      # TSD
+        addw $NET_NIC + 0x10, %dx       # TSD
         movl %ecx, %eax
         call net_outl
         ret
 
 # ---- Receiving ----
 
-# A frame a turn, by looking at BUFE.
+# One frame per iteration, polling CR.BUFE.
 net_receive_polled:
         call net_setup
-1:      movw $NET_CARD + 0x37, %dx
+1:      movw $NET_NIC + 0x37, %dx
         call net_inb
         testb $1, %al
         jnz 1b
-        call net_take
+        call net_consume
         jnz 1b
         ret
 
-# Frames by interrupts, in HLT; a turn each.
+# One frame per iteration, by interrupt, waiting in HLT.
 net_receive:
         call net_setup
         call net_interrupts
@@ -154,7 +155,7 @@ net_receive:
         jmp 1b
 2:      ret
 
-# The same, and each goes back to where it came from.
+# The same, and sends each frame back to its sender.
 net_echo:
         movb $1, NET_ECHO
         jmp net_receive
@@ -164,16 +165,16 @@ net_irq:
         pushw %cx
         pushw %dx
         pushw %di
-        movw $NET_CARD + 0x3E, %dx      # ISR: acknowledged before the ring is looked at
+        movw $NET_NIC + 0x3E, %dx       # ISR: acknowledge before reading the ring
         call net_inw
         call net_outw
-1:      movw $NET_CARD + 0x37, %dx
+1:      movw $NET_NIC + 0x37, %dx
         call net_inb
         testb $1, %al
         jnz 2f
-        call net_take
+        call net_consume
         jg 1b
-        movw $NET_CARD + 0x3C, %dx      # enough, however many still come
+        movw $NET_NIC + 0x3C, %dx       # IMR: mask; all iterations are done
         xorw %ax, %ax
         call net_outw
 2:      movb $0x20, %al
@@ -185,10 +186,10 @@ net_irq:
         popl %eax
         iretw
 
-# Takes the frame at NET_AT out of the ring. EBP is one less then, and the flags say whether it is 0.
-net_take:
-        movw NET_AT, %di
-        movl %es:(%di), %eax            # status, and length with FCS
+# Consumes the frame at NET_RX_OFFSET; decrements EBP and sets ZF accordingly.
+net_consume:
+        movw NET_RX_OFFSET, %di
+        movl %es:(%di), %eax            # receive status; length with FCS
         testb $1, %al
         jz net_failed
         shrl $16, %eax
@@ -198,7 +199,7 @@ net_take:
         je 1f
         pushl %eax
         movl %eax, %ecx
-        movl %es:10(%di), %eax          # to its sender, from us
+        movl %es:10(%di), %eax          # swap: to its sender, from the station address
         movl %eax, %es:4(%di)
         movw %es:14(%di), %ax
         movw %ax, %es:8(%di)
@@ -209,25 +210,25 @@ net_take:
         movzwl %di, %eax
         addl $NET_RX + 4, %eax
         subl $4, %ecx
-        call net_put_this
+        call net_transmit_at
         popl %eax
 1:      addw $4 + 3, %ax
         andw $0xFFFC, %ax
         addw %di, %ax
         andw $0x7FFF, %ax
-        movw %ax, NET_AT
+        movw %ax, NET_RX_OFFSET
         subw $16, %ax
-        movw $NET_CARD + 0x38, %dx      # CAPR
+        movw $NET_NIC + 0x38, %dx       # CAPR
         call net_outw
-        jmp net_turn
+        jmp net_iteration
 
 # ---- Setting up ----
         .set    NET_MAC, 0x0FE0
 
-# What firmware does, and what a driver does first: the card has its ports and memory, masters the bus and is reset.
+# Firmware's and driver's initialisation: sets I/O and MMIO base, enables bus mastering, resets the NIC.
 net_setup:
         movl $0x80001810, %eax
-        movl $NET_CARD | 1, %ecx
+        movl $NET_NIC | 1, %ecx
         call net_config
         movl $0x80001814, %eax
         movl $NET_MEMORY, %ecx
@@ -235,13 +236,13 @@ net_setup:
         movl $0x80001804, %eax
         movl $0x00000007, %ecx
         call net_config
-        movl $0x80000860, %eax          # PIIX3: every PIRQ is IRQ 11
+        movl $0x80000860, %eax          # PIIX3: route every PIRQ to IRQ 11
         movl $0x0B0B0B0B, %ecx
         call net_config
-        movw $0x4D1, %dx                # by level
+        movw $0x4D1, %dx                # ELCR2: IRQ 11 is level triggered
         movb $0x08, %al
         outb %al, %dx
-        movw $NET_CARD + 0x37, %dx
+        movw $NET_NIC + 0x37, %dx
         movb $0x10, %al
         call net_outb
 1:      call net_inb
@@ -249,22 +250,22 @@ net_setup:
         jnz 1b
         movb $0x0C, %al                 # RE and TE
         call net_outb
-        movw $NET_CARD + 0x30, %dx      # RBSTART
+        movw $NET_NIC + 0x30, %dx       # RBSTART
         movl $NET_RX, %eax
         call net_outl
-        movw $NET_CARD + 0x44, %dx      # RCR: 32 KiB, WRAP, to us and to all
+        movw $NET_NIC + 0x44, %dx       # RCR: 32 KiB, WRAP, accept physical match and broadcast
         movl $0x0000178A, %eax
         call net_outl
-        movw $NET_CARD + 0x40, %dx      # TCR
+        movw $NET_NIC + 0x40, %dx       # TCR
         movl $0x03000700, %eax
         call net_outl
-        movw $NET_CARD, %dx             # the station address
+        movw $NET_NIC, %dx              # IDR0-5: station address
         call net_inl
         movl %eax, NET_MAC
         addw $4, %dx
         call net_inw
         movw %ax, NET_MAC + 4
-        pushw %es                       # the frame, to the host
+        pushw %es                       # build the frame: destination is the host
         movw $NET_TX >> 4, %ax
         movw %ax, %es
         xorw %di, %di
@@ -278,7 +279,7 @@ net_setup:
         stosl
         movw NET_MAC + 4, %ax
         stosw
-        movw $0xB588, %ax               # EtherType 88B5h, for experiments
+        movw $0xB588, %ax               # EtherType 88B5h: local experimental
         stosw
         popw %es
         ret
@@ -292,7 +293,7 @@ net_config:
         ret
 
 net_interrupts:
-        movl $0x1B, %ecx                # no local APIC: the PIC's INTR goes to the processor
+        movl $0x1B, %ecx                # disable the local APIC: the PIC's INTR reaches the CPU
         rdmsr
         andl $0xFFFFF7FF, %eax
         wrmsr
@@ -306,13 +307,13 @@ net_interrupts:
         loop 1b
         movw $net_irq - pcvm_net_bench_start, 0x73 * 4
         movw $0xF000, 0x73 * 4 + 2
-        movw $NET_CARD + 0x3C, %dx      # IMR: ROK
+        movw $NET_NIC + 0x3C, %dx       # IMR: ROK
         movw $0x0001, %ax
         call net_outw
         ret
 
-# The card's register that DX is the port of: by that, or in memory, where DL is its offset. All registers stay but AL, AX
-# or EAX, where what is read goes.
+# Register access: the register at port DX, by port I/O or by MMIO at offset DL. Clobbers nothing; reads return in AL,
+# AX or EAX.
         .macro net_access name, by_port, in_memory
 net_\name:
         cmpb $0, %cs:NET_PORTS
@@ -332,7 +333,7 @@ net_\name:
         net_access outw, "outw %ax, %dx", "movw %ax, %fs:16(%edx)"
         net_access outl, "outl %eax, %dx", "movl %eax, %fs:16(%edx)"
 
-# Port and value: vectors 8 and 70h, all masked but IRQ 2 and 11.
+# PIC setup, port and value: vectors 08h and 70h, all masked but IRQ 2 and 11.
 net_pic: .byte 0x20, 0x11, 0x21, 0x08, 0x21, 0x04, 0x21, 0x01
         .byte 0xA0, 0x11, 0xA1, 0x70, 0xA1, 0x02, 0xA1, 0x01
         .byte 0x21, 0xFB, 0xA1, 0xF7

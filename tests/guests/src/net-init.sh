@@ -1,7 +1,8 @@
 #!/bin/busybox sh
-# The guest with network cards: asks for an address, and then does what it is told by TCP port 1, a shell for every
-# connection, which finds the disk's modules in /modules/disk. On the kernel's command line, driver=8139too takes that driver
-# for an RTL8139C+ too, address=ADDRESS/BITS asks nobody, and commands=URL fetches what is to be done, does it and powers off.
+# Init of the network guest: gets an address by DHCP, then runs a shell for every connection to TCP port 1, and md5sum
+# on port 2. Modules for the disk are in /modules/disk. Kernel command line options: driver=8139too uses that driver for
+# an RTL8139C+ too; address=ADDRESS/BITS sets the address without DHCP; commands=URL fetches a script, runs it and
+# powers off.
 export PATH=/bin
 /bin/busybox --install -s /bin
 mount -t proc proc /proc

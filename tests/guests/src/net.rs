@@ -1,4 +1,5 @@
-//! A CD with a Linux that has drivers for our network cards, asks for an address by DHCP, and is told what to do over TCP.
+//! CD with a Linux for network tests: it has drivers for pcvm's NICs, gets an address by DHCP and accepts commands over
+//! TCP.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,14 +7,14 @@ use std::path::PathBuf;
 use crate::debian::{Apt, Arch};
 use crate::{Error, cache::cached, file_error, shell};
 
-/// Debian's iPXE for an RTL8139 (package ipxe-qemu).
+/// Debian's iPXE ROM for the RTL8139 (package ipxe-qemu).
 pub const IPXE: &str = "/usr/lib/ipxe/qemu/pxe-rtl8139.rom";
 
 const INIT: &str = include_str!("net-init.sh");
 
-/// Makes the CD and gives its path; its kernel and initial RAM disk, `vmlinuz` and `small.gz`, lie beside it, and the same
-/// with iperf3, `initrd.gz`; and `iperf.tar`: iperf3 with its libraries, started by `iperf/ld-linux-x86-64.so.2 --library-path
-/// iperf iperf/iperf3`.
+/// Builds the CD and returns its path. Beside it are its kernel `vmlinuz`, its initial RAM disk `small.gz`, an initial
+/// RAM disk with iperf3, `initrd.gz`, and `iperf.tar`: iperf3 with its libraries, to be started with
+/// `iperf/ld-linux-x86-64.so.2 --library-path iperf iperf/iperf3`.
 pub fn iso() -> Result<PathBuf, Error> {
     let inputs = [INIT, include_str!("net.rs")].map(str::as_bytes);
     let dir = cached("net", &inputs, |dir| {
@@ -43,7 +44,7 @@ pub fn iso() -> Result<PathBuf, Error> {
             "version=$(basename packages/lib/modules/*)
              depmod -b packages $version
              mkdir -p initrd/{bin,proc,sys,dev,modules} iso/isolinux
-             take() { # LIST MODULE...: with what they need
+             take() { # LIST MODULE...: adds the modules and their dependencies
                list=$1; shift
                for module; do modprobe -d $PWD/packages -S $version --show-depends $module; done |
                  sed -n 's/^insmod \\([^ ]*\\).*/\\1/p' | awk '!seen[$0]++' | while read -r module; do
@@ -52,15 +53,15 @@ pub fn iso() -> Result<PathBuf, Error> {
              }
              take order 8139cp 8139too 8021q
              take disk ata_piix sd_mod
-             # Linux' 8139too leaves every chip with revision 20h or later to 8139cp. To see the same driver on machines with
-             # either chip there is a copy of it that takes them all: its comparison with 1Fh made one with FFh, which nothing
-             # is above. What is appended to it, its signature, is no longer one.
+             # Linux' 8139too ignores chips with revision 20h or later, which are 8139cp's. To run the same driver on
+             # either chip, make a copy that accepts all: change its comparison with 1Fh to FFh. objcopy drops the
+             # appended signature, which no longer matches.
              perl -0777 -pe '$n = s/\\x41\\x80\\xf8\\x1f/\\x41\\x80\\xf8\\xff/g; die \"8139too\" if $n != 1' initrd/modules/8139too.ko >any.ko
              objcopy any.ko initrd/modules/any8139too.ko
              cp packages/bin/busybox initrd/bin/
              install -m 755 init initrd/init
              (cd initrd && find . | cpio --quiet -o -H newc | gzip -9) >iso/initrd.gz
-             # iperf3 with all that it needs, for the guest and for a host without libraries.
+             # iperf3 with its libraries, for the guest and for a host without libraries.
              mkdir -p initrd/iperf iperf
              cp packages/usr/bin/iperf3 packages/lib/x86_64-linux-gnu/{ld-linux-x86-64.so.2,libc.so.6,libm.so.6} \\
                packages/usr/lib/x86_64-linux-gnu/{libcrypto.so.3,libiperf.so.0,libsctp.so.1} initrd/iperf/

@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# The guest of several command lines: reports on how it found the machine, and ends.
+# Init of the command line guest: reports how the kernel found the hardware, and powers off.
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -9,7 +9,7 @@ section "command line $(cat /proc/cmdline)"
 while read -r module; do insmod "/modules/$module"; done </modules/order
 tries=0
 while [ ! -b /dev/sr0 ] && [ $tries -lt 30 ]; do sleep 1; tries=$((tries + 1)); done
-# Interrupts come: the CD is read whole.
+# Read the whole CD: checks that interrupts arrive.
 mount -t iso9660 -o ro /dev/sr0 /cd && (cd /cd && md5sum -c sums)
 if grep -q apm=on /proc/cmdline; then
   insmod /modules/apm.ko power_off=1 && sleep 1

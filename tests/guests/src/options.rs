@@ -1,9 +1,9 @@
-//! A CD with a small 32-bit Linux, started by GRUB with one of several command lines: each takes another of the ways in
-//! which a firmware tells about the machine (ACPI, the MP table, $PIR, the PCI BIOS, APM).
+//! CD with a small 32-bit Linux, started by GRUB with one of several command lines. Each exercises another interface by
+//! which firmware describes the machine: ACPI, MP table, $PIR, PCI BIOS, APM.
 //!
-//! GRUB starts the kernel's own real-mode code (`linux16`), which asks the BIOS for the memory map, the video mode and APM.
-//! Its menu waits for a digit on the keyboard. The guest reports on the serial port and says `==== end`; then it
-//! switches the machine off, if it knows how.
+//! GRUB's `linux16` runs the kernel's real-mode code, which queries the BIOS for the memory map, the video mode and
+//! APM. The menu waits for a digit on the keyboard. The guest reports on the serial port, prints `==== end` and then
+//! powers the machine off, if the kernel found a way to.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,11 +13,11 @@ use crate::{Error, cache::cached, file_error, grub_menu, shell};
 
 const INIT: &str = include_str!("options-init.sh");
 
-/// The command lines, chosen by their digits from 1 on.
+/// Kernel command lines, selected by their digits from 1 on.
 pub const CHOICES: [&str; 6] =
     ["", "acpi=off", "acpi=off noapic", "acpi=off nolapic", "acpi=off pci=bios", "acpi=off pci=bios noapic apm=on"];
 
-/// Makes the CD and gives its path.
+/// Builds the CD and returns its path.
 pub fn iso() -> Result<PathBuf, Error> {
     let inputs = [INIT, include_str!("options.rs")].map(str::as_bytes);
     let dir = cached("options", &inputs, |dir| {

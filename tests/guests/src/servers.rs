@@ -1,12 +1,12 @@
-//! What a host without libraries needs besides, to be a network's server: Debian's dnsmasq (DHCP, TFTP, DNS) and passt with
-//! all that they are linked with, laid out as below `/`; and PXELINUX, which a network card's ROM loads.
+//! Network servers for a host without libraries: Debian's dnsmasq (DHCP, TFTP, DNS) and passt with their libraries, in
+//! a tree for `/`, and PXELINUX for network boot ROMs.
 
 use std::path::PathBuf;
 
 use crate::debian::{Apt, Arch};
 use crate::{Error, cache::cached, shell};
 
-/// dnsmasq-base, passt, and what these are linked with.
+/// Packages of dnsmasq, passt and their libraries.
 const PROGRAMS: &[&str] = &[
     "dnsmasq-base",
     "passt",
@@ -33,7 +33,7 @@ const PROGRAMS: &[&str] = &[
     "libzstd1",
 ];
 
-/// Gives the directory with `root.tar`, which has the programs, and `pxelinux.0` and `ldlinux.c32`.
+/// Builds and returns a directory with `root.tar` (the programs), `pxelinux.0` and `ldlinux.c32`.
 pub fn make() -> Result<PathBuf, Error> {
     cached("servers", &[include_bytes!("servers.rs")], |dir| {
         let apt = Apt::new(Arch::Amd64)?;
@@ -46,13 +46,13 @@ pub fn make() -> Result<PathBuf, Error> {
              cp packages/usr/sbin/dnsmasq root/usr/sbin/
              cp packages/usr/bin/passt root/usr/bin/
              cp -L packages/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 root/lib64/
-             # By the names that programs ask for.
+             # Under their sonames.
              for name in {dbus-1.so.3,idn2.so.0,netfilter_conntrack.so.3,nettle.so.8,hogweed.so.6,gmp.so.10,nftables.so.1,c.so.6} \\
                  {systemd.so.0,unistring.so.2,nfnetlink.so.0,mnl.so.0,nftnl.so.11,xtables.so.12,jansson.so.4,cap.so.2} \\
                  {gcrypt.so.20,lzma.so.5,zstd.so.1,lz4.so.1,gpg-error.so.0,m.so.6}; do
                cp -L $(find packages/lib packages/usr/lib -name lib$name -path '*/x86_64-linux-gnu/lib*') root/lib/x86_64-linux-gnu/
              done
-             # Nothing that is not there is asked for.
+             # Check that every library is found, and inside of root.
              for program in root/usr/bin/passt root/usr/sbin/dnsmasq; do
                root/lib64/ld-linux-x86-64.so.2 --inhibit-cache --library-path root/lib/x86_64-linux-gnu --list $program
              done | awk '/not found/ || (/=>/ && $3 !~ /^root/) { print; wrong = 1 } END { exit wrong }'

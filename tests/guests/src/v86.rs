@@ -1,23 +1,23 @@
-//! A CD that puts what is booted after it in virtual-8086 mode (see v86.s).
+//! CD that runs the next boot device in virtual-8086 mode (see v86.s).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::{Error, cache::cached, file_error, shell};
 
-/// Bytes of the boot image, and of the code in it.
+/// Size of the boot image, which is all code.
 const SIZE: usize = 4096;
-/// Where the image says whether it does anything.
+/// Offset of the byte that arms the monitor.
 const ARMED: usize = SIZE - 3;
 
-/// What it says on port 402h when it has taken over.
+/// What the monitor prints on port 402h when it has entered V86 mode.
 pub const INSTALLED: &str = "V86: installed";
 
 #[allow(unsafe_code)]
 mod code {
     std::arch::global_asm!(include_str!("v86.s"), options(att_syntax));
 
-    // SAFETY: v86.s defines the symbol in .rodata with exactly this many bytes behind it, which nobody writes.
+    // SAFETY: v86.s defines the symbol in .rodata with exactly this many bytes, which are never written.
     unsafe extern "C" {
         safe static pcvm_v86_start: [u8; super::SIZE];
     }
@@ -27,11 +27,11 @@ mod code {
     }
 }
 
-/// Makes the CD, or one that looks like it and does nothing, and gives its path.
+/// Builds the CD; unless `armed`, it boots the next device in real mode. Returns its path.
 pub fn iso(armed: bool) -> Result<PathBuf, Error> {
     let mut image = code::image();
     image[ARMED] = armed.into();
-    let name = if armed { "v86" } else { "v86-not" };
+    let name = if armed { "v86" } else { "v86-unarmed" };
     let dir = cached(name, &[&image, include_bytes!("v86.rs")], |dir: &Path| {
         fs::create_dir(dir.join("iso")).map_err(file_error(dir))?;
         let file = dir.join("iso/v86.bin");

@@ -1,30 +1,28 @@
-# A virtual-8086 monitor on a CD: what is booted after it runs in V86 mode under paging, as DOS does under EMM386, and so do
-# the BIOS and the VGA BIOS when it calls them (Intel 64 and IA-32 SDM volume 3, chapter 21, "8086 Emulation").
+# V86 monitor on a CD: runs the next boot device in virtual-8086 mode with paging, as DOS runs under EMM386, together
+# with the BIOS and VGA BIOS that it calls (Intel 64 and IA-32 SDM volume 3, chapter 21, "8086 Emulation").
+# It is an El Torito no-emulation boot image. On the first boot it moves itself to extended memory, enters V86 mode and
+# calls INT 18h, so that the BIOS boots the next device. IOPL is 0: CLI, STI, PUSHF, POPF, INT, IRET and HLT trap into
+# the monitor, which emulates them; every I/O port is open. Interrupts are reflected to the program's vectors. Linear
+# and physical addresses differ: segments 5000h and D000h are pages of extended memory. The monitor implements INT 15h
+# AH=87h, which only a monitor can do in V86 mode, and refuses AH=89h.
 #
-# It is a no-emulation boot image. The first time it moves itself to extended memory, goes on in V86 mode and gives up by
-# INT 18h, so that the BIOS boots the next device. IOPL is 0: CLI, STI, PUSHF, POPF, INT, IRET and HLT come here and are
-# done for their program; every I/O port is open. Interrupts go on to the program's own vectors. The program's memory is
-# not where it seems to be: segments 5000h and D000h are pages of extended memory. INT 15h AH=87h, which in V86 mode only a
-# monitor can do, is done here, AH=89h refused.
-#
-# Everything else that needs privilege 0 is the BIOS' fault, and so is every exception that the program has no vector for:
-# both are reported on port 402h, a line with "V86: ", CS:IP and the instruction's first bytes; then the machine stands
-# still, but for WBINVD and INVD (a monitor may skip them) and CR0 being read.
-#
-# The byte before the 55AAh says whether it does anything: 0 makes it go on to the next device at once.
-        .set    MONITOR, 0x3000000      # 48 MiB: where it moves, tables behind it
-        .set    TABLES, MONITOR + 0x10000       # page directory, then 17 page tables
+# Any other privileged instruction is a fault of the BIOS, as is every exception without a vector of the program: the
+# monitor reports both on port 402h, as a line with "V86: ", CS:IP and the first bytes of the instruction, and halts.
+# It emulates WBINVD and INVD, which a monitor may skip, and reads of CR0.
+# The byte before the 55AAh signature arms the monitor: with 0 it calls INT 18h at once.
+        .set    MONITOR, 0x3000000      # 48 MiB: address of the moved monitor; tables follow
+        .set    TABLES, MONITOR + 0x10000 # page directory, then 17 page tables
         .set    TASK, MONITOR + 0x30000
         .set    VECTORS, MONITOR + 0x33000
         .set    STACK, MONITOR + 0x38000
-        .set    PAGES_5000, MONITOR + 0x40000   # what is seen at 50000h to 5FFFFh
-        .set    PAGES_D000, MONITOR + 0x50000   # what is seen at D0000h to DFFFFh
-        .set    MARK, 0x4F0             # BIOS data area: for communication between applications
-        .set    HERE, 0x36385672        # "rV86"
+        .set    PAGES_5000, MONITOR + 0x40000 # mapped at 50000h-5FFFFh
+        .set    PAGES_D000, MONITOR + 0x50000 # mapped at D0000h-DFFFFh
+        .set    MARK, 0x4F0             # BIOS data area: intra-application communication area
+        .set    RUNNING, 0x36385672     # "rV86"
         .set    SIZE, 4096
-        .set    MASTER, 0x50            # vectors of IRQ 0 to 7, away from the exceptions'
+        .set    MASTER, 0x50            # vectors of IRQ 0-7, apart from the exceptions
 
-        # A frame, from ESP on: PUSHAL, then
+        # Stack frame, offsets from ESP: PUSHAL, then
         .set    EAX_, 28
         .set    ECX_, 24
         .set    VECTOR, 32
@@ -50,15 +48,15 @@ pcvm_v86_start:
         movw    $0x7C00, %sp
         cmpb    $0, v86_armed - low
         je      v86_next
-        cmpl    $HERE, MARK
+        cmpl    $RUNNING, MARK
         je      v86_next
-        movl    $HERE, MARK
+        movl    $RUNNING, MARK
         lgdtl   v86_gdtr - low
         movl    %cr0, %eax
         orb     $1, %al
         movl    %eax, %cr0
         ljmpl   $0x08, $(v86_protected - low)
-# In V86 mode already, or for nothing: the next device.
+# Already in V86 mode, or not armed: boot the next device.
 v86_next:
         sti
         int     $0x18
@@ -76,7 +74,7 @@ v86_protected:
         rep movsl
         ljmpl   $0x08, $(v86_moved - high)
 v86_moved:
-        # 68 MiB onto themselves, for this monitor; 1 MiB and 64 KiB for everybody, some of it elsewhere.
+        # Map 68 MiB one to one for the monitor, of which 1 MiB + 64 KiB are user accessible; remap 5000h and D000h.
         movl    $TABLES, %edi
         leal    0x1007(%edi), %eax
         movl    $17, %ecx
@@ -107,7 +105,7 @@ v86_moved:
         movl    $0x8000, %ecx
         rep stosl
 
-        # The task: a stack for coming here, and all ports open.
+        # TSS: ring 0 stack, and an I/O permission bitmap with all ports open.
         movl    $TASK, %edi
         movl    $(0x2100 / 4), %ecx
         rep stosl
@@ -116,7 +114,7 @@ v86_moved:
         movw    $0x68, TASK + 0x66
         movb    $0xFF, TASK + 0x68 + 0x2000
 
-        # Vectors: exceptions, and interrupts from where the controllers put them.
+        # IDT: exceptions, and IRQs at the vectors that the PICs use.
         movl    $VECTORS, %edi
         movl    $(256 * 2), %ecx
         rep stosl
@@ -178,7 +176,7 @@ v86_pages:
         loop    1b
         ret
 
-# The number, and what the processor pushes only with some exceptions: 0.
+# Exception stub: pushes 0 if the CPU pushes no error code, then the vector.
 .macro v86_stub number, error
         .if     \error == 0
         pushl   $0
@@ -223,7 +221,7 @@ v86_common:
         cld
         testl   $0x20000, EFLAGS_(%esp)
         jnz     1f
-        # This monitor itself was interrupted, in HLT; or is at fault.
+        # The monitor itself was interrupted: by an IRQ in HLT, otherwise by its own fault.
         movl    VECTOR(%esp), %eax
         cmpl    $MASTER, %eax
         jb      v86_fault
@@ -239,7 +237,8 @@ v86_return:
         addl    $8, %esp
         iretl
 
-# Interrupt or exception EAX: to the program's own vector, if that is for it. The frame is above the return address.
+# Reflects interrupt or exception EAX to the program's vector, or reports a fault. The frame is above the return
+# address.
 v86_deliver:
         cmpl    $0x70, %eax
         jae     v86_reflect
@@ -256,7 +255,7 @@ v86_deliver:
 2:      addl    $4, %esp
         jmp     v86_fault
 
-# As INT EAX does it in real mode.
+# Does INT EAX as in real mode.
 v86_reflect:
         pushl   %eax
         movl    4 + 4 + EFLAGS_(%esp), %eax
@@ -273,7 +272,7 @@ v86_reflect:
         movl    %edx, 4 + CS_(%esp)
         ret
 
-# AX onto the program's stack. The frame is above two return addresses and a register.
+# Pushes AX on the program's stack. The frame is above two return addresses and a register.
 v86_push:
         movl    12 + ESP_(%esp), %edx
         subw    $2, %dx
@@ -284,7 +283,7 @@ v86_push:
         movw    %ax, (%ecx, %edx)
         ret
 
-# AX from the program's stack. The frame is above one return address.
+# Pops AX from the program's stack. The frame is above one return address.
 v86_pop:
         movl    4 + ESP_(%esp), %edx
         movzwl  %dx, %edi
@@ -295,8 +294,8 @@ v86_pop:
         movl    %edx, 4 + ESP_(%esp)
         ret
 
-# A general protection fault: an instruction that the program may not do itself. EBX counts its bytes, bit 31 says that it has
-# an operand size prefix.
+# General protection fault: emulates a privileged instruction. EBX counts the instruction's bytes; bit 31 is set if it
+# has an operand size prefix.
 v86_general:
         movzwl  CS_(%esp), %esi
         shll    $4, %esi
@@ -355,7 +354,7 @@ v86_pushf:
         jns     1f
         movl    %eax, %ebp
         shrl    $16, %eax
-        andb    $~3, %al                # without VM and RF
+        andb    $~3, %al                # clear VM and RF
         pushl   %eax
         pushl   %eax
         call    v86_push_word
@@ -366,7 +365,7 @@ v86_pushf:
         call    v86_push_word
         addl    $8, %esp
         jmp     v86_done
-# v86_push expects this much between itself and the frame.
+# v86_push expects this distance to the frame.
 v86_push_word:
         movl    4(%esp), %eax
         jmp     v86_push
@@ -378,7 +377,7 @@ v86_popf:
         jns     v86_done
         call    v86_pop
         jmp     v86_done
-# The flags that AX says, but for those that are not the program's to set.
+# Sets the flags in AX, except those that a program cannot set.
 v86_set_flags:
         movl    4 + EFLAGS_(%esp), %edx
         andl    $~0x4FD5, %edx
@@ -424,7 +423,7 @@ v86_int:
 1:      call    v86_reflect
         jmp     v86_return
 
-# HLT with interrupts off is the end; else the interrupt that ends it is the program's.
+# HLT with interrupts off ends the run; otherwise the IRQ that ends HLT is reflected to the program.
 v86_hlt:
         movzbl  %bl, %ebx
         addw    %bx, EIP_(%esp)
@@ -440,7 +439,8 @@ v86_hlt:
         call    v86_deliver
         jmp     v86_return
 
-# INT 15h AH=87h: CX words from and to where the table at ES:SI says. Addresses are what the program thinks they are.
+# INT 15h AH=87h: copies CX words between the addresses in the table at ES:SI. The addresses are linear addresses of the
+# program.
 v86_move:
         movzwl  ES_(%esp), %edx
         shll    $4, %edx
@@ -459,7 +459,7 @@ v86_move:
         movzwl  ECX_(%esp), %ecx
         cmpl    $0x8000, %ecx
         ja      v86_refuse
-        cmpl    $0x3FF0000, %esi        # beyond what is mapped
+        cmpl    $0x3FF0000, %esi        # beyond the mapped memory
         ja      v86_refuse
         cmpl    $0x3FF0000, %edi
         ja      v86_refuse
@@ -473,7 +473,7 @@ v86_refuse:
         orl     $1, EFLAGS_(%esp)
         jmp     v86_return
 
-# What must not happen: says where, and stops.
+# Reports a fault and halts.
 v86_fault:
         movl    $(v86_at - high), %esi
         call    v86_say
@@ -547,7 +547,7 @@ v86_gdt:
         .quad   0
         .quad   0x00CF9B000000FFFF      # code, 32 bit, flat
         .quad   0x00CF93000000FFFF      # data, flat
-        .quad   0x0300890300002068      # the task, at TASK
+        .quad   0x0300890300002068      # TSS, at TASK
 v86_gdtr: .word 31
         .long   v86_gdt - low
 v86_gdtr_high: .word 31

@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# The guest with a graphical screen. It says on the serial port what is to be seen on the screen, and leaves time to look.
+# Init of the graphics guest. It announces on the serial port what the screen shows, and waits for the test to check.
 export PATH=/bin:/usr/bin HOME=/ DISPLAY=:0
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
@@ -9,14 +9,14 @@ mkdir -p /tmp /var/log /var/lib/xkb /run
 exec >/dev/ttyS0 2>&1
 section() { echo "==== $*"; }
 show() { section "look: $*"; sleep 10; }
-# Something with colours on the console.
+# Coloured text on the console.
 colours() { printf '\033[2J\033[H\033[31mred on a console \033[32mgreen \033[37mwhite\r\n' >/dev/tty0; }
 module() { while read -r name; do insmod "/modules/$name"; done <"/modules/$1.order"; }
 
 module input
 sleep 2
 
-# The event device of a handler: the keyboard's has "kbd", the mouse's "mouse". The last one is USB's.
+# Prints the event device of a handler: "kbd" for the keyboard, "mouse" for the mouse. USB's is the last one.
 event() { grep "^H:.*$1" /proc/bus/input/devices | sed -n 's/.*\(event[0-9]*\).*/\1/p' | tail -n 1; }
 configure() { # driver, options
   cat >/etc/xorg.conf <<CONFIG
@@ -85,7 +85,7 @@ usb() {
   event=$(event kbd)
   evtest "/dev/input/$event" >/tmp/keys &
   evtest "/dev/input/$(event mouse)" &
-  # The PS/2 keyboard and mouse are the first ones.
+  # The PS/2 keyboard and mouse come first.
   for n in 0 1 2 3; do
     case " $event $(event mouse) " in
       *" event$n "*) ;;

@@ -1,5 +1,5 @@
-//! A CD with a Linux that draws: X.Org by the VGA BIOS' VESA modes (`vesa`) and by a kernel driver (`modesetting` on
-//! bochs-drm), and the kernel's console in a VESA mode that the boot loader's real-mode code has set; and X.Org with a USB
+//! CD with a Linux that displays graphics: X.Org with VBE modes of the VGA BIOS (driver `vesa`) and with a kernel
+//! driver (`modesetting` on bochs-drm); the kernel's console in a VBE mode that `linux16` has set; X.Org with a USB
 //! tablet and keyboard. GRUB's menu waits for a digit on the keyboard.
 
 use std::fs;
@@ -10,8 +10,8 @@ use crate::{Error, cache::cached, file_error, grub_menu, shell};
 
 const INIT: &str = include_str!("xorg-init.sh");
 
-/// Command lines, chosen by their digits from 1 on: X.Org from text mode; consoles of 1024x768 in 16 bits and 640x480 in 8; X.Org
-/// with USB.
+/// Kernel command lines, selected by their digits from 1 on: X.Org from text mode; consoles of 1024x768 with 16 bpp and
+/// 640x480 with 8 bpp; X.Org with USB.
 pub const CHOICES: [&str; 4] = ["", "vga=791", "vga=769", "usb"];
 
 const PACKAGES: [&str; 14] = [
@@ -31,7 +31,7 @@ const PACKAGES: [&str; 14] = [
     "libx86-1",
 ];
 
-/// What the programs are linked with.
+/// Libraries of the programs.
 const LIBRARIES: &str = "libaudit1 libbrotli1 libbsd0 libbz2-1.0 libc6 libcap-ng0 libcap2 libdbus-1-3 libdrm2 libepoxy0 \
     libexpat1 libffi8 libfontenc1 libfreetype6 libgbm1 libgcrypt20 libgpg-error0 libice6 liblz4-1 liblzma5 libmd0 libmtdev1 \
     libevdev2 libpciaccess0 libpcre2-8-0 libpixman-1-0 libpng16-16 libselinux1 libsm6 libsystemd0 libudev1 libunwind8 \
@@ -40,7 +40,7 @@ const LIBRARIES: &str = "libaudit1 libbrotli1 libbsd0 libbz2-1.0 libc6 libcap-ng
     libxmuu1 libxpm4 libxrandr2 libxrender1 libxshmfence1 libxt6 libxtst6 libxxf86dga1 libxxf86vm1 libzstd1 zlib1g libnettle8 libxdo3 \
     libxkbcommon0";
 
-/// Makes the CD and gives its path.
+/// Builds the CD and returns its path.
 pub fn iso() -> Result<PathBuf, Error> {
     let inputs = [INIT, include_str!("xorg.rs")].map(str::as_bytes);
     let dir = cached("xorg", &inputs, |dir| {
@@ -67,7 +67,7 @@ pub fn iso() -> Result<PathBuf, Error> {
              order input evdev psmouse atkbd
              order usb uhci-hcd usbhid hid-generic
              order bochs bochs
-             # What is there already need not be inserted again.
+             # Do not list modules again that the input list has loaded.
              for list in usb bochs; do
                grep -vxFf initrd/modules/input.order initrd/modules/$list.order >$list.order || true
                mv $list.order initrd/modules/$list.order

@@ -1,10 +1,10 @@
-//! Where a test of a whole machine runs.
+//! Test host selection: runs VM tests where KVM executes guest code natively.
 //!
-//! Operating systems need a /dev/kvm that runs their code on the processor. [`Host::pick`] measures the one that is
-//! here; where it interprets, or cannot do paging, the same job runs on a nested host (the script `nested-host` beside
-//! this crate). No /dev/kvm at all is a failure: a test is never skipped.
+//! Guest operating systems need a native /dev/kvm. [`Host::pick`] measures the local one; if it interprets guest code
+//! or lacks paging, the job runs on a nested host instead (the script `nested-host` beside this crate). Without
+//! /dev/kvm tests fail; they are never skipped.
 //!
-//! A [`Job`] is a shell command in a directory with files in it, and runs the same in both places.
+//! A [`Job`] is a shell command in a directory with files, and runs in the same way in both places.
 
 pub mod probe;
 
@@ -23,16 +23,16 @@ pub use probe::Speed;
 /// Why a job could not be run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is none, or not for us.
-    #[error("/dev/kvm cannot be opened: {0}; tests of whole machines need it")]
+    /// /dev/kvm is missing or not accessible.
+    #[error("cannot open /dev/kvm: {0}; VM tests need it")]
     Open(kvm_ioctls::Error),
-    /// An ioctl.
-    #[error("KVM refused to run the probe: {0}")]
+    /// A KVM ioctl failed.
+    #[error("a KVM ioctl of the speed probe failed: {0}")]
     Kvm(kvm_ioctls::Error),
-    /// The probe itself.
-    #[error("measuring /dev/kvm: {0}")]
+    /// The probe guest misbehaved.
+    #[error("cannot measure /dev/kvm: {0}")]
     Probe(String),
-    /// A file of the job.
+    /// A file operation of a job failed.
     #[error("{path}: {error}")]
     File {
         /// Which.
@@ -40,7 +40,7 @@ pub enum Error {
         /// Why.
         error: io::Error,
     },
-    /// A program that could not be started or that failed.
+    /// A program could not be started or failed.
     #[error("{0}")]
     Program(String),
 }
@@ -64,24 +64,24 @@ impl fmt::Display for Speed {
 pub enum Host {
     /// This machine.
     Here,
-    /// A Linux under QEMU's software processor with AMD SVM, on this machine.
+    /// A Linux under QEMU TCG with emulated AMD SVM, on this machine.
     Nested,
 }
 
-/// What /dev/kvm is worth, measured once per process.
+/// Speed of /dev/kvm, measured once per process.
 ///
 /// # Panics
-/// When there is no usable /dev/kvm: that fails the test.
+/// If there is no usable /dev/kvm.
 pub fn require_kvm() -> Speed {
     static SPEED: OnceLock<Speed> = OnceLock::new();
     *SPEED.get_or_init(|| probe::measure().unwrap_or_else(|error| panic!("{error}")))
 }
 
 impl Host {
-    /// This machine if its /dev/kvm is native, else the nested host. `PCVM_TEST_HOST=here|nested` overrides.
+    /// Picks this machine if its /dev/kvm is native, otherwise the nested host. `PCVM_TEST_HOST=here|nested` overrides.
     ///
     /// # Panics
-    /// When there is no usable /dev/kvm.
+    /// If there is no usable /dev/kvm.
     pub fn pick() -> Self {
         let speed = require_kvm();
         let host = match std::env::var("PCVM_TEST_HOST").as_deref() {
@@ -94,7 +94,7 @@ impl Host {
         host
     }
 
-    /// Runs a job to its end.
+    /// Runs a job to completion.
     pub fn run(&self, job: &Job) -> Result<Output, Error> {
         let dir = job.prepare()?;
         let console = dir.join("console");
@@ -113,7 +113,7 @@ impl Host {
                 command
             }
         };
-        // A group of its own, so that giving up ends everything that the job started.
+        // A process group of its own, so that a timeout kills every process of the job.
         let mut child = command
             .process_group(0)
             .stdin(Stdio::null())
@@ -127,7 +127,7 @@ impl Host {
                 Ok(Some(status)) => break status.code().unwrap_or(-1),
                 Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(50)),
                 _ => {
-                    // SAFETY: kill takes no pointers; the group is the child's own, made by process_group(0) above.
+                    // SAFETY: kill takes no pointers; the group is the child's, created by process_group(0) above.
                     #[allow(unsafe_code)]
                     unsafe {
                         libc::kill(-(child.id() as libc::pid_t), libc::SIGKILL);
@@ -151,7 +151,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// A shell command, the files it needs, and how long it may take.
+/// A shell command, its files and its time limit.
 #[derive(Clone, Debug)]
 pub struct Job {
     name: String,
@@ -162,7 +162,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// A job that may take ten minutes. Its name is its directory's: unique among the tests.
+    /// A job with a time limit of ten minutes. The name is that of its directory and must be unique among the tests.
     pub fn new(name: &str, command: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -173,14 +173,14 @@ impl Job {
         }
     }
 
-    /// Brings a file along, under this name, in the directory that the command runs in. It is the file itself where
-    /// the file system allows (a hard link): the job must not write to it.
+    /// Adds a file to the command's working directory, under this name, as a hard link where the file system allows it:
+    /// the job must not write to it.
     pub fn file(mut self, source: impl Into<PathBuf>, name: &str) -> Self {
         self.files.push((source.into(), name.into()));
         self
     }
 
-    /// Brings pcvm along as `./pcvm`, linked statically, with the firmware that Debian's seabios package has.
+    /// Adds pcvm as `./pcvm`, statically linked, with the firmware of Debian's seabios package.
     pub fn pcvm(self) -> Result<Self, Error> {
         Ok(self
             .file(pcvm_static()?, "pcvm")
@@ -188,13 +188,13 @@ impl Job {
             .file("/usr/share/seabios/vgabios-stdvga.bin", "vgabios-stdvga.bin"))
     }
 
-    /// How long it may take.
+    /// Sets the time limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Memory of the nested host, in MiB.
+    /// Sets the memory of the nested host, in MiB.
     pub fn host_memory(mut self, mib: u32) -> Self {
         self.host_memory = mib;
         self
@@ -215,33 +215,34 @@ impl Job {
     }
 }
 
-/// What came of a job.
+/// Result of a job.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// The command's exit status; 124 when it was given up, 125 when the nested host did not come up.
+    /// The command's exit status; 124 after the time limit, 125 if the nested host did not come up.
     pub status: i32,
-    /// What it wrote on standard output and standard error.
+    /// Standard output and standard error.
     pub console: String,
-    /// Where it ran, with the files it left.
+    /// Working directory of the command, with the files it left.
     pub dir: PathBuf,
 }
 
 impl Output {
-    /// A file that the job left, as text; empty when it left none.
+    /// Contents of a file that the job left; empty if it does not exist.
     pub fn text(&self, name: &str) -> String {
         fs::read(self.dir.join(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// Asserts the exit status, showing the end of the console and of the named files when it is another.
+    /// Asserts the exit status; on failure shows the end of the console and of the named files.
     ///
     /// # Panics
-    /// When the status is another.
+    /// If the status differs.
     #[track_caller]
     pub fn expect_status(&self, expected: i32, logs: &[&str]) {
         if self.status == expected {
             return;
         }
-        let mut report = format!("status {} instead of {expected}\n--- console\n{}", self.status, tail(&self.console));
+        let mut report =
+            format!("exit status {} instead of {expected}\n--- console\n{}", self.status, tail(&self.console));
         for log in logs {
             report.push_str(&format!("\n--- {log}\n{}", tail(&self.text(log))));
         }
@@ -249,18 +250,18 @@ impl Output {
     }
 }
 
-/// The last 60 lines: enough to see what went wrong.
+/// The last 60 lines of a text, for error messages.
 pub fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(60)..].join("\n")
 }
 
-/// The project's own directory.
+/// Root directory of the project.
 pub fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the crate lies in the project")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the crate is inside the project")
 }
 
-/// Where downloaded and built guests are kept: `PCVM_TEST_CACHE`, else `tests/cache`.
+/// Cache directory of downloaded and built guests: `PCVM_TEST_CACHE`, otherwise `tests/cache`.
 pub fn cache_dir() -> PathBuf {
     let dir = match std::env::var_os("PCVM_TEST_CACHE") {
         Some(dir) => PathBuf::from(dir),
@@ -270,12 +271,12 @@ pub fn cache_dir() -> PathBuf {
     dir
 }
 
-/// Where jobs run, one directory each.
+/// Parent of the jobs' working directories.
 fn work_dir() -> PathBuf {
     project().join("target/machines")
 }
 
-/// pcvm, linked statically, for a host without libraries: `PCVM_STATIC`, else it is built now.
+/// Path of a statically linked pcvm, for hosts without libraries: `PCVM_STATIC`, otherwise it is built on first use.
 pub fn pcvm_static() -> Result<PathBuf, Error> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     if let Some(path) = std::env::var_os("PCVM_STATIC") {

@@ -1,7 +1,7 @@
-//! What the /dev/kvm of this machine is worth: measured, never guessed from its name.
+//! Speed probe for /dev/kvm: tells native execution from interpretation by measurement.
 //!
-//! A KVM device may run guest code on the processor, or interpret it in software at a hundredth of the speed. Both
-//! answer the same ioctls, so a tiny guest is timed: one that only counts, and one that only leaves to userspace.
+//! A KVM device may run guest code on the CPU, or interpret it in software at 1/100 of the speed. Both answer the same
+//! ioctls. So tiny guests are timed: one that counts, and one that makes exits to userspace.
 
 use std::time::{Duration, Instant};
 
@@ -11,34 +11,34 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 use crate::Error;
 
-/// Guest instructions per second above which KVM must be running them on the processor.
-pub const NATIVE: u64 = 100_000_000;
+/// Guest instructions per second above which KVM must run them on the CPU.
+pub const NATIVE_MIN: u64 = 100_000_000;
 
-/// How many exits the exit loop makes: enough to time, few enough for a software KVM.
+/// Exits per measurement: enough to time, few enough for a software KVM.
 const EXITS: u32 = 20_000;
 
-/// How fast /dev/kvm is.
+/// Speed of /dev/kvm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Speed {
-    /// Instructions that a guest runs in a second.
+    /// Guest instructions per second.
     pub instructions: u64,
-    /// Exits to userspace and back that a guest makes in a second, by nothing but KVM_RUN.
+    /// Round trips to userspace per second, by KVM_RUN alone.
     pub exits: u64,
-    /// 32-bit protected mode with paging works: what every 32-bit operating system needs.
+    /// Paging in 32-bit protected mode works; every 32-bit operating system needs it.
     pub paging: bool,
 }
 
 impl Speed {
-    /// Operating systems boot on it in reasonable time.
+    /// Whether operating systems boot on it in reasonable time.
     pub fn is_native(&self) -> bool {
-        self.instructions >= NATIVE && self.paging
+        self.instructions >= NATIVE_MIN && self.paging
     }
 }
 
-/// `mov ecx, n; dec ecx; jnz; hlt`, in real mode: two instructions a turn.
-fn counting_loop(turns: u32) -> Vec<u8> {
+/// `mov ecx, n; dec ecx; jnz; hlt`, in real mode: two instructions per iteration.
+fn counting_loop(iterations: u32) -> Vec<u8> {
     let mut code = vec![0x66, 0xB9];
-    code.extend(turns.to_le_bytes());
+    code.extend(iterations.to_le_bytes());
     code.extend([0x66, 0x49, 0x75, 0xFC, 0xF4]);
     code
 }
@@ -92,7 +92,7 @@ impl Guest {
         Ok(Self { vcpu, memory, _vm: vm })
     }
 
-    /// Runs to the next exit and says whether it was HLT.
+    /// Runs to the next exit; returns whether it was HLT.
     fn halts(&mut self) -> Result<bool, Error> {
         loop {
             match self.vcpu.run() {
@@ -106,24 +106,24 @@ impl Guest {
     }
 }
 
-/// Times the counting loop, longer and longer until the time is long enough to trust.
+/// Times the counting loop; extends it until it takes at least 40 ms.
 fn instructions(kvm: &Kvm) -> Result<u64, Error> {
-    let mut turns = 50_000_u32;
+    let mut iterations = 50_000_u32;
     loop {
-        let mut guest = Guest::new(kvm, &counting_loop(turns))?;
+        let mut guest = Guest::new(kvm, &counting_loop(iterations))?;
         let start = Instant::now();
         if !guest.halts()? {
             return Err(Error::Probe("the counting guest did not halt".into()));
         }
         let time = start.elapsed();
-        if time >= Duration::from_millis(40) || turns >= 400_000_000 {
-            return Ok((f64::from(turns) * 2.0 / time.as_secs_f64()) as u64);
+        if time >= Duration::from_millis(40) || iterations >= 400_000_000 {
+            return Ok((f64::from(iterations) * 2.0 / time.as_secs_f64()) as u64);
         }
-        turns = turns.saturating_mul(8);
+        iterations = iterations.saturating_mul(8);
     }
 }
 
-/// Times `count` exits of a guest that does nothing else.
+/// Measures exits per second of a guest that does nothing but exit.
 pub fn exits(count: u32) -> Result<u64, Error> {
     let kvm = Kvm::new().map_err(Error::Open)?;
     exit_rate(&kvm, count)
@@ -146,7 +146,7 @@ fn exit_rate(kvm: &Kvm, count: u32) -> Result<u64, Error> {
     Ok((f64::from(count) / start.elapsed().as_secs_f64()) as u64)
 }
 
-/// Whether a guest can turn paging on in 32-bit protected mode and read through it.
+/// Whether a guest can enable paging in 32-bit protected mode and read through it.
 fn paging(kvm: &Kvm) -> Result<bool, Error> {
     let mut code = PAGING.to_vec();
     code.push(0x00);
@@ -156,7 +156,7 @@ fn paging(kvm: &Kvm) -> Result<bool, Error> {
     let write = |value: u32, at: u64| {
         guest.memory.write_obj(value, GuestAddress(at)).map_err(|error| Error::Probe(error.to_string()))
     };
-    // Present and writable; page 0 to 15 onto themselves, and 4 MiB onto the page of the code.
+    // Present and writable entries: pages 0-15 one to one, and 4 MiB mapped to the page of the code.
     for page in 0..16 {
         write((page << 12) | 3, PAGE_TABLE + u64::from(page) * 4)?;
     }
@@ -179,7 +179,7 @@ fn paging(kvm: &Kvm) -> Result<bool, Error> {
     sregs.cs.selector = 8;
     sregs.cr0 |= 1;
     guest.vcpu.set_sregs(&sregs).map_err(Error::Kvm)?;
-    // A KVM that cannot do it may refuse the run itself: that is the answer, not an error.
+    // A KVM without support may fail KVM_RUN: this counts as "no paging", not as an error.
     if !guest.halts().unwrap_or(false) {
         return Ok(false);
     }
@@ -187,7 +187,7 @@ fn paging(kvm: &Kvm) -> Result<bool, Error> {
     Ok(guest.vcpu.get_regs().is_ok_and(|regs| regs.rax as u32 == expected))
 }
 
-/// Measures /dev/kvm, in a few tenths of a second.
+/// Measures /dev/kvm; takes a few tenths of a second.
 pub fn measure() -> Result<Speed, Error> {
     let kvm = Kvm::new().map_err(Error::Open)?;
     Ok(Speed { instructions: instructions(&kvm)?, exits: exit_rate(&kvm, EXITS)?, paging: paging(&kvm)? })

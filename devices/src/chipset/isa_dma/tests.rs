@@ -1,10 +1,11 @@
 use super::*;
 use crate::testing::{Bench, generic_tests};
 
-/// Programs a channel as a driver does, unmasked: `count` is in units less one.
+/// Programs and unmasks a channel as a driver does. `count` is in transfers, less one.
 fn program(bench: &mut Bench<IsaDma>, channel: u16, mode: u8, page: u8, address: u16, count: u16) {
     let (base, step) = if channel < 4 { (0x00, 1) } else { (0xc0, 2) };
     let n = channel % 4;
+    // DCBP, DCM, DBADDR, DBCNT, DLPAGE, WSMB.
     bench.outb(base + 0xc * step, 0);
     bench.outb(base + 0xb * step, mode | n as u8);
     for byte in address.to_le_bytes() {
@@ -18,8 +19,8 @@ fn program(bench: &mut Bench<IsaDma>, channel: u16, mode: u8, page: u8, address:
     bench.outb(base + 0xa * step, n as u8);
 }
 
-fn transfer(bench: &mut Bench<IsaDma>, channel: usize, data: &mut [u8], way: Direction) -> (usize, bool) {
-    let done = bench.device.transfer(&bench.memory, channel, data, way);
+fn transfer(bench: &mut Bench<IsaDma>, channel: usize, data: &mut [u8], direction: Direction) -> (usize, bool) {
+    let done = bench.device.transfer(&bench.memory, channel, data, direction);
     (done.bytes, done.terminal_count)
 }
 
@@ -41,7 +42,29 @@ fn generic() {
 }
 
 #[test]
-fn every_channel_has_its_own_page_and_moves_both_ways() {
+fn registers_have_their_data_sheet_names() {
+    let device = IsaDma::new();
+    for (tag, offset, name) in [
+        (TAG_BYTES, 0x4, Some("DBADDR2")),
+        (TAG_BYTES, 0x5, Some("DBCNT2")),
+        (TAG_BYTES, 0x8, Some("DS/DCOM")),
+        (TAG_BYTES, 0xb, Some("DCM")),
+        (TAG_BYTES, 0xf, Some("RWAMB")),
+        (TAG_WORDS, 0x04, Some("DBADDR5")),
+        (TAG_WORDS, 0x0e, Some("DBCNT7")),
+        (TAG_WORDS, 0x14, Some("WSMB")),
+        (TAG_PAGES, 0x00, Some("DLPAGE2")),
+        (TAG_PAGES, 0x03, None),
+        (TAG_PAGES, 0x0a, Some("DLPAGE5")),
+    ] {
+        for width in [1, 2, 4] {
+            assert_eq!(device.register_name(Access { tag, offset, width }), name, "tag {tag} offset {offset:x}");
+        }
+    }
+}
+
+#[test]
+fn every_channel_uses_its_own_page_in_both_directions() {
     for channel in [0, 1, 2, 3, 5, 6, 7] {
         let mut bench = Bench::new(IsaDma::new());
         let unit = if channel < 4 { 1 } else { 2 };
@@ -60,7 +83,7 @@ fn every_channel_has_its_own_page_and_moves_both_ways() {
 }
 
 #[test]
-fn the_terminal_count_stops_masks_and_is_reported_once() {
+fn the_terminal_count_ends_the_transfer_masks_the_channel_and_sets_its_status_bit() {
     let mut bench = Bench::new(IsaDma::new());
     program(&mut bench, 2, WRITE_SINGLE, 1, 0, 9);
     assert_eq!(transfer(&mut bench, 2, &mut [1; 6], Direction::ToMemory), (6, false));
@@ -68,15 +91,15 @@ fn the_terminal_count_stops_masks_and_is_reported_once() {
     assert_eq!(transfer(&mut bench, 2, &mut [2; 6], Direction::ToMemory), (4, true));
     assert_eq!(memory(&bench, 0x1_0000, 12), [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 0, 0]);
     assert_eq!(bench.inb(0x08), 0x04);
-    assert_eq!(bench.inb(0x08), 0, "reading clears it");
+    assert_eq!(bench.inb(0x08), 0, "the read cleared it");
     assert_eq!(bench.inb(0x0f), 0xff);
     assert_eq!(transfer(&mut bench, 2, &mut [3; 6], Direction::ToMemory), (0, false), "masked");
-    assert_eq!([bench.inb(0x05), bench.inb(0x05)], [0xff; 2], "the count reads FFFFh at its end");
+    assert_eq!([bench.inb(0x05), bench.inb(0x05)], [0xff; 2], "the count reads FFFFh after the terminal count");
     assert_eq!([bench.inb(0x04), bench.inb(0x04)], [10, 0]);
 }
 
 #[test]
-fn auto_initialization_starts_over_unmasked() {
+fn auto_initialization_reloads_and_does_not_mask() {
     let mut bench = Bench::new(IsaDma::new());
     program(&mut bench, 1, READ_SINGLE | AUTO, 1, 0x10, 3);
     bench.memory.write(0x1_0010, b"abcdX");
@@ -94,7 +117,7 @@ fn addresses_wrap_within_64_and_128_kib() {
     transfer(&mut bench, 2, &mut [1, 2, 3, 4], Direction::ToMemory);
     assert_eq!(memory(&bench, 0x3_fffe, 4), [1, 2, 0, 0]);
     assert_eq!(memory(&bench, 0x3_0000, 2), [3, 4]);
-    // Bit 0 of a word channel's page does nothing.
+    // Bit 0 of a word channel's page register is ignored.
     program(&mut bench, 5, WRITE_SINGLE, 5, 0xffff, 0xffff);
     transfer(&mut bench, 5, &mut [5, 6, 7, 8], Direction::ToMemory);
     assert_eq!(memory(&bench, 0x5_fffe, 4), [5, 6, 0, 0]);
@@ -102,7 +125,7 @@ fn addresses_wrap_within_64_and_128_kib() {
 }
 
 #[test]
-fn a_decrementing_channel_goes_down_and_wraps() {
+fn a_decrementing_channel_wraps_below_zero() {
     let mut bench = Bench::new(IsaDma::new());
     program(&mut bench, 3, WRITE_SINGLE | DOWN, 2, 1, 3);
     assert_eq!(transfer(&mut bench, 3, &mut [1, 2, 3, 4], Direction::ToMemory), (4, true));
@@ -111,18 +134,18 @@ fn a_decrementing_channel_goes_down_and_wraps() {
 }
 
 #[test]
-fn verify_counts_and_moves_nothing() {
+fn a_verify_transfer_counts_and_moves_no_data() {
     let mut bench = Bench::new(IsaDma::new());
-    for way in [Direction::ToMemory, Direction::FromMemory] {
+    for direction in [Direction::ToMemory, Direction::FromMemory] {
         program(&mut bench, 2, VERIFY_SINGLE, 1, 0, 3);
         let mut data = [7; 8];
-        assert_eq!(transfer(&mut bench, 2, &mut data, way), (4, true));
+        assert_eq!(transfer(&mut bench, 2, &mut data, direction), (4, true));
         assert_eq!((data, memory(&bench, 0x1_0000, 4)), ([7; 8], vec![0; 4]));
     }
 }
 
 #[test]
-fn what_is_not_programmed_for_it_acknowledges_nothing() {
+fn a_channel_not_programmed_for_the_transfer_moves_nothing() {
     let mut bench = Bench::new(IsaDma::new());
     assert_eq!(transfer(&mut bench, 2, &mut [1], Direction::ToMemory), (0, false), "masked at power-on");
     program(&mut bench, 2, READ_SINGLE, 1, 0, 3);
@@ -133,7 +156,7 @@ fn what_is_not_programmed_for_it_acknowledges_nothing() {
     assert_eq!(transfer(&mut bench, 2, &mut [1], Direction::ToMemory), (0, false), "illegal");
     program(&mut bench, 2, WRITE_SINGLE, 1, 0, 3);
     bench.outb(0x08, 0x04);
-    assert_eq!(transfer(&mut bench, 2, &mut [1], Direction::ToMemory), (0, false), "controller off");
+    assert_eq!(transfer(&mut bench, 2, &mut [1], Direction::ToMemory), (0, false), "controller disabled");
     bench.outb(0x08, 0);
     assert_eq!(transfer(&mut bench, 2, &mut [1], Direction::ToMemory), (1, false));
     program(&mut bench, 4, WRITE_SINGLE, 1, 0, 3);
@@ -141,11 +164,15 @@ fn what_is_not_programmed_for_it_acknowledges_nothing() {
         assert_eq!(transfer(&mut bench, channel, &mut [1, 2], Direction::ToMemory), (0, false));
     }
     program(&mut bench, 5, WRITE_SINGLE, 1, 0, 3);
-    assert_eq!(transfer(&mut bench, 5, &mut [1, 2, 3], Direction::ToMemory), (2, false), "whole words");
+    assert_eq!(
+        transfer(&mut bench, 5, &mut [1, 2, 3], Direction::ToMemory),
+        (2, false),
+        "only whole words are transferred"
+    );
 }
 
 #[test]
-fn masks_requests_flip_flop_and_master_clear() {
+fn masks_requests_and_the_byte_pointer_follow_their_commands_and_master_clear() {
     let mut bench = Bench::new(IsaDma::new());
     for (base, step) in [(0x00, 1), (0xc0, 2)] {
         let port = |n: u16| base + n * step;
@@ -164,13 +191,13 @@ fn masks_requests_flip_flop_and_master_clear() {
         assert_eq!([bench.inb(port(0x0)), bench.inb(port(0x0))], [0x34, 0x12]);
         bench.inb(port(0x0));
         bench.outb(port(0xd), 0);
-        assert_eq!(bench.inb(port(0x0)), 0x34, "the flip-flop is clear again");
+        assert_eq!(bench.inb(port(0x0)), 0x34, "master clear resets the byte pointer");
         assert_eq!((bench.inb(port(0xf)), bench.inb(port(0x8)), bench.inb(port(0xd))), (0xff, 0, 0));
     }
 }
 
 #[test]
-fn dma_at_rom_and_nothing_is_harmless() {
+fn dma_to_rom_and_unmapped_addresses_is_harmless() {
     let mut bench = Bench::new(IsaDma::new());
     program(&mut bench, 2, WRITE_SINGLE, 0xff, 0, 0xffff);
     assert_eq!(transfer(&mut bench, 2, &mut [1; 0x1_0001], Direction::ToMemory), (0x1_0000, true));

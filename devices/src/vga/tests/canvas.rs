@@ -20,7 +20,7 @@ impl Follower {
     /// Looks: the picture is right, and so is what is told of its changes.
     fn look(&mut self, blink: Blink, what: &str) -> Vec<u32> {
         let mut touched = DirtyPages::none();
-        self.vga.memory.take_video_written(|bytes| touched.add(bytes));
+        self.vga.memory.take_dirty_video(|bytes| touched.add(bytes));
         let changed = self.canvas.draw(&self.vga.device, &self.vga.memory, &touched, blink);
         let frame = self.canvas.frame();
         assert_eq!((frame.width, frame.height), self.vga.device.size(), "{what}");

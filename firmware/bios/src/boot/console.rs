@@ -1,18 +1,18 @@
-//! What the user sees and types before anything is booted: the screen by INT 10h, the keyboard by INT 16h, the first
-//! serial port by its registers (National PC16550D, section 8), and the debug console.
+//! Boot console: output to the screen (INT 10h), to the first serial port (its registers: National PC16550D, section 8)
+//! and to the debug console; input from the keyboard (INT 16h) and the serial port.
 //!
-//! The serial port only carries what is said from here: what the booted system writes to the screen does not go there.
+//! The serial port carries only this module's output, not what the booted system writes to the screen.
 
 use crate::Bios;
 use core::cell::Cell;
 use pcvm_firmware_rt::{FarPtr, Flags, Hw, Regs, bda};
 
-/// The debug console: port 402h, which reads E9h where there is one.
+/// The debug console's port 402h; it reads as E9h if it exists.
 const DEBUG: u16 = 0x402;
-/// Our own segment: a vector that points there is nobody's BIOS but ours.
+/// The BIOS's code segment: an INT 10h vector into it is not a video BIOS.
 const BIOS_SEGMENT: u16 = 0xf000;
 
-/// UART registers, as offsets.
+/// UART register offsets.
 const DATA: u16 = 0;
 const DIVISOR_HIGH: u16 = 1;
 const LINE_CONTROL: u16 = 3;
@@ -20,30 +20,31 @@ const MODEM_CONTROL: u16 = 4;
 const LINE_STATUS: u16 = 5;
 const DIVISOR_ACCESS: u8 = 0x80;
 const EIGHT_BITS: u8 = 0x03;
-/// DTR and RTS.
+/// Modem control: DTR and RTS.
 const READY: u8 = 0x03;
-/// 1.8432 MHz / 16 / 115200.
+/// 115200 baud: 1.8432 MHz / 16 / 115200.
 const DIVISOR: u8 = 1;
 const DATA_READY: u8 = 0x01;
 const HOLDING_EMPTY: u8 = 0x20;
-/// Looks at the line status until a character is given up: one at 115200 baud takes 87 us, and a look 1 us on a real bus.
-const PATIENCE: u32 = 5000;
+/// Polls of the line status register until the port is given up. A character at 115200 baud takes 87 us, a poll 1 us on
+/// a real bus.
+const MAX_POLLS: u32 = 5000;
 
-/// What is remembered.
+/// State of the boot console.
 #[derive(Debug)]
 pub struct State {
-    /// The serial port's base, 0 when there is none.
+    /// Base port of the serial port; 0 if there is none.
     serial: Cell<u16>,
 }
 
 impl State {
-    /// At power-on.
+    /// The state at power-on.
     pub const fn new() -> Self {
         Self { serial: Cell::new(0) }
     }
 }
 
-/// A key, from wherever.
+/// A key from the keyboard or the serial port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
     /// Esc.
@@ -52,11 +53,11 @@ pub enum Key {
     F12,
     /// A character.
     Character(u8),
-    /// Anything else.
+    /// Any other key.
     Other,
 }
 
-/// Programs the first serial port, if there is one, to 115200 baud, 8 bits, no parity.
+/// Programs the first serial port, if it exists, to 115200 baud, 8 data bits, no parity.
 pub fn init<H: Hw>(bios: &mut Bios<H>) {
     let port = bios.hw.get(bda::COM1);
     bios.state.boot.console.serial.set(port);
@@ -69,7 +70,7 @@ pub fn init<H: Hw>(bios: &mut Bios<H>) {
     }
 }
 
-/// Sets 80x25 text on a video adapter whose BIOS leaves the first mode to the system's: SeaVGABIOS does.
+/// Sets mode 3 (80x25 text) if the video BIOS has not set a mode: SeaVGABIOS leaves that to the system BIOS.
 pub fn init_screen<H: Hw>(bios: &mut Bios<H>) {
     const TEXT_80X25: u32 = 0x0003;
     if has_screen(bios) && bios.hw.get(bda::VIDEO_COLUMNS) == 0 {
@@ -77,7 +78,7 @@ pub fn init_screen<H: Hw>(bios: &mut Bios<H>) {
     }
 }
 
-/// Whether somebody else than this BIOS serves INT 10h.
+/// Whether a video BIOS serves INT 10h.
 fn has_screen<H: Hw>(bios: &mut Bios<H>) -> bool {
     let handler = FarPtr::from_u32(bios.hw.read32(FarPtr::vector(0x10)));
     handler.segment != BIOS_SEGMENT && handler.segment != 0
@@ -85,7 +86,7 @@ fn has_screen<H: Hw>(bios: &mut Bios<H>) -> bool {
 
 fn serial_ready<H: Hw>(bios: &mut Bios<H>, port: u16, bit: u8) -> bool {
     let status = bios.hw.inb(port + LINE_STATUS);
-    // All ones: nobody is there.
+    // All ones: no UART.
     status != 0xff && status & bit != 0
 }
 
@@ -94,13 +95,13 @@ fn put_serial<H: Hw>(bios: &mut Bios<H>, byte: u8) {
     if port == 0 {
         return;
     }
-    for _ in 0..PATIENCE {
+    for _ in 0..MAX_POLLS {
         if serial_ready(bios, port, HOLDING_EMPTY) {
             bios.hw.outb(port + DATA, byte);
             return;
         }
     }
-    // Handshake lines of a port that sends nothing: no further waits for it.
+    // The port does not send, for example because of its handshake lines: disable it instead of waiting again.
     bios.state.boot.console.serial.set(0);
 }
 
@@ -129,8 +130,9 @@ pub fn text<H: Hw>(bios: &mut Bios<H>, text: &str) {
     text.bytes().for_each(|byte| put(bios, byte));
 }
 
-/// Writes what a device or a ROM says of itself: printable characters only, up to a zero, no spaces at the end.
-pub fn foreign<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) {
+/// Writes a name that a device or an option ROM reports, up to the first zero byte: unprintable characters become `?`,
+/// trailing spaces are dropped.
+pub fn device_text<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) {
     let mut spaces = 0u8;
     for &byte in bytes.iter().take_while(|&&byte| byte != 0) {
         if byte == b' ' {
@@ -144,7 +146,7 @@ pub fn foreign<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) {
     }
 }
 
-/// Writes a number.
+/// Writes a decimal number.
 pub fn number<H: Hw>(bios: &mut Bios<H>, value: u32) {
     let mut digits = [0u8; 10];
     let mut rest = value;
@@ -160,12 +162,12 @@ pub fn number<H: Hw>(bios: &mut Bios<H>, value: u32) {
     digits.iter().skip(10 - used).for_each(|&digit| put(bios, digit));
 }
 
-/// Takes the next key that was pressed, without waiting.
+/// Returns the next key without waiting.
 pub fn key<H: Hw>(bios: &mut Bios<H>) -> Option<Key> {
-    const LOOK: u8 = 0x11;
+    const CHECK: u8 = 0x11;
     const READ: u8 = 0x10;
     let mut regs = Regs::default();
-    regs.set_ah(LOOK);
+    regs.set_ah(CHECK);
     regs.set_flag(Flags::ZF, true);
     bios.hw.call_interrupt(0x16, &mut regs);
     if !regs.flag(Flags::ZF) {
@@ -194,13 +196,13 @@ fn from_keyboard(code: u16) -> Key {
     }
 }
 
-/// What a terminal sends for a key without a character begins with an Esc: `ESC [ 24 ~` is F12 (ECMA-48, 5.4; DEC's
-/// numbers). The Esc key sends nothing more.
+/// Reads the rest of an escape sequence. A terminal sends one for each key without a character: `ESC [ 24 ~` is F12
+/// (ECMA-48, 5.4; DEC's key numbers). The Esc key sends a lone ESC.
 fn escape_sequence<H: Hw>(bios: &mut Bios<H>, port: u16) -> Key {
     let mut seen = [0u8; 8];
     let mut length = 0;
     for slot in &mut seen {
-        if !(0..PATIENCE).any(|_| serial_ready(bios, port, DATA_READY)) {
+        if !(0..MAX_POLLS).any(|_| serial_ready(bios, port, DATA_READY)) {
             break;
         }
         *slot = bios.hw.inb(port + DATA);
@@ -217,13 +219,13 @@ fn escape_sequence<H: Hw>(bios: &mut Bios<H>, port: u16) -> Key {
     }
 }
 
-/// Whether Esc or F12 was pressed, on the keyboard or the serial port. Other keys on the keyboard stay for whoever is
-/// booted.
+/// Whether Esc or F12 was pressed on the keyboard or the serial port. Other keys stay in the keyboard buffer for the
+/// booted system.
 pub fn menu_key<H: Hw>(bios: &mut Bios<H>) -> bool {
     bios.hw.poll_interrupts();
     let (start, end) = (bios.hw.get(bda::KEYBOARD_START), bios.hw.get(bda::KEYBOARD_END));
     let (mut head, tail) = (bios.hw.get(bda::KEYBOARD_HEAD), bios.hw.get(bda::KEYBOARD_TAIL));
-    // As many keys as a buffer in this segment can hold at most.
+    // The most keys that a buffer in segment 40h can hold.
     for _ in 0..128 {
         if head == tail {
             break;
@@ -245,7 +247,7 @@ pub fn menu_key<H: Hw>(bios: &mut Bios<H>) -> bool {
         && matches!(escape_sequence(bios, port), Key::Escape | Key::F12)
 }
 
-/// Waits for a key, `milliseconds` at most (`u32::MAX`: for ever), with the processor halted.
+/// Waits up to `milliseconds` (`u32::MAX`: without limit) for a key, with the CPU halted.
 pub fn wait_key<H: Hw>(bios: &mut Bios<H>, milliseconds: u32) -> Option<Key> {
     let mut left = milliseconds;
     let mut before = bios.hw.get(bda::TICKS);

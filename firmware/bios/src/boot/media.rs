@@ -1,62 +1,62 @@
-//! The drives that are booted from: those of [`crate::disk`], or in this crate's tests made-up ones.
+//! The drives that can be booted: those of [`crate::disk`], or fake ones in this crate's tests.
 
-pub use crate::disk::{Drive, Kind, Status};
+pub use crate::disk::{Drive, DriveKind, Status};
 #[cfg(not(test))]
 pub use crate::disk::{cd_ready, drive, drives, int13, read, set_hard_disk_order};
 
 #[cfg(test)]
-pub use made_up::{cd_ready, drive, drives, int13, read, set_hard_disk_order};
+pub use fake_drives::{cd_ready, drive, drives, int13, read, set_hard_disk_order};
 
-/// Drives that are vectors of bytes.
+/// Fake drives for tests, backed by byte vectors.
 #[cfg(test)]
-pub mod made_up {
-    use super::{Drive, Kind, Status};
+pub mod fake_drives {
+    use super::{Drive, DriveKind, Status};
     use crate::Bios;
     use pcvm_firmware_rt::{FarPtr, Hw, Regs};
     use std::cell::RefCell;
 
-    /// A drive and its medium; no medium when it is empty.
+    /// A drive and its medium; an empty image means no medium.
     #[derive(Clone, Debug)]
-    pub struct MadeUp {
-        pub kind: Kind,
+    pub struct FakeDrive {
+        pub kind: DriveKind,
         pub image: Vec<u8>,
-        /// Blocks from here on cannot be read.
+        /// Blocks from this one on have read errors.
         pub bad_from: u64,
     }
 
     thread_local! {
-        static DRIVES: RefCell<Vec<MadeUp>> = const { RefCell::new(Vec::new()) };
+        static DRIVES: RefCell<Vec<FakeDrive>> = const { RefCell::new(Vec::new()) };
         static HARD_ORDER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-        /// Blocks read since the drives were put in.
+        /// Blocks read since the drives were set.
         static READ: RefCell<u64> = const { RefCell::new(0) };
-        /// The drive numbers and functions that went on to the drives themselves.
-        static PASSED: RefCell<Vec<(u8, u8)>> = const { RefCell::new(Vec::new()) };
+        /// Drive number and function of each INT 13h call that reached the real drives.
+        static FORWARDED: RefCell<Vec<(u8, u8)>> = const { RefCell::new(Vec::new()) };
     }
 
-    pub fn plug_in(drives: &[(Kind, Vec<u8>)]) {
+    pub fn attach(drives: &[(DriveKind, Vec<u8>)]) {
         let drives =
-            drives.iter().map(|(kind, image)| MadeUp { kind: *kind, image: image.clone(), bad_from: u64::MAX });
+            drives.iter().map(|(kind, image)| FakeDrive { kind: *kind, image: image.clone(), bad_from: u64::MAX });
         set(drives.collect());
     }
 
-    pub fn set(drives: Vec<MadeUp>) {
+    pub fn set(drives: Vec<FakeDrive>) {
         DRIVES.with_borrow_mut(|all| *all = drives);
         HARD_ORDER.with_borrow_mut(Vec::clear);
         READ.set(0);
-        PASSED.with_borrow_mut(Vec::clear);
+        FORWARDED.with_borrow_mut(Vec::clear);
     }
 
     pub fn blocks_read() -> u64 {
         READ.with_borrow(|n| *n)
     }
 
-    pub fn passed() -> Vec<(u8, u8)> {
-        PASSED.with_borrow(Clone::clone)
+    pub fn forwarded() -> Vec<(u8, u8)> {
+        FORWARDED.with_borrow(Clone::clone)
     }
 
     fn hard_disks() -> Vec<u8> {
         let all: Vec<u8> = DRIVES.with_borrow(|drives| {
-            (0..drives.len() as u8).filter(|&n| drives[usize::from(n)].kind == Kind::Hard).collect()
+            (0..drives.len() as u8).filter(|&n| drives[usize::from(n)].kind == DriveKind::Hard).collect()
         });
         HARD_ORDER.with_borrow(|order| {
             let rest = all.iter().filter(|index| !order.contains(index));
@@ -71,18 +71,18 @@ pub mod made_up {
     pub fn drive<H: Hw>(_bios: &Bios<H>, index: u8) -> Option<Drive> {
         let disks = hard_disks();
         DRIVES.with_borrow(|drives| {
-            let MadeUp { kind, image, .. } = drives.get(usize::from(index))?;
+            let FakeDrive { kind, image, .. } = drives.get(usize::from(index))?;
             let before = drives.iter().take(index.into()).filter(|drive| drive.kind == *kind).count() as u8;
-            let block = if *kind == Kind::Cdrom { 2048 } else { 512 };
+            let block = if *kind == DriveKind::Cdrom { 2048 } else { 512 };
             let number = match kind {
-                Kind::Hard => 0x80 + disks.iter().position(|&n| n == index)? as u8,
-                Kind::Cdrom => 0xe0 + before,
-                Kind::Floppy => before,
+                DriveKind::Hard => 0x80 + disks.iter().position(|&n| n == index)? as u8,
+                DriveKind::Cdrom => 0xe0 + before,
+                DriveKind::Floppy => before,
             };
             let mut model = [b' '; 40];
-            model[..7].copy_from_slice(b"MADE UP");
+            model[..4].copy_from_slice(b"FAKE");
             let sectors = image.len() as u64 / u64::from(block);
-            let unit = if *kind == Kind::Floppy { before } else { index & 1 };
+            let unit = if *kind == DriveKind::Floppy { before } else { index & 1 };
             Some(Drive { kind: *kind, number, channel: (index / 2) & 1, unit, sectors, block, model })
         })
     }
@@ -91,7 +91,7 @@ pub mod made_up {
         READ.with_borrow_mut(|n| *n += u64::from(count));
         let block = drive(bios, index).ok_or(Status::NO_PARAMETERS)?.block;
         let bytes = DRIVES.with_borrow(|drives| {
-            let MadeUp { image, bad_from, .. } = &drives[usize::from(index)];
+            let FakeDrive { image, bad_from, .. } = &drives[usize::from(index)];
             if image.is_empty() {
                 return Err(Status::NO_MEDIUM);
             }
@@ -117,7 +117,7 @@ pub mod made_up {
     }
 
     pub fn int13<H: Hw>(_bios: &mut Bios<H>, regs: &mut Regs) {
-        PASSED.with_borrow_mut(|passed| passed.push((regs.dl(), regs.ah())));
+        FORWARDED.with_borrow_mut(|forwarded| forwarded.push((regs.dl(), regs.ah())));
         if regs.ah() == 8 {
             regs.set_dl(1);
         }

@@ -1,53 +1,53 @@
-//! The boot menu: on the screen and on the serial port, opened by F12 or Esc.
+//! Boot menu on the screen and the serial port, opened by F12 or Esc.
 
 use super::console::{self, Key};
-use super::media::{self, Kind};
+use super::media::{self, DriveKind};
 use super::targets::{self, Target};
 use crate::{Bios, eltorito};
 use pcvm_firmware_rt::Hw;
 
-/// How long to wait for the key if the machine's owner asks for the menu and does not say how long.
-const WAIT: u16 = 2500;
-/// What is pressed for choice 0, 1 and so on: more than there can be.
+/// Milliseconds to wait for the menu key if the configuration enables the menu without a time.
+const DEFAULT_WAIT_MS: u16 = 2500;
+/// The keys that choose entry 0, 1 and so on; there are more keys than possible entries.
 const KEYS: &[u8] = b"123456789abcdefghijklmnop";
 
-/// Opens the menu if its key was pressed, or is within the time that the machine's owner wants.
-pub fn offer<H: Hw>(bios: &mut Bios<H>) {
+/// Shows the menu if its key has been pressed, or is pressed within the configured time.
+pub fn open_if_requested<H: Hw>(bios: &mut Bios<H>) {
     let wait = match bios.handoff.menu_wait {
-        0 if bios.handoff.menu & 1 != 0 => WAIT,
+        0 if bios.handoff.menu & 1 != 0 => DEFAULT_WAIT_MS,
         wait => wait,
     };
     let pressed = console::menu_key(bios)
         || wait != 0 && matches!(console::wait_key(bios, wait.into()), Some(Key::F12 | Key::Escape));
     if pressed {
-        choose(bios);
+        show(bios);
     }
 }
 
-/// Shows the menu, and puts first what is chosen.
-pub fn choose<H: Hw>(bios: &mut Bios<H>) {
+/// Shows the menu and moves the chosen device to the front of the boot order.
+pub fn show<H: Hw>(bios: &mut Bios<H>) {
     bios.state.boot.entry.set(0);
     console::text(bios, "\nBoot from:\n");
     let mut count = 0;
     while let Some(target) = bios.state.boot.target(count) {
         label(bios, count);
-        targets::name(bios, target);
+        targets::print_name(bios, target);
         console::text(bios, "\n");
         count += 1;
     }
-    let Some(place) = choice(bios, count) else { return };
-    let target = bios.state.boot.target(place);
-    targets::prefer(bios, place);
+    let Some(position) = wait_choice(bios, count) else { return };
+    let target = bios.state.boot.target(position);
+    targets::move_to_front(bios, position);
     if let Some(Target::Drive(index)) = target
-        && media::drive(bios, index).is_some_and(|drive| drive.kind == Kind::Cdrom)
+        && media::drive(bios, index).is_some_and(|drive| drive.kind == DriveKind::Cdrom)
     {
-        choose_entry(bios, index);
+        show_images(bios, index);
     }
 }
 
-/// A CD that has several things to boot.
-fn choose_entry<H: Hw>(bios: &mut Bios<H>, cd: u8) {
-    // What is wrong with it will be said when it is booted.
+/// Shows a second menu for a CD with several boot images.
+fn show_images<H: Hw>(bios: &mut Bios<H>, cd: u8) {
+    // A CD without a valid catalogue is reported when it is booted.
     let Ok(found) = eltorito::find(bios, cd) else { return };
     if found.count() < 2 {
         return;
@@ -61,7 +61,7 @@ fn choose_entry<H: Hw>(bios: &mut Bios<H>, cd: u8) {
         console::number(bios, entry.lba);
         console::text(bios, "\n");
     }
-    if let Some(n) = choice(bios, found.count()) {
+    if let Some(n) = wait_choice(bios, found.count()) {
         bios.state.boot.entry.set(n);
     }
 }
@@ -72,8 +72,8 @@ fn label<H: Hw>(bios: &mut Bios<H>, n: u8) {
     console::text(bios, ". ");
 }
 
-/// Waits for the key of one of `count` choices; nothing when Esc says to go on as usual.
-fn choice<H: Hw>(bios: &mut Bios<H>, count: u8) -> Option<u8> {
+/// Waits for the key of one of `count` entries; none for Esc.
+fn wait_choice<H: Hw>(bios: &mut Bios<H>, count: u8) -> Option<u8> {
     console::text(bios, "Press a number, or Esc to go on.\n");
     loop {
         match console::wait_key(bios, u32::MAX)? {

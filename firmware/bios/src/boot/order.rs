@@ -1,9 +1,9 @@
-//! The boot order as the machine gives it: Open Firmware device paths, one a line (QEMU's `bootorder` file; Open Firmware,
-//! IEEE 1275, section 3.2.1.1), or the nibbles in CMOS RAM that Bochs began and QEMU writes too.
+//! Boot order parser: Open Firmware device paths, one per line (QEMU's fw_cfg file `bootorder`; IEEE 1275, section
+//! 3.2.1.1), or the boot device nibbles in CMOS RAM that Bochs introduced and QEMU also writes.
 
-/// What a line of the boot order names.
+/// A parsed line of the boot order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Path {
+pub enum BootPath {
     /// A drive of an IDE controller.
     Ide {
         /// Channel, 0 or 1.
@@ -13,16 +13,16 @@ pub enum Path {
     },
     /// A floppy drive.
     Floppy(u8),
-    /// Whatever the option ROM of a PCI function boots: bus << 8 | device << 3 | function.
+    /// The device that the option ROM of this PCI function boots: bus << 8 | device << 3 | function.
     Function(u16),
     /// An option ROM that belongs to no PCI function.
     Rom,
-    /// Nothing that is not named may be booted.
+    /// `HALT`: devices that the boot order does not name are not booted.
     Halt,
 }
 
-/// A name and its address, of one step of a path: `drive@1`.
-fn step(text: &[u8]) -> (&[u8], &[u8]) {
+/// Splits a path component such as `drive@1` into name and unit address.
+fn component(text: &[u8]) -> (&[u8], &[u8]) {
     let mut parts = text.splitn(2, |&byte| byte == b'@');
     (parts.next().unwrap_or(&[]), parts.next().unwrap_or(&[]))
 }
@@ -37,7 +37,7 @@ fn hexadecimal(text: &[u8]) -> Option<u8> {
     })
 }
 
-/// `device,function`, both hexadecimal, the function 0 when it is left out.
+/// Parses `device,function`, both hexadecimal; the function defaults to 0.
 fn device_function(address: &[u8]) -> Option<u8> {
     let mut parts = address.splitn(2, |&byte| byte == b',');
     let device = hexadecimal(parts.next()?)?;
@@ -45,66 +45,66 @@ fn device_function(address: &[u8]) -> Option<u8> {
     (device < 32 && function < 8).then_some(device << 3 | function)
 }
 
-/// Reads a line. `secondary` gives the bus behind the bridge that is the given function.
-pub fn parse(line: &[u8], mut secondary: impl FnMut(u16) -> u8) -> Option<Path> {
+/// Parses a line. `secondary` returns the secondary bus number of the bridge that is the given function.
+pub fn parse(line: &[u8], mut secondary: impl FnMut(u16) -> u8) -> Option<BootPath> {
     let line = line.trim_ascii();
     if line == b"HALT" {
-        return Some(Path::Halt);
+        return Some(BootPath::Halt);
     }
-    let mut steps = line.strip_prefix(b"/")?.split(|&byte| byte == b'/').map(step);
-    match steps.next()? {
-        (b"rom", _) => return Some(Path::Rom),
+    let mut components = line.strip_prefix(b"/")?.split(|&byte| byte == b'/').map(component);
+    match components.next()? {
+        (b"rom", _) => return Some(BootPath::Rom),
         (b"pci", _) => {}
         _ => return None,
     }
     let mut bus = 0;
-    // Depth: a path that goes through more bridges than there are buses is nonsense.
+    // A limit on the depth: no sensible path goes through more bridges.
     for _ in 0..8 {
-        let (name, address) = steps.next()?;
+        let (name, address) = components.next()?;
         match name {
             b"pci-bridge" | b"pci" => bus = secondary(u16::from(bus) << 8 | u16::from(device_function(address)?)),
             b"isa" => {
-                let (_, (name, address)) = (steps.next()?, steps.next()?);
-                return (name == b"floppy").then(|| hexadecimal(address)).flatten().map(Path::Floppy);
+                let (_, (name, address)) = (components.next()?, components.next()?);
+                return (name == b"floppy").then(|| hexadecimal(address)).flatten().map(BootPath::Floppy);
             }
             b"ide" => {
-                let ((drive, channel), (disk, unit)) = (steps.next()?, steps.next()?);
+                let ((drive, channel), (disk, unit)) = (components.next()?, components.next()?);
                 let (channel, unit) = (hexadecimal(channel)?, hexadecimal(unit)?);
-                return (drive == b"drive" && disk == b"disk").then_some(Path::Ide { channel, unit });
+                return (drive == b"drive" && disk == b"disk").then_some(BootPath::Ide { channel, unit });
             }
-            _ => return Some(Path::Function(u16::from(bus) << 8 | u16::from(device_function(address)?))),
+            _ => return Some(BootPath::Function(u16::from(bus) << 8 | u16::from(device_function(address)?))),
         }
     }
     None
 }
 
-/// A kind of device, in the order of CMOS's numbers from 1 on.
+/// A class of boot devices, in the order of their CMOS numbers from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub enum DeviceClass {
     /// Floppy drives.
     Floppy,
     /// Hard disks.
     Hard,
     /// CD-ROM drives.
     Cdrom,
-    /// Option ROMs' bootstrap entries: the network.
+    /// Bootstrap entries of option ROMs, such as network cards.
     Rom,
 }
 
-/// The order of kinds when nobody says anything.
-pub const DEFAULT: [Class; 4] = [Class::Hard, Class::Cdrom, Class::Floppy, Class::Rom];
+/// The order of classes if neither the boot order nor CMOS gives one.
+pub const DEFAULT: [DeviceClass; 4] = [DeviceClass::Hard, DeviceClass::Cdrom, DeviceClass::Floppy, DeviceClass::Rom];
 
-/// The order that bytes 38h and 3Dh of CMOS RAM give: 3Dh's low nibble, its high one, 38h's high one; the rest as
-/// [`DEFAULT`]. A kind may appear twice.
-pub fn from_cmos(byte_38: u8, byte_3d: u8) -> [Class; 7] {
+/// The order of classes in bytes 38h and 3Dh of CMOS RAM: low nibble of 3Dh, its high nibble, high nibble of 38h, then
+/// the rest of [`DEFAULT`]. A class may appear twice.
+pub fn from_cmos(byte_38: u8, byte_3d: u8) -> [DeviceClass; 7] {
     let mut order = [DEFAULT[0], DEFAULT[0], DEFAULT[0], DEFAULT[0], DEFAULT[1], DEFAULT[2], DEFAULT[3]];
     let mut used = 0;
     for nibble in [byte_3d & 0xf, byte_3d >> 4, byte_38 >> 4] {
         let class = match nibble {
-            1 => Class::Floppy,
-            2 => Class::Hard,
-            3 => Class::Cdrom,
-            4 => Class::Rom,
+            1 => DeviceClass::Floppy,
+            2 => DeviceClass::Hard,
+            3 => DeviceClass::Cdrom,
+            4 => DeviceClass::Rom,
             _ => continue,
         };
         if let Some(slot) = order.get_mut(used) {
@@ -112,7 +112,7 @@ pub fn from_cmos(byte_38: u8, byte_3d: u8) -> [Class; 7] {
             used += 1;
         }
     }
-    // What is left of the first three is the default's first, which then stands before the rest of it.
+    // Unused slots among the first three hold DEFAULT[0], so the rest of DEFAULT follows in order.
     order
 }
 
@@ -121,19 +121,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_path_that_qemu_and_pcvm_write_is_understood() {
+    fn parse_accepts_the_paths_of_qemu_and_pcvm_and_rejects_all_others() {
         for (line, path) in [
-            ("/pci@i0cf8/ide@1,1/drive@0/disk@0", Some(Path::Ide { channel: 0, unit: 0 })),
-            ("/pci@i0cf8/ide@1,1/drive@1/disk@1", Some(Path::Ide { channel: 1, unit: 1 })),
-            ("/pci@i0cf8/isa@1/fdc@03f0/floppy@0", Some(Path::Floppy(0))),
-            ("/pci@i0cf8/isa@1/fdc@03f0/floppy@1", Some(Path::Floppy(1))),
-            ("/pci@i0cf8/ethernet@3", Some(Path::Function(0x18))),
-            ("/pci@i0cf8/ethernet@3/ethernet-phy@0", Some(Path::Function(0x18))),
-            ("/pci@i0cf8/scsi@1f,7/disk@0,0", Some(Path::Function(0xff))),
-            ("/pci@i0cf8/pci-bridge@4/ethernet@2", Some(Path::Function(0x0510))),
-            ("/rom@genroms/kvmvapic.bin", Some(Path::Rom)),
-            ("HALT", Some(Path::Halt)),
-            ("HALT\r", Some(Path::Halt)),
+            ("/pci@i0cf8/ide@1,1/drive@0/disk@0", Some(BootPath::Ide { channel: 0, unit: 0 })),
+            ("/pci@i0cf8/ide@1,1/drive@1/disk@1", Some(BootPath::Ide { channel: 1, unit: 1 })),
+            ("/pci@i0cf8/isa@1/fdc@03f0/floppy@0", Some(BootPath::Floppy(0))),
+            ("/pci@i0cf8/isa@1/fdc@03f0/floppy@1", Some(BootPath::Floppy(1))),
+            ("/pci@i0cf8/ethernet@3", Some(BootPath::Function(0x18))),
+            ("/pci@i0cf8/ethernet@3/ethernet-phy@0", Some(BootPath::Function(0x18))),
+            ("/pci@i0cf8/scsi@1f,7/disk@0,0", Some(BootPath::Function(0xff))),
+            ("/pci@i0cf8/pci-bridge@4/ethernet@2", Some(BootPath::Function(0x0510))),
+            ("/rom@genroms/kvmvapic.bin", Some(BootPath::Rom)),
+            ("HALT", Some(BootPath::Halt)),
+            ("HALT\r", Some(BootPath::Halt)),
             ("", None),
             ("/", None),
             ("nonsense", None),
@@ -153,8 +153,8 @@ mod tests {
     }
 
     #[test]
-    fn cmos_nibbles_come_first_and_the_rest_follows() {
-        use Class::*;
+    fn the_classes_in_cmos_come_first_and_the_default_order_follows() {
+        use DeviceClass::*;
         for (byte_38, byte_3d, wanted) in [
             (0x00, 0x00, [Hard, Cdrom, Floppy, Rom]),
             (0x30, 0x12, [Hard, Floppy, Cdrom, Rom]),

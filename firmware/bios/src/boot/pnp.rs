@@ -1,12 +1,13 @@
-//! The system's device nodes (Plug and Play BIOS Specification 1.0A, section 4.2; resource descriptors as of the Plug and
-//! Play ISA Specification 1.0A, section 6.2): what an operating system without ACPI asks for by functions 00h and 01h.
+//! Plug and Play BIOS system device nodes (Plug and Play BIOS Specification 1.0A, section 4.2; resource descriptors of
+//! the Plug and Play ISA Specification 1.0A, section 6.2). An operating system without ACPI reads them by functions 00h
+//! and 01h.
 //!
-//! All of them are fixed devices: a node's allocated resources are also its only possible ones.
+//! All devices are fixed: the only possible resources of a node are the allocated ones.
 
 use crate::Bios;
 use pcvm_firmware_rt::{Field, Hw, bda, pnp};
 
-/// A resource.
+/// A hardware resource.
 #[derive(Clone, Copy)]
 enum Resource {
     /// Fixed ports: base and count.
@@ -16,14 +17,14 @@ enum Resource {
 }
 use Resource::{Dma, Irq, Ports};
 
-/// A device: identifier, type code (base class, sub-class, interface), resources.
+/// A device node: EISA ID, type code (base class, subclass, interface), resources.
 struct Node {
     id: u32,
     class: [u8; 3],
     resources: &'static [Resource],
 }
 
-/// A compressed EISA identifier: three letters of 5 bits, then four hexadecimal digits, most significant byte first.
+/// A compressed EISA ID: three letters of 5 bits, then four hexadecimal digits, most significant byte first.
 const fn eisa(letters: &[u8; 3], number: u16) -> u32 {
     let packed = ((letters[0] & 0x1f) as u16) << 10 | ((letters[1] & 0x1f) as u16) << 5 | (letters[2] & 0x1f) as u16;
     u32::from_le_bytes([(packed >> 8) as u8, packed as u8, (number >> 8) as u8, number as u8])
@@ -33,7 +34,7 @@ const fn node(number: u16, class: [u8; 3], resources: &'static [Resource]) -> No
     Node { id: eisa(b"PNP", number), class, resources }
 }
 
-/// Devices that are always there.
+/// Devices that every machine has.
 const FIXED: [Node; 8] = [
     node(0x0000, [0x08, 0x00, 0x01], &[Ports(0x20, 2), Ports(0xa0, 2), Irq(2)]),
     node(0x0100, [0x08, 0x02, 0x01], &[Ports(0x40, 4), Irq(0)]),
@@ -45,20 +46,20 @@ const FIXED: [Node; 8] = [
     node(0x0c04, [0x0b, 0x80, 0x00], &[Ports(0xf0, 16), Irq(13)]),
 ];
 const FLOPPY: Node = node(0x0700, [0x01, 0x02, 0x00], &[Ports(0x3f0, 6), Ports(0x3f7, 1), Irq(6), Dma(2)]);
-/// By base port.
+/// Serial ports, by base port.
 const SERIAL: [(u16, Node); 4] = [
     (0x3f8, node(0x0501, [0x07, 0x00, 0x02], &[Ports(0x3f8, 8), Irq(4)])),
     (0x2f8, node(0x0501, [0x07, 0x00, 0x02], &[Ports(0x2f8, 8), Irq(3)])),
     (0x3e8, node(0x0501, [0x07, 0x00, 0x02], &[Ports(0x3e8, 8), Irq(4)])),
     (0x2e8, node(0x0501, [0x07, 0x00, 0x02], &[Ports(0x2e8, 8), Irq(3)])),
 ];
-/// By base port.
+/// Parallel ports, by base port.
 const PARALLEL: [(u16, Node); 2] = [
     (0x378, node(0x0400, [0x07, 0x01, 0x00], &[Ports(0x378, 8), Irq(7)])),
     (0x278, node(0x0400, [0x07, 0x01, 0x00], &[Ports(0x278, 8), Irq(5)])),
 ];
 
-/// Writes nodes one after the other.
+/// Writes nodes one after another.
 struct Table<'a, H> {
     hw: &'a mut H,
     at: u16,
@@ -73,11 +74,11 @@ impl<H: Hw> Table<'_, H> {
     }
 
     fn add(&mut self, node: &Node) {
-        // Header, resources of up to 8 bytes each, three end tags.
+        // The header, resources of up to 8 bytes each, three end tags.
         if usize::from(self.at) + 12 + node.resources.len() * 8 + 6 > pnp::NODES_SIZE {
             return;
         }
-        /// Cannot be disabled nor configured.
+        /// The device can be neither disabled nor configured.
         const ATTRIBUTES: u16 = 0x0003;
         const END: [u8; 2] = [0x79, 0];
         let start = self.at;
@@ -100,7 +101,7 @@ impl<H: Hw> Table<'_, H> {
                 Dma(channel) => self.bytes(&[0x2a, 1 << channel, 0]),
             }
         }
-        // Allocated, possible, compatible identifiers.
+        // The end tags of allocated resources, possible resources and compatible IDs.
         self.bytes(&END);
         self.bytes(&END);
         self.bytes(&END);
@@ -111,7 +112,7 @@ impl<H: Hw> Table<'_, H> {
     }
 }
 
-/// Writes the nodes of what there is. Segment F000h must not be locked yet.
+/// Writes the nodes of the devices that exist. Segment F000h must still be writable.
 pub fn write_nodes<H: Hw>(bios: &mut Bios<H>) {
     let ports = |bios: &mut Bios<H>, first: Field<u16>, n: u16| bios.hw.read16(first.at.add(n * 2));
     let serial = [0, 1, 2, 3].map(|n| ports(bios, bda::COM1, n));

@@ -1,52 +1,53 @@
-//! Option ROMs: their initialisation, and what they offer to boot from (Plug and Play BIOS Specification 1.0A, section 3;
-//! BIOS Boot Specification 1.01, section 3; PCI Firmware Specification 3.0, section 5.2.1.21).
+//! Option ROMs: initialisation and boot entries (Plug and Play BIOS Specification 1.0A, section 3; BIOS Boot
+//! Specification 1.01, section 3; PCI Firmware Specification 3.0, section 5.2.1.21).
 //!
-//! Left out: disconnect vectors and static resource vectors (no ROM is ever taken out again), DDIM's shrinking of ROMs
-//! (each lies where the power-on code put it). Disks of a connection vector come after the firmware's own.
+//! Deliberately missing: disconnect vectors and static resource vectors (ROMs are never removed), DDIM's shrinking of
+//! ROMs (a ROM stays where the power-on code put it). Disks of a connection vector get the numbers after the BIOS's
+//! own.
 
 use crate::Bios;
 use core::cell::Cell;
 use pcvm_firmware_rt::{FarPtr, Hw, OptionRom, Regs, bda, pnp};
 
-/// Boot entries of option ROMs at most.
+/// Maximum number of option ROM boot entries.
 pub const ENTRIES: usize = 8;
-/// Expansion headers followed in one ROM at most.
+/// Maximum number of expansion headers that are followed in one ROM.
 const HEADERS: usize = 8;
-/// The segment where the video adapter's ROM is put.
+/// Segment of the video BIOS.
 const VIDEO: u16 = 0xc000;
 
-/// How an entry boots.
+/// How an option ROM entry boots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Bootstrap entry vector: a far procedure that boots, or returns.
+pub enum BootMethod {
+    /// Bootstrap entry vector: a far procedure that boots, or returns on failure.
     Bootstrap(FarPtr),
-    /// Connection vector: called already; a hard disk of this number has come of it.
+    /// The ROM's connection vector has added a hard disk with this number.
     Disk(u8),
-    /// A ROM that knows nothing of Plug and Play and took INT 19h for itself.
+    /// A ROM without Plug and Play support that has hooked INT 19h.
     Hooked19(FarPtr),
 }
 
-/// Something that an option ROM can boot.
+/// A boot entry of an option ROM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The PCI function that the ROM came from, or FFFFh.
+    /// PCI function that the ROM came from, or FFFFh.
     pub function: u16,
-    /// Its product's name, a string; segment 0 when it says none.
+    /// Zero-terminated product name; segment 0 if the ROM has none.
     pub name: FarPtr,
-    /// How.
-    pub kind: Kind,
+    /// How it boots.
+    pub method: BootMethod,
 }
 
-/// What is remembered.
+/// State of the option ROMs.
 #[derive(Debug)]
 pub struct State {
     entries: [Cell<Option<Entry>>; ENTRIES],
-    /// Connection vectors that wait for all ROMs to be initialised.
+    /// Connection vectors, which are called after all ROMs have been initialised.
     connections: [Cell<Option<Entry>>; ENTRIES],
 }
 
 impl State {
-    /// At power-on.
+    /// The state at power-on.
     pub const fn new() -> Self {
         Self { entries: [const { Cell::new(None) }; ENTRIES], connections: [const { Cell::new(None) }; ENTRIES] }
     }
@@ -63,7 +64,7 @@ fn add(list: &[Cell<Option<Entry>>], entry: Entry) {
     }
 }
 
-/// The ROMs that the power-on code left, the video adapter's or all others.
+/// The ROMs in the handoff: the video BIOS if `video`, else all others.
 fn each(handoff: &pcvm_firmware_rt::Handoff, video: bool) -> impl Iterator<Item = OptionRom> {
     let count = usize::from(handoff.rom_count);
     handoff.roms.iter().take(count).copied().filter(move |rom| (rom.segment == VIDEO) == video)
@@ -87,25 +88,25 @@ pub fn init_others<H: Hw>(bios: &mut Bios<H>) {
             let after = bios.hw.read32(FarPtr::vector(0x19));
             if after != before {
                 bios.hw.write32(FarPtr::vector(0x19), before);
-                let kind = Kind::Hooked19(FarPtr::from_u32(after));
-                add(&bios.state.boot.roms.entries, Entry { function: rom.function, name: FarPtr::default(), kind });
+                let method = BootMethod::Hooked19(FarPtr::from_u32(after));
+                add(&bios.state.boot.roms.entries, Entry { function: rom.function, name: FarPtr::default(), method });
             }
         }
     }
     let state = bios.state;
     for entry in state.boot.roms.connections.iter().filter_map(Cell::take) {
-        let Kind::Bootstrap(connect) = entry.kind else { continue };
+        let BootMethod::Bootstrap(connect) = entry.method else { continue };
         let disks = bios.hw.get(bda::DISK_COUNT);
         let mut regs = rom_registers(entry.function);
         bios.hw.call_far(connect, &mut regs);
         if bios.hw.get(bda::DISK_COUNT) > disks && disks < 0x7f {
-            add(&state.boot.roms.entries, Entry { kind: Kind::Disk(0x80 + disks), ..entry });
+            add(&state.boot.roms.entries, Entry { method: BootMethod::Disk(0x80 + disks), ..entry });
         }
     }
 }
 
-/// AX bus, device and function; BX card select number and DX its read data port, FFFFh since the ROM is no ISA Plug
-/// and Play card's; ES:DI the installation structure.
+/// Registers for a call of an option ROM: AX is bus, device and function; BX (card select number) and DX (read data
+/// port) are FFFFh, since this is not an ISA Plug and Play card; ES:DI is the installation structure.
 fn rom_registers(function: u16) -> Regs {
     let mut regs = Regs { es: pnp::AT.segment, edi: u32::from(pnp::AT.offset), ..Regs::default() };
     regs.set_ax(function);
@@ -114,7 +115,7 @@ fn rom_registers(function: u16) -> Regs {
     regs
 }
 
-/// Calls the ROM's initialisation at offset 3. Returns whether there is a ROM.
+/// Calls the ROM's initialisation at offset 3. Returns whether the ROM is still present.
 fn call_init<H: Hw>(bios: &mut Bios<H>, rom: OptionRom) -> bool {
     const SIGNATURE: u16 = 0xaa55;
     let at = FarPtr::new(rom.segment, 0);
@@ -123,11 +124,11 @@ fn call_init<H: Hw>(bios: &mut Bios<H>, rom: OptionRom) -> bool {
     }
     let mut regs = rom_registers(rom.function);
     bios.hw.call_far(at.add(3), &mut regs);
-    // One that has nothing to do here may have wiped itself out.
+    // A ROM without a device may have erased its own header.
     bios.hw.read16(at) == SIGNATURE && bios.hw.read8(at.add(2)) != 0
 }
 
-/// Follows the chain of Plug and Play expansion headers. Returns whether there is one.
+/// Reads the chain of Plug and Play expansion headers. Returns whether there is at least one.
 fn read_headers<H: Hw>(bios: &mut Bios<H>, rom: OptionRom) -> bool {
     const FIRST: u16 = 0x1a;
     const SIGNATURE: u32 = u32::from_le_bytes(*b"$PnP");
@@ -138,7 +139,7 @@ fn read_headers<H: Hw>(bios: &mut Bios<H>, rom: OptionRom) -> bool {
         if at == 0
             || at > 0xffe0
             || bios.hw.read32(FarPtr::new(rom.segment, at)) != SIGNATURE
-            || !sums_up(bios, rom, at)
+            || !checksum_ok(bios, rom, at)
         {
             break;
         }
@@ -147,7 +148,7 @@ fn read_headers<H: Hw>(bios: &mut Bios<H>, rom: OptionRom) -> bool {
         let entry = |offset| Entry {
             function: rom.function,
             name: if name == 0 { FarPtr::default() } else { FarPtr::new(rom.segment, name) },
-            kind: Kind::Bootstrap(FarPtr::new(rom.segment, offset)),
+            method: BootMethod::Bootstrap(FarPtr::new(rom.segment, offset)),
         };
         let (connection, bootstrap) = (word(bios, at + 0x16), word(bios, at + 0x1a));
         if connection != 0 {
@@ -160,8 +161,8 @@ fn read_headers<H: Hw>(bios: &mut Bios<H>, rom: OptionRom) -> bool {
     found
 }
 
-/// Whether the header's bytes, as many paragraphs as it says, add up to zero.
-fn sums_up<H: Hw>(bios: &mut Bios<H>, rom: OptionRom, at: u16) -> bool {
+/// Whether the header's checksum is right: its bytes, 16 times the length field, add up to zero.
+fn checksum_ok<H: Hw>(bios: &mut Bios<H>, rom: OptionRom, at: u16) -> bool {
     let length = u16::from(bios.hw.read8(FarPtr::new(rom.segment, at + 5))) * 16;
     let byte = |n| bios.hw.read8(FarPtr::new(rom.segment, at.wrapping_add(n)));
     length != 0 && (0..length).map(byte).fold(0, u8::wrapping_add) == 0

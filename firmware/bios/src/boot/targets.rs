@@ -1,30 +1,30 @@
-//! What can be booted, in which order, and what it is called.
+//! Boot targets: building the boot order, numbering the hard disks, printing device names.
 
-use super::media::{self, Kind};
-use super::order::{self, Class, Path};
+use super::media::{self, DriveKind};
+use super::order::{self, BootPath, DeviceClass};
 use super::{console, roms};
 use crate::Bios;
 use pcvm_firmware_rt::{FarPtr, Hw};
 
-/// Drives and ROMs at most.
+/// Maximum number of boot targets: drives and option ROM entries.
 pub const TARGETS: usize = crate::disk::MAX_DRIVES + roms::ENTRIES;
 
-/// Something that can be booted.
+/// A bootable device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// The drive with this index.
     Drive(u8),
-    /// The option ROMs' entry with this number.
+    /// The option ROM entry with this index.
     Rom(u8),
 }
 
-/// Characters of a line of the boot order that count: no path that is understood is longer.
-const LINE: usize = 96;
+/// Maximum length of a boot order line; every path that [`order::parse`] accepts is shorter.
+const MAX_LINE: usize = 96;
 
-/// Makes the list of everything: what the boot order names, then the rest.
-pub fn list<H: Hw>(bios: &mut Bios<H>) {
+/// Builds the boot order: first the devices that the boot order file names, then all others.
+pub fn build_boot_order<H: Hw>(bios: &mut Bios<H>) {
     bios.state.boot.count.set(0);
-    if named(bios) {
+    if add_boot_order(bios) {
         return;
     }
     let cmos = [0x38, 0x3d].map(|register| {
@@ -36,9 +36,9 @@ pub fn list<H: Hw>(bios: &mut Bios<H>) {
     }
 }
 
-/// Adds what the boot order names. Returns whether it wants nothing else.
-fn named<H: Hw>(bios: &mut Bios<H>) -> bool {
-    let mut line = [0u8; LINE];
+/// Adds the devices that the boot order file names. Returns true if it ends with `HALT`.
+fn add_boot_order<H: Hw>(bios: &mut Bios<H>) -> bool {
+    let mut line = [0u8; MAX_LINE];
     let mut length = 0;
     let start = bios.handoff.boot_order;
     if start == 0 {
@@ -57,7 +57,7 @@ fn named<H: Hw>(bios: &mut Bios<H>) -> bool {
         }
         let path = line.get(..length).and_then(|line| order::parse(line, |bridge| secondary_bus(bios.hw, bridge)));
         match path {
-            Some(Path::Halt) => return true,
+            Some(BootPath::Halt) => return true,
             Some(path) => add_path(bios, path),
             None => {}
         }
@@ -69,7 +69,7 @@ fn named<H: Hw>(bios: &mut Bios<H>) -> bool {
     false
 }
 
-/// The number of the bus behind a PCI bridge (PCI-to-PCI Bridge Architecture Specification 1.1, section 3.2.5.7).
+/// Secondary bus number of a PCI bridge (PCI-to-PCI Bridge Architecture Specification 1.1, section 3.2.5.7).
 fn secondary_bus<H: Hw>(hw: &mut H, bridge: u16) -> u8 {
     const BUS_NUMBERS: u32 = 0x18;
     hw.outl(0xcf8, 0x8000_0000 | u32::from(bridge) << 8 | BUS_NUMBERS);
@@ -79,7 +79,7 @@ fn secondary_bus<H: Hw>(hw: &mut H, bridge: u16) -> u8 {
 fn add<H: Hw>(bios: &Bios<H>, target: Target) {
     let state = &bios.state.boot;
     let count = state.count.get();
-    if (0..count).any(|place| state.target(place) == Some(target)) {
+    if (0..count).any(|position| state.target(position) == Some(target)) {
         return;
     }
     if let Some(slot) = state.order.get(usize::from(count)) {
@@ -104,37 +104,37 @@ fn add_roms<H: Hw>(bios: &Bios<H>, wanted: impl Fn(&roms::Entry) -> bool) {
     }
 }
 
-fn add_path<H: Hw>(bios: &Bios<H>, path: Path) {
+fn add_path<H: Hw>(bios: &Bios<H>, path: BootPath) {
     const NO_FUNCTION: u16 = 0xffff;
     match path {
-        Path::Ide { channel, unit } => {
-            add_drives(bios, |drive| drive.kind != Kind::Floppy && (drive.channel, drive.unit) == (channel, unit));
+        BootPath::Ide { channel, unit } => {
+            add_drives(bios, |drive| drive.kind != DriveKind::Floppy && (drive.channel, drive.unit) == (channel, unit));
         }
-        Path::Floppy(unit) => add_drives(bios, |drive| drive.kind == Kind::Floppy && drive.unit == unit),
-        Path::Function(function) => add_roms(bios, |entry| entry.function == function),
-        Path::Rom => add_roms(bios, |entry| entry.function == NO_FUNCTION),
-        Path::Halt => {}
+        BootPath::Floppy(unit) => add_drives(bios, |drive| drive.kind == DriveKind::Floppy && drive.unit == unit),
+        BootPath::Function(function) => add_roms(bios, |entry| entry.function == function),
+        BootPath::Rom => add_roms(bios, |entry| entry.function == NO_FUNCTION),
+        BootPath::Halt => {}
     }
 }
 
-fn add_class<H: Hw>(bios: &Bios<H>, class: Class) {
+fn add_class<H: Hw>(bios: &Bios<H>, class: DeviceClass) {
     let kind = match class {
-        Class::Floppy => Kind::Floppy,
-        Class::Hard => Kind::Hard,
-        Class::Cdrom => Kind::Cdrom,
-        Class::Rom => return add_roms(bios, |entry| !matches!(entry.kind, roms::Kind::Disk(_))),
+        DeviceClass::Floppy => DriveKind::Floppy,
+        DeviceClass::Hard => DriveKind::Hard,
+        DeviceClass::Cdrom => DriveKind::Cdrom,
+        DeviceClass::Rom => return add_roms(bios, |entry| !matches!(entry.method, roms::BootMethod::Disk(_))),
     };
     add_drives(bios, |drive| drive.kind == kind);
-    if class == Class::Hard {
-        add_roms(bios, |entry| matches!(entry.kind, roms::Kind::Disk(_)));
+    if class == DeviceClass::Hard {
+        add_roms(bios, |entry| matches!(entry.method, roms::BootMethod::Disk(_)));
     }
 }
 
-/// Puts another device first.
-pub fn prefer<H: Hw>(bios: &Bios<H>, place: u8) {
+/// Moves the target at this position to the front of the boot order.
+pub fn move_to_front<H: Hw>(bios: &Bios<H>, position: u8) {
     let order = &bios.state.boot.order;
-    if place < bios.state.boot.count.get()
-        && let Some(part) = order.get(..=usize::from(place))
+    if position < bios.state.boot.count.get()
+        && let Some(part) = order.get(..=usize::from(position))
     {
         for pair in part.windows(2).rev() {
             if let [one, other] = pair {
@@ -144,15 +144,15 @@ pub fn prefer<H: Hw>(bios: &Bios<H>, place: u8) {
     }
 }
 
-/// Numbers the hard disks for booting one of them: it is the first, the others follow in the boot order.
-pub fn put_first<H: Hw>(bios: &mut Bios<H>, first: u8) {
+/// Makes `first` hard disk 80h; the others follow in the boot order.
+pub fn make_first_disk<H: Hw>(bios: &mut Bios<H>, first: u8) {
     let mut disks = [first; crate::disk::MAX_DRIVES];
     let mut count = 1;
-    let mut place = 0;
-    while let Some(target) = bios.state.boot.target(place) {
-        place += 1;
+    let mut position = 0;
+    while let Some(target) = bios.state.boot.target(position) {
+        position += 1;
         let Target::Drive(index) = target else { continue };
-        let hard = media::drive(bios, index).is_some_and(|drive| drive.kind == Kind::Hard);
+        let hard = media::drive(bios, index).is_some_and(|drive| drive.kind == DriveKind::Hard);
         if hard
             && index != first
             && let Some(slot) = disks.get_mut(count)
@@ -166,20 +166,20 @@ pub fn put_first<H: Hw>(bios: &mut Bios<H>, first: u8) {
     }
 }
 
-/// Numbers the hard disks in the boot order, for something else than a hard disk.
-pub fn order_disks<H: Hw>(bios: &mut Bios<H>) {
-    let is_hard = |index| media::drive(bios, index).is_some_and(|drive| drive.kind == Kind::Hard);
-    let first = (0..bios.state.boot.count.get()).find_map(|place| match bios.state.boot.target(place) {
+/// Numbers the hard disks in the boot order, for booting from another device.
+pub fn number_disks<H: Hw>(bios: &mut Bios<H>) {
+    let is_hard = |index| media::drive(bios, index).is_some_and(|drive| drive.kind == DriveKind::Hard);
+    let first = (0..bios.state.boot.count.get()).find_map(|position| match bios.state.boot.target(position) {
         Some(Target::Drive(index)) if is_hard(index) => Some(index),
         _ => None,
     });
     if let Some(first) = first {
-        put_first(bios, first);
+        make_first_disk(bios, first);
     }
 }
 
-/// Writes what the device is called.
-pub fn name<H: Hw>(bios: &mut Bios<H>, target: Target) {
+/// Writes the name of a target.
+pub fn print_name<H: Hw>(bios: &mut Bios<H>, target: Target) {
     match target {
         Target::Drive(index) => {
             let Some(drive) = media::drive(bios, index) else { return };
@@ -188,17 +188,17 @@ pub fn name<H: Hw>(bios: &mut Bios<H>, target: Target) {
             console::text(
                 bios,
                 match drive.kind {
-                    Kind::Hard => "hard disk ",
-                    Kind::Cdrom => "CD-ROM ",
-                    Kind::Floppy => "floppy ",
+                    DriveKind::Hard => "hard disk ",
+                    DriveKind::Cdrom => "CD-ROM ",
+                    DriveKind::Floppy => "floppy ",
                 },
             );
             console::number(bios, ordinal as u32 + 1);
-            if drive.kind != Kind::Floppy {
+            if drive.kind != DriveKind::Floppy {
                 console::text(bios, " (");
-                console::foreign(bios, &drive.model);
-                if drive.kind == Kind::Hard {
-                    size(bios, drive.sectors);
+                console::device_text(bios, &drive.model);
+                if drive.kind == DriveKind::Hard {
+                    print_size(bios, drive.sectors);
                 }
                 console::text(bios, ")");
             }
@@ -207,24 +207,24 @@ pub fn name<H: Hw>(bios: &mut Bios<H>, target: Target) {
             let Some(entry) = bios.state.boot.roms.entry(n) else { return };
             console::text(
                 bios,
-                match entry.kind {
-                    roms::Kind::Bootstrap(_) | roms::Kind::Hooked19(_) => "option ROM",
-                    roms::Kind::Disk(_) => "hard disk of an option ROM",
+                match entry.method {
+                    roms::BootMethod::Bootstrap(_) | roms::BootMethod::Hooked19(_) => "option ROM",
+                    roms::BootMethod::Disk(_) => "hard disk of an option ROM",
                 },
             );
             if entry.name.segment != 0 {
                 let mut text = [0; 40];
                 bios.hw.copy_in(entry.name, &mut text);
                 console::text(bios, " (");
-                console::foreign(bios, &text);
+                console::device_text(bios, &text);
                 console::text(bios, ")");
             }
         }
     }
 }
 
-/// Writes `, 64 MiB`.
-fn size<H: Hw>(bios: &mut Bios<H>, sectors: u64) {
+/// Writes the size of a disk, as in `, 64 MiB`.
+fn print_size<H: Hw>(bios: &mut Bios<H>, sectors: u64) {
     const PER_MIB: u64 = 2048;
     let mib = sectors / PER_MIB;
     let (amount, unit) = if mib >= 10 * 1024 { (mib / 1024, " GiB") } else { (mib, " MiB") };

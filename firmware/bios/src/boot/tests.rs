@@ -1,4 +1,4 @@
-use super::media::made_up;
+use super::media::fake_drives;
 use super::*;
 use crate::State as BiosState;
 use pcvm_firmware_rt::fake::{Bus, Fake};
@@ -16,7 +16,7 @@ struct Ports {
     sent: Vec<u8>,
     debug: Vec<u8>,
     divisor_access: bool,
-    /// The host bridge's configuration space.
+    /// The host bridge's configuration writes: address and value.
     config: Vec<(u32, u32)>,
     address: u32,
 }
@@ -28,7 +28,7 @@ impl Bus for Ports {
             0x3fd => 0x20 | u32::from(!self.typed.is_empty()),
             0x3f8 => self.typed.pop_front().unwrap_or(0).into(),
             0xcfc => self.config.iter().rev().find(|(at, _)| *at == self.address).map_or(u32::MAX, |(_, value)| *value),
-            // Bridge 4 leads to bus 5.
+            // Device 4 is a bridge with secondary bus 5.
             0xcfd if size == 1 && self.address == 0x8000_2018 => 5,
             _ => u32::MAX,
         }
@@ -56,12 +56,12 @@ fn machine() -> Machine {
     machine.set(bda::KEYBOARD_END, 0x3e);
     machine.set(bda::KEYBOARD_HEAD, 0x1e);
     machine.set(bda::KEYBOARD_TAIL, 0x1e);
-    // The segment of the real machine's INT 19h.
+    // The vector of the BIOS's own INT 19h.
     machine.write32(FarPtr::vector(0x19), 0xf000_e6f2);
     machine
 }
 
-/// Keys that are pressed one after the other; time passes while none is.
+/// Presses these keys one after another; each INT 16h call advances the tick count.
 fn press(machine: &mut Machine, keys: &[u16]) {
     let mut keys: VecDeque<u16> = keys.iter().copied().collect();
     machine.on_interrupt = Some(Box::new(move |memory, number, regs| {
@@ -81,7 +81,8 @@ const ESCAPE: u16 = 0x011b;
 const F12: u16 = 0x8600;
 const ENTER: u16 = 0x1c0d;
 
-/// Runs from the option ROMs on; what fails resets the machine after a second. Gives what was said and what was entered.
+/// Boots, starting with the option ROMs; a failed boot resets the machine after 1 s. Returns the console output, and
+/// the offset and drive number of the code that was entered.
 fn boot_with(machine: &mut Machine, handoff: &Handoff) -> (String, Option<(u16, u8)>) {
     let state = BiosState::new();
     boot_in(machine, handoff, &state)
@@ -118,83 +119,83 @@ fn ordered(machine: &mut Machine, order: &str) -> Handoff {
 }
 
 #[test]
-fn the_first_that_boots_is_entered_with_its_number_and_the_plug_and_play_structure() {
-    made_up::plug_in(&[(Kind::Hard, boot_sector(7))]);
+fn a_hard_disk_boot_passes_the_drive_in_dl_and_the_pnp_structure_in_es_di() {
+    fake_drives::attach(&[(DriveKind::Hard, boot_sector(7))]);
     let mut machine = machine();
     press(&mut machine, &NO_KEY);
-    let (said, entered) = boot_with(&mut machine, &handoff());
+    let (output, entered) = boot_with(&mut machine, &handoff());
     assert_eq!(entered, Some((0x7c00, 0x80)));
     assert_eq!(machine.read8(FarPtr::new(0, 0x7c02)), 7);
     let (at, regs) = machine.entered.unwrap();
     assert_eq!((at.segment, regs.es, regs.di(), regs.ax(), regs.ds), (0, 0xf000, 0xe020, 0, 0));
-    assert!(said.ends_with("Booting from hard disk 1 (MADE UP, 0 MiB)\n"), "{said}");
-    assert_eq!(machine.bus.sent, said.replace('\n', "\r\n").as_bytes(), "and on the serial port");
+    assert!(output.ends_with("Booting from hard disk 1 (FAKE, 0 MiB)\n"), "{output}");
+    assert_eq!(machine.bus.sent, output.replace('\n', "\r\n").as_bytes(), "the serial port shows the same");
 }
 
 #[test]
-fn what_fails_says_why_and_the_next_is_tried() {
+fn a_device_that_fails_is_reported_and_the_next_one_is_booted() {
     let unsigned = boot_sector(1)[..510].iter().copied().chain([0, 0]).collect::<Vec<u8>>();
     let mut empty = vec![0; 512];
     empty[510..].copy_from_slice(&[0x55, 0xaa]);
-    made_up::plug_in(&[
-        (Kind::Hard, unsigned.clone()),
-        (Kind::Hard, empty),
-        (Kind::Hard, vec![]),
-        (Kind::Cdrom, vec![]),
-        (Kind::Floppy, unsigned),
+    fake_drives::attach(&[
+        (DriveKind::Hard, unsigned.clone()),
+        (DriveKind::Hard, empty),
+        (DriveKind::Hard, vec![]),
+        (DriveKind::Cdrom, vec![]),
+        (DriveKind::Floppy, unsigned),
     ]);
     let mut machine = machine();
     press(&mut machine, &NO_KEY);
-    let (said, entered) = boot_with(&mut machine, &handoff());
+    let (output, entered) = boot_with(&mut machine, &handoff());
     assert_eq!(entered, Some((0x7c00, 0)), "a floppy needs no signature");
     for line in [
-        "hard disk 1 (MADE UP, 0 MiB)\n  failed: no boot signature (55AAh)\n",
-        "hard disk 2 (MADE UP, 0 MiB)\n  failed: the boot sector is empty\n",
-        "hard disk 3 (MADE UP, 0 MiB)\n  failed: cannot be read: no medium\n",
-        "CD-ROM 1 (MADE UP)\n  failed: no disc: no medium\n",
+        "hard disk 1 (FAKE, 0 MiB)\n  failed: no boot signature (55AAh)\n",
+        "hard disk 2 (FAKE, 0 MiB)\n  failed: the boot sector is empty\n",
+        "hard disk 3 (FAKE, 0 MiB)\n  failed: cannot be read: no medium\n",
+        "CD-ROM 1 (FAKE)\n  failed: no disc: no medium\n",
         "floppy 1\n",
     ] {
-        assert!(said.contains(line), "no {line:?} in {said}");
+        assert!(output.contains(line), "no {line:?} in {output}");
     }
 }
 
 #[test]
-fn when_nothing_boots_all_reasons_are_shown_and_the_machine_is_reset() {
-    made_up::plug_in(&[(Kind::Cdrom, vec![]), (Kind::Hard, vec![0; 512])]);
+fn when_no_device_boots_all_reasons_are_shown_and_the_machine_is_reset() {
+    fake_drives::attach(&[(DriveKind::Cdrom, vec![]), (DriveKind::Hard, vec![0; 512])]);
     let mut machine = machine();
     press(&mut machine, &NO_KEY);
-    let (said, entered) = boot_with(&mut machine, &handoff());
+    let (output, entered) = boot_with(&mut machine, &handoff());
     assert_eq!((entered, machine.resets), (None, 1));
-    let summary = said.split("No bootable device.\n").nth(1).unwrap();
+    let summary = output.split("No bootable device.\n").nth(1).unwrap();
     assert_eq!(
         summary,
-        "  hard disk 1 (MADE UP, 0 MiB): no boot signature (55AAh)\n  CD-ROM 1 (MADE UP): no disc: no medium\n\
+        "  hard disk 1 (FAKE, 0 MiB): no boot signature (55AAh)\n  CD-ROM 1 (FAKE): no disc: no medium\n\
          The machine is reset in 1 s. Press F12 or Esc for the boot menu, any other key to try again.\n"
     );
-    assert!((18..=20).contains(&machine.halts), "a second of halts: {}", machine.halts);
+    assert!((18..=20).contains(&machine.halts), "halts in 1 s: {}", machine.halts);
 }
 
 #[test]
-fn a_machine_without_anything_says_so() {
-    made_up::plug_in(&[]);
+fn a_machine_without_drives_and_roms_reports_that_it_has_none() {
+    fake_drives::attach(&[]);
     let mut machine = machine();
     press(&mut machine, &NO_KEY);
-    let (said, _) = boot_with(&mut machine, &handoff());
-    assert!(said.contains("There is no drive and nothing else to boot from."), "{said}");
+    let (output, _) = boot_with(&mut machine, &handoff());
+    assert!(output.contains("There is no drive and nothing else to boot from."), "{output}");
 }
 
 #[test]
-fn a_key_tries_everything_again() {
-    made_up::plug_in(&[(Kind::Hard, vec![0; 512])]);
+fn a_key_press_tries_all_devices_again() {
+    fake_drives::attach(&[(DriveKind::Hard, vec![0; 512])]);
     let mut machine = machine();
     press(&mut machine, &[ENTER, ENTER]);
-    let (said, _) = boot_with(&mut machine, &handoff());
-    assert_eq!(said.matches("Booting from").count(), 3);
+    let (output, _) = boot_with(&mut machine, &handoff());
+    assert_eq!(output.matches("Booting from").count(), 3);
 }
 
 #[test]
-fn the_boot_order_is_that_of_the_file_then_of_cmos_then_the_usual() {
-    let drives = [Kind::Hard, Kind::Cdrom, Kind::Floppy, Kind::Hard].map(|kind| (kind, vec![]));
+fn the_boot_order_is_that_of_the_file_then_of_cmos_then_the_default() {
+    let drives = [DriveKind::Hard, DriveKind::Cdrom, DriveKind::Floppy, DriveKind::Hard].map(|kind| (kind, vec![]));
     let disk1 = "/pci@i0cf8/ide@1,1/drive@0/disk@0\n";
     let cd = "/pci@i0cf8/ide@1,1/drive@0/disk@1\n";
     let disk2 = "/pci@i0cf8/ide@1,1/drive@1/disk@1\n";
@@ -211,13 +212,13 @@ fn the_boot_order_is_that_of_the_file_then_of_cmos_then_the_usual() {
         (format!("{disk2}{disk2}\0{cd}"), [0, 0], "hd2 hd1 cd1 fd1"),
         (format!("{long}\nnonsense\n/pci@i0cf8/ide@1,1/drive@7/disk@7\n{cd}"), [0, 0], "cd1 hd1 hd2 fd1"),
     ] {
-        made_up::plug_in(&drives);
+        fake_drives::attach(&drives);
         let mut machine = machine();
         press(&mut machine, &NO_KEY);
         (machine.bus.cmos[0x38], machine.bus.cmos[0x3d]) = (cmos[0], cmos[1]);
         let handoff = ordered(&mut machine, &order);
-        let (said, _) = boot_with(&mut machine, &handoff);
-        let tried: Vec<String> = said
+        let (output, _) = boot_with(&mut machine, &handoff);
+        let tried: Vec<String> = output
             .lines()
             .filter_map(|line| line.strip_prefix("Booting from "))
             .map(|line| line.split(" (").next().unwrap().replace("hard disk ", "hd").replace("CD-ROM ", "cd"))
@@ -228,8 +229,8 @@ fn the_boot_order_is_that_of_the_file_then_of_cmos_then_the_usual() {
 }
 
 #[test]
-fn the_hard_disk_that_is_booted_is_the_first() {
-    made_up::plug_in(&[(Kind::Hard, vec![]), (Kind::Hard, boot_sector(2))]);
+fn the_booted_hard_disk_becomes_80h() {
+    fake_drives::attach(&[(DriveKind::Hard, vec![]), (DriveKind::Hard, boot_sector(2))]);
     let mut machine = machine();
     press(&mut machine, &NO_KEY);
     let (_, entered) = boot_with(&mut machine, &handoff());
@@ -239,10 +240,10 @@ fn the_hard_disk_that_is_booted_is_the_first() {
     assert_eq!([0, 1].map(|index| media::drive(&bios, index).unwrap().number), [0x81, 0x80]);
 }
 
-/// Types while the firmware is at work: into the keyboard's buffer, and to the serial port.
+/// The keys are in the keyboard buffer or the UART before the boot code looks for them.
 #[test]
-fn the_menu_opens_by_f12_and_esc_that_were_pressed_before() {
-    let menu = "Boot from:\n  1. hard disk 1 (MADE UP, 0 MiB)\n  2. floppy 1\n";
+fn f12_or_esc_pressed_during_post_opens_the_menu() {
+    let menu = "Boot from:\n  1. hard disk 1 (FAKE, 0 MiB)\n  2. floppy 1\n";
     let cases: [(&[u16], &[u8], bool); 8] = [
         (&[], b"", false),
         (&[ENTER], b"", false),
@@ -254,7 +255,7 @@ fn the_menu_opens_by_f12_and_esc_that_were_pressed_before() {
         (&[], b"x", false),
     ];
     for (typed, sent, opens) in cases {
-        made_up::plug_in(&[(Kind::Hard, boot_sector(1)), (Kind::Floppy, boot_sector(2))]);
+        fake_drives::attach(&[(DriveKind::Hard, boot_sector(1)), (DriveKind::Floppy, boot_sector(2))]);
         let mut machine = machine();
         press(&mut machine, &[u16::from(b'x'), u16::from(b'9'), u16::from(b'2')]);
         for (n, &key) in typed.iter().enumerate() {
@@ -262,18 +263,22 @@ fn the_menu_opens_by_f12_and_esc_that_were_pressed_before() {
             machine.set(bda::KEYBOARD_TAIL, 0x20 + n as u16 * 2);
         }
         machine.bus.typed = sent.iter().copied().collect();
-        let (said, entered) = boot_with(&mut machine, &handoff());
-        assert_eq!(said.contains(menu), opens, "{typed:x?} {sent:?}: {said}");
+        let (output, entered) = boot_with(&mut machine, &handoff());
+        assert_eq!(output.contains(menu), opens, "{typed:x?} {sent:?}: {output}");
         assert_eq!(entered, Some((0x7c00, if opens { 0 } else { 0x80 })));
         if typed == [ENTER] {
-            assert_ne!(machine.get(bda::KEYBOARD_HEAD), machine.get(bda::KEYBOARD_TAIL), "the key stays");
+            assert_ne!(
+                machine.get(bda::KEYBOARD_HEAD),
+                machine.get(bda::KEYBOARD_TAIL),
+                "other keys stay in the buffer"
+            );
         }
     }
 }
 
 #[test]
-fn the_menu_works_by_the_serial_port_alone() {
-    made_up::plug_in(&[(Kind::Hard, boot_sector(1)), (Kind::Floppy, boot_sector(2))]);
+fn the_menu_works_over_the_serial_port_alone() {
+    fake_drives::attach(&[(DriveKind::Hard, boot_sector(1)), (DriveKind::Floppy, boot_sector(2))]);
     let mut machine = machine();
     press(&mut machine, &NO_KEY);
     machine.bus.typed = b"\x1b[24~2".iter().copied().collect();
@@ -282,11 +287,11 @@ fn the_menu_works_by_the_serial_port_alone() {
 }
 
 #[test]
-fn a_machine_that_asks_for_the_menu_waits_for_its_key() {
+fn a_configured_menu_wait_accepts_f12_and_esc() {
     for (menu, menu_wait, key, entered) in
         [(1, 0, F12, 0), (0, 500, F12, 0), (0, 500, ENTER, 0x80), (0, 0, F12, 0x80), (1, 0, ESCAPE, 0)]
     {
-        made_up::plug_in(&[(Kind::Hard, boot_sector(1)), (Kind::Floppy, boot_sector(2))]);
+        fake_drives::attach(&[(DriveKind::Hard, boot_sector(1)), (DriveKind::Floppy, boot_sector(2))]);
         let mut machine = machine();
         press(&mut machine, &[key, u16::from(b'2')]);
         let mut handoff = handoff();
@@ -297,8 +302,8 @@ fn a_machine_that_asks_for_the_menu_waits_for_its_key() {
 }
 
 #[test]
-fn int18_goes_on_to_the_next_device_and_int19_begins_again() {
-    made_up::plug_in(&[(Kind::Hard, boot_sector(1)), (Kind::Floppy, boot_sector(2))]);
+fn int18_boots_the_next_device_and_int19_the_first() {
+    fake_drives::attach(&[(DriveKind::Hard, boot_sector(1)), (DriveKind::Floppy, boot_sector(2))]);
     let mut machine = machine();
     press(&mut machine, &NO_KEY);
     let (state, handoff) = (BiosState::new(), handoff());
@@ -307,20 +312,20 @@ fn int18_goes_on_to_the_next_device_and_int19_begins_again() {
         interrupt(&mut Bios { hw: &mut machine, state: &state, handoff: &handoff }, &mut Regs::default());
         let vector = machine.booted_again.take().unwrap();
         again(&mut Bios { hw: &mut machine, state: &state, handoff: &handoff }, vector);
-        let said = String::from_utf8(std::mem::take(&mut machine.bus.debug)).unwrap();
-        (said, machine.entered.take().map(|(_, regs)| regs.dl()))
+        let output = String::from_utf8(std::mem::take(&mut machine.bus.debug)).unwrap();
+        (output, machine.entered.take().map(|(_, regs)| regs.dl()))
     };
-    let (said, entered) = call(int18);
-    assert_eq!(said, "  failed: gave up (INT 18h)\nBooting from floppy 1\n");
+    let (output, entered) = call(int18);
+    assert_eq!(output, "  failed: gave up (INT 18h)\nBooting from floppy 1\n");
     assert_eq!(entered, Some(0));
     assert_eq!(call(int19).1, Some(0x80));
     assert_eq!(call(int18).1, Some(0));
-    let (said, entered) = call(int18);
+    let (output, entered) = call(int18);
     assert_eq!(entered, None);
-    assert!(said.contains("  floppy 1: gave up (INT 18h)\n"), "{said}");
+    assert!(output.contains("  floppy 1: gave up (INT 18h)\n"), "{output}");
 }
 
-/// A ROM at C800:0, whose code is a fake's business.
+/// Puts an option ROM into memory; [`record_calls`] stands in for its code.
 fn put_rom(machine: &mut Machine, segment: u16, pnp: Option<(u16, u16)>) {
     machine.write16(FarPtr::new(segment, 0), 0xaa55);
     machine.write8(FarPtr::new(segment, 2), 4);
@@ -346,7 +351,7 @@ fn with_roms(roms: &[OptionRom]) -> Handoff {
 
 type Calls = Rc<RefCell<Vec<(FarPtr, Regs)>>>;
 
-/// Records far calls, and does what `then` says.
+/// Records far calls and runs `then` for each.
 fn record_calls(machine: &mut Machine, mut then: impl FnMut(&mut Vec<u8>, FarPtr) + 'static) -> Calls {
     let calls = Calls::default();
     let record = calls.clone();
@@ -358,8 +363,8 @@ fn record_calls(machine: &mut Machine, mut then: impl FnMut(&mut Vec<u8>, FarPtr
 }
 
 #[test]
-fn option_roms_are_initialised_and_their_bootstrap_entries_booted_in_order() {
-    made_up::plug_in(&[(Kind::Hard, vec![])]);
+fn option_roms_are_initialised_and_their_bootstrap_entries_called_in_boot_order() {
+    fake_drives::attach(&[(DriveKind::Hard, vec![])]);
     let mut machine = machine();
     press(&mut machine, &NO_KEY);
     put_rom(&mut machine, 0xc000, None);
@@ -371,10 +376,12 @@ fn option_roms_are_initialised_and_their_bootstrap_entries_booted_in_order() {
     (handoff.boot_order, handoff.boot_order_size) = (ordered.boot_order, ordered.boot_order_size);
     init_video(&mut Bios { hw: &mut machine, state: &BiosState::new(), handoff: &handoff });
     machine.bus.debug.clear();
-    let (said, _) = boot_with(&mut machine, &handoff);
+    let (output, _) = boot_with(&mut machine, &handoff);
     assert!(
-        said.starts_with("Booting from option ROM (Network card)\n  failed: came back\nBooting from hard disk 1"),
-        "{said}"
+        output.starts_with(
+            "Booting from option ROM (Network card)\n  failed: returned without booting\nBooting from hard disk 1"
+        ),
+        "{output}"
     );
     let calls = calls.borrow();
     let called: Vec<FarPtr> = calls.iter().map(|(at, _)| *at).collect();
@@ -385,8 +392,8 @@ fn option_roms_are_initialised_and_their_bootstrap_entries_booted_in_order() {
 }
 
 #[test]
-fn a_rom_with_a_connection_vector_brings_a_hard_disk() {
-    made_up::plug_in(&[]);
+fn a_connection_vector_adds_a_bootable_hard_disk() {
+    fake_drives::attach(&[]);
     let mut machine = machine();
     machine.on_interrupt = Some(Box::new(|memory, number, regs| match (number, regs.ah()) {
         (0x13, 2) => {
@@ -402,28 +409,28 @@ fn a_rom_with_a_connection_vector_brings_a_hard_disk() {
             memory[0x475] += 1;
         }
     });
-    let (said, entered) = boot_with(&mut machine, &with_roms(&[OptionRom { segment: 0xc800, function: 0x20 }]));
+    let (output, entered) = boot_with(&mut machine, &with_roms(&[OptionRom { segment: 0xc800, function: 0x20 }]));
     assert_eq!(entered, Some((0x7c00, 0x80)));
-    assert!(said.contains("hard disk of an option ROM (Network card)"), "{said}");
+    assert!(output.contains("hard disk of an option ROM (Network card)"), "{output}");
 }
 
 #[test]
-fn a_rom_that_takes_int19_for_itself_is_one_device_among_others() {
-    made_up::plug_in(&[(Kind::Hard, vec![])]);
+fn a_rom_that_hooks_int19_becomes_one_entry_of_the_boot_order() {
+    fake_drives::attach(&[(DriveKind::Hard, vec![])]);
     let mut machine = machine();
     press(&mut machine, &NO_KEY);
     put_rom(&mut machine, 0xd000, None);
     record_calls(&mut machine, |memory, _| memory[0x64..0x68].copy_from_slice(&0xd000_0050u32.to_le_bytes()));
-    let (said, _) = boot_with(&mut machine, &with_roms(&[OptionRom { segment: 0xd000, function: 0xffff }]));
-    assert!(said.contains("hard disk 1 (MADE UP, 0 MiB)\n  failed"), "{said}");
-    assert!(said.contains("Booting from option ROM\n  failed: came back\n"), "{said}");
+    let (output, _) = boot_with(&mut machine, &with_roms(&[OptionRom { segment: 0xd000, function: 0xffff }]));
+    assert!(output.contains("hard disk 1 (FAKE, 0 MiB)\n  failed"), "{output}");
+    assert!(output.contains("Booting from option ROM\n  failed: returned without booting\n"), "{output}");
     assert_eq!(machine.called.iter().filter(|&&number| number == 0x19).count(), 1);
     assert_eq!(machine.read32(FarPtr::vector(0x19)), 0xf000_e6f2);
 }
 
 #[test]
-fn damaged_roms_are_not_followed() {
-    made_up::plug_in(&[]);
+fn damaged_option_roms_are_ignored() {
+    fake_drives::attach(&[]);
     type Damage = fn(&mut Machine);
     let damages: [Damage; 5] = [
         |machine| machine.write8(FarPtr::new(0xc800, 0x41), 0),
@@ -437,24 +444,24 @@ fn damaged_roms_are_not_followed() {
         press(&mut machine, &NO_KEY);
         put_rom(&mut machine, 0xc800, Some((0, 0x123)));
         damage(&mut machine);
-        let (said, _) = boot_with(&mut machine, &with_roms(&[OptionRom { segment: 0xc800, function: 0x18 }]));
-        assert!(said.contains("There is no drive and nothing else"), "{said}");
+        let (output, _) = boot_with(&mut machine, &with_roms(&[OptionRom { segment: 0xc800, function: 0x18 }]));
+        assert!(output.contains("There is no drive and nothing else"), "{output}");
     }
-    // A chain of headers that never ends.
+    // A header chain that forms a loop.
     let mut machine = machine();
     press(&mut machine, &NO_KEY);
     put_rom(&mut machine, 0xc800, Some((0, 0x123)));
     machine.write16(FarPtr::new(0xc800, 0x46), 0x40);
     machine.write8(FarPtr::new(0xc800, 0x49), machine.memory[0xc8049].wrapping_sub(0x40));
-    let (said, _) = boot_with(&mut machine, &with_roms(&[OptionRom { segment: 0xc800, function: 0x18 }]));
-    assert_eq!(said.matches("Booting from").count(), roms::ENTRIES);
+    let (output, _) = boot_with(&mut machine, &with_roms(&[OptionRom { segment: 0xc800, function: 0x18 }]));
+    assert_eq!(output.matches("Booting from").count(), roms::ENTRIES);
 }
 
 #[test]
-fn the_plug_and_play_structure_and_nodes_are_what_the_specification_says() {
+fn the_plug_and_play_structure_and_device_nodes_are_well_formed() {
     assert_eq!(structure::STRUCTURE.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)), 0);
     assert_eq!(structure::AT.linear() % 16, 0);
-    made_up::plug_in(&[]);
+    fake_drives::attach(&[]);
     let mut machine = machine();
     press(&mut machine, &NO_KEY);
     machine.set(bda::EQUIPMENT, 1);
@@ -472,13 +479,13 @@ fn the_plug_and_play_structure_and_nodes_are_what_the_specification_says() {
         let letters = u16::from_be_bytes([node[3], node[4]]);
         let letter = |shift: u16| (b'@' + (letters >> shift & 0x1f) as u8) as char;
         names.push(format!("{}{}{}{:02X}{:02X}", letter(10), letter(5), letter(0), node[5], node[6]));
-        // Resources: small ones say their length in three bits, all others here are small too.
-        let (mut place, mut ends) = (12, 0);
-        while place < node.len() {
-            ends += u32::from(node[place] >> 3 == 0x0f);
-            place += 1 + usize::from(node[place] & 7);
+        // All resources here are small ones: the low three bits of the tag are the length.
+        let (mut offset, mut ends) = (12, 0);
+        while offset < node.len() {
+            ends += u32::from(node[offset] >> 3 == 0x0f);
+            offset += 1 + usize::from(node[offset] & 7);
         }
-        assert_eq!((place, ends), (node.len(), 3), "node {n}");
+        assert_eq!((offset, ends), (node.len(), 3), "node {n}");
         sizes.push(size);
         at = at.add(size);
     }
@@ -490,8 +497,8 @@ fn the_plug_and_play_structure_and_nodes_are_what_the_specification_says() {
 }
 
 #[test]
-fn shadow_ram_is_locked_before_anything_runs() {
-    made_up::plug_in(&[(Kind::Hard, boot_sector(1))]);
+fn shadow_ram_is_locked_before_the_boot_sector_runs() {
+    fake_drives::attach(&[(DriveKind::Hard, boot_sector(1))]);
     let mut machine = machine();
     press(&mut machine, &NO_KEY);
     machine.bus.config = vec![(0x8000_0058, 0x3333_3000), (0x8000_005c, 0x0033_0000)];

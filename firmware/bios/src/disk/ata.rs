@@ -1,20 +1,20 @@
-//! ATA drives on the two channels that a PC has always had, by PIO (ATA/ATAPI-6, T13 1410D).
+//! ATA hard disk driver by PIO, for the two legacy IDE channels (ATA/ATAPI-6, T13 1410D).
 //!
-//! Ports 1F0h-1F7h and 3F6h, 170h-177h and 376h. Status is polled, and the drive's interrupt is kept off by nIEN while a
-//! command runs: an IRQ for each block would cost a caller more than the poll does, and a caller may have interrupts
-//! off. After each command the interrupt is enabled again, as operating systems find it.
+//! Ports 1F0h-1F7h and 3F6h, 170h-177h and 376h. The driver polls the status register and masks the drive's interrupt
+//! with nIEN during a command: an IRQ per block would cost more than polling, and the caller may have interrupts
+//! disabled. After each command nIEN is cleared, as operating systems expect it.
 //!
-//! Deliberately missing: DMA (a caller's address is not a physical one under a memory manager), and FLUSH CACHE after
-//! writes, which BIOSes do not send either: power-off by an operating system flushes.
+//! Deliberately missing: DMA (under a memory manager the caller's address is not a physical one), and FLUSH CACHE after
+//! writes, which other BIOSes do not send either: operating systems flush before power-off.
 
+use super::buffer::Buffer;
 use super::clock::Timeout;
-use super::place::Place;
 use super::status::{Result, Status};
-use super::{Bus, Info};
+use super::{DriveInfo, DriveLocation};
 use crate::Bios;
 use pcvm_firmware_rt::{Hw, bda};
 
-/// Offsets of the registers in a channel's ports.
+/// Register offsets from the channel's base port.
 pub mod reg {
     #![allow(missing_docs)]
     pub const DATA: u16 = 0;
@@ -42,7 +42,7 @@ pub mod status {
 /// Error register bits.
 mod error {
     pub const BAD_BLOCK: u8 = 0x80;
-    /// Uncorrectable data when reading, write-protected when writing.
+    /// UNC (uncorrectable data) when reading, WP (write-protected) when writing.
     pub const UNC_OR_WP: u8 = 0x40;
     pub const IDNF: u8 = 0x10;
     pub const ABRT: u8 = 0x04;
@@ -50,12 +50,12 @@ mod error {
     pub const ADDRESS_MARK: u8 = 0x01;
 }
 
-/// Device control register: bit 3 was always to be set.
+/// Device control register: bit 3 is obsolete and set by convention.
 const CONTROL: u8 = 0x08;
 const SRST: u8 = 0x04;
 const NIEN: u8 = 0x02;
 
-/// Device register: bits 7 and 5 were always to be set.
+/// Device register: bits 7 and 5 are obsolete and set by convention.
 const DEVICE: u8 = 0xa0;
 const DEVICE_LBA: u8 = 0x40;
 const DEVICE_SLAVE: u8 = 0x10;
@@ -75,42 +75,42 @@ mod op {
     pub const SET_MULTIPLE: u8 = 0xc6;
 }
 
-/// A command may wait that long for the drive: one that spins up, and a host that is slow, are no errors.
+/// Time-out of a command. A drive that spins up and a slow host are not errors.
 const COMMAND_MS: u32 = 30_000;
-/// A drive that is busy when it is to be given a command.
+/// Time-out for a busy drive to become idle before a command.
 const IDLE_MS: u32 = 5_000;
-/// After a reset (9.2: 31 s, of which a drive without platters needs nothing).
+/// Time-out after a reset. The specification's 31 s (9.2) include spin-up, which virtual drives do not need.
 const RESET_MS: u32 = 10_000;
-/// Sectors per DRQ block that are asked for.
+/// Requested sectors per DRQ block of READ and WRITE MULTIPLE.
 pub const MULTIPLE: u8 = 16;
-/// The most sectors that one command moves.
+/// Maximum number of sectors per command.
 const PER_COMMAND: u16 = 256;
-/// Sectors that 28 bits can name.
+/// Number of sectors that LBA28 can address.
 const LBA28_SECTORS: u64 = 1 << 28;
 const SECTOR: u32 = 512;
 
-/// What to do with sectors.
+/// The kind of transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// To memory.
+    /// Disk to memory.
     Read,
-    /// From memory.
+    /// Memory to disk.
     Write,
-    /// Look whether they can be read.
+    /// Check that the sectors can be read.
     Verify,
 }
 
-/// Waits until the selected drive is not busy. Returns its status.
-pub fn not_busy<H: Hw>(bios: &mut Bios<H>, bus: Bus, ms: u32) -> Result<u8> {
-    let status = bios.hw.inb(bus.base() + reg::STATUS);
-    if status & status::BSY == 0 { Ok(status) } else { still_busy(bios, bus, ms) }
+/// Waits until the selected drive's BSY is clear, and returns its status.
+pub fn wait_not_busy<H: Hw>(bios: &mut Bios<H>, location: DriveLocation, ms: u32) -> Result<u8> {
+    let status = bios.hw.inb(location.base() + reg::STATUS);
+    if status & status::BSY == 0 { Ok(status) } else { poll_busy(bios, location, ms) }
 }
 
 #[cold]
-fn still_busy<H: Hw>(bios: &mut Bios<H>, bus: Bus, ms: u32) -> Result<u8> {
+fn poll_busy<H: Hw>(bios: &mut Bios<H>, location: DriveLocation, ms: u32) -> Result<u8> {
     let mut timeout = Timeout::ms(ms);
     while !timeout.expired(bios) {
-        let status = bios.hw.inb(bus.base() + reg::STATUS);
+        let status = bios.hw.inb(location.base() + reg::STATUS);
         if status & status::BSY == 0 {
             return Ok(status);
         }
@@ -118,103 +118,109 @@ fn still_busy<H: Hw>(bios: &mut Bios<H>, bus: Bus, ms: u32) -> Result<u8> {
     Err(Status::TIMEOUT)
 }
 
-/// The device register's bits that always come with this drive.
-pub fn device_bits(info: &Info) -> u8 {
-    DEVICE | (info.bus.unit * DEVICE_SLAVE) | if info.lba { DEVICE_LBA } else { 0 }
+/// The device register without head and LBA bits 24-27.
+pub fn device_bits(info: &DriveInfo) -> u8 {
+    DEVICE | (info.location.unit * DEVICE_SLAVE) | if info.lba { DEVICE_LBA } else { 0 }
 }
 
-/// Selects the drive, with the device register's other bits, and sees to it that it is idle.
-pub fn select<H: Hw>(bios: &mut Bios<H>, bus: Bus, bits: u8) -> Result<()> {
-    let device = DEVICE | bits | (bus.unit * DEVICE_SLAVE);
-    // One read tells, but where a drive was busy with something else, it did not see what was written.
+/// Writes the device register and waits until the drive is idle; resets a drive that stays busy or has DRQ set.
+pub fn select<H: Hw>(bios: &mut Bios<H>, location: DriveLocation, bits: u8) -> Result<()> {
+    let device = DEVICE | bits | (location.unit * DEVICE_SLAVE);
+    // Retry once: a drive that was busy has ignored the write to its device register.
     for _ in 0..2 {
-        bios.hw.outb(bus.base() + reg::DEVICE, device);
-        let status = bios.hw.inb(bus.base() + reg::STATUS);
+        bios.hw.outb(location.base() + reg::DEVICE, device);
+        let status = bios.hw.inb(location.base() + reg::STATUS);
         if status & (status::BSY | status::DRQ) == 0 {
             return Ok(());
         }
         if status == 0xff {
             return Err(Status::NOT_READY);
         }
-        if not_busy(bios, bus, IDLE_MS).is_err() || status & status::BSY == 0 {
-            reset(bios, bus)?;
+        if wait_not_busy(bios, location, IDLE_MS).is_err() || status & status::BSY == 0 {
+            reset(bios, location)?;
         }
     }
     Err(Status::TIMEOUT)
 }
 
-/// Disables the channel's interrupt for a command.
-pub fn mask_interrupt<H: Hw>(bios: &mut Bios<H>, bus: Bus) {
-    bios.hw.outb(bus.control(), CONTROL | NIEN);
+/// Masks the channel's interrupt (nIEN) for a command.
+pub fn mask_interrupt<H: Hw>(bios: &mut Bios<H>, location: DriveLocation) {
+    bios.hw.outb(location.control(), CONTROL | NIEN);
 }
 
-/// Enables it again. Status was read before, so none is pending.
-pub fn unmask_interrupt<H: Hw>(bios: &mut Bios<H>, bus: Bus) {
-    bios.hw.outb(bus.control(), CONTROL);
+/// Unmasks the channel's interrupt. None is pending, since the status register has been read.
+pub fn unmask_interrupt<H: Hw>(bios: &mut Bios<H>, location: DriveLocation) {
+    bios.hw.outb(location.control(), CONTROL);
 }
 
 /// Resets both drives of the channel.
-pub fn reset<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<()> {
-    bios.hw.outb(bus.control(), CONTROL | SRST | NIEN);
-    // 5 us at least (9.2): a port access on an ISA bus takes one.
+pub fn reset<H: Hw>(bios: &mut Bios<H>, location: DriveLocation) -> Result<()> {
+    bios.hw.outb(location.control(), CONTROL | SRST | NIEN);
+    // SRST must be set for at least 5 us (9.2): a port access on an ISA bus takes 1 us.
     for _ in 0..8 {
-        bios.hw.inb(bus.control());
+        bios.hw.inb(location.control());
     }
-    bios.hw.outb(bus.control(), CONTROL | NIEN);
-    // And 2 ms before status is looked at; a drive that needs them is busy from the start.
-    not_busy(bios, bus, RESET_MS)?;
-    let device = DEVICE | (bus.unit * DEVICE_SLAVE);
-    bios.hw.outb(bus.base() + reg::DEVICE, device);
-    not_busy(bios, bus, RESET_MS)?;
+    bios.hw.outb(location.control(), CONTROL | NIEN);
+    // The specification has 2 ms here before the first status read, but a drive that needs them has BSY set at once.
+    wait_not_busy(bios, location, RESET_MS)?;
+    let device = DEVICE | (location.unit * DEVICE_SLAVE);
+    bios.hw.outb(location.base() + reg::DEVICE, device);
+    wait_not_busy(bios, location, RESET_MS)?;
     Ok(())
 }
 
-/// Makes the drive as it is to be for [`transfer`], after a reset or after somebody else has used it.
-pub fn set_up<H: Hw>(bios: &mut Bios<H>, info: &Info) -> Result<()> {
-    let bus = info.bus;
-    mask_interrupt(bios, bus);
+/// Programs the drive as [`transfer`] needs it, after a reset or after another driver has used it.
+pub fn configure<H: Hw>(bios: &mut Bios<H>, info: &DriveInfo) -> Result<()> {
+    let location = info.location;
+    mask_interrupt(bios, location);
     let result = (|| {
         if info.multiple > 1 {
-            select(bios, bus, 0)?;
-            bios.hw.outb(bus.base() + reg::COUNT, info.multiple);
-            command(bios, bus, op::SET_MULTIPLE)?;
+            select(bios, location, 0)?;
+            bios.hw.outb(location.base() + reg::COUNT, info.multiple);
+            command(bios, location, op::SET_MULTIPLE)?;
         }
         if !info.lba {
-            select(bios, bus, info.physical.heads.wrapping_sub(1) & 0xf)?;
-            bios.hw.outb(bus.base() + reg::COUNT, info.physical.sectors);
-            command(bios, bus, op::INITIALIZE_PARAMETERS)?;
+            select(bios, location, info.physical.heads.wrapping_sub(1) & 0xf)?;
+            bios.hw.outb(location.base() + reg::COUNT, info.physical.sectors);
+            command(bios, location, op::INITIALIZE_PARAMETERS)?;
         }
         Ok(())
     })();
-    unmask_interrupt(bios, bus);
+    unmask_interrupt(bios, location);
     result
 }
 
-/// A command without data.
-pub fn command<H: Hw>(bios: &mut Bios<H>, bus: Bus, opcode: u8) -> Result<()> {
-    bios.hw.outb(bus.base() + reg::COMMAND, opcode);
-    let status = not_busy(bios, bus, COMMAND_MS)?;
-    check(bios, bus, status, false)
+/// Runs a command without data.
+pub fn command<H: Hw>(bios: &mut Bios<H>, location: DriveLocation, opcode: u8) -> Result<()> {
+    bios.hw.outb(location.base() + reg::COMMAND, opcode);
+    let status = wait_not_busy(bios, location, COMMAND_MS)?;
+    check_error(bios, location, status, false)
 }
 
-/// A command that answers with one sector, which is put at `to`.
-pub fn command_in<H: Hw>(bios: &mut Bios<H>, bus: Bus, opcode: u8, to: &mut Place, ms: u32) -> Result<()> {
-    bios.hw.outb(bus.base() + reg::COMMAND, opcode);
-    let status = not_busy(bios, bus, ms)?;
-    check(bios, bus, status, false)?;
+/// Runs a command that returns one sector, and stores that at `to`.
+pub fn command_in<H: Hw>(
+    bios: &mut Bios<H>,
+    location: DriveLocation,
+    opcode: u8,
+    to: &mut Buffer,
+    ms: u32,
+) -> Result<()> {
+    bios.hw.outb(location.base() + reg::COMMAND, opcode);
+    let status = wait_not_busy(bios, location, ms)?;
+    check_error(bios, location, status, false)?;
     if status & status::DRQ == 0 {
         return Err(Status::UNDEFINED);
     }
-    to.fill_from(bios.hw, bus.base() + reg::DATA, SECTOR);
+    to.read_from_port(bios.hw, location.base() + reg::DATA, SECTOR);
     Ok(())
 }
 
-/// Whether status tells of an error, and which.
-fn check<H: Hw>(bios: &mut Bios<H>, bus: Bus, status: u8, write: bool) -> Result<()> {
+/// Converts status and error registers to a [`Status`].
+fn check_error<H: Hw>(bios: &mut Bios<H>, location: DriveLocation, status: u8, write: bool) -> Result<()> {
     if status & (status::ERR | status::DF) == 0 {
         return Ok(());
     }
-    let error = bios.hw.inb(bus.base() + reg::ERROR);
+    let error = bios.hw.inb(location.base() + reg::ERROR);
     bios.hw.set(bda::DISK_STATUS_REGISTER, status);
     bios.hw.set(bda::DISK_ERROR_REGISTER, error);
     Err(match error {
@@ -231,32 +237,32 @@ fn check<H: Hw>(bios: &mut Bios<H>, bus: Bus, status: u8, write: bool) -> Result
     })
 }
 
-/// Moves `count` sectors from `lba` on, which exist, to or from `place`. Returns how many have been moved, too.
+/// Transfers `count` existing sectors, starting at `lba`. Also returns the number of sectors transferred.
 pub fn transfer<H: Hw>(
     bios: &mut Bios<H>,
-    info: &Info,
+    info: &DriveInfo,
     action: Action,
     mut lba: u64,
     count: u16,
-    place: &mut Place,
+    buffer: &mut Buffer,
 ) -> (u16, Result<()>) {
     let mut done = 0;
     let mut multiple = info.multiple;
-    mask_interrupt(bios, info.bus);
+    mask_interrupt(bios, info.location);
     let mut result = Ok(());
     while done < count {
         if done > 0 {
             bios.hw.poll_interrupts();
         }
         let now = (count - done).min(PER_COMMAND);
-        let before = *place;
-        let (moved, ended) = one_command(bios, info, action, multiple, lba, now, place);
+        let before = *buffer;
+        let (moved, ended) = one_command(bios, info, action, multiple, lba, now, buffer);
         done += moved;
         lba += u64::from(moved);
         let Err(status) = ended else { continue };
-        *place = before;
-        place.skip(u32::from(moved) * SECTOR);
-        // Somebody else may have changed the drive's idea of MULTIPLE since it was set up.
+        *buffer = before;
+        buffer.advance(u32::from(moved) * SECTOR);
+        // Another driver may have changed or disabled MULTIPLE mode since `configure`.
         if status == Status::BAD_COMMAND && multiple > 1 && moved == 0 {
             multiple = 1;
             continue;
@@ -264,77 +270,84 @@ pub fn transfer<H: Hw>(
         result = Err(status);
         break;
     }
-    unmask_interrupt(bios, info.bus);
+    unmask_interrupt(bios, info.location);
     (done, result)
 }
 
-/// As [`transfer`], up to 256 sectors.
+/// Transfers up to 256 sectors with one command; otherwise as [`transfer`].
 fn one_command<H: Hw>(
     bios: &mut Bios<H>,
-    info: &Info,
+    info: &DriveInfo,
     action: Action,
     multiple: u8,
     lba: u64,
     count: u16,
-    place: &mut Place,
+    buffer: &mut Buffer,
 ) -> (u16, Result<()>) {
-    if let Err(status) = address(bios, info, action, multiple > 1, lba, count) {
+    if let Err(status) = start_command(bios, info, action, multiple > 1, lba, count) {
         return (0, Err(status));
     }
-    let (base, write) = (info.bus.base(), action == Action::Write);
+    let (base, write) = (info.location.base(), action == Action::Write);
     let block = u32::from(multiple.max(1));
     let mut left = u32::from(count);
-    // Blocks that a disk has been sent but not acknowledged may not have arrived.
-    let mut on_its_way = 0;
+    // Sectors sent but not acknowledged yet: they may be lost.
+    let mut unacknowledged = 0;
     loop {
         let mut status = bios.hw.inb(base + reg::STATUS);
         if left == 0 || status & (status::BSY | status::DF | status::DRQ | status::ERR) != status::DRQ {
-            status = match settle(bios, info.bus, status, write) {
+            status = match wait_status(bios, info.location, status, write) {
                 Ok(status) => status,
-                Err(error) => return (count - (left + on_its_way) as u16, Err(error)),
+                Err(error) => return (count - (left + unacknowledged) as u16, Err(error)),
             };
             if left == 0 || action == Action::Verify {
                 return (count, Ok(()));
             }
             if status & status::DRQ == 0 {
-                return (count - (left + on_its_way) as u16, Err(Status::UNDEFINED));
+                return (count - (left + unacknowledged) as u16, Err(Status::UNDEFINED));
             }
         }
         let now = left.min(block);
         if write {
-            place.drain_to(bios.hw, base + reg::DATA, now * SECTOR);
-            on_its_way = now;
+            buffer.write_to_port(bios.hw, base + reg::DATA, now * SECTOR);
+            unacknowledged = now;
         } else {
-            place.fill_from(bios.hw, base + reg::DATA, now * SECTOR);
+            buffer.read_from_port(bios.hw, base + reg::DATA, now * SECTOR);
         }
         left -= now;
         if left == 0 && !write {
-            // There is no status phase after the last block that a drive sends.
+            // A read has no status phase after its last block.
             return (count, Ok(()));
         }
     }
 }
 
-/// The status that the drive has when it is not busy any more, if that tells of no error.
-fn settle<H: Hw>(bios: &mut Bios<H>, bus: Bus, mut status: u8, write: bool) -> Result<u8> {
+/// Waits until BSY is clear, and returns the status unless it reports an error.
+fn wait_status<H: Hw>(bios: &mut Bios<H>, location: DriveLocation, mut status: u8, write: bool) -> Result<u8> {
     let mut result = Ok(());
     if status & status::BSY != 0 {
-        match still_busy(bios, bus, COMMAND_MS) {
+        match poll_busy(bios, location, COMMAND_MS) {
             Ok(now) => status = now,
             Err(timeout) => result = Err(timeout),
         }
     }
-    result = result.and_then(|()| check(bios, bus, status, write));
-    // It hangs, or has a block that nobody wants.
+    result = result.and_then(|()| check_error(bios, location, status, write));
+    // The drive hangs, or still requests a data transfer.
     if result == Err(Status::TIMEOUT) || result.is_err() && status & status::DRQ != 0 {
-        let _ = reset(bios, bus);
+        let _ = reset(bios, location);
     }
     result.map(|()| status)
 }
 
-/// Writes the task file and the command.
-fn address<H: Hw>(bios: &mut Bios<H>, info: &Info, action: Action, multiple: bool, lba: u64, count: u16) -> Result<()> {
-    let base = info.bus.base();
+/// Writes the task file and starts the command.
+fn start_command<H: Hw>(
+    bios: &mut Bios<H>,
+    info: &DriveInfo,
+    action: Action,
+    multiple: bool,
+    lba: u64,
+    count: u16,
+) -> Result<()> {
+    let base = info.location.base();
     let bytes = lba.to_le_bytes();
     let ext = info.lba48 && lba + u64::from(count) > LBA28_SECTORS;
     let opcode = match (action, ext, multiple) {
@@ -350,7 +363,7 @@ fn address<H: Hw>(bios: &mut Bios<H>, info: &Info, action: Action, multiple: boo
         (Action::Verify, true, _) => op::VERIFY_EXT,
     };
     let (bits, low, mid, high) = if !info.lba {
-        // Nothing that large is without LBA.
+        // Drives without LBA are small enough for 32 bits.
         let lba = lba as u32;
         let per_track = u32::from(info.physical.sectors.max(1));
         let (track, sector) = (lba / per_track, lba % per_track);
@@ -362,14 +375,14 @@ fn address<H: Hw>(bios: &mut Bios<H>, info: &Info, action: Action, multiple: boo
     } else {
         (DEVICE_LBA | bytes[3] & 0xf, bytes[0], bytes[1], bytes[2])
     };
-    select(bios, info.bus, bits)?;
+    select(bios, info.location, bits)?;
     if ext {
         bios.hw.outb(base + reg::COUNT, (count >> 8) as u8);
         bios.hw.outb(base + reg::LBA_LOW, bytes[3]);
         bios.hw.outb(base + reg::LBA_MID, bytes[4]);
         bios.hw.outb(base + reg::LBA_HIGH, bytes[5]);
     }
-    // 256 is 0 in 28 bits.
+    // A count of 256 is written as 0.
     bios.hw.outb(base + reg::COUNT, count as u8);
     bios.hw.outb(base + reg::LBA_LOW, low);
     bios.hw.outb(base + reg::LBA_MID, mid);
@@ -378,9 +391,9 @@ fn address<H: Hw>(bios: &mut Bios<H>, info: &Info, action: Action, multiple: boo
     Ok(())
 }
 
-/// Whether the drive is ready.
-pub fn ready<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<()> {
-    select(bios, bus, 0)?;
-    let status = bios.hw.inb(bus.base() + reg::STATUS);
+/// Whether the drive has DRDY set.
+pub fn ready<H: Hw>(bios: &mut Bios<H>, location: DriveLocation) -> Result<()> {
+    select(bios, location, 0)?;
+    let status = bios.hw.inb(location.base() + reg::STATUS);
     if status & status::DRDY != 0 { Ok(()) } else { Err(Status::NOT_READY) }
 }

@@ -1,10 +1,10 @@
-//! CD-ROM drives: packet commands by PIO (ATA/ATAPI-6, 9.8; MMC-3, T10 1363D; SPC-2).
+//! ATAPI CD-ROM driver: packet commands by PIO (ATA/ATAPI-6, 9.8; MMC-3, T10 1363D; SPC-2).
 
 use super::ata::{self, reg, status};
+use super::buffer::Buffer;
 use super::clock::{self, Timeout};
-use super::place::Place;
 use super::status::{Result, Status};
-use super::{Bus, Info};
+use super::{DriveInfo, DriveLocation};
 use crate::Bios;
 use pcvm_firmware_rt::{Hw, bda, ebda};
 
@@ -19,31 +19,31 @@ const READ_CAPACITY: u8 = 0x25;
 const READ_10: u8 = 0x28;
 
 const SENSE_BYTES: u8 = 18;
-/// Blocks of a CD, a DVD, a BD.
+/// Bytes per block of a CD, DVD or BD.
 pub const BLOCK: u16 = 2048;
-/// Bytes per DRQ block that are asked for: as many whole CD blocks as fit in 16 bits.
-const LIMIT: u16 = 31 * BLOCK;
-/// Blocks per READ (10).
+/// Byte count limit per DRQ block: the largest multiple of the block size that fits in 16 bits.
+const BYTE_COUNT_LIMIT: u16 = 31 * BLOCK;
+/// Maximum number of blocks per READ (10).
 const PER_COMMAND: u16 = 512;
-/// DRQ blocks in one command: it has ended long before, whatever the drive's own limit is.
-const MOST_DRQ_BLOCKS: u32 = 0x1_0000;
+/// Limit of DRQ blocks per command, against drives that never end one. No valid command comes near it.
+const MAX_DRQ_BLOCKS: u32 = 0x1_0000;
 
-/// A disc that spins up.
+/// Time-out of a command: the disc may have to spin up.
 const COMMAND_MS: u32 = 30_000;
-/// How long a medium may be "becoming ready", and how often that is looked at.
+/// How long a medium may report "becoming ready", and the interval between two tests.
 const BECOMING_READY_MS: u32 = 20_000;
-const LOOK_AGAIN_MS: u32 = 50;
-/// Unit attentions in a row.
-const ATTENTIONS: u32 = 8;
+const RETEST_MS: u32 = 50;
+/// Maximum number of consecutive unit attentions.
+const MAX_ATTENTIONS: u32 = 8;
 
-/// What the drive says about its last failure: sense key, additional code and qualifier.
+/// Sense data of the last failed command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sense {
     /// Sense key.
     pub key: u8,
     /// Additional sense code.
     pub code: u8,
-    /// And its qualifier.
+    /// Additional sense code qualifier.
     pub qualifier: u8,
 }
 
@@ -77,48 +77,60 @@ impl Sense {
     }
 }
 
-/// Sends a packet and takes up to `bytes` bytes that the drive answers with. Returns how many came. On
+/// Runs a packet command and stores up to `bytes` bytes of its data. Returns the number of bytes received. On
 /// [`Status::UNDEFINED`] the drive has sense data.
-fn packet<H: Hw>(bios: &mut Bios<H>, bus: Bus, cdb: &[u8; 12], place: &mut Place, bytes: u32) -> Result<u32> {
-    ata::mask_interrupt(bios, bus);
-    let result = packet_masked(bios, bus, cdb, place, bytes);
+fn packet<H: Hw>(
+    bios: &mut Bios<H>,
+    location: DriveLocation,
+    cdb: &[u8; 12],
+    buffer: &mut Buffer,
+    bytes: u32,
+) -> Result<u32> {
+    ata::mask_interrupt(bios, location);
+    let result = packet_masked(bios, location, cdb, buffer, bytes);
     if result == Err(Status::TIMEOUT) {
-        let _ = ata::reset(bios, bus);
+        let _ = ata::reset(bios, location);
     }
-    ata::unmask_interrupt(bios, bus);
+    ata::unmask_interrupt(bios, location);
     result
 }
 
-fn packet_masked<H: Hw>(bios: &mut Bios<H>, bus: Bus, cdb: &[u8; 12], place: &mut Place, bytes: u32) -> Result<u32> {
-    let base = bus.base();
-    ata::select(bios, bus, 0)?;
-    let limit = bytes.min(LIMIT.into()) as u16;
+fn packet_masked<H: Hw>(
+    bios: &mut Bios<H>,
+    location: DriveLocation,
+    cdb: &[u8; 12],
+    buffer: &mut Buffer,
+    bytes: u32,
+) -> Result<u32> {
+    let base = location.base();
+    ata::select(bios, location, 0)?;
+    let limit = bytes.min(BYTE_COUNT_LIMIT.into()) as u16;
     bios.hw.outb(base + reg::FEATURES, 0);
     bios.hw.outb(base + reg::LBA_MID, limit as u8);
     bios.hw.outb(base + reg::LBA_HIGH, (limit >> 8) as u8);
     bios.hw.outb(base + reg::COMMAND, PACKET);
-    wait_data(bios, bus)?;
+    wait_packet_request(bios, location)?;
     for pair in cdb.chunks_exact(2) {
         if let &[low, high] = pair {
             bios.hw.outw(base + reg::DATA, u16::from_le_bytes([low, high]));
         }
     }
-    let mut came = 0;
-    for _ in 0..MOST_DRQ_BLOCKS {
-        let status = ata::not_busy(bios, bus, COMMAND_MS)?;
+    let mut received = 0;
+    for _ in 0..MAX_DRQ_BLOCKS {
+        let status = ata::wait_not_busy(bios, location, COMMAND_MS)?;
         if status & (status::ERR | status::DF) != 0 {
             bios.hw.set(bda::DISK_STATUS_REGISTER, status);
             return Err(Status::UNDEFINED);
         }
         if status & status::DRQ == 0 {
-            return Ok(came);
+            return Ok(received);
         }
         let low = bios.hw.inb(base + reg::LBA_MID);
         let offered = u32::from(u16::from_le_bytes([low, bios.hw.inb(base + reg::LBA_HIGH)]));
-        let wanted = offered.min(bytes - came) & !1;
-        place.fill_from(bios.hw, base + reg::DATA, wanted);
-        came += wanted;
-        // More than was asked for, or an odd byte.
+        let wanted = offered.min(bytes - received) & !1;
+        buffer.read_from_port(bios.hw, base + reg::DATA, wanted);
+        received += wanted;
+        // Drain data beyond `bytes`, and an odd byte.
         for _ in 0..(offered - wanted).div_ceil(2) {
             bios.hw.inw(base + reg::DATA);
         }
@@ -126,11 +138,11 @@ fn packet_masked<H: Hw>(bios: &mut Bios<H>, bus: Bus, cdb: &[u8; 12], place: &mu
     Err(Status::TIMEOUT)
 }
 
-/// The drive wants the packet.
-fn wait_data<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<()> {
+/// Waits until the drive requests the command packet.
+fn wait_packet_request<H: Hw>(bios: &mut Bios<H>, location: DriveLocation) -> Result<()> {
     let mut timeout = Timeout::ms(COMMAND_MS);
     loop {
-        let status = bios.hw.inb(bus.base() + reg::STATUS);
+        let status = bios.hw.inb(location.base() + reg::STATUS);
         match status & (status::BSY | status::DRQ | status::ERR) {
             status::DRQ => return Ok(()),
             bits if bits & status::BSY == 0 && bits & status::ERR != 0 => return Err(Status::UNDEFINED),
@@ -140,13 +152,13 @@ fn wait_data<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<()> {
     }
 }
 
-/// Why the last command failed.
-pub fn sense<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<Sense> {
+/// Reads the sense data of the last failed command.
+pub fn sense<H: Hw>(bios: &mut Bios<H>, location: DriveLocation) -> Result<Sense> {
     let mut cdb = [0; 12];
     cdb[0] = REQUEST_SENSE;
     cdb[4] = SENSE_BYTES;
-    let came = packet(bios, bus, &cdb, &mut Place::OWN.clone(), SENSE_BYTES.into())?;
-    if came < 14 {
+    let received = packet(bios, location, &cdb, &mut Buffer::SCRATCH.clone(), SENSE_BYTES.into())?;
+    if received < 14 {
         return Err(Status::UNDEFINED);
     }
     let at = ebda::SECTOR.at;
@@ -157,62 +169,74 @@ pub fn sense<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<Sense> {
     })
 }
 
-/// A packet command whose failure is looked into.
-fn command<H: Hw>(bios: &mut Bios<H>, bus: Bus, cdb: &[u8; 12], place: &mut Place, bytes: u32) -> Result<u32> {
-    match packet(bios, bus, cdb, place, bytes) {
-        Err(Status::UNDEFINED) => Err(sense(bios, bus)?.status()),
+/// Runs a packet command; after a failure, returns the status from its sense data.
+fn command<H: Hw>(
+    bios: &mut Bios<H>,
+    location: DriveLocation,
+    cdb: &[u8; 12],
+    buffer: &mut Buffer,
+    bytes: u32,
+) -> Result<u32> {
+    match packet(bios, location, cdb, buffer, bytes) {
+        Err(Status::UNDEFINED) => Err(sense(bios, location)?.status()),
         other => other,
     }
 }
 
-/// TEST UNIT READY, once.
-fn test_ready<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> core::result::Result<(), Sense> {
-    match packet(bios, bus, &[TEST_UNIT_READY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &mut Place::OWN.clone(), 0) {
+/// Sends TEST UNIT READY once.
+fn test_ready<H: Hw>(bios: &mut Bios<H>, location: DriveLocation) -> core::result::Result<(), Sense> {
+    match packet(bios, location, &[TEST_UNIT_READY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &mut Buffer::SCRATCH.clone(), 0) {
         Ok(_) => Ok(()),
-        Err(Status::UNDEFINED) => Err(sense(bios, bus).unwrap_or_default()),
+        Err(Status::UNDEFINED) => Err(sense(bios, location).unwrap_or_default()),
         Err(_) => Err(Sense::default()),
     }
 }
 
-/// Waits until the drive's medium can be read, or is known not to be there. [`Status::CHANGED`] is no failure: whether
-/// the medium may have been changed since the last command is what the answer says.
-pub fn wait_ready<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<bool> {
+/// Waits until the medium is ready, or the drive reports that there is none. Returns whether the medium may have
+/// changed since the last command; a unit attention is not an error.
+pub fn wait_ready<H: Hw>(bios: &mut Bios<H>, location: DriveLocation) -> Result<bool> {
     let mut changed = false;
     let mut attentions = 0;
     let mut waited = 0;
     loop {
-        let Err(sense) = test_ready(bios, bus) else { return Ok(changed) };
+        let Err(sense) = test_ready(bios, location) else { return Ok(changed) };
         match (sense.key, sense.code) {
-            (key::UNIT_ATTENTION, _) if attentions < ATTENTIONS => {
+            (key::UNIT_ATTENTION, _) if attentions < MAX_ATTENTIONS => {
                 attentions += 1;
                 changed = true;
             }
             (key::NOT_READY, BECOMING_READY) if waited < BECOMING_READY_MS => {
-                clock::wait(bios, LOOK_AGAIN_MS);
-                waited += LOOK_AGAIN_MS;
+                clock::wait(bios, RETEST_MS);
+                waited += RETEST_MS;
             }
             _ => return Err(sense.status()),
         }
     }
 }
 
-/// Blocks on the medium, and bytes in each.
-pub fn capacity<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<(u64, u16)> {
+/// Number of blocks on the medium, and bytes per block.
+pub fn capacity<H: Hw>(bios: &mut Bios<H>, location: DriveLocation) -> Result<(u64, u16)> {
     let mut cdb = [0; 12];
     cdb[0] = READ_CAPACITY;
-    if command(bios, bus, &cdb, &mut Place::OWN.clone(), 8)? < 8 {
+    if command(bios, location, &cdb, &mut Buffer::SCRATCH.clone(), 8)? < 8 {
         return Err(Status::READ_ERROR);
     }
     let at = ebda::SECTOR.at;
     let last = bios.hw.read32(at).swap_bytes();
     let block = bios.hw.read32(at.add(4)).swap_bytes();
-    // Some drives say 2352 or nothing for what READ (10) gives as 2048.
+    // Some drives report 2352 or 0 bytes, though READ (10) returns 2048.
     let block = if block == 512 { 512 } else { BLOCK };
     Ok((u64::from(last) + 1, block))
 }
 
-/// Reads blocks, which exist. Returns how many came, too.
-pub fn read<H: Hw>(bios: &mut Bios<H>, info: &Info, lba: u64, count: u16, place: &mut Place) -> (u16, Result<()>) {
+/// Reads existing blocks. Also returns the number of blocks read.
+pub fn read<H: Hw>(
+    bios: &mut Bios<H>,
+    info: &DriveInfo,
+    lba: u64,
+    count: u16,
+    buffer: &mut Buffer,
+) -> (u16, Result<()>) {
     let mut done = 0;
     let mut retried = false;
     while done < count {
@@ -222,49 +246,49 @@ pub fn read<H: Hw>(bios: &mut Bios<H>, info: &Info, lba: u64, count: u16, place:
         let [e, f] = now.to_be_bytes();
         let cdb = [READ_10, 0, a, b, c, d, 0, e, f, 0, 0, 0];
         let bytes = u32::from(now) * u32::from(info.block.get());
-        let before = *place;
-        let error = match packet(bios, info.bus, &cdb, place, bytes) {
-            Ok(came) if came == bytes => {
+        let before = *buffer;
+        let error = match packet(bios, info.location, &cdb, buffer, bytes) {
+            Ok(received) if received == bytes => {
                 done += now;
                 continue;
             }
             Ok(_) => Status::READ_ERROR,
-            Err(Status::UNDEFINED) => match sense(bios, info.bus) {
+            Err(Status::UNDEFINED) => match sense(bios, info.location) {
                 Ok(sense) => sense.status(),
                 Err(error) => error,
             },
             Err(error) => error,
         };
-        *place = before;
-        // After a reset or a change of disc the drive says so once; and it may spin up again.
+        *buffer = before;
+        // After a reset or a disc change the drive reports one unit attention, and the disc may have to spin up again.
         if retried || !matches!(error, Status::CHANGED | Status::NOT_READY) {
             return (done, Err(error));
         }
         retried = true;
-        if let Err(error) = wait_ready(bios, info.bus) {
+        if let Err(error) = wait_ready(bios, info.location) {
             return (done, Err(error));
         }
     }
     (done, Ok(()))
 }
 
-/// Locks the tray or unlocks it.
-pub fn prevent_removal<H: Hw>(bios: &mut Bios<H>, bus: Bus, prevent: bool) -> Result<()> {
+/// Locks or unlocks the tray.
+pub fn prevent_removal<H: Hw>(bios: &mut Bios<H>, location: DriveLocation, prevent: bool) -> Result<()> {
     let cdb = [PREVENT_REMOVAL, 0, 0, 0, prevent.into(), 0, 0, 0, 0, 0, 0, 0];
-    after_attention(bios, bus, &cdb)
+    command_without_data(bios, location, &cdb)
 }
 
 /// Opens the tray.
-pub fn eject<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<()> {
+pub fn eject<H: Hw>(bios: &mut Bios<H>, location: DriveLocation) -> Result<()> {
     const EJECT: u8 = 2;
-    after_attention(bios, bus, &[START_STOP, 0, 0, 0, EJECT, 0, 0, 0, 0, 0, 0, 0])
+    command_without_data(bios, location, &[START_STOP, 0, 0, 0, EJECT, 0, 0, 0, 0, 0, 0, 0])
 }
 
-/// A command without data; a drive that first has something else to say gets it again.
-fn after_attention<H: Hw>(bios: &mut Bios<H>, bus: Bus, cdb: &[u8; 12]) -> Result<()> {
+/// Runs a command without data, again after each unit attention.
+fn command_without_data<H: Hw>(bios: &mut Bios<H>, location: DriveLocation, cdb: &[u8; 12]) -> Result<()> {
     let mut result = Ok(0);
-    for _ in 0..ATTENTIONS {
-        result = command(bios, bus, cdb, &mut Place::OWN.clone(), 0);
+    for _ in 0..MAX_ATTENTIONS {
+        result = command(bios, location, cdb, &mut Buffer::SCRATCH.clone(), 0);
         if result != Err(Status::CHANGED) {
             break;
         }
@@ -272,9 +296,9 @@ fn after_attention<H: Hw>(bios: &mut Bios<H>, bus: Bus, cdb: &[u8; 12]) -> Resul
     result.map(|_| ())
 }
 
-/// Whether the medium may have been changed since this was last asked.
-pub fn changed<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<bool> {
-    match test_ready(bios, bus) {
+/// Whether the medium may have changed since the last call.
+pub fn changed<H: Hw>(bios: &mut Bios<H>, location: DriveLocation) -> Result<bool> {
+    match test_ready(bios, location) {
         Ok(()) => Ok(false),
         Err(Sense { key: key::UNIT_ATTENTION, .. }) => Ok(true),
         Err(Sense { code: NO_MEDIUM, .. }) => Err(Status::NO_MEDIUM),
@@ -282,13 +306,13 @@ pub fn changed<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<bool> {
     }
 }
 
-/// DEVICE RESET, which leaves the channel's other drive alone.
-pub fn reset<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<()> {
-    ata::mask_interrupt(bios, bus);
-    let result = ata::select(bios, bus, 0).and_then(|()| {
-        bios.hw.outb(bus.base() + reg::COMMAND, DEVICE_RESET);
-        ata::not_busy(bios, bus, COMMAND_MS)
+/// Sends DEVICE RESET, which does not affect the channel's other drive.
+pub fn reset<H: Hw>(bios: &mut Bios<H>, location: DriveLocation) -> Result<()> {
+    ata::mask_interrupt(bios, location);
+    let result = ata::select(bios, location, 0).and_then(|()| {
+        bios.hw.outb(location.base() + reg::COMMAND, DEVICE_RESET);
+        ata::wait_not_busy(bios, location, COMMAND_MS)
     });
-    ata::unmask_interrupt(bios, bus);
+    ata::unmask_interrupt(bios, location);
     result.map(|_| ())
 }

@@ -1,9 +1,10 @@
-//! Time-outs by a clock that runs without interrupts.
+//! Time-outs for polling loops, measured by a counter that runs without interrupts.
 //!
-//! The clock is the ACPI power management timer where the power-on code found one (ACPI specification, section 4.8.3.3: 24 bits
-//! at 3.579545 MHz), else channel 0 of the 8254 (1.193182 MHz). Software may have given that channel any divisor, and in
-//! mode 3 it counts by two: a time-out is then up to twice as fast, and never more than a few times as slow. The BIOS
-//! tick count is not used: a caller may have interrupts disabled or INT 08h for himself.
+//! The counter is the ACPI power management timer if the power-on code found one (ACPI specification, section 4.8.3.3:
+//! 24 bits at 3.579545 MHz), else channel 0 of the 8254 (1.193182 MHz). Software may have changed that channel's mode
+//! and divisor. The code assumes mode 3, which decrements by two; in mode 2 a time-out lasts twice as long, and the
+//! counts between a wrap and the next reading are lost. The BIOS tick count is not used: the caller may have disabled
+//! interrupts or replaced INT 08h.
 
 use crate::Bios;
 use pcvm_firmware_rt::Hw;
@@ -15,38 +16,38 @@ const PIT_COUNTER_0: u16 = 0x40;
 const PIT_CONTROL: u16 = 0x43;
 const LATCH_COUNTER_0: u8 = 0;
 
-/// The clock is looked at once in so many polls: a look is one or three port accesses.
-const POLLS_PER_LOOK: u32 = 16;
-/// A clock that shows the same so many times stands.
-const LOOKS_AT_A_STANDING_CLOCK: u32 = 0x1_0000;
+/// Polls per reading of the counter, which costs one or three port accesses.
+const POLLS_PER_READING: u32 = 16;
+/// Unchanged readings after which the counter is taken to be stopped.
+const MAX_UNCHANGED_READINGS: u32 = 0x1_0000;
 
-/// A time-out under way.
+/// A running time-out.
 #[derive(Debug)]
 pub struct Timeout {
     left_ms: u32,
     left: u32,
     last: u32,
     polls: u32,
-    standing: u32,
+    unchanged: u32,
 }
 
 impl Timeout {
-    /// Of this many milliseconds from now on: at most 30 minutes.
+    /// A time-out in `ms` milliseconds, at most 30 minutes.
     pub const fn ms(ms: u32) -> Self {
-        Self { left_ms: ms, left: 0, last: 0, polls: 0, standing: 0 }
+        Self { left_ms: ms, left: 0, last: 0, polls: 0, unchanged: 0 }
     }
 
-    /// Whether it has run out. To be called once for every poll of whatever is waited for; interrupts are served, so that
-    /// time goes on for others too.
+    /// Whether the time is over. Call it once per poll of the awaited condition. It serves pending interrupts, so that
+    /// the tick count advances.
     pub fn expired<H: Hw>(&mut self, bios: &mut Bios<H>) -> bool {
         bios.hw.poll_interrupts();
         self.polls = self.polls.wrapping_add(1);
-        if !self.polls.is_multiple_of(POLLS_PER_LOOK) {
+        if !self.polls.is_multiple_of(POLLS_PER_READING) {
             return false;
         }
         let pm_timer = bios.handoff.pm_timer;
         let now = if pm_timer != 0 { bios.hw.inl(pm_timer) & PM_MASK } else { pit(bios.hw) };
-        if self.polls == POLLS_PER_LOOK {
+        if self.polls == POLLS_PER_READING {
             let per_ms = if pm_timer != 0 { PM_TICKS_PER_MS } else { PIT_TICKS_PER_MS };
             self.left = self.left_ms.saturating_mul(per_ms);
             self.last = now;
@@ -57,13 +58,13 @@ impl Timeout {
         } else if now <= self.last {
             self.last - now
         } else {
-            // It has wrapped, from zero to a divisor that is not known.
+            // The counter has wrapped, from zero to an unknown divisor.
             self.last
         };
-        self.standing = if now == self.last { self.standing + 1 } else { 0 };
+        self.unchanged = if now == self.last { self.unchanged + 1 } else { 0 };
         self.last = now;
         self.left = self.left.saturating_sub(passed);
-        self.left == 0 || self.standing > LOOKS_AT_A_STANDING_CLOCK
+        self.left == 0 || self.unchanged > MAX_UNCHANGED_READINGS
     }
 }
 
@@ -73,7 +74,7 @@ fn pit<H: Hw>(hw: &mut H) -> u32 {
     u32::from(u16::from_le_bytes([low, hw.inb(PIT_COUNTER_0)]))
 }
 
-/// Lets so many milliseconds pass, with interrupts served.
+/// Waits `ms` milliseconds with interrupts served.
 pub fn wait<H: Hw>(bios: &mut Bios<H>, ms: u32) {
     let mut timeout = Timeout::ms(ms);
     while !timeout.expired(bios) {}

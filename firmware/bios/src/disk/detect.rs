@@ -1,10 +1,10 @@
-//! Which drives there are on the two IDE channels (ATA/ATAPI-6, 9.12 for signatures, 8.15 and 8.16 for IDENTIFY).
+//! IDE drive detection on both channels (ATA/ATAPI-6, 9.12 for signatures, 8.15 and 8.16 for IDENTIFY).
 
 use super::ata::{self, reg, status};
+use super::buffer::Buffer;
 use super::geometry::{self, Chs, Partition, Translation};
-use super::place::Place;
 use super::status::{Result, Status};
-use super::{Bus, Info, Kind, atapi, edd};
+use super::{DriveInfo, DriveKind, DriveLocation, atapi, edd};
 use crate::{Bios, log};
 use pcvm_firmware_rt::{Hw, ebda};
 
@@ -12,15 +12,15 @@ const IDENTIFY: u8 = 0xec;
 const IDENTIFY_PACKET: u8 = 0xa1;
 /// Cylinder registers of a packet device after a reset.
 const PACKET_SIGNATURE: u16 = 0xeb14;
-/// The drives were reset with the machine: one that needs longer than this to become ready is broken.
+/// Time-out for a drive to become ready. Drives are reset with the machine; one that takes longer is broken.
 const POWER_ON_MS: u32 = 10_000;
 
 const CMOS_INDEX: u16 = 0x70;
 const CMOS_DATA: u16 = 0x71;
 const NMI_OFF: u8 = 0x80;
-/// Types of hard disks 0 and 1: Fh means that there is more about it in the extended area.
+/// Types of hard disks 0 and 1: Fh refers to the extended CMOS area.
 const CMOS_TYPES: u8 = 0x12;
-/// Translations, two bits for each of four drives, as QEMU and pcvm give them.
+/// Translations: two bits for each of four drives, as written by QEMU and pcvm.
 const CMOS_TRANSLATION: u8 = 0x39;
 
 pub fn cmos<H: Hw>(hw: &mut H, register: u8) -> u8 {
@@ -31,34 +31,34 @@ pub fn cmos<H: Hw>(hw: &mut H, register: u8) -> u8 {
     value
 }
 
-/// Looks at both channels.
-pub fn channels<H: Hw>(bios: &mut Bios<H>) {
-    let function = pci_function(bios);
-    bios.state.disk.path.set(function);
+/// Probes both channels.
+pub fn probe<H: Hw>(bios: &mut Bios<H>) {
+    let function = ide_function(bios);
+    bios.state.disk.ide_function.set(function);
     for channel in [0, 1] {
-        // Both drives are looked at before either gets a command: they share the registers that are written, so a command
-        // for the first would overwrite the signature by which the second is known (ATA/ATAPI-6, 7.2).
-        let found = [0, 1].map(|unit| present(bios, Bus::new(channel, unit)));
+        // Probe both drives before sending a command to either: they share the task file, so a command to the first
+        // drive would overwrite the signature that identifies the second one (ATA/ATAPI-6, 7.2).
+        let found = [0, 1].map(|unit| present(bios, DriveLocation::new(channel, unit)));
         for (found, unit) in found.into_iter().zip([0, 1]) {
-            let bus = Bus::new(channel, unit);
+            let location = DriveLocation::new(channel, unit);
             match found {
                 Ok(Some(kind)) => {
-                    if let Err(status) = identify(bios, bus, kind) {
-                        complain(bios, bus, status);
+                    if let Err(status) = identify(bios, location, kind) {
+                        log_error(bios, location, status);
                     }
                 }
                 Ok(None) => {}
-                // Nothing answers on the whole channel.
+                // Floating bus: the channel does not exist.
                 Err(Status::NO_PARAMETERS) => break,
-                Err(status) => complain(bios, bus, status),
+                Err(status) => log_error(bios, location, status),
             }
         }
     }
 }
 
-/// The IDE controller in legacy mode on bus 0 (PCI Local Bus Specification 2.1, section 3.7.4.1 for the access, appendix D
-/// for the class).
-fn pci_function<H: Hw>(bios: &mut Bios<H>) -> u16 {
+/// Finds the IDE controller in legacy mode on bus 0 (PCI Local Bus Specification 2.1, section 3.7.4.1 for the access,
+/// appendix D for the class code).
+fn ide_function<H: Hw>(bios: &mut Bios<H>) -> u16 {
     const ADDRESS: u16 = 0xcf8;
     const DATA: u16 = 0xcfc;
     const ENABLE: u32 = 1 << 31;
@@ -68,20 +68,20 @@ fn pci_function<H: Hw>(bios: &mut Bios<H>) -> u16 {
         bios.hw.outl(ADDRESS, ENABLE | u32::from(function) << 8 | CLASS);
         bios.hw.inl(DATA)
     };
-    // A PC of the i440FX has it here. Anything else is looked for.
+    // The PIIX and PIIX3 have it at device 1, function 1; try that first.
     const PIIX: u16 = 1 << 3 | 1;
     if class(bios, PIIX) >> 16 == IDE {
         return PIIX;
     }
-    // Nothing at all there: no PCI either.
+    // No device at 00:00.0: there is no PCI bus.
     if class(bios, 0) == u32::MAX {
         return edd::NOT_PCI;
     }
     (0..256).find(|&function| class(bios, function) >> 16 == IDE).unwrap_or(edd::NOT_PCI)
 }
 
-fn complain<H: Hw>(bios: &mut Bios<H>, bus: Bus, status: Status) {
-    let name = match (bus.channel, bus.unit) {
+fn log_error<H: Hw>(bios: &mut Bios<H>, location: DriveLocation, status: Status) {
+    let name = match (location.channel, location.unit) {
         (0, 0) => "ata0 master: ",
         (0, _) => "ata0 slave: ",
         (_, 0) => "ata1 master: ",
@@ -91,62 +91,62 @@ fn complain<H: Hw>(bios: &mut Bios<H>, bus: Bus, status: Status) {
     log::line(bios.hw, status.text());
 }
 
-/// Whether there is a drive, and of which kind.
-fn present<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> Result<Option<Kind>> {
-    let base = bus.base();
-    bios.hw.outb(base + reg::DEVICE, 0xa0 | bus.unit << 4);
+/// Checks whether there is a drive, and of which kind.
+fn present<H: Hw>(bios: &mut Bios<H>, location: DriveLocation) -> Result<Option<DriveKind>> {
+    let base = location.base();
+    bios.hw.outb(base + reg::DEVICE, 0xa0 | location.unit << 4);
     let mut status = bios.hw.inb(base + reg::STATUS);
-    // No channel: the bus floats.
+    // The bus floats: the channel does not exist.
     if status == 0xff {
         return Err(Status::NO_PARAMETERS);
     }
     if status & status::BSY != 0 {
-        status = ata::not_busy(bios, bus, POWER_ON_MS)?;
+        status = ata::wait_not_busy(bios, location, POWER_ON_MS)?;
     }
     if status & status::DRQ != 0 {
-        // It was left in the middle of something.
-        ata::reset(bios, bus)?;
-        ata::unmask_interrupt(bios, bus);
-        status = ata::not_busy(bios, bus, POWER_ON_MS)?;
+        // The drive is in the middle of a transfer.
+        ata::reset(bios, location)?;
+        ata::unmask_interrupt(bios, location);
+        status = ata::wait_not_busy(bios, location, POWER_ON_MS)?;
     }
-    // A packet device shows no DRDY before its first command; nor does a drive that is not there.
+    // A packet device has DRDY clear before its first command, like an absent drive.
     if status & status::DRDY != 0 {
-        return Ok(Some(Kind::Hard));
+        return Ok(Some(DriveKind::Hard));
     }
-    Ok(is_packet(bios, bus).then_some(Kind::Cdrom))
+    Ok(is_packet(bios, location).then_some(DriveKind::Cdrom))
 }
 
-fn is_packet<H: Hw>(bios: &mut Bios<H>, bus: Bus) -> bool {
-    let low = bios.hw.inb(bus.base() + reg::LBA_MID);
-    low == PACKET_SIGNATURE as u8 && bios.hw.inb(bus.base() + reg::LBA_HIGH) == (PACKET_SIGNATURE >> 8) as u8
+fn is_packet<H: Hw>(bios: &mut Bios<H>, location: DriveLocation) -> bool {
+    let low = bios.hw.inb(location.base() + reg::LBA_MID);
+    low == PACKET_SIGNATURE as u8 && bios.hw.inb(location.base() + reg::LBA_HIGH) == (PACKET_SIGNATURE >> 8) as u8
 }
 
-/// Asks the drive what it is, and adds it.
-fn identify<H: Hw>(bios: &mut Bios<H>, bus: Bus, guess: Kind) -> Result<()> {
-    ata::mask_interrupt(bios, bus);
+/// Identifies the drive and adds it.
+fn identify<H: Hw>(bios: &mut Bios<H>, location: DriveLocation, guess: DriveKind) -> Result<()> {
+    ata::mask_interrupt(bios, location);
     let mut result = Err(Status::BAD_COMMAND);
     let mut kind = guess;
-    if kind == Kind::Hard {
-        result = ata::select(bios, bus, 0)
-            .and_then(|()| ata::command_in(bios, bus, IDENTIFY, &mut Place::OWN.clone(), POWER_ON_MS));
-        if result.is_err() && is_packet(bios, bus) {
-            kind = Kind::Cdrom;
+    if kind == DriveKind::Hard {
+        result = ata::select(bios, location, 0)
+            .and_then(|()| ata::command_in(bios, location, IDENTIFY, &mut Buffer::SCRATCH.clone(), POWER_ON_MS));
+        if result.is_err() && is_packet(bios, location) {
+            kind = DriveKind::Cdrom;
         }
     }
-    if kind == Kind::Cdrom {
-        result = ata::select(bios, bus, 0)
-            .and_then(|()| ata::command_in(bios, bus, IDENTIFY_PACKET, &mut Place::OWN.clone(), POWER_ON_MS));
+    if kind == DriveKind::Cdrom {
+        result = ata::select(bios, location, 0)
+            .and_then(|()| ata::command_in(bios, location, IDENTIFY_PACKET, &mut Buffer::SCRATCH.clone(), POWER_ON_MS));
     }
-    ata::unmask_interrupt(bios, bus);
+    ata::unmask_interrupt(bios, location);
     result?;
-    let mut words = Words([0; 104]);
-    for (word, n) in words.0.iter_mut().zip(0..) {
+    let mut data = IdentifyData([0; 104]);
+    for (word, n) in data.0.iter_mut().zip(0..) {
         *word = bios.hw.read16(ebda::SECTOR.at.add(n * 2));
     }
-    let mut info = words.describe(kind, bus);
-    if kind == Kind::Cdrom {
-        // Bits 12-8 of word 0 say what kind of packet device: 5 is CD-ROM. All others cannot be booted from.
-        if words.get(0) >> 8 & 0x1f == 5 {
+    let mut info = data.describe(kind, location);
+    if kind == DriveKind::Cdrom {
+        // Word 0, bits 12-8: the type of packet device. Only type 5, CD-ROM, can be booted.
+        if data.get(0) >> 8 & 0x1f == 5 {
             bios.state.disk.add(info);
         }
         return Ok(());
@@ -154,8 +154,8 @@ fn identify<H: Hw>(bios: &mut Bios<H>, bus: Bus, guess: Kind) -> Result<()> {
     if info.sectors.get() == 0 {
         return Err(Status::NO_MEDIUM);
     }
-    let is_set = words.get(59) == 0x100 | u16::from(info.multiple);
-    if (!is_set || !info.lba) && ata::set_up(bios, &info).is_err() {
+    let is_set = data.get(59) == 0x100 | u16::from(info.multiple);
+    if (!is_set || !info.lba) && ata::configure(bios, &info).is_err() {
         info.multiple = 1;
     }
     (info.logical, info.translation) = logical(bios, &info);
@@ -163,10 +163,10 @@ fn identify<H: Hw>(bios: &mut Bios<H>, bus: Bus, guess: Kind) -> Result<()> {
     Ok(())
 }
 
-/// What a drive answers to IDENTIFY (8.15.8 and 8.16.8), as far as anybody here wants to know.
-struct Words([u16; 104]);
+/// The IDENTIFY (PACKET) DEVICE data (8.15.8 and 8.16.8), up to the last word that is used.
+struct IdentifyData([u16; 104]);
 
-impl Words {
+impl IdentifyData {
     fn get(&self, n: usize) -> u16 {
         self.0.get(n).copied().unwrap_or(0)
     }
@@ -179,8 +179,8 @@ impl Words {
         self.get(n) >> bit & 1 != 0
     }
 
-    fn describe(&self, kind: Kind, bus: Bus) -> Info {
-        let mut info = Info { kind, bus, lba: true, multiple: 1, ..Info::default() };
+    fn describe(&self, kind: DriveKind, location: DriveLocation) -> DriveInfo {
+        let mut info = DriveInfo { kind, location, lba: true, multiple: 1, ..DriveInfo::default() };
         for (pair, n) in info.model.0.chunks_exact_mut(2).zip(27..) {
             pair.copy_from_slice(&self.get(n).to_be_bytes());
         }
@@ -195,17 +195,17 @@ impl Words {
             1 => 3,
             _ => 4,
         };
-        if kind == Kind::Cdrom {
+        if kind == DriveKind::Cdrom {
             info.block.set(atapi::BLOCK);
             return info;
         }
-        let said =
+        let reported =
             Chs { cylinders: self.get(1), heads: self.get(3).min(16) as u8, sectors: self.get(6).min(255) as u8 };
         info.lba = self.has(49, 9);
         info.lba48 = info.lba && self.get(83) >> 14 == 1 && self.has(83, 10);
         let long = u64::from(self.double(100)) | u64::from(self.double(102)) << 32;
         let sectors = match (info.lba, info.lba48) {
-            (false, _) => said.total().into(),
+            (false, _) => reported.total().into(),
             (true, true) if long != 0 => long,
             _ => self.double(60).into(),
         };
@@ -213,38 +213,38 @@ impl Words {
         info.block.set(512);
         let most = self.get(47) as u8;
         info.multiple = [ata::MULTIPLE, 8, 4, 2].into_iter().find(|&n| n <= most).unwrap_or(1);
-        info.physical = geometry::physical(said, sectors);
+        info.physical = geometry::physical(reported, sectors);
         info
     }
 }
 
-/// The geometry of INT 13h: what setup says, else what the partition table says, else by size.
-fn logical<H: Hw>(bios: &mut Bios<H>, info: &Info) -> (Chs, Translation) {
-    let place = info.bus.channel * 2 + info.bus.unit;
+/// INT 13h's geometry: by the translation in CMOS, else by the partition table, else by the disk's size.
+fn logical<H: Hw>(bios: &mut Bios<H>, info: &DriveInfo) -> (Chs, Translation) {
+    let position = info.location.channel * 2 + info.location.unit;
     let translations = cmos(bios.hw, CMOS_TRANSLATION);
-    let bits = translations >> (place * 2) & 3;
+    let bits = translations >> (position * 2) & 3;
     let types = cmos(bios.hw, CMOS_TYPES);
-    let told = match place {
+    let configured = match position {
         0 => types & 0xf0 != 0,
         1 => types & 0x0f != 0,
-        // For these there is no other byte that says that this one was filled in.
+        // The secondary channel's disks have no type byte that tells whether their bits are valid.
         _ => bits != 0,
     };
-    if told {
-        let how = Translation::from_bits(bits);
-        return (geometry::translate(info.physical, info.sectors.get(), how), how);
+    if configured {
+        let translation = Translation::from_bits(bits);
+        return (geometry::translate(info.physical, info.sectors.get(), translation), translation);
     }
     if let Some(found) = partitioned(bios, info) {
         return found;
     }
-    let how = geometry::by_size(info.physical, info.sectors.get());
-    (geometry::translate(info.physical, info.sectors.get(), how), how)
+    let translation = geometry::by_size(info.physical, info.sectors.get());
+    (geometry::translate(info.physical, info.sectors.get(), translation), translation)
 }
 
-fn partitioned<H: Hw>(bios: &mut Bios<H>, info: &Info) -> Option<(Chs, Translation)> {
+fn partitioned<H: Hw>(bios: &mut Bios<H>, info: &DriveInfo) -> Option<(Chs, Translation)> {
     const TABLE: u16 = 0x1be;
     const SIGNATURE: u16 = 0x1fe;
-    ata::transfer(bios, info, ata::Action::Read, 0, 1, &mut Place::OWN.clone()).1.ok()?;
+    ata::transfer(bios, info, ata::Action::Read, 0, 1, &mut Buffer::SCRATCH.clone()).1.ok()?;
     let at = ebda::SECTOR.at;
     if bios.hw.read16(at.add(SIGNATURE)) != 0xaa55 {
         return None;

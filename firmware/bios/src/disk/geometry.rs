@@ -1,15 +1,15 @@
-//! Cylinders, heads and sectors: from what the drive says to what INT 13h has room for (10, 8 and 6 bits).
+//! Disk geometry translation between the drive's CHS and INT 13h's CHS of 10, 8 and 6 bits.
 //!
 //! Translations: none; large (cylinders halved, heads doubled) and its revised form with 15 heads; LBA assist (63
-//! sectors, heads by the disk's size). Phoenix, "Enhanced Disk Drive Specification" 1.1, section 3.
+//! sectors per track, heads by the disk's size). Phoenix, "Enhanced Disk Drive Specification" 1.1, section 3.
 //!
-//! A disk must be addressed as it was when it was partitioned. Setup (CMOS 39h) says which translation that is; where
-//! it says nothing, the partition table does: the CHS and LBA forms of its entries must agree.
+//! A disk must be used with the translation that it was partitioned with. CMOS register 39h gives the translation; if
+//! it does not, the partition table does: the CHS and LBA fields of its entries must agree.
 
-/// Cylinders that INT 13h can name.
+/// Number of cylinders that INT 13h can address.
 pub const MAX_CYLINDERS: u16 = 1024;
 
-/// A geometry.
+/// A CHS geometry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Chs {
     /// Cylinders.
@@ -20,10 +20,10 @@ pub struct Chs {
     pub sectors: u8,
 }
 
-/// How a drive's geometry becomes the one of INT 13h. The numbers are those of CMOS byte 39h.
+/// How INT 13h's geometry is derived from the drive's. The numbers are those of CMOS register 39h.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Translation {
-    /// Not at all.
+    /// No translation.
     #[default]
     None = 0,
     /// LBA assist.
@@ -35,7 +35,7 @@ pub enum Translation {
 }
 
 impl Translation {
-    /// From two bits of CMOS byte 39h.
+    /// From two bits of CMOS register 39h.
     pub const fn from_bits(bits: u8) -> Self {
         match bits & 3 {
             0 => Self::None,
@@ -47,17 +47,17 @@ impl Translation {
 }
 
 impl Chs {
-    /// Sectors in a cylinder; never 0.
+    /// Sectors per cylinder; never 0.
     pub fn per_cylinder(self) -> u32 {
         u32::from(self.heads.max(1)) * u32::from(self.sectors.max(1))
     }
 
-    /// Sectors that it names.
+    /// Number of sectors.
     pub fn total(self) -> u32 {
         u32::from(self.cylinders) * self.per_cylinder()
     }
 
-    /// The LBA of a sector (counted from 1), if it lies inside.
+    /// The LBA of a sector (counted from 1), if it is within the geometry.
     pub fn lba(self, cylinder: u16, head: u8, sector: u8) -> Option<u32> {
         if cylinder >= self.cylinders || head >= self.heads || sector == 0 || sector > self.sectors {
             return None;
@@ -71,19 +71,19 @@ impl Chs {
     }
 }
 
-/// The drive's own geometry made plausible: what IDENTIFY left empty is filled in from its size.
-pub fn physical(said: Chs, sectors: u64) -> Chs {
-    let (heads, per_track) = if said.heads == 0 || said.sectors == 0 || said.sectors > 63 {
+/// The drive's own geometry; fields that IDENTIFY left empty are derived from its size.
+pub fn physical(reported: Chs, sectors: u64) -> Chs {
+    let (heads, per_track) = if reported.heads == 0 || reported.sectors == 0 || reported.sectors > 63 {
         match sectors {
             0..63 => (1, sectors.max(1) as u8),
             63..1008 => (1, 63),
             _ => (16, 63),
         }
     } else {
-        (said.heads, said.sectors)
+        (reported.heads, reported.sectors)
     };
-    let cylinders = if said.cylinders != 0 {
-        said.cylinders
+    let cylinders = if reported.cylinders != 0 {
+        reported.cylinders
     } else {
         let sectors = sectors.min(16383 * 16 * 63) as u32;
         (sectors / (u32::from(heads) * u32::from(per_track))).clamp(1, 16383) as u16
@@ -91,15 +91,15 @@ pub fn physical(said: Chs, sectors: u64) -> Chs {
     Chs { cylinders, heads, sectors: per_track }
 }
 
-/// The geometry of INT 13h for a disk of so many sectors.
-pub fn translate(physical: Chs, sectors: u64, how: Translation) -> Chs {
+/// INT 13h's geometry of a disk with this many sectors.
+pub fn translate(physical: Chs, sectors: u64, translation: Translation) -> Chs {
     let Chs { cylinders, heads, sectors: per_track } = physical;
-    match how {
+    match translation {
         Translation::None => Chs { cylinders: cylinders.min(MAX_CYLINDERS), ..physical },
-        // A drive of one short track is not to be rounded to nothing.
+        // Do not round a drive shorter than one track to zero cylinders.
         Translation::Lba if sectors < 63 => Chs { cylinders: cylinders.clamp(1, MAX_CYLINDERS), ..physical },
         Translation::Lba => {
-            // A disk that INT 13h can only name in part is as large as it can name.
+            // The part of a disk that CHS can address.
             let tracks = sectors.min(1024 * 255 * 63) as u32 / 63;
             let heads = [16, 32, 64, 128].into_iter().find(|heads| tracks <= heads * 1024).unwrap_or(255);
             let cylinders = (tracks / heads).clamp(1, MAX_CYLINDERS.into()) as u16;
@@ -107,7 +107,7 @@ pub fn translate(physical: Chs, sectors: u64, how: Translation) -> Chs {
         }
         Translation::Large | Translation::RevisedLarge => {
             let (mut cylinders, mut heads) = (u32::from(cylinders), u32::from(heads));
-            if how == Translation::RevisedLarge && heads == 16 {
+            if translation == Translation::RevisedLarge && heads == 16 {
                 cylinders = cylinders * 16 / 15;
                 heads = 15;
             }
@@ -121,7 +121,7 @@ pub fn translate(physical: Chs, sectors: u64, how: Translation) -> Chs {
     }
 }
 
-/// The translation for a disk about which nobody says anything.
+/// The translation of a disk if neither CMOS nor a partition table gives one.
 pub fn by_size(physical: Chs, sectors: u64) -> Translation {
     if physical.cylinders <= MAX_CYLINDERS && u64::from(physical.total()) + u64::from(physical.per_cylinder()) > sectors
     {
@@ -131,21 +131,21 @@ pub fn by_size(physical: Chs, sectors: u64) -> Translation {
     }
 }
 
-/// One entry of a master boot record's partition table.
+/// A partition table entry of a master boot record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partition {
     /// Head, sector and cylinder of the first sector.
     pub start: (u8, u8, u16),
-    /// And of the last.
+    /// Head, sector and cylinder of the last sector.
     pub end: (u8, u8, u16),
     /// LBA of the first sector.
     pub lba: u32,
-    /// Sectors.
+    /// Number of sectors.
     pub sectors: u32,
 }
 
 impl Partition {
-    /// From the 16 bytes in the table; none if it is empty.
+    /// Parses the 16 bytes of an entry; none if it is unused.
     pub fn parse(entry: &[u8; 16]) -> Option<Self> {
         let [_, h, s, c, kind, end_h, end_s, end_c, a, b, d, e, n0, n1, n2, n3] = *entry;
         let chs = |h: u8, s: u8, c: u8| (h, s & 0x3f, u16::from(s & 0xc0) << 2 | u16::from(c));
@@ -158,8 +158,8 @@ impl Partition {
         (kind != 0 && this.sectors != 0).then_some(this)
     }
 
-    /// Whether its CHS and LBA forms agree under a geometry. What lies behind the last cylinder is written as that
-    /// cylinder's last sector, or as 1023, 254 and 63.
+    /// Whether the CHS and LBA fields agree under a geometry. A sector beyond the last cylinder is recorded as that
+    /// cylinder's last sector, or as cylinder 1023, head 254, sector 63.
     fn fits(self, heads: u8, per_track: u8) -> bool {
         let agrees = |(h, s, c): (u8, u8, u16), lba: u32| {
             let geometry = Chs { cylinders: MAX_CYLINDERS, heads, sectors: per_track };
@@ -172,20 +172,20 @@ impl Partition {
     }
 }
 
-/// The geometry under which the disk was partitioned: that of a translation if one fits, else the one that the
-/// table itself shows. None if it shows none, or contradicts itself.
+/// The geometry that the disk was partitioned with: that of a translation if one fits, else the one that the table
+/// itself implies. None if the table implies none or contradicts itself.
 pub fn by_partitions(table: &[Option<Partition>; 4], physical: Chs, sectors: u64) -> Option<(Chs, Translation)> {
-    // An entry that ends inside what CHS can name says how many heads there are; one that ends beyond does not.
-    let telling = table.iter().flatten().find(|entry| entry.end.2 < 1023)?;
+    // Only an entry that ends below cylinder 1023 shows the number of heads.
+    let bounded = table.iter().flatten().find(|entry| entry.end.2 < 1023)?;
     let fits = |heads, per_track| table.iter().flatten().all(|entry| entry.fits(heads, per_track));
-    for how in [Translation::Lba, Translation::Large, Translation::RevisedLarge, Translation::None] {
-        let geometry = translate(physical, sectors, how);
+    for translation in [Translation::Lba, Translation::Large, Translation::RevisedLarge, Translation::None] {
+        let geometry = translate(physical, sectors, translation);
         if fits(geometry.heads, geometry.sectors) {
-            return Some((geometry, how));
+            return Some((geometry, translation));
         }
     }
-    // The usual partition ends with a cylinder.
-    let (heads, per_track) = (telling.end.0.checked_add(1)?, telling.end.1);
+    // A partition usually ends at the end of a cylinder.
+    let (heads, per_track) = (bounded.end.0.checked_add(1)?, bounded.end.1);
     if per_track == 0 || !fits(heads, per_track) {
         return None;
     }

@@ -1,7 +1,7 @@
-//! What INT 13h says in AH (IBM PS/2 and PC BIOS Interface Technical Reference, "Interrupt 13h"; Enhanced Disk Drive
+//! INT 13h status codes in AH (IBM PS/2 and PC BIOS Interface Technical Reference, "Interrupt 13h"; Enhanced Disk Drive
 //! Specification 3.0, table 1).
 
-/// How an operation ended.
+/// Status of an operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status(pub u8);
 
@@ -10,7 +10,7 @@ macro_rules! statuses {
         impl Status {
             $($(#[$doc])* pub const $name: Self = Self($code);)*
 
-            /// A few words for a person.
+            /// The text for the boot console and the debug console.
             pub fn text(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
@@ -22,27 +22,27 @@ macro_rules! statuses {
 }
 
 statuses! {
-    /// It went well.
+    /// Success.
     OK = 0x00, "no error";
-    /// No such function, or a parameter out of range.
+    /// Invalid function, or a parameter out of range.
     BAD_COMMAND = 0x01, "not possible";
     /// The sector's address mark was not found.
     BAD_ADDRESS_MARK = 0x02, "read error";
     /// The medium or the drive is write-protected.
     WRITE_PROTECTED = 0x03, "write-protected";
-    /// There is no such sector.
+    /// The sector does not exist.
     NOT_FOUND = 0x04, "sector not found";
-    /// The disk was changed, or may have been.
+    /// The disk has changed, or may have changed.
     CHANGED = 0x06, "disk changed";
     /// The drive's parameters are not known.
     NO_PARAMETERS = 0x07, "no such drive";
-    /// The DMA controller was too slow.
+    /// DMA overrun.
     OVERRUN = 0x08, "DMA overrun";
-    /// The buffer cannot be reached, or crosses a 64 KiB boundary where DMA is used.
+    /// The buffer cannot be addressed, or crosses a 64 KiB boundary where DMA is used.
     BOUNDARY = 0x09, "buffer not usable";
     /// The sector is marked bad.
     BAD_SECTOR = 0x0a, "bad sector";
-    /// The kind of medium cannot be told, or is not supported.
+    /// The type of medium cannot be determined, or is not supported.
     NO_MEDIA_TYPE = 0x0c, "unknown medium";
     /// Data cannot be read or corrected.
     READ_ERROR = 0x10, "read error";
@@ -52,7 +52,7 @@ statuses! {
     NO_MEDIUM = 0x31, "no medium";
     /// The drive could not seek.
     SEEK = 0x40, "seek error";
-    /// It took too long.
+    /// Time-out.
     TIMEOUT = 0x80, "no answer";
     /// The drive is not ready.
     NOT_READY = 0xaa, "not ready";
@@ -60,15 +60,15 @@ statuses! {
     NOT_LOCKED = 0xb0, "not locked";
     /// The volume is locked in the drive.
     LOCKED = 0xb1, "locked";
-    /// The medium cannot be taken out.
+    /// The medium is not removable.
     NOT_REMOVABLE = 0xb2, "not removable";
     /// The lock count is at its limit.
     LOCK_COUNT = 0xb4, "locked too often";
-    /// An error that has no code of its own, such as a drive that has no data where it has to have some.
+    /// An error without a code of its own, such as a drive that does not request the expected data transfer.
     UNDEFINED = 0xbb, "no data";
-    /// Writing failed.
+    /// Write fault.
     WRITE_FAULT = 0xcc, "write error";
 }
 
-/// An error, or what was asked for.
+/// A value, or the status of a failed operation.
 pub type Result<T> = core::result::Result<T, Status>;

@@ -1,26 +1,26 @@
-//! The booting catalogue ("El Torito" Bootable CD-ROM Format Specification 1.0, section 2): records of 32 bytes.
+//! El Torito boot catalogue ("El Torito" Bootable CD-ROM Format Specification 1.0, section 2): records of 32 bytes.
 
-/// Bytes of a record.
+/// Bytes per record.
 pub const RECORD: usize = 32;
 
-/// What the BIOS makes of the boot image (section 2.2, boot media type).
+/// Boot media type (section 2.2): what the BIOS emulates with the boot image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Media {
-    /// Nothing: it is loaded and runs.
+    /// No emulation: the image is loaded and run.
     #[default]
     NoEmulation,
     /// A floppy of 80 cylinders, 2 heads and 15 sectors.
     Floppy1200,
-    /// 18 sectors.
+    /// As above, with 18 sectors.
     Floppy1440,
-    /// 36 sectors.
+    /// As above, with 36 sectors.
     Floppy2880,
-    /// A hard disk with the geometry that its partition table gives.
+    /// A hard disk whose geometry is in the image's partition table.
     HardDisk,
 }
 
 impl Media {
-    /// By the low half of the boot media type.
+    /// The type with this number, in the low four bits of the boot media type.
     pub const fn from_number(number: u8) -> Option<Self> {
         Some(match number & 0x0f {
             0 => Self::NoEmulation,
@@ -32,12 +32,12 @@ impl Media {
         })
     }
 
-    /// The reverse.
+    /// The type's number.
     pub const fn number(self) -> u8 {
         self as u8
     }
 
-    /// Sectors of a track, of a floppy.
+    /// Sectors per track of a floppy type.
     pub const fn floppy_sectors(self) -> Option<u8> {
         match self {
             Self::Floppy1200 => Some(15),
@@ -47,7 +47,7 @@ impl Media {
         }
     }
 
-    /// For a person.
+    /// The text in the boot menu.
     pub const fn text(self) -> &'static str {
         match self {
             Self::NoEmulation => "no emulation",
@@ -59,30 +59,30 @@ impl Media {
     }
 }
 
-/// Something that can be booted.
+/// A bootable catalogue entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// What its image is.
+    /// Boot media type.
     pub media: Media,
-    /// Where to load it; 0 is 7C0h.
+    /// Load segment; 0 means 07C0h.
     pub segment: u16,
-    /// How many sectors of 512 bytes to load.
+    /// Number of 512-byte sectors to load.
     pub count: u16,
-    /// The image's first block on the CD.
+    /// First CD block of the image.
     pub lba: u32,
 }
 
-/// What is wrong with a catalogue.
+/// Why a catalogue is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The validation entry's header or key bytes.
+pub enum CatalogueError {
+    /// The validation entry's header ID or key bytes are wrong.
     Validation,
-    /// The validation entry's checksum.
+    /// The validation entry's checksum is wrong.
     Checksum,
 }
 
-impl Fault {
-    /// For a person.
+impl CatalogueError {
+    /// The error message.
     pub const fn text(self) -> &'static str {
         match self {
             Self::Validation => "damaged boot catalogue (validation entry)",
@@ -91,35 +91,35 @@ impl Fault {
     }
 }
 
-/// What a record is.
+/// The result of parsing one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Nothing to boot, and there is more.
+pub enum ParsedRecord {
+    /// Not bootable; more records follow.
     Skip,
-    /// Something to boot, and there is more.
+    /// A bootable entry; more records may follow.
     Entry(Entry),
-    /// The catalogue's end.
+    /// The end of the catalogue.
     End,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Expect {
+enum ParserState {
     Validation,
     Initial,
     Header,
-    /// This many section entries; then another header, unless this was the last.
-    Entries(u16, Last),
-    /// An extension of a section entry, then as above.
-    Extension(u16, Last),
-    Nothing,
+    /// This many section entries are left; another section header follows unless this is the final section.
+    Entries(u16, IsFinal),
+    /// Extension records of a section entry, then as above.
+    Extension(u16, IsFinal),
+    Done,
 }
-type Last = bool;
+type IsFinal = bool;
 
-/// Reads a catalogue record by record.
+/// Parses a catalogue record by record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parser {
-    expect: Expect,
-    /// The records are about this processor.
+    state: ParserState,
+    /// Platform ID that the current records are for.
     platform: u8,
 }
 
@@ -127,7 +127,7 @@ const X86: u8 = 0;
 const BOOTABLE: u8 = 0x88;
 const HEADER: u8 = 0x90;
 const FINAL_HEADER: u8 = 0x91;
-/// In a section entry's media type: an extension record follows. In an extension: another one does.
+/// Bit 5 of a section entry's media type or of an extension record's flags: an extension record follows.
 const CONTINUES: u8 = 0x20;
 
 const fn word(record: &[u8; RECORD], at: usize) -> u16 {
@@ -135,75 +135,75 @@ const fn word(record: &[u8; RECORD], at: usize) -> u16 {
 }
 
 impl Parser {
-    /// At the catalogue's start.
+    /// A parser at the start of a catalogue.
     pub const fn new() -> Self {
-        Self { expect: Expect::Validation, platform: X86 }
+        Self { state: ParserState::Validation, platform: X86 }
     }
 
-    /// Takes the next record.
-    pub fn record(&mut self, record: &[u8; RECORD]) -> Result<Step, Fault> {
-        Ok(match self.expect {
-            Expect::Validation => {
+    /// Parses the next record.
+    pub fn record(&mut self, record: &[u8; RECORD]) -> Result<ParsedRecord, CatalogueError> {
+        Ok(match self.state {
+            ParserState::Validation => {
                 self.platform = validate(record)?;
-                self.expect = Expect::Initial;
-                Step::Skip
+                self.state = ParserState::Initial;
+                ParsedRecord::Skip
             }
-            Expect::Initial => {
-                self.expect = Expect::Header;
+            ParserState::Initial => {
+                self.state = ParserState::Header;
                 self.entry(record)
             }
-            Expect::Header => match record[0] {
+            ParserState::Header => match record[0] {
                 kind @ (HEADER | FINAL_HEADER) => {
                     self.platform = record[1];
                     self.section(word(record, 2), kind == FINAL_HEADER);
-                    Step::Skip
+                    ParsedRecord::Skip
                 }
-                _ => Step::End,
+                _ => ParsedRecord::End,
             },
-            Expect::Entries(left, last) => {
+            ParserState::Entries(left, last) => {
                 let found = self.entry(record);
                 let left = left.saturating_sub(1);
                 if record[1] & CONTINUES != 0 {
-                    self.expect = Expect::Extension(left, last);
+                    self.state = ParserState::Extension(left, last);
                 } else {
                     self.section(left, last);
                 }
                 found
             }
-            Expect::Extension(left, last) => {
+            ParserState::Extension(left, last) => {
                 if record[1] & CONTINUES == 0 {
                     self.section(left, last);
                 }
-                Step::Skip
+                ParsedRecord::Skip
             }
-            Expect::Nothing => Step::End,
+            ParserState::Done => ParsedRecord::End,
         })
     }
 
-    /// This many entries of a section are left.
-    fn section(&mut self, left: u16, last: Last) {
-        self.expect = match (left, last) {
-            (0, true) => Expect::Nothing,
-            (0, false) => Expect::Header,
-            _ => Expect::Entries(left, last),
+    /// Sets the next state when `left` entries of a section are left.
+    fn section(&mut self, left: u16, last: IsFinal) {
+        self.state = match (left, last) {
+            (0, true) => ParserState::Done,
+            (0, false) => ParserState::Header,
+            _ => ParserState::Entries(left, last),
         };
     }
 
-    fn entry(&self, record: &[u8; RECORD]) -> Step {
+    fn entry(&self, record: &[u8; RECORD]) -> ParsedRecord {
         let Some(media) = Media::from_number(record[1]).filter(|_| record[0] == BOOTABLE && self.platform == X86)
         else {
-            return Step::Skip;
+            return ParsedRecord::Skip;
         };
         let lba = u32::from_le_bytes([record[8], record[9], record[10], record[11]]);
-        Step::Entry(Entry { media, segment: word(record, 2), count: word(record, 6), lba })
+        ParsedRecord::Entry(Entry { media, segment: word(record, 2), count: word(record, 6), lba })
     }
 }
 
-/// The validation entry: its platform.
-fn validate(record: &[u8; RECORD]) -> Result<u8, Fault> {
+/// Checks the validation entry and returns its platform ID.
+fn validate(record: &[u8; RECORD]) -> Result<u8, CatalogueError> {
     if record[0] != 1 || record[0x1e] != 0x55 || record[0x1f] != 0xaa {
-        return Err(Fault::Validation);
+        return Err(CatalogueError::Validation);
     }
     let sum = (0..RECORD / 2).fold(0u16, |sum, n| sum.wrapping_add(word(record, n * 2)));
-    if sum != 0 { Err(Fault::Checksum) } else { Ok(record[1]) }
+    if sum != 0 { Err(CatalogueError::Checksum) } else { Ok(record[1]) }
 }

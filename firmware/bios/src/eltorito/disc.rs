@@ -1,49 +1,49 @@
-//! What is on a CD: its boot record, the catalogue's entries, the partition table of a hard disk image.
+//! El Torito structures on a CD: boot record volume descriptor, boot catalogue, partition table of a hard disk image.
 
-use super::catalogue::{Entry, Parser, RECORD, Step};
+use super::catalogue::{Entry, ParsedRecord, Parser, RECORD};
 use super::{BLOCK, CACHE, Geometry};
 use crate::Bios;
-use crate::boot::{Reason, media};
+use crate::boot::{BootError, media};
 use pcvm_firmware_rt::Hw;
 
-/// Entries of a catalogue that can be booted, at most.
+/// Maximum number of bootable entries.
 pub const ENTRIES: usize = 8;
-/// Blocks of a catalogue that are read, at most: 256 records.
-const BLOCKS: u32 = 4;
-/// Where the boot record is (section 2.0).
+/// Maximum number of catalogue blocks that are read: 256 records.
+const MAX_BLOCKS: u32 = 4;
+/// Block of the boot record volume descriptor (section 2.0).
 const BOOT_RECORD: u64 = 17;
 /// Type 0, standard identifier, version (ECMA-119, section 8.2), then El Torito's identifier (section 2.0).
 const IDENTITY: &[u8] = b"\x00CD001\x01EL TORITO SPECIFICATION";
-/// Where in it the catalogue's address is.
+/// Offset of the catalogue's block number in it.
 const CATALOGUE: u16 = 0x47;
 
-/// What a CD has to boot.
+/// The bootable entries of a CD.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct BootEntries {
     entries: [Entry; ENTRIES],
     count: u8,
 }
 
-impl Found {
+impl BootEntries {
     /// Entry `n`.
     pub fn entry(&self, n: u8) -> Option<Entry> {
         self.entries.get(..usize::from(self.count))?.get(usize::from(n)).copied()
     }
 
-    /// How many there are.
+    /// Number of entries.
     pub fn count(&self) -> u8 {
         self.count
     }
 }
 
-/// Where the catalogue is.
-pub(super) fn catalogue<H: Hw>(bios: &mut Bios<H>, cd: u8) -> Result<u32, Reason> {
-    media::cd_ready(bios, cd).map_err(|status| Reason::because("no disc", status))?;
-    read(bios, cd, BOOT_RECORD).map_err(|status| Reason::because("cannot be read", status))?;
+/// Reads the boot record and returns the block number of the catalogue.
+pub(super) fn catalogue_lba<H: Hw>(bios: &mut Bios<H>, cd: u8) -> Result<u32, BootError> {
+    media::cd_ready(bios, cd).map_err(|status| BootError::with_status("no disc", status))?;
+    read(bios, cd, BOOT_RECORD).map_err(|status| BootError::with_status("cannot be read", status))?;
     let mut identity = [0; IDENTITY.len()];
     bios.hw.copy_in(CACHE, &mut identity);
     if identity != *IDENTITY {
-        return Err(Reason::new("the disc is not bootable"));
+        return Err(BootError::new("the disc is not bootable"));
     }
     Ok(bios.hw.read32(CACHE.add(CATALOGUE)))
 }
@@ -53,16 +53,16 @@ fn read<H: Hw>(bios: &mut Bios<H>, cd: u8, lba: u64) -> Result<(), media::Status
     media::read(bios, cd, lba, 1, CACHE)
 }
 
-/// Reads the CD's catalogue.
-pub fn find<H: Hw>(bios: &mut Bios<H>, cd: u8) -> Result<Found, Reason> {
-    let at = catalogue(bios, cd)?;
-    let mut found = Found::default();
+/// Reads the CD's boot catalogue.
+pub fn find<H: Hw>(bios: &mut Bios<H>, cd: u8) -> Result<BootEntries, BootError> {
+    let at = catalogue_lba(bios, cd)?;
+    let mut found = BootEntries::default();
     let mut parser = Parser::new();
-    'catalogue: for block in 0..BLOCKS {
-        // An entry that was found before is good without the rest.
+    'catalogue: for block in 0..MAX_BLOCKS {
+        // A read error after the first bootable entry does not invalidate that entry.
         match read(bios, cd, u64::from(at) + u64::from(block)) {
             Err(status) if found.count == 0 => {
-                return Err(Reason::because("the boot catalogue cannot be read", status));
+                return Err(BootError::with_status("the boot catalogue cannot be read", status));
             }
             Err(_) => break,
             Ok(()) => {}
@@ -70,10 +70,10 @@ pub fn find<H: Hw>(bios: &mut Bios<H>, cd: u8) -> Result<Found, Reason> {
         for n in 0..BLOCK / RECORD as u16 {
             let mut record = [0; RECORD];
             bios.hw.copy_in(CACHE.add(n * RECORD as u16), &mut record);
-            match parser.record(&record).map_err(|fault| Reason::new(fault.text()))? {
-                Step::Skip => {}
-                Step::End => break 'catalogue,
-                Step::Entry(entry) => match found.entries.get_mut(usize::from(found.count)) {
+            match parser.record(&record).map_err(|error| BootError::new(error.text()))? {
+                ParsedRecord::Skip => {}
+                ParsedRecord::End => break 'catalogue,
+                ParsedRecord::Entry(entry) => match found.entries.get_mut(usize::from(found.count)) {
                     Some(slot) => {
                         *slot = entry;
                         found.count += 1;
@@ -83,15 +83,15 @@ pub fn find<H: Hw>(bios: &mut Bios<H>, cd: u8) -> Result<Found, Reason> {
             }
         }
     }
-    if found.count == 0 { Err(Reason::new("no boot image for this processor")) } else { Ok(found) }
+    if found.count == 0 { Err(BootError::new("no boot image for this processor")) } else { Ok(found) }
 }
 
-/// The geometry of a hard disk image and its size in sectors, by the end of the first partition in its table (section 1.4:
-/// there is one).
-pub(super) fn hard_disk_geometry<H: Hw>(bios: &mut Bios<H>, cd: u8, lba: u32) -> Result<(Geometry, u32), Reason> {
+/// Geometry and size in sectors of a hard disk image, from the end of the first partition in its table. The image has
+/// exactly one partition (section 1.4).
+pub(super) fn hard_disk_geometry<H: Hw>(bios: &mut Bios<H>, cd: u8, lba: u32) -> Result<(Geometry, u32), BootError> {
     const TABLE: u16 = 0x1be;
     const PARTITION: u16 = 16;
-    read(bios, cd, lba.into()).map_err(|status| Reason::because("the boot image cannot be read", status))?;
+    read(bios, cd, lba.into()).map_err(|status| BootError::with_status("the boot image cannot be read", status))?;
     for n in 0..4 {
         let mut entry = [0; PARTITION as usize];
         bios.hw.copy_in(CACHE.add(TABLE + n * PARTITION), &mut entry);
@@ -108,5 +108,5 @@ pub(super) fn hard_disk_geometry<H: Hw>(bios: &mut Bios<H>, cd: u8, lba: u32) ->
         let geometry = Geometry { cylinders: by_table.max(by_size), heads, sectors };
         return Ok((geometry, geometry.total().max(end)));
     }
-    Err(Reason::new("the hard disk image has no partition"))
+    Err(BootError::new("the hard disk image has no partition"))
 }

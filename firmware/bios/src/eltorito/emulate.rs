@@ -1,24 +1,24 @@
-//! INT 13h for an emulated drive ("El Torito" specification, section 1.5: a drive like others, of 512-byte sectors that
-//! lie four to a block on the CD; Enhanced Disk Drive Specification 3.0 for the extensions).
+//! INT 13h for the emulated drive ("El Torito" specification, section 1.5: 512-byte sectors, four to a CD block;
+//! Enhanced Disk Drive Specification 3.0 for the extensions).
 
-use super::{CACHE, Geometry, Media, SECTOR, SECTORS_PER_BLOCK, Session};
+use super::{BootedImage, CACHE, Geometry, Media, SECTOR, SECTORS_PER_BLOCK};
 use crate::Bios;
 use crate::boot::media::{self, Status};
 use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda};
 
-/// Blocks read in one go at most: 32 KiB.
-const AT_ONCE: u32 = 16;
+/// Maximum number of CD blocks per read: 32 KiB.
+const MAX_BLOCKS_PER_READ: u32 = 16;
 
-/// Reads `count` sectors from the image's sector `first` on. An error comes with the number of sectors that were read.
+/// Reads `count` sectors, the first being sector `first` of the image. An error carries the number of sectors read.
 pub fn read<H: Hw>(
     bios: &mut Bios<H>,
-    session: &Session,
+    image: &BootedImage,
     first: u32,
     count: u32,
     to: FarPtr,
 ) -> Result<(), (u32, Status)> {
     let per_block = u32::from(SECTORS_PER_BLOCK);
-    /// The first address that real mode does not reach.
+    /// The first linear address that real mode cannot address.
     const REACH: u32 = 0x10_fff0;
     let start = to.linear();
     if start + count * u32::from(SECTOR) > REACH {
@@ -27,16 +27,16 @@ pub fn read<H: Hw>(
     let mut done = 0;
     while done < count {
         let at = first + done;
-        let (block, part) = (session.lba + at / per_block, at % per_block);
+        let (block, part) = (image.lba + at / per_block, at % per_block);
         let left = count - done;
-        // A disk operating system may keep its buffers above 1 MiB.
+        // DOS may have its buffers in the high memory area, above 1 MiB.
         let to = FarPtr::from_linear(start + done * u32::from(SECTOR));
         let sectors = if part == 0 && left >= per_block {
-            let blocks = (left / per_block).min(AT_ONCE);
-            media::read(bios, session.cd, block.into(), blocks as u16, to).map_err(|status| (done, status))?;
+            let blocks = (left / per_block).min(MAX_BLOCKS_PER_READ);
+            media::read(bios, image.cd, block.into(), blocks as u16, to).map_err(|status| (done, status))?;
             blocks * per_block
         } else {
-            fill_cache(bios, session.cd, block).map_err(|status| (done, status))?;
+            fill_cache(bios, image.cd, block).map_err(|status| (done, status))?;
             let sectors = left.min(per_block - part);
             bios.hw.copy(CACHE.add(part as u16 * SECTOR), to, sectors as u16 * SECTOR);
             sectors
@@ -57,18 +57,18 @@ fn fill_cache<H: Hw>(bios: &mut Bios<H>, cd: u8, block: u32) -> Result<(), Statu
     Ok(())
 }
 
-/// What a service leaves: the registers it sets are set, or this status.
+/// A service has set its result registers, or failed with this status.
 type Outcome = Result<(), Status>;
 
 /// Serves a call for the emulated drive.
-pub fn int13<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &mut Regs) {
+pub fn int13<H: Hw>(bios: &mut Bios<H>, image: &BootedImage, regs: &mut Regs) {
     const LAST_STATUS: u8 = 0x01;
-    let hard = session.media == Media::HardDisk;
+    let hard = image.media == Media::HardDisk;
     let status_at = if hard { bda::DISK_STATUS } else { bda::FLOPPY_STATUS };
     let function = regs.ah();
     if function == LAST_STATUS {
         let status = bios.hw.get(status_at);
-        // The floppy's is kept for whoever asks again; the disk's is not.
+        // Function 01h clears the last status of a hard disk, but not that of a floppy drive.
         if hard {
             bios.hw.set(status_at, 0);
         }
@@ -76,9 +76,9 @@ pub fn int13<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &mut Regs) {
         regs.set_cf(status != 0);
         return;
     }
-    // Functions that give something else in AH set it themselves, after this.
+    // Functions that return a value in AH set it themselves; otherwise AH becomes the status.
     let before = regs.ah();
-    let outcome = serve(bios, session, regs, function);
+    let outcome = serve(bios, image, regs, function);
     let status = outcome.err().map_or(0, |status| status.0);
     if regs.ah() == before || status != 0 {
         regs.set_ah(status);
@@ -87,46 +87,46 @@ pub fn int13<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &mut Regs) {
     bios.hw.set(status_at, status);
 }
 
-fn serve<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &mut Regs, function: u8) -> Outcome {
-    let hard = session.media == Media::HardDisk;
+fn serve<H: Hw>(bios: &mut Bios<H>, image: &BootedImage, regs: &mut Regs, function: u8) -> Outcome {
+    let hard = image.media == Media::HardDisk;
     match function {
         0x00 => Ok(()),
         0x02 => {
-            let (first, count) = range(session, regs)?;
+            let (first, count) = range(image, regs)?;
             let to = FarPtr::new(regs.es, regs.bx());
-            read(bios, session, first, count, to).map_err(|(done, status)| {
+            read(bios, image, first, count, to).map_err(|(done, status)| {
                 regs.set_al(done as u8);
                 status
             })
         }
         0x03 | 0x05 => Err(Status::WRITE_PROTECTED),
-        0x04 => range(session, regs).map(|_| ()),
+        0x04 => range(image, regs).map(|_| ()),
         0x08 => {
-            parameters(bios, session, regs);
+            parameters(bios, image, regs);
             Ok(())
         }
         0x15 => {
-            drive_type(session, regs);
+            drive_type(image, regs);
             Ok(())
         }
-        // The disk's seek, resets, ready test, recalibration and diagnostics have nothing to do.
+        // Seek, reset, ready test, recalibrate and diagnostics have nothing to do.
         0x09 | 0x0d | 0x10 | 0x11 | 0x14 if hard => Ok(()),
-        0x0c if hard => track(session, regs).map(|_| ()),
-        // A floppy that was never changed.
+        0x0c if hard => track(image, regs).map(|_| ()),
+        // The disk in an emulated floppy drive never changes.
         0x16 if !hard => Ok(()),
-        0x18 if !hard => set_media_type(bios, session, regs),
+        0x18 if !hard => set_media_type(bios, image, regs),
         0x41 if hard => extensions(regs),
-        0x42 if hard => extended_read(bios, session, regs),
+        0x42 if hard => extended_read(bios, image, regs),
         0x43 if hard => Err(Status::WRITE_PROTECTED),
-        0x44 | 0x47 if hard => Packet::read(bios, session, regs).map(|_| ()),
-        0x48 if hard => extended_parameters(bios, session, regs),
+        0x44 | 0x47 if hard => AddressPacket::read(bios, image, regs).map(|_| ()),
+        0x48 if hard => extended_parameters(bios, image, regs),
         _ => Err(Status::BAD_COMMAND),
     }
 }
 
-/// The track that CX and DH name: its first sector.
-fn track(session: &Session, regs: &Regs) -> Result<u32, Status> {
-    let Geometry { cylinders, heads, sectors } = session.geometry;
+/// The first sector of the track in CX and DH.
+fn track(image: &BootedImage, regs: &Regs) -> Result<u32, Status> {
+    let Geometry { cylinders, heads, sectors } = image.geometry;
     let cylinder = u16::from(regs.cl() & 0xc0) << 2 | u16::from(regs.ch());
     let head = u16::from(regs.dh());
     if cylinder >= cylinders || head >= heads {
@@ -135,41 +135,41 @@ fn track(session: &Session, regs: &Regs) -> Result<u32, Status> {
     Ok((u32::from(cylinder) * u32::from(heads) + u32::from(head)) * u32::from(sectors))
 }
 
-/// The first sector and the number of sectors that AL, CX and DH name.
-fn range(session: &Session, regs: &Regs) -> Result<(u32, u32), Status> {
+/// The first sector and the sector count in AL, CX and DH.
+fn range(image: &BootedImage, regs: &Regs) -> Result<(u32, u32), Status> {
     let (sector, count) = (regs.cl() & 0x3f, u32::from(regs.al()));
-    // As a controller that counts to 128 sectors of 512 bytes, 64 KiB, in one command.
+    // The limit of a real controller: 128 sectors of 512 bytes, 64 KiB, per command.
     if count == 0 || count > 128 {
         return Err(Status::BAD_COMMAND);
     }
-    let track = track(session, regs)?;
-    if sector == 0 || sector > session.geometry.sectors {
+    let track = track(image, regs)?;
+    if sector == 0 || sector > image.geometry.sectors {
         return Err(Status::NOT_FOUND);
     }
     let first = track + u32::from(sector) - 1;
-    if first + count > session.sectors { Err(Status::NOT_FOUND) } else { Ok((first, count)) }
+    if first + count > image.sectors { Err(Status::NOT_FOUND) } else { Ok((first, count)) }
 }
 
-/// INT 13h's CX and DH for the drive's last sector.
+/// CX and DH of the drive's last sector.
 pub fn last_sector(geometry: Geometry) -> (u16, u8) {
     let Geometry { cylinders, heads, sectors } = geometry;
     let cylinder = cylinders.clamp(1, 1024) - 1;
     (cylinder << 8 | cylinder >> 2 & 0xc0 | u16::from(sectors & 0x3f), (heads.max(1) - 1) as u8)
 }
 
-fn parameters<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &mut Regs) {
-    let (cx, dh) = last_sector(session.geometry);
+fn parameters<H: Hw>(bios: &mut Bios<H>, image: &BootedImage, regs: &mut Regs) {
+    let (cx, dh) = last_sector(image.geometry);
     regs.set_ax(0);
     regs.set_cx(cx);
     regs.set_dh(dh);
-    if session.media == Media::HardDisk {
+    if image.media == Media::HardDisk {
         regs.set_dl(bios.hw.get(bda::DISK_COUNT));
         return;
     }
     let equipment = bios.hw.get(bda::EQUIPMENT);
     regs.set_dl((equipment >> 6 & 3) as u8 + 1);
-    // CMOS's types: 2 is 1.2 MB, 4 is 1.44 MB, 5 is 2.88 MB.
-    let kind = match session.media {
+    // Drive types as in CMOS: 2 is 1.2 MB, 4 is 1.44 MB, 5 is 2.88 MB.
+    let kind = match image.media {
         Media::Floppy1200 => 2,
         Media::Floppy2880 => 5,
         _ => 4,
@@ -181,21 +181,21 @@ fn parameters<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &mut Regs) {
     regs.set_di(table.offset);
 }
 
-fn drive_type(session: &Session, regs: &mut Regs) {
+fn drive_type(image: &BootedImage, regs: &mut Regs) {
     const FLOPPY_WITHOUT_CHANGE_LINE: u8 = 1;
     const DISK: u8 = 3;
-    if session.media == Media::HardDisk {
+    if image.media == Media::HardDisk {
         regs.set_ah(DISK);
-        regs.set_cx((session.sectors >> 16) as u16);
-        regs.set_dx(session.sectors as u16);
+        regs.set_cx((image.sectors >> 16) as u16);
+        regs.set_dx(image.sectors as u16);
     } else {
         regs.set_ah(FLOPPY_WITHOUT_CHANGE_LINE);
     }
 }
 
-/// Only the medium that is in the drive.
-fn set_media_type<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &mut Regs) -> Outcome {
-    let (cx, _) = last_sector(session.geometry);
+/// Function 18h accepts only the format of the emulated medium.
+fn set_media_type<H: Hw>(bios: &mut Bios<H>, image: &BootedImage, regs: &mut Regs) -> Outcome {
+    let (cx, _) = last_sector(image.geometry);
     if regs.cx() != cx {
         return Err(Status::NO_MEDIA_TYPE);
     }
@@ -206,10 +206,10 @@ fn set_media_type<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &mut Regs)
 }
 
 fn extensions(regs: &mut Regs) -> Outcome {
-    const ASKED: u16 = 0x55aa;
+    const CHECK_INPUT: u16 = 0x55aa;
     const VERSION_3: u8 = 0x30;
     const FIXED_DISK_ACCESS: u16 = 0x0001;
-    if regs.bx() != ASKED {
+    if regs.bx() != CHECK_INPUT {
         return Err(Status::BAD_COMMAND);
     }
     regs.set_bx(0xaa55);
@@ -219,17 +219,17 @@ fn extensions(regs: &mut Regs) -> Outcome {
 }
 
 /// A disk address packet (EDD 3.0, section 7.1).
-struct Packet {
+struct AddressPacket {
     at: FarPtr,
     first: u32,
     count: u16,
     buffer: FarPtr,
 }
 
-impl Packet {
-    fn read<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &Regs) -> Result<Self, Status> {
+impl AddressPacket {
+    fn read<H: Hw>(bios: &mut Bios<H>, image: &BootedImage, regs: &Regs) -> Result<Self, Status> {
         const SMALLEST: u8 = 0x10;
-        /// Of a packet whose buffer has a 64-bit address, which real mode cannot reach.
+        /// Buffer pointer of a packet with a 64-bit flat buffer address, which is not supported here.
         const FLAT: u32 = 0xffff_ffff;
         let at = FarPtr::new(regs.ds, regs.si());
         let hw = &mut *bios.hw;
@@ -240,7 +240,7 @@ impl Packet {
             return Err(Status::BAD_COMMAND);
         }
         match first.checked_add(count.into()) {
-            Some(end) if high == 0 && end <= session.sectors => {
+            Some(end) if high == 0 && end <= image.sectors => {
                 Ok(Self { at, first, count, buffer: FarPtr::from_u32(buffer) })
             }
             _ => Err(Status::NOT_FOUND),
@@ -248,31 +248,31 @@ impl Packet {
     }
 }
 
-fn extended_read<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &Regs) -> Outcome {
-    let packet = Packet::read(bios, session, regs)?;
-    read(bios, session, packet.first, packet.count.into(), packet.buffer).map_err(|(done, status)| {
+fn extended_read<H: Hw>(bios: &mut Bios<H>, image: &BootedImage, regs: &Regs) -> Outcome {
+    let packet = AddressPacket::read(bios, image, regs)?;
+    read(bios, image, packet.first, packet.count.into(), packet.buffer).map_err(|(done, status)| {
         bios.hw.write16(packet.at.add(2), done as u16);
         status
     })
 }
 
-/// EDD 3.0, section 7.5, without device parameters: there is no controller that has this drive.
-fn extended_parameters<H: Hw>(bios: &mut Bios<H>, session: &Session, regs: &Regs) -> Outcome {
+/// EDD 3.0, section 7.5, without device parameters: no controller has the emulated drive.
+fn extended_parameters<H: Hw>(bios: &mut Bios<H>, image: &BootedImage, regs: &Regs) -> Outcome {
     const SIZE: u16 = 0x1a;
-    /// Cylinders, heads and sectors are right.
+    /// Information flag: the CHS values are valid.
     const GEOMETRY_VALID: u16 = 0x0002;
     let at = FarPtr::new(regs.ds, regs.si());
     let hw = &mut *bios.hw;
     if hw.read16(at) < SIZE {
         return Err(Status::BAD_COMMAND);
     }
-    let Geometry { cylinders, heads, sectors } = session.geometry;
+    let Geometry { cylinders, heads, sectors } = image.geometry;
     hw.write16(at, SIZE);
     hw.write16(at.add(2), GEOMETRY_VALID);
     hw.write32(at.add(4), cylinders.into());
     hw.write32(at.add(8), heads.into());
     hw.write32(at.add(12), sectors.into());
-    hw.write32(at.add(16), session.sectors);
+    hw.write32(at.add(16), image.sectors);
     hw.write32(at.add(20), 0);
     hw.write16(at.add(24), SECTOR);
     Ok(())

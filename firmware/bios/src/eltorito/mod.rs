@@ -1,8 +1,9 @@
-//! Booting from CD-ROM ("El Torito" Bootable CD-ROM Format Specification 1.0), and the drives that it emulates.
+//! El Torito CD-ROM boot and disk emulation ("El Torito" Bootable CD-ROM Format Specification 1.0).
 //!
-//! An emulated drive takes the number 00h or 80h, and the drives of its kind move up by one while it is there. It is read
-//! from the CD through a cache of one CD sector; it cannot be written, which the specification leaves open.
-//! Left out: discs of several sessions (the first one's catalogue is used).
+//! An emulated drive takes drive number 00h or 80h; the numbers of the real drives of its kind move up by one while the
+//! emulation is active. Sectors are read from the CD through a cache of one CD block (2048 bytes). The emulated drive
+//! is read-only; the specification leaves that open. Deliberately missing: multi-session discs (the catalogue of the
+//! first session is used).
 
 mod catalogue;
 mod disc;
@@ -12,24 +13,24 @@ mod packet;
 mod tests;
 
 pub use catalogue::{Entry, Media};
-pub use disc::{ENTRIES, Found, find};
+pub use disc::{BootEntries, ENTRIES, find};
 
 use crate::Bios;
-use crate::boot::Reason;
+use crate::boot::BootError;
 use crate::boot::media;
 use core::cell::Cell;
 use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda, ebda};
 
-/// Bytes of a CD's block, and of a sector of anything else.
+/// Bytes per CD block, and per sector of a floppy or hard disk.
 const BLOCK: u16 = 2048;
 const SECTOR: u16 = 512;
 const SECTORS_PER_BLOCK: u16 = BLOCK / SECTOR;
-/// One block of the CD: see the memory map in `pcvm_firmware_rt`.
+/// The cache of one CD block: see the memory map in `pcvm_firmware_rt`.
 const CACHE: FarPtr = pcvm_firmware_rt::CD_BLOCK;
-/// Where a boot image goes that says nothing else.
+/// Load segment of a catalogue entry whose load segment is 0.
 const BOOT_SEGMENT: u16 = 0x07c0;
 
-/// Cylinders, heads, sectors of a track.
+/// CHS geometry of an emulated drive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Geometry {
     cylinders: u16,
@@ -43,32 +44,32 @@ impl Geometry {
     }
 }
 
-/// What was booted from a CD.
+/// The boot image in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Session {
-    /// What the BIOS emulates.
+struct BootedImage {
+    /// Boot media type: what the BIOS emulates.
     media: Media,
-    /// The emulated drive's number, or without emulation the CD-ROM drive's.
+    /// Drive number of the emulated drive; without emulation, that of the CD-ROM drive.
     drive: u8,
-    /// The CD-ROM drive's index.
+    /// Index of the CD-ROM drive.
     cd: u8,
-    /// The image's first block.
+    /// First CD block of the image.
     lba: u32,
-    /// The image's size, in sectors of 512 bytes.
+    /// Size of the image in 512-byte sectors.
     sectors: u32,
     geometry: Geometry,
     segment: u16,
     count: u16,
 }
 
-/// What is remembered about the CD that was booted.
+/// El Torito state that is kept between calls.
 #[derive(Debug)]
 pub struct State {
-    session: Cell<Option<Session>>,
-    /// Which block of which CD the cache has.
+    image: Cell<Option<BootedImage>>,
+    /// CD-ROM drive index and block number of what is in [`CACHE`].
     cached: Cell<Option<(u8, u32)>>,
-    /// A call is on its way to the drive that has this number when nothing is emulated.
-    passing: Cell<bool>,
+    /// Set while a call is forwarded to the real drive that the emulated drive has renumbered.
+    forwarding: Cell<bool>,
 }
 
 impl Default for State {
@@ -78,41 +79,41 @@ impl Default for State {
 }
 
 impl State {
-    /// At power-on.
+    /// The state at power-on.
     pub const fn new() -> Self {
-        Self { session: Cell::new(None), cached: Cell::new(None), passing: Cell::new(false) }
+        Self { image: Cell::new(None), cached: Cell::new(None), forwarding: Cell::new(false) }
     }
 }
 
-/// What to jump to, and with what drive number.
+/// Where a loaded boot image is entered, and the drive number that it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loaded {
-    /// The first instruction.
+pub struct EntryPoint {
+    /// Address of the first instruction.
     pub at: FarPtr,
-    /// For DL.
+    /// Drive number for DL.
     pub drive: u8,
 }
 
-/// Makes the entry's drive if it emulates one, and loads what it boots.
-pub fn start<H: Hw>(bios: &mut Bios<H>, cd: u8, entry: &Entry) -> Result<Loaded, Reason> {
+/// Starts the emulation that the entry requires, and loads the boot image.
+pub fn start<H: Hw>(bios: &mut Bios<H>, cd: u8, entry: &Entry) -> Result<EntryPoint, BootError> {
     emulate_entry(bios, cd, entry)?;
     let loaded = load(bios);
     if loaded.is_err() {
-        end(bios);
+        terminate(bios);
     }
     loaded
 }
 
-/// Makes the entry's drive without loading anything.
-fn emulate_entry<H: Hw>(bios: &mut Bios<H>, cd: u8, entry: &Entry) -> Result<(), Reason> {
-    end(bios);
-    let drive = media::drive(bios, cd).ok_or(Reason::new("no such drive"))?;
-    // In sectors the image's place must be a number too.
+/// Starts the emulation that the entry requires, without loading the image.
+fn emulate_entry<H: Hw>(bios: &mut Bios<H>, cd: u8, entry: &Entry) -> Result<(), BootError> {
+    terminate(bios);
+    let drive = media::drive(bios, cd).ok_or(BootError::new("no such drive"))?;
+    // The image's start must fit in 32 bits also when counted in 512-byte sectors.
     if entry.lba > u32::MAX / u32::from(SECTORS_PER_BLOCK) {
-        return Err(Reason::new("damaged boot catalogue (image address)"));
+        return Err(BootError::new("damaged boot catalogue (image address)"));
     }
     let segment = if entry.segment == 0 { BOOT_SEGMENT } else { entry.segment };
-    let mut session = Session {
+    let mut image = BootedImage {
         media: entry.media,
         drive: drive.number,
         cd,
@@ -125,59 +126,59 @@ fn emulate_entry<H: Hw>(bios: &mut Bios<H>, cd: u8, entry: &Entry) -> Result<(),
     match entry.media {
         Media::NoEmulation => {}
         Media::HardDisk => {
-            session.drive = 0x80;
-            (session.geometry, session.sectors) = disc::hard_disk_geometry(bios, cd, entry.lba)?;
+            image.drive = 0x80;
+            (image.geometry, image.sectors) = disc::hard_disk_geometry(bios, cd, entry.lba)?;
         }
         floppy => {
-            session.drive = 0;
-            session.geometry = Geometry { cylinders: 80, heads: 2, sectors: floppy.floppy_sectors().unwrap_or(18) };
-            session.sectors = session.geometry.total();
+            image.drive = 0;
+            image.geometry = Geometry { cylinders: 80, heads: 2, sectors: floppy.floppy_sectors().unwrap_or(18) };
+            image.sectors = image.geometry.total();
         }
     }
-    bios.state.eltorito.session.set(Some(session));
-    count_drives(bios, session.media, 1);
+    bios.state.eltorito.image.set(Some(image));
+    count_drives(bios, image.media, 1);
     Ok(())
 }
 
-/// Loads the first sectors of what was started.
-fn load<H: Hw>(bios: &mut Bios<H>) -> Result<Loaded, Reason> {
-    /// The data areas and the stack of whoever is at 0000:7C00 later lie below.
+/// Loads the first `count` sectors of the image.
+fn load<H: Hw>(bios: &mut Bios<H>) -> Result<EntryPoint, BootError> {
+    /// Below it are the BIOS data area and the stack of the code at 0000:7C00.
     const LOWEST: u16 = 0x0060;
-    let session = bios.state.eltorito.session.get().ok_or(Reason::new("nothing was started"))?;
-    let blocks = session.count.div_ceil(SECTORS_PER_BLOCK);
-    let end = (u32::from(session.segment) << 4) + u32::from(blocks) * u32::from(BLOCK);
-    if session.segment < LOWEST || end > u32::from(ebda::SEGMENT) << 4 {
-        return Err(Reason::new("the boot image does not fit into memory"));
+    let image = bios.state.eltorito.image.get().ok_or(BootError::new("nothing was started"))?;
+    let blocks = image.count.div_ceil(SECTORS_PER_BLOCK);
+    let end = (u32::from(image.segment) << 4) + u32::from(blocks) * u32::from(BLOCK);
+    if image.segment < LOWEST || end > u32::from(ebda::SEGMENT) << 4 {
+        return Err(BootError::new("the boot image does not fit into memory"));
     }
-    let to = FarPtr::new(session.segment, 0);
-    if session.media == Media::NoEmulation {
-        read_blocks(bios, &session, blocks, to)?;
+    let to = FarPtr::new(image.segment, 0);
+    if image.media == Media::NoEmulation {
+        read_blocks(bios, &image, blocks, to)?;
     } else {
-        emulate::read(bios, &session, 0, session.count.into(), to)
-            .map_err(|(_, status)| Reason::because("the boot image cannot be read", status))?;
-        if session.media == Media::HardDisk && !crate::boot::has_signature(bios.hw, to) {
-            return Err(Reason::new("the boot image has no boot signature (55AAh)"));
+        emulate::read(bios, &image, 0, image.count.into(), to)
+            .map_err(|(_, status)| BootError::with_status("the boot image cannot be read", status))?;
+        if image.media == Media::HardDisk && !crate::boot::has_signature(bios.hw, to) {
+            return Err(BootError::new("the boot image has no boot signature (55AAh)"));
         }
     }
     if !crate::boot::looks_like_code(bios.hw, to) {
-        return Err(Reason::new("the boot image has no code"));
+        return Err(BootError::new("the boot image has no code"));
     }
-    // 0000:7C00 rather than 07C0:0000: boot code counts on it.
-    let at = match session.segment {
+    // Boot code expects 0000:7C00, not 07C0:0000.
+    let at = match image.segment {
         low @ 0..0x1000 => FarPtr::new(0, low << 4),
         high => FarPtr::new(high, 0),
     };
-    Ok(Loaded { at, drive: session.drive })
+    Ok(EntryPoint { at, drive: image.drive })
 }
 
-fn read_blocks<H: Hw>(bios: &mut Bios<H>, session: &Session, blocks: u16, mut to: FarPtr) -> Result<(), Reason> {
-    const AT_ONCE: u16 = 16;
-    let mut lba = u64::from(session.lba);
+fn read_blocks<H: Hw>(bios: &mut Bios<H>, image: &BootedImage, blocks: u16, mut to: FarPtr) -> Result<(), BootError> {
+    const MAX_BLOCKS_PER_READ: u16 = 16;
+    let mut lba = u64::from(image.lba);
     let mut left = blocks;
     while left > 0 {
-        let count = left.min(AT_ONCE);
-        media::read(bios, session.cd, lba, count, to)
-            .map_err(|status| Reason::because("the boot image cannot be read", status))?;
+        let count = left.min(MAX_BLOCKS_PER_READ);
+        media::read(bios, image.cd, lba, count, to)
+            .map_err(|status| BootError::with_status("the boot image cannot be read", status))?;
         lba += u64::from(count);
         left -= count;
         to.segment = to.segment.wrapping_add(count * (BLOCK >> 4));
@@ -185,14 +186,14 @@ fn read_blocks<H: Hw>(bios: &mut Bios<H>, session: &Session, blocks: u16, mut to
     Ok(())
 }
 
-/// Takes an emulated drive away again.
-pub fn end<H: Hw>(bios: &mut Bios<H>) {
-    if let Some(session) = bios.state.eltorito.session.take() {
-        count_drives(bios, session.media, -1);
+/// Ends the emulation.
+pub fn terminate<H: Hw>(bios: &mut Bios<H>) {
+    if let Some(image) = bios.state.eltorito.image.take() {
+        count_drives(bios, image.media, -1);
     }
 }
 
-/// One more or less drive of a kind, in the BIOS data area.
+/// Adds `change` to the number of drives of the emulated kind in the BIOS data area.
 fn count_drives<H: Hw>(bios: &mut Bios<H>, media: Media, change: i8) {
     match media {
         Media::NoEmulation => {}
@@ -201,7 +202,7 @@ fn count_drives<H: Hw>(bios: &mut Bios<H>, media: Media, change: i8) {
             bios.hw.set(bda::DISK_COUNT, disks.wrapping_add_signed(change));
         }
         _ => {
-            // Bit 0: there are any; bits 6-7: one less than their number.
+            // Equipment word, bit 0: there are floppy drives; bits 6-7: their number less one.
             const FLOPPIES: u16 = 0x00c1;
             let equipment = bios.hw.get(bda::EQUIPMENT);
             let before = if equipment & 1 == 0 { 0 } else { (equipment >> 6 & 3) + 1 };
@@ -212,19 +213,19 @@ fn count_drives<H: Hw>(bios: &mut Bios<H>, media: Media, change: i8) {
     }
 }
 
-/// INT 13h for a drive that a CD emulates, and functions 4Ah to 4Dh. Returns whether the call was one of these and is done.
+/// INT 13h for the emulated drive and functions 4Ah to 4Dh. Returns true if the call was one of these and is complete.
 pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
     let state = &bios.state.eltorito;
-    if state.passing.get() {
+    if state.forwarding.get() {
         return false;
     }
     if (0x4a..=0x4d).contains(&regs.ah()) {
         return packet::int13(bios, regs);
     }
-    let Some(session) = state.session.get().filter(|session| session.media != Media::NoEmulation) else {
+    let Some(image) = state.image.get().filter(|image| image.media != Media::NoEmulation) else {
         return false;
     };
-    // CD-ROM drives' numbers stay.
+    // CD-ROM drive numbers (E0h and up) do not move.
     let kind = |number: u8| {
         if number < 0x80 {
             0
@@ -235,20 +236,20 @@ pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
         }
     };
     let number = regs.dl();
-    if kind(number) != session.drive {
+    if kind(number) != image.drive {
         return false;
     }
-    if number == session.drive {
-        emulate::int13(bios, &session, regs);
+    if number == image.drive {
+        emulate::int13(bios, &image, regs);
         return true;
     }
     const PARAMETERS: u8 = 0x08;
     let function = regs.ah();
     regs.set_dl(number - 1);
-    state.passing.set(true);
+    state.forwarding.set(true);
     media::int13(bios, regs);
-    state.passing.set(false);
-    // The parameters' DL is the number of drives.
+    state.forwarding.set(false);
+    // Function 08h returns the number of drives in DL.
     regs.set_dl(if function == PARAMETERS && !regs.cf() { regs.dl().wrapping_add(1) } else { number });
     true
 }

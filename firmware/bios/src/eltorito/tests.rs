@@ -1,8 +1,8 @@
-use super::catalogue::{Fault, Parser, RECORD, Step};
+use super::catalogue::{CatalogueError, ParsedRecord, Parser, RECORD};
 use super::*;
 use crate::State as BiosState;
-use crate::boot::media::made_up::{self, MadeUp};
-use crate::boot::media::{Kind, Status};
+use crate::boot::media::fake_drives::{self, FakeDrive};
+use crate::boot::media::{DriveKind, Status};
 use pcvm_firmware_rt::fake::{Fake, Nothing};
 use pcvm_firmware_rt::{Handoff, Regs};
 
@@ -43,11 +43,11 @@ const EXTENSION: Record = {
     record
 };
 
-/// Where the made-up discs have their catalogue and their image.
+/// Block numbers of the test discs' catalogue and image.
 const CATALOGUE: usize = 20;
 const IMAGE: usize = 24;
 
-/// A CD of 2048-byte blocks: boot record, catalogue, image. Each 512-byte sector of the image begins with its number.
+/// A CD with boot record, catalogue and image. Each 512-byte sector of the image begins with its sector number.
 fn disc(catalogue: &[Record], image: &[u8]) -> Vec<u8> {
     let mut disc = vec![0; IMAGE * 2048];
     let record = &mut disc[17 * 2048..18 * 2048];
@@ -73,15 +73,15 @@ fn image(sectors: u32) -> Vec<u8> {
     (0..sectors).flat_map(sector).collect()
 }
 
-/// A hard disk image: one partition that ends at cylinder 3, head 3, sector 16 and begins at sector 16.
+/// A hard disk image with one partition, from sector 16 to cylinder 3, head 3, sector 16.
 fn hard_disk() -> Vec<u8> {
     let mut bytes = image(4 * 4 * 16);
     bytes[0x1be..0x1ce].copy_from_slice(&[0x80, 1, 1, 0, 6, 3, 16, 3, 16, 0, 0, 0, 240, 0, 0, 0]);
     bytes
 }
 
-fn with<T>(drives: &[(Kind, Vec<u8>)], run: impl FnOnce(&mut Bios<Fake<Nothing>>) -> T) -> T {
-    made_up::plug_in(drives);
+fn with<T>(drives: &[(DriveKind, Vec<u8>)], run: impl FnOnce(&mut Bios<Fake<Nothing>>) -> T) -> T {
+    fake_drives::attach(drives);
     with_machine(run)
 }
 
@@ -95,20 +95,20 @@ fn with_machine<T>(run: impl FnOnce(&mut Bios<Fake<Nothing>>) -> T) -> T {
 
 fn call(bios: &mut Bios<Fake<Nothing>>, ax: u16, cx: u16, dx: u16) -> Regs {
     let mut regs = Regs { es: 0x2000, ds: 0x3000, eax: ax.into(), ecx: cx.into(), edx: dx.into(), ..Regs::default() };
-    assert!(int13(bios, &mut regs), "AX={ax:04x} DX={dx:04x} is not about this drive");
+    assert!(int13(bios, &mut regs), "AX={ax:04x} DX={dx:04x} was not handled");
     regs
 }
 
 #[test]
-fn catalogues_are_read_by_the_specification() {
-    let lbas = |records: &[Record]| -> Result<Vec<u32>, Fault> {
+fn the_parser_finds_every_bootable_x86_entry_of_a_catalogue() {
+    let lbas = |records: &[Record]| -> Result<Vec<u32>, CatalogueError> {
         let mut parser = Parser::new();
         let mut found = Vec::new();
         for record in records {
             match parser.record(record)? {
-                Step::Skip => {}
-                Step::Entry(entry) => found.push(entry.lba),
-                Step::End => break,
+                ParsedRecord::Skip => {}
+                ParsedRecord::Entry(entry) => found.push(entry.lba),
+                ParsedRecord::End => break,
             }
         }
         Ok(found)
@@ -124,7 +124,7 @@ fn catalogues_are_read_by_the_specification() {
         ("one entry", &[validation(0), entry(true, 0, 0, 4, 30)][..], Ok(vec![30])),
         ("not bootable", &[validation(0), entry(false, 0, 0, 4, 30)], Ok(vec![])),
         ("unknown medium", &[validation(0), entry(true, 5, 0, 4, 30)], Ok(vec![])),
-        ("another processor", &no_x86, Ok(vec![])),
+        ("another platform", &no_x86, Ok(vec![])),
         (
             "BIOS first, EFI in a section",
             &[validation(0), entry(true, 0, 0, 4, 30), header(true, 0xef, 1), entry(true, 0, 0, 1, 40)],
@@ -151,21 +151,21 @@ fn catalogues_are_read_by_the_specification() {
             Ok(vec![30, 40, 50]),
         ),
         (
-            "an empty section, then what is no header",
+            "an empty section, then a record that is not a header",
             &[validation(0), entry(true, 0, 0, 4, 30), header(false, 0, 0), entry(true, 0, 0, 4, 31)],
             Ok(vec![30]),
         ),
-        ("wrong checksum", &[bad_sum], Err(Fault::Checksum)),
-        ("wrong key", &[bad_key], Err(Fault::Validation)),
-        ("wrong identifier", &[bad_id], Err(Fault::Validation)),
-        ("zeros", &[[0; RECORD]], Err(Fault::Validation)),
+        ("wrong checksum", &[bad_sum], Err(CatalogueError::Checksum)),
+        ("wrong key", &[bad_key], Err(CatalogueError::Validation)),
+        ("wrong identifier", &[bad_id], Err(CatalogueError::Validation)),
+        ("zeros", &[[0; RECORD]], Err(CatalogueError::Validation)),
     ] {
         assert_eq!(lbas(records), wanted, "{what}");
     }
 }
 
 #[test]
-fn random_catalogues_end_and_harm_nobody() {
+fn random_catalogues_neither_hang_nor_leave_a_drive_behind() {
     let mut random = 0x9e37_79b9_u32;
     let mut byte = || {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -175,13 +175,13 @@ fn random_catalogues_end_and_harm_nobody() {
         let mut records = vec![validation(0)];
         for _ in 0..byte() {
             let mut record: Record = std::array::from_fn(|_| byte());
-            // Mostly records that mean something.
+            // Bias the records towards valid header and entry bytes.
             record[0] = [0x88, 0x88, 0x90, 0x91, 0x44, record[0]][usize::from(byte()) % 6];
             record[1] &= [0x00, 0x04, 0x20, 0xff][usize::from(byte()) % 4];
             records.push(record);
         }
         let disc = disc(&records[..records.len().min(4 * 64)], &image(64));
-        with(&[(Kind::Cdrom, disc)], |bios| {
+        with(&[(DriveKind::Cdrom, disc)], |bios| {
             if let Ok(found) = find(bios, 0) {
                 for entry in (0..found.count()).filter_map(|n| found.entry(n)) {
                     if start(bios, 0, &entry).is_ok() {
@@ -192,7 +192,7 @@ fn random_catalogues_end_and_harm_nobody() {
                     }
                 }
             }
-            end(bios);
+            terminate(bios);
             assert_eq!(bios.hw.get(bda::DISK_COUNT), 1);
             assert_eq!(bios.hw.get(bda::EQUIPMENT), 1);
         });
@@ -200,17 +200,17 @@ fn random_catalogues_end_and_harm_nobody() {
 }
 
 #[test]
-fn discs_that_cannot_be_booted_say_why() {
+fn an_unbootable_disc_is_rejected_with_its_reason() {
     let good = disc(&[validation(0), entry(true, 0, 0, 4, IMAGE as u32)], &image(4));
     let without = |n: usize| {
         let mut disc = good.clone();
         disc[n] ^= 0xff;
         disc
     };
-    let bad = |what| Err(Reason::new(what));
-    let not_found = |what| Err(Reason::because(what, Status::NOT_FOUND));
+    let bad = |what| Err(BootError::new(what));
+    let not_found = |what| Err(BootError::with_status(what, Status::NOT_FOUND));
     for (disc, wanted) in [
-        (vec![], Err(Reason::because("no disc", Status::NO_MEDIUM))),
+        (vec![], Err(BootError::with_status("no disc", Status::NO_MEDIUM))),
         (good[..16 * 2048].to_vec(), not_found("cannot be read")),
         (good[..19 * 2048].to_vec(), not_found("the boot catalogue cannot be read")),
         (without(17 * 2048), bad("the disc is not bootable")),
@@ -222,51 +222,59 @@ fn discs_that_cannot_be_booted_say_why() {
         (without(CATALOGUE * 2048 + 0x20), bad("no boot image for this processor")),
         (good.clone(), Ok(1)),
     ] {
-        assert_eq!(with(&[(Kind::Cdrom, disc)], |bios| find(bios, 0).map(|found| found.count())), wanted);
+        assert_eq!(with(&[(DriveKind::Cdrom, disc)], |bios| find(bios, 0).map(|found| found.count())), wanted);
     }
 }
 
 #[test]
-fn an_image_that_cannot_be_started_says_why_and_leaves_nothing_behind() {
+fn a_bad_boot_image_is_rejected_with_its_reason_and_leaves_no_drive() {
     let partitionless = image(64);
     let mut unsigned = hard_disk();
     unsigned[511] = 0;
     let empty = vec![0; 2048];
     let lba = IMAGE as u32;
     for (record, image, wanted) in [
-        (entry(true, 0, 0x0050, 4, lba), image(4), Reason::new("the boot image does not fit into memory")),
-        (entry(true, 0, 0x9000, 200, lba), image(4), Reason::new("the boot image does not fit into memory")),
-        (entry(true, 0, 0, 0xffff, lba), image(4), Reason::new("the boot image does not fit into memory")),
-        (entry(true, 0, 0, 8, lba), image(4), Reason::because("the boot image cannot be read", Status::NOT_FOUND)),
-        (entry(true, 0, 0, 4, u32::MAX), image(4), Reason::new("damaged boot catalogue (image address)")),
-        (entry(true, 2, 0, 1, 5000), image(4), Reason::because("the boot image cannot be read", Status::NOT_FOUND)),
-        (entry(true, 4, 0, 1, lba), partitionless, Reason::new("the hard disk image has no partition")),
-        (entry(true, 4, 0, 1, lba), unsigned, Reason::new("the boot image has no boot signature (55AAh)")),
-        (entry(true, 0, 0, 4, lba), empty, Reason::new("the boot image has no code")),
+        (entry(true, 0, 0x0050, 4, lba), image(4), BootError::new("the boot image does not fit into memory")),
+        (entry(true, 0, 0x9000, 200, lba), image(4), BootError::new("the boot image does not fit into memory")),
+        (entry(true, 0, 0, 0xffff, lba), image(4), BootError::new("the boot image does not fit into memory")),
+        (
+            entry(true, 0, 0, 8, lba),
+            image(4),
+            BootError::with_status("the boot image cannot be read", Status::NOT_FOUND),
+        ),
+        (entry(true, 0, 0, 4, u32::MAX), image(4), BootError::new("damaged boot catalogue (image address)")),
+        (
+            entry(true, 2, 0, 1, 5000),
+            image(4),
+            BootError::with_status("the boot image cannot be read", Status::NOT_FOUND),
+        ),
+        (entry(true, 4, 0, 1, lba), partitionless, BootError::new("the hard disk image has no partition")),
+        (entry(true, 4, 0, 1, lba), unsigned, BootError::new("the boot image has no boot signature (55AAh)")),
+        (entry(true, 0, 0, 4, lba), empty, BootError::new("the boot image has no code")),
     ] {
-        with(&[(Kind::Cdrom, disc(&[validation(0), record], &image))], |bios| {
+        with(&[(DriveKind::Cdrom, disc(&[validation(0), record], &image))], |bios| {
             let found = find(bios, 0).unwrap();
             assert_eq!(start(bios, 0, &found.entry(0).unwrap()), Err(wanted));
-            assert_eq!(bios.state.eltorito.session.get(), None);
+            assert_eq!(bios.state.eltorito.image.get(), None);
             assert_eq!((bios.hw.get(bda::DISK_COUNT), bios.hw.get(bda::EQUIPMENT)), (1, 1));
         });
     }
 }
 
 #[test]
-fn an_image_without_emulation_is_loaded_where_it_wants() {
+fn an_image_without_emulation_is_loaded_at_its_load_segment() {
     for (segment, at) in [
         (0, FarPtr::new(0, 0x7c00)),
         (0x7c0, FarPtr::new(0, 0x7c00)),
         (0x60, FarPtr::new(0, 0x600)),
         (0x2345, FarPtr::new(0x2345, 0)),
     ] {
-        // 37 blocks: more than one read.
+        // 37 CD blocks: more than one read command.
         let disc = disc(&[validation(0), entry(true, 0, segment, 145, IMAGE as u32)], &image(148));
-        with(&[(Kind::Hard, vec![]), (Kind::Cdrom, disc)], |bios| {
+        with(&[(DriveKind::Hard, vec![]), (DriveKind::Cdrom, disc)], |bios| {
             let found = find(bios, 1).unwrap();
             let loaded = start(bios, 1, &found.entry(0).unwrap()).unwrap();
-            assert_eq!(loaded, Loaded { at, drive: 0xe0 });
+            assert_eq!(loaded, EntryPoint { at, drive: 0xe0 });
             for n in 0..145 {
                 let sector = FarPtr::new(at.segment + (at.offset >> 4) + n * 32, 0);
                 assert_eq!(bios.hw.read32(sector), u32::from(n), "sector {n}");
@@ -279,17 +287,17 @@ fn floppy() -> Vec<u8> {
     disc(&[validation(0), entry(true, 2, 0, 1, IMAGE as u32)], &image(2880))
 }
 
-fn start_first(bios: &mut Bios<Fake<Nothing>>, cd: u8) -> Loaded {
+fn start_first(bios: &mut Bios<Fake<Nothing>>, cd: u8) -> EntryPoint {
     let found = find(bios, cd).unwrap();
     start(bios, cd, &found.entry(0).unwrap()).unwrap()
 }
 
 #[test]
-fn every_sector_of_an_emulated_floppy_is_read_in_whatever_pieces() {
-    with(&[(Kind::Cdrom, floppy())], |bios| {
-        assert_eq!(start_first(bios, 0), Loaded { at: FarPtr::new(0, 0x7c00), drive: 0 });
+fn emulated_floppy_sectors_are_read_at_any_block_alignment() {
+    with(&[(DriveKind::Cdrom, floppy())], |bios| {
+        assert_eq!(start_first(bios, 0), EntryPoint { at: FarPtr::new(0, 0x7c00), drive: 0 });
         assert_eq!(bios.hw.read32(FarPtr::new(0, 0x7c00)), 0);
-        let before = made_up::blocks_read();
+        let before = fake_drives::blocks_read();
         for (cylinder, head, sector, count) in
             [(0, 0, 1, 1), (0, 0, 2, 1), (0, 0, 3, 18), (1, 1, 17, 2), (40, 0, 5, 7), (79, 1, 18, 1), (3, 0, 1, 128)]
         {
@@ -301,17 +309,21 @@ fn every_sector_of_an_emulated_floppy_is_read_in_whatever_pieces() {
                 assert_eq!(bios.hw.read32(FarPtr::new(0x2000 + n * 32, 0)), first + u32::from(n));
             }
             if count < 128 {
-                assert_eq!(bios.hw.read8(FarPtr::new(0x2000 + count * 32, 0)), 0xee, "nothing beyond the sectors");
+                assert_eq!(
+                    bios.hw.read8(FarPtr::new(0x2000 + count * 32, 0)),
+                    0xee,
+                    "memory beyond the sectors is untouched"
+                );
             }
         }
-        // As many blocks as the sectors lie in, but for the first, which was in the cache.
-        assert_eq!(made_up::blocks_read() - before, 4 + 1 + 2 + 1 + 32);
+        // Each CD block is read once, except the first one, which was cached.
+        assert_eq!(fake_drives::blocks_read() - before, 4 + 1 + 2 + 1 + 32);
     });
 }
 
 #[test]
-fn a_buffer_may_lie_above_1_mib_and_must_not_end_beyond_reach() {
-    with(&[(Kind::Cdrom, floppy())], |bios| {
+fn a_buffer_above_1_mib_works_and_one_past_real_mode_is_refused() {
+    with(&[(DriveKind::Cdrom, floppy())], |bios| {
         start_first(bios, 0);
         for (segment, offset, count, status) in [
             (0xffff, 0x0010, 9, 0),
@@ -329,16 +341,16 @@ fn a_buffer_may_lie_above_1_mib_and_must_not_end_beyond_reach() {
             for n in (0..count).filter(|_| status == 0) {
                 assert_eq!(bios.hw.memory[(at.linear() + n * 512) as usize], 2 + n as u8);
             }
-            assert!(bios.hw.memory[0x500..0x1_0000].iter().all(|&byte| byte == 0xee), "nothing wraps to address 0");
+            assert!(bios.hw.memory[0x500..0x1_0000].iter().all(|&byte| byte == 0xee), "no address wraps to 0");
         }
     });
 }
 
 #[test]
-fn emulated_floppies_answer_as_floppies_do() {
+fn an_emulated_floppy_drive_returns_the_statuses_of_a_real_one() {
     let read =
         |cx: u16, dx: u16, count: u16| move |bios: &mut Bios<Fake<Nothing>>| call(bios, 0x0200 | count, cx, dx).ah();
-    with(&[(Kind::Cdrom, floppy())], |bios| {
+    with(&[(DriveKind::Cdrom, floppy())], |bios| {
         start_first(bios, 0);
         assert_eq!(bios.hw.get(bda::EQUIPMENT), 0x0041, "two floppies");
         for (cx, dx, count, status) in [
@@ -351,7 +363,7 @@ fn emulated_floppies_answer_as_floppies_do() {
             (0x4f12, 0x0100, 2, Status::NOT_FOUND),
         ] {
             assert_eq!(read(cx, dx, count)(bios), status.0, "CX={cx:04x} DX={dx:04x} {count}");
-            assert_eq!(call(bios, 0x0100, 0, 0).ah(), status.0, "the last status");
+            assert_eq!(call(bios, 0x0100, 0, 0).ah(), status.0, "function 01h returns the last status");
         }
         for (ax, status) in [
             (0x0000, 0x00),
@@ -379,16 +391,16 @@ fn emulated_floppies_answer_as_floppies_do() {
 }
 
 #[test]
-fn other_drives_of_the_kind_move_up_by_one() {
-    with(&[(Kind::Cdrom, floppy())], |bios| {
+fn real_drives_of_the_emulated_kind_move_up_by_one() {
+    with(&[(DriveKind::Cdrom, floppy())], |bios| {
         start_first(bios, 0);
         let regs = call(bios, 0x0201, 1, 1);
-        assert_eq!(regs.dl(), 1, "the caller's DL comes back");
-        assert_eq!(call(bios, 0x0800, 0, 1).dl(), 2, "one drive more");
-        assert_eq!(made_up::passed(), [(0, 2), (0, 8)]);
+        assert_eq!(regs.dl(), 1, "the caller's DL is preserved");
+        assert_eq!(call(bios, 0x0800, 0, 1).dl(), 2, "the emulated drive is counted");
+        assert_eq!(fake_drives::forwarded(), [(0, 2), (0, 8)]);
         let mut regs = Regs { eax: 0x0201, edx: 0x80, ..Regs::default() };
-        assert!(!int13(bios, &mut regs), "hard disks are not concerned");
-        end(bios);
+        assert!(!int13(bios, &mut regs), "hard disk calls go to the real drives");
+        terminate(bios);
         assert!(!int13(bios, &mut Regs { eax: 0x0201, ..Regs::default() }));
         assert_eq!(bios.hw.get(bda::EQUIPMENT), 0x0001);
     });
@@ -397,7 +409,7 @@ fn other_drives_of_the_kind_move_up_by_one() {
 #[test]
 fn an_emulated_hard_disk_has_the_geometry_of_its_partition() {
     let disc = disc(&[validation(0), entry(true, 4, 0, 1, IMAGE as u32)], &hard_disk());
-    with(&[(Kind::Hard, vec![]), (Kind::Cdrom, disc)], |bios| {
+    with(&[(DriveKind::Hard, vec![]), (DriveKind::Cdrom, disc)], |bios| {
         assert_eq!(start_first(bios, 1).drive, 0x80);
         assert_eq!(bios.hw.get(bda::DISK_COUNT), 2);
         let regs = call(bios, 0x0800, 0, 0x80);
@@ -440,40 +452,40 @@ fn an_emulated_hard_disk_has_the_geometry_of_its_partition() {
         bios.hw.write16(packet, 0x10);
         assert_eq!(call(bios, 0x4800, 0, 0x80).ah(), 1);
         call(bios, 0x0201, 1, 0x81);
-        assert_eq!(made_up::passed(), [(0x80, 2)], "the real disk is the second");
+        assert_eq!(fake_drives::forwarded(), [(0x80, 2)], "81h is forwarded to the real disk 80h");
     });
 }
 
 #[test]
-fn an_error_tells_how_many_sectors_were_read() {
-    made_up::set(vec![MadeUp { kind: Kind::Cdrom, image: floppy(), bad_from: IMAGE as u64 + 20 }]);
+fn a_read_error_sets_the_status_and_the_drive_still_works() {
+    fake_drives::set(vec![FakeDrive { kind: DriveKind::Cdrom, image: floppy(), bad_from: IMAGE as u64 + 20 }]);
     with_machine(|bios| {
         start_first(bios, 0);
         let regs = call(bios, 0x0212, 0x0201, 0x0000);
         assert_eq!((regs.ah(), regs.cf()), (0x10, true));
         assert_eq!(call(bios, 0x0100, 0, 0).ah(), 0x10);
-        assert_eq!(call(bios, 0x0201, 1, 0).ah(), 0, "and the drive goes on");
+        assert_eq!(call(bios, 0x0201, 1, 0).ah(), 0, "the next read succeeds");
     });
 }
 
 #[test]
-fn the_specification_packet_says_what_was_started() {
+fn the_specification_packet_describes_the_booted_image() {
     let packet = FarPtr::new(0x3000, 0);
     let bytes = |bios: &mut Bios<Fake<Nothing>>| {
         let mut bytes = [0; 0x13];
         bios.hw.copy_in(packet, &mut bytes);
         bytes
     };
-    with(&[(Kind::Hard, vec![]), (Kind::Cdrom, floppy())], |bios| {
-        assert_eq!(call(bios, 0x4b01, 0, 0).ah(), 1, "nothing was started");
+    with(&[(DriveKind::Hard, vec![]), (DriveKind::Cdrom, floppy())], |bios| {
+        assert_eq!(call(bios, 0x4b01, 0, 0).ah(), 1, "no image was booted");
         start_first(bios, 1);
         assert_eq!(call(bios, 0x4b01, 0, 0).ah(), 0);
         assert_eq!(bytes(bios), [0x13, 2, 0, 0, IMAGE as u8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0x4f, 0x12, 1]);
-        assert_eq!(call(bios, 0x4b01, 0, 0x80).ah(), 1, "not that drive");
-        assert_eq!(call(bios, 0x4b02, 0, 0).ah(), 1, "no such way");
+        assert_eq!(call(bios, 0x4b01, 0, 0x80).ah(), 1, "another drive number");
+        assert_eq!(call(bios, 0x4b02, 0, 0).ah(), 1, "an undefined AL");
         assert_eq!(call(bios, 0x4b00, 0, 0x7f).ah(), 0, "all drives");
-        assert_eq!(bios.state.eltorito.session.get(), None);
-        // Started again from the packet, which names the drive's place.
+        assert_eq!(bios.state.eltorito.image.get(), None);
+        // The packet names the CD-ROM drive's channel and unit, so that emulation can be initiated again from it.
         assert_eq!(call(bios, 0x4a00, 0, 0).ah(), 0);
         assert_eq!(call(bios, 0x0201, 2, 0).ah(), 0);
         assert_eq!(bios.hw.read32(FarPtr::new(0x2000, 0)), 1);
@@ -481,14 +493,14 @@ fn the_specification_packet_says_what_was_started() {
         assert_eq!(call(bios, 0x4c00, 0, 0).ah(), 0);
         assert_eq!(bios.hw.entered.map(|(at, regs)| (at, regs.dl())), Some((FarPtr::new(0, 0x7c00), 0)));
         bios.hw.write8(packet.add(1), 9);
-        assert_eq!(call(bios, 0x4a00, 0, 0).ah(), 1, "no such medium");
+        assert_eq!(call(bios, 0x4a00, 0, 0).ah(), 1, "an undefined media type");
     });
 }
 
 #[test]
-fn the_catalogue_can_be_read() {
+fn function_4dh_reads_the_boot_catalogue() {
     let packet = FarPtr::new(0x3000, 0);
-    with(&[(Kind::Cdrom, floppy())], |bios| {
+    with(&[(DriveKind::Cdrom, floppy())], |bios| {
         bios.hw.copy_out(&[8, 1, 0, 0, 0, 0x20, 0, 0], packet);
         assert_eq!(call(bios, 0x4d00, 0, 0x7f).ah(), 0);
         let mut bytes = [0; RECORD];

@@ -1,4 +1,4 @@
-//! The keyboard buffer in the BIOS data area: a ring of words between 40:80 and 40:82, one place always free.
+//! Keyboard buffer in the BIOS data area: a ring of words between the offsets at 40:80 and 40:82, one slot always free.
 
 use pcvm_firmware_rt::{FarPtr, Hw, bda};
 
@@ -7,7 +7,7 @@ fn next<H: Hw>(hw: &mut H, at: u16) -> u16 {
     if after >= hw.get(bda::KEYBOARD_END) { hw.get(bda::KEYBOARD_START) } else { after }
 }
 
-/// Adds a word. False if there is no room.
+/// Adds a word. Returns false if the buffer is full.
 pub fn put<H: Hw>(hw: &mut H, word: u16) -> bool {
     let tail = hw.get(bda::KEYBOARD_TAIL);
     let after = next(hw, tail);
@@ -19,7 +19,7 @@ pub fn put<H: Hw>(hw: &mut H, word: u16) -> bool {
     true
 }
 
-/// The oldest word, left where it is.
+/// Returns the oldest word without removing it.
 pub fn peek<H: Hw>(hw: &mut H) -> Option<u16> {
     let head = hw.get(bda::KEYBOARD_HEAD);
     if head == hw.get(bda::KEYBOARD_TAIL) {
@@ -28,7 +28,7 @@ pub fn peek<H: Hw>(hw: &mut H) -> Option<u16> {
     Some(hw.read16(FarPtr::new(0x40, head)))
 }
 
-/// Takes the oldest word away.
+/// Removes the oldest word.
 pub fn drop_first<H: Hw>(hw: &mut H) {
     let head = hw.get(bda::KEYBOARD_HEAD);
     if head != hw.get(bda::KEYBOARD_TAIL) {
@@ -37,7 +37,7 @@ pub fn drop_first<H: Hw>(hw: &mut H) {
     }
 }
 
-/// Empties it.
+/// Empties the buffer.
 pub fn clear<H: Hw>(hw: &mut H) {
     let start = hw.get(bda::KEYBOARD_START);
     hw.set(bda::KEYBOARD_HEAD, start);

@@ -1,5 +1,5 @@
-//! The 8042 keyboard controller as a driver sees it (IBM Personal System/2 Hardware Interface Technical Reference, "Keyboard and
-//! Auxiliary Device Controller"). Every wait is bounded by time.
+//! 8042 keyboard controller access (IBM Personal System/2 Hardware Interface Technical Reference, "Keyboard and
+//! Auxiliary Device Controller"). Every wait has a time limit.
 
 use crate::services::clock::Stopwatch;
 use pcvm_firmware_rt::Hw;
@@ -9,11 +9,11 @@ pub const DATA: u16 = 0x60;
 /// Status (read) and command (write) port.
 pub const STATUS: u16 = 0x64;
 
-/// Status: a byte waits to be read.
+/// Status: the output buffer is full, a byte can be read.
 pub const OUTPUT_FULL: u8 = 0x01;
-/// Status: the controller has not taken the last byte yet.
+/// Status: the input buffer is full, the controller has not taken the last byte.
 pub const INPUT_FULL: u8 = 0x02;
-/// Status: the byte is the auxiliary device's.
+/// Status: the byte in the output buffer is from the auxiliary device.
 pub const FROM_AUX: u8 = 0x20;
 
 /// Command: write the command byte.
@@ -27,34 +27,34 @@ pub const ENABLE_KEYBOARD: u8 = 0xae;
 /// The next byte goes to the auxiliary device.
 pub const TO_AUX: u8 = 0xd4;
 
-/// Command byte: interrupts 1 and 12.
+/// Command byte: enable IRQ 1 and IRQ 12.
 pub const INTERRUPTS: u8 = 0x03;
 /// Command byte: the system flag.
 pub const SYSTEM: u8 = 0x04;
-/// Command byte: the keyboard's clock is held.
+/// Command byte: disable the keyboard's clock.
 pub const KEYBOARD_OFF: u8 = 0x10;
-/// Command byte: the auxiliary device's clock is held.
+/// Command byte: disable the auxiliary device's clock.
 pub const AUX_OFF: u8 = 0x20;
-/// Command byte: scan codes of set 2 become set 1's.
+/// Command byte: translate scan code set 2 to set 1.
 pub const TRANSLATE: u8 = 0x40;
 
-/// Answers.
+/// Reply: acknowledge.
 pub const ACK: u8 = 0xfa;
-/// The device wants the byte once more.
+/// Reply: resend the last byte.
 pub const RESEND: u8 = 0xfe;
-/// A device's self test has passed.
+/// Reply to a reset: the device's self test has passed.
 pub const PASSED: u8 = 0xaa;
 
-/// Whom a byte comes from or goes to.
+/// The device that a byte comes from or goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum Ps2Device {
     /// The keyboard, or the controller itself.
     Keyboard,
     /// The auxiliary device: the mouse.
     Aux,
 }
 
-/// Waits until the controller takes a byte. False if it does not in 50 ms.
+/// Waits until the controller accepts a byte. Returns false after 50 ms.
 pub fn ready<H: Hw>(hw: &mut H) -> bool {
     let mut watch = Stopwatch::start();
     loop {
@@ -71,7 +71,7 @@ pub fn ready<H: Hw>(hw: &mut H) -> bool {
     }
 }
 
-/// Gives the controller a command.
+/// Sends a command to the controller.
 pub fn command<H: Hw>(hw: &mut H, command: u8) -> bool {
     let taken = ready(hw);
     if taken {
@@ -80,7 +80,7 @@ pub fn command<H: Hw>(hw: &mut H, command: u8) -> bool {
     taken
 }
 
-/// Gives the controller a command and its argument.
+/// Sends a command with an argument to the controller.
 pub fn command_with<H: Hw>(hw: &mut H, number: u8, argument: u8) -> bool {
     command(hw, number) && ready(hw) && {
         hw.outb(DATA, argument);
@@ -88,8 +88,8 @@ pub fn command_with<H: Hw>(hw: &mut H, number: u8, argument: u8) -> bool {
     }
 }
 
-/// Waits for a byte of `side` for at most `micros`. The other side's bytes are lost.
-pub fn receive<H: Hw>(hw: &mut H, side: Side, micros: u32) -> Option<u8> {
+/// Waits up to `micros` us for a byte from a device. Bytes from the other device are dropped.
+pub fn receive<H: Hw>(hw: &mut H, device: Ps2Device, micros: u32) -> Option<u8> {
     let mut watch = Stopwatch::start();
     loop {
         let status = hw.inb(STATUS);
@@ -98,7 +98,7 @@ pub fn receive<H: Hw>(hw: &mut H, side: Side, micros: u32) -> Option<u8> {
         }
         if status & OUTPUT_FULL != 0 {
             let byte = hw.inb(DATA);
-            if (status & FROM_AUX != 0) == (side == Side::Aux) {
+            if (status & FROM_AUX != 0) == (device == Ps2Device::Aux) {
                 return Some(byte);
             }
         }
@@ -108,9 +108,9 @@ pub fn receive<H: Hw>(hw: &mut H, side: Side, micros: u32) -> Option<u8> {
     }
 }
 
-/// Reads away what waits.
+/// Discards the bytes in the output buffer.
 pub fn flush<H: Hw>(hw: &mut H) {
-    // More than any device keeps.
+    // More bytes than a device buffers.
     for _ in 0..64 {
         if hw.inb(STATUS) & OUTPUT_FULL == 0 {
             break;
@@ -119,16 +119,16 @@ pub fn flush<H: Hw>(hw: &mut H) {
     }
 }
 
-/// Sends a byte to a device, again if it asks, and waits for its answer: true for an acknowledgement.
-pub fn send<H: Hw>(hw: &mut H, side: Side, byte: u8) -> bool {
+/// Sends a byte to a device, again on RESEND, and waits for the reply. Returns true for ACK.
+pub fn send<H: Hw>(hw: &mut H, device: Ps2Device, byte: u8) -> bool {
     for _ in 0..3 {
-        if side == Side::Aux && !command(hw, TO_AUX) || !ready(hw) {
+        if device == Ps2Device::Aux && !command(hw, TO_AUX) || !ready(hw) {
             return false;
         }
         hw.outb(DATA, byte);
-        // A device answers within 20 ms; scan codes may come before it does.
+        // A device replies within 20 ms; scan codes may precede the reply.
         for _ in 0..20 {
-            match receive(hw, side, 25_000) {
+            match receive(hw, device, 25_000) {
                 Some(ACK) => return true,
                 Some(RESEND) => break,
                 Some(_) => {}

@@ -1,14 +1,14 @@
-//! INT 09h: what arrives from the keyboard, as scan codes of set 1 (IBM PS/2 and PC BIOS Interface Technical Reference, INT 09h;
-//! data areas of section 3, 40:17-1E, 71, 80, 96, 97).
+//! Keyboard interrupt INT 09h (IRQ 1): scan codes of set 1 to keyboard buffer words (IBM PS/2 and PC BIOS Interface
+//! Technical Reference, INT 09h; data areas of section 3, 40:17-1E, 71, 80, 96, 97).
 
 use super::controller::{ACK, DATA, ENABLE_KEYBOARD, FROM_AUX, INPUT_FULL, OUTPUT_FULL, RESEND, STATUS};
-use super::keys::{self, Held};
-use super::{buffer, lights};
+use super::keys::{self, Modifiers};
+use super::{buffer, leds};
 use crate::Bios;
 use crate::services::{beep, pic};
 use pcvm_firmware_rt::{Hw, Regs, bda};
 
-/// 40:17.
+/// Bits of 40:17.
 pub mod flags {
     pub const RIGHT_SHIFT: u8 = 0x01;
     pub const LEFT_SHIFT: u8 = 0x02;
@@ -20,7 +20,7 @@ pub mod flags {
     pub const INSERT: u8 = 0x80;
 }
 
-/// 40:18.
+/// Bits of 40:18.
 pub mod flags2 {
     pub const LEFT_CTRL: u8 = 0x01;
     pub const LEFT_ALT: u8 = 0x02;
@@ -32,7 +32,7 @@ pub mod flags2 {
     pub const INSERT: u8 = 0x80;
 }
 
-/// 40:96.
+/// Bits of 40:96.
 pub mod mode {
     pub const LAST_E1: u8 = 0x01;
     pub const LAST_E0: u8 = 0x02;
@@ -49,67 +49,67 @@ pub fn int09<H: Hw>(bios: &mut Bios<H>, _regs: &mut Regs) {
     let hw = &mut *bios.hw;
     let status = hw.inb(STATUS);
     if status & (OUTPUT_FULL | FROM_AUX) == OUTPUT_FULL | FROM_AUX {
-        // The keyboard's byte is gone already; this one is the mouse's, whose interrupt is to come.
-        return pic::end(hw, 1);
+        // Another handler has read the keyboard's byte. This one is the mouse's; IRQ 12 will follow.
+        return pic::eoi(hw, 1);
     }
-    // Read even if nothing waits: a program that hooks this interrupt has read it before.
+    // Read even if the output buffer is empty: a program that hooks this interrupt has already read the byte.
     let code = hw.inb(DATA);
-    if !answer(bios, code) {
-        // A program may change the code, or take it away.
+    if !keyboard_reply(bios, code) {
+        // INT 15h AH=4Fh: a program may replace the scan code, or drop it by clearing CF.
         let mut regs = Regs::with_ax(0x4f00 | u16::from(code));
         regs.set_cf(true);
         bios.hw.call_interrupt(0x15, &mut regs);
         if regs.cf() {
-            let after = key(bios, regs.al());
-            lights::update(bios);
-            if after == After::Done {
+            let eoi = key(bios, regs.al());
+            leds::update(bios);
+            if eoi == Eoi::Sent {
                 return;
             }
         }
     }
-    pic::end(bios.hw, 1);
+    pic::eoi(bios.hw, 1);
     enable(bios.hw);
 }
 
-/// Some programs disable the keyboard and leave it to this handler to enable it again.
+/// Enables the keyboard interface: some programs disable it and rely on this handler to enable it again.
 fn enable<H: Hw>(hw: &mut H) {
     if hw.inb(STATUS) & INPUT_FULL == 0 {
         hw.outb(STATUS, ENABLE_KEYBOARD);
     }
 }
 
-/// Takes the keyboard's answers to commands.
-fn answer<H: Hw>(bios: &mut Bios<H>, code: u8) -> bool {
+/// Handles ACK and RESEND. Returns false for a scan code.
+fn keyboard_reply<H: Hw>(bios: &mut Bios<H>, code: u8) -> bool {
     match code {
-        ACK => lights::acknowledged(bios),
-        RESEND => lights::refused(bios),
+        ACK => leds::acknowledged(bios),
+        RESEND => leds::refused(bios),
         _ => return false,
     }
     true
 }
 
-/// What is left to do after a key.
+/// Whether the handler still has to send EOI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum After {
-    /// The end of the interrupt.
-    EndInterrupt,
-    /// Nothing: it has been ended.
-    Done,
+enum Eoi {
+    /// EOI is to be sent.
+    Needed,
+    /// EOI has been sent.
+    Sent,
 }
 
 /// Handles a scan code.
-fn key<H: Hw>(bios: &mut Bios<H>, code: u8) -> After {
+fn key<H: Hw>(bios: &mut Bios<H>, code: u8) -> Eoi {
     let hw = &mut *bios.hw;
     match code {
         0xe0 | 0xe1 => {
             let prefix = if code == 0xe0 { mode::LAST_E0 } else { mode::LAST_E1 };
             set_bits(hw, bda::KEYBOARD_MODE, prefix, true);
-            return After::EndInterrupt;
+            return Eoi::Needed;
         }
-        // The keyboard's own buffer was full.
+        // Overrun: the keyboard's own buffer was full.
         0x00 | 0xff => {
             beep::short(hw);
-            return After::EndInterrupt;
+            return Eoi::Needed;
         }
         _ => {}
     }
@@ -120,27 +120,27 @@ fn key<H: Hw>(bios: &mut Bios<H>, code: u8) -> After {
     let code = code & !BREAK;
 
     if pause_sequence {
-        // Pause is E1 1D 45 E1 9D C5: the prefix counts up to the 45h.
+        // Pause is E1 1D 45 E1 9D C5: the E1 prefix stays set until the 45h.
         if code == 0x1d {
-            return After::EndInterrupt;
+            return Eoi::Needed;
         }
         hw.set(bda::KEYBOARD_MODE, before & !(mode::LAST_E0 | mode::LAST_E1));
         if code == 0x45 && make {
             return pause(bios);
         }
-        return After::EndInterrupt;
+        return Eoi::Needed;
     }
     hw.set(bda::KEYBOARD_MODE, before & !(mode::LAST_E0 | mode::LAST_E1));
 
-    // The shifts that a keyboard makes up around its grey keys.
+    // The fake shifts that a keyboard sends around its grey keys.
     if extended && matches!(code, 0x2a | 0x36) {
-        return After::EndInterrupt;
+        return Eoi::Needed;
     }
     if modifier(bios, code, extended, make) {
-        return After::EndInterrupt;
+        return Eoi::Needed;
     }
     if !make {
-        return After::EndInterrupt;
+        return Eoi::Needed;
     }
     pressed(bios, code, extended)
 }
@@ -150,7 +150,8 @@ fn set_bits<H: Hw>(hw: &mut H, field: pcvm_firmware_rt::Field<u8>, bits: u8, on:
     hw.set(field, if on { value | bits } else { value & !bits });
 }
 
-/// Shift keys and locks. Returns false for other keys, and for locks that with Ctrl or Alt mean something else.
+/// Handles shift keys and locks. Returns false for other keys, and for locks that have another meaning with Ctrl or
+/// Alt.
 fn modifier<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool, make: bool) -> bool {
     let hw = &mut *bios.hw;
     let shifts = hw.get(bda::SHIFT_FLAGS);
@@ -177,7 +178,7 @@ fn modifier<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool, make: bool) -> 
                 hw.get(bda::KEYBOARD_MODE) & mode::RIGHT_ALT != 0 || hw.get(bda::SHIFT_FLAGS_2) & flags2::LEFT_ALT != 0;
             set_bits(hw, bda::SHIFT_FLAGS, flags::ALT, any);
             if !any {
-                // The number typed meanwhile is a character.
+                // The number typed with Alt held becomes a character.
                 let number = hw.get(bda::ALT_KEYPAD);
                 hw.set(bda::ALT_KEYPAD, 0);
                 if number != 0 {
@@ -188,7 +189,7 @@ fn modifier<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool, make: bool) -> 
         0x3a if shifts & flags::CTRL == 0 => lock(hw, make, flags::CAPS, flags2::CAPS),
         0x45 if !extended && shifts & (flags::CTRL | flags::ALT) == 0 => lock(hw, make, flags::NUM, flags2::NUM),
         0x46 if !extended && shifts & flags::CTRL == 0 => lock(hw, make, flags::SCROLL, flags2::SCROLL),
-        // A lock's release counts whatever is held.
+        // The release of a lock key is handled even with Ctrl or Alt held.
         0x3a | 0x45 | 0x46 if !make && !extended => {
             let held = match code {
                 0x3a => flags2::CAPS,
@@ -197,7 +198,7 @@ fn modifier<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool, make: bool) -> 
             };
             set_bits(hw, bda::SHIFT_FLAGS_2, held, false);
         }
-        // Insert. Its code goes to the buffer too.
+        // Insert, whose code also goes to the buffer.
         0x52 if make => {
             let typed =
                 extended || (shifts & (flags::LEFT_SHIFT | flags::RIGHT_SHIFT) != 0) == (shifts & flags::NUM != 0);
@@ -223,7 +224,7 @@ fn modifier<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool, make: bool) -> 
     true
 }
 
-/// Toggles a lock when its key goes down, not when it repeats.
+/// Toggles a lock when its key is pressed, but not on its repeats.
 fn lock<H: Hw>(hw: &mut H, make: bool, toggled: u8, held: u8) {
     let keys = hw.get(bda::SHIFT_FLAGS_2);
     if make && keys & held == 0 {
@@ -233,12 +234,12 @@ fn lock<H: Hw>(hw: &mut H, make: bool, toggled: u8, held: u8) {
     hw.set(bda::SHIFT_FLAGS_2, if make { keys | held } else { keys & !held });
 }
 
-/// Any other key went down.
-fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> After {
+/// Handles the press of any other key.
+fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> Eoi {
     let hw = &mut *bios.hw;
     let shifts = hw.get(bda::SHIFT_FLAGS);
     let enhanced = hw.get(bda::KEYBOARD_MODE) & mode::ENHANCED != 0;
-    let held = Held {
+    let held = Modifiers {
         shift: shifts & (flags::LEFT_SHIFT | flags::RIGHT_SHIFT) != 0,
         ctrl: shifts & flags::CTRL != 0,
         alt: shifts & flags::ALT != 0,
@@ -247,27 +248,27 @@ fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> After {
     };
 
     if hw.get(bda::SHIFT_FLAGS_2) & flags2::PAUSED != 0 {
-        // The key that ends a pause does nothing else.
+        // The key that ends a pause has no other effect.
         set_bits(hw, bda::SHIFT_FLAGS_2, flags2::PAUSED, false);
-        return After::EndInterrupt;
+        return Eoi::Needed;
     }
     if code == 0x53 && held.ctrl && held.alt {
         hw.set(bda::RESET_FLAG, WARM_BOOT);
         hw.reset();
-        return After::Done;
+        return Eoi::Sent;
     }
     match code {
-        // Print Screen. An 83-key keyboard has it on the keypad, shifted.
+        // Print Screen. An 83-key keyboard has it on the keypad, with Shift.
         0x37 if !held.alt && (extended || held.shift && !enhanced) => {
             if held.ctrl {
                 put(hw, 0x7200);
             } else {
-                pic::end(hw, 1);
+                pic::eoi(hw, 1);
                 enable(hw);
                 hw.call_interrupt(0x05, &mut Regs::default());
-                return After::Done;
+                return Eoi::Sent;
             }
-            return After::EndInterrupt;
+            return Eoi::Needed;
         }
         // Break.
         0x46 if held.ctrl && (extended || !enhanced) => {
@@ -275,11 +276,11 @@ fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> After {
             hw.set(bda::BREAK, 0x80);
             hw.call_interrupt(0x1b, &mut Regs::default());
             buffer::put(hw, 0);
-            return After::EndInterrupt;
+            return Eoi::Needed;
         }
         // Pause of an 83-key keyboard.
         0x45 if held.ctrl && !extended && !enhanced => return pause(bios),
-        // Numbers with Alt.
+        // A digit of a character code, typed with Alt.
         0x47..=0x49 | 0x4b..=0x4d | 0x4f..=0x52 if held.alt && !extended => {
             let digit = match code {
                 0x47..=0x49 => code - 0x47 + 7,
@@ -289,7 +290,7 @@ fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> After {
             };
             let number = hw.get(bda::ALT_KEYPAD);
             hw.set(bda::ALT_KEYPAD, number.wrapping_mul(10).wrapping_add(digit));
-            return After::EndInterrupt;
+            return Eoi::Needed;
         }
         _ => {}
     }
@@ -300,10 +301,10 @@ fn pressed<H: Hw>(bios: &mut Bios<H>, code: u8, extended: bool) -> After {
         0 => {}
         word => put(hw, word),
     }
-    After::EndInterrupt
+    Eoi::Needed
 }
 
-/// Adds a key to the buffer and tells who waits for one; beeps if there is no room.
+/// Adds a word to the buffer and posts INT 15h AX=9102h; beeps if the buffer is full.
 fn put<H: Hw>(hw: &mut H, word: u16) {
     if buffer::put(hw, word) {
         hw.call_interrupt(0x15, &mut Regs::with_ax(0x9102));
@@ -312,17 +313,17 @@ fn put<H: Hw>(hw: &mut H, word: u16) {
     }
 }
 
-/// Waits for the key that ends a pause, with interrupts on.
-fn pause<H: Hw>(bios: &mut Bios<H>) -> After {
+/// Waits, with interrupts enabled, for the key that ends a pause.
+fn pause<H: Hw>(bios: &mut Bios<H>) -> Eoi {
     let hw = &mut *bios.hw;
     if hw.get(bda::SHIFT_FLAGS_2) & flags2::PAUSED != 0 {
-        return After::EndInterrupt;
+        return Eoi::Needed;
     }
     set_bits(hw, bda::SHIFT_FLAGS_2, flags2::PAUSED, true);
-    pic::end(hw, 1);
+    pic::eoi(hw, 1);
     enable(hw);
     while hw.get(bda::SHIFT_FLAGS_2) & flags2::PAUSED != 0 {
         hw.wait_for_interrupt();
     }
-    After::Done
+    Eoi::Sent
 }

@@ -1,16 +1,16 @@
-//! INT 16h: the keyboard's services (IBM PS/2 and PC BIOS Interface Technical Reference, INT 16h).
+//! Keyboard services INT 16h (IBM PS/2 and PC BIOS Interface Technical Reference, INT 16h).
 
-use super::controller::{self, Side};
+use super::controller::{self, Ps2Device};
 use super::int09::{flags2, mode};
-use super::{buffer, lights};
+use super::{buffer, leds};
 use crate::Bios;
 use pcvm_firmware_rt::{Flags, Hw, Regs, bda};
 
 const SET_TYPEMATIC: u8 = 0xf3;
 const READ_ID: u8 = 0xf2;
-/// What AH=09h says: AX=0300h, 0305h and 0306h, AH=0Ah, 10h to 12h.
+/// Result of AH=09h: AX=0300h, 0305h and 0306h, AH=0Ah and 10h to 12h are supported.
 const FUNCTIONS: u8 = 0x3d;
-/// The rate (10.9 a second) and delay (500 ms) that keyboards start with.
+/// A keyboard's rate (10.9 per second) and delay (500 ms) after reset.
 const DEFAULT_TYPEMATIC: u16 = 0x010b;
 
 /// INT 16h.
@@ -23,7 +23,7 @@ pub fn int16<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
             regs.set_al(flags);
         }
         0x03 => typematic(bios, regs),
-        // The key click of the PCjr's keyboard: there is none.
+        // The key click of the PCjr's keyboard, which does not exist here.
         0x04 => {}
         0x05 => {
             let full = !buffer::put(bios.hw, regs.cx());
@@ -44,20 +44,20 @@ pub fn int16<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
             regs.set_al(hw.get(bda::SHIFT_FLAGS));
             regs.set_ah(keys & !(flags2::SYSREQ | flags2::PAUSED | flags2::INSERT) | right | system);
         }
-        // DOS asks so whether 10h to 12h and 20h to 22h are there.
+        // DOS calls this to detect functions 10h to 12h and 20h to 22h.
         0x92 => regs.set_ah(0x80),
         _ => {}
     }
 }
 
-/// The word as AH=00h and 01h give it; none for a key that the 83-key keyboard did not have.
+/// The word as AH=00h and 01h return it; none for a key that the 83-key keyboard did not have.
 fn standard(word: u16) -> Option<u16> {
     let [character, code] = word.to_le_bytes();
     match (code, character) {
         // Enter and / of the keypad.
         (0xe0, 0x0d | 0x0a) => Some(0x1c00 | u16::from(character)),
         (0xe0, _) => Some(0x3500 | u16::from(character)),
-        // Typed as a number.
+        // Typed as a number with Alt.
         (0x00, _) => Some(word),
         (0x85.., _) | (_, 0xf0) => None,
         (_, 0xe0) => Some(word & 0xff00),
@@ -65,17 +65,17 @@ fn standard(word: u16) -> Option<u16> {
     }
 }
 
-/// The word as AH=10h and 11h give it.
+/// The word as AH=10h and 11h return it.
 fn enhanced(word: u16) -> Option<u16> {
     let marked = word & 0xff == 0xf0 && word >> 8 != 0;
     Some(if marked { word & 0xff00 } else { word })
 }
 
 fn read<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, filter: fn(u16) -> Option<u16>) {
-    lights::update(bios);
+    leds::update(bios);
     let hw = &mut *bios.hw;
     if buffer::peek(hw).is_none() {
-        // Whoever has other things to do may do them now.
+        // INT 15h AX=9002h: the operating system may switch to another task while the BIOS waits.
         hw.call_interrupt(0x15, &mut Regs::with_ax(0x9002));
     }
     loop {
@@ -90,9 +90,9 @@ fn read<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, filter: fn(u16) -> Option<u1
 }
 
 fn peek<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, filter: fn(u16) -> Option<u16>) {
-    lights::update(bios);
+    leds::update(bios);
     let hw = &mut *bios.hw;
-    // Programs that poll with interrupts off get their keys too.
+    // A program that polls with interrupts disabled gets its keys too.
     hw.poll_interrupts();
     while let Some(word) = buffer::peek(hw) {
         if let Some(word) = filter(word) {
@@ -113,30 +113,31 @@ fn typematic<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     };
     let [rate, delay] = value.to_le_bytes();
     let set = without_interrupts(bios, |hw| {
-        controller::send(hw, Side::Keyboard, SET_TYPEMATIC) && controller::send(hw, Side::Keyboard, delay << 5 | rate)
+        controller::send(hw, Ps2Device::Keyboard, SET_TYPEMATIC)
+            && controller::send(hw, Ps2Device::Keyboard, delay << 5 | rate)
     });
     if set {
         bios.state.input.typematic.set(value);
     }
 }
 
-/// The keyboard's identification bytes.
+/// Reads the keyboard's ID bytes.
 fn identify<H: Hw>(hw: &mut H) -> u16 {
-    if !controller::send(hw, Side::Keyboard, READ_ID) {
+    if !controller::send(hw, Ps2Device::Keyboard, READ_ID) {
         return 0;
     }
-    let low = controller::receive(hw, Side::Keyboard, 25_000).unwrap_or(0);
-    let high = controller::receive(hw, Side::Keyboard, 25_000).unwrap_or(0);
+    let low = controller::receive(hw, Ps2Device::Keyboard, 25_000).unwrap_or(0);
+    let high = controller::receive(hw, Ps2Device::Keyboard, 25_000).unwrap_or(0);
     u16::from_le_bytes([low, high])
 }
 
-/// Does something with the keyboard whose answers must not come as interrupts.
-fn without_interrupts<H: Hw, T>(bios: &mut Bios<H>, talk: impl FnOnce(&mut H) -> T) -> T {
-    // A key that has come already.
+/// Runs an exchange with the keyboard whose replies must not raise interrupts.
+fn without_interrupts<H: Hw, T>(bios: &mut Bios<H>, exchange: impl FnOnce(&mut H) -> T) -> T {
+    // Serve a pending key first.
     bios.hw.poll_interrupts();
     let before = bios.state.input.command_byte.get();
     controller::command_with(bios.hw, controller::WRITE_COMMAND_BYTE, before & !controller::INTERRUPTS);
-    let result = talk(bios.hw);
+    let result = exchange(bios.hw);
     controller::command_with(bios.hw, controller::WRITE_COMMAND_BYTE, before);
     result
 }
@@ -146,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_standard_functions_hide_what_the_old_keyboard_did_not_have() {
+    fn the_standard_functions_hide_keys_that_the_83_key_keyboard_lacks() {
         for (word, standard_word, enhanced_word) in [
             (0x1e61, Some(0x1e61), 0x1e61),
             (0xe00d, Some(0x1c0d), 0xe00d),

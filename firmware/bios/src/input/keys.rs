@@ -1,13 +1,14 @@
-//! What each key puts into the keyboard buffer (IBM PS/2 and PC BIOS Interface Technical Reference, section 6, "Scan Code/Character Code
-//! Combinations").
+//! Keyboard buffer words of each key (IBM PS/2 and PC BIOS Interface Technical Reference, section 6, "Scan
+//! Code/Character Code Combinations").
 //!
-//! Words are scan code (or a code in its place) above character, as INT 16h AH=10h reads them from the buffer: character E0h marks a
-//! grey cursor key, F0h a combination that the 83-key keyboard did not have. 0: nothing.
+//! The high byte is the scan code, or a code in its place; the low byte is the character. The values are those of INT
+//! 16h AH=10h: character E0h marks a grey cursor key, F0h a combination that the 83-key keyboard did not have. A word
+//! of 0 means that the key has none.
 
-/// One key: plain, with Shift, with Ctrl, with Alt.
+/// The words of one key: plain, with Shift, with Ctrl, with Alt.
 type Key = [u16; 4];
 
-/// Keys whose letters Caps Lock changes.
+/// Whether Caps Lock affects a key.
 pub fn is_letter(code: u8) -> bool {
     matches!(code, 0x10..=0x19 | 0x1e..=0x26 | 0x2c..=0x32)
 }
@@ -73,7 +74,7 @@ static TYPEWRITER: [Key; 0x39] = [
     [0x3920, 0x3920, 0x3920, 0x3920], // space
 ];
 
-/// Keypad keys 47h to 53h: without Num Lock, with, with Ctrl; Alt makes numbers of the digits.
+/// Keypad keys 47h to 53h: plain, with Num Lock, with Ctrl, with Alt. Digits with Alt have none: they form a number.
 static KEYPAD: [Key; 13] = [
     [0x4700, 0x4737, 0x7700, 0],      // Home 7
     [0x4800, 0x4838, 0x8d00, 0],      // Up 8
@@ -93,14 +94,14 @@ static KEYPAD: [Key; 13] = [
 /// Grey keys 47h to 53h with Alt.
 static GREY_ALT: [u8; 13] = [0x97, 0x98, 0x99, 0, 0x9b, 0, 0x9d, 0, 0x9f, 0xa0, 0xa1, 0xa2, 0xa3];
 
-/// Which of a key's four.
+/// The modifiers that select one of a key's four words.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Held {
-    /// A Shift key.
+pub struct Modifiers {
+    /// A Shift key is held.
     pub shift: bool,
-    /// A Ctrl key.
+    /// A Ctrl key is held.
     pub ctrl: bool,
-    /// An Alt key.
+    /// An Alt key is held.
     pub alt: bool,
     /// Caps Lock is on.
     pub caps: bool,
@@ -108,9 +109,9 @@ pub struct Held {
     pub num: bool,
 }
 
-impl Held {
-    fn of(self, key: &Key, shift: bool) -> u16 {
-        // Alt goes before Ctrl, Ctrl before Shift.
+impl Modifiers {
+    fn select(self, key: &Key, shift: bool) -> u16 {
+        // Alt has priority over Ctrl, Ctrl over Shift.
         let [plain, shifted, ctrl, alt] = *key;
         match self {
             Self { alt: true, .. } => alt,
@@ -121,8 +122,8 @@ impl Held {
     }
 }
 
-/// What a key's make code puts into the buffer. `code` is 01h to 7Fh, `extended` that E0h came before.
-pub fn word(code: u8, extended: bool, held: Held) -> u16 {
+/// The word of a key. `code` is its make code, 01h to 7Fh; `extended` means that prefix E0h preceded it.
+pub fn word(code: u8, extended: bool, held: Modifiers) -> u16 {
     if extended {
         return grey(code, held);
     }
@@ -131,38 +132,38 @@ pub fn word(code: u8, extended: bool, held: Held) -> u16 {
             // F1 to F10.
             let n = code - 0x3b;
             let base = match held {
-                Held { alt: true, .. } => 0x68,
-                Held { ctrl: true, .. } => 0x5e,
-                Held { shift: true, .. } => 0x54,
+                Modifiers { alt: true, .. } => 0x68,
+                Modifiers { ctrl: true, .. } => 0x5e,
+                Modifiers { shift: true, .. } => 0x54,
                 _ => 0x3b,
             };
             u16::from(base + n) << 8
         }
-        0x47..=0x53 => KEYPAD.get(usize::from(code - 0x47)).map_or(0, |key| held.of(key, held.shift != held.num)),
+        0x47..=0x53 => KEYPAD.get(usize::from(code - 0x47)).map_or(0, |key| held.select(key, held.shift != held.num)),
         0x57 | 0x58 => {
             // F11, F12.
             let n = code - 0x57;
             let base = match held {
-                Held { alt: true, .. } => 0x8b,
-                Held { ctrl: true, .. } => 0x89,
-                Held { shift: true, .. } => 0x87,
+                Modifiers { alt: true, .. } => 0x8b,
+                Modifiers { ctrl: true, .. } => 0x89,
+                Modifiers { shift: true, .. } => 0x87,
                 _ => 0x85,
             };
             u16::from(base + n) << 8
         }
-        // The key beside the left Shift that keyboards outside the United States have.
-        0x56 => held.of(&[0x565c, 0x567c, 0, 0], held.shift),
+        // The extra key beside the left Shift on keyboards outside the United States.
+        0x56 => held.select(&[0x565c, 0x567c, 0, 0], held.shift),
         0x01..=0x39 => TYPEWRITER
             .get(usize::from(code - 1))
-            .map_or(0, |key| held.of(key, held.shift != (held.caps && is_letter(code)))),
+            .map_or(0, |key| held.select(key, held.shift != (held.caps && is_letter(code)))),
         _ => 0,
     }
 }
 
-fn grey(code: u8, held: Held) -> u16 {
+fn grey(code: u8, held: Modifiers) -> u16 {
     match code {
-        0x1c => held.of(&[0xe00d, 0xe00d, 0xe00a, 0xa600], held.shift),
-        0x35 => held.of(&[0xe02f, 0xe02f, 0x9500, 0xa400], held.shift),
+        0x1c => held.select(&[0xe00d, 0xe00d, 0xe00a, 0xa600], held.shift),
+        0x35 => held.select(&[0xe02f, 0xe02f, 0x9500, 0xa400], held.shift),
         0x47..=0x53 => {
             let n = usize::from(code - 0x47);
             let alt = GREY_ALT.get(n).copied().unwrap_or(0);
@@ -171,7 +172,7 @@ fn grey(code: u8, held: Held) -> u16 {
             }
             let ctrl = KEYPAD.get(n).map_or(0, |key| key[2]) | 0xe0;
             let plain = u16::from(code) << 8 | 0xe0;
-            held.of(&[plain, plain, ctrl, u16::from(alt) << 8], held.shift)
+            held.select(&[plain, plain, ctrl, u16::from(alt) << 8], held.shift)
         }
         _ => 0,
     }

@@ -1,4 +1,4 @@
-//! Keyboard and mouse against the machine's own controller model.
+//! Keyboard and mouse tests against the PS/2 controller's device model.
 
 use super::State;
 use crate::testbed::{Devices, Machine};
@@ -17,8 +17,8 @@ const SCROLL: u16 = 0x46;
 const PAUSE: u16 = 0x1e1;
 const PRINT_SCREEN: u16 = 0x137;
 
-/// Every key's words: plain, Shift, Ctrl, Alt. Technical reference, "Scan Code/Character Code Combinations", read again for this table;
-/// 0: nothing.
+/// Every key's words: plain, Shift, Ctrl, Alt; 0 means none. Transcribed independently of [`super::keys`] from "Scan
+/// Code/Character Code Combinations" of the technical reference.
 const KEYS: &[(u16, [u16; 4])] = &[
     (0x01, [0x011b, 0x011b, 0x011b, 0x01f0]),
     (0x02, [0x0231, 0x0221, 0x0000, 0x7800]),
@@ -77,7 +77,7 @@ const KEYS: &[(u16, [u16; 4])] = &[
     (0x151, [0x51e0, 0x51e0, 0x76e0, 0xa100]),
     (0x152, [0x52e0, 0x52e0, 0x92e0, 0xa200]),
     (0x153, [0x53e0, 0x53e0, 0x93e0, 0xa300]),
-    // Keys of Windows' keyboard say nothing to a BIOS.
+    // The Windows keys have no words.
     (0x15b, [0, 0, 0, 0]),
     (0x15d, [0, 0, 0, 0]),
 ];
@@ -87,7 +87,7 @@ fn words(word: u16) -> Vec<u16> {
 }
 
 #[test]
-fn every_key_with_every_shift() {
+fn every_key_puts_its_word_for_each_modifier_into_the_buffer() {
     let mut machine = Machine::new();
     for &(code, [plain, shift, ctrl, alt]) in KEYS {
         for (held, word) in [
@@ -107,15 +107,15 @@ fn every_key_with_every_shift() {
                 machine.key(held, false);
             }
             assert_eq!(machine.typed(), words(word), "key {code:03x} with {held:03x}");
-            assert_eq!(machine.bda(0x17) & 0x0f, 0, "no shift is left");
+            assert_eq!(machine.bda(0x17) & 0x0f, 0, "no modifier stays set");
             assert_eq!(machine.bda(0x18) & 0x03, 0);
-            assert_eq!(machine.bda(0x96), 0x10, "no prefix and no right Ctrl or Alt is left");
+            assert_eq!(machine.bda(0x96), 0x10, "neither a prefix nor right Ctrl or Alt stays set");
         }
     }
 }
 
 #[test]
-fn num_lock_makes_digits_and_shift_unmakes_them() {
+fn num_lock_selects_keypad_digits_and_shift_inverts_it() {
     let mut machine = Machine::new();
     machine.tap(NUM);
     machine.tap(0x48);
@@ -141,11 +141,11 @@ fn caps_lock_changes_letters_only() {
 }
 
 #[test]
-fn locks_toggle_once_while_they_are_held_and_light_up() {
+fn a_held_lock_key_toggles_once_and_sets_its_led() {
     let mut machine = Machine::new();
     for (key, flag, held, light) in [(SCROLL, 0x10, 0x10, 1), (NUM, 0x20, 0x20, 2), (CAPS, 0x40, 0x40, 4)] {
         machine.key(key, true);
-        // The host's keyboard repeats.
+        // Repeats of the host's keyboard.
         machine.key(key, true);
         machine.key(key, true);
         assert_eq!(machine.bda(0x17) & 0x70, flag);
@@ -163,7 +163,7 @@ fn locks_toggle_once_while_they_are_held_and_light_up() {
 }
 
 #[test]
-fn lights_follow_flags_that_a_program_has_set() {
+fn the_leds_follow_lock_flags_that_a_program_sets() {
     let mut machine = Machine::new();
     machine.hw.memory[0x417] = 0x40;
     machine.ax(0x16, 0x0100);
@@ -172,7 +172,7 @@ fn lights_follow_flags_that_a_program_has_set() {
 }
 
 #[test]
-fn shift_flags_are_told() {
+fn functions_02h_and_12h_return_the_shift_flags() {
     let mut machine = Machine::new();
     for (key, flags, extended) in [
         (RIGHT_SHIFT, 0x01, 0x00),
@@ -188,7 +188,7 @@ fn shift_flags_are_told() {
         machine.key(key, false);
         assert_eq!(machine.ax(0x16, 0x1200).ax(), 0, "{key:03x}");
     }
-    // One of two.
+    // One of two held keys is released.
     machine.key(LEFT_CTRL, true);
     machine.key(RIGHT_CTRL, true);
     machine.key(LEFT_CTRL, false);
@@ -196,7 +196,7 @@ fn shift_flags_are_told() {
 }
 
 #[test]
-fn insert_toggles_and_is_typed() {
+fn insert_toggles_its_flag_and_goes_to_the_buffer() {
     let mut machine = Machine::new();
     machine.key(0x152, true);
     assert_eq!((machine.bda(0x17) & 0x80, machine.bda(0x18) & 0x80), (0x80, 0x80));
@@ -207,12 +207,12 @@ fn insert_toggles_and_is_typed() {
     assert_eq!(machine.bda(0x17) & 0x80, 0);
     machine.tap(NUM);
     machine.tap(0x52);
-    assert_eq!(machine.bda(0x17) & 0x80, 0, "that was a 0");
+    assert_eq!(machine.bda(0x17) & 0x80, 0, "a keypad 0 does not toggle");
     assert_eq!(machine.typed(), [0x52e0, 0x52e0, 0x5200, 0x5230]);
 }
 
 #[test]
-fn numbers_typed_with_alt_are_characters() {
+fn a_number_typed_with_alt_becomes_a_character() {
     let mut machine = Machine::new();
     for (digits, word) in [
         (&[0x4f, 0x50, 0x51][..], 123),
@@ -226,7 +226,7 @@ fn numbers_typed_with_alt_are_characters() {
         machine.key(LEFT_ALT, false);
         assert_eq!(machine.ax(0x16, 0x0000).ax(), word);
     }
-    // Another key starts afresh.
+    // Any other key clears the number.
     machine.key(LEFT_ALT, true);
     machine.tap(0x4f);
     machine.tap(0x1e);
@@ -236,22 +236,22 @@ fn numbers_typed_with_alt_are_characters() {
 }
 
 #[test]
-fn pause_waits_for_a_key_and_swallows_it() {
+fn pause_halts_until_a_key_is_pressed_and_drops_that_key() {
     let mut machine = Machine::new();
     let hw = &mut machine.hw;
-    hw.bus.person(InputEvent::Key { code: PAUSE, down: true });
-    // While the handler waits, a key is pressed; the test runs on only if it comes back.
-    hw.bus.person(InputEvent::Key { code: 0x1e, down: true });
-    hw.bus.person(InputEvent::Key { code: 0x1e, down: false });
-    hw.bus.person(InputEvent::Key { code: 0x30, down: true });
+    hw.bus.user_input(InputEvent::Key { code: PAUSE, down: true });
+    // A key press arrives while the handler waits; otherwise this test never ends.
+    hw.bus.user_input(InputEvent::Key { code: 0x1e, down: true });
+    hw.bus.user_input(InputEvent::Key { code: 0x1e, down: false });
+    hw.bus.user_input(InputEvent::Key { code: 0x30, down: true });
     machine.run(10);
-    assert!(machine.hw.halts > 0, "the processor halted");
+    assert!(machine.hw.halts > 0, "the CPU halted");
     assert_eq!(machine.typed(), [0x3062]);
     assert_eq!(machine.bda(0x18) & 0x08, 0);
 }
 
 #[test]
-fn print_screen_and_its_relatives() {
+fn print_screen_calls_int_05h_and_sysreq_calls_int_15h() {
     let mut machine = Machine::new();
     machine.hw.called.clear();
     machine.tap(PRINT_SCREEN);
@@ -266,10 +266,10 @@ fn print_screen_and_its_relatives() {
     assert_eq!(machine.typed(), [0x7200]);
 
     let seen = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
-    let sees = std::rc::Rc::clone(&seen);
+    let record = std::rc::Rc::clone(&seen);
     machine.hw.on_interrupt = Some(Box::new(move |_, number, regs| {
         if number == 0x15 && regs.ah() == 0x85 {
-            sees.borrow_mut().push(regs.al());
+            record.borrow_mut().push(regs.al());
         }
     }));
     machine.key(LEFT_ALT, true);
@@ -277,11 +277,11 @@ fn print_screen_and_its_relatives() {
     machine.key(PRINT_SCREEN, true);
     machine.key(PRINT_SCREEN, false);
     machine.key(LEFT_ALT, false);
-    assert_eq!(*seen.borrow(), [0, 1], "SysReq is told once for each way");
+    assert_eq!(*seen.borrow(), [0, 1], "one call each for press and release");
 }
 
 #[test]
-fn break_empties_the_buffer_and_calls_int_1b() {
+fn ctrl_break_empties_the_buffer_and_calls_int_1bh() {
     let mut machine = Machine::new();
     machine.tap(0x1e);
     machine.key(LEFT_CTRL, true);
@@ -293,7 +293,7 @@ fn break_empties_the_buffer_and_calls_int_1b() {
 }
 
 #[test]
-fn ctrl_alt_del_resets_with_either_delete() {
+fn ctrl_alt_del_resets_with_either_delete_key() {
     for delete in [0x53, 0x153] {
         let mut machine = Machine::new();
         machine.key(LEFT_CTRL, true);
@@ -305,11 +305,11 @@ fn ctrl_alt_del_resets_with_either_delete() {
 }
 
 #[test]
-fn a_program_may_change_or_take_scan_codes() {
+fn an_int_15h_hook_replaces_or_drops_scan_codes() {
     let mut machine = Machine::new();
     machine.hw.on_interrupt = Some(Box::new(|_, number, regs| {
         if number == 0x15 && regs.ah() == 0x4f {
-            assert!(regs.cf(), "asked with carry set");
+            assert!(regs.cf(), "CF is set on entry");
             match regs.al() & 0x7f {
                 0x1e => regs.set_al(regs.al() + 0x12),
                 0x20 => regs.set_cf(false),
@@ -324,41 +324,44 @@ fn a_program_may_change_or_take_scan_codes() {
 }
 
 #[test]
-fn a_full_buffer_beeps_and_keeps_what_it_has() {
+fn a_full_buffer_beeps_and_keeps_its_keys() {
     let mut machine = Machine::new();
     for _ in 0..17 {
         machine.tap(0x1e);
     }
-    assert!(machine.hw.bus.written.iter().any(|&(port, _, value)| port == 0x61 && value & 3 == 3), "the loudspeaker");
+    assert!(
+        machine.hw.bus.written.iter().any(|&(port, _, value)| port == 0x61 && value & 3 == 3),
+        "the speaker is switched on"
+    );
     machine.run(200);
-    assert_eq!(machine.hw.bus.ports[&0x61] & 3, 0, "is off again");
+    assert_eq!(machine.hw.bus.ports[&0x61] & 3, 0, "the speaker is off again");
     assert_eq!(machine.typed(), [0x1e61; 15]);
 }
 
 #[test]
-fn every_key_ends_its_interrupt() {
+fn each_scan_code_gets_one_eoi() {
     let mut machine = Machine::new();
-    let before = machine.hw.bus.ends[0];
+    let before = machine.hw.bus.eois[0];
     machine.tap(0x148);
-    // E0, 48, E0, C8, and no tick.
-    assert_eq!(machine.hw.bus.ends[0] - before, 4);
+    // E0, 48, E0, C8; no timer tick falls into this time.
+    assert_eq!(machine.hw.bus.eois[0] - before, 4);
 }
 
 #[test]
-fn reading_waits_with_the_processor_halted() {
+fn function_00h_halts_until_a_key_comes() {
     let mut machine = Machine::new();
-    machine.hw.bus.person(InputEvent::Key { code: 0x157, down: true });
-    machine.hw.bus.person(InputEvent::Key { code: 0x57, down: true });
-    machine.hw.bus.person(InputEvent::Key { code: 0x1e, down: true });
+    machine.hw.bus.user_input(InputEvent::Key { code: 0x157, down: true });
+    machine.hw.bus.user_input(InputEvent::Key { code: 0x57, down: true });
+    machine.hw.bus.user_input(InputEvent::Key { code: 0x1e, down: true });
     machine.hw.called.clear();
     let regs = machine.ax(0x16, 0x0000);
-    assert_eq!(regs.ax(), 0x1e61, "F11 is none of the standard functions' keys");
+    assert_eq!(regs.ax(), 0x1e61, "function 00h skips F11");
     assert!(machine.hw.halts > 0);
-    assert_eq!(machine.hw.called[0], 0x15, "INT 15h AX=9002h comes first");
+    assert_eq!(machine.hw.called[0], 0x15, "INT 15h AX=9002h is called first");
 }
 
 #[test]
-fn peeking_leaves_the_key_and_tells_by_zero() {
+fn function_01h_leaves_the_key_and_returns_zf() {
     let mut machine = Machine::new();
     let mut regs = Regs::with_ax(0x0100);
     regs.flags = Flags::CF;
@@ -372,11 +375,11 @@ fn peeking_leaves_the_key_and_tells_by_zero() {
     }
     assert_eq!(machine.ax(0x16, 0x0000).ax(), 0x1e61);
     assert!(machine.ax(0x16, 0x0100).flag(Flags::ZF));
-    // The flags on the caller's stack are what its IRET loads.
+    // The caller's IRET loads the flags from the stack.
     assert_eq!(machine.hw.memory[0x7_0104] & 0x40, 0x40);
 
     machine.tap(0x57);
-    assert!(machine.ax(0x16, 0x0100).flag(Flags::ZF), "an extended key is taken away");
+    assert!(machine.ax(0x16, 0x0100).flag(Flags::ZF), "an extended key is removed");
     assert!(machine.ax(0x16, 0x1100).flag(Flags::ZF));
     machine.tap(0x57);
     assert_eq!(machine.ax(0x16, 0x1100).ax(), 0x8500);
@@ -384,7 +387,7 @@ fn peeking_leaves_the_key_and_tells_by_zero() {
 }
 
 #[test]
-fn words_are_put_until_the_buffer_is_full() {
+fn function_05h_fails_when_the_buffer_is_full() {
     let mut machine = Machine::new();
     for n in 0..16 {
         let mut regs = Regs::with_ax(0x05ff);
@@ -395,7 +398,7 @@ fn words_are_put_until_the_buffer_is_full() {
 }
 
 #[test]
-fn a_buffer_elsewhere_in_the_data_area_works() {
+fn a_moved_keyboard_buffer_works() {
     let mut machine = Machine::new();
     for (at, value) in [(0x1a, 0xb0), (0x1c, 0xb0), (0x80, 0xb0), (0x82, 0xb8)] {
         machine.hw.memory[0x400 + at] = value;
@@ -411,7 +414,7 @@ fn a_buffer_elsewhere_in_the_data_area_works() {
 }
 
 #[test]
-fn typematic_and_identification() {
+fn functions_03h_and_0ah_set_the_typematic_rate_and_read_the_id() {
     let mut machine = Machine::new();
     let mut regs = Regs::with_ax(0x0305);
     regs.set_bx(0x0207);
@@ -425,7 +428,7 @@ fn typematic_and_identification() {
     assert_eq!(machine.ax(0x16, 0x0306).bx(), 0x010b);
     assert_eq!(machine.ax(0x16, 0x0a00).bx(), 0x41ab);
     assert_eq!(machine.ax(0x16, 0x0900).al(), 0x3d);
-    // The answers were no keys, and keys still come.
+    // The keyboard's replies must not become keys, and keys must still arrive.
     assert!(machine.typed().is_empty());
     machine.tap(0x1e);
     assert_eq!(machine.typed(), [0x1e61]);
@@ -444,12 +447,12 @@ fn a_machine_without_a_controller_does_not_hang() {
 }
 
 #[test]
-fn power_on_is_quick_and_leaves_nothing_behind() {
+fn initialisation_takes_under_5_ms_and_leaves_no_key() {
     let mut machine = Machine::new();
     assert!(machine.hw.bus.now < 5_000_000, "{} ns", machine.hw.bus.now);
     machine.run(20);
     assert!(machine.typed().is_empty());
-    assert_eq!(machine.bda(0x10) & 4, 4, "there is a mouse");
+    assert_eq!(machine.bda(0x10) & 4, 4, "the mouse is in the equipment word");
     assert_eq!(machine.bda(0x96), 0x10);
     assert_eq!(machine.hw.bus.masks, [0xf8, 0xce]);
     assert!(machine.state.input.command_byte.get() & 3 == 1);
@@ -470,7 +473,7 @@ fn ok(machine: &mut Machine, al: u8, bx: u16) -> Regs {
 }
 
 #[test]
-fn pointer_functions_refuse_what_is_wrong() {
+fn pointer_functions_return_error_codes_for_bad_arguments() {
     let mut machine = Machine::new();
     for (al, bx, status) in [
         (0x00, 0x0100, 5),
@@ -489,7 +492,7 @@ fn pointer_functions_refuse_what_is_wrong() {
 }
 
 #[test]
-fn the_mouse_is_set_up_and_tells() {
+fn mouse_settings_are_made_and_read_back() {
     let mut machine = Machine::new();
     let regs = ok(&mut machine, 0x01, 0);
     assert_eq!(regs.bx(), 0x00aa);
@@ -506,7 +509,7 @@ fn the_mouse_is_set_up_and_tells() {
     assert_eq!((regs.bl(), regs.cl(), regs.dl()), (0x00, 2, 100));
 }
 
-fn listening(size: u16) -> Machine {
+fn with_handler(size: u16) -> Machine {
     let mut machine = Machine::new();
     ok(&mut machine, 0x05, size << 8);
     ok(&mut machine, 0x07, 0x1234);
@@ -515,55 +518,55 @@ fn listening(size: u16) -> Machine {
 }
 
 #[test]
-fn movements_come_to_the_handler() {
-    let mut machine = listening(3);
-    machine.hw.bus.person(InputEvent::Mouse { dx: 5, dy: -3, dz: 0, buttons: 1 });
+fn mouse_packets_reach_the_handler_while_it_is_enabled() {
+    let mut machine = with_handler(3);
+    machine.hw.bus.user_input(InputEvent::Mouse { dx: 5, dy: -3, dz: 0, buttons: 1 });
     machine.run(50);
     let handler = FarPtr::new(0x3000, 0x1234);
     assert_eq!(machine.hw.called_with, [(handler, [0x29, 0x05, 0xfd, 0])]);
-    // Keys and mouse together.
+    // Keys between mouse packets.
     machine.tap(0x1e);
-    machine.hw.bus.person(InputEvent::Mouse { dx: -1, dy: 0, dz: 0, buttons: 0 });
+    machine.hw.bus.user_input(InputEvent::Mouse { dx: -1, dy: 0, dz: 0, buttons: 0 });
     machine.run(50);
     assert_eq!(machine.hw.called_with[1..], [(handler, [0x18, 0xff, 0x00, 0])]);
     assert_eq!(machine.typed(), [0x1e61]);
-    // Disabled: nothing comes.
+    // Disabled: no packets.
     ok(&mut machine, 0x00, 0x0000);
-    machine.hw.bus.person(InputEvent::Mouse { dx: 9, dy: 9, dz: 0, buttons: 0 });
+    machine.hw.bus.user_input(InputEvent::Mouse { dx: 9, dy: 9, dz: 0, buttons: 0 });
     machine.run(50);
     assert_eq!(machine.hw.called_with.len(), 2);
     machine.tap(0x1e);
-    assert_eq!(machine.typed(), [0x1e61], "the keyboard goes on");
+    assert_eq!(machine.typed(), [0x1e61], "the keyboard still works");
 }
 
 #[test]
-fn a_wheel_comes_as_the_fourth_byte() {
-    let mut machine = listening(4);
+fn a_wheel_mouse_sends_the_wheel_as_fourth_byte() {
+    let mut machine = with_handler(4);
     for rate in [6, 5, 4] {
         ok(&mut machine, 0x02, rate << 8);
     }
     assert_eq!(ok(&mut machine, 0x04, 0).bh(), 3);
-    machine.hw.bus.person(InputEvent::Mouse { dx: 1, dy: 2, dz: -1, buttons: 2 });
+    machine.hw.bus.user_input(InputEvent::Mouse { dx: 1, dy: 2, dz: -1, buttons: 2 });
     machine.run(50);
     assert_eq!(machine.hw.called_with, [(FarPtr::new(0x3000, 0x1234), [0x0a, 1, 2, 0xff])]);
 }
 
 #[test]
-fn a_package_cut_short_does_not_shift_the_next() {
-    let mut machine = listening(3);
-    machine.hw.bus.person(InputEvent::Mouse { dx: 1, dy: 1, dz: 0, buttons: 0 });
+fn an_incomplete_packet_does_not_shift_the_next_one() {
+    let mut machine = with_handler(3);
+    machine.hw.bus.user_input(InputEvent::Mouse { dx: 1, dy: 1, dz: 0, buttons: 0 });
     machine.run(50);
-    // As if two bytes had been lost a second ago.
+    // The state after a packet that broke off a second ago.
     machine.hw.memory[0x9_fc26] |= 1;
     machine.run(1000);
-    machine.hw.bus.person(InputEvent::Mouse { dx: 2, dy: 2, dz: 0, buttons: 0 });
+    machine.hw.bus.user_input(InputEvent::Mouse { dx: 2, dy: 2, dz: 0, buttons: 0 });
     machine.run(50);
     assert_eq!(machine.hw.called_with[1].1, [0x08, 2, 2, 0]);
 }
 
 #[test]
-fn removing_the_handler_silences_the_mouse() {
-    let mut machine = listening(3);
+fn removing_the_handler_disables_the_mouse() {
+    let mut machine = with_handler(3);
     let mut regs = Regs::with_ax(0xc207);
     regs.es = 0;
     assert!(!machine.int(0x15, regs).cf());

@@ -1,4 +1,4 @@
-//! The loudspeaker: timer channel 2 through port 61h. Nobody waits for a beep to end: the timer interrupt ends it.
+//! PC speaker beep: 8254 channel 2 through port 61h. The timer interrupt ends a beep, so no caller waits for it.
 
 use pcvm_firmware_rt::{Field, Hw};
 
@@ -8,12 +8,12 @@ const TIMER_CONTROL: u16 = 0x43;
 const CHANNEL_2: u16 = 0x42;
 /// Channel 2, both bytes, mode 3.
 const SQUARE_WAVE: u8 = 0xb6;
-/// 1193182 Hz over this: 900 Hz.
+/// 900 Hz: 1193182 Hz / 1326.
 const DIVISOR: u16 = 1326;
-/// 40:12, of no use on this machine otherwise: ticks left of a beep.
-const LEFT: Field<u8> = Field::new(0x40, 0x12);
+/// 40:12, otherwise unused on this machine: timer ticks until the beep ends.
+const TICKS_LEFT: Field<u8> = Field::new(0x40, 0x12);
 
-/// A tenth of a second.
+/// Starts a beep of 0.1 s.
 pub fn short<H: Hw>(hw: &mut H) {
     hw.outb(TIMER_CONTROL, SQUARE_WAVE);
     let [low, high] = DIVISOR.to_le_bytes();
@@ -21,14 +21,14 @@ pub fn short<H: Hw>(hw: &mut H) {
     hw.outb(CHANNEL_2, high);
     let port = hw.inb(PORT_B);
     hw.outb(PORT_B, port | ON);
-    hw.set(LEFT, 2);
+    hw.set(TICKS_LEFT, 2);
 }
 
-/// A timer tick.
+/// Timer tick: ends the beep when its time is over.
 pub fn tick<H: Hw>(hw: &mut H) {
-    let left = hw.get(LEFT);
+    let left = hw.get(TICKS_LEFT);
     if left != 0 {
-        hw.set(LEFT, left - 1);
+        hw.set(TICKS_LEFT, left - 1);
         if left == 1 {
             let port = hw.inb(PORT_B);
             hw.outb(PORT_B, port & !ON);

@@ -1,14 +1,15 @@
-//! Interrupts that tell of trouble: INT 00h, 02h, 06h and 75h; and IRQ 9.
+//! CPU exceptions and error interrupts: INT 00h and 06h (faults), 02h (NMI), 75h (coprocessor), and IRQ 9's
+//! redirection.
 
 use super::pic;
 use crate::Bios;
 use pcvm_firmware_rt::{FarPtr, Hw, Regs};
 
-/// The segment of the BIOS's code.
+/// The BIOS's code segment.
 const CODE: u16 = 0xf000;
 
-/// INT 00h and 06h: fatal in the firmware, whose panics are invalid instructions. Programs get back to where they were,
-/// as with other BIOSes.
+/// INT 00h and 06h. In the firmware they are fatal: a panic is an invalid instruction. A program's fault returns to the
+/// program, as in other BIOSes.
 pub fn fault<H: Hw>(bios: &mut Bios<H>, regs: &Regs) {
     let segment = bios.hw.read16(FarPtr::new(regs.ss, regs.sp().wrapping_add(2)));
     if segment == CODE {
@@ -23,8 +24,7 @@ pub fn fault<H: Hw>(bios: &mut Bios<H>, regs: &Regs) {
     }
 }
 
-/// INT 02h. Bits 6 and 7 of port 61h tell of memory or bus errors; nothing else makes this interrupt, unless somebody
-/// asked for it.
+/// INT 02h. Bits 6 and 7 of port 61h report memory and bus errors; any other NMI is a program's own.
 pub fn nmi<H: Hw>(bios: &mut Bios<H>) {
     const PORT_B: u16 = 0x61;
     if bios.hw.inb(PORT_B) & 0xc0 != 0 {
@@ -33,15 +33,16 @@ pub fn nmi<H: Hw>(bios: &mut Bios<H>) {
     }
 }
 
-/// IRQ 13: a coprocessor error is an NMI, as on the first PC (IBM AT BIOS, INT 75h).
+/// IRQ 13: a coprocessor error is passed on as NMI, as on the first PC (IBM AT BIOS, INT 75h).
 pub fn coprocessor<H: Hw>(bios: &mut Bios<H>) {
     const CLEAR_BUSY: u16 = 0xf0;
     bios.hw.outb(CLEAR_BUSY, 0);
-    pic::end(bios.hw, 13);
+    pic::eoi(bios.hw, 13);
     bios.hw.call_interrupt(0x02, &mut Regs::default());
 }
 
-/// IRQ 9, which was IRQ 2 on the first PC: goes to INT 0Ah if a program has hooked that (IBM AT BIOS, INT 71h). Returns false otherwise.
+/// IRQ 9, which was IRQ 2 on the first PC: calls INT 0Ah if a program has hooked it (IBM AT BIOS, INT 71h); otherwise
+/// returns false.
 pub fn redirected<H: Hw>(bios: &mut Bios<H>) -> bool {
     const SLAVE: u16 = 0xa0;
     let handler = FarPtr::from_u32(bios.hw.read32(FarPtr::vector(0x0a)));

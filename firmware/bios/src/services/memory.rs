@@ -1,5 +1,5 @@
-//! INT 15h: memory sizes, block moves and the way to protected mode (AH=87h to 89h: IBM PS/2 and PC BIOS Interface
-//! Technical Reference; AX=E820h: ACPI specification, section 15.1).
+//! INT 15h memory services: memory sizes, block move and switch to protected mode (AH=87h to 89h: IBM PS/2 and PC BIOS
+//! Interface Technical Reference; AX=E820h: ACPI specification, section 15.1).
 
 use super::pic;
 use super::system::unsupported;
@@ -8,17 +8,17 @@ use pcvm_firmware_rt::{E820, FarPtr, Hw, Regs};
 
 /// "SMAP".
 const SIGNATURE: u32 = 0x534d_4150;
-/// Bytes of a range, and of one with its extended attributes (ACPI 3.0).
+/// Bytes of an address range descriptor, without and with extended attributes (ACPI 3.0).
 const RANGE: u16 = 20;
 const RANGE_WITH_ATTRIBUTES: u16 = 24;
-/// Extended attributes: the range is in use.
+/// Extended attributes: the range is enabled.
 const ENABLED: u32 = 1;
 /// KiB from 1 MiB to 16 MiB.
 const BELOW_16_MIB: u32 = 15 << 10;
-/// AH of a block move that faulted.
+/// AH of a block move: exception.
 const EXCEPTION: u8 = 0x02;
 
-/// KiB of RAM from 1 MiB on.
+/// KiB of RAM above 1 MiB.
 pub fn extended<H: Hw>(bios: &Bios<H>) -> u32 {
     bios.handoff.extended_memory >> 10
 }
@@ -28,7 +28,7 @@ pub fn int15<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     match regs.al() {
         0x01 | 0x81 => {
             let kib = extended(bios);
-            // In KiB up to 16 MiB, and in units of 64 KiB from there.
+            // KiB below 16 MiB, and 64 KiB blocks above.
             let (low, high) = (kib.min(BELOW_16_MIB), kib.saturating_sub(BELOW_16_MIB) >> 6);
             if regs.al() == 0x01 {
                 regs.set_ax(low as u16);
@@ -69,10 +69,10 @@ fn map<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     regs.set_cf(false);
 }
 
-/// A segment that a descriptor table describes.
+/// A segment descriptor.
 struct Segment {
     base: u32,
-    /// Its last byte's offset.
+    /// Offset of its last byte.
     limit: u32,
 }
 
@@ -86,10 +86,10 @@ fn descriptor<H: Hw>(hw: &mut H, at: FarPtr) -> Segment {
     }
 }
 
-/// AH=87h: copies CX words between segments that the table at ES:SI describes (source at 10h, destination at 18h).
+/// AH=87h: copies CX words between two segments of the descriptor table at ES:SI (source at 10h, destination at 18h).
 pub fn block_move<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     let hw = &mut *bios.hw;
-    // In virtual-8086 mode this is the memory manager's to do, and it has not done it.
+    // In virtual-8086 mode the memory manager has to do this; it has passed the call on instead.
     if hw.protected() {
         return unsupported(regs);
     }
@@ -98,7 +98,7 @@ pub fn block_move<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     let words = regs.cx();
     let bytes = u32::from(words) * 2;
     if bytes != 0 && (bytes - 1 > from.limit || bytes - 1 > to.limit) {
-        // As the processor would find.
+        // As the CPU's limit check would.
         regs.set_ah(EXCEPTION);
         return regs.set_cf(true);
     }
@@ -116,8 +116,9 @@ pub fn block_move<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     regs.set_cf(false);
 }
 
-/// AH=89h: to protected mode, with the descriptor table at ES:SI (7 descriptors and room for the BIOS's), interrupts 0 to 7 from
-/// vector BH on and 8 to 15 from BL on, all masked. On success it does not return to real mode.
+/// AH=89h: switches to protected mode with the descriptor table at ES:SI (7 descriptors and room for the BIOS's own).
+/// IRQs 0 to 7 get vectors from BH on, IRQs 8 to 15 from BL on; all are masked. On success it does not return to real
+/// mode.
 pub fn protected_mode<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     let hw = &mut *bios.hw;
     if hw.protected() {

@@ -1,4 +1,4 @@
-//! Everything that is neither disk nor keyboard nor boot: timers, system services, ports, clock, PCI and APM.
+//! BIOS services other than disk, keyboard and boot: timer, RTC, INT 15h, serial and parallel ports, PCI and APM.
 
 mod apm;
 pub(crate) mod beep;
@@ -20,18 +20,18 @@ use pcvm_firmware_rt::{Hw, Regs, bda};
 
 pub use init::init;
 
-/// What is remembered beyond the BIOS data areas and [`pcvm_firmware_rt::apm`]: nothing.
+/// State outside the BIOS data areas and [`pcvm_firmware_rt::apm`]: none.
 #[derive(Debug, Default)]
 pub struct State {}
 
 impl State {
-    /// At power-on.
+    /// The state at power-on.
     pub const fn new() -> Self {
         Self {}
     }
 }
 
-/// Every other interrupt than the ones that have modules of their own. Returns false for a vector that is not served here.
+/// Serves the interrupts of this module. Returns false for any other vector.
 pub fn interrupt<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
     match regs.vector {
         0x00 | 0x06 => exceptions::fault(bios, regs),

@@ -1,4 +1,5 @@
-//! INT 17h: printers; INT 05h: print screen (IBM PS/2 and PC BIOS Interface Technical Reference, the same interrupts).
+//! Parallel printer INT 17h and print screen INT 05h (IBM PS/2 and PC BIOS Interface Technical Reference, the same
+//! interrupts).
 
 use super::clock::Stopwatch;
 use crate::Bios;
@@ -7,19 +8,19 @@ use pcvm_firmware_rt::{Hw, Regs, bda};
 const STATUS: u16 = 1;
 const CONTROL: u16 = 2;
 
-/// Status register: not busy.
+/// Status register: the printer is not busy.
 const READY: u8 = 0x80;
-/// Status bits that INT 17h shows the other way round: acknowledge and error.
+/// Status bits that INT 17h returns inverted: acknowledge and error.
 const INVERTED: u8 = 0x48;
-/// Status bits that mean something.
+/// Status bits that INT 17h returns.
 const MEANINGFUL: u8 = 0xf8;
-/// Control: selected, not in reset.
+/// Control register: selected, not in reset.
 const IDLE: u8 = 0x0c;
 const STROBE: u8 = 0x01;
 const SELECTED: u8 = 0x08;
-/// In AH.
+/// Bit of the result in AH.
 const TIMED_OUT: u8 = 0x01;
-/// What one unit of 40:78 lasts, in microseconds.
+/// Unit of 40:78 in microseconds.
 const TIMEOUT_UNIT: u32 = 250_000;
 
 /// INT 17h.
@@ -55,7 +56,7 @@ pub fn int17<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
         }
         0x01 => {
             hw.outb(base + CONTROL, SELECTED);
-            // The printer wants its reset line for 50 us at least.
+            // INIT must be active for at least 50 us.
             let mut watch = Stopwatch::start();
             while !watch.passed(hw, 100) {}
             hw.outb(base + CONTROL, IDLE);
@@ -67,7 +68,7 @@ pub fn int17<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     regs.set_ah((status ^ INVERTED) & MEANINGFUL | timed_out);
 }
 
-/// INT 05h: the text screen to the first printer.
+/// INT 05h: prints the text screen on the first printer.
 pub fn print_screen<H: Hw>(bios: &mut Bios<H>) {
     const BUSY: u8 = 1;
     const DONE: u8 = 0;
@@ -93,7 +94,7 @@ fn video<H: Hw>(hw: &mut H, ax: u16, bx: u16, dx: u16) -> Regs {
 fn character<H: Hw>(hw: &mut H, character: u8) -> Option<()> {
     let mut regs = Regs::with_ax(character.into());
     hw.call_interrupt(0x17, &mut regs);
-    // Time-out, error, out of paper; and AH unchanged is no printer at all.
+    // Bits 0, 3 and 5: time-out, error, out of paper. Bit 4, "selected", is clear if there is no printer.
     (regs.ah() & 0x29 == 0 && regs.ah() & 0x10 != 0).then_some(())
 }
 

@@ -1,4 +1,4 @@
-//! INT 1Ah AH=B1h: PCI BIOS (PCI BIOS Specification, revision 2.1).
+//! PCI BIOS INT 1Ah AH=B1h (PCI BIOS Specification, revision 2.1).
 
 use crate::Bios;
 use pcvm_firmware_rt::{FarPtr, Hw, Ports, Regs};
@@ -9,14 +9,14 @@ const ENABLE: u32 = 0x8000_0000;
 
 /// "PCI ".
 const SIGNATURE: u32 = 0x2049_4350;
-/// Configuration mechanism 1, and special cycles by it.
+/// Configuration mechanism 1, special cycles by mechanism 1.
 const MECHANISM: u8 = 0x11;
-/// 2.10, BCD.
+/// Version 2.10 in BCD.
 const VERSION: u16 = 0x0210;
 
-/// What AH says.
+/// Error codes in AH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failed {
+enum PciError {
     Function = 0x81,
     BadVendor = 0x83,
     NotFound = 0x86,
@@ -29,7 +29,7 @@ fn select<P: Ports + ?Sized>(hw: &mut P, function: u16, register: u16) {
     hw.outl(CONFIG_ADDRESS, ENABLE | u32::from(function) << 8 | u32::from(register & 0xfc));
 }
 
-/// Reads a configuration register (a dword's). `function` is bus << 8 | device << 3 | function.
+/// Reads the configuration dword that holds `register`. `function` is bus << 8 | device << 3 | function.
 fn read<P: Ports + ?Sized>(hw: &mut P, function: u16, register: u16) -> u32 {
     select(hw, function, register);
     hw.inl(CONFIG_DATA)
@@ -40,14 +40,14 @@ pub fn int1a<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
     if regs.ah() != 0xb1 {
         return false;
     }
-    // Functions with bit 7 are those of the 32-bit entry, which are the same.
+    // The functions with bit 7 set in AL (32-bit entry) are the same.
     let result = call(bios, regs);
-    regs.set_ah(result.err().map_or(0, |failed| failed as u8));
+    regs.set_ah(result.err().map_or(0, |error| error as u8));
     regs.set_cf(result.is_err());
     true
 }
 
-fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
+fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), PciError> {
     let (function, register) = (regs.bx(), regs.di());
     let width = match regs.al() {
         0x08 | 0x0b => 1,
@@ -64,7 +64,7 @@ fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
         }
         0x02 => {
             if regs.dx() == 0xffff {
-                return Err(Failed::BadVendor);
+                return Err(PciError::BadVendor);
             }
             let id = u32::from(regs.cx()) << 16 | u32::from(regs.dx());
             regs.set_bx(find(hw, bios.handoff.last_bus, regs.si(), 0x00, |value| value == id)?);
@@ -73,12 +73,12 @@ fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
             let class = regs.ecx & 0xff_ffff;
             regs.set_bx(find(hw, bios.handoff.last_bus, regs.si(), 0x08, |value| value >> 8 == class)?);
         }
-        // Special cycle: device 31, function 7 of the bus.
+        // A special cycle is addressed to device 31, function 7 of the bus.
         0x06 => {
             select(hw, (function & 0xff00) | 0x00ff, 0);
             hw.outl(CONFIG_DATA, regs.edx);
         }
-        0x08..=0x0d if register > 0xff || register & (width - 1) != 0 => return Err(Failed::BadRegister),
+        0x08..=0x0d if register > 0xff || register & (width - 1) != 0 => return Err(PciError::BadRegister),
         0x08..=0x0d => {
             select(hw, function, register);
             let port = CONFIG_DATA + (register & 3);
@@ -93,19 +93,19 @@ fn call<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<(), Failed> {
         }
         0x0e => routing_options(hw, regs)?,
         0x0f => set_interrupt(hw, regs)?,
-        _ => return Err(Failed::Function),
+        _ => return Err(PciError::Function),
     }
     Ok(())
 }
 
-/// The function numbered `index` among those whose dword at `register` is as wanted.
+/// Returns the `index`-th function whose dword at `register` matches.
 fn find<H: Hw>(
     hw: &mut H,
     last_bus: u8,
     mut index: u16,
     register: u16,
     wanted: impl Fn(u32) -> bool,
-) -> Result<u16, Failed> {
+) -> Result<u16, PciError> {
     for bus in 0..=last_bus {
         for device in 0..32 {
             let mut functions = 1;
@@ -120,7 +120,7 @@ fn find<H: Hw>(
                     }
                     continue;
                 }
-                // Bit 7 of the header type: more functions than one.
+                // Header type bit 7: a multifunction device.
                 if n == 1 && read(hw, function, 0x0c) >> 16 & 0x80 != 0 {
                     functions = 8;
                 }
@@ -134,21 +134,21 @@ fn find<H: Hw>(
             }
         }
     }
-    Err(Failed::NotFound)
+    Err(PciError::NotFound)
 }
 
-/// The interrupt routing table "$PIR" (Microsoft, "PCI IRQ Routing Table Specification"): a header of 32 bytes and
-/// entries of 16.
-struct Routing {
+/// The IRQ routing table `$PIR` (Microsoft, "PCI IRQ Routing Table Specification"): a header of 32 bytes, then entries
+/// of 16 bytes.
+struct RoutingTable {
     at: FarPtr,
-    /// Bytes of the entries.
+    /// Size of the entries in bytes.
     size: u16,
 }
 
 const ROUTING_HEADER: u16 = 32;
 const ROUTING_ENTRY: u16 = 16;
 
-impl Routing {
+impl RoutingTable {
     fn find<H: Hw>(hw: &mut H) -> Option<Self> {
         const SIGNATURE: u32 = u32::from_le_bytes(*b"$PIR");
         for paragraph in 0..0x1000 {
@@ -172,7 +172,7 @@ impl Routing {
         hw.read16(self.at.add(10))
     }
 
-    /// The link of pin 0 to 3 of a device (bus << 8 | device << 3).
+    /// Link value and IRQ mask of pin 0 to 3 of a device (bus << 8 | device << 3).
     fn link<H: Hw>(&self, hw: &mut H, device: u16, pin: u16) -> Option<(u8, u16)> {
         (0..self.size / ROUTING_ENTRY).find_map(|n| {
             let entry = self.at.add(ROUTING_HEADER + n * ROUTING_ENTRY);
@@ -183,14 +183,14 @@ impl Routing {
     }
 }
 
-/// AL=0Eh: copies the table to the buffer that the structure at ES:DI describes (its size, then its address).
-fn routing_options<H: Hw>(hw: &mut H, regs: &mut Regs) -> Result<(), Failed> {
-    let table = Routing::find(hw).ok_or(Failed::Function)?;
+/// AL=0Eh: copies the entries to the buffer described at ES:DI (its size, then its far address).
+fn routing_options<H: Hw>(hw: &mut H, regs: &mut Regs) -> Result<(), PciError> {
+    let table = RoutingTable::find(hw).ok_or(PciError::Function)?;
     let parameter = FarPtr::new(regs.es, regs.di());
     let room = hw.read16(parameter);
     hw.write16(parameter, table.size);
     if room < table.size {
-        return Err(Failed::BufferTooSmall);
+        return Err(PciError::BufferTooSmall);
     }
     let buffer = FarPtr::from_u32(hw.read32(parameter.add(2)));
     hw.copy(table.at.add(ROUTING_HEADER), buffer, table.size);
@@ -198,18 +198,18 @@ fn routing_options<H: Hw>(hw: &mut H, regs: &mut Regs) -> Result<(), Failed> {
     Ok(())
 }
 
-/// AL=0Fh: routes pin CL (0Ah to 0Dh) of a device to IRQ CH, by the PIIX3's PIRQ route control registers (Intel 82371SB datasheet 290550, section
-/// 2.2.16), which are the table's links 60h to 63h.
-fn set_interrupt<H: Hw>(hw: &mut H, regs: &Regs) -> Result<(), Failed> {
+/// AL=0Fh: routes pin CL (0Ah to 0Dh) of a device to IRQ CH by the PIIX3's PIRQ route control registers (Intel 82371SB
+/// datasheet 290550, section 2.2.16). The link values of the table, 60h to 63h, are the numbers of those registers.
+fn set_interrupt<H: Hw>(hw: &mut H, regs: &Regs) -> Result<(), PciError> {
     const EDGE_LEVEL: u16 = 0x4d0;
     let (irq, pin) = (regs.ch(), regs.cl().wrapping_sub(0x0a));
     if irq > 15 || pin > 3 {
-        return Err(Failed::CannotSet);
+        return Err(PciError::CannotSet);
     }
-    let table = Routing::find(hw).ok_or(Failed::Function)?;
-    let (link, allowed) = table.link(hw, regs.bx() & 0xfff8, pin.into()).ok_or(Failed::CannotSet)?;
+    let table = RoutingTable::find(hw).ok_or(PciError::Function)?;
+    let (link, allowed) = table.link(hw, regs.bx() & 0xfff8, pin.into()).ok_or(PciError::CannotSet)?;
     if !(0x60..=0x63).contains(&link) || allowed >> irq & 1 == 0 {
-        return Err(Failed::CannotSet);
+        return Err(PciError::CannotSet);
     }
     let bridge = hw.read16(table.at.add(8));
     let router = bridge.swap_bytes();

@@ -1,5 +1,5 @@
-//! The real-time clock (Motorola MC146818A datasheet): INT 1Ah AH=00h to 07h, INT 70h, and the waits of INT 15h AH=83h and 86h
-//! (IBM PS/2 and PC BIOS Interface Technical Reference, the same interrupts).
+//! Real-time clock and timer tick (Motorola MC146818A datasheet): INT 08h, INT 1Ah AH=00h to 07h, INT 70h, and the
+//! waits of INT 15h AH=83h and 86h (IBM PS/2 and PC BIOS Interface Technical Reference, the same interrupts).
 
 use super::clock::Stopwatch;
 use super::pic;
@@ -24,7 +24,7 @@ const STATUS_C: u8 = 0x0c;
 const STATUS_D: u8 = 0x0d;
 const CENTURY: u8 = 0x32;
 
-/// Status A: 32,768 Hz crystal, 1024 periodic interrupts a second.
+/// Register A: 32,768 Hz crystal, 1024 periodic interrupts per second.
 const DIVIDER_AND_RATE: u8 = 0x26;
 const UPDATING: u8 = 0x80;
 const DAYLIGHT: u8 = 0x01;
@@ -34,21 +34,21 @@ const ALARM: u8 = 0x20;
 const PERIODIC: u8 = 0x40;
 const SET: u8 = 0x80;
 const PM: u8 = 0x80;
-/// Status D: the battery has not been empty.
+/// Register D: RAM and time are valid, the battery has not failed.
 const VALID: u8 = 0x80;
 
-/// Microseconds from one periodic interrupt to the next.
+/// Microseconds between periodic interrupts.
 const PERIOD: u32 = 976;
-/// Ticks in a day.
+/// Timer ticks per day.
 pub const DAY_TICKS: u32 = 0x1800b0;
-/// Microseconds in a tick.
+/// Microseconds per timer tick.
 const TICK: u32 = 54_925;
 
-/// 40:A0.
+/// Bits of 40:A0.
 const WAITING: u8 = 0x01;
 const WAIT_OVER: u8 = 0x80;
 
-/// Reads CMOS RAM, and leaves non-maskable interrupts on.
+/// Reads a CMOS register; NMI stays enabled.
 pub fn read<H: Hw>(hw: &mut H, register: u8) -> u8 {
     hw.outb(INDEX, register);
     hw.inb(DATA)
@@ -59,10 +59,10 @@ fn write<H: Hw>(hw: &mut H, register: u8, value: u8) {
     hw.outb(DATA, value);
 }
 
-/// Starts the clock if it stands, turns its interrupts off, and counts the ticks since midnight.
+/// Starts the RTC if it is stopped, disables its interrupts, and sets the tick count to the time of day.
 pub fn init<H: Hw>(hw: &mut H) {
     write(hw, STATUS_A, DIVIDER_AND_RATE);
-    // How it counts stays: what it shows would be wrong otherwise.
+    // The format bits are kept: the time registers are in that format.
     let b = read(hw, STATUS_B);
     write(hw, STATUS_B, b & (DAYLIGHT | HOURS_24 | BINARY));
     read(hw, STATUS_C);
@@ -73,13 +73,13 @@ pub fn init<H: Hw>(hw: &mut H) {
     hw.set(bda::TICKS, ticks);
 }
 
-/// Ticks in so many seconds of a day: 1193182 / 65536 each.
+/// Timer ticks (1193182 / 65536 per second) in this many seconds of a day.
 fn ticks(seconds: u32) -> u32 {
     let seconds = seconds.min(86_399);
     seconds * 18 + ((seconds * 13_534) >> 16)
 }
 
-/// Waits for a moment at which the time registers stand still. False if the clock is broken.
+/// Waits until no update is in progress. Returns false if the RTC is broken.
 fn steady<H: Hw>(hw: &mut H) -> bool {
     let mut watch = Stopwatch::start();
     // An update takes 2 ms.
@@ -91,7 +91,7 @@ fn steady<H: Hw>(hw: &mut H) -> bool {
     true
 }
 
-/// A register as BCD, however the clock counts.
+/// Reads a register as BCD, whatever the RTC's format.
 fn bcd<H: Hw>(hw: &mut H, register: u8, b: u8) -> u8 {
     let value = read(hw, register);
     if b & BINARY != 0 { to_bcd(value) } else { value }
@@ -106,7 +106,7 @@ fn from_bcd(value: u8) -> u8 {
     (value >> 4) * 10 + (value & 0xf)
 }
 
-/// Hours, minutes and seconds as BCD, 24 hours.
+/// Hours (0 to 23), minutes and seconds in BCD.
 fn time<H: Hw>(hw: &mut H) -> Option<[u8; 3]> {
     if !steady(hw) {
         return None;
@@ -122,12 +122,12 @@ fn time<H: Hw>(hw: &mut H) -> Option<[u8; 3]> {
     Some([hours, bcd(hw, MINUTES, b), bcd(hw, SECONDS, b)])
 }
 
-/// A BCD number as the clock counts.
+/// Converts a BCD number to the RTC's format.
 fn native(value: u8, b: u8) -> u8 {
     if b & BINARY != 0 { from_bcd(value) } else { value }
 }
 
-/// BCD hours (24) as the clock counts.
+/// Converts BCD hours (0 to 23) to the RTC's format.
 fn native_hours(hours: u8, b: u8) -> u8 {
     if b & HOURS_24 != 0 || hours >= 0xc0 {
         return native(hours, b);
@@ -227,7 +227,7 @@ pub fn int1a<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> bool {
     true
 }
 
-/// A part of an alarm's time; C0h and above match always.
+/// Converts one field of an alarm time; C0h and above mean "any".
 fn alarm(value: u8, b: u8) -> u8 {
     if value >= 0xc0 { value } else { native(value, b) }
 }
@@ -240,7 +240,7 @@ fn running_time<H: Hw>(hw: &mut H) -> Option<[u8; 3]> {
     if running(hw) { time(hw) } else { None }
 }
 
-/// Status B, once the clock has been found or made to run.
+/// Starts the RTC if it is stopped, and returns register B.
 fn started<H: Hw>(hw: &mut H) -> u8 {
     if read(hw, STATUS_A) & 0x60 != 0 || !steady(hw) {
         write(hw, STATUS_A, DIVIDER_AND_RATE);
@@ -252,8 +252,8 @@ fn started<H: Hw>(hw: &mut H) -> u8 {
 pub fn int70<H: Hw>(bios: &mut Bios<H>) {
     let hw = &mut *bios.hw;
     let b = read(hw, STATUS_B);
-    let why = read(hw, STATUS_C) & b;
-    if why & PERIODIC != 0 {
+    let causes = read(hw, STATUS_C) & b;
+    if causes & PERIODIC != 0 {
         let left = hw.get(bda::WAIT_COUNT);
         hw.set(bda::WAIT_COUNT, left.saturating_sub(PERIOD));
         if left <= PERIOD {
@@ -264,14 +264,14 @@ pub fn int70<H: Hw>(bios: &mut Bios<H>) {
             hw.write8(flag, value | WAIT_OVER);
         }
     }
-    if why & ALARM != 0 {
+    if causes & ALARM != 0 {
         hw.call_interrupt(0x4a, &mut Regs::default());
     }
-    pic::end(hw, 8);
+    pic::eoi(hw, 8);
 }
 
-/// Has bit 7 of `flag` set in `micros`. False if a wait is active.
-fn begin<H: Hw>(hw: &mut H, flag: FarPtr, micros: u32) -> bool {
+/// Starts a wait: bit 7 of `flag` is set after `micros` us. Returns false if a wait is already active.
+fn start_wait<H: Hw>(hw: &mut H, flag: FarPtr, micros: u32) -> bool {
     if hw.get(bda::WAIT_ACTIVE) & WAITING != 0 {
         return false;
     }
@@ -279,7 +279,7 @@ fn begin<H: Hw>(hw: &mut H, flag: FarPtr, micros: u32) -> bool {
     hw.set(bda::WAIT_COUNT, micros);
     hw.set(bda::WAIT_ACTIVE, WAITING);
     write(hw, STATUS_A, DIVIDER_AND_RATE);
-    // An interrupt that nobody has acknowledged would keep the next from coming.
+    // An unacknowledged interrupt would block the next one.
     read(hw, STATUS_C);
     pic::unmask(hw, 8);
     let b = read(hw, STATUS_B);
@@ -287,8 +287,8 @@ fn begin<H: Hw>(hw: &mut H, flag: FarPtr, micros: u32) -> bool {
     true
 }
 
-/// Ends a wait before its time.
-fn cancel<H: Hw>(hw: &mut H) {
+/// Cancels a wait.
+fn cancel_wait<H: Hw>(hw: &mut H) {
     hw.set(bda::WAIT_ACTIVE, 0);
     let b = read(hw, STATUS_B);
     write(hw, STATUS_B, b & !PERIODIC);
@@ -298,23 +298,23 @@ fn interval(regs: &Regs) -> u32 {
     u32::from(regs.cx()) << 16 | u32::from(regs.dx())
 }
 
-/// INT 15h AH=83h: sets a flag later. Returns whether it was done.
+/// INT 15h AH=83h: sets a flag after a time, or cancels that. Returns whether it succeeded.
 pub fn event_wait<H: Hw>(bios: &mut Bios<H>, regs: &Regs) -> bool {
     match regs.al() {
-        0 => begin(bios.hw, FarPtr::new(regs.es, regs.bx()), interval(regs)),
+        0 => start_wait(bios.hw, FarPtr::new(regs.es, regs.bx()), interval(regs)),
         1 => {
-            cancel(bios.hw);
+            cancel_wait(bios.hw);
             true
         }
         _ => false,
     }
 }
 
-/// INT 15h AH=86h: waits. Returns whether it was done.
+/// INT 15h AH=86h: waits. Returns whether it succeeded.
 pub fn wait<H: Hw>(bios: &mut Bios<H>, regs: &Regs) -> bool {
     let hw = &mut *bios.hw;
     let micros = interval(regs);
-    // Short waits by the timer: the clock's interrupts are 1 ms apart.
+    // Short waits poll the timer: the RTC's interrupts are 1 ms apart.
     if micros < 2 * PERIOD || pic::masked(hw, 0) {
         let mut watch = Stopwatch::start();
         while !watch.passed(hw, micros) {
@@ -322,26 +322,26 @@ pub fn wait<H: Hw>(bios: &mut Bios<H>, regs: &Regs) -> bool {
         }
         return true;
     }
-    // The first period has begun already.
-    if !begin(hw, bda::WAIT_ACTIVE.at, micros.saturating_add(PERIOD)) {
+    // One period more, since the first one has already begun.
+    if !start_wait(hw, bda::WAIT_ACTIVE.at, micros.saturating_add(PERIOD)) {
         return false;
     }
     let start = hw.get(bda::TICKS);
     let enough = micros / TICK + 2;
     while hw.get(bda::WAIT_ACTIVE) & WAIT_OVER == 0 {
         hw.wait_for_interrupt();
-        // Whoever has hooked INT 70h may keep it to himself.
+        // A program may have hooked INT 70h without chaining to this BIOS.
         let now = hw.get(bda::TICKS);
         let passed = if now >= start { now - start } else { now + DAY_TICKS - start };
         if passed >= enough {
             break;
         }
     }
-    cancel(hw);
+    cancel_wait(hw);
     true
 }
 
-/// IRQ 0: a tick.
+/// IRQ 0: timer tick.
 pub fn int08<H: Hw>(bios: &mut Bios<H>) {
     let hw = &mut *bios.hw;
     let ticks = hw.get(bda::TICKS).wrapping_add(1);
@@ -356,5 +356,5 @@ pub fn int08<H: Hw>(bios: &mut Bios<H>) {
     disk::motor_tick(bios);
     let hw = &mut *bios.hw;
     hw.call_interrupt(0x1c, &mut Regs::default());
-    pic::end(hw, 0);
+    pic::eoi(hw, 0);
 }

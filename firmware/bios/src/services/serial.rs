@@ -1,4 +1,5 @@
-//! INT 14h: serial ports (IBM PS/2 and PC BIOS Interface Technical Reference, INT 14h; National Semiconductor PC16550D datasheet).
+//! Serial ports INT 14h (IBM PS/2 and PC BIOS Interface Technical Reference, INT 14h; National Semiconductor PC16550D
+//! datasheet).
 
 use super::clock::Stopwatch;
 use crate::Bios;
@@ -11,20 +12,20 @@ const LINE_STATUS: u16 = 5;
 const MODEM_STATUS: u16 = 6;
 
 const DIVISOR_ACCESS: u8 = 0x80;
-/// Line control: send a break.
+/// Line control: break.
 const SEND_BREAK: u8 = 0x40;
 const DTR: u8 = 0x01;
 const RTS: u8 = 0x02;
 const DATA_READY: u8 = 0x01;
 const TRANSMITTER_EMPTY: u8 = 0x20;
-/// In AH.
+/// Bit of the result in AH.
 const TIMED_OUT: u8 = 0x80;
-/// Line status bits that come with a byte: errors and break.
+/// Line status bits that belong to a received byte: errors and break.
 const RECEIVE_ERRORS: u8 = 0x1e;
-/// What one unit of 40:7C lasts, in microseconds.
+/// Unit of 40:7C in microseconds.
 const TIMEOUT_UNIT: u32 = 500_000;
 
-/// Divisors of 115200 for 110, 150, 300, 600, 1200, 2400, 4800, 9600 and 19200 bits a second.
+/// Divisors for 110, 150, 300, 600, 1200, 2400, 4800, 9600 and 19200 baud.
 const DIVISORS: [u16; 9] = [1047, 768, 384, 192, 96, 48, 24, 12, 6];
 
 /// INT 14h.
@@ -42,7 +43,7 @@ pub fn int14<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     match regs.ah() {
         0x00 => {
             let al = regs.al();
-            // Rate, parity, stop bits and word length in one byte; the low five bits are the register's.
+            // Bits 5-7: baud rate; bits 0-4: parity, stop bits and word length as in the line control register.
             configure(hw, base, usize::from(al >> 5), al & 0x1f);
             status(hw, base, regs);
         }
@@ -104,13 +105,13 @@ fn configure<H: Hw>(hw: &mut H, base: u16, rate: usize, line: u8) {
     hw.outb(base + INTERRUPT_ENABLE, 0);
 }
 
-/// Line status in AH, modem status in AL.
+/// Returns the line status in AH and the modem status in AL.
 fn status<H: Hw>(hw: &mut H, base: u16, regs: &mut Regs) {
     regs.set_ah(hw.inb(base + LINE_STATUS));
     regs.set_al(hw.inb(base + MODEM_STATUS));
 }
 
-/// Waits for a bit of the line status; gives the status either way.
+/// Waits for a bit of the line status. Returns the line status on success and on time-out.
 fn wait_for<H: Hw>(hw: &mut H, base: u16, bit: u8, micros: u32) -> Result<u8, u8> {
     let mut watch = Stopwatch::start();
     loop {

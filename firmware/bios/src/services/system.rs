@@ -1,22 +1,23 @@
-//! INT 15h: the system services (IBM PS/2 and PC BIOS Interface Technical Reference, INT 15h).
+//! System services INT 15h (IBM PS/2 and PC BIOS Interface Technical Reference, INT 15h).
 
 use super::{apm, memory, rtc};
 use crate::{Bios, input};
 use pcvm_firmware_rt::{Hw, Regs, bda};
 
-/// AH of a function that is not there.
+/// AH of an unsupported function.
 const UNSUPPORTED: u8 = 0x86;
-/// Where the configuration table is.
+/// Segment and offset of the system configuration table.
 const CONFIGURATION: (u16, u16) = (0xf000, 0xe6f5);
 
 /// INT 15h.
 pub fn int15<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     match regs.ah() {
         0x24 => a20(bios, regs),
-        // What was asked for with the scan code in AL: to take it as it is.
+        // Keyboard intercept: CF set accepts the scan code in AL.
         0x4f => regs.set_cf(true),
         0x53 => apm::int15(bios, regs),
-        // Device open, close, program end; SysReq; wait and its end in a device: for operating systems to hook.
+        // Device open, device close, program termination; SysReq; device busy, device ready: hooks for operating
+        // systems.
         0x80..=0x82 | 0x85 | 0x90 | 0x91 => done(regs),
         0x83 => {
             let set = rtc::event_wait(bios, regs);
@@ -29,7 +30,7 @@ pub fn int15<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
         0x87 => memory::block_move(bios, regs),
         0x88 => {
             let kib = memory::extended(bios);
-            // No more than 63 MiB: programs take it for a signed number, or add to it.
+            // At most 63 MiB: programs take the value as signed, or add to it.
             regs.set_ax(kib.min(63 << 10) as u16);
             regs.set_cf(false);
         }
@@ -49,13 +50,13 @@ pub fn int15<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     }
 }
 
-/// Success, AH=0.
+/// Success: AH=0, CF clear.
 fn done(regs: &mut Regs) {
     regs.set_ah(0);
     regs.set_cf(false);
 }
 
-/// There is no such function.
+/// Failure: the function is not supported.
 pub fn unsupported(regs: &mut Regs) {
     regs.set_ah(UNSUPPORTED);
     regs.set_cf(true);
@@ -70,7 +71,7 @@ fn a20<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
             let on = bios.hw.a20();
             regs.set_al(on.into());
         }
-        // By the keyboard controller and by port 92h.
+        // Supported by the keyboard controller and by port 92h.
         0x03 => regs.set_bx(0x0003),
         _ => return unsupported(regs),
     }

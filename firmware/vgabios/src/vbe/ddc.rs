@@ -1,21 +1,21 @@
-//! 4F15h: the monitor's identification (VESA BIOS Extension / Display Data Channel Standard 1.1).
+//! VBE/DDC function 4F15h: the monitor's EDID (VESA BIOS Extension / Display Data Channel Standard 1.1).
 
 use super::{DONE, FAILED};
 use crate::hw::{Hw, far};
 use crate::regs::Regs;
 use crate::tables;
 
-/// Bytes of a block.
+/// Bytes per EDID block.
 pub const BLOCK: usize = 128;
 
-/// Serves a call.
+/// 4F15h.
 #[inline(never)]
 pub fn call<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
     match regs.bl() {
-        // Less than a second a block, by DDC2.
+        // BH=0: a block takes less than a second; BL=2: DDC2.
         0 if regs.cx() == 0 => regs.set_bx(2),
-        // There is one block, whichever DX asks for: get-edid asks for block 1 first, and takes a failure for a monitor
-        // that has none.
+        // Return the only block for any block number in DX: get-edid reads block 1 first and takes a failure for a
+        // monitor without EDID.
         1 => {
             let from = hw.tables().at(tables::EDID);
             hw.copy(far(regs.es, regs.di()), from, BLOCK as u16);
@@ -25,18 +25,18 @@ pub fn call<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
     DONE
 }
 
-/// A monitor of this BIOS' own (VESA Enhanced EDID Standard, release A, EDID 1.4): 1024x768 preferred, and the
-/// resolutions of the list of modes that an EDID can name.
+/// EDID 1.4 of an emulated monitor (VESA Enhanced EDID Standard, release A): prefers 1024x768 and lists those
+/// resolutions of the mode list that an EDID can encode.
 pub const fn edid() -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
     let head: [u8; 54] = [
         0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, // header
         0x40, 0x76, // "PCV"
         0x11, 0x11, 1, 0, 0, 0, // product, serial number
-        47, 36, // week, 1990 and so many years
+        47, 36, // week 47 of 1990 + 36
         1, 4,    // EDID 1.4
-        0xa5, // digital, 8 bits a colour
-        26, 20,   // centimetres
+        0xa5, // digital, 8 bits per colour
+        26, 20,   // size in centimetres
         120,  // gamma 2.2
         0x06, // RGB, sRGB
         0xee, 0x91, 0xa3, 0x54, 0x4c, 0x99, 0x26, 0x0f, 0x50, 0x54, // sRGB's chromaticity
@@ -44,7 +44,8 @@ pub const fn edid() -> [u8; BLOCK] {
         // 1280x720, 1280x800, 1280x1024, 1440x900, 1600x900, 1600x1200, 1680x1050, 1920x1080
         0x81, 0xc0, 0x81, 0x00, 0x81, 0x80, 0x95, 0x00, 0xa9, 0xc0, 0xa9, 0x40, 0xb3, 0x00, 0xd1, 0xc0,
     ];
-    // 1024x768 at 60 Hz: 65 MHz, 1344 by 806, sync after 24 and 3, for 136 and 6; 260 mm by 195 mm.
+    // Detailed timing, 1024x768 at 60 Hz: 65 MHz, total 1344x806, sync offset 24 and 3, sync width 136 and 6, 260x195
+    // mm.
     let timing: [u8; 18] =
         [0x64, 0x19, 0x00, 0x40, 0x41, 0x00, 0x26, 0x30, 0x18, 0x88, 0x36, 0x00, 0x04, 0xc3, 0x10, 0x00, 0x00, 0x18];
     let range: [u8; 18] = [0, 0, 0, 0xfd, 0, 50, 125, 30, 160, 40, 1, 10, 32, 32, 32, 32, 32, 32];

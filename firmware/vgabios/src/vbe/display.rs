@@ -1,4 +1,4 @@
-//! 4F05h, 4F06h, 4F07h: the window on video memory, the length of its lines, and the part of it that is shown.
+//! VBE functions 4F05h, window control; 4F06h, logical scan line length; 4F07h, display start.
 
 use super::modes::{line_bytes, pixel_bytes};
 use super::set::active;
@@ -7,7 +7,7 @@ use crate::dispi;
 use crate::hw::Hw;
 use crate::regs::Regs;
 
-/// 4F05h.
+/// 4F05h: window control.
 #[inline(never)]
 pub fn window<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
     if active(hw).is_none() {
@@ -18,7 +18,7 @@ pub fn window<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
     }
     match regs.bh() {
         0 => {
-            if regs.dx() >= dispi::read(hw, dispi::MEMORY) {
+            if regs.dx() >= dispi::read(hw, dispi::VIDEO_MEMORY_64K) {
                 return FAILED;
             }
             dispi::write(hw, dispi::BANK, regs.dx());
@@ -29,20 +29,20 @@ pub fn window<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
     DONE
 }
 
-/// The longest line that leaves room for the mode's lines, in pixels.
+/// Maximum scan line length in pixels: video memory must hold the mode's height.
 fn longest<H: Hw>(hw: &mut H, bpp: u8, height: u16) -> u16 {
-    let memory = u32::from(dispi::read(hw, dispi::MEMORY)) << 16;
+    let memory = u32::from(dispi::read(hw, dispi::VIDEO_MEMORY_64K)) << 16;
     let bytes = memory.checked_div(height.into()).unwrap_or(0);
     let pixels = match bpp {
         4 => bytes * 2,
         _ => bytes.checked_div(pixel_bytes(bpp).into()).unwrap_or(0),
     };
-    // A line's bytes must fit in a word too.
+    // The bytes per scan line must fit in a word too.
     let most = if bpp == 4 { 0xfff8 } else { 0xffffu32.checked_div(pixel_bytes(bpp).into()).unwrap_or(0) };
     (pixels.min(most) & !7) as u16
 }
 
-/// 4F06h.
+/// 4F06h: logical scan line length.
 #[inline(never)]
 pub fn line_length<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
     let Some((mode, _)) = active(hw) else { return INVALID };
@@ -52,7 +52,7 @@ pub fn line_length<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
         0 => Some(u32::from(regs.cx())),
         2 => Some(match bpp {
             4 => u32::from(regs.cx()) << 3,
-            // A part of a pixel counts as one.
+            // Round up to whole pixels.
             _ => {
                 let bytes = u32::from(pixel_bytes(bpp));
                 (u32::from(regs.cx()) + bytes - 1).checked_div(bytes).unwrap_or(0)
@@ -81,7 +81,7 @@ pub fn line_length<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
     DONE
 }
 
-/// 4F07h.
+/// 4F07h: display start.
 #[inline(never)]
 pub fn start<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
     let Some((mode, _)) = active(hw) else { return INVALID };
@@ -93,7 +93,7 @@ pub fn start<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
             regs.set_dx(dispi::read(hw, dispi::Y_OFFSET));
             return DONE;
         }
-        // Alternate start addresses, in bytes; they take effect at once.
+        // Scheduled display start by byte address: takes effect at once.
         0x02 | 0x82 => {
             let line = u32::from(line_bytes(dispi::read(hw, dispi::VIRT_WIDTH), mode.bpp));
             let y = regs.ecx.checked_div(line).unwrap_or(0);
@@ -107,7 +107,7 @@ pub fn start<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
             }
             (x as u16, y as u16)
         }
-        // A scheduled change has always happened.
+        // Scheduled starts take effect at once, so none is ever pending.
         0x04 => {
             regs.set_cx(1);
             return DONE;

@@ -1,4 +1,4 @@
-//! 4F00h and 4F01h: what the adapter and its modes are like.
+//! VBE functions 4F00h, controller information, and 4F01h, mode information.
 
 use super::modes::{self, COUNT, Mode};
 use super::{DONE, FAILED};
@@ -9,17 +9,17 @@ use crate::tables;
 use crate::vga;
 
 const VERSION: u16 = 0x0300;
-/// The DAC can be switched to eight bits.
+/// Capabilities: the DAC can be switched to 8 bits per colour.
 const CAPABILITIES: u16 = 1;
 const VBE2: [u16; 2] = [u16::from_le_bytes(*b"VB"), u16::from_le_bytes(*b"E2")];
-/// Where in the information block the list of modes is: its reserved part.
+/// Offset of the mode list in the information block: its reserved area.
 const LIST: u16 = 0x22;
 const SOFTWARE_REVISION: u16 = 0x0100;
 
-/// Supported, BIOS output, colour, graphics, extended information; not VGA.
+/// ModeAttributes: supported, extended information, TTY output, colour, graphics, not VGA compatible.
 const ATTRIBUTES: u16 = 0x3f;
 const LINEAR: u16 = 0x80;
-/// The window can be moved, read and written.
+/// WinAttributes: relocatable, readable, writable.
 const WINDOW: u16 = 7;
 const WINDOW_KB: u16 = 64;
 const MODEL_PLANAR: u8 = 3;
@@ -27,18 +27,18 @@ const MODEL_PACKED: u8 = 4;
 const MODEL_DIRECT: u8 = 6;
 const MAX_PIXEL_CLOCK: u32 = 400_000_000;
 
-/// Where the frame buffer is on adapters that are not on the PCI bus.
+/// Frame buffer of the ISA variant of the adapter (Bochs).
 const FRAME_BUFFER_ISA: u32 = 0xe000_0000;
 
 const CLASS: u8 = 0x08;
 const BAR_0: u8 = 0x10;
 const CLASS_VGA: u32 = 0x0300;
 
-/// The adapter's frame buffer: its BAR 0.
+/// Physical address of the frame buffer: BAR 0.
 fn frame_buffer<H: Hw>(hw: &mut H) -> u32 {
-    // Where POST said it is, or the first on bus 0.
-    let told = hw.location();
-    let mut at = Some(told).filter(|&at| config_read(hw, at, CLASS) >> 16 == CLASS_VGA);
+    // The PCI address that POST passed, otherwise the first VGA on bus 0.
+    let from_post = hw.pci_address();
+    let mut at = Some(from_post).filter(|&at| config_read(hw, at, CLASS) >> 16 == CLASS_VGA);
     let mut device = 0;
     while at.is_none() && device < 32 {
         at = Some(device << 3).filter(|&at| config_read(hw, at, CLASS) >> 16 == CLASS_VGA);
@@ -50,7 +50,7 @@ fn frame_buffer<H: Hw>(hw: &mut H) -> u32 {
     }
 }
 
-/// Reads a dword of a function's configuration space by configuration mechanism 1.
+/// Reads a dword of PCI configuration space by configuration mechanism 1.
 fn config_read<H: Hw>(hw: &mut H, function: u16, register: u8) -> u32 {
     const ADDRESS: u16 = 0xcf8;
     const DATA: u16 = 0xcfc;
@@ -58,7 +58,7 @@ fn config_read<H: Hw>(hw: &mut H, function: u16, register: u8) -> u32 {
     hw.inl(DATA)
 }
 
-/// 4F00h.
+/// 4F00h: controller information.
 #[inline(never)]
 pub fn controller<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
     let to = far(regs.es, regs.di());
@@ -74,7 +74,7 @@ pub fn controller<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
     hw.write_far(to.at(6), tables.at(tables::OEM_NAME));
     hw.write16(to.at(0x0a), CAPABILITIES);
     hw.write_far(to.at(0x0e), to.at(LIST));
-    let memory = dispi::read(hw, dispi::MEMORY);
+    let memory = dispi::read(hw, dispi::VIDEO_MEMORY_64K);
     hw.write16(to.at(0x12), memory);
     if extended {
         hw.write16(to.at(0x14), SOFTWARE_REVISION);
@@ -94,7 +94,7 @@ pub fn controller<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
     DONE
 }
 
-/// Sizes and places of red, green, blue and reserved in a pixel.
+/// Mask sizes and field positions of red, green, blue and reserved bits.
 const fn masks(bpp: u8) -> [u8; 8] {
     match bpp {
         15 => [5, 10, 5, 5, 5, 0, 1, 15],
@@ -111,7 +111,7 @@ fn write_masks<H: Hw>(hw: &mut H, to: Far, bpp: u8) {
     }
 }
 
-/// 4F01h.
+/// 4F01h: mode information.
 #[inline(never)]
 pub fn mode<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
     let number = regs.cx() & super::set::NUMBER;
@@ -119,7 +119,7 @@ pub fn mode<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
         return FAILED;
     }
     let Some(mode) = modes::find(hw, |mode| mode.number == number) else { return FAILED };
-    let memory = dispi::read(hw, dispi::MEMORY);
+    let memory = dispi::read(hw, dispi::VIDEO_MEMORY_64K);
     let banks = mode.banks();
     if banks > memory {
         return FAILED;
@@ -152,7 +152,7 @@ pub fn mode<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
     hw.write8(to.at(0x1d), images);
     hw.write8(to.at(0x1e), 1);
     write_masks(hw, to.at(0x1f), mode.bpp);
-    // The reserved bits of 15 and 32 bits a pixel are the program's.
+    // DirectColorModeInfo bit 1: programs may use the reserved bits of 15 and 32 bpp pixels.
     hw.write8(to.at(0x27), if matches!(mode.bpp, 15 | 32) { 2 } else { 0 });
     if !planar {
         let base = frame_buffer(hw);

@@ -11,19 +11,19 @@ use crate::hw::Hw;
 use crate::regs::Regs;
 use crate::state;
 
-/// AX: the function is supported, and successful.
+/// AX: supported, successful.
 pub const DONE: u16 = 0x004f;
-/// AX: it failed.
+/// AX: supported, failed.
 pub const FAILED: u16 = 0x014f;
-/// AX: the hardware cannot do that.
+/// AX: not supported by the hardware configuration.
 pub const UNSUPPORTED: u16 = 0x024f;
-/// AX: not in the current mode.
+/// AX: invalid in the current video mode.
 pub const INVALID: u16 = 0x034f;
 
-/// Serves a call; the answer goes into AX.
+/// Handles a VBE call; the return status goes into AX.
 #[inline(never)]
 pub fn call<H: Hw>(hw: &mut H, regs: &mut Regs) {
-    let answer = match regs.al() {
+    let status = match regs.al() {
         0x00 => info::controller(hw, regs),
         0x01 => info::mode(hw, regs),
         0x02 => set::set(hw, regs),
@@ -38,15 +38,15 @@ pub fn call<H: Hw>(hw: &mut H, regs: &mut Regs) {
         0x08 => palette::width(hw, regs),
         0x09 => palette::data(hw, regs),
         0x0a if regs.bl() == 0 => {
-            let (at, len) = hw.protected_mode();
+            let (at, len) = hw.protected_mode_interface();
             regs.es = at.seg;
             regs.set_di(at.off);
             regs.set_cx(len);
             DONE
         }
         0x15 => ddc::call(hw, regs),
-        // Not supported: AL is not 4Fh.
+        // Unsupported function: AX stays, so AL is not 4Fh.
         _ => return,
     };
-    regs.set_ax(answer);
+    regs.set_ax(status);
 }

@@ -1,10 +1,10 @@
-//! The list of VBE modes. Numbers 100h to 11Bh are VESA's, 11Ch to 14Ch those that Bochs' BIOS made common, 160h and on
-//! this BIOS' own.
+//! VBE mode list. Numbers 100h to 11Bh are VESA's, 11Ch to 14Ch those of the Bochs VBE BIOS, 160h and up this BIOS'
+//! own.
 
 use crate::hw::Hw;
 use crate::tables;
 
-/// Resolutions, smallest first.
+/// Resolutions, in ascending order.
 pub const RESOLUTIONS: [(u16, u16); 18] = [
     (320, 200),
     (640, 400),
@@ -26,7 +26,7 @@ pub const RESOLUTIONS: [(u16, u16); 18] = [
     (2560, 1600),
 ];
 
-/// Number, resolution, bits of a pixel.
+/// Mode number, resolution, bits per pixel.
 type Entry = (u16, (u16, u16), u8);
 
 const COMMON: [Entry; 44] = [
@@ -76,13 +76,13 @@ const COMMON: [Entry; 44] = [
     (0x150, (2560, 1600), 4),
 ];
 
-/// The first of the numbers that are this BIOS' own: eight for each resolution, by depth.
+/// First mode number of this BIOS' own modes: eight numbers per resolution, in the order of `DEPTHS`.
 const OWN: u16 = 0x160;
 const DEPTHS: [u8; 5] = [8, 15, 16, 24, 32];
 
-/// Modes in all.
+/// Number of modes.
 pub const COUNT: usize = 97;
-/// Bytes of an entry in the ROM: number, resolution's index, bits.
+/// Bytes per entry in the ROM: mode number, resolution index, bits per pixel.
 pub const ENTRY: usize = 4;
 
 const fn resolution_index(wanted: (u16, u16)) -> u8 {
@@ -105,7 +105,7 @@ const fn is_common(resolution: (u16, u16), bpp: u8) -> bool {
     false
 }
 
-/// The list for the ROM.
+/// The mode list as it is in the ROM.
 pub const fn list() -> [u8; COUNT * ENTRY] {
     let mut all = [0; COUNT * ENTRY];
     let mut at = 0;
@@ -136,7 +136,7 @@ pub const fn list() -> [u8; COUNT * ENTRY] {
     all
 }
 
-/// The resolutions for the ROM: width and height.
+/// The resolutions as they are in the ROM: width and height.
 pub const fn resolutions() -> [u8; 4 * RESOLUTIONS.len()] {
     let mut all = [0; 4 * RESOLUTIONS.len()];
     let mut i = 0;
@@ -148,31 +148,31 @@ pub const fn resolutions() -> [u8; 4 * RESOLUTIONS.len()] {
     all
 }
 
-/// A mode.
+/// A VBE mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mode {
-    /// Its number.
+    /// Mode number.
     pub number: u16,
-    /// Pixels of a line.
+    /// Width in pixels.
     pub width: u16,
-    /// Lines.
+    /// Height in scan lines.
     pub height: u16,
-    /// Bits of a pixel; 4 is planar.
+    /// Bits per pixel; 4 is planar.
     pub bpp: u8,
 }
 
-/// Bytes of a pixel; 0 if it is less than one.
+/// Bytes per pixel; 0 if a pixel is less than a byte.
 pub const fn pixel_bytes(bpp: u8) -> u16 {
     (bpp as u16 + 1) >> 3
 }
 
-/// Bytes from a line of `width` pixels to the next, in each plane if the pixels are planar.
+/// Bytes per scan line of `width` pixels; of each plane in planar modes.
 pub const fn line_bytes(width: u16, bpp: u8) -> u16 {
     if bpp == 4 { width >> 3 } else { width.wrapping_mul(pixel_bytes(bpp)) }
 }
 
 impl Mode {
-    /// The mode at a place in the list.
+    /// The mode at an index of the list.
     #[inline(never)]
     pub fn at<H: Hw>(hw: &H, index: usize) -> Self {
         let entry = tables::VBE_MODES + (index * ENTRY) as u16;
@@ -185,7 +185,7 @@ impl Mode {
         }
     }
 
-    /// Bytes of video memory in units of 64 KiB, rounded up.
+    /// Video memory that the mode needs, in units of 64 KiB, rounded up.
     pub fn banks(&self) -> u16 {
         let planes = if self.bpp == 4 { 4 } else { 1 };
         let bytes = u32::from(line_bytes(self.width, self.bpp)) * u32::from(self.height) * planes;
@@ -193,7 +193,7 @@ impl Mode {
     }
 }
 
-/// The mode for which `wanted` holds.
+/// The first mode that satisfies `wanted`.
 pub fn find<H: Hw>(hw: &mut H, wanted: impl Fn(&Mode) -> bool) -> Option<Mode> {
     for index in 0..COUNT {
         let mode = Mode::at(hw, index);

@@ -1,4 +1,4 @@
-//! 4F08h and 4F09h: the width of the DAC's colours, and the colours.
+//! VBE functions 4F08h, DAC palette format, and 4F09h, palette data.
 
 use super::set::active;
 use super::{DONE, FAILED, INVALID, UNSUPPORTED};
@@ -7,7 +7,7 @@ use crate::hw::{Hw, far};
 use crate::regs::Regs;
 use crate::vga;
 
-/// 4F08h.
+/// 4F08h: bits per DAC colour component.
 #[inline(never)]
 pub fn width<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
     let state = active(hw);
@@ -20,7 +20,7 @@ pub fn width<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
             if regs.bh() < 6 {
                 return FAILED;
             }
-            // The VGA's own modes have six bits always.
+            // VGA modes always have 6 bits.
             if state.is_some() {
                 let wide = if regs.bh() >= 8 { dispi::DAC_8_BIT } else { 0 };
                 dispi::write(hw, dispi::ENABLE, enable & !dispi::DAC_8_BIT | wide);
@@ -35,7 +35,7 @@ pub fn width<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
     DONE
 }
 
-/// 4F09h: blue, green, red and a byte of padding each.
+/// 4F09h: palette data; an entry is blue, green, red and a padding byte.
 #[inline(never)]
 pub fn data<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
     if active(hw).is_some_and(|(mode, _)| mode.bpp > 8) {
@@ -68,7 +68,7 @@ pub fn data<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
                 at = at.at(4);
             }
         }
-        // A secondary palette.
+        // Secondary palette data.
         0x02 | 0x03 => return UNSUPPORTED,
         _ => return FAILED,
     }

@@ -1,4 +1,4 @@
-//! 4F02h and 4F03h: setting a mode and telling which it is.
+//! VBE functions 4F02h, set mode, and 4F03h, return current mode.
 
 use super::modes::{self, Mode};
 use super::{DONE, FAILED};
@@ -11,16 +11,16 @@ use crate::set_mode;
 use crate::tables;
 use crate::vga;
 
-/// The bits of a mode number that are the number.
+/// BX bits 8-0: the mode number.
 pub const NUMBER: u16 = 0x1ff;
 const LINEAR: u16 = 1 << 14;
 const NO_CLEAR: u16 = 1 << 15;
-/// Numbers from here on are VBE's.
+/// First VBE mode number.
 const FIRST: u16 = 0x100;
 
 const GLYPH_HEIGHT: u16 = 16;
 
-/// 4F02h.
+/// 4F02h: set VBE mode.
 #[inline(never)]
 pub fn set<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
     let wanted = regs.bx();
@@ -34,7 +34,7 @@ pub fn set<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
         return FAILED;
     }
     let Some(mode) = modes::find(hw, |mode| mode.number == number) else { return FAILED };
-    if mode.banks() > dispi::read(hw, dispi::MEMORY) || mode.bpp == 4 && wanted & LINEAR != 0 {
+    if mode.banks() > dispi::read(hw, dispi::VIDEO_MEMORY_64K) || mode.bpp == 4 && wanted & LINEAR != 0 {
         return FAILED;
     }
     enable(hw, mode, wanted);
@@ -44,7 +44,7 @@ pub fn set<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
 #[inline(never)]
 fn enable<H: Hw>(hw: &mut H, mode: Mode, wanted: u16) {
     dispi::write(hw, dispi::ENABLE, 0);
-    // The registers as for a mode of the same memory layout: 12h for planes, 13h else.
+    // Load the VGA registers of a mode with the same memory layout: 12h for planar modes, 13h for the others.
     let entry = hw.tables().at(tables::parameters_of(if mode.bpp == 4 { 0x1b } else { 0x1c }));
     set_mode::variables(hw, bda::MODE_VBE, entry, if wanted & NO_CLEAR != 0 { bda::CONTROL_NO_CLEAR } else { 0 });
     set_mode::registers(hw, entry);
@@ -55,8 +55,8 @@ fn enable<H: Hw>(hw: &mut H, mode: Mode, wanted: u16) {
     dispi::write(hw, dispi::XRES, mode.width);
     dispi::write(hw, dispi::YRES, mode.height);
     dispi::write(hw, dispi::BPP, mode.bpp.into());
-    let linear = if wanted & LINEAR != 0 { dispi::LINEAR } else { 0 };
-    let no_clear = if wanted & NO_CLEAR != 0 { dispi::NO_CLEAR } else { 0 };
+    let linear = if wanted & LINEAR != 0 { dispi::LFB_ENABLED } else { 0 };
+    let no_clear = if wanted & NO_CLEAR != 0 { dispi::NOCLEARMEM } else { 0 };
     dispi::write(hw, dispi::ENABLE, dispi::ENABLED | linear | no_clear);
     hw.set_bda16(bda::COLUMNS, mode.width / 8);
     hw.set_bda8(bda::ROWS, (mode.height / GLYPH_HEIGHT - 1) as u8);
@@ -68,7 +68,7 @@ fn enable<H: Hw>(hw: &mut H, mode: Mode, wanted: u16) {
     vga::write(hw, vga::SEQUENCER, 1, clocking);
 }
 
-/// The mode that the adapter is in, if it is one of VBE's, from its registers.
+/// The active VBE mode and the ENABLE register, read from the adapter; `None` in VGA modes.
 #[inline(never)]
 pub fn active<H: Hw>(hw: &mut H) -> Option<(Mode, u16)> {
     if !dispi::present(hw) {
@@ -85,14 +85,14 @@ pub fn active<H: Hw>(hw: &mut H) -> Option<(Mode, u16)> {
     Some((Mode { number, width, height, bpp }, enable))
 }
 
-/// 4F03h: the number of the current mode, with the bits that it was set with.
+/// 4F03h: number of the current mode, with its linear and no-clear flags.
 #[inline(never)]
 pub fn current<H: Hw>(hw: &mut H) -> u16 {
     match active(hw) {
         Some((mode, enable)) => {
             mode.number
-                | if enable & dispi::LINEAR != 0 { LINEAR } else { 0 }
-                | if enable & dispi::NO_CLEAR != 0 { NO_CLEAR } else { 0 }
+                | if enable & dispi::LFB_ENABLED != 0 { LINEAR } else { 0 }
+                | if enable & dispi::NOCLEARMEM != 0 { NO_CLEAR } else { 0 }
         }
         None => {
             let no_clear = hw.bda8(bda::CONTROL) & bda::CONTROL_NO_CLEAR != 0;

@@ -1,37 +1,37 @@
-//! Calls of the BIOS and what must come of them, whoever carries them out.
+//! Tests of the BIOS calls, independent of how the calls are made.
 
 mod graphics;
 mod vbe;
 
 use super::{Caller, FRAME_BUFFER, linear};
-use vgabios::modes::{self, Kind};
+use vgabios::modes::{self, MemoryModel};
 use vgabios::{Far, Regs, bda, far, tables};
 
-/// Makes a test of each of these for a caller.
+/// Defines each test for one implementation of `Caller`.
 macro_rules! suite {
     ($make:expr) => {
         $crate::common::calls::suite!(@tests $make;
-            post_leaves_mode_3_and_its_vectors
-            every_vga_mode_has_the_registers_of_its_table
+            post_sets_mode_3_and_the_vectors
+            every_vga_mode_loads_the_registers_of_its_table
             teletype_writes_wraps_and_scrolls
             strings_are_written_with_and_without_attributes
-            windows_scroll_both_ways_in_text
-            the_cursor_has_a_position_for_each_page_and_a_shape
-            dots_come_back_in_every_graphics_mode
-            characters_come_back_in_every_graphics_mode
-            graphics_scroll_by_character_rows
-            palettes_come_back
-            fonts_are_found_and_loaded
-            settings_change_what_mode_sets_do
-            the_state_is_told_saved_and_restored
-            every_vbe_mode_is_described_and_set
-            vbe_has_the_modes_that_the_memory_has_room_for
-            vbe_windows_lines_and_starts
-            vbe_palettes
-            the_monitor_is_identified
-            calls_that_do_not_exist_change_nothing
-            a_mode_set_makes_few_exits
-            the_save_pointers_are_honoured
+            text_windows_scroll_up_and_down
+            each_page_has_a_cursor_position_and_all_share_one_shape
+            pixels_read_back_as_written_in_every_graphics_mode
+            characters_read_back_as_written_in_every_graphics_mode
+            graphics_modes_scroll_by_character_rows
+            palette_and_dac_registers_read_back_as_written
+            fonts_are_reported_and_loaded
+            ah_12h_settings_change_later_mode_sets
+            the_video_state_is_reported_saved_and_restored
+            every_listed_vbe_mode_has_information_and_can_be_set
+            vbe_lists_exactly_the_modes_that_fit_in_video_memory
+            vbe_sets_bank_scan_line_length_and_display_start
+            vbe_palette_entries_read_back_with_6_and_8_bits
+            ddc_returns_the_only_edid_block_for_any_number
+            unknown_functions_change_nothing
+            a_mode_set_makes_at_most_100_exits
+            mode_sets_use_the_save_pointer_table
         );
     };
     (@tests $make:expr; $($name:ident)*) => {
@@ -45,29 +45,29 @@ pub use graphics::*;
 pub(crate) use suite;
 pub use vbe::*;
 
-/// All of them with one caller.
+/// Runs all tests with one caller.
 pub fn everything(caller: &mut impl Caller) {
-    post_leaves_mode_3_and_its_vectors(caller);
-    every_vga_mode_has_the_registers_of_its_table(caller);
+    post_sets_mode_3_and_the_vectors(caller);
+    every_vga_mode_loads_the_registers_of_its_table(caller);
     teletype_writes_wraps_and_scrolls(caller);
     strings_are_written_with_and_without_attributes(caller);
-    windows_scroll_both_ways_in_text(caller);
-    the_cursor_has_a_position_for_each_page_and_a_shape(caller);
-    dots_come_back_in_every_graphics_mode(caller);
-    characters_come_back_in_every_graphics_mode(caller);
-    graphics_scroll_by_character_rows(caller);
-    palettes_come_back(caller);
-    fonts_are_found_and_loaded(caller);
-    settings_change_what_mode_sets_do(caller);
-    the_state_is_told_saved_and_restored(caller);
-    every_vbe_mode_is_described_and_set(caller);
-    vbe_has_the_modes_that_the_memory_has_room_for(caller);
-    vbe_windows_lines_and_starts(caller);
-    vbe_palettes(caller);
-    the_monitor_is_identified(caller);
-    calls_that_do_not_exist_change_nothing(caller);
-    a_mode_set_makes_few_exits(caller);
-    the_save_pointers_are_honoured(caller);
+    text_windows_scroll_up_and_down(caller);
+    each_page_has_a_cursor_position_and_all_share_one_shape(caller);
+    pixels_read_back_as_written_in_every_graphics_mode(caller);
+    characters_read_back_as_written_in_every_graphics_mode(caller);
+    graphics_modes_scroll_by_character_rows(caller);
+    palette_and_dac_registers_read_back_as_written(caller);
+    fonts_are_reported_and_loaded(caller);
+    ah_12h_settings_change_later_mode_sets(caller);
+    the_video_state_is_reported_saved_and_restored(caller);
+    every_listed_vbe_mode_has_information_and_can_be_set(caller);
+    vbe_lists_exactly_the_modes_that_fit_in_video_memory(caller);
+    vbe_sets_bank_scan_line_length_and_display_start(caller);
+    vbe_palette_entries_read_back_with_6_and_8_bits(caller);
+    ddc_returns_the_only_edid_block_for_any_number(caller);
+    unknown_functions_change_nothing(caller);
+    a_mode_set_makes_at_most_100_exits(caller);
+    mode_sets_use_the_save_pointer_table(caller);
 }
 
 const BUFFER: Far = far(0x2000, 0);
@@ -100,7 +100,7 @@ fn bda16(caller: &mut impl Caller, at: u16) -> u16 {
 }
 
 fn put(caller: &mut impl Caller, at: Far, bytes: &[u8]) {
-    caller.machine().keep(linear(at), bytes);
+    caller.machine().write(linear(at), bytes);
 }
 
 fn get<const N: usize>(caller: &mut impl Caller, at: Far) -> [u8; N] {
@@ -137,7 +137,7 @@ fn type_text(caller: &mut impl Caller, text: &str) {
     }
 }
 
-pub fn post_leaves_mode_3_and_its_vectors(caller: &mut impl Caller) {
+pub fn post_sets_mode_3_and_the_vectors(caller: &mut impl Caller) {
     assert_eq!(bda8(caller, bda::MODE), 3);
     assert_eq!(bda16(caller, bda::COLUMNS), 80);
     assert_eq!(bda8(caller, bda::ROWS), 24);
@@ -152,13 +152,13 @@ pub fn post_leaves_mode_3_and_its_vectors(caller: &mut impl Caller) {
     assert_eq!(text(caller, 24, 79), (b' ', 7));
     let regs = call(caller, 0x0f00, 0, 0, 0);
     assert_eq!((regs.ah(), regs.al(), regs.bh()), (80, 3, 0));
-    // What a call does not return it leaves alone, upper halves too.
+    // Registers that a call does not return are preserved, upper halves included.
     assert_eq!((regs.eax >> 16, regs.esi, regs.ds, regs.edx), (0xabcd, 0x1357_2468, 0x1234, 0xabcd_0000));
 }
 
-pub fn every_vga_mode_has_the_registers_of_its_table(caller: &mut impl Caller) {
+pub fn every_vga_mode_loads_the_registers_of_its_table(caller: &mut impl Caller) {
     for mode in (0..=7).chain(0x0d..=0x13) {
-        // Dirt from before, and VBE left on.
+        // Start from a VBE mode with changed registers.
         call(caller, 0x4f02, 0x4118, 0, 0);
         let regs = set_mode(caller, mode);
         assert_eq!(
@@ -199,18 +199,18 @@ pub fn every_vga_mode_has_the_registers_of_its_table(caller: &mut impl Caller) {
         assert_eq!(bda16(caller, bda::CRTC), crtc);
         assert_eq!(bda16(caller, bda::COLUMNS), u16::from(entry[0]));
         assert_eq!(bda8(caller, bda::ROWS), entry[1]);
-        assert_eq!(caller.machine().bench.device.is_text(), modes::kind(mode) == Kind::Text);
+        assert_eq!(caller.machine().bench.device.is_text(), modes::memory_model(mode) == MemoryModel::Text);
         // The screen is on.
         assert_eq!(caller.machine().bench.inb(0x3c0) & 0x20, 0x20);
-        // And blank.
-        if modes::kind(mode) != Kind::Text {
+        // Video memory is cleared.
+        if modes::memory_model(mode) != MemoryModel::Text {
             let segment = if mode <= 7 { 0xb800 } else { 0xa000 };
             assert_eq!(get::<64>(caller, far(segment, 0x1f00)), [0; 64]);
         }
     }
-    // Text fonts came with the last text mode.
+    // A text mode set reloads the font.
     set_mode(caller, 3);
-    // Without clearing: what is there stays, and AH=0Fh tells so.
+    // Bit 7: memory is not cleared, and AH=0Fh reports the bit.
     put(caller, far(0xb800, 0), b"K\x1e");
     set_mode(caller, 0x83);
     assert_eq!(text(caller, 0, 0), (b'K', 0x1e));
@@ -233,16 +233,16 @@ pub fn teletype_writes_wraps_and_scrolls(caller: &mut impl Caller) {
     call(caller, 0x0200, 0, 0, 0x184e);
     put(caller, far(0xb800, 24 * 160 + 159), &[0x4f]);
     type_text(caller, "ab");
-    // The last cell was written and the screen went up; the new line has the attribute of the old one's start.
+    // The last cell was written and the screen scrolled; the new row has the attribute of the last row's first cell.
     assert_eq!(text(caller, 23, 78), (b'a', 7));
     assert_eq!(text(caller, 23, 79), (b'b', 0x4f));
     assert_eq!(text(caller, 24, 79), (b' ', 7));
     assert_eq!(text(caller, 0, 0), (b'W', 7));
     assert_eq!(cursor(caller, 0), (24, 0));
-    // The bell is no character.
+    // BEL does not move the cursor.
     type_text(caller, "\x07");
     assert_eq!(cursor(caller, 0), (24, 0));
-    // Characters at the cursor, with the attribute and without.
+    // Characters at the cursor: AH=09h with and AH=0Ah without attribute.
     call(caller, 0x0200, 0, 0, 0x0a0a);
     call(caller, 0x092a, 0x001e, 3, 0);
     call(caller, 0x0a2b, 0x0070, 2, 0);
@@ -265,13 +265,13 @@ pub fn strings_are_written_with_and_without_attributes(caller: &mut impl Caller)
     call(caller, 0x1303, 0x0017, 3, 0x0303);
     assert_eq!((text(caller, 3, 3), text(caller, 3, 5)), ((b'A', b'x'), (b'C', b'z')));
     assert_eq!(cursor(caller, 0), (3, 6));
-    // On a page that is not shown.
+    // On a page that is not active.
     call(caller, 0x1301, 0x0207, 6, 0);
     assert_eq!(get(caller, far(0xb800, 0x2000)), *b"A\x07x\x07");
     assert_eq!((cursor(caller, 2), cursor(caller, 0)), ((0, 6), (3, 6)));
 }
 
-pub fn windows_scroll_both_ways_in_text(caller: &mut impl Caller) {
+pub fn text_windows_scroll_up_and_down(caller: &mut impl Caller) {
     set_mode(caller, 3);
     for row in 0..25u8 {
         let line: Vec<u8> = (0..80).flat_map(|column| [b'a' + row, column]).collect();
@@ -285,17 +285,17 @@ pub fn windows_scroll_both_ways_in_text(caller: &mut impl Caller) {
     call(caller, 0x0701, 0x2f00, 0x0000, 0x184f);
     assert_eq!([text(caller, 0, 0), text(caller, 0, 79)], [(b' ', 0x2f); 2]);
     assert_eq!(text(caller, 24, 0), (b'x', 0));
-    // Corners beyond the screen mean its edge; nothing else is touched.
+    // Corners beyond the screen are clipped; other cells are unchanged.
     call(caller, 0x0600, 0x4e00, 0x1800, 0xffff);
     assert_eq!([text(caller, 24, 0), text(caller, 24, 79)], [(b' ', 0x4e); 2]);
     assert_eq!(text(caller, 23, 79), (b'w', 79));
     assert_eq!(text(caller, 25, 0), (b' ', 7));
-    // Upside down corners do nothing.
+    // Inverted corners do nothing.
     call(caller, 0x0600, 0x4e00, 0x0a00, 0x054f);
     assert_eq!(text(caller, 10, 0).1, 0);
 }
 
-pub fn the_cursor_has_a_position_for_each_page_and_a_shape(caller: &mut impl Caller) {
+pub fn each_page_has_a_cursor_position_and_all_share_one_shape(caller: &mut impl Caller) {
     set_mode(caller, 3);
     let shape = |caller: &mut _| (indexed(caller, 0x3d4, 0x0a), indexed(caller, 0x3d4, 0x0b));
     assert_eq!(call(caller, 0x0300, 0, 0, 0).cx(), 0x0607);
@@ -328,7 +328,7 @@ pub fn the_cursor_has_a_position_for_each_page_and_a_shape(caller: &mut impl Cal
     assert_eq!(call(caller, 0x0400, 0, 0, 0).ah(), 0);
 }
 
-/// Every register there is, by name.
+/// All registers of the adapter, by name.
 fn registers(caller: &mut impl Caller) -> Vec<(String, u16)> {
     let misc = caller.machine().bench.inb(0x3cc);
     let crtc = if misc & 1 != 0 { 0x3d4 } else { 0x3b4 };
@@ -346,7 +346,7 @@ fn registers(caller: &mut impl Caller) -> Vec<(String, u16)> {
         all.push((format!("dac {index}"), caller.machine().bench.inb(0x3c9).into()));
     }
     if dispi(caller, 4) & 1 != 0 {
-        // But the bit that says whether memory was cleared.
+        // Without ENABLE bit 7, which reflects how the mode was set.
         all.extend(
             (1..10).map(|index| (format!("dispi {index}"), dispi(caller, index) & !(u16::from(index == 4) << 7))),
         );
@@ -354,7 +354,7 @@ fn registers(caller: &mut impl Caller) -> Vec<(String, u16)> {
     all
 }
 
-/// Graphics modes with their size and colours (as a mask).
+/// Graphics modes: width, height, and mask of the colour bits.
 const GRAPHICS: [(u16, u16, u16, u8); 18] = [
     (4, 320, 200, 3),
     (5, 320, 200, 3),
@@ -384,7 +384,7 @@ fn set_any(caller: &mut impl Caller, mode: u16) {
     }
 }
 
-pub fn palettes_come_back(caller: &mut impl Caller) {
+pub fn palette_and_dac_registers_read_back_as_written(caller: &mut impl Caller) {
     set_mode(caller, 3);
     call(caller, 0x1000, 0x2a03, 0, 0);
     assert_eq!(call(caller, 0x1007, 0x0003, 0, 0).bh(), 0x2a);
@@ -422,7 +422,7 @@ pub fn palettes_come_back(caller: &mut impl Caller) {
     call(caller, 0x101b, 0x0020, 1, 0);
     let regs = call(caller, 0x1015, 0x0020, 0, 0);
     assert_eq!((regs.dh(), regs.ch(), regs.cl()), (0x13, 0x13, 0x13));
-    // CGA's palettes.
+    // CGA palettes.
     set_mode(caller, 4);
     call(caller, 0x0b00, 0x0004, 0, 0);
     call(caller, 0x0b00, 0x0100, 0, 0);
@@ -432,7 +432,7 @@ pub fn palettes_come_back(caller: &mut impl Caller) {
     assert_eq!([register(caller, 1), register(caller, 2), register(caller, 3)], [3, 5, 7]);
     call(caller, 0x0b00, 0x0011, 0, 0);
     assert_eq!([register(caller, 0), register(caller, 1)], [1, 0x13]);
-    // What modes start with.
+    // Default palettes.
     let colour = |caller: &mut _, index| {
         let regs = call(caller, 0x1015, index, 0, 0);
         [regs.dh(), regs.ch(), regs.cl()]
@@ -462,9 +462,9 @@ pub fn palettes_come_back(caller: &mut impl Caller) {
     set_mode(caller, 3);
 }
 
-pub fn fonts_are_found_and_loaded(caller: &mut impl Caller) {
+pub fn fonts_are_reported_and_loaded(caller: &mut impl Caller) {
     set_mode(caller, 3);
-    // A glyph in plane 2, by the place where the adapter keeps the byte.
+    // Reads a byte of plane 2; the adapter interleaves the planes byte by byte.
     let glyph = |caller: &mut dyn FnMut(u64) -> u8, at: u64| caller(at * 4 + 2);
     let plane2 = |caller: &mut _, at: u16| {
         let machine = Caller::machine(caller);
@@ -489,7 +489,7 @@ pub fn fonts_are_found_and_loaded(caller: &mut impl Caller) {
     assert_eq!(rom(caller, 4).0, font8.at(1024));
     assert_eq!(rom(caller, 0).0, font8.at(1024));
     assert_eq!(rom(caller, 1).0, font16);
-    // 8 by 8: 50 rows.
+    // 8x8: 50 rows.
     call(caller, 0x1112, 0, 0, 0);
     assert_eq!((bda8(caller, bda::ROWS), bda16(caller, bda::CHAR_HEIGHT)), (49, 8));
     assert_eq!((indexed(caller, 0x3d4, 9) & 0x1f, indexed(caller, 0x3d4, 0x12)), (7, 0x8f));
@@ -498,10 +498,10 @@ pub fn fonts_are_found_and_loaded(caller: &mut impl Caller) {
     call(caller, 0x0200, 0, 0, 0x3100);
     type_text(caller, "x\r\n");
     assert_eq!(text(caller, 48, 0), (b'x', 7));
-    // 8 by 14: 28 rows.
+    // 8x14: 28 rows.
     call(caller, 0x1111, 0, 0, 0);
     assert_eq!((bda8(caller, bda::ROWS), indexed(caller, 0x3d4, 0x12)), (27, 0x87));
-    // A glyph of one's own, in block 1, and the map that shows it.
+    // A user glyph in block 1, and the character map that selects it.
     put(caller, BUFFER, &[0x11; 16]);
     call(caller, 0x1100, 0x1001, 1, 0x41);
     assert_eq!(plane2(caller, 0x4000 + 0x41 * 32 + 15), 0x11);
@@ -510,7 +510,7 @@ pub fn fonts_are_found_and_loaded(caller: &mut impl Caller) {
     assert_eq!(indexed(caller, 0x3c4, 3), 4);
     assert_eq!([indexed(caller, 0x3c4, 2), indexed(caller, 0x3c4, 4)], [3, 2]);
     assert_eq!([indexed(caller, 0x3ce, 4), indexed(caller, 0x3ce, 5), indexed(caller, 0x3ce, 6)], [0, 0x10, 0x0e]);
-    // Glyphs for graphics.
+    // Fonts for graphics modes.
     set_mode(caller, 0x12);
     call(caller, 0x1121, 0x0000, 10, 0x0030);
     assert_eq!((bda16(caller, bda::CHAR_HEIGHT), bda8(caller, bda::ROWS)), (10, 0x2f));
@@ -527,7 +527,7 @@ pub fn fonts_are_found_and_loaded(caller: &mut impl Caller) {
     set_mode(caller, 3);
 }
 
-pub fn settings_change_what_mode_sets_do(caller: &mut impl Caller) {
+pub fn ah_12h_settings_change_later_mode_sets(caller: &mut impl Caller) {
     set_mode(caller, 3);
     let regs = call(caller, 0x1200, 0x10, 0, 0);
     assert_eq!((regs.bh(), regs.bl(), regs.ch(), regs.cl()), (0, 3, 0x0f, 9));
@@ -536,24 +536,24 @@ pub fn settings_change_what_mode_sets_do(caller: &mut impl Caller) {
         set_mode(caller, 3);
         assert_eq!(bda16(caller, bda::CHAR_HEIGHT), rows_of);
         let shown = u16::from(indexed(caller, 0x3d4, 0x12)) | u16::from(indexed(caller, 0x3d4, 7) & 2) << 7;
-        // 200 lines are scanned twice.
+        // 200-line modes are double scanned.
         assert_eq!(shown, if lines == 199 { 399 } else { lines });
         assert_eq!(bda8(caller, bda::ROWS), 24);
     }
     assert_eq!(call(caller, 0x1203, 0x30, 0, 0).al(), 3);
-    // No default palette.
+    // BL=31h: no default palette.
     call(caller, 0x1201, 0x31, 0, 0);
     call(caller, 0x1010, 0x0001, 0x1122, 0x3300);
     set_mode(caller, 3);
     assert_eq!(call(caller, 0x1015, 1, 0, 0).cx(), 0x1122);
     call(caller, 0x1200, 0x31, 0, 0);
-    // Grey.
+    // BL=33h: grey-scale summing.
     call(caller, 0x1200, 0x33, 0, 0);
     set_mode(caller, 3);
     let regs = call(caller, 0x1015, 1, 0, 0);
     assert!(regs.ch() == regs.cl() && regs.dh() == regs.cl() && regs.cl() > 0);
     call(caller, 0x1201, 0x33, 0, 0);
-    // Memory that does not answer, and a screen that is off.
+    // BL=32h: video memory disabled; BL=36h: screen off.
     call(caller, 0x1201, 0x32, 0, 0);
     assert_eq!(caller.machine().bench.inb(0x3cc) & 2, 0);
     call(caller, 0x1200, 0x32, 0, 0);
@@ -561,13 +561,13 @@ pub fn settings_change_what_mode_sets_do(caller: &mut impl Caller) {
     assert_eq!(indexed(caller, 0x3c4, 1) & 0x20, 0x20);
     call(caller, 0x1200, 0x36, 0, 0);
     assert_eq!(indexed(caller, 0x3c4, 1) & 0x20, 0);
-    // No other display to switch to; nonsense.
+    // BL=35h, display switch, is not supported; AL=7 is invalid.
     assert_eq!(call(caller, 0x1200, 0x35, 0, 0).al(), 0);
     assert_eq!(call(caller, 0x1207, 0x33, 0, 0).al(), 7);
     set_mode(caller, 3);
 }
 
-pub fn the_state_is_told_saved_and_restored(caller: &mut impl Caller) {
+pub fn the_video_state_is_reported_saved_and_restored(caller: &mut impl Caller) {
     set_mode(caller, 3);
     let regs = call(caller, 0x1a00, 0, 0, 0);
     assert_eq!((regs.al(), regs.bl(), regs.bh()), (0x1a, 8, 0));
@@ -580,7 +580,7 @@ pub fn the_state_is_told_saved_and_restored(caller: &mut impl Caller) {
     assert_eq!((&state[0x27..0x2b], state[0x31]), (&[16, 0, 8, 2][..], 3));
     let table = far(u16::from_le_bytes([state[2], state[3]]), u16::from_le_bytes([state[0], state[1]]));
     assert_eq!(get(caller, table), [0xff, 0xe0, 0x0f]);
-    // Save all, spoil it, restore.
+    // Save all states, change them, restore.
     for (function, mode) in
         [(0x1c00, 3u16), (0x1c00, 0x12), (0x4f04, 0x3), (0x4f04, 0x13), (0x4f04, 0x118), (0x4f04, 0x101)]
     {
@@ -599,7 +599,7 @@ pub fn the_state_is_told_saved_and_restored(caller: &mut impl Caller) {
         let chip = registers(caller);
         let (ax, dx) = subfunction(1);
         call(caller, ax, 0, parts, dx);
-        assert_eq!(get(caller, BUFFER.at(64 * regs.bx())), [0xee], "the size told is the most that is written");
+        assert_eq!(get(caller, BUFFER.at(64 * regs.bx())), [0xee], "saving wrote past the reported size");
         set_any(caller, 0x10d);
         set_mode(caller, 0x0e);
         call(caller, 0x1010, 0x0003, 0, 0);
@@ -622,7 +622,7 @@ pub fn the_state_is_told_saved_and_restored(caller: &mut impl Caller) {
     set_mode(caller, 3);
 }
 
-pub fn calls_that_do_not_exist_change_nothing(caller: &mut impl Caller) {
+pub fn unknown_functions_change_nothing(caller: &mut impl Caller) {
     set_mode(caller, 3);
     let before = caller.machine().ram[0x400..0x500].to_vec();
     let chip = pcvm_devices::device::DynDevice::save_cbor(&caller.machine().bench.device);
@@ -634,7 +634,7 @@ pub fn calls_that_do_not_exist_change_nothing(caller: &mut impl Caller) {
     assert_eq!(pcvm_devices::device::DynDevice::save_cbor(&caller.machine().bench.device), chip);
 }
 
-pub fn a_mode_set_makes_few_exits(caller: &mut impl Caller) {
+pub fn a_mode_set_makes_at_most_100_exits(caller: &mut impl Caller) {
     let modes = (0..=7).chain(0x0d..=0x13).chain([0x101, 0x102, 0x118, 0x144]);
     caller.machine().counting = true;
     for mode in modes {
@@ -651,11 +651,11 @@ pub fn a_mode_set_makes_few_exits(caller: &mut impl Caller) {
     caller.machine().take_exits();
     type_text(caller, "0123456789");
     let exits = caller.machine().take_exits();
-    assert!(exits <= 1, "{exits} exits for ten characters");
+    assert!(exits <= 1, "ten characters made {exits} exits");
     caller.machine().counting = false;
 }
 
-pub fn the_save_pointers_are_honoured(caller: &mut impl Caller) {
+pub fn mode_sets_use_the_save_pointer_table(caller: &mut impl Caller) {
     let table = far(0x2100, 0);
     let old: [u8; 4] = get(caller, far(bda::SEGMENT, bda::SAVE_POINTERS));
     let rom = far(u16::from_le_bytes([old[2], old[3]]), u16::from_le_bytes([old[0], old[1]]));
@@ -663,7 +663,7 @@ pub fn the_save_pointers_are_honoured(caller: &mut impl Caller) {
     let parameters =
         far(u16::from_le_bytes([standard[2], standard[3]]), u16::from_le_bytes([standard[0], standard[1]]));
     assert_eq!(get::<64>(caller, parameters.at(0x18 * 64)), modes::PARAMETERS[0x18]);
-    // An area that hears of the palette, and a font of eight lines for mode 3.
+    // A palette save area, and fonts of eight lines for modes 3 and 12h.
     let mut own = standard;
     own[4..8].copy_from_slice(&[0, 1, 0x00, 0x21]);
     own[8..12].copy_from_slice(&[0, 2, 0x00, 0x21]);

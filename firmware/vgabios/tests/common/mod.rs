@@ -1,5 +1,5 @@
-//! A machine for the BIOS: memory below 1 MiB and the VGA of the `devices` crate, with the ports counted as pcvm's board
-//! would handle them.
+//! Test machine for the VGA BIOS: memory below 1 MiB and the VGA of the `devices` crate. It counts the exits that
+//! pcvm's board would see.
 #![allow(dead_code)]
 
 pub mod calls;
@@ -10,13 +10,13 @@ use pcvm_devices::vga::Vga;
 use vgabios::tables::{ROM_SEGMENT, TABLES, TABLES_OFFSET};
 use vgabios::{Far, Hw, Regs, far};
 
-/// Where POST put the adapter.
+/// PCI address of the adapter.
 pub const DEVFN: u16 = 0x10;
 pub const FRAME_BUFFER: u32 = 0xe000_0000;
 const ROM: u32 = 0xc_0000;
 const VIDEO: std::ops::Range<u32> = 0xa_0000..0xc_0000;
 
-/// Entries of KVM's ring of writes kept back.
+/// Entries of KVM's ring of coalesced writes.
 const RING: u32 = 169;
 
 pub struct Machine {
@@ -24,20 +24,20 @@ pub struct Machine {
     pub ram: Vec<u8>,
     pub rom_len: u32,
     config_address: u32,
-    /// Exits to userspace that the board would see.
+    /// Exits to userspace.
     pub exits: u32,
-    kept_back: u32,
-    /// Lowest address written below `stack_top` and above `stack_floor`.
+    coalesced: u32,
+    /// Lowest address written in `stack`.
     pub lowest: u32,
     pub stack: std::ops::Range<u32>,
     pub unexpected: Vec<String>,
-    /// Writes to the ROM are unexpected.
+    /// Record writes to the ROM in `unexpected`.
     pub watch_rom: bool,
-    /// Exits are counted.
+    /// Count exits.
     pub counting: bool,
 }
 
-/// With so many bytes of video memory, where the BIOS would put it.
+/// An adapter with `vram` bytes of video memory, its BAR 0 at [`FRAME_BUFFER`].
 fn adapter(vram: u32) -> Bench<Vga> {
     let mut bench = Bench::new(Vga::new(vram, Vec::new()));
     bench.config_write(0x10, 4, FRAME_BUFFER);
@@ -46,7 +46,7 @@ fn adapter(vram: u32) -> Bench<Vga> {
 }
 
 impl Machine {
-    /// Puts in another adapter.
+    /// Replaces the adapter.
     pub fn replace_adapter(&mut self, vram: u32) {
         self.bench = adapter(vram);
     }
@@ -60,7 +60,7 @@ impl Machine {
             rom_len: rom.len() as u32,
             config_address: 0,
             exits: 0,
-            kept_back: 0,
+            coalesced: 0,
             lowest: u32::MAX,
             stack: 0..0,
             unexpected: Vec::new(),
@@ -69,7 +69,8 @@ impl Machine {
         }
     }
 
-    /// Counts an access as the board would meet it.
+    /// Counts the exits of an access: none for video memory slots, one per full ring for coalesced writes, otherwise
+    /// one.
     fn count(&mut self, space: Space, addr: u64, width: usize, write: bool) {
         if !self.counting {
             return;
@@ -87,21 +88,21 @@ impl Machine {
                     .iter()
                     .any(|range| range.start <= addr - region.base && addr - region.base + width as u64 <= range.end)
             {
-                self.kept_back += 1;
-                if self.kept_back > RING {
-                    self.kept_back = 1;
+                self.coalesced += 1;
+                if self.coalesced > RING {
+                    self.coalesced = 1;
                     self.exits += 1;
                 }
                 return;
             }
         }
         self.exits += 1;
-        self.kept_back = 0;
+        self.coalesced = 0;
     }
 
     /// Exits since the last call.
     pub fn take_exits(&mut self) -> u32 {
-        self.kept_back = 0;
+        self.coalesced = 0;
         std::mem::take(&mut self.exits)
     }
 
@@ -134,7 +135,7 @@ impl Machine {
         }
     }
 
-    pub fn fetch(&mut self, addr: u32, data: &mut [u8]) {
+    pub fn read(&mut self, addr: u32, data: &mut [u8]) {
         let addr = addr & 0xf_ffff;
         if VIDEO.contains(&addr) {
             self.count(Space::Mem, addr.into(), data.len(), false);
@@ -146,7 +147,7 @@ impl Machine {
         }
     }
 
-    pub fn keep(&mut self, addr: u32, data: &[u8]) {
+    pub fn write(&mut self, addr: u32, data: &[u8]) {
         let addr = addr & 0xf_ffff;
         if VIDEO.contains(&addr) {
             self.count(Space::Mem, addr.into(), data.len(), true);
@@ -165,7 +166,7 @@ impl Machine {
 
     pub fn byte(&mut self, at: Far) -> u8 {
         let mut data = [0];
-        self.fetch(linear(at), &mut data);
+        self.read(linear(at), &mut data);
         data[0]
     }
 
@@ -178,7 +179,7 @@ pub fn linear(at: Far) -> u32 {
     u32::from(at.seg) * 16 + u32::from(at.off)
 }
 
-/// The BIOS as Rust on the host.
+/// Hardware access of the BIOS code that runs on the host.
 impl Hw for Machine {
     fn inb(&mut self, port: u16) -> u8 {
         self.input(port, 1) as u8
@@ -202,30 +203,30 @@ impl Hw for Machine {
         self.byte(at)
     }
     fn write8(&mut self, at: Far, value: u8) {
-        self.keep(linear(at), &[value]);
+        self.write(linear(at), &[value]);
     }
     fn read16(&mut self, at: Far) -> u16 {
         let mut data = [0; 2];
-        self.fetch(linear(at), &mut data);
+        self.read(linear(at), &mut data);
         u16::from_le_bytes(data)
     }
     fn write16(&mut self, at: Far, value: u16) {
-        self.keep(linear(at), &value.to_le_bytes());
+        self.write(linear(at), &value.to_le_bytes());
     }
     fn copy(&mut self, to: Far, from: Far, len: u16) {
         let mut done = 0;
         while done < len {
             let n = if len - done >= 4 { 4 } else { 1 };
             let mut data = [0; 4];
-            self.fetch(linear(from.at(done)), &mut data[..usize::from(n)]);
-            self.keep(linear(to.at(done)), &data[..usize::from(n)]);
+            self.read(linear(from.at(done)), &mut data[..usize::from(n)]);
+            self.write(linear(to.at(done)), &data[..usize::from(n)]);
             done += n;
         }
     }
     fn copy_bytes(&mut self, to: Far, from: Far, len: u16) {
         for n in 0..len {
             let byte = self.byte(from.at(n));
-            self.keep(linear(to.at(n)), &[byte]);
+            self.write(linear(to.at(n)), &[byte]);
         }
     }
     fn load(&mut self, to: &mut [u8], from: Far) {
@@ -235,14 +236,14 @@ impl Hw for Machine {
     }
     fn store(&mut self, to: Far, from: &[u8]) {
         for (byte, n) in from.iter().zip(0..) {
-            self.keep(linear(to.at(n)), &[*byte]);
+            self.write(linear(to.at(n)), &[*byte]);
         }
     }
     fn fill(&mut self, to: Far, value: u32, len: u16) {
         let mut done = 0;
         for n in [4, 2, 1] {
             while len - done >= n {
-                self.keep(linear(to.at(done)), &value.to_le_bytes()[..usize::from(n)]);
+                self.write(linear(to.at(done)), &value.to_le_bytes()[..usize::from(n)]);
                 done += n;
             }
         }
@@ -253,28 +254,28 @@ impl Hw for Machine {
     fn table8(&self, at: u16) -> u8 {
         TABLES[usize::from(at)]
     }
-    fn location(&self) -> u16 {
+    fn pci_address(&self) -> u16 {
         DEVFN
     }
     fn window_function(&self) -> Far {
         far(ROM_SEGMENT, 0xff00)
     }
-    fn protected_mode(&self) -> (Far, u16) {
+    fn protected_mode_interface(&self) -> (Far, u16) {
         (far(ROM_SEGMENT, 0xff10), 16)
     }
 }
 
-/// Somebody who can call the BIOS.
+/// Runs the BIOS: as Rust functions, or as a ROM in an emulator.
 pub trait Caller {
     fn machine(&mut self) -> &mut Machine;
     fn init(&mut self);
     fn int10(&mut self, regs: Regs) -> Regs;
 }
 
-/// By a function call.
-pub struct OnHost(pub Machine);
+/// Calls the BIOS as Rust functions.
+pub struct HostBios(pub Machine);
 
-impl OnHost {
+impl HostBios {
     pub fn new() -> Self {
         let mut rom = vec![0; usize::from(TABLES_OFFSET)];
         rom.extend_from_slice(&TABLES);
@@ -284,7 +285,7 @@ impl OnHost {
     }
 }
 
-impl Caller for OnHost {
+impl Caller for HostBios {
     fn machine(&mut self) -> &mut Machine {
         &mut self.0
     }

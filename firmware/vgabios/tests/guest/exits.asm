@@ -1,5 +1,6 @@
-; A boot sector for counting exits: a mark on the debug console (port E9h) before and after each of several calls of
-; INT 10h. Between two marks `strace -f -e ioctl,write` of the monitor shows how often the guest stopped: `nasm -f bin`.
+; Boot sector for counting exits of INT 10h calls: it writes a mark to the debug console (port E9h) before and after
+; each measured group of calls. Between two marks `strace -f -e ioctl,write` of the VMM shows the KVM_RUN ioctls, that
+; is the exits. Assemble with `nasm -f bin`.
     org 0x7c00
     bits 16
 start:
@@ -41,7 +42,7 @@ vbe:
     mov ax, 0x0e0a
     int 0x10
     loop .feed
-    ; From here on each one scrolls.
+    ; Every further line feed scrolls.
     call mark
     mov cx, 10
 .scroll:
@@ -53,7 +54,7 @@ vbe:
     out 0xe9, al
     mov al, 10
     out 0xe9, al
-    ; The end of it: a triple fault.
+    ; End with a triple fault.
     lidt [none]
     int3
     jmp $

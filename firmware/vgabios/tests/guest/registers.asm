@@ -1,5 +1,5 @@
-; A boot sector that sets every standard mode and writes all VGA registers, the colours, and the video variables to the
-; debug console (port E9h), one line of hexadecimal numbers each: `nasm -f bin`.
+; Boot sector that sets every standard mode and writes all VGA registers, the DAC and the video variables to the debug
+; console (port E9h), one line of hexadecimal numbers per mode. Assemble with `nasm -f bin`.
     org 0x7c00
     bits 16
 start:
@@ -21,7 +21,7 @@ next:
     xor ah, ah
     mov al, [mode]
     int 0x10
-    mov bl, al                  ; what AL came back as
+    mov bl, al                  ; AL on return
     call hex_bl
     mov al, ':'
     call put

@@ -1,4 +1,4 @@
-//! `make-guest NAME` makes a guest, or finds it made, and prints its path: for looking at a test by hand.
+//! `make-guest NAME` builds a guest, or finds it in the cache, and prints its path, to run a test by hand.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ type Make = fn() -> Result<PathBuf, Error>;
 const GUESTS: [(&str, Make); 15] = [
     ("bench", flat::bench),
     ("disk", disk::image),
-    ("floppy", floppy::own_iso),
+    ("floppy", floppy::checksum_iso),
     ("hostile", || flat::hostile(10_000_000, 1)),
     ("int13", flat::int13),
     ("net", net::iso),
@@ -20,7 +20,7 @@ const GUESTS: [(&str, Make); 15] = [
     ("screen-bench", screen::bench::images),
     ("servers", servers::make),
     ("v86", || v86::iso(true)),
-    ("v86-not", || v86::iso(false)),
+    ("v86-unarmed", || v86::iso(false)),
     ("xorg", xorg::iso),
     ("installer-i386", || installer::make(Arch::I386).map(|made| made.iso)),
     ("installer-amd64", || installer::make(Arch::Amd64).map(|made| made.iso)),

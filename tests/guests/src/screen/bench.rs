@@ -1,4 +1,4 @@
-//! What `benches/screen` measures: programs whose one loop has as many turns as the image is told.
+//! Programs of `benches/screen`: each repeats one loop; the builder patches the number of iterations into the image.
 
 use super::modes::{cube_colours, ega_colours, register};
 use super::scenes::{GRAPHICS, SEQUENCER, TEXT, WINDOW, bars, text_mode, unchained, vbe_mode};
@@ -7,69 +7,72 @@ use crate::{Error, cache::cached, file_error};
 use std::fs;
 use std::path::PathBuf;
 
-/// Names of the measurements, and the programs.
+/// Names and programs of the benchmarks.
 pub fn programs() -> Vec<(&'static str, Vec<Op>)> {
     let graphics = |index, value| vec![register(GRAPHICS, index, value)];
     let planar = || [Mode::PLANAR_12.set(), ega_colours()].concat();
     let text = || [fonts(), text_mode(Mode::TEXT_80_400, Font::Height16)].concat();
     vec![
-        // A screen of 2000 cells.
-        ("text", turns(text(), vec![Op::Fill16(TEXT, 2000, 0x0741)])),
-        // 24 rows up, and an empty one.
-        ("scroll", turns(text(), vec![Op::Move32(TEXT, 960, TEXT + 160), Op::Fill32(TEXT + 3840, 40, 0x0720_0720)])),
-        // 38,400 bytes with a colour.
+        // Fills a screen of 2000 cells.
+        ("text", repeat(text(), vec![Op::Fill16(TEXT, 2000, 0x0741)])),
+        // Scrolls 24 rows up and clears one.
+        ("scroll", repeat(text(), vec![Op::Move32(TEXT, 960, TEXT + 160), Op::Fill32(TEXT + 3840, 40, 0x0720_0720)])),
+        // Fills 38,400 bytes by set/reset.
         (
             "set-reset",
-            turns([planar(), graphics(1, 0xF)].concat(), {
+            repeat([planar(), graphics(1, 0xF)].concat(), {
                 [graphics(0, 5), vec![Op::Fill32(WINDOW, 9_600, 0)]].concat()
             }),
         ),
-        // 4,000 bytes, half the dots of each.
+        // Read-modify-write of 4,000 bytes with a bit mask of half the pixels.
         (
             "latches",
-            turns([planar(), graphics(1, 0xF)].concat(), {
+            repeat([planar(), graphics(1, 0xF)].concat(), {
                 [graphics(0, 9), graphics(8, 0x55), vec![Op::Modify(WINDOW, 4000, 0)]].concat()
             }),
         ),
-        // 16,000 bytes to two planes.
+        // Writes 16,000 bytes to two planes.
         (
             "mode-x",
-            turns([unchained(), vec![register(SEQUENCER, 2, 5)]].concat(), vec![Op::Fill32(WINDOW, 4000, 0x0901_0203)]),
+            repeat(
+                [unchained(), vec![register(SEQUENCER, 2, 5)]].concat(),
+                vec![Op::Fill32(WINDOW, 4000, 0x0901_0203)],
+            ),
         ),
         (
             "mode-13",
-            turns([Mode::LINEAR_13.set(), cube_colours()].concat(), vec![Op::Fill32(WINDOW, 16_000, 0x0102_0304)]),
+            repeat([Mode::LINEAR_13.set(), cube_colours()].concat(), vec![Op::Fill32(WINDOW, 16_000, 0x0102_0304)]),
         ),
         (
             "lfb",
-            turns([bars(), Mode::LINEAR_13.set(), vbe_mode(800, 600, 32)].concat(), {
+            repeat([bars(), Mode::LINEAR_13.set(), vbe_mode(800, 600, 32)].concat(), {
                 vec![Op::Fill32(LFB, 800 * 600, 0x0010_2030)]
             }),
         ),
-        // For somebody who looks: a line of text a frame, and a picture of 160 by 120 that moves.
-        ("console", turns(text(), console())),
-        ("window", turns([bars(), Mode::LINEAR_13.set(), vbe_mode(800, 600, 32)].concat(), window())),
-        ("idle", turns(text(), frame())),
+        // For VNC clients: a line of text per frame, and a moving image of 160x120.
+        ("console", repeat(text(), console())),
+        ("window", repeat([bars(), Mode::LINEAR_13.set(), vbe_mode(800, 600, 32)].concat(), window())),
+        ("idle", repeat(text(), frame())),
     ]
 }
 
-/// Instructions from a frame to the next.
+/// Instructions per frame.
 const FRAME: u32 = 12_000_000;
 
-/// The end of a frame, which is told, and the time to the next.
+/// Ends a frame: sends a mark on COM1 and spins until the next frame.
 fn frame() -> Vec<Op> {
     vec![Op::Out8(0x3F8, b'.'), Op::Spin(FRAME)]
 }
 
-fn turns(before: Vec<Op>, each: Vec<Op>) -> Vec<Op> {
+fn repeat(before: Vec<Op>, each: Vec<Op>) -> Vec<Op> {
     [before, vec![Op::Loop(0)], each, vec![Op::End]].concat()
 }
 
 fn fonts() -> Vec<Op> {
-    vec![Op::Store(Font::Height16.kept(), Font::Height16.glyphs())]
+    vec![Op::Store(Font::Height16.ram_address(), Font::Height16.glyphs())]
 }
 
-/// 32 lines, each of its own length and letters, and a scroll before each.
+/// 32 lines of different lengths and letters, each preceded by a scroll.
 fn console() -> Vec<Op> {
     let line = |n: usize| {
         let words = (0..3 + n % 9).map(|word| format!("{:x}", (n + 1) * (word + 7) * 0x9E37));
@@ -84,7 +87,7 @@ fn console() -> Vec<Op> {
     (0..32).flat_map(line).collect()
 }
 
-/// A picture of 160 by 120 that goes to and fro in steps of 16 dots, and wipes out what it leaves.
+/// An image of 160x120 that moves back and forth in steps of 16 pixels and erases its trail.
 fn window() -> Vec<Op> {
     const PITCH: u32 = 800 * 4;
     let picture = 0x4_0000;
@@ -101,7 +104,7 @@ fn window() -> Vec<Op> {
     ops
 }
 
-/// All the images in one directory, `NAME.bin` each, and `modeset.img`.
+/// Builds all images in one directory: `NAME.bin` for each program, and `modeset.img`. Returns the directory.
 pub fn images() -> Result<PathBuf, Error> {
     let images: Vec<_> = programs().iter().map(|(name, program)| (*name, super::assemble(program))).collect();
     let parts: Vec<_> = images.iter().map(|(_, bytes)| bytes.as_slice()).collect();

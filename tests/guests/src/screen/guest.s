@@ -1,8 +1,8 @@
-# A firmware image that plays a program (see mod.rs) at the hardware: in protected mode, flat, without interrupts. What it
-# reads it sends on COM1, and after a scene it waits there for a byte.
-        .set    HERE, 0xFFFF0000        # where the image lies
-        .set    PROGRAM, 0xFFE0         # long: where the program is
-        .set    TURNS, 0xFFE4           # long: for loops of 0 turns
+# Firmware image that interprets a drawing program (see mod.rs) on the hardware: flat protected mode, no interrupts. It
+# sends what it reads on COM1, and after each scene waits for a byte there.
+        .set    HERE, 0xFFFF0000        # address of the image
+        .set    PROGRAM, 0xFFE0         # long: address of the program
+        .set    ITERATIONS, 0xFFE4           # long: iterations of loops with count 0
         .set    STACK, 0x8000
         .set    COM1, 0x3F8
 
@@ -69,7 +69,7 @@ table:  entry reset
         entry move32
         entry spin
 
-# PIIX3's reset control: a hard reset.
+# PIIX3 reset control register (RC, CF9h): hard reset.
 reset:  movw $0xCF9, %dx
         movb $0x02, %al
         outb %al, %dx
@@ -78,7 +78,7 @@ reset:  movw $0xCF9, %dx
 1:      hlt
         jmp 1b
 
-# Loads the port into DX.
+# Loads a port number into DX.
 port:   lodsw
         movw %ax, %dx
         ret
@@ -100,7 +100,7 @@ in8:    call port
         call send
         jmp next
 
-# Address to EDI, number to ECX, value to EAX.
+# Loads address into EDI, count into ECX, value into EAX.
 three:  lodsl
         movl %eax, %edi
         lodsl
@@ -125,7 +125,7 @@ store:  lodsl
         rep movsb
         jmp next
 
-# Address, length: sends a sum of the bytes that depends on their order, four bytes.
+# Address, length: sends a 32-bit checksum of the bytes that depends on their order.
 sum:    lodsl
         movl %eax, %edi
         lodsl
@@ -156,7 +156,7 @@ pattern:
         loop 1b
         jmp next
 
-# Destination, length, source: byte by byte, upwards.
+# Destination, length, source: copies bytes upwards.
 copy:   call three
         pushl %esi
         movl %eax, %esi
@@ -164,7 +164,7 @@ copy:   call three
         popl %esi
         jmp next
 
-# Address, length, value: reads each byte and writes the value.
+# Address, length, value: reads each byte (loading the latches) and writes the value.
 modify: call three
 1:      movb (%edi), %ah
         stosb
@@ -181,12 +181,12 @@ scene:  movb $'#', %al
         inb %dx, %al
         jmp next
 
-# Turns.
+# Iterations.
 loop_start:
         lodsl
         testl %eax, %eax
         jnz 1f
-        movl HERE + TURNS, %eax
+        movl HERE + ITERATIONS, %eax
 1:      pushl %eax
         pushl %esi
         jmp next
@@ -198,7 +198,7 @@ loop_end:
 1:      addl $8, %esp
         jmp next
 
-# Destination, number, source: double words, upwards.
+# Destination, count, source: copies dwords upwards.
 move32: call three
         pushl %esi
         movl %eax, %esi
@@ -206,7 +206,7 @@ move32: call three
         popl %esi
         jmp next
 
-# So many instructions.
+# Count: spins for that many instructions.
 spin:   lodsl
         movl %eax, %ecx
 1:      loop 1b
@@ -227,7 +227,7 @@ send:   pushl %edx
 
         .balign 8
 gdt:    .quad 0
-        .quad 0x00CF9B000000FFFF         # flat, and accessed already: a ROM cannot take that note
+        .quad 0x00CF9B000000FFFF         # flat; accessed bit preset, the GDT is in ROM
         .quad 0x00CF93000000FFFF
 gdtr:   .word . - gdt - 1
         .long HERE + gdt - pcvm_screen_start

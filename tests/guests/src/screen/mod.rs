@@ -1,7 +1,7 @@
-//! Programs that draw: register and memory accesses, one after the other, for a guest that makes them and nothing else.
+//! Drawing programs: sequences of register and memory accesses, executed by a guest that does nothing else.
 //!
-//! The same program runs on any machine with a VGA, as a firmware image ([`image`]), or on a model of the adapter, by
-//! whoever implements [`Machine`].
+//! A program runs on any machine with a VGA, as a firmware image ([`image`]), or on a model of the adapter that
+//! implements [`Adapter`] ([`interpret`]).
 
 pub mod bench;
 mod modes;
@@ -16,14 +16,14 @@ use crate::{Error, cache::cached, file_error, flat};
 
 const CODE: usize = 0x400;
 const SEGMENT: usize = 0x1_0000;
-/// Where the guest looks in its segment for the program's address.
+/// Offset in the guest's segment of the program's address.
 const PROGRAM: usize = 0xFFE0;
 
 #[allow(unsafe_code)]
 mod code {
     std::arch::global_asm!(include_str!("guest.s"), options(att_syntax));
 
-    // SAFETY: guest.s defines the symbol in .rodata with exactly this many bytes behind it, which nobody writes.
+    // SAFETY: guest.s defines the symbol in .rodata with exactly this many bytes, which are never written.
     unsafe extern "C" {
         safe static pcvm_screen_start: [u8; super::CODE];
     }
@@ -33,57 +33,58 @@ mod code {
     }
 }
 
-/// From the end of an image: a double word, the turns of its loops of 0 turns.
-pub const TURNS: usize = SEGMENT - 0xFFE4;
+/// Offset from the end of an image of a dword: the iterations of loops with count 0.
+pub const ITERATIONS: usize = SEGMENT - 0xFFE4;
 
-/// Where programs that want it put the linear frame buffer.
+/// Address that programs assign to the linear frame buffer.
 pub const LFB: u32 = 0xE000_0000;
 
-/// A step. Addresses are physical, lengths at least 1.
+/// A step of a program. Addresses are physical, lengths and counts at least 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// A byte to a port.
+    /// Writes a byte to a port.
     Out8(u16, u8),
-    /// A word to a port.
+    /// Writes a word to a port.
     Out16(u16, u16),
-    /// A double word to a port.
+    /// Writes a dword to a port.
     Out32(u16, u32),
-    /// A byte from a port, reported.
+    /// Reads a byte from a port and reports it.
     In8(u16),
-    /// So many times the lowest byte of a value.
+    /// Address, count, value: fills with the value's lowest byte.
     Fill8(u32, u32, u32),
-    /// So many times the lower word of a value.
+    /// Address, count, value: fills with the value's lower word.
     Fill16(u32, u32, u32),
-    /// So many times a double word.
+    /// Address, count, value: fills with dwords.
     Fill32(u32, u32, u32),
-    /// These bytes.
+    /// Address, bytes: writes the bytes.
     Store(u32, Vec<u8>),
-    /// Reads so many bytes, and reports [`sum`] of them.
+    /// Address, length: reads the bytes and reports their [`sum`].
     Sum(u32, u32),
-    /// So many bytes of [`pattern`] with a seed.
+    /// Address, length, seed: writes the [`pattern`] of the seed.
     Pattern(u32, u32, u32),
-    /// To an address, so many bytes, from another, byte by byte and upwards.
+    /// Destination, length, source: copies byte by byte, upwards.
     Copy(u32, u32, u32),
-    /// Reads and then writes so many bytes, each in turn.
+    /// Address, length, value: reads each byte, then writes the value.
     Modify(u32, u32, u32),
-    /// The picture is complete: waits until it has been looked at.
+    /// The picture is complete: reports it and waits until the host has taken it.
     Scene,
-    /// Does what follows, up to the matching end, so many times; 0 for as often as the image is told ([`TURNS`]).
+    /// Repeats the steps up to the matching `End` this many times; 0 is the number patched into the image
+    /// ([`ITERATIONS`]).
     Loop(u32),
-    /// See [`Op::Loop`].
+    /// Ends an [`Op::Loop`].
     End,
-    /// To an address, so many double words, from another, upwards.
+    /// Destination, count, source: copies dwords, upwards.
     Move32(u32, u32, u32),
-    /// Does nothing for so many instructions.
+    /// Spins for a number of instructions.
     Spin(u32),
 }
 
-/// A sum of bytes that depends on their order.
+/// A checksum that depends on the order of the bytes.
 pub fn sum(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |sum: u32, &byte| sum.rotate_left(1).wrapping_add(byte.into()))
 }
 
-/// Pseudo-random bytes.
+/// Pseudo-random bytes of a linear congruential generator.
 pub fn pattern(seed: u32, len: u32) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {
@@ -110,7 +111,7 @@ impl Op {
             Self::Move32(to, count, from) => long(16, &[to, count, from]),
             Self::Spin(count) => long(17, &[count]),
             Self::Scene => long(13, &[]),
-            Self::Loop(turns) => long(14, &[turns]),
+            Self::Loop(count) => long(14, &[count]),
             Self::End => long(15, &[]),
             Self::Store(addr, ref bytes) => {
                 long(8, &[addr, bytes.len() as u32]);
@@ -139,8 +140,8 @@ impl Op {
     }
 }
 
-/// What a program runs on that is no whole machine. Programs for it have no loops.
-pub trait Machine {
+/// A model of the adapter that programs without loops run on.
+pub trait Adapter {
     /// Writes a port.
     fn output(&mut self, port: u16, bytes: &[u8]);
     /// Reads a port.
@@ -149,68 +150,68 @@ pub trait Machine {
     fn write(&mut self, addr: u32, byte: u8);
     /// Reads a byte of memory.
     fn read(&mut self, addr: u32) -> u8;
-    /// Looks at the picture.
+    /// Captures the picture.
     fn scene(&mut self);
 }
 
-/// Plays a program, and gives what it reports.
+/// Runs a program on a model and returns what it reports.
 ///
 /// # Panics
-/// When it has what only `bench` has: loops, double words moved, time passed.
-pub fn play(program: &[Op], machine: &mut impl Machine) -> Vec<u8> {
+/// If the program has steps for benchmarks only: loops, dword copies, delays.
+pub fn interpret(program: &[Op], adapter: &mut impl Adapter) -> Vec<u8> {
     let mut report = Vec::new();
-    let fill = |machine: &mut dyn FnMut(u32, u8), addr: u32, count: u32, unit: &[u8]| {
+    let fill = |write: &mut dyn FnMut(u32, u8), addr: u32, count: u32, unit: &[u8]| {
         let bytes = unit.iter().copied().cycle().take(count as usize * unit.len());
-        (addr..).zip(bytes).for_each(|(addr, byte)| machine(addr, byte));
+        (addr..).zip(bytes).for_each(|(addr, byte)| write(addr, byte));
     };
     for op in program {
         match *op {
-            Op::Out8(port, value) => machine.output(port, &[value]),
-            Op::Out16(port, value) => machine.output(port, &value.to_le_bytes()),
-            Op::Out32(port, value) => machine.output(port, &value.to_le_bytes()),
-            Op::In8(port) => report.push(machine.input(port)),
+            Op::Out8(port, value) => adapter.output(port, &[value]),
+            Op::Out16(port, value) => adapter.output(port, &value.to_le_bytes()),
+            Op::Out32(port, value) => adapter.output(port, &value.to_le_bytes()),
+            Op::In8(port) => report.push(adapter.input(port)),
             Op::Fill8(addr, count, value) => {
-                fill(&mut |a, b| machine.write(a, b), addr, count, &value.to_le_bytes()[..1])
+                fill(&mut |a, b| adapter.write(a, b), addr, count, &value.to_le_bytes()[..1])
             }
             Op::Fill16(addr, count, value) => {
-                fill(&mut |a, b| machine.write(a, b), addr, count, &value.to_le_bytes()[..2]);
+                fill(&mut |a, b| adapter.write(a, b), addr, count, &value.to_le_bytes()[..2]);
             }
-            Op::Fill32(addr, count, value) => fill(&mut |a, b| machine.write(a, b), addr, count, &value.to_le_bytes()),
-            Op::Store(addr, ref bytes) => (addr..).zip(bytes).for_each(|(addr, &byte)| machine.write(addr, byte)),
+            Op::Fill32(addr, count, value) => fill(&mut |a, b| adapter.write(a, b), addr, count, &value.to_le_bytes()),
+            Op::Store(addr, ref bytes) => (addr..).zip(bytes).for_each(|(addr, &byte)| adapter.write(addr, byte)),
             Op::Pattern(addr, len, seed) => {
-                (addr..).zip(pattern(seed, len)).for_each(|(addr, byte)| machine.write(addr, byte));
+                (addr..).zip(pattern(seed, len)).for_each(|(addr, byte)| adapter.write(addr, byte));
             }
             Op::Sum(addr, len) => {
-                let bytes: Vec<u8> = (addr..addr + len).map(|addr| machine.read(addr)).collect();
+                let bytes: Vec<u8> = (addr..addr + len).map(|addr| adapter.read(addr)).collect();
                 report.extend_from_slice(&sum(&bytes).to_le_bytes());
             }
             Op::Copy(to, len, from) => {
                 for n in 0..len {
-                    let byte = machine.read(from + n);
-                    machine.write(to + n, byte);
+                    let byte = adapter.read(from + n);
+                    adapter.write(to + n, byte);
                 }
             }
             Op::Modify(addr, len, value) => {
                 for addr in addr..addr + len {
-                    machine.read(addr);
-                    machine.write(addr, value as u8);
+                    adapter.read(addr);
+                    adapter.write(addr, value as u8);
                 }
             }
-            Op::Scene => machine.scene(),
+            Op::Scene => adapter.scene(),
             Op::Loop(_) | Op::End | Op::Move32(..) | Op::Spin(_) => {
-                panic!("{op:?} needs a processor")
+                panic!("{op:?} runs only in a guest")
             }
         }
     }
     report
 }
 
-/// A firmware image that plays a program and then resets the machine.
+/// Assembles a firmware image that runs a program and then resets the machine.
 fn assemble(program: &[Op]) -> Vec<u8> {
     let mut bytes = Vec::new();
     program.iter().for_each(|op| op.encode(&mut bytes));
     bytes.push(0);
-    // The program, and the guest in the last segment, which the processor starts in.
+    // The program comes first; the guest's code is the last segment, where the CPU starts.
     bytes.resize(bytes.len().next_multiple_of(SEGMENT), 0);
     let start = (bytes.len() + SEGMENT) as u32;
     let mut segment = code::guest().to_vec();
@@ -221,7 +222,7 @@ fn assemble(program: &[Op]) -> Vec<u8> {
     bytes
 }
 
-/// A firmware image that plays a program and then resets the machine, and its path.
+/// Builds a firmware image that runs a program and then resets the machine. Returns its path.
 pub fn image(name: &str, program: &[Op]) -> Result<PathBuf, Error> {
     let bytes = assemble(program);
     let dir = cached(&format!("screen-{name}"), &[&bytes], |dir| {

@@ -1,10 +1,10 @@
-//! The standard modes, from the parameter table of the project's VGA BIOS, and its fonts.
+//! Standard VGA modes from the parameter table of pcvm's VGA BIOS, and its fonts.
 
 use super::Op;
 
-/// The project's VGA BIOS as it is committed.
+/// The committed image of pcvm's VGA BIOS.
 const ROM: &[u8] = include_bytes!("../../../../firmware/prebuilt/vgabios.bin");
-/// Where its tables start: first the modes' parameters, then the fonts.
+/// Offset of the tables in the ROM: mode parameters, then fonts.
 const PARAMETERS: usize = 0x60;
 const ENTRIES: usize = 29;
 const ENTRY: usize = 64;
@@ -15,8 +15,8 @@ const SEQUENCER: u16 = 0x3C4;
 const GRAPHICS: u16 = 0x3CE;
 const ATTRIBUTE: u16 = 0x3C0;
 
-/// A standard mode: an entry of the video parameter table (IBM Personal System/2 and Personal Computer BIOS Interface
-/// Technical Reference).
+/// A standard mode: index of an entry of the video parameter table (IBM Personal System/2 and Personal Computer BIOS
+/// Interface Technical Reference).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mode(usize);
 
@@ -58,12 +58,12 @@ impl Mode {
         &ROM[PARAMETERS + self.0 * ENTRY..][..ENTRY]
     }
 
-    /// Address of the CRT controller.
+    /// Index port of the CRT controller.
     pub fn crtc(self) -> u16 {
         if self.entry()[9] & 1 != 0 { 0x3D4 } else { 0x3B4 }
     }
 
-    /// Sets all registers but the DAC's. The picture shows what is in video memory.
+    /// Sets all registers except the DAC. Video memory stays, so the picture shows its contents.
     pub fn set(self) -> Vec<Op> {
         let entry = self.entry();
         let pairs = |port: u16, first: u8, values: &[u8]| -> Vec<Op> {
@@ -73,7 +73,7 @@ impl Mode {
         ops.extend(pairs(SEQUENCER, 1, &entry[5..9]));
         ops.push(Op::Out8(MISC, entry[9]));
         ops.push(register(SEQUENCER, 0, 3));
-        // Without the protection of registers 0 to 7.
+        // Clear the write protection of CRTC 00h-07h.
         ops.push(register(self.crtc(), 0x11, 0));
         ops.extend(pairs(self.crtc(), 0, &entry[10..35]));
         ops.extend(pairs(GRAPHICS, 0, &entry[55..64]));
@@ -82,7 +82,7 @@ impl Mode {
         ops
     }
 
-    /// The window at A0000h is 64 KiB of all planes, which a byte is written to by itself.
+    /// Maps 64 KiB of all planes at A0000h, written in write mode 0 without set/reset, rotation or mask.
     pub fn all_planes() -> Vec<Op> {
         vec![
             // RAM enabled, colour.
@@ -99,17 +99,17 @@ impl Mode {
     }
 }
 
-/// A value for a register behind an index.
+/// Writes an indexed register.
 pub fn register(port: u16, index: u8, value: u8) -> Op {
     Op::Out16(port, u16::from_le_bytes([index, value]))
 }
 
-/// A value for a register of the attribute controller, and the display on again.
+/// Writes an attribute controller register and sets PAS again.
 pub fn attribute(mode: Mode, index: u8, value: u8) -> Vec<Op> {
     vec![Op::In8(mode.crtc() + 6), Op::Out8(ATTRIBUTE, index), Op::Out8(ATTRIBUTE, value), Op::Out8(ATTRIBUTE, 0x20)]
 }
 
-/// The 64 colours of an EGA: six bits, the upper three a third of the brightness each.
+/// Loads the DAC with the 64 colours of an EGA: bits 2-0 at 2/3 intensity, bits 5-3 at 1/3.
 pub fn ega_colours() -> Vec<Op> {
     let mut ops = vec![Op::Out8(0x3C6, 0xFF), Op::Out8(0x3C8, 0)];
     for n in 0..64_u8 {
@@ -120,7 +120,7 @@ pub fn ega_colours() -> Vec<Op> {
     ops
 }
 
-/// 256 colours of six bits: eight reds, eight greens, four blues.
+/// Loads the DAC with 256 colours: eight levels of red, eight of green, four of blue.
 pub fn cube_colours() -> Vec<Op> {
     let mut ops = vec![Op::Out8(0x3C6, 0xFF), Op::Out8(0x3C8, 0)];
     for n in 0..=255_u8 {
@@ -141,7 +141,7 @@ pub enum Font {
 }
 
 impl Font {
-    /// The 256 glyphs as plane 2 has them: 32 bytes each.
+    /// The 256 glyphs in the layout of plane 2: 32 bytes each.
     pub fn glyphs(self) -> Vec<u8> {
         let (offset, height) = match self {
             Self::Height8 => (0, 8),
@@ -155,8 +155,8 @@ impl Font {
         glyphs
     }
 
-    /// Where scenes keep it in memory (see [`super::scenes`]).
-    pub fn kept(self) -> u32 {
+    /// RAM address at which scenes store the font (see [`super::scenes`]).
+    pub fn ram_address(self) -> u32 {
         match self {
             Self::Height8 => 0x2_0000,
             Self::Height14 => 0x2_2000,

@@ -1,4 +1,4 @@
-//! Scenes: what adapters are compared by, and what each is meant to show.
+//! Scenes: test pictures that adapters are compared by.
 
 use super::modes::{attribute, cube_colours, ega_colours, register};
 use super::{Font, LFB, Mode, Op};
@@ -8,31 +8,31 @@ pub(super) const GRAPHICS: u16 = 0x3CE;
 const CRTC: u16 = 0x3D4;
 pub(super) const TEXT: u32 = 0xB_8000;
 pub(super) const WINDOW: u32 = 0xA_0000;
-/// Where cells are kept, in memory.
+/// RAM address of the text cells for [`characters`].
 const CELLS: u32 = 0x3_0000;
 
-/// A picture and how it is drawn.
+/// A picture and the program that draws it.
 #[derive(Clone, Debug)]
 pub struct Scene {
-    /// Its name: letters, digits and dashes.
+    /// Name: letters, digits and dashes.
     pub name: &'static str,
-    /// Draws it, after those before it.
+    /// Draws the picture; runs after the scenes before it.
     pub program: Vec<Op>,
 }
 
-/// Scenes that share a firmware image, and what comes before the first.
+/// Scenes that share a firmware image, and their common prologue.
 #[derive(Clone, Debug)]
 pub struct Group {
-    /// Its name.
+    /// Name.
     pub name: &'static str,
-    /// Once, at the start.
+    /// Runs once, before the first scene.
     pub prologue: Vec<Op>,
     /// The scenes.
     pub scenes: Vec<Scene>,
 }
 
 impl Group {
-    /// All in one program.
+    /// Prologue and scenes as one program.
     pub fn program(&self) -> Vec<Op> {
         let scenes = self.scenes.iter().flat_map(|scene| scene.program.iter().cloned().chain([Op::Scene]));
         self.prologue.iter().cloned().chain(scenes).collect()
@@ -73,42 +73,42 @@ fn attr(index: u8, value: u8) -> Vec<Op> {
     attribute(Mode::TEXT_80_400, index, value)
 }
 
-/// A start address.
+/// Sets the CRTC start address.
 fn start(address: u16) -> Vec<Op> {
     let [low, high] = address.to_le_bytes();
     [crtc(0x0C, high), crtc(0x0D, low)].concat()
 }
 
-/// The last line before the lower part of a split screen, in a mode whose other bits in these registers are as given.
+/// Sets the line compare value for a split screen; `overflow` and `scan` are the other bits of CRTC 07h and 09h.
 fn split(line: u16, overflow: u8, scan: u8) -> Vec<Op> {
     let bit = |n: u16, to: u8| ((line >> n & 1) as u8) << to;
     [crtc(0x18, line as u8), crtc(7, overflow & !0x10 | bit(8, 4)), crtc(9, scan & !0x40 | bit(9, 6))].concat()
 }
 
-/// Puts the fonts where [`load`] finds them, and the cells for [`characters`].
+/// Stores the fonts for [`load`] and the cells for [`characters`] in RAM.
 fn fonts() -> Vec<Op> {
     let mut ops: Vec<_> =
-        [Font::Height8, Font::Height14, Font::Height16].map(|font| Op::Store(font.kept(), font.glyphs())).into();
+        [Font::Height8, Font::Height14, Font::Height16].map(|font| Op::Store(font.ram_address(), font.glyphs())).into();
     ops.push(Op::Store(CELLS, cells(plain_cell)));
     ops
 }
 
-/// The adapter's own memory empty, and a font at one of its eight places.
+/// Clears video memory and loads a font into one of the eight font blocks.
 fn load(font: Font, place: u32) -> Vec<Op> {
-    [Mode::all_planes(), seq(2, 4), one(Op::Copy(WINDOW + place * 0x2000, 0x2000, font.kept()))].concat()
+    [Mode::all_planes(), seq(2, 4), one(Op::Copy(WINDOW + place * 0x2000, 0x2000, font.ram_address()))].concat()
 }
 
 fn clear() -> Vec<Op> {
     [Mode::all_planes(), one(Op::Fill32(WINDOW, 0x4000, 0))].concat()
 }
 
-/// A text mode with its font and an empty screen.
+/// Sets a text mode with its font and an empty screen.
 pub(super) fn text_mode(mode: Mode, font: Font) -> Vec<Op> {
     [load(font, 0), mode.set(), ega_colours()].concat()
 }
 
-/// Cells in order, 80 to a row: every character but those that adapters differ about (B0h to BFh, which some draw nine
-/// dots wide), and every attribute that does not blink.
+/// Text cells, 80 per row: every character except B0h-BFh, which some adapters extend to nine dots, and every attribute
+/// that does not blink.
 fn characters(at: u32, columns: u32) -> Vec<Op> {
     one(Op::Copy(at, columns * 50, CELLS))
 }
@@ -175,7 +175,7 @@ fn text() -> Vec<Scene> {
         scene(
             "text-two-fonts",
             [all(), load(Font::Height8, 4), {
-                // Character map select: map A is the second place, map B the first.
+                // Character map select: map A is block 4, map B block 0.
                 [Mode::TEXT_80_400.set(), seq(3, 0x20), cursor(0x20, 0, 0)].concat()
             }],
         ),
@@ -191,7 +191,8 @@ fn text() -> Vec<Scene> {
     ]
 }
 
-/// Runs of equal bytes, of many lengths, all over `len` bytes from `at` on: what shows a wrong address, and packs well.
+/// Fills `len` bytes from `at` on with runs of equal bytes of many lengths: shows addressing errors and compresses
+/// well.
 fn runs(at: u32, len: u32, seed: u32) -> Vec<Op> {
     let mut random = super::pattern(seed, 5 * 90).into_iter().map(u32::from);
     let mut next = move || random.next().unwrap_or_default();
@@ -204,7 +205,7 @@ fn runs(at: u32, len: u32, seed: u32) -> Vec<Op> {
         .collect()
 }
 
-/// Runs in every plane, of bytes that differ from plane to plane.
+/// Runs in every plane, different in each.
 fn noise(len: u32) -> Vec<Op> {
     let plane = |n: u8| [seq(2, 1 << n), runs(WINDOW, len, 77 + u32::from(n))].concat();
     [Mode::all_planes(), one(Op::Fill32(WINDOW, 0x4000, 0)), plane(0), plane(1), plane(2), plane(3)].concat()
@@ -214,7 +215,7 @@ fn planar(mode: Mode) -> Vec<Op> {
     [mode.set(), ega_colours()].concat()
 }
 
-/// Stripes of all colours in mode 12h, by set/reset.
+/// Mode 12h with a stripe of each colour, drawn by set/reset.
 fn stripes() -> Vec<Op> {
     let stripe = |n: u8| [gfx(0, n), one(Op::Fill8(WINDOW + u32::from(n) * 2400, 2400, 0))].concat();
     let stripes = (0..16).flat_map(stripe).collect();
@@ -261,7 +262,7 @@ fn planes() -> Vec<Scene> {
         scene(
             "planar-write-mode-0",
             [stripes(), {
-                // Bit mask with AND, OR, XOR and a rotation.
+                // Bit mask with the functions AND, OR and XOR, and a rotation.
                 let part = |n: u8, rotate: u8, mask: u8| {
                     [gfx(3, rotate), gfx(8, mask), modify(u32::from(n) * 40, 0x3C)].concat()
                 };
@@ -301,12 +302,12 @@ fn planes() -> Vec<Scene> {
     ]
 }
 
-/// Mode 13h without chain-4, in byte addressing.
+/// Mode X: mode 13h without chain-4, byte addressing.
 pub(super) fn unchained() -> Vec<Op> {
     [Mode::LINEAR_13.set(), seq(4, 6), crtc(0x14, 0), crtc(0x17, 0xE3), cube_colours()].concat()
 }
 
-/// 240 lines twice, by the timings of mode 12h.
+/// 480 scan lines (240 double-scanned) with the timings of mode 12h.
 fn lines_480() -> Vec<Op> {
     let values =
         [(0x11, 0x2C), (6, 0x0D), (7, 0x3E), (0x10, 0xEA), (0x11, 0xAC), (0x12, 0xDF), (0x15, 0xE7), (0x16, 0x06)];
@@ -338,7 +339,7 @@ fn bytes() -> Vec<Scene> {
     ]
 }
 
-/// Puts the adapter, function 0 of slot 2, in the memory map.
+/// Assigns the adapter's BAR 0 and enables decoding; the adapter is PCI device 2, function 0.
 pub(super) fn bars() -> Vec<Op> {
     let config = |register: u32, value: u32| vec![Op::Out32(0xCF8, 0x8000_1000 | register), Op::Out32(0xCFC, value)];
     [config(0x10, LFB), config(0x04, 3)].concat()
@@ -348,7 +349,7 @@ fn dispi(index: u16, value: u16) -> Vec<Op> {
     vec![Op::Out16(0x1CE, index), Op::Out16(0x1CF, value)]
 }
 
-/// A mode of VBE with a linear frame buffer.
+/// Sets a VBE mode with a linear frame buffer.
 pub(super) fn vbe_mode(width: u16, height: u16, bpp: u16) -> Vec<Op> {
     let off = dispi(4, 0);
     [off, dispi(1, width), dispi(2, height), dispi(3, bpp), dispi(4, 0x41), attr(0x10, 0x41)].concat()
@@ -357,7 +358,7 @@ pub(super) fn vbe_mode(width: u16, height: u16, bpp: u16) -> Vec<Op> {
 fn vbe() -> Vec<Scene> {
     let filled = |width: u16, height: u16, bpp: u16| {
         let len = u32::from(width) * u32::from(height) * u32::from(bpp.div_ceil(8));
-        // What tells the parts of a pixel from each other.
+        // Values that distinguish the colour components of a pixel.
         let colours = vec![
             Op::Fill16(LFB + len / 2, len / 8, 0x34C7),
             Op::Fill32(LFB + len / 8 * 6, len / 16, 0x0040_80C0),

@@ -1,16 +1,15 @@
-//! Frames by hand, on an interface of the host or in a guest: what no usual program sends, counts or asks for.
+//! Sends and counts raw Ethernet frames on an interface of the host or of a guest.
 //!
 //! ```text
-//! net-frames send INTERFACE COUNT ADDRESS...          COUNT frames to each address, one after another
-//! net-frames flood INTERFACE ADDRESS BYTES SECONDS    as many as go; those that find no room are lost
-//! net-frames watch INTERFACE WHAT                     counts the frames that come, by destination, until one comes
-//!                                                     that is for this very interface; WHAT is `own`, `all-multicast`,
-//!                                                     `everything`, or a group to join meanwhile
-//! net-frames offload INTERFACE [on|off]               whether the driver offers large sends and checksums; switches
-//!                                                     large sends
+//! net-frames send INTERFACE COUNT ADDRESS...          sends COUNT frames to each address in turn
+//! net-frames flood INTERFACE ADDRESS BYTES SECONDS    sends at full rate; frames without buffer space are dropped
+//! net-frames watch INTERFACE WHAT                     counts received frames by destination until one for the
+//!                                                     interface's own address arrives; WHAT is `own`, `everything`
+//!                                                     (promiscuous), `all-multicast`, or a group to join
+//! net-frames offload INTERFACE [on|off]               prints TSO and checksum offload settings; switches TSO
 //! ```
 //!
-//! Frames have EtherType 88B5h, for experiments. Root only: packet(7), netdevice(7).
+//! Frames have the local experimental EtherType 88B5h. Needs root: packet(7), netdevice(7).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,8 +20,8 @@ use std::time::{Duration, Instant};
 
 const ETHER_TYPE: u16 = 0x88b5;
 /// How long `watch` waits for the last frame.
-const PATIENCE: Duration = Duration::from_secs(100);
-/// Frames sent before `flood` looks at the clock.
+const TIMEOUT: Duration = Duration::from_secs(100);
+/// Frames that `flood` sends between two reads of the clock.
 const BURST: u64 = 64;
 
 type Address = [u8; 6];
@@ -31,7 +30,7 @@ fn parse(text: &str) -> io::Result<Address> {
     let bytes: Option<Vec<u8>> = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
     bytes
         .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("{text}: not six bytes")))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("{text}: not a MAC address of six bytes")))
 }
 
 fn show(address: &[u8]) -> String {
@@ -42,11 +41,11 @@ fn sys(interface: &str, file: &str) -> io::Result<String> {
     Ok(fs::read_to_string(format!("/sys/class/net/{interface}/{file}"))?.trim().to_owned())
 }
 
-fn result(code: libc::c_int) -> io::Result<libc::c_int> {
+fn check(code: libc::c_int) -> io::Result<libc::c_int> {
     if code < 0 { Err(io::Error::last_os_error()) } else { Ok(code) }
 }
 
-/// A packet socket on an interface: what its driver hands on, whoever it is for.
+/// A packet socket on an interface: receives what the driver passes up, for any destination.
 struct Socket {
     file: OwnedFd,
     interface: i32,
@@ -58,68 +57,67 @@ impl Socket {
         let index = sys(interface, "ifindex")?.parse().map_err(io::Error::other)?;
         let protocol = ETHER_TYPE.to_be();
         // SAFETY: no pointers.
-        let file = result(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW, protocol.into()) })?;
-        // SAFETY: it was just opened, and nobody else has it.
+        let file = check(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW, protocol.into()) })?;
+        // SAFETY: the descriptor was just opened and has no other owner.
         let file = unsafe { OwnedFd::from_raw_fd(file) };
-        // SAFETY: a `sockaddr_ll` is plain data: all zeroes are a value of it.
+        // SAFETY: a `sockaddr_ll` is plain data: all zeroes are a valid value.
         let mut at: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
         (at.sll_family, at.sll_protocol, at.sll_ifindex) = (libc::AF_PACKET as u16, protocol, index);
-        // SAFETY: the address is ours, and as long as is said.
-        result(unsafe { libc::bind(file.as_raw_fd(), (&raw const at).cast(), size_of_val(&at) as u32) })?;
-        // Room for all that comes before we look.
+        // SAFETY: passes a pointer to a local variable and its size.
+        check(unsafe { libc::bind(file.as_raw_fd(), (&raw const at).cast(), size_of_val(&at) as u32) })?;
+        // Receive buffer for frames that arrive while the program is not reading.
         let room: libc::c_int = 4 << 20;
         let (level, option, size) = (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, size_of_val(&room) as u32);
-        // SAFETY: the number is ours, and as long as is said.
-        result(unsafe { libc::setsockopt(file.as_raw_fd(), level, option, (&raw const room).cast(), size) })?;
+        // SAFETY: passes a pointer to a local variable and its size.
+        check(unsafe { libc::setsockopt(file.as_raw_fd(), level, option, (&raw const room).cast(), size) })?;
         Ok(Self { file, interface: index })
     }
 
     fn send(&self, frame: &[u8]) -> io::Result<()> {
-        // SAFETY: reads the frame, which is as long as is said.
+        // SAFETY: passes the frame's pointer and length.
         let sent = unsafe { libc::send(self.file.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// The destination of the next frame; `None` if there was none for so long.
-    fn receive(&self, patience: Duration) -> io::Result<Option<Address>> {
+    /// Destination of the next frame; `None` if none arrives within `timeout`.
+    fn receive(&self, timeout: Duration) -> io::Result<Option<Address>> {
         let mut poll = libc::pollfd { fd: self.file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one `pollfd`, which is ours.
-        if result(unsafe { libc::poll(&raw mut poll, 1, patience.as_millis() as i32) })? == 0 {
+        // SAFETY: passes one local `pollfd`.
+        if check(unsafe { libc::poll(&raw mut poll, 1, timeout.as_millis() as i32) })? == 0 {
             return Ok(None);
         }
         let mut address = Address::default();
-        // SAFETY: writes no more than the six bytes; the rest of the frame is dropped.
+        // SAFETY: writes at most the six bytes of `address`; the rest of the frame is discarded.
         let got = unsafe { libc::recv(self.file.as_raw_fd(), address.as_mut_ptr().cast(), address.len(), 0) };
         if got < 0 { Err(io::Error::last_os_error()) } else { Ok(Some(address)) }
     }
 
-    /// Has the interface listen to more, for as long as the socket is open.
-    fn listen_to(&self, what: libc::c_int, group: Address) -> io::Result<()> {
-        // SAFETY: a `packet_mreq` is plain data: all zeroes are a value of it.
+    /// Widens the interface's receive filter while the socket is open.
+    fn add_membership(&self, what: libc::c_int, group: Address) -> io::Result<()> {
+        // SAFETY: a `packet_mreq` is plain data: all zeroes are a valid value.
         let mut request: libc::packet_mreq = unsafe { std::mem::zeroed() };
         (request.mr_ifindex, request.mr_type, request.mr_alen) = (self.interface, what as u16, group.len() as u16);
         request.mr_address[..group.len()].copy_from_slice(&group);
         let (level, option) = (libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP);
         let size = size_of_val(&request) as u32;
-        // SAFETY: the request is ours, and as long as is said.
-        result(unsafe { libc::setsockopt(self.file.as_raw_fd(), level, option, (&raw const request).cast(), size) })?;
+        // SAFETY: passes a pointer to a local variable and its size.
+        check(unsafe { libc::setsockopt(self.file.as_raw_fd(), level, option, (&raw const request).cast(), size) })?;
         Ok(())
     }
 
-    /// One of the ethtool ioctls that read or write a number (linux/ethtool.h: `ethtool_value`).
+    /// An ethtool ioctl that reads or writes a number (linux/ethtool.h: `ethtool_value`).
     fn ethtool(&self, interface: &str, command: u32, value: u32) -> io::Result<u32> {
         const SIOCETHTOOL: libc::c_ulong = 0x8946;
         let mut value = [command, value];
-        // SAFETY: an `ifreq` is plain data: all zeroes are a value of it.
+        // SAFETY: an `ifreq` is plain data: all zeroes are a valid value.
         let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-        // The last byte stays 0.
+        // The last byte stays 0 as terminator.
         for (to, from) in request.ifr_name[..libc::IFNAMSIZ - 1].iter_mut().zip(interface.bytes()) {
             *to = from as libc::c_char;
         }
         request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
-        // SAFETY: the request is ours, and so are the two words that it points to, which is what these commands read and
-        // write.
-        result(unsafe { libc::ioctl(self.file.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) })?;
+        // SAFETY: passes a local request that points to two local words, which these commands read and write.
+        check(unsafe { libc::ioctl(self.file.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) })?;
         Ok(value[1])
     }
 }
@@ -130,8 +128,8 @@ fn frame(to: Address, from: Address, bytes: usize) -> Vec<u8> {
     frame
 }
 
-/// Sends a frame; one for which there is no room is lost.
-fn offer(socket: &Socket, frame: &[u8]) -> io::Result<()> {
+/// Sends a frame; drops it if the interface has no buffer space.
+fn send_or_drop(socket: &Socket, frame: &[u8]) -> io::Result<()> {
     match socket.send(frame) {
         Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(()),
         other => other,
@@ -142,12 +140,12 @@ fn watch(interface: &str, what: &str) -> io::Result<()> {
     let socket = Socket::open(interface)?;
     match what {
         "own" => {}
-        "all-multicast" => socket.listen_to(libc::PACKET_MR_ALLMULTI, Address::default())?,
-        "everything" => socket.listen_to(libc::PACKET_MR_PROMISC, Address::default())?,
-        group => socket.listen_to(libc::PACKET_MR_MULTICAST, parse(group)?)?,
+        "all-multicast" => socket.add_membership(libc::PACKET_MR_ALLMULTI, Address::default())?,
+        "everything" => socket.add_membership(libc::PACKET_MR_PROMISC, Address::default())?,
+        group => socket.add_membership(libc::PACKET_MR_MULTICAST, parse(group)?)?,
     }
     let own = parse(&sys(interface, "address")?)?;
-    // Number, interface, users, how many of them say it is for good, address.
+    // Fields: index, interface, users, global users, address.
     for line in fs::read_to_string("/proc/net/dev_mcast")?.lines() {
         if let [_, name, _, _, group] = line.split_whitespace().collect::<Vec<_>>()[..]
             && name == interface
@@ -157,7 +155,7 @@ fn watch(interface: &str, what: &str) -> io::Result<()> {
     }
     println!("watching {what}");
     let (start, mut seen) = (Instant::now(), BTreeMap::<Address, u32>::new());
-    while let Some(left) = PATIENCE.checked_sub(start.elapsed()) {
+    while let Some(left) = TIMEOUT.checked_sub(start.elapsed()) {
         let Some(address) = socket.receive(left)? else { break };
         if address == own {
             for (address, count) in seen {
@@ -168,7 +166,7 @@ fn watch(interface: &str, what: &str) -> io::Result<()> {
         }
         *seen.entry(address).or_default() += 1;
     }
-    Err(io::Error::other("the last frame did not come"))
+    Err(io::Error::other("no frame for the interface's own address arrived in time"))
 }
 
 fn flood(interface: &str, to: Address, bytes: usize, seconds: f64) -> io::Result<()> {
@@ -177,7 +175,7 @@ fn flood(interface: &str, to: Address, bytes: usize, seconds: f64) -> io::Result
     let (start, mut frames) = (Instant::now(), 0);
     while start.elapsed().as_secs_f64() < seconds {
         for _ in 0..BURST {
-            offer(&socket, &frame)?;
+            send_or_drop(&socket, &frame)?;
         }
         frames += BURST;
     }
@@ -185,7 +183,7 @@ fn flood(interface: &str, to: Address, bytes: usize, seconds: f64) -> io::Result
     Ok(())
 }
 
-/// linux/ethtool.h.
+/// Commands of linux/ethtool.h.
 const ETHTOOL_GTXCSUM: u32 = 0x16;
 const ETHTOOL_GSG: u32 = 0x18;
 const ETHTOOL_GTSO: u32 = 0x1e;

@@ -1,10 +1,10 @@
-//! A VNC client for measurements (`benches/screen`): looks at a machine's screen, and tells what that costs.
+//! VNC client for benchmarks (`benches/screen`): measures what a client costs the VMM.
 //!
 //!     vnc-watch SOCKET tight|zrle PID FILE SECONDS AFTER
 //!
-//! It asks for the next update as soon as it has got one, for AFTER seconds, and then for SECONDS more, and prints what came
-//! in those: bytes, updates, and bytes by which FILE grew; then nanoseconds that the threads of the process PID ran
-//! but for those of its virtual processors, and how often they were put on a processor.
+//! It requests the next update as soon as it has received one, for AFTER seconds and then for SECONDS more. It prints
+//! for those SECONDS: bytes received, updates, growth of FILE in bytes, nanoseconds that the threads of process PID ran
+//! except the vCPU threads, and how often these threads were scheduled.
 
 use std::env;
 use std::error::Error;
@@ -57,7 +57,7 @@ impl Client {
         let start: [u8; 24] = client.take()?;
         client.size = (u16::from_be_bytes([start[0], start[1]]), u16::from_be_bytes([start[2], start[3]]));
         client.skip(u32::from_be_bytes([start[20], start[21], start[22], start[23]]) as usize)?;
-        // 32 bits, eight of each colour.
+        // SetPixelFormat: 32 bits per pixel, 8 per colour.
         client.send(&[0, 0, 0, 0, 32, 24, 0, 1, 0, 255, 0, 255, 0, 255, 16, 8, 0, 0, 0, 0])?;
         let encodings = [COPY_RECT, encoding, DESKTOP_SIZE];
         let mut message = vec![2, 0, 0, encodings.len() as u8];
@@ -70,30 +70,30 @@ impl Client {
         Ok(self.stream.get_mut().write_all(bytes)?)
     }
 
-    fn ask(&mut self, incremental: bool) -> Result<()> {
+    fn request_update(&mut self, incremental: bool) -> Result<()> {
         let ((width, height), mut message) = (self.size, vec![3, incremental.into(), 0, 0, 0, 0]);
         message.extend_from_slice(&width.to_be_bytes());
         message.extend_from_slice(&height.to_be_bytes());
         self.send(&message)
     }
 
-    /// Whether something comes before the time-out.
+    /// Whether data arrives before the read timeout.
     fn has_more(&mut self) -> Result<bool> {
         use std::io::{BufRead, ErrorKind};
         match self.stream.fill_buf() {
-            Ok([]) => Err("the machine is gone".into()),
+            Ok([]) => Err("the VNC server closed the connection".into()),
             Ok(_) => Ok(true),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Reads an update.
+    /// Reads a FramebufferUpdate.
     fn update(&mut self) -> Result<()> {
         self.stream.get_mut().set_read_timeout(None)?;
         let [kind, _, high, low] = self.take()?;
         if kind != 0 {
-            return Err(format!("message {kind}").into());
+            return Err(format!("unexpected message type {kind}").into());
         }
         for _ in 0..u16::from_be_bytes([high, low]) {
             let header: [u8; 12] = self.take()?;
@@ -108,7 +108,7 @@ impl Client {
                     self.skip(length as usize)?;
                 }
                 TIGHT => self.tight(width, height)?,
-                other => return Err(format!("encoding {other}").into()),
+                other => return Err(format!("unexpected encoding {other}").into()),
             }
         }
         self.stream.get_mut().set_read_timeout(Some(Duration::from_millis(100)))?;
@@ -122,7 +122,7 @@ impl Client {
         match control >> 4 {
             8 => return self.skip(3),
             9 => length = usize::MAX,
-            kind if kind > 9 => return Err(format!("Tight {kind}").into()),
+            kind if kind > 9 => return Err(format!("unexpected Tight compression {kind}").into()),
             kind if kind & 4 != 0 => match self.take()? {
                 [0] | [2] => {}
                 [1] => {
@@ -130,7 +130,7 @@ impl Client {
                     self.skip((usize::from(last) + 1) * 3)?;
                     length = row(if last == 1 { 1 } else { 8 }) * height;
                 }
-                [filter] => return Err(format!("Tight filter {filter}").into()),
+                [filter] => return Err(format!("unexpected Tight filter {filter}").into()),
             },
             _ => {}
         }
@@ -151,8 +151,8 @@ impl Client {
     }
 }
 
-/// Nanoseconds and times that the threads of a process ran, but for its virtual processors'.
-fn ran(pid: &str) -> Result<(u64, u64)> {
+/// Run time in nanoseconds and number of time slices of a process's threads, except vCPU threads.
+fn run_time(pid: &str) -> Result<(u64, u64)> {
     let (mut nanos, mut times) = (0, 0);
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let task = task?.path();
@@ -162,8 +162,8 @@ fn ran(pid: &str) -> Result<(u64, u64)> {
         }
         let text = fs::read_to_string(task.join("schedstat"))?;
         let mut numbers = text.split_whitespace().map(str::parse::<u64>);
-        nanos += numbers.next().ok_or("schedstat")??;
-        times += numbers.nth(1).ok_or("schedstat")??;
+        nanos += numbers.next().ok_or("schedstat has fewer than three numbers")??;
+        times += numbers.nth(1).ok_or("schedstat has fewer than three numbers")??;
     }
     Ok((nanos, times))
 }
@@ -177,22 +177,22 @@ fn watch() -> Result<()> {
     let encoding = match encoding.as_str() {
         "tight" => TIGHT,
         "zrle" => ZRLE,
-        other => return Err(format!("no encoding: {other}").into()),
+        other => return Err(format!("unknown encoding {other}: use tight or zrle").into()),
     };
     let mut client = Client::connect(socket, encoding)?;
     let grown = || fs::metadata(file).map(|file| file.len()).unwrap_or(0);
     let (mut updates, mut start) = (0_u64, None);
     let began = Instant::now();
-    client.ask(false)?;
+    client.request_update(false)?;
     loop {
         let now = began.elapsed();
         if start.is_none() && now > after {
-            start = Some((client.bytes, updates, grown(), ran(pid)?));
+            start = Some((client.bytes, updates, grown(), run_time(pid)?));
         }
         if let Some((bytes, before, length, (nanos, times))) = start
             && now > after + Duration::from_secs(seconds)
         {
-            let (later_nanos, later_times) = ran(pid)?;
+            let (later_nanos, later_times) = run_time(pid)?;
             let counted = [client.bytes - bytes, updates - before, grown() - length, later_nanos - nanos];
             println!("{} {} {} {} {}", counted[0], counted[1], counted[2], counted[3], later_times - times);
             return Ok(());
@@ -200,7 +200,7 @@ fn watch() -> Result<()> {
         if client.has_more()? {
             client.update()?;
             updates += 1;
-            client.ask(true)?;
+            client.request_update(true)?;
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The floppy controller: NEC 765 as the Intel 82077AA has it (data sheet 290166), with DMA channel 2 of the 8237A (data sheet
-//! 231466) and IRQ 6.
+//! Floppy disk controller access: NEC 765 compatible Intel 82077AA (data sheet 290166), DMA channel 2 of the 8237A
+//! (data sheet 231466), IRQ 6.
 
 use super::super::clock::Timeout;
 use super::super::status::{Result, Status};
@@ -9,15 +9,15 @@ use pcvm_firmware_rt::{FarPtr, Field, Hw, Regs, bda};
 const DIGITAL_OUTPUT: u16 = 0x3f2;
 const MAIN_STATUS: u16 = 0x3f4;
 const DATA: u16 = 0x3f5;
-/// Reads the disk change line, writes the data rate.
+/// Read: digital input register (disk change line). Write: configuration control register (data rate).
 const DIGITAL_INPUT: u16 = 0x3f7;
 
-/// Digital output: not reset, DMA and interrupt on; motors from bit 4 on.
+/// Digital output register: not reset; DMA and interrupt enabled. Motor bits start at bit 4.
 const NOT_RESET: u8 = 0x04;
 const DMA_ON: u8 = 0x08;
-/// Main status: ready for a byte; which way.
-const READY: u8 = 0x80;
-const TO_US: u8 = 0x40;
+/// Main status register: RQM, ready for a transfer; DIO, direction controller to CPU.
+const RQM: u8 = 0x80;
+const DIO: u8 = 0x40;
 
 pub mod command {
     #![allow(missing_docs)]
@@ -28,49 +28,50 @@ pub mod command {
     pub const PERPENDICULAR: u8 = 0x12;
     pub const READ_ID: u8 = 0x4a;
     pub const FORMAT: u8 = 0x4d;
-    /// With multiple tracks and, when reading, deleted data skipped.
+    /// Multitrack; READ also skips deleted data.
     pub const WRITE: u8 = 0xc5;
     pub const READ: u8 = 0xe6;
     pub const VERIFY: u8 = 0xf6;
 }
 
-/// The controller answers within microseconds; a drive steps 80 times in less than a second, and finds a sector within two turns.
+/// Time-outs. The controller replies within microseconds; a drive steps 80 times in less than 1 s, and finds a sector
+/// within two revolutions.
 const BYTE_MS: u32 = 100;
 const RESULT_MS: u32 = 2_000;
 const SEEK_MS: u32 = 2_000;
-/// 40:3E: the interrupt has come.
+/// 40:3E: IRQ 6 has arrived.
 const INTERRUPTED: u8 = 0x80;
 
-/// INT 15h's type of device: floppy.
+/// AX for INT 15h: device busy and device ready, type floppy.
 const WAIT: u16 = 0x9001;
 const POST: u16 = 0x9101;
 
-/// The bytes that a command ends with.
-pub type Answer = [u8; 7];
+/// Bytes of a command's result phase.
+pub type ResultBytes = [u8; 7];
 
 /// Whether there is a controller.
 pub fn present<H: Hw>(bios: &mut Bios<H>) -> bool {
     bios.hw.inb(MAIN_STATUS) != 0xff
 }
 
-/// IRQ 6.
+/// IRQ 6: sets the interrupt flag and posts INT 15h AX=9101h.
 pub fn interrupt<H: Hw>(bios: &mut Bios<H>) {
-    const END: u8 = 0x20;
+    const EOI: u8 = 0x20;
     let flags = bios.hw.get(bda::FLOPPY_RECALIBRATE);
     bios.hw.set(bda::FLOPPY_RECALIBRATE, flags | INTERRUPTED);
-    bios.hw.outb(0x20, END);
+    bios.hw.outb(0x20, EOI);
     let mut regs = Regs::default();
     regs.set_ax(POST);
     bios.hw.call_interrupt(0x15, &mut regs);
 }
 
-/// What of 40:3F goes into the digital output register, with `drive` selected.
+/// Selects a drive; the motor bits come from 40:3F.
 pub fn select<H: Hw>(bios: &mut Bios<H>, drive: u8) {
     let motors = bios.hw.get(bda::FLOPPY_MOTORS) & 0xf;
     bios.hw.outb(DIGITAL_OUTPUT, motors << 4 | DMA_ON | NOT_RESET | drive & 3);
 }
 
-/// All motors off.
+/// Switches all motors off.
 pub fn motors_off<H: Hw>(bios: &mut Bios<H>) {
     let motors = bios.hw.get(bda::FLOPPY_MOTORS);
     bios.hw.set(bda::FLOPPY_MOTORS, motors & 0xf0);
@@ -83,16 +84,16 @@ pub fn set_rate<H: Hw>(bios: &mut Bios<H>, rate: u8) {
     bios.hw.set(bda::FLOPPY_RATE, rate << 6);
 }
 
-/// Whether the selected drive, with its motor on, says that its disk was changed since the last step.
+/// Whether the selected drive, with its motor on, reports a disk change since the last step pulse.
 pub fn change_line<H: Hw>(bios: &mut Bios<H>) -> bool {
     bios.hw.inb(DIGITAL_INPUT) & 0x80 != 0
 }
 
-fn wait_ready<H: Hw>(bios: &mut Bios<H>, to_us: bool, ms: u32) -> Result<()> {
-    let wanted = if to_us { READY | TO_US } else { READY };
+fn wait_ready<H: Hw>(bios: &mut Bios<H>, to_cpu: bool, ms: u32) -> Result<()> {
+    let wanted = if to_cpu { RQM | DIO } else { RQM };
     let mut timeout = Timeout::ms(ms);
     loop {
-        if bios.hw.inb(MAIN_STATUS) & (READY | TO_US) == wanted {
+        if bios.hw.inb(MAIN_STATUS) & (RQM | DIO) == wanted {
             return Ok(());
         }
         if timeout.expired(bios) {
@@ -112,30 +113,30 @@ pub fn send<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Takes a command's result, which is kept at 40:42.
-pub fn result<H: Hw>(bios: &mut Bios<H>, bytes: usize, ms: u32) -> Result<Answer> {
-    let mut answer = Answer::default();
+/// Reads a command's result bytes and stores them at 40:42.
+pub fn result<H: Hw>(bios: &mut Bios<H>, bytes: usize, ms: u32) -> Result<ResultBytes> {
+    let mut results = ResultBytes::default();
     let mut at: FarPtr = bda::FLOPPY_RESULT.at;
     let mut ms = ms;
-    for byte in answer.iter_mut().take(bytes) {
+    for byte in results.iter_mut().take(bytes) {
         wait_ready(bios, true, ms)?;
         ms = BYTE_MS;
         *byte = bios.hw.inb(DATA);
         bios.hw.write8(at, *byte);
         at = at.add(1);
     }
-    Ok(answer)
+    Ok(results)
 }
 
-/// A command that ends with seven bytes of result.
-pub fn execute<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) -> Result<Answer> {
+/// Runs a command with a result phase of seven bytes.
+pub fn execute<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) -> Result<ResultBytes> {
     send(bios, bytes)?;
     announce_wait(bios);
-    let answer = result(bios, 7, RESULT_MS)?;
+    let results = result(bios, 7, RESULT_MS)?;
     // ST0 and ST1 (6.1 and 6.2 of the data sheet).
-    let [st0, st1, ..] = answer;
+    let [st0, st1, ..] = results;
     match (st0 >> 6, st1) {
-        (0, _) => Ok(answer),
+        (0, _) => Ok(results),
         _ if st0 & 0x08 != 0 => Err(Status::NOT_READY),
         (_, st1) if st1 & 0x02 != 0 => Err(Status::WRITE_PROTECTED),
         (_, st1) if st1 & 0x20 != 0 => Err(Status::READ_ERROR),
@@ -146,22 +147,22 @@ pub fn execute<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) -> Result<Answer> {
     }
 }
 
-/// INT 15h AH=90h: who wants to do something else meanwhile may.
+/// INT 15h AH=90h: the operating system may switch to another task during the wait.
 fn announce_wait<H: Hw>(bios: &mut Bios<H>) {
     let mut regs = Regs::default();
     regs.set_ax(WAIT);
     bios.hw.call_interrupt(0x15, &mut regs);
 }
 
-/// RECALIBRATE or SEEK, to its end.
-pub fn step<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) -> Result<()> {
+/// Runs RECALIBRATE or SEEK until it has ended.
+pub fn run_seek<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) -> Result<()> {
     send(bios, bytes)?;
     announce_wait(bios);
     let drive = bytes.get(1).copied().unwrap_or(0) & 3;
     let mut timeout = Timeout::ms(SEEK_MS);
     loop {
-        // With interrupts masked, or INT 0Eh somebody else's, the controller itself is asked: without a reason for an
-        // interrupt it says "invalid command" (80h).
+        // If the interrupt never arrives (masked, or INT 0Eh is hooked), SENSE INTERRUPT STATUS is sent after the
+        // time-out. Its result is "invalid command" (80h) if no interrupt is pending.
         let came = bios.hw.get(bda::FLOPPY_RECALIBRATE) & INTERRUPTED != 0;
         let expired = timeout.expired(bios);
         if came || expired {
@@ -175,7 +176,7 @@ pub fn step<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) -> Result<()> {
     }
 }
 
-fn sense_interrupt<H: Hw>(bios: &mut Bios<H>) -> Result<Answer> {
+fn sense_interrupt<H: Hw>(bios: &mut Bios<H>) -> Result<ResultBytes> {
     send(bios, &[command::SENSE_INTERRUPT])?;
     wait_ready(bios, true, BYTE_MS)?;
     let first = bios.hw.inb(DATA);
@@ -186,14 +187,14 @@ fn sense_interrupt<H: Hw>(bios: &mut Bios<H>) -> Result<Answer> {
     Ok([first, second[0], 0, 0, 0, 0, 0])
 }
 
-/// Resets the controller; every drive has to be recalibrated.
+/// Resets the controller. Every drive has to be recalibrated afterwards.
 pub fn reset<H: Hw>(bios: &mut Bios<H>, specify: [u8; 2]) -> Result<()> {
     let motors = bios.hw.get(bda::FLOPPY_MOTORS) & 0xf;
     bios.hw.set(bda::FLOPPY_RECALIBRATE, 0);
     bios.hw.outb(DIGITAL_OUTPUT, motors << 4 | DMA_ON);
     bios.hw.outb(DIGITAL_OUTPUT, motors << 4 | DMA_ON | NOT_RESET);
     wait_ready(bios, false, BYTE_MS).map_err(|_| Status::CONTROLLER)?;
-    // One interrupt for each of four drives, since they are polled; fewer where polling is off.
+    // Drive polling causes one interrupt for each of the four drives; without polling there are fewer.
     for _ in 0..4 {
         let [st0, ..] = sense_interrupt(bios)?;
         if st0 == 0x80 {
@@ -203,7 +204,7 @@ pub fn reset<H: Hw>(bios: &mut Bios<H>, specify: [u8; 2]) -> Result<()> {
     send(bios, &[command::SPECIFY, specify[0], specify[1]])
 }
 
-/// Which way the DMA controller moves bytes.
+/// Direction of a DMA transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dma {
     /// Disk to memory.
@@ -212,8 +213,8 @@ pub enum Dma {
     Write = 0x4a,
 }
 
-/// Programs DMA channel 2 for a transfer. The 8237 counts 16 bits: a buffer must not cross a boundary of 64 KiB.
-pub fn dma<H: Hw>(bios: &mut Bios<H>, way: Dma, linear: u32, bytes: u32) -> Result<()> {
+/// Programs DMA channel 2. The 8237A counts 16 bits, so the buffer must not cross a 64 KiB boundary.
+pub fn dma<H: Hw>(bios: &mut Bios<H>, direction: Dma, linear: u32, bytes: u32) -> Result<()> {
     const ADDRESS: u16 = 0x04;
     const COUNT: u16 = 0x05;
     const MASK: u16 = 0x0a;
@@ -225,10 +226,10 @@ pub fn dma<H: Hw>(bios: &mut Bios<H>, way: Dma, linear: u32, bytes: u32) -> Resu
     let Some(last) = bytes.checked_sub(1).filter(|last| (linear & 0xffff) + last <= 0xffff) else {
         return Err(Status::BOUNDARY);
     };
-    // The two bytes of a register are written one after the other through a flip-flop.
+    // Both bytes of a register go through the same port; a flip-flop selects the byte.
     bios.hw.outb(MASK, MASKED | CHANNEL);
     bios.hw.outb(FLIP_FLOP, 0);
-    bios.hw.outb(MODE, way as u8);
+    bios.hw.outb(MODE, direction as u8);
     let [a, b, page, _] = linear.to_le_bytes();
     bios.hw.outb(ADDRESS, a);
     bios.hw.outb(ADDRESS, b);
@@ -240,7 +241,7 @@ pub fn dma<H: Hw>(bios: &mut Bios<H>, way: Dma, linear: u32, bytes: u32) -> Resu
     Ok(())
 }
 
-/// One drive's variable of a pair in the BIOS data area.
+/// The variable for one drive of a pair in the BIOS data area.
 pub fn of_drive(field: Field<u8>, drive: u8) -> Field<u8> {
     Field::new(field.at.segment, field.at.offset + u16::from(drive & 1))
 }

@@ -1,19 +1,19 @@
-//! INT 13h for floppies.
+//! Floppy functions of INT 13h.
 
-use super::super::int13::Answer;
+use super::super::int13::Completion;
 use super::fdc::{self, Dma, command, of_drive};
 use super::media::{self, Media};
 use super::*;
 use pcvm_firmware_rt::Regs;
 
-/// AH=15h: a floppy drive, with a change line or without.
+/// AH=15h: floppy drive with or without a change line.
 const TYPE_WITH_CHANGE_LINE: u8 = 2;
 const TYPE_WITHOUT: u8 = 1;
-/// The most sectors that the 8237 moves at once.
-const MOST: u8 = 127;
+/// Maximum number of sectors per call: a DMA transfer moves at most 64 KiB.
+const MAX_SECTORS: u8 = 127;
 
-/// One of the functions.
-pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Answer {
+/// Serves a floppy function.
+pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Completion {
     let drive = regs.dl();
     let kind = bios.state.disk.floppy.kind(drive);
     match regs.ah() {
@@ -23,7 +23,7 @@ pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Answer {
             regs.set_ah(last);
             regs.set_al(last);
             regs.set_cf(last != 0);
-            return Answer::Given;
+            return Completion::Done;
         }
         0x08 if kind == 0 => {
             for set in [Regs::set_bx, Regs::set_cx, Regs::set_di] {
@@ -40,15 +40,15 @@ pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Answer {
                 _ => TYPE_WITH_CHANGE_LINE,
             });
             regs.set_cf(false);
-            return Answer::Given;
+            return Completion::Done;
         }
         _ if kind == 0 => return Err(Status::BAD_COMMAND).into(),
         _ => {}
     }
     let result = match regs.ah() {
-        0x02 => moved(bios, regs, Action::Read),
-        0x03 => moved(bios, regs, Action::Write),
-        0x04 => moved(bios, regs, Action::Verify),
+        0x02 => transfer_chs(bios, regs, Action::Read),
+        0x03 => transfer_chs(bios, regs, Action::Write),
+        0x04 => transfer_chs(bios, regs, Action::Verify),
         0x05 => format_track(bios, regs),
         0x08 => {
             parameters(regs, kind, bios.state.disk.floppy.count());
@@ -59,16 +59,16 @@ pub fn int13<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Answer {
         0x18 => set_media(bios, regs, kind),
         _ => return Err(Status::BAD_COMMAND).into(),
     };
-    // A drive without a disk has always been one that does not answer.
+    // By convention an empty drive returns "time-out".
     result.map_err(|status| if status == Status::NO_MEDIUM { Status::TIMEOUT } else { status }).into()
 }
 
-/// 02h to 04h.
-fn moved<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, action: Action) -> Result<()> {
+/// 02h to 04h: read, write, verify.
+fn transfer_chs<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, action: Action) -> Result<()> {
     let count = regs.al();
     regs.set_al(0);
-    let at = At { drive: regs.dl(), cylinder: regs.ch(), head: regs.dh(), sector: regs.cl() };
-    if count == 0 || count > MOST || at.head > 1 || at.sector == 0 {
+    let at = SectorAddress { drive: regs.dl(), cylinder: regs.ch(), head: regs.dh(), sector: regs.cl() };
+    if count == 0 || count > MAX_SECTORS || at.head > 1 || at.sector == 0 {
         return Err(Status::BAD_COMMAND);
     }
     let linear = FarPtr::new(regs.es, regs.bx()).linear();
@@ -76,7 +76,7 @@ fn moved<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, action: Action) -> Result<(
         return Err(Status::BOUNDARY);
     }
     let result = prepare(bios, at.drive, true).and_then(|media| {
-        let (done, result) = sectors(bios, &media, action, at, count, linear);
+        let (done, result) = transfer_cylinder(bios, &media, action, at, count, linear);
         regs.set_al(done);
         result
     });
@@ -84,7 +84,7 @@ fn moved<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, action: Action) -> Result<(
     result
 }
 
-/// 05h: ES:BX points to cylinder, head, number and size of each sector.
+/// 05h: format track. ES:BX points to cylinder, head, number and size code of each sector.
 fn format_track<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<()> {
     let (drive, cylinder, head) = (regs.dl(), regs.ch(), regs.dh());
     if head > 1 {
@@ -95,8 +95,9 @@ fn format_track<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<()> {
     let slow = motor_on(bios, drive);
     let mut run = || {
         check_change(bios, drive)?;
-        // What 17h or 18h has set, else the drive's own: the disk may have no format that could be found out.
-        let media = known(bios, drive).unwrap_or(own);
+        // The format that 17h or 18h has set, else the drive's own: the disk may be unformatted, so its format cannot
+        // be detected.
+        let media = known_format(bios, drive).unwrap_or(own);
         if slow {
             wait_for_speed(bios);
         }
@@ -113,7 +114,7 @@ fn format_track<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) -> Result<()> {
     result
 }
 
-/// 08h.
+/// 08h: drive parameters.
 fn parameters(regs: &mut Regs, kind: u8, count: u8) {
     let Some(own) = media::formats(kind).first() else { return };
     let drive = regs.dl();
@@ -128,7 +129,7 @@ fn parameters(regs: &mut Regs, kind: u8, count: u8) {
     regs.set_di(table.offset);
 }
 
-/// 16h: whether the disk was changed.
+/// 16h: whether the disk has changed.
 fn changed<H: Hw>(bios: &mut Bios<H>, drive: u8) -> Result<()> {
     motor_on(bios, drive);
     let result = check_change(bios, drive);
@@ -136,12 +137,13 @@ fn changed<H: Hw>(bios: &mut Bios<H>, drive: u8) -> Result<()> {
     if result? { Err(Status::CHANGED) } else { Ok(()) }
 }
 
-/// The format with so many cylinders and sectors.
+/// The format with this number of cylinders and sectors.
 fn find(kind: u8, cylinders: u8, sectors: u8) -> Option<&'static Media> {
     media::formats(kind).iter().find(|media| (media.cylinders, media.sectors) == (cylinders, sectors))
 }
 
-/// 17h: the format that is going to be made: AL 1 for 360 KB in its own drive, 2 in a 1.2 MB drive, 3 for 1.2 MB, 4 for 720 KB.
+/// 17h: set disk type for formatting. AL: 1 is 360 KB in a 360 KB drive, 2 is 360 KB in a 1.2 MB drive, 3 is 1.2 MB, 4
+/// is 720 KB, 5 is 1.44 MB.
 fn set_type<H: Hw>(bios: &mut Bios<H>, regs: &Regs, kind: u8) -> Result<()> {
     let (cylinders, sectors) = match (regs.al(), kind) {
         (1, 1) | (2, 2) => (40, 9),
@@ -160,7 +162,7 @@ fn set_type<H: Hw>(bios: &mut Bios<H>, regs: &Regs, kind: u8) -> Result<()> {
     Ok(())
 }
 
-/// 18h: the format that is going to be made: the highest cylinder and sector. ES:DI gets its table.
+/// 18h: set media type for formatting, by its highest cylinder and sector. ES:DI returns the parameter table.
 fn set_media<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs, kind: u8) -> Result<()> {
     let media = find(kind, regs.ch().wrapping_add(1), regs.cl() & 0x3f).ok_or(Status::NO_MEDIA_TYPE)?;
     let drive = regs.dl();

@@ -1,7 +1,7 @@
-//! Floppy drives, the media that go into them, and the parameter table (IBM PS/2 and PC BIOS Interface Technical Reference,
-//! "Interrupt 1Eh"; IBM AT Technical Reference, diskette BIOS).
+//! Floppy drive types, disk formats, and the diskette parameter table (IBM PS/2 and PC BIOS Interface Technical
+//! Reference, "Interrupt 1Eh"; IBM AT Technical Reference, diskette BIOS).
 
-/// Data rates as the controller's rate registers and bits 7-6 of 40:90 have them.
+/// Data rates, as in the controller's rate registers and in bits 7-6 of 40:90.
 pub mod rate {
     #![allow(missing_docs)]
     pub const KBPS_500: u8 = 0;
@@ -10,20 +10,20 @@ pub mod rate {
     pub const MBPS_1: u8 = 3;
 }
 
-/// A format.
+/// A disk format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Media {
     /// Data rate.
     pub rate: u8,
-    /// Cylinders; the drive may have one or two more.
+    /// Number of cylinders; a drive can reach a few more.
     pub cylinders: u8,
     /// Sectors per track.
     pub sectors: u8,
-    /// The drive steps twice for each cylinder.
+    /// The drive steps twice per cylinder.
     pub double_step: bool,
-    /// Bits 2-0 of 40:90 once the format is known.
+    /// Bits 2-0 of 40:90 once the format has been detected.
     pub state: u8,
-    /// Gap 3 when reading and writing, and when formatting.
+    /// Gap 3 lengths for read and write, and for format.
     pub gaps: [u8; 2],
 }
 
@@ -38,7 +38,7 @@ const M720: Media = media(rate::KBPS_250, 80, 9, false, 7, [0x2a, 0x50]);
 const M1440: Media = media(rate::KBPS_500, 80, 18, false, 7, [0x1b, 0x6c]);
 const M2880: Media = media(rate::MBPS_1, 80, 36, false, 7, [0x1b, 0x54]);
 
-/// What a drive of a type (CMOS 10h) takes, its own format first.
+/// The formats that a drive type (CMOS 10h) supports, its own format first.
 pub fn formats(kind: u8) -> &'static [Media] {
     match kind {
         1 => &[IN_360],
@@ -50,7 +50,7 @@ pub fn formats(kind: u8) -> &'static [Media] {
     }
 }
 
-/// The drive's name.
+/// The model name of a drive type.
 pub fn name(kind: u8) -> &'static str {
     match kind {
         1 => "Floppy 360 KB",
@@ -61,9 +61,9 @@ pub fn name(kind: u8) -> &'static str {
     }
 }
 
-/// The parameter table for a format: step rate and head unload time, head load time and DMA, ticks until the motor stops, bytes
-/// per sector (2: 512), sectors per track, gap, data length, formatting gap and filler, head settle time in ms, motor start
-/// time in 1/8 s.
+/// The parameter table of a format: step rate and head unload time, head load time and DMA, motor-off delay in ticks,
+/// size code (2 is 512 bytes), sectors per track, gap, data length, format gap and filler, head settle time in ms,
+/// motor start time in 1/8 s.
 pub const fn parameters(media: &Media) -> [u8; 11] {
     [0xaf, 0x02, 0x25, 0x02, media.sectors, media.gaps[0], 0xff, media.gaps[1], 0xf6, 0x0f, 0x08]
 }

@@ -1,11 +1,13 @@
-//! Floppy drives: which there are, how a disk's format is found out, and moving sectors.
+//! Floppy driver: drive detection, format detection, sector transfers.
 //!
-//! Two drives on one controller at 3F0h. CMOS 10h says which; a controller that does not answer is said so once and left alone.
+//! Up to two drives on one controller at 3F0h. CMOS 10h gives their types. A controller that does not respond is logged
+//! once and not used.
 //!
-//! A motor is started without a wait: what the drive cannot find because it is still too slow is tried again after
-//! the time that the parameter table gives. Writing begins only after a sector's mark was read.
+//! The driver does not wait for a motor to reach its speed. If the drive cannot find a sector yet, it tries again after
+//! the motor start time of the parameter table. A write starts only after the drive has found the sector's address
+//! mark.
 //!
-//! DMA takes an address for a physical one, as every BIOS does: a memory manager has to translate it, and they do.
+//! DMA uses the linear address as the physical one, as in every BIOS; a memory manager has to translate it.
 
 mod fdc;
 mod int13;
@@ -15,12 +17,12 @@ pub use fdc::interrupt;
 pub use int13::int13;
 
 use super::ata::Action;
+use super::buffer::Buffer;
 use super::clock;
 use super::detect;
 use super::geometry::Chs;
-use super::place::Place;
 use super::status::{Result, Status};
-use super::{Bus, Info, Kind, Model};
+use super::{DriveInfo, DriveKind, DriveLocation, Model};
 use crate::{Bios, log};
 use core::cell::Cell;
 use fdc::{Dma, command, of_drive};
@@ -28,27 +30,27 @@ use media::Media;
 use pcvm_firmware_rt::{FarPtr, Hw, bda, ebda};
 
 const CMOS_TYPES: u8 = 0x10;
-/// Sectors are of 512 bytes.
+/// Bytes per sector.
 const SECTOR: u32 = 512;
-/// Tracks that heads may be sent to: a few more than the formats have, for disks that were made that way.
-const MOST_CYLINDERS: u8 = 86;
+/// Highest cylinder that a seek may go to: a few more than the formats have, for disks with extra tracks.
+const MAX_CYLINDER: u8 = 86;
 
-/// 40:90: the format is known; the drive steps twice.
+/// Bits of 40:90: the format is known; the drive steps twice per cylinder.
 const ESTABLISHED: u8 = 0x10;
 const DOUBLE_STEP: u8 = 0x20;
 
-/// Where INT 1Eh's vector points at power-on.
+/// The BIOS's parameter table, which INT 1Eh's vector points to at power-on.
 const TABLE: FarPtr = FarPtr::new(0xf000, 0xefc7);
 
-/// What is remembered about them.
+/// State of the floppy drives.
 #[derive(Debug, Default)]
 pub struct State {
-    /// CMOS types; 0 for no drive.
+    /// CMOS drive types; 0 for no drive.
     kinds: [Cell<u8>; 2],
 }
 
 impl State {
-    /// At power-on.
+    /// The state at power-on.
     pub const fn new() -> Self {
         Self { kinds: [const { Cell::new(0) }; 2] }
     }
@@ -62,7 +64,7 @@ impl State {
     }
 }
 
-/// Finds them.
+/// Detects the drives.
 pub fn init<H: Hw>(bios: &mut Bios<H>) {
     for field in [bda::FLOPPY_RECALIBRATE, bda::FLOPPY_MOTORS, bda::FLOPPY_MOTOR_TICKS, bda::FLOPPY_STATUS] {
         bios.hw.set(field, 0);
@@ -76,7 +78,7 @@ pub fn init<H: Hw>(bios: &mut Bios<H>) {
     if !fdc::present(bios) {
         return log::line(bios.hw, "floppy: no controller");
     }
-    // IRQ 6.
+    // Unmask IRQ 6.
     let mask = bios.hw.inb(0x21);
     bios.hw.outb(0x21, mask & !(1 << 6));
     if fdc::reset(bios, [0xaf, 0x02]).is_err() {
@@ -93,22 +95,22 @@ pub fn init<H: Hw>(bios: &mut Bios<H>) {
         bios.hw.copy_out(&media::parameters(own), table_of(drive));
         bios.hw.set(of_drive(bda::FLOPPY_MEDIA, drive), 0);
         bios.hw.set(of_drive(bda::FLOPPY_TRACK, drive), 0);
-        // 80 tracks and a change line; several rates; known.
+        // 40:8F: 80 tracks and change line; multiple data rates; drive type determined.
         drives |= (u8::from(kind != 1) | u8::from(media::formats(kind).len() > 1) << 1 | 4) << (drive * 4);
         let mut model = Model::NONE;
         for (to, from) in model.0.iter_mut().zip(media::name(kind).bytes()) {
             *to = from;
         }
         let logical = Chs { cylinders: own.cylinders.into(), heads: 2, sectors: own.sectors };
-        bios.state.disk.add(Info {
-            kind: Kind::Floppy,
-            bus: Bus::new(0, drive),
+        bios.state.disk.add(DriveInfo {
+            kind: DriveKind::Floppy,
+            location: DriveLocation::new(0, drive),
             sectors: Cell::new(logical.total().into()),
             block: Cell::new(SECTOR as u16),
             physical: logical,
             logical,
             model,
-            ..Info::default()
+            ..DriveInfo::default()
         });
     }
     bios.hw.set(bda::FLOPPY_DRIVES, drives);
@@ -119,7 +121,7 @@ fn table_of(drive: u8) -> FarPtr {
     ebda::FLOPPY_TABLES.at.add(u16::from(drive & 1) * 16)
 }
 
-/// Called with each tick: counts the motors' time down.
+/// Timer tick: counts down the motor-off delay.
 pub fn motor_tick<H: Hw>(bios: &mut Bios<H>) {
     let left = bios.hw.get(bda::FLOPPY_MOTOR_TICKS);
     if left == 0 {
@@ -138,7 +140,7 @@ fn parameter<H: Hw>(bios: &mut Bios<H>, n: u16) -> u8 {
 }
 
 mod parameter {
-    //! Places in the table.
+    //! Offsets in the parameter table.
     #![allow(missing_docs)]
     pub const SPECIFY_1: u16 = 0;
     pub const SPECIFY_2: u16 = 1;
@@ -152,7 +154,7 @@ mod parameter {
     pub const MOTOR_START: u16 = 10;
 }
 
-/// The last sector of a track: the format's, unless somebody has put a table of his own in place.
+/// The last sector of a track: the format's, or that of the parameter table if a program has installed its own.
 fn last_sector<H: Hw>(bios: &mut Bios<H>, media: &Media) -> u8 {
     if bios.hw.read32(FarPtr::vector(0x1e)) == TABLE.to_u32() {
         media.sectors
@@ -161,7 +163,7 @@ fn last_sector<H: Hw>(bios: &mut Bios<H>, media: &Media) -> u8 {
     }
 }
 
-/// Switches the drive's motor on and selects the drive. Returns whether it was off. [`motor_done`] follows.
+/// Selects the drive and switches its motor on. Returns whether the motor was off. Call [`motor_done`] afterwards.
 fn motor_on<H: Hw>(bios: &mut Bios<H>, drive: u8) -> bool {
     bios.hw.set(bda::FLOPPY_MOTOR_TICKS, 0xff);
     let motors = bios.hw.get(bda::FLOPPY_MOTORS);
@@ -171,7 +173,7 @@ fn motor_on<H: Hw>(bios: &mut Bios<H>, drive: u8) -> bool {
     motors & bit == 0
 }
 
-/// From now on the motor runs for as long as the table says.
+/// Starts the motor-off delay of the parameter table.
 fn motor_done<H: Hw>(bios: &mut Bios<H>) {
     let ticks = parameter(bios, parameter::MOTOR_TICKS);
     bios.hw.set(bda::FLOPPY_MOTOR_TICKS, ticks);
@@ -182,8 +184,8 @@ fn wait_for_speed<H: Hw>(bios: &mut Bios<H>) {
     clock::wait(bios, eighths.min(16) * 125);
 }
 
-/// The format that is known for the drive's disk.
-fn known<H: Hw>(bios: &mut Bios<H>, drive: u8) -> Option<Media> {
+/// The format of the drive's disk, if it is known.
+fn known_format<H: Hw>(bios: &mut Bios<H>, drive: u8) -> Option<Media> {
     let state = bios.hw.get(of_drive(bda::FLOPPY_MEDIA, drive));
     let formats = media::formats(bios.state.disk.floppy.kind(drive));
     formats
@@ -199,7 +201,7 @@ fn establish<H: Hw>(bios: &mut Bios<H>, drive: u8, media: &Media) {
     bios.hw.set(of_drive(bda::FLOPPY_MEDIA, drive), media.rate << 6 | step | ESTABLISHED | media.state);
 }
 
-/// Resets the controller and tells it its times.
+/// Resets the controller and sends it the times of the parameter table.
 fn reset<H: Hw>(bios: &mut Bios<H>) -> Result<()> {
     let specify = [parameter::SPECIFY_1, parameter::SPECIFY_2].map(|n| parameter(bios, n));
     fdc::reset(bios, specify)
@@ -207,15 +209,15 @@ fn reset<H: Hw>(bios: &mut Bios<H>) -> Result<()> {
 
 /// Moves the heads to a cylinder.
 fn seek<H: Hw>(bios: &mut Bios<H>, drive: u8, head: u8, cylinder: u8, media: &Media) -> Result<()> {
-    if cylinder > MOST_CYLINDERS {
+    if cylinder > MAX_CYLINDER {
         return Err(Status::SEEK);
     }
     let flags = bios.hw.get(bda::FLOPPY_RECALIBRATE);
     if flags & 1 << drive == 0 {
-        // From track 82 one RECALIBRATE may not be enough.
-        let once = fdc::step(bios, &[command::RECALIBRATE, drive]);
+        // RECALIBRATE sends a limited number of step pulses; a second one may be needed from far out.
+        let once = fdc::run_seek(bios, &[command::RECALIBRATE, drive]);
         if once == Err(Status::SEEK) {
-            fdc::step(bios, &[command::RECALIBRATE, drive])?;
+            fdc::run_seek(bios, &[command::RECALIBRATE, drive])?;
         } else {
             once?;
         }
@@ -225,14 +227,14 @@ fn seek<H: Hw>(bios: &mut Bios<H>, drive: u8, head: u8, cylinder: u8, media: &Me
     }
     let track = if media.double_step { cylinder * 2 } else { cylinder };
     if bios.hw.get(of_drive(bda::FLOPPY_TRACK, drive)) != track {
-        fdc::step(bios, &[command::SEEK, head << 2 | drive, track])?;
+        fdc::run_seek(bios, &[command::SEEK, head << 2 | drive, track])?;
         bios.hw.set(of_drive(bda::FLOPPY_TRACK, drive), track);
     }
     Ok(())
 }
 
-/// Looks whether the disk was changed. When it was, its format is not known any more, and the line is reset by steps: if it
-/// stays, there is no disk.
+/// Returns whether the disk has changed. If so, its format is forgotten, and two seeks reset the change line; if the
+/// line stays active, the drive is empty.
 fn check_change<H: Hw>(bios: &mut Bios<H>, drive: u8) -> Result<bool> {
     if bios.state.disk.floppy.kind(drive) == 1 || !fdc::change_line(bios) {
         return Ok(false);
@@ -248,16 +250,16 @@ fn check_change<H: Hw>(bios: &mut Bios<H>, drive: u8) -> Result<bool> {
     if fdc::change_line(bios) { Err(Status::NO_MEDIUM) } else { Ok(true) }
 }
 
-/// The disk's format, by trying the rates of what the drive takes.
+/// Detects the disk's format by trying the data rates that the drive supports.
 fn format_of<H: Hw>(bios: &mut Bios<H>, drive: u8, slow: &mut bool) -> Result<Media> {
-    if let Some(media) = known(bios, drive) {
+    if let Some(media) = known_format(bios, drive) {
         fdc::set_rate(bios, media.rate);
         return Ok(media);
     }
     let mut last = Status::NO_MEDIA_TYPE;
     for again in [false, true] {
         if again {
-            // Perhaps the disk does not turn fast enough yet.
+            // The disk may not have reached its speed yet.
             if !core::mem::take(slow) {
                 break;
             }
@@ -285,37 +287,37 @@ fn format_of<H: Hw>(bios: &mut Bios<H>, drive: u8, slow: &mut bool) -> Result<Me
     Err(last)
 }
 
-/// Makes the drive ready and tells the format of its disk. A disk that was changed is told once, if `tell`.
-fn prepare<H: Hw>(bios: &mut Bios<H>, drive: u8, tell: bool) -> Result<Media> {
+/// Switches the motor on and returns the disk's format. If `report_change`, a disk change is reported once as an error.
+fn prepare<H: Hw>(bios: &mut Bios<H>, drive: u8, report_change: bool) -> Result<Media> {
     let was_known = bios.hw.get(of_drive(bda::FLOPPY_MEDIA, drive)) & ESTABLISHED != 0;
     let mut slow = motor_on(bios, drive);
     let changed = check_change(bios, drive)?;
     let media = format_of(bios, drive, &mut slow)?;
-    if changed && was_known && tell {
+    if changed && was_known && report_change {
         return Err(Status::CHANGED);
     }
     Ok(media)
 }
 
-/// Where a transfer on one cylinder begins.
+/// The first sector of a transfer.
 #[derive(Clone, Copy, Debug)]
-struct At {
+struct SectorAddress {
     drive: u8,
     cylinder: u8,
     head: u8,
     sector: u8,
 }
 
-/// Moves up to the end of a cylinder, after [`prepare`]. Returns how many sectors were moved, too.
-fn sectors<H: Hw>(
+/// Transfers sectors up to the end of a cylinder, after [`prepare`]. Also returns the number of sectors transferred.
+fn transfer_cylinder<H: Hw>(
     bios: &mut Bios<H>,
     media: &Media,
     action: Action,
-    at: At,
+    at: SectorAddress,
     count: u8,
     linear: u32,
 ) -> (u8, Result<()>) {
-    let At { drive, cylinder, head, sector } = at;
+    let SectorAddress { drive, cylinder, head, sector } = at;
     let last = last_sector(bios, media);
     let bytes = u32::from(count) * SECTOR;
     let mut run = || {
@@ -332,7 +334,7 @@ fn sectors<H: Hw>(
         };
         seek(bios, drive, head, cylinder, media)?;
         let [size, gap, length] = [parameter::SIZE, parameter::GAP, parameter::LENGTH].map(|n| parameter(bios, n));
-        // VERIFY counts sectors itself.
+        // VERIFY with EC set takes its sector count in the last byte.
         let (count_enabled, length) = if action == Action::Verify { (0x80, count) } else { (0, length) };
         let unit = count_enabled | head << 2 | drive;
         fdc::execute(bios, &[opcode, unit, cylinder, head, sector, size, last, gap, length])
@@ -345,7 +347,7 @@ fn sectors<H: Hw>(
                 let _ = reset(bios);
                 0
             } else {
-                // Where it stopped: cylinder, head, sector of the result.
+                // Where the transfer stopped: head and sector of the result phase.
                 let [stopped_head, stopped] = [4, 5].map(|n| bios.hw.read8(bda::FLOPPY_RESULT.at.add(n)));
                 let heads = stopped_head.saturating_sub(head).min(1);
                 (heads * last + stopped).saturating_sub(sector)
@@ -355,18 +357,18 @@ fn sectors<H: Hw>(
     }
 }
 
-/// Reads, writes or verifies sectors by LBA.
+/// Reads, writes or verifies sectors by LBA. Also returns the number of sectors done.
 pub fn access<H: Hw>(
     bios: &mut Bios<H>,
-    info: &Info,
+    info: &DriveInfo,
     action: Action,
     lba: u64,
     count: u16,
-    place: &mut Place,
+    buffer: &mut Buffer,
 ) -> (u16, Result<()>) {
-    let drive = info.bus.unit;
+    let drive = info.location.unit;
     let mut done = 0;
-    let result = access_prepared(bios, drive, action, lba, count, place, &mut done);
+    let result = access_prepared(bios, drive, action, lba, count, buffer, &mut done);
     motor_done(bios);
     (done, result)
 }
@@ -377,7 +379,7 @@ fn access_prepared<H: Hw>(
     action: Action,
     lba: u64,
     count: u16,
-    place: &mut Place,
+    buffer: &mut Buffer,
     done: &mut u16,
 ) -> Result<()> {
     let media = prepare(bios, drive, false)?;
@@ -388,33 +390,33 @@ fn access_prepared<H: Hw>(
     }
     while *done < count {
         let lba = lba as u32 + u32::from(*done);
-        let at = At {
+        let at = SectorAddress {
             drive,
             cylinder: (lba / (per_track * 2)) as u8,
             head: (lba / per_track % 2) as u8,
             sector: (lba % per_track) as u8 + 1,
         };
-        let linear = place.linear();
+        let linear = buffer.linear();
         let before_boundary = (0x1_0000 - (linear & 0xffff)) / SECTOR;
         let now = (per_track - lba % per_track).min((count - *done).into());
         if before_boundary == 0 && action != Action::Verify {
-            // A sector across the boundary goes by way of one of ours.
-            let (own, theirs) = (ebda::SECTOR.at, place.pointer());
+            // A sector that crosses a 64 KiB boundary goes through the bounce buffer.
+            let (bounce, callers) = (ebda::SECTOR.at, buffer.pointer());
             if action == Action::Write {
-                bios.hw.copy(theirs, own, SECTOR as u16);
+                bios.hw.copy(callers, bounce, SECTOR as u16);
             }
-            sectors(bios, &media, action, at, 1, own.linear()).1?;
+            transfer_cylinder(bios, &media, action, at, 1, bounce.linear()).1?;
             if action == Action::Read {
-                bios.hw.copy(own, theirs, SECTOR as u16);
+                bios.hw.copy(bounce, callers, SECTOR as u16);
             }
             *done += 1;
-            place.skip(SECTOR);
+            buffer.advance(SECTOR);
             continue;
         }
         let now = if action == Action::Verify { now } else { now.min(before_boundary) } as u8;
-        let (moved, result) = sectors(bios, &media, action, at, now, linear);
+        let (moved, result) = transfer_cylinder(bios, &media, action, at, now, linear);
         *done += u16::from(moved);
-        place.skip(u32::from(moved) * SECTOR);
+        buffer.advance(u32::from(moved) * SECTOR);
         result?;
     }
     Ok(())

@@ -1,13 +1,13 @@
-//! Hard disks by CHS.
+//! Hard disk tests by CHS.
 
 use super::*;
 
-fn disk(computer: &Computer<Pc>, disk: u8) -> &[u8] {
+fn disk(computer: &Computer<PcPorts>, disk: u8) -> &[u8] {
     &computer.hw.bus.ide.disks[&DiskId(disk)]
 }
 
 #[test]
-fn an_empty_controller_costs_a_handful_of_accesses_and_no_time() {
+fn probing_a_controller_without_drives_takes_under_40_accesses() {
     let mut computer = pc([None, None, None, None], [0; 4]);
     computer.bios(init);
     assert_eq!(computer.bios(|bios| drives(bios)), 0);
@@ -16,20 +16,20 @@ fn an_empty_controller_costs_a_handful_of_accesses_and_no_time() {
 }
 
 #[test]
-fn a_bus_that_floats_has_no_drives() {
+fn a_floating_bus_has_no_drives() {
     let mut computer = Computer::new(pcvm_firmware_rt::fake::Nothing).start();
     assert_eq!(computer.bios(|bios| drives(bios)), 0);
 }
 
 #[test]
-fn drives_are_found_and_numbered() {
-    let mut computer = usual();
+fn drives_are_detected_and_numbered() {
+    let mut computer = default_pc();
     assert_eq!(computer.bios(|bios| drives(bios)), 2);
     let [disk, cd] = [0, 1].map(|index| computer.bios(|bios| drive(bios, index)).unwrap());
-    assert_eq!((disk.kind, disk.number, disk.channel, disk.unit), (Kind::Hard, 0x80, 0, 0));
+    assert_eq!((disk.kind, disk.number, disk.channel, disk.unit), (DriveKind::Hard, 0x80, 0, 0));
     assert_eq!((disk.sectors, disk.block), (40 << 11, 512));
     assert_eq!(std::str::from_utf8(&disk.model).unwrap().trim_end(), "PCVM HARDDISK");
-    assert_eq!((cd.kind, cd.number, cd.channel, cd.unit, cd.block), (Kind::Cdrom, 0xe0, 1, 0, 2048));
+    assert_eq!((cd.kind, cd.number, cd.channel, cd.unit, cd.block), (DriveKind::Cdrom, 0xe0, 1, 0, 2048));
     assert_eq!(computer.bios(|bios| drive(bios, 2)), None);
     assert_eq!(computer.hw.memory[0x475], 1);
     assert!(computer.hw.bus.accesses < 1000, "{} accesses", computer.hw.bus.accesses);
@@ -37,8 +37,8 @@ fn drives_are_found_and_numbered() {
 
 #[test]
 fn sectors_are_read_by_chs() {
-    let mut computer = usual();
-    // 16 heads, 63 sectors: cylinder 3, head 2, sector 5.
+    let mut computer = default_pc();
+    // The geometry is 16 heads, 63 sectors; this is cylinder 3, head 2, sector 5.
     let regs = computer.int13(0x0203, 0x0305, 0x0280);
     assert_eq!((regs.ah(), regs.al(), regs.cf()), (0, 3, false));
     let from = ((3 * 16 + 2) * 63 + 4) * 512;
@@ -47,8 +47,8 @@ fn sectors_are_read_by_chs() {
 }
 
 #[test]
-fn a_read_crosses_the_end_of_its_segment() {
-    let mut computer = usual();
+fn a_read_may_cross_the_end_of_its_segment() {
+    let mut computer = default_pc();
     let mut regs = Regs::default();
     regs.set_ax(0x0280);
     regs.set_cx(0x0001);
@@ -61,8 +61,8 @@ fn a_read_crosses_the_end_of_its_segment() {
 }
 
 #[test]
-fn a_buffer_that_real_mode_does_not_reach_is_refused() {
-    let mut computer = usual();
+fn a_buffer_beyond_the_reach_of_real_mode_is_refused() {
+    let mut computer = default_pc();
     let mut regs = Regs::default();
     regs.set_ax(0x0201);
     regs.set_cx(1);
@@ -75,7 +75,7 @@ fn a_buffer_that_real_mode_does_not_reach_is_refused() {
 
 #[test]
 fn sectors_are_written_and_verified() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     let data = pattern(20 * 512, 77);
     computer.hw.memory[0x1_0000..][..data.len()].copy_from_slice(&data);
     let regs = computer.int13(0x0314, 0x0001, 0x0080);
@@ -86,23 +86,23 @@ fn sectors_are_written_and_verified() {
 }
 
 #[test]
-fn an_interrupt_is_not_left_pending_nor_disabled() {
+fn a_call_leaves_no_interrupt_pending_and_interrupts_enabled() {
     use pcvm_devices::IrqLine;
-    let mut computer = usual();
+    let mut computer = default_pc();
     for ax in [0x0211, 0x0311, 0x0411, 0x1000, 0x0900] {
         computer.int13(ax, 1, 0x80);
         assert!(!computer.hw.bus.ide.irq(IrqLine::Isa(14)), "AX={ax:04x}");
         assert_eq!(computer.hw.bus.ide.edges.get(&IrqLine::Isa(14)), None, "AX={ax:04x}");
     }
-    // IDENTIFY by somebody else raises it.
+    // IDENTIFY from another driver raises IRQ 14.
     computer.hw.bus.ide.outb(0x1f7, 0xec);
     assert!(computer.hw.bus.ide.irq(IrqLine::Isa(14)));
 }
 
 #[test]
-fn status_is_read_once() {
-    let mut computer = usual();
-    // AX, CX, DX; AH, carry
+fn failed_calls_set_the_last_status_and_function_01h_clears_it() {
+    let mut computer = default_pc();
+    // AX, CX, DX; AH
     for (ax, cx, dx, ah) in [
         (0x0200, 0x0001, 0x0080, 1),
         (0x0281, 0x0001, 0x0080, 1),
@@ -132,8 +132,8 @@ fn status_is_read_once() {
 }
 
 #[test]
-fn what_needs_nothing_done_succeeds() {
-    let mut computer = usual();
+fn functions_without_an_effect_succeed() {
+    let mut computer = default_pc();
     for ax in [0x0000, 0x0500, 0x0900, 0x0c00, 0x0d00, 0x1000, 0x1100, 0x1400, 0x1900] {
         let regs = computer.int13(ax, 0x0101, 0x80);
         assert_eq!((regs.ah(), regs.cf()), (0, false), "AX={ax:04x}");
@@ -141,8 +141,8 @@ fn what_needs_nothing_done_succeeds() {
 }
 
 #[test]
-fn parameters_are_those_of_the_tables() {
-    let mut computer = usual();
+fn function_08h_and_the_parameter_table_agree() {
+    let mut computer = default_pc();
     // 81920 sectors: 81 cylinders, 16 heads, 63 sectors.
     let regs = computer.int13(0x0800, 0, 0x80);
     assert_eq!((regs.cx(), regs.dx(), regs.ax(), regs.cf()), (80 << 8 | 63, 15 << 8 | 1, 0, false));
@@ -160,7 +160,7 @@ fn parameters_are_those_of_the_tables() {
 
 #[test]
 fn the_last_sector_is_read_and_the_one_after_it_is_not() {
-    let mut computer = usual();
+    let mut computer = default_pc();
     let last = (40 << 11) - 1;
     let regs = computer.packet(0x4200, 0x80, &dap(1, 0x1000_0000, last));
     assert_eq!((regs.ah(), regs.cf()), (0, false));
@@ -170,7 +170,7 @@ fn the_last_sector_is_read_and_the_one_after_it_is_not() {
 }
 
 #[test]
-fn disks_of_odd_sizes_have_a_geometry_that_holds_them() {
+fn the_geometry_of_a_disk_of_any_size_fits_the_disk() {
     for sectors in [
         1,
         2,
@@ -207,7 +207,7 @@ fn disks_of_odd_sizes_have_a_geometry_that_holds_them() {
         );
         let named = cylinders * heads * per_track;
         assert!(named <= sectors.max(1), "{sectors}: {cylinders}/{heads}/{per_track}");
-        // What is lost is less than a cylinder, up to what INT 13h can name.
+        // Up to what INT 13h can address, less than one cylinder is lost.
         assert!(named + heads * per_track > sectors.min(1024 * 255 * 63), "{sectors}: {cylinders}/{heads}/{per_track}");
         assert_eq!(computer.int13(0x0201, 0x0001, 0x80).ah(), 0, "{sectors}");
         assert_eq!(computer.int13(0x1500, 0, 0x80).ah(), 3);
@@ -215,7 +215,7 @@ fn disks_of_odd_sizes_have_a_geometry_that_holds_them() {
 }
 
 #[test]
-fn large_addresses_reach_the_drive_whole() {
+fn large_lbas_reach_the_drive_untruncated() {
     let sectors = (1 << 40) + 100;
     let mut computer = pc([Some(DriveSpec::disk(sectors, false, "")), None, None, None], [64 << 10, 0, 0, 0]).start();
     for lba in [100, (1 << 28) - 2, (1 << 28) - 1, 1 << 28, (1 << 32) - 1, 1 << 32, (1 << 40) + 98] {
@@ -233,25 +233,25 @@ fn large_addresses_reach_the_drive_whole() {
 }
 
 #[test]
-fn another_hard_disk_becomes_the_first() {
+fn set_hard_disk_order_renumbers_the_hard_disks() {
     let drives = [2000, 4000, 6000, 8000].map(|sectors| Some(DriveSpec::disk(sectors, false, "")));
     let mut computer = pc(drives, [2000 * 512, 4000 * 512, 6000 * 512, 8000 * 512]).start();
     let order =
-        |computer: &mut Computer<Pc>| [0, 1, 2, 3].map(|n| computer.bios(|bios| drive(bios, n)).unwrap().number);
+        |computer: &mut Computer<PcPorts>| [0, 1, 2, 3].map(|n| computer.bios(|bios| drive(bios, n)).unwrap().number);
     assert_eq!(order(&mut computer), [0x80, 0x81, 0x82, 0x83]);
     computer.bios(|bios| set_hard_disk_order(bios, &[2, 9, 2, 0]));
     assert_eq!(order(&mut computer), [0x81, 0x82, 0x80, 0x83]);
     assert_eq!(computer.bios(|bios| index_of(bios, 0x80)), Some(2));
     computer.int13(0x0201, 0x0001, 0x80);
     assert_eq!(computer.hw.memory[0x1_0000..][..512], disk(&computer, 2)[..512]);
-    // The tables follow.
+    // The parameter tables are those of the new order.
     assert_eq!(computer.hw.memory[0xe_6c3d], (6000u32 / 1008) as u8);
     assert_eq!(computer.hw.memory[0xe_6c4d], (2000u32 / 1008) as u8);
 }
 
 #[test]
-fn setup_says_which_translation() {
-    // Bits of CMOS 39h, cylinders, heads under INT 13h of a disk of 2 GiB (4161 cylinders).
+fn cmos_selects_the_translation() {
+    // Translation bits of CMOS 39h; INT 13h's cylinders and heads for a disk of 2 GiB (4161 cylinders).
     for (bits, cylinders, heads) in [(0, 1024, 16), (1, 520, 128), (2, 520, 128), (3, 554, 120)] {
         let sectors = 4161 * 16 * 63;
         let mut computer = pc([Some(DriveSpec::disk(sectors, false, "")), None, None, None], [64 << 10, 0, 0, 0]);
@@ -271,8 +271,8 @@ fn setup_says_which_translation() {
 }
 
 #[test]
-fn the_partition_table_says_how_the_disk_was_partitioned() {
-    // 1 GiB, partitioned as if it were larger: 255 heads.
+fn the_partition_table_determines_the_geometry() {
+    // A disk of 1 GiB that was partitioned with 255 heads, as a larger one would be.
     let mut computer = pc([Some(DriveSpec::disk(1 << 21, false, "")), None, None, None], [64 << 10, 0, 0, 0]);
     let image = computer.hw.bus.ide.disks.get_mut(&DiskId(0)).unwrap();
     let sectors = 100 * 255 * 63 - 63u32;
@@ -283,7 +283,7 @@ fn the_partition_table_says_how_the_disk_was_partitioned() {
     let mut computer = computer.start();
     let regs = computer.int13(0x0800, 0, 0x80);
     assert_eq!((regs.dh(), regs.cl() & 63), (254, 63));
-    // Without it such a disk has 64.
+    // Without a partition table such a disk has 64 heads.
     computer.hw.bus.ide.disks.get_mut(&DiskId(0)).unwrap()[0x1fe] = 0;
     computer.state = BiosState::new();
     let mut computer = computer.start();
@@ -300,7 +300,7 @@ fn a_read_only_disk_is_write_protected() {
 }
 
 #[test]
-fn a_sector_that_cannot_be_read_is_told_and_the_next_call_works() {
+fn a_bad_sector_is_reported_and_the_next_call_works() {
     // The image ends in the middle of the disk.
     let mut computer = pc([Some(DriveSpec::disk(4000, false, "")), None, None, None], [64 * 512, 0, 0, 0]).start();
     let regs = computer.packet(0x4200, 0x80, &dap(100, 0x1000_0000, 0));
@@ -311,7 +311,7 @@ fn a_sector_that_cannot_be_read_is_told_and_the_next_call_works() {
     computer.hw.bus.ide.fail = Some(pcvm_devices::BlockError::Io(5));
     let regs = computer.int13(0x0201, 0x0001, 0x80);
     assert_eq!((regs.ah(), regs.al(), regs.cf()), (0x10, 0, true));
-    assert_eq!(computer.hw.memory[0x48d], 0x40, "the error register is kept");
+    assert_eq!(computer.hw.memory[0x48d], 0x40, "the error register is stored in the BIOS data area");
     let regs = computer.int13(0x0301, 0x0001, 0x80);
     assert_eq!((regs.ah(), regs.cf()), (0xcc, true));
     computer.hw.bus.ide.fail = None;
@@ -320,15 +320,15 @@ fn a_sector_that_cannot_be_read_is_told_and_the_next_call_works() {
 }
 
 #[test]
-fn a_drive_whose_multiple_mode_was_switched_off_still_reads() {
-    let mut computer = usual();
+fn a_drive_with_multiple_mode_disabled_still_reads() {
+    let mut computer = default_pc();
     computer.hw.bus.ide.outb(0x1f6, 0xa0);
     computer.hw.bus.ide.outb(0x1f2, 0);
     computer.hw.bus.ide.outb(0x1f7, 0xc6);
     let regs = computer.int13(0x0220, 0x0001, 0x80);
     assert_eq!((regs.ah(), regs.al(), regs.cf()), (0, 0x20, false));
     assert_eq!(computer.hw.memory[0x1_0000..][..0x4000], disk(&computer, 0)[..0x4000]);
-    // A reset makes it as it was.
+    // A reset enables MULTIPLE mode again.
     computer.int13(0x0000, 0, 0x80);
     computer.hw.bus.accesses = 0;
     computer.int13(0x0210, 0x0001, 0x80);
@@ -336,8 +336,8 @@ fn a_drive_whose_multiple_mode_was_switched_off_still_reads() {
 }
 
 #[test]
-fn a_drive_left_in_the_middle_of_a_transfer_is_reset() {
-    let mut computer = usual();
+fn a_drive_in_the_middle_of_a_transfer_is_reset() {
+    let mut computer = default_pc();
     computer.hw.bus.ide.outb(0x1f2, 2);
     computer.hw.bus.ide.outb(0x1f7, 0x20);
     let regs = computer.int13(0x0201, 0x0001, 0x80);
@@ -346,9 +346,9 @@ fn a_drive_left_in_the_middle_of_a_transfer_is_reset() {
 }
 
 #[test]
-fn no_registers_make_it_panic_or_hang() {
+fn random_register_values_cause_neither_panic_nor_hang() {
     use pcvm_devices::testing::Rng;
-    let mut computer = usual();
+    let mut computer = default_pc();
     let mut rng = Rng(7);
     for n in 0..1000 {
         let mut regs = Regs::default();
@@ -359,10 +359,10 @@ fn no_registers_make_it_panic_or_hang() {
         let drives = [0x00, 0x01, 0x80, 0x81, 0xe0, 0xe1, 0x7f, rng.next_u64() as u8];
         regs.set_dl(drives[rng.below(8) as usize]);
         regs.set_dh(rng.below(20) as u8);
-        // Neither the vectors nor the data areas, which a caller may destroy as he likes.
+        // ES and DS stay clear of the vectors and data areas: a caller that overwrites those breaks the BIOS.
         regs.es = 0x1000 + rng.below(0x6000) as u16;
         regs.ds = 0x1000 + rng.below(0x6000) as u16;
-        // Large counts are many accesses each: what is tested here is the rest.
+        // Small counts: large ones only repeat the same accesses.
         let at = FarPtr::new(regs.ds, regs.si());
         computer.hw.write16(at, [0x10, 0x18, 0, 0x42, 0x4a][rng.below(5) as usize]);
         computer.hw.write16(at.add(2), rng.below(6) as u16);

@@ -1,10 +1,10 @@
-//! Functions 41h to 4Eh.
+//! Tests of INT 13h functions 41h to 4Eh.
 
 use super::*;
 
 #[test]
-fn the_extensions_are_there() {
-    let mut computer = usual();
+fn the_installation_check_returns_version_and_subsets() {
+    let mut computer = default_pc();
     for (dl, cx) in [(0x80, 5), (0xe0, 7)] {
         let mut regs = Regs::default();
         regs.set_ax(0x4100);
@@ -18,13 +18,13 @@ fn the_extensions_are_there() {
 }
 
 #[test]
-fn blocks_are_moved() {
-    let mut computer = usual();
+fn extended_read_write_and_verify_transfer_blocks() {
+    let mut computer = default_pc();
     let image = image();
     let regs = computer.packet(0x4200, 0x80, &dap(127, 0x1000_fff0, 1000));
     assert_eq!((regs.ah(), regs.cf()), (0, false));
     assert_eq!(computer.hw.memory[0x1_fff0..][..127 * 512], image[1000 * 512..][..127 * 512]);
-    // More than the specification's 127, over the driver's own pieces.
+    // More than the specification's limit of 127, in several commands.
     let regs = computer.packet(0x4200, 0x80, &dap(600, 0x4000_0000, 3));
     assert_eq!((regs.ah(), regs.cf()), (0, false));
     assert_eq!(computer.hw.memory[0x4_0000..][..600 * 512], image[3 * 512..][..600 * 512]);
@@ -41,20 +41,20 @@ fn blocks_are_moved() {
 }
 
 #[test]
-fn packets_that_cannot_be_are_refused() {
-    let mut computer = usual();
+fn malformed_packets_are_refused() {
+    let mut computer = default_pc();
     let short = [[0x0f, 0].as_slice(), &dap(1, 0x1000_0000, 0)[2..]].concat();
     assert_eq!(computer.packet(0x4200, 0x80, &short).ah(), 1);
     let regs = computer.packet(0x4200, 0x80, &dap(0, 0x1000_0000, 0));
-    assert_eq!((regs.ah(), regs.cf()), (0, false), "nothing is easily moved");
+    assert_eq!((regs.ah(), regs.cf()), (0, false), "a count of 0 succeeds");
     let regs = computer.packet(0x4200, 0x80, &dap(0xffff, 0x1000_0000, 0));
-    assert_eq!((regs.ah(), regs.cf()), (9, true), "no room");
+    assert_eq!((regs.ah(), regs.cf()), (9, true), "the buffer is too large");
     assert_eq!(computer.hw.memory[0x3_0012..][..2], [0, 0]);
 }
 
 #[test]
-fn a_flat_address_is_used_when_there_is_one() {
-    let mut computer = usual();
+fn the_flat_buffer_address_of_a_long_packet_is_used() {
+    let mut computer = default_pc();
     let image = image();
     let packet = |address: u64, count| {
         let mut packet = dap(count, 0xffff_ffff, 100);
@@ -65,7 +65,7 @@ fn a_flat_address_is_used_when_there_is_one() {
     let regs = computer.packet(0x4200, 0x80, &packet(0x5_4321, 20));
     assert_eq!((regs.ah(), regs.cf()), (0, false));
     assert_eq!(computer.hw.memory[0x5_4321..][..20 * 512], image[100 * 512..][..20 * 512]);
-    // Above what real mode reaches.
+    // Above the reach of real mode.
     computer.hw.memory.resize(0x20_0000, 0);
     let regs = computer.packet(0x4200, 0x80, &packet(0x18_0001, 33));
     assert_eq!((regs.ah(), regs.cf()), (0, false));
@@ -88,8 +88,8 @@ fn word(bytes: &[u8], at: usize) -> u16 {
 }
 
 #[test]
-fn drive_parameters_are_as_long_as_there_is_room() {
-    let mut computer = usual();
+fn drive_parameters_are_no_longer_than_the_callers_buffer() {
+    let mut computer = default_pc();
     for (room, size) in [
         (0, None),
         (0x19, None),
@@ -111,7 +111,10 @@ fn drive_parameters_are_as_long_as_there_is_room() {
         };
         assert_eq!((regs.ah(), regs.cf()), (0, false));
         assert_eq!(word(&table, 0), size);
-        assert!(table[size.into()..].iter().all(|&byte| byte == 0xcc), "{room:x}: only what there is room for");
+        assert!(
+            table[size.into()..].iter().all(|&byte| byte == 0xcc),
+            "{room:x}: memory beyond the result is untouched"
+        );
         assert_eq!((word(&table, 2), word(&table, 4), word(&table, 8), word(&table, 12)), (3, 81, 16, 63));
         assert_eq!(table[16..24], (40u64 << 11).to_le_bytes());
         assert_eq!(word(&table, 24), 512);
@@ -135,8 +138,8 @@ fn drive_parameters_are_as_long_as_there_is_room() {
 }
 
 #[test]
-fn a_cds_parameters_tell_that_it_can_be_taken_out() {
-    let mut computer = usual();
+fn the_parameters_of_a_cd_are_those_of_a_removable_medium() {
+    let mut computer = default_pc();
     assert_eq!(computer.packet(0x4800, 0xe0, &[0x42, 0]).ah(), 0);
     let table = &computer.hw.memory[0x3_0010..][..0x42];
     assert_eq!((word(table, 2), word(table, 24)), (0x35, 2048));
@@ -151,8 +154,8 @@ fn a_cds_parameters_tell_that_it_can_be_taken_out() {
 }
 
 #[test]
-fn hardware_is_configured_as_it_is() {
-    let mut computer = usual();
+fn function_4eh_accepts_only_the_present_configuration() {
+    let mut computer = default_pc();
     for (al, ah) in [(0, 1), (1, 0), (2, 1), (3, 0), (4, 0), (5, 1), (6, 0), (7, 1)] {
         let regs = computer.int13(0x4e00 | al, 0, 0x80);
         assert_eq!((regs.ah(), regs.cf()), (ah, ah != 0), "AL={al}");

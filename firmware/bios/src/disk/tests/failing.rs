@@ -1,30 +1,30 @@
-//! Drives that are broken: a message, and on to the next.
+//! Tests with broken IDE drives: each is logged and skipped, and no call hangs.
 
 use super::*;
 use pcvm_devices::testing::Rng;
 
-/// What the drive on the first channel does.
+/// The fault of the drive on the primary channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// Every register reads as this.
+    /// Every register reads as this value.
     Stuck(u8),
-    /// Ready; no command ever ends.
+    /// The drive is ready, but no command ever ends.
     NeverEnds,
-    /// Ready; every command fails.
+    /// The drive is ready, but every command fails.
     AlwaysFails,
-    /// Ready; no command ever has data.
+    /// The drive is ready, but never requests a data transfer.
     NoData,
-    /// IDENTIFY gives this in all words.
+    /// Every IDENTIFY word has this value.
     Identifies(u16),
-    /// IDENTIFY works; reading does not end.
+    /// IDENTIFY works, but a read never ends.
     ReadsForever,
-    /// Every read of a register gives something else.
+    /// Every register read returns a random value.
     Random,
-    /// A packet device whose every packet command wants to move this many bytes for ever.
+    /// A packet device that requests this many bytes again and again, for every command.
     Floods(u16),
 }
 
-struct Broken {
+struct BrokenDrive {
     fault: Fault,
     clock: u32,
     high: bool,
@@ -35,7 +35,7 @@ struct Broken {
     rng: Rng,
 }
 
-impl Broken {
+impl BrokenDrive {
     fn new(fault: Fault) -> Self {
         Self { fault, clock: 0, high: false, command: 0, words: 0, device: 0, log: String::new(), rng: Rng(1) }
     }
@@ -62,7 +62,7 @@ impl Broken {
     }
 }
 
-impl Ports for Broken {
+impl Ports for BrokenDrive {
     fn read(&mut self, port: u16, size: u8) -> u32 {
         match port {
             0x40 => {
@@ -75,7 +75,7 @@ impl Ports for Broken {
                 self.words = self.words.saturating_sub(u32::from(size) / 2);
                 match self.fault {
                     Fault::Identifies(word) => u32::from(word) * 0x1_0001,
-                    // 32768 sectors by LBA.
+                    // A capacity of 32768 sectors, with LBA.
                     Fault::ReadsForever => match 256 - self.words {
                         50 => 1 << 25,
                         62 => 0x8000,
@@ -107,7 +107,7 @@ impl Ports for Broken {
 }
 
 #[test]
-fn a_broken_drive_is_named_and_skipped() {
+fn a_broken_drive_is_logged_and_skipped() {
     for (fault, log) in [
         (Fault::Stuck(0xff), ""),
         (Fault::Stuck(0x00), ""),
@@ -120,7 +120,7 @@ fn a_broken_drive_is_named_and_skipped() {
         (Fault::NoData, "ata0 master: no data\n"),
         (Fault::Identifies(0), "ata0 master: no medium\n"),
     ] {
-        let mut computer = Computer::new(Broken::new(fault)).start();
+        let mut computer = Computer::new(BrokenDrive::new(fault)).start();
         assert_eq!(computer.hw.bus.log, log, "{fault:?}");
         assert_eq!(computer.bios(|bios| drives(bios)), 0, "{fault:?}");
         assert_eq!(computer.int13(0x0201, 1, 0x80).ah(), 1, "{fault:?}");
@@ -128,9 +128,9 @@ fn a_broken_drive_is_named_and_skipped() {
 }
 
 #[test]
-fn nonsense_from_identify_ends_well() {
+fn nonsense_identify_data_causes_neither_panic_nor_hang() {
     for word in [0xffff, 0x5555, 0xaaaa, 0x0100, 0x0001] {
-        let mut computer = Computer::new(Broken::new(Fault::Identifies(word))).start();
+        let mut computer = Computer::new(BrokenDrive::new(Fault::Identifies(word))).start();
         for ah in 0..0x50u16 {
             computer.int13(ah << 8 | 1, 1, 0x80);
         }
@@ -139,7 +139,7 @@ fn nonsense_from_identify_ends_well() {
 
 #[test]
 fn a_drive_that_stops_answering_times_out() {
-    let mut computer = Computer::new(Broken::new(Fault::ReadsForever)).start();
+    let mut computer = Computer::new(BrokenDrive::new(Fault::ReadsForever)).start();
     assert_eq!(computer.bios(|bios| drives(bios)), 1);
     let regs = computer.int13(0x0201, 0x0001, 0x80);
     assert_eq!((regs.ah(), regs.al(), regs.cf()), (0x80, 0, true));
@@ -148,9 +148,9 @@ fn a_drive_that_stops_answering_times_out() {
 }
 
 #[test]
-fn a_packet_device_that_sends_for_ever_is_left() {
+fn a_packet_device_that_sends_endless_data_is_given_up() {
     for bytes in [0, 1, 2048, 0xffff] {
-        let mut computer = Computer::new(Broken::new(Fault::Floods(bytes))).start();
+        let mut computer = Computer::new(BrokenDrive::new(Fault::Floods(bytes))).start();
         for index in 0..computer.bios(|bios| drives(bios)) {
             computer.bios(|bios| cd_ready(bios, index)).unwrap_err();
             computer.bios(|bios| read(bios, index, 0, 1, FarPtr::new(0x1000, 0))).unwrap_err();
@@ -159,9 +159,9 @@ fn a_packet_device_that_sends_for_ever_is_left() {
 }
 
 #[test]
-fn registers_that_read_at_random_end_well() {
+fn randomly_reading_registers_cause_neither_panic_nor_hang() {
     for seed in 0..20 {
-        let mut broken = Broken::new(Fault::Random);
+        let mut broken = BrokenDrive::new(Fault::Random);
         broken.rng = Rng(seed);
         let mut computer = Computer::new(broken).start();
         computer.int13(0x0201, 0x0001, 0x80);

@@ -1,22 +1,22 @@
-//! Floppy drives, on a model of the controller and of DMA channel 2.
+//! Floppy tests with a model of the controller and of DMA channel 2.
 
 use super::*;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// The controller with a 1.44 MB drive. It moves memory when the driver announces its wait (INT 15h AH=90h).
-struct Controller {
+/// A controller with one 1.44 MB drive. It runs a command when the driver announces its wait (INT 15h AX=9001h).
+struct FakeFdc {
     image: Vec<u8>,
     sectors: u8,
     rate_of_disk: u8,
     inserted: bool,
     changed: bool,
     protected: bool,
-    /// Answers nothing.
+    /// The controller does not respond.
     dead: bool,
-    /// Interrupts do not come.
+    /// Interrupts do not arrive.
     masked: bool,
-    /// READ ID fails so often: the motor is slow.
+    /// Number of READ ID commands until the motor is fast enough.
     slow: u32,
     command: Vec<u8>,
     result: Vec<u8>,
@@ -36,7 +36,7 @@ struct Controller {
     formatted: Vec<u8>,
 }
 
-impl Controller {
+impl FakeFdc {
     fn new(sectors: u8, rate: u8) -> Self {
         Self {
             image: pattern(80 * 2 * usize::from(sectors) * 512, 9),
@@ -143,9 +143,9 @@ impl Controller {
     }
 }
 
-struct Shared(Rc<RefCell<Controller>>);
+struct SharedFdc(Rc<RefCell<FakeFdc>>);
 
-impl Ports for Shared {
+impl Ports for SharedFdc {
     fn read(&mut self, port: u16, _size: u8) -> u32 {
         let mut fdc = self.0.borrow_mut();
         match port {
@@ -225,9 +225,9 @@ impl Ports for Shared {
     }
 }
 
-fn machine(controller: Controller) -> (Computer<Shared>, Rc<RefCell<Controller>>) {
+fn machine(controller: FakeFdc) -> (Computer<SharedFdc>, Rc<RefCell<FakeFdc>>) {
     let shared = Rc::new(RefCell::new(controller));
-    let mut computer = Computer::new(Shared(shared.clone()));
+    let mut computer = Computer::new(SharedFdc(shared.clone()));
     let table = [0xaf, 2, 0x25, 2, 18, 0x1b, 0xff, 0x6c, 0xf6, 15, 8];
     computer.hw.memory[0xf_efc7..][..11].copy_from_slice(&table);
     let fdc = shared.clone();
@@ -244,15 +244,15 @@ fn machine(controller: Controller) -> (Computer<Shared>, Rc<RefCell<Controller>>
     (computer.start(), shared)
 }
 
-fn usual_floppy() -> (Computer<Shared>, Rc<RefCell<Controller>>) {
-    machine(Controller::new(18, 0))
+fn default_floppy() -> (Computer<SharedFdc>, Rc<RefCell<FakeFdc>>) {
+    machine(FakeFdc::new(18, 0))
 }
 
 #[test]
-fn a_drive_is_found() {
-    let (mut computer, _) = usual_floppy();
+fn a_floppy_drive_is_detected() {
+    let (mut computer, _) = default_floppy();
     let drive = computer.bios(|bios| drive(bios, 0)).unwrap();
-    assert_eq!((drive.kind, drive.number, drive.sectors, drive.block), (Kind::Floppy, 0, 2880, 512));
+    assert_eq!((drive.kind, drive.number, drive.sectors, drive.block), (DriveKind::Floppy, 0, 2880, 512));
     let regs = computer.int13(0x0800, 0, 0);
     assert_eq!((regs.ah(), regs.bx(), regs.cx(), regs.dx(), regs.cf()), (0, 4, 79 << 8 | 18, 0x0101, false));
     let table = FarPtr::new(regs.es, regs.di()).linear() as usize;
@@ -267,7 +267,7 @@ fn a_drive_is_found() {
 }
 
 #[test]
-fn without_a_controller_there_is_none() {
+fn an_absent_or_dead_controller_is_logged_and_has_no_drives() {
     struct Absent(u8, String);
     impl Ports for Absent {
         fn read(&mut self, port: u16, _: u8) -> u32 {
@@ -288,7 +288,7 @@ fn without_a_controller_there_is_none() {
         let regs = computer.int13(ah << 8 | 1, 1, 0);
         assert_eq!(regs.cf(), !matches!(ah, 1 | 0x15) || ah == 1 && regs.ah() != 0, "AH={ah:02x}");
     }
-    let mut dead = Controller::new(18, 0);
+    let mut dead = FakeFdc::new(18, 0);
     dead.dead = true;
     let (mut computer, fdc) = machine(dead);
     assert_eq!(fdc.borrow().log, "floppy: the controller does not answer\n");
@@ -297,8 +297,8 @@ fn without_a_controller_there_is_none() {
 
 #[test]
 fn sectors_are_read_written_and_verified() {
-    let (mut computer, fdc) = usual_floppy();
-    // Cylinder 5, head 0, sector 10, 20 sectors: on to head 1.
+    let (mut computer, fdc) = default_floppy();
+    // Cylinder 5, head 0, sector 10, 20 sectors: continues on head 1.
     let regs = computer.int13(0x0214, 0x050a, 0x0000);
     assert_eq!((regs.ah(), regs.al(), regs.cf()), (0, 20, false));
     let from = (5 * 36 + 9) * 512;
@@ -313,8 +313,8 @@ fn sectors_are_read_written_and_verified() {
 }
 
 #[test]
-fn what_cannot_be_is_refused() {
-    let (mut computer, fdc) = usual_floppy();
+fn invalid_requests_are_refused() {
+    let (mut computer, fdc) = default_floppy();
     for (ax, cx, dx, ah) in [
         (0x0200, 0x0001, 0x0000, 1),
         (0x0280, 0x0001, 0x0000, 1),
@@ -338,19 +338,19 @@ fn what_cannot_be_is_refused() {
     regs.es = 0x1000;
     regs.set_bx(0xfd00);
     let regs = computer.call(regs);
-    assert_eq!((regs.ah(), regs.cf()), (9, true), "DMA");
+    assert_eq!((regs.ah(), regs.cf()), (9, true), "DMA boundary");
     fdc.borrow_mut().protected = true;
     let regs = computer.int13(0x0302, 0x0001, 0);
     assert_eq!((regs.ah(), regs.al(), regs.cf()), (3, 0, true));
-    // The part before a bad sector is there.
+    // The sectors before the bad one are transferred.
     fdc.borrow_mut().image.truncate(5 * 512);
     let regs = computer.int13(0x0209, 0x0001, 0);
     assert_eq!((regs.ah(), regs.al(), regs.cf()), (0x10, 5, true));
 }
 
 #[test]
-fn a_720k_disk_is_recognised() {
-    let (mut computer, fdc) = machine(Controller::new(9, 2));
+fn the_format_of_a_720_kb_disk_is_detected() {
+    let (mut computer, fdc) = machine(FakeFdc::new(9, 2));
     let regs = computer.int13(0x0209, 0x0101, 0x0100);
     assert_eq!((regs.ah(), regs.al(), regs.cf()), (0, 9, false));
     assert_eq!(computer.hw.memory[0x1_0000..][..9 * 512], fdc.borrow().image[27 * 512..][..9 * 512]);
@@ -358,16 +358,16 @@ fn a_720k_disk_is_recognised() {
 }
 
 #[test]
-fn a_slow_motor_is_waited_for() {
-    let mut controller = Controller::new(18, 0);
+fn a_read_waits_for_a_slow_motor() {
+    let mut controller = FakeFdc::new(18, 0);
     controller.slow = 2;
     let (mut computer, _) = machine(controller);
     assert_eq!(computer.int13(0x0201, 0x0001, 0).ah(), 0);
 }
 
 #[test]
-fn a_changed_disk_is_told_once_and_an_empty_drive_is_not_ready() {
-    let (mut computer, fdc) = usual_floppy();
+fn a_disk_change_is_reported_once_and_an_empty_drive_times_out() {
+    let (mut computer, fdc) = default_floppy();
     assert_eq!(computer.int13(0x0201, 0x0001, 0).ah(), 0);
     assert_eq!(computer.int13(0x1600, 0, 0).ah(), 0);
     fdc.borrow_mut().changed = true;
@@ -384,15 +384,15 @@ fn a_changed_disk_is_told_once_and_an_empty_drive_is_not_ready() {
 }
 
 #[test]
-fn an_interrupt_that_does_not_come_is_done_without() {
-    let (mut computer, fdc) = usual_floppy();
+fn a_read_succeeds_without_the_interrupt() {
+    let (mut computer, fdc) = default_floppy();
     fdc.borrow_mut().masked = true;
     assert_eq!(computer.int13(0x0201, 0x0501, 0).ah(), 0);
 }
 
 #[test]
-fn a_controller_that_dies_is_an_error() {
-    let (mut computer, fdc) = usual_floppy();
+fn a_controller_that_stops_responding_is_an_error() {
+    let (mut computer, fdc) = default_floppy();
     fdc.borrow_mut().dead = true;
     let regs = computer.int13(0x0201, 0x0501, 0);
     assert!(regs.cf());
@@ -401,8 +401,8 @@ fn a_controller_that_dies_is_an_error() {
 }
 
 #[test]
-fn the_motor_stops_in_time() {
-    let (mut computer, fdc) = usual_floppy();
+fn the_motor_stops_after_the_delay_in_the_parameter_table() {
+    let (mut computer, fdc) = default_floppy();
     computer.int13(0x0201, 0x0001, 0);
     assert_eq!((computer.hw.memory[0x43f], fdc.borrow().output), (1, 0x1c));
     assert_eq!(computer.hw.memory[0x440], 0x25);
@@ -417,8 +417,8 @@ fn the_motor_stops_in_time() {
 }
 
 #[test]
-fn a_track_is_formatted() {
-    let (mut computer, fdc) = usual_floppy();
+fn formatting_a_track_sends_its_sector_fields() {
+    let (mut computer, fdc) = default_floppy();
     let fields: Vec<u8> = (1..=18).flat_map(|sector| [79, 1, sector, 2]).collect();
     computer.hw.memory[0x1_0000..][..72].copy_from_slice(&fields);
     assert_eq!(computer.int13(0x1800, 0x4f12, 0).ah(), 0);
@@ -429,9 +429,10 @@ fn a_track_is_formatted() {
 }
 
 #[test]
-fn sectors_by_lba_cross_dma_boundaries() {
-    let (mut computer, fdc) = usual_floppy();
-    let read_at = |computer: &mut Computer<Shared>, lba, count, to| computer.bios(|bios| read(bios, 0, lba, count, to));
+fn reads_by_lba_may_cross_dma_boundaries() {
+    let (mut computer, fdc) = default_floppy();
+    let read_at =
+        |computer: &mut Computer<SharedFdc>, lba, count, to| computer.bios(|bios| read(bios, 0, lba, count, to));
     assert_eq!(read_at(&mut computer, 30, 200, FarPtr::new(0x1000, 0xff10)), Ok(()));
     assert_eq!(computer.hw.memory[0x1_ff10..][..200 * 512], fdc.borrow().image[30 * 512..][..200 * 512]);
     assert_eq!(read_at(&mut computer, 2879, 1, FarPtr::new(0x1000, 0)), Ok(()));
@@ -439,8 +440,8 @@ fn sectors_by_lba_cross_dma_boundaries() {
 }
 
 #[test]
-fn int_40h_may_be_hooked() {
-    let (mut computer, _) = usual_floppy();
+fn a_program_that_hooks_int_40h_gets_floppy_calls() {
+    let (mut computer, _) = default_floppy();
     computer.bios(|bios| bios.hw.write32(FarPtr::vector(0x40), 0x1234_0000));
     computer.hw.on_interrupt = Some(Box::new(|_, number, regs| {
         assert_eq!(number, 0x40);
@@ -452,14 +453,14 @@ fn int_40h_may_be_hooked() {
     regs.flags = 0x200;
     let regs = computer.call(regs);
     assert_eq!((regs.ah(), regs.flags), (0x55, 0x201));
-    // A hard disk's call does not go there.
+    // Hard disk calls do not go through INT 40h.
     assert_eq!(computer.int13(0x0201, 1, 0x80).ah(), 1);
 }
 
 #[test]
-fn no_registers_make_it_panic_or_hang() {
+fn random_register_values_cause_neither_panic_nor_hang() {
     use pcvm_devices::testing::Rng;
-    let (mut computer, fdc) = usual_floppy();
+    let (mut computer, fdc) = default_floppy();
     let mut rng = Rng(3);
     for _ in 0..2000 {
         let mut regs = Regs::default();

@@ -1,4 +1,4 @@
-//! The driver on the machine's own IDE controller, and on drives that fail.
+//! Disk tests: the driver on the PIIX3 IDE device model, on broken drives, and on a floppy controller model.
 
 mod ata;
 mod cdrom;
@@ -15,19 +15,19 @@ use pcvm_firmware_rt::Handoff;
 use pcvm_firmware_rt::fake::{Bus as Ports, Fake};
 use std::sync::OnceLock;
 
-/// An IDE controller, CMOS RAM and a timer.
-struct Pc {
+/// Ports of the PIIX3 IDE device model, CMOS RAM and 8254 channel 0.
+struct PcPorts {
     ide: Bench<Piix3Ide>,
     cmos: [u8; 128],
     cmos_index: u8,
     config: u32,
     pit: u16,
     pit_high: bool,
-    /// Accesses so far.
+    /// Port accesses so far.
     accesses: u32,
 }
 
-impl Ports for Pc {
+impl Ports for PcPorts {
     fn read(&mut self, port: u16, size: u8) -> u32 {
         self.accesses += 1;
         match port {
@@ -62,7 +62,7 @@ impl Ports for Pc {
     }
 }
 
-/// A computer with a BIOS.
+/// The test machine with the BIOS state.
 struct Computer<B> {
     hw: Fake<B>,
     state: BiosState,
@@ -98,7 +98,7 @@ impl<B: Ports> Computer<B> {
         regs
     }
 
-    /// What INT 13h AH=42h to 44h and 47h is given, at 3000:0010.
+    /// INT 13h with a packet at DS:SI = 3000:0010.
     fn packet(&mut self, ax: u16, dl: u8, packet: &[u8]) -> Regs {
         self.hw.memory[0x3_0010..][..packet.len()].copy_from_slice(packet);
         let mut regs = Regs::default();
@@ -110,7 +110,7 @@ impl<B: Ports> Computer<B> {
     }
 }
 
-/// A packet of 16 bytes.
+/// A disk address packet of 16 bytes.
 fn dap(count: u16, buffer: u32, lba: u64) -> Vec<u8> {
     let mut packet = vec![0x10, 0];
     packet.extend(count.to_le_bytes());
@@ -123,18 +123,19 @@ fn pattern(len: usize, seed: u8) -> Vec<u8> {
     (0..len).map(|n| (n as u32 ^ (n as u32 >> 9)).wrapping_mul(2_654_435_761).to_be_bytes()[0] ^ seed).collect()
 }
 
-/// A machine with these drives and nothing in CMOS; images are as long as memory wants them to be.
-fn pc(drives: [Option<DriveSpec>; 4], images: [usize; 4]) -> Computer<Pc> {
+/// A machine with these drives and all-zero CMOS. `images` are the image sizes in bytes; they may be smaller than the
+/// drives.
+fn pc(drives: [Option<DriveSpec>; 4], images: [usize; 4]) -> Computer<PcPorts> {
     let mut ide = Bench::new(Piix3Ide::new(drives));
     ide.config_write(0x04, 2, 5);
     for (n, len) in (0..).zip(images) {
         ide.disks.insert(DiskId(n), pattern(len, n));
     }
-    Computer::new(Pc { ide, cmos: [0; 128], cmos_index: 0, config: 0, pit: 0, pit_high: false, accesses: 0 })
+    Computer::new(PcPorts { ide, cmos: [0; 128], cmos_index: 0, config: 0, pit: 0, pit_high: false, accesses: 0 })
 }
 
-/// The usual: a disk of 40 MiB and a CD of 2 MiB.
-fn usual() -> Computer<Pc> {
+/// The default machine: a hard disk of 40 MiB and a CD of 2 MiB.
+fn default_pc() -> Computer<PcPorts> {
     const SECTORS: u64 = 40 << 11;
     let disk = DriveSpec::disk(SECTORS, false, "ONE");
     let cd = DriveSpec::cdrom(Some(2 << 20), "TWO");
@@ -143,7 +144,7 @@ fn usual() -> Computer<Pc> {
     computer.start()
 }
 
-/// What is on the usual disk.
+/// The image of the default machine's hard disk.
 fn image() -> &'static [u8] {
     static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
     IMAGE.get_or_init(|| pattern(40 << 20, 0))

@@ -1,8 +1,8 @@
-//! The calls of VBE and VBE/DDC.
+//! VBE and VBE/DDC functions.
 
 use super::*;
 
-pub fn every_vbe_mode_is_described_and_set(caller: &mut impl Caller) {
+pub fn every_listed_vbe_mode_has_information_and_can_be_set(caller: &mut impl Caller) {
     put(caller, BUFFER, b"VBE2");
     put(caller, BUFFER.at(512), &[0x77]);
     assert_eq!(call(caller, 0x4f00, 0, 0, 0).ax(), 0x004f);
@@ -33,7 +33,7 @@ pub fn every_vbe_mode_is_described_and_set(caller: &mut impl Caller) {
         let (attributes, pitch, width, height) =
             (word(caller, 0), word(caller, 0x10), word(caller, 0x12), word(caller, 0x14));
         let base = u32::from(word(caller, 0x28)) | u32::from(word(caller, 0x2a)) << 16;
-        assert!(seen.insert((width, height, bpp)), "mode {mode:x} twice");
+        assert!(seen.insert((width, height, bpp)), "mode {mode:x} duplicates another");
         assert_eq!((word(caller, 2), word(caller, 4), word(caller, 6), word(caller, 8), banks), (7, 64, 64, 0xa000, 1));
         assert_eq!(word(caller, 0x0e), 0xc000);
         if bpp == 4 {
@@ -68,7 +68,7 @@ pub fn every_vbe_mode_is_described_and_set(caller: &mut impl Caller) {
             let regs = call(caller, 0x4f03, 0, 0, 0);
             assert_eq!((regs.ax(), regs.bx()), (0x004f, mode | flags));
         }
-        // The window and the frame buffer show the same memory.
+        // The window and the linear frame buffer map the same memory.
         if bpp != 4 {
             call(caller, 0x4f02, mode | 0x4000, 0, 0);
             put(caller, far(0xa000, 0x10), &[0xfe, 0xdc]);
@@ -86,7 +86,7 @@ pub fn every_vbe_mode_is_described_and_set(caller: &mut impl Caller) {
             assert!(seen.contains(&(width, height, bpp)), "{width}x{height}x{bpp}");
         }
     }
-    // The VGA's modes by this call, and modes that do not exist.
+    // VGA modes by 4F02h, and modes that do not exist.
     assert_eq!(call(caller, 0x4f02, 0x8003, 0, 0).ax(), 0x004f);
     assert_eq!(call(caller, 0x4f03, 0, 0, 0).bx(), 0x8003);
     for bx in [0x1fe, 0x10c, 0x55, 0x4102] {
@@ -94,16 +94,16 @@ pub fn every_vbe_mode_is_described_and_set(caller: &mut impl Caller) {
     }
     assert_eq!(call(caller, 0x4f01, 0, 0x1fe, 0).ax(), 0x014f);
     set_mode(caller, 3);
-    // Without VBE2 only the block of 256 bytes is written.
+    // Without the VBE2 signature only 256 bytes are written.
     put(caller, BUFFER, &[0; 4]);
     put(caller, BUFFER.at(256), &[0x66]);
     call(caller, 0x4f00, 0, 0, 0);
     assert_eq!(get(caller, BUFFER.at(256)), [0x66]);
 }
 
-pub fn vbe_has_the_modes_that_the_memory_has_room_for(caller: &mut impl Caller) {
+pub fn vbe_lists_exactly_the_modes_that_fit_in_video_memory(caller: &mut impl Caller) {
     let info = far(BUFFER.seg, 0x1000);
-    // Number, and bytes of a screen.
+    // Mode number and bytes per screen.
     let mut all: Vec<(u16, u64)> = Vec::new();
     for mib in [256, 1, 2, 4, 8, 16, 32, 64, 128] {
         caller.machine().replace_adapter(mib << 20);
@@ -137,7 +137,7 @@ pub fn vbe_has_the_modes_that_the_memory_has_room_for(caller: &mut impl Caller) 
             let set = call(caller, 0x4f02, mode, 0, 0).ax();
             assert_eq!(set, if fits { 0x004f } else { 0x014f }, "mode {mode:x} in {mib} MiB");
         }
-        // The last bank is there, the next one is not.
+        // The last bank can be set, the one after it cannot.
         call(caller, 0x4f02, 0x101, 0, 0);
         assert_eq!(call(caller, 0x4f05, 0, 0, (mib * 16) as u16 - 1).ax(), 0x004f);
         assert_eq!(call(caller, 0x4f05, 0, 0, (mib * 16) as u16).ax(), 0x014f);
@@ -146,7 +146,7 @@ pub fn vbe_has_the_modes_that_the_memory_has_room_for(caller: &mut impl Caller) 
     set_mode(caller, 3);
 }
 
-pub fn vbe_windows_lines_and_starts(caller: &mut impl Caller) {
+pub fn vbe_sets_bank_scan_line_length_and_display_start(caller: &mut impl Caller) {
     set_mode(caller, 3);
     for function in [0x4f05, 0x4f06, 0x4f07] {
         assert_eq!(call(caller, function, 0x0001, 0, 0).ax(), 0x034f);
@@ -169,7 +169,7 @@ pub fn vbe_windows_lines_and_starts(caller: &mut impl Caller) {
     let regs = call(caller, 0x4f06, 3, 0, 0);
     assert_eq!((regs.ax(), regs.cx()), (0x004f, 7280));
     assert_eq!(call(caller, 0x4f06, 0, 7288, 0).ax(), 0x024f);
-    // Shorter than the screen is the screen.
+    // A length below the screen's width sets the screen's width.
     assert_eq!(call(caller, 0x4f06, 0, 100, 0).cx(), 1024);
     call(caller, 0x4f06, 0, 1600, 0);
     for bl in [0x00, 0x80] {
@@ -186,7 +186,7 @@ pub fn vbe_windows_lines_and_starts(caller: &mut impl Caller) {
     set_mode(caller, 3);
 }
 
-pub fn vbe_palettes(caller: &mut impl Caller) {
+pub fn vbe_palette_entries_read_back_with_6_and_8_bits(caller: &mut impl Caller) {
     call(caller, 0x4f02, 0x0101, 0, 0);
     assert_eq!(call(caller, 0x4f08, 1, 0, 0).bh(), 6);
     assert_eq!(call(caller, 0x4f08, 0x0800, 0, 0).bx(), 0x0800);
@@ -208,14 +208,14 @@ pub fn vbe_palettes(caller: &mut impl Caller) {
     assert_eq!(call(caller, 0x4f08, 0x0800, 0, 0).bh(), 6);
 }
 
-pub fn the_monitor_is_identified(caller: &mut impl Caller) {
+pub fn ddc_returns_the_only_edid_block_for_any_number(caller: &mut impl Caller) {
     let regs = call(caller, 0x4f15, 0, 0, 0);
     assert_eq!((regs.ax(), regs.bx()), (0x004f, 2));
     assert_eq!(call(caller, 0x4f15, 1, 0, 0).ax(), 0x004f);
     let edid: [u8; 128] = get(caller, BUFFER);
     assert_eq!(edid[..8], [0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]);
     assert_eq!(edid.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)), 0);
-    // get-edid asks for block 1 first: there is one block, and it is that.
+    // get-edid reads block 1 first: it gets the only block.
     put(caller, BUFFER, &[0x13_u8; 128]);
     assert_eq!(call(caller, 0x4f15, 1, 0, 1).ax(), 0x004f);
     assert_eq!(get::<128>(caller, BUFFER), edid);

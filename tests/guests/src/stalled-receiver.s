@@ -1,33 +1,33 @@
-# A firmware image that does not read what comes in: it switches on the receiver of the RTL8139 at 00:03.0, never touches CAPR
-# or the ring, and reads the first sector of the primary master again and again by PIO. Patched in by the builder: how often.
-# On COM1 it writes 'B' when it begins, and when it is through the card's interrupt status and count of missed frames, in
-# hexadecimal: that is what became of the frames.
-        .set    DEAF_CARD, 0xC100       # its ports
-        .set    DEAF_RX, 0x10000        # receive ring, 8 KiB
-        .set    DEAF_BUFFER, 0x20000    # a sector
+# Firmware image with a stalled NIC driver: it enables the receiver of the RTL8139 at 00:03.0, never touches CAPR or the
+# ring, and reads the first sector of the primary master repeatedly by PIO. The builder patches in the number of reads.
+# It writes 'B' on COM1 when it starts reading, and at the end the NIC's ISR and MPC in hexadecimal: these show what
+# happened to the received frames.
+        .set    STALLED_NIC, 0xC100     # its I/O base
+        .set    STALLED_RX, 0x10000     # receive ring, 8 KiB
+        .set    STALLED_BUFFER, 0x20000 # sector buffer
 
-        .section .rodata.pcvm_deaf, "a"
+        .section .rodata.pcvm_stalled_receiver, "a"
         .code16
-        .globl pcvm_deaf_start
-pcvm_deaf_start:
+        .globl pcvm_stalled_receiver_start
+pcvm_stalled_receiver_start:
         cli
         cld
-        ljmp $0xF000, $(1f - pcvm_deaf_start)
+        ljmp $0xF000, $(1f - pcvm_stalled_receiver_start)
 1:      xorw %ax, %ax
         movw %ax, %ss
         movw $0x0800, %sp
-        movw $DEAF_BUFFER >> 4, %ax
+        movw $STALLED_BUFFER >> 4, %ax
         movw %ax, %es
-        movl %cs:deaf_count - pcvm_deaf_start, %ebp
+        movl %cs:stalled_count - pcvm_stalled_receiver_start, %ebp
 
-        # The card has its ports, masters the bus, is reset and receives.
+        # Set the NIC's I/O base, enable bus mastering, reset it and enable the receiver.
         movl $0x80001810, %eax
-        movl $DEAF_CARD | 1, %ecx
-        call deaf_config
+        movl $STALLED_NIC | 1, %ecx
+        call stalled_config
         movl $0x80001804, %eax
         movl $0x00000005, %ecx
-        call deaf_config
-        movw $DEAF_CARD + 0x37, %dx
+        call stalled_config
+        movw $STALLED_NIC + 0x37, %dx
         movb $0x10, %al
         outb %al, %dx
 1:      inb %dx, %al
@@ -35,31 +35,31 @@ pcvm_deaf_start:
         jnz 1b
         movb $0x08, %al                 # RE
         outb %al, %dx
-        movw $DEAF_CARD + 0x30, %dx     # RBSTART
-        movl $DEAF_RX, %eax
+        movw $STALLED_NIC + 0x30, %dx   # RBSTART
+        movl $STALLED_RX, %eax
         outl %eax, %dx
-        movw $DEAF_CARD + 0x44, %dx     # RCR: 8 KiB, everything
+        movw $STALLED_NIC + 0x44, %dx   # RCR: 8 KiB, accept all
         movl $0x0000070F, %eax
         outl %eax, %dx
 
-        # The channel has its ports; no interrupts.
+        # Enable the IDE channel's ports; nIEN: no interrupts.
         movl $0x80000904, %eax
         movl $0x00000005, %ecx
-        call deaf_config
+        call stalled_config
         movl $0x80000940, %eax
         movl $0x80008000, %ecx
-        call deaf_config
+        call stalled_config
         movw $0x3F6, %dx
         movb $0x02, %al
         outb %al, %dx
 
         movb $'B', %al
-        call deaf_put
+        call stalled_put
 1:      movw $0x1F2, %dx
         movb $1, %al
         outb %al, %dx                   # one sector
         incw %dx
-        outb %al, %dx                   # the first by CHS: 0, 0, 1
+        outb %al, %dx                   # CHS 0, 0, 1
         incw %dx
         xorb %al, %al
         outb %al, %dx
@@ -75,7 +75,7 @@ pcvm_deaf_start:
         testb $0x80, %al
         jnz 2b
         testb $0x21, %al
-        jnz deaf_failed
+        jnz stalled_failed
         testb $0x08, %al
         jz 2b
         movw $0x1F0, %dx
@@ -85,27 +85,27 @@ pcvm_deaf_start:
         decl %ebp
         jnz 1b
 
-        movw $DEAF_CARD + 0x3E, %dx     # ISR
+        movw $STALLED_NIC + 0x3E, %dx   # ISR
         inw %dx, %ax
         movzwl %ax, %eax
-        call deaf_number
-        movw $DEAF_CARD + 0x4C, %dx     # MPC
+        call stalled_number
+        movw $STALLED_NIC + 0x4C, %dx   # MPC
         inl %dx, %eax
-        call deaf_number
-deaf_reset:
-        movw $0xCF9, %dx                # PIIX3's reset control: a hard reset
+        call stalled_number
+stalled_reset:
+        movw $0xCF9, %dx                # PIIX3 reset control register (RC): hard reset
         movb $0x02, %al
         outb %al, %dx
         movb $0x06, %al
         outb %al, %dx
 1:      hlt
         jmp 1b
-deaf_failed:
+stalled_failed:
         movb $'!', %al
-        call deaf_put
-        jmp deaf_reset
+        call stalled_put
+        jmp stalled_reset
 
-deaf_config:
+stalled_config:
         movw $0xCF8, %dx
         outl %eax, %dx
         movw $0xCFC, %dx
@@ -113,11 +113,11 @@ deaf_config:
         outl %eax, %dx
         ret
 
-# EAX in hexadecimal, with a space before it.
-deaf_number:
+# Prints a space and EAX in hexadecimal.
+stalled_number:
         pushl %eax
         movb $' ', %al
-        call deaf_put
+        call stalled_put
         popl %eax
         movw $8, %cx
 1:      roll $4, %eax
@@ -127,19 +127,19 @@ deaf_number:
         cmpb $'9', %al
         jbe 2f
         addb $'a' - '9' - 1, %al
-2:      call deaf_put
+2:      call stalled_put
         popl %eax
         loop 1b
         ret
 
-deaf_put:
+stalled_put:
         movw $0x3F8, %dx
         outb %al, %dx
         ret
 
-deaf_text:
+stalled_text:
         .ascii "sectors:"
-deaf_count:
+stalled_count:
         .long 0
         .org 1024
         .code64

@@ -1,4 +1,4 @@
-//! Terminals: raw mode and full screen with a way back on every exit, and new pseudo-terminals.
+//! Host terminal: raw mode that is undone on every exit, diversion of standard error, and new pseudo-terminals.
 #![allow(unsafe_code)]
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -8,38 +8,41 @@ use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The terminal's settings from before.
-static BEFORE: OnceLock<Termios> = OnceLock::new();
-/// The terminal is raw.
+/// The terminal's settings before raw mode.
+static ORIGINAL: OnceLock<Termios> = OnceLock::new();
+/// The terminal is in raw mode.
 static RAW: AtomicBool = AtomicBool::new(false);
-/// What is written to standard output when the terminal is given back.
+/// Escape sequences written to standard output when the terminal is restored.
 static LEAVE: OnceLock<&[u8]> = OnceLock::new();
-/// Where standard error went before it was diverted, and where what it says is read.
+/// The original standard error, and the read end of the pipe to which it was diverted.
 static STDERR: OnceLock<(OwnedFd, OwnedFd)> = OnceLock::new();
-/// It is.
+/// Standard error is diverted.
 static DIVERTED: AtomicBool = AtomicBool::new(false);
-/// Signals whose default is to end the process.
-const ENDS: [libc::c_int; 6] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGABRT, libc::SIGSEGV];
+/// Signals that end the process by default.
+const FATAL_SIGNALS: [libc::c_int; 6] =
+    [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGABRT, libc::SIGSEGV];
 
-/// Standard input is a raw terminal until this is dropped, the process exits or a signal ends it.
+/// Raw mode of the terminal on standard input. It ends when this is dropped, when the process exits, and when a signal ends
+/// the process.
 #[derive(Debug)]
 pub struct RawMode(());
 
 impl RawMode {
-    /// Raw but for output: line feeds of our own messages still begin a new line.
+    /// Enters raw mode for input. Output processing stays on, so that a line feed in pcvm's messages also returns the
+    /// cursor to the first column.
     pub fn enter() -> io::Result<Self> {
-        let first = BEFORE.set(tcgetattr(rustix::stdio::stdin())?).is_ok();
+        let first = ORIGINAL.set(tcgetattr(rustix::stdio::stdin())?).is_ok();
         RAW.store(true, Ordering::SeqCst);
         if first {
             restore_at_exit();
         }
         let mode = Self(());
-        mode.again()?;
+        mode.enter_again()?;
         Ok(mode)
     }
 
-    /// Makes it raw once more: a shell that we were stopped by has its own ideas.
-    pub fn again(&self) -> io::Result<()> {
+    /// Enters raw mode again, after a shell changed the settings while pcvm was stopped.
+    pub fn enter_again(&self) -> io::Result<()> {
         let stdin = rustix::stdio::stdin();
         let mut raw = tcgetattr(stdin)?;
         let before = raw.output_modes;
@@ -49,8 +52,8 @@ impl RawMode {
         Ok(tcsetattr(stdin, OptionalActions::Now, &raw)?)
     }
 
-    /// The same for a program that fills the screen: on the way back `leave` is written to standard output, and standard
-    /// error is what it was (see [`divert_stderr`]). Once in a process.
+    /// As [`Self::enter`], for full-screen output: restoring the terminal also writes `leave` to standard output and undoes
+    /// [`divert_stderr`]. Works once in a process.
     pub fn enter_screen(leave: &'static [u8]) -> io::Result<Self> {
         let raw = Self::enter()?;
         let _ = LEAVE.set(leave);
@@ -64,8 +67,8 @@ impl Drop for RawMode {
     }
 }
 
-/// Standard error goes to `writer` until the terminal is given back; what is in `reader`, the other end, is told then.
-/// Both are nonblocking.
+/// Diverts standard error to the pipe `writer` until the terminal is restored; what is then left in `reader`, its read end,
+/// goes to the original standard error. Both must be nonblocking.
 pub fn divert_stderr(writer: &OwnedFd, reader: &OwnedFd) -> io::Result<()> {
     let before = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?;
     if STDERR.set((before, reader.try_clone()?)).is_ok() {
@@ -75,12 +78,12 @@ pub fn divert_stderr(writer: &OwnedFd, reader: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the terminal back, once. Atomic exchanges and system calls: fit for a signal handler.
+/// Restores the terminal, once. Async-signal-safe: atomic exchanges and system calls only.
 fn restore() {
     if RAW.load(Ordering::SeqCst)
         && let Some(leave) = LEAVE.get()
     {
-        // A terminal that is stopped would stop us.
+        // A write to a terminal stopped by Ctrl-S would block.
         let stdout = rustix::stdio::stdout();
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         if poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], Some(&now)) == Ok(1) {
@@ -97,9 +100,9 @@ fn restore() {
         }
     }
     if RAW.swap(false, Ordering::SeqCst)
-        && let Some(before) = BEFORE.get()
+        && let Some(before) = ORIGINAL.get()
     {
-        // Not after output has drained: a terminal that is stopped would stop us.
+        // Not OptionalActions::Drain: it would block on a terminal stopped by Ctrl-S.
         let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, before);
     }
 }
@@ -117,16 +120,16 @@ extern "C" fn on_signal(signal: libc::c_int) {
     }
 }
 
-/// `exit` (also from another thread, which drops nothing) and the signals that end a process.
+/// Restores the terminal at exit(3), which drops nothing, and at the signals that end the process.
 fn restore_at_exit() {
-    // SAFETY: the handler is a function without arguments that does not unwind and stays for ever.
+    // SAFETY: the handler is a static function without arguments that does not unwind.
     unsafe {
         libc::atexit(on_exit);
     }
-    for signal in ENDS {
+    for signal in FATAL_SIGNALS {
         // SAFETY: a zeroed sigaction is a valid one (default action, empty mask); the pointers are to live variables,
-        // and the handler only does what signal handlers may. A signal that was ignored (nohup) stays so, and one
-        // that somebody handles already is left to them.
+        // and the handler is async-signal-safe. A signal that is ignored (nohup) or has a handler already keeps its
+        // disposition.
         unsafe {
             let mut old: libc::sigaction = std::mem::zeroed();
             if libc::sigaction(signal, std::ptr::null(), &raw mut old) != 0 || old.sa_sigaction != libc::SIG_DFL {
@@ -140,7 +143,7 @@ fn restore_at_exit() {
     }
 }
 
-/// A new pseudo-terminal in raw mode: our side (nonblocking), the other side, and its name.
+/// Opens a pseudo-terminal in raw mode: its controller (nonblocking), its peer, and the peer's name.
 pub fn open_pty() -> io::Result<(OwnedFd, OwnedFd, String)> {
     use rustix::fs::{Mode, OFlags};
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};

@@ -1,0 +1,203 @@
+//! Execution of one block request: scatter-gather between an image and guest memory, resumable where it would block.
+
+use super::image::Image;
+use super::sys::{Direction, IoVec, IoVecStorage};
+use pcvm_devices::{BlockData, BlockError, BlockOp, BlockRequest, Memory};
+use std::io;
+use std::sync::atomic::Ordering;
+
+/// A request and its position: how many of its bytes have been moved.
+#[derive(Debug)]
+pub struct PendingRequest {
+    pub request: BlockRequest,
+    moved: u64,
+    /// The guest range that the next byte belongs to, and the offset in that range.
+    range: usize,
+    within: u32,
+}
+
+/// Outcome of an attempt to execute a request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The request is complete.
+    Done(Result<(), BlockError>),
+    /// The rest of the request would block. The position is kept, so that the next attempt resumes there.
+    WouldBlock,
+}
+
+impl PendingRequest {
+    pub fn new(request: BlockRequest) -> Self {
+        Self { request, moved: 0, range: 0, within: 0 }
+    }
+
+    /// A request whose execution panics.
+    #[cfg(test)]
+    pub fn broken(request: BlockRequest) -> Self {
+        Self { within: u32::MAX, ..Self::new(request) }
+    }
+
+    /// Bytes moved so far.
+    pub fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// Executes the request: to its end, or with `may_block` false up to the point where it would block.
+    pub fn run(&mut self, image: &Image, memory: &Memory, may_block: bool) -> Progress {
+        match self.request.op {
+            BlockOp::Read => self.transfer(image, memory, Direction::Read, may_block),
+            BlockOp::Write => {
+                image.dirty.store(true, Ordering::Release);
+                self.transfer(image, memory, Direction::Write, may_block)
+            }
+            BlockOp::Flush => flush(image, may_block),
+            BlockOp::Discard { len } => discard(image, self.request.offset, len, may_block),
+        }
+    }
+
+    fn transfer(&mut self, image: &Image, memory: &Memory, direction: Direction, may_block: bool) -> Progress {
+        if !may_block && !image.backend.serves_inline(direction) {
+            return Progress::WouldBlock;
+        }
+        let total = self.request.data.len();
+        let mut storage = IoVecStorage::new();
+        while self.moved < total {
+            let offset = self.request.offset + self.moved;
+            let mut iov = IoVec::new(&mut storage);
+            match &mut self.request.data {
+                BlockData::None => {}
+                BlockData::Buffer(buffer) => {
+                    if let Some(rest) = buffer.get_mut(self.moved as usize..) {
+                        iov.push_buffer(rest);
+                    }
+                }
+                BlockData::Guest(ranges) => {
+                    let mut skip = self.within;
+                    for range in ranges.iter().skip(self.range) {
+                        let addr = range.addr.wrapping_add(u64::from(skip));
+                        let len = u64::from(range.len - skip);
+                        skip = 0;
+                        let mut full = false;
+                        memory.for_each_run(addr, len, direction == Direction::Read, |slice, len| {
+                            full = full
+                                || !match slice {
+                                    Some(slice) => iov.push_guest(&slice),
+                                    None => iov.push_unmapped(len, direction),
+                                };
+                        });
+                        if full || iov.is_full() {
+                            break;
+                        }
+                    }
+                }
+            }
+            match image.backend.transfer(&mut iov, offset, direction, may_block) {
+                Ok(0) => {
+                    if direction == Direction::Read && offset >= image.stored {
+                        // The part of a CD-ROM's last sector that the image does not store.
+                        self.fill_zeros(memory);
+                        self.moved = total;
+                        break;
+                    }
+                    // The image was truncated while in use, or takes no more bytes.
+                    return Progress::Done(Err(BlockError::Io(libc::EIO)));
+                }
+                Ok(moved) => self.advance(moved as u64),
+                Err(error) if !may_block && error.kind() == io::ErrorKind::WouldBlock => return Progress::WouldBlock,
+                Err(error) => return Progress::Done(Err(block_error(&error))),
+            }
+        }
+        Progress::Done(Ok(()))
+    }
+
+    fn advance(&mut self, moved: u64) {
+        self.moved += moved;
+        let BlockData::Guest(ranges) = &self.request.data else { return };
+        let mut left = moved;
+        while let Some(range) = ranges.get(self.range) {
+            let rest = u64::from(range.len - self.within);
+            if left < rest {
+                self.within += left as u32;
+                return;
+            }
+            left -= rest;
+            self.range += 1;
+            self.within = 0;
+        }
+    }
+
+    /// Fills the rest of a read, less than a sector, with zeros.
+    fn fill_zeros(&mut self, memory: &Memory) {
+        const ZEROS: [u8; 512] = [0; 512];
+        match &mut self.request.data {
+            BlockData::None => {}
+            BlockData::Buffer(buffer) => {
+                if let Some(rest) = buffer.get_mut(self.moved as usize..) {
+                    rest.fill(0);
+                }
+            }
+            BlockData::Guest(ranges) => {
+                let mut skip = self.within;
+                for range in ranges.iter().skip(self.range) {
+                    let mut addr = range.addr.wrapping_add(u64::from(skip));
+                    let mut left = (range.len - skip) as usize;
+                    skip = 0;
+                    while left > 0 {
+                        let part = left.min(ZEROS.len());
+                        memory.write(addr, ZEROS.get(..part).unwrap_or_default());
+                        addr = addr.wrapping_add(part as u64);
+                        left -= part;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn flush(image: &Image, may_block: bool) -> Progress {
+    if image.read_only() || !image.dirty.load(Ordering::Acquire) {
+        return Progress::Done(Ok(()));
+    }
+    if !may_block {
+        return Progress::WouldBlock;
+    }
+    // Cleared before the flush, which does not cover a write that arrives during it.
+    image.dirty.store(false, Ordering::Release);
+    Progress::Done(image.backend.flush().map_err(|error| {
+        image.dirty.store(true, Ordering::Release);
+        block_error(&error)
+    }))
+}
+
+fn discard(image: &Image, offset: u64, len: u64, may_block: bool) -> Progress {
+    if len == 0 || !image.backend.supports_discard() {
+        return Progress::Done(Ok(()));
+    }
+    if !may_block {
+        return Progress::WouldBlock;
+    }
+    image.dirty.store(true, Ordering::Release);
+    Progress::Done(image.backend.discard(offset, len).map_err(|error| block_error(&error)))
+}
+
+fn block_error(error: &io::Error) -> BlockError {
+    match error.raw_os_error().unwrap_or(libc::EIO) {
+        libc::ENOSPC | libc::EDQUOT | libc::EFBIG => BlockError::NoSpace,
+        errno => BlockError::Io(errno),
+    }
+}
+
+/// Rejects a request before any byte is moved: a write to a read-only image, or a range past the end of the drive.
+pub fn check(image: &Image, request: &BlockRequest) -> Result<(), BlockError> {
+    let len = match request.op {
+        BlockOp::Flush => return Ok(()),
+        BlockOp::Discard { len } => len,
+        BlockOp::Read | BlockOp::Write => request.data.len(),
+    };
+    if image.read_only() && request.op != BlockOp::Read {
+        return Err(BlockError::ReadOnly);
+    }
+    match request.offset.checked_add(len) {
+        Some(end) if end <= image.size() => Ok(()),
+        _ => Err(BlockError::OutOfRange),
+    }
+}

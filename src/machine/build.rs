@@ -1,0 +1,159 @@
+//! Builds a machine: opens what the configuration names, then creates KVM's objects, the board and the threads.
+
+use super::clock::VmClock;
+use super::host_files::{self, HostFiles};
+use super::outputs::KvmOutputs;
+use super::roms::Roms;
+use super::shared::{Shared, SharedParts};
+use super::{FrontEnd, Handle, Machine, pc, vcpu};
+use crate::block::BlockEngine;
+use crate::board::Board;
+use crate::board::map::Rom;
+use crate::config::{MachineConfig, Payload};
+use crate::kvm::cpuid::{apic_id, cpuid_for};
+use crate::kvm::ring::CoalescedRing;
+use crate::kvm::vcpu::Vcpu;
+use crate::kvm::vm::Vm;
+use crate::kvm::{KvmError, kick};
+use crate::tables::fw_cfg;
+use pcvm_devices::fw_cfg::FwCfgItems;
+use pcvm_devices::vga::Vga;
+use pcvm_devices::{Memory, NicId};
+use std::sync::Arc;
+use thiserror::Error;
+use vmm_sys_util::eventfd::EventFd;
+
+/// The machine could not be built.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// A file or device that the configuration names.
+    #[error(transparent)]
+    Input(#[from] host_files::InputError),
+    /// The firmware.
+    #[error(transparent)]
+    Firmware(#[from] crate::config::firmware::FirmwareError),
+    /// KVM.
+    #[error(transparent)]
+    Kvm(#[from] KvmError),
+    /// Guest memory.
+    #[error("--memory: {0}")]
+    Memory(#[from] pcvm_devices::memory::AllocateError),
+    /// `--cpu` and this host.
+    #[error(transparent)]
+    Cpu(#[from] crate::kvm::cpuid::CpuidError),
+    /// More vCPUs than KVM has.
+    #[error("--cpus: {wanted} vCPUs are more than this host's KVM allows ({most})")]
+    TooManyCpus {
+        /// As configured.
+        wanted: u32,
+        /// As KVM says.
+        most: usize,
+    },
+    /// `--trace`.
+    #[error("--trace: {0}")]
+    Trace(crate::board::trace::TraceError),
+    /// The host refused something else.
+    #[error("cannot {what}: {error}")]
+    Host {
+        /// The operation.
+        what: &'static str,
+        /// The host's answer.
+        error: std::io::Error,
+    },
+}
+
+impl Machine {
+    /// Builds the machine and its threads. It is not switched on yet.
+    ///
+    /// # Errors
+    /// If the host or KVM lacks something that the configuration names.
+    pub fn new(config: MachineConfig) -> Result<Self, BuildError> {
+        // Host files first: a wrong file name is reported even on a host without KVM.
+        let HostFiles { images, chardevs, vnc, display, ports, nic_roms } = HostFiles::open(&config)?;
+        let roms = Roms::new(&config)?;
+        let host = |what| move |error| BuildError::Host { what, error };
+
+        let vm = Arc::new(Vm::new()?);
+        let wanted = config.cpus.count;
+        if wanted as usize > vm.max_vcpus() {
+            return Err(BuildError::TooManyCpus { wanted, most: vm.max_vcpus() });
+        }
+        let memory = Arc::new(Memory::new(config.memory, config.vga.map_or(0, Vga::memory_size))?);
+
+        let mut fw_cfg = match config.payload {
+            Payload::Firmware(_) => fw_cfg::fw_cfg_items(&config, &memory),
+            Payload::Kernel { .. } => FwCfgItems::default(),
+        };
+        if !roms.vga.is_empty() {
+            // Firmware copies it from fw_cfg in one access; from the expansion ROM BAR each dword would exit.
+            fw_cfg.files.insert("pci1234,1111.rom".to_owned(), roms.vga.clone());
+        }
+        let sizes = [0, 1, 2, 3].map(|n: usize| images[n].as_ref().map(crate::block::Image::size));
+        let rom = Rom::new(&roms.bios, &roms.vga)
+            .map_err(|why| host("allocate the firmware's memory")(std::io::Error::other(why)))?;
+        let devices = pc::devices(&config, pc::BoardParts { fw_cfg, vga_rom: roms.vga, nic_roms, sizes });
+
+        kick::prepare()?;
+        let timer = rustix::time::timerfd_create(
+            rustix::time::TimerfdClockId::Monotonic,
+            rustix::time::TimerfdFlags::CLOEXEC | rustix::time::TimerfdFlags::NONBLOCK,
+        )
+        .map_err(|errno| host("create a timer")(errno.into()))?;
+        let timer = Arc::new(timer);
+        let clock = Arc::new(VmClock::new());
+        let event_fd = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(host("create an eventfd"))?;
+        let wake = event_fd.try_clone().map_err(host("create an eventfd"))?;
+        let outputs = KvmOutputs::new(vm.clone(), timer.clone(), clock.clone(), wake);
+        let failure = outputs.failure();
+        let mut board = Board::new(devices, memory.clone(), Box::new(clock.clone()), Box::new(outputs), rom);
+        for (n, _) in config.nics.iter().enumerate().filter(|(_, nic)| !nic.link) {
+            // Frames that arrive before the cable is plugged in are dropped, not queued.
+            board.set_link(NicId(n as u8), false);
+        }
+        let engine = BlockEngine::new(images.into(), memory.clone())
+            .map_err(|error| host("start the block engine")(std::io::Error::other(error.to_string())))?;
+
+        let vcpus = create_vcpus(&vm, &config)?;
+        let first = vcpus.first().ok_or(KvmError::Lacks("vCPUs"))?;
+        let ring = CoalescedRing::map(first.as_fd())?;
+        let shared = SharedParts { board, ring, vcpus: wanted, clock, engine, chardevs, ports, event_fd };
+        let shared = Arc::new(Shared::new(shared));
+        if let Some(trace) = &config.trace {
+            let filter = trace.filter.parse().unwrap_or_default();
+            Handle::new(shared.clone()).start_trace(&trace.file, &filter).map_err(BuildError::Trace)?;
+        }
+        let threads = vcpus
+            .into_iter()
+            .map(|vcpu| vcpu::spawn(shared.clone(), vcpu).map_err(host("start a vCPU thread")))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            shared,
+            vm,
+            memory,
+            config,
+            timer,
+            quit: None,
+            failure,
+            threads,
+            services: Vec::new(),
+            changes: Vec::new(),
+            vnc: FrontEnd::new(vnc),
+            display: FrontEnd::new(display),
+        })
+    }
+}
+
+/// Creates the vCPUs with the CPUID of the configured model.
+fn create_vcpus(vm: &Vm, config: &MachineConfig) -> Result<Vec<Vcpu>, BuildError> {
+    let supported = vm.supported_cpuid()?;
+    let mut vcpus = Vec::new();
+    for index in 0..config.cpus.count {
+        let id = u32::from(apic_id(index, &config.cpus));
+        let cpuid = cpuid_for(&supported, &config.cpus.model, index, &config.cpus)?;
+        if index == 0 && !cpuid.missing.is_empty() {
+            tracing::warn!("--cpu: this host lacks {}", cpuid.missing.join(", "));
+        }
+        vcpus.push(Vcpu::new(vm, index, id, &cpuid.entries)?);
+    }
+    Ok(vcpus)
+}

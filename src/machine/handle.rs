@@ -1,0 +1,150 @@
+//! Access to a running machine from other threads and from services.
+
+use super::exits::Exits;
+use super::shared::Shared;
+use crate::board::trace::{Filter, TraceError, Tracer};
+use crate::board::{Board, MachineEvent};
+use crate::screen::Waker;
+use pcvm_devices::vga::{Bitmap, Vga};
+use pcvm_devices::{DirtyPages, Memory};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A reference to a machine.
+#[derive(Clone)]
+pub struct Handle(Arc<Shared>);
+
+impl Handle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+
+    /// Calls `f` with the board locked, then performs the work that it deferred. `f` must not block.
+    pub fn with_board<R>(&self, f: impl FnOnce(&mut Board) -> R) -> R {
+        self.0.with_board(f)
+    }
+
+    /// Columns and rows of pixels of the screen. None if the machine has no display adapter.
+    pub fn screen_size(&self) -> Option<(u32, u32)> {
+        self.shown().0.map(|vga| vga.size())
+    }
+
+    /// The rows of the text screen; empty in a graphics mode. None if the machine has no display adapter.
+    pub fn text_screen(&self) -> Option<Vec<String>> {
+        let (vga, memory) = self.shown();
+        vga.map(|vga| vga.text_screen(&memory))
+    }
+
+    /// The screen as pixels. None if the machine has no display adapter.
+    pub fn screen(&self) -> Option<Bitmap> {
+        let (vga, memory) = self.shown();
+        vga.map(|vga| vga.render(&memory))
+    }
+
+    /// A copy of the registers that the screen depends on, and the memory with its pixels. The guest runs on while the
+    /// caller renders.
+    fn shown(&self) -> (Option<Vga>, Arc<Memory>) {
+        self.with_board(|board| (board.vga().map(Vga::shown), board.memory().clone()))
+    }
+
+    /// The same, and [`Board::video_changes`].
+    pub fn shown_and_changes(&self, since: u64, waker: Option<&Waker>) -> (Option<Vga>, Arc<Memory>, DirtyPages, u64) {
+        self.with_board(|board| {
+            let (dirty, generation) = board.video_changes(since, waker);
+            (board.vga().map(Vga::shown), board.memory().clone(), dirty, generation)
+        })
+    }
+
+    /// Posts an event to the main loop.
+    pub fn post(&self, event: MachineEvent) {
+        self.0.post(event);
+    }
+
+    /// Whether a client has paused the machine.
+    pub fn paused(&self) -> bool {
+        self.0.paused()
+    }
+
+    /// Starts a trace to a file, in place of one that runs.
+    ///
+    /// # Errors
+    /// If the filter names an unknown device, or the file cannot be created.
+    pub fn start_trace(&self, file: &Path, filter: &Filter) -> Result<(), TraceError> {
+        let kinds = self.with_board(|board| board.kinds());
+        let tracer = Tracer::start(file, filter, &kinds)?;
+        let earlier = self.with_board(|board| board.set_tracer(Some(Box::new(tracer))));
+        drop(earlier);
+        Ok(())
+    }
+
+    /// Ends the trace and waits until its file is written. False if none runs.
+    pub fn stop_trace(&self) -> bool {
+        let tracer = self.with_board(|board| board.set_tracer(None));
+        tracer.is_some()
+    }
+
+    /// Exits by vCPU since the machine was built.
+    pub fn exits(&self) -> Vec<Exits> {
+        self.0.exits.iter().map(super::exits::ExitCounters::read).collect()
+    }
+
+    /// Disk operations by drive.
+    pub fn drive_stats(&self) -> Vec<crate::block::DriveStats> {
+        self.0.engine.stats()
+    }
+
+    /// Frames by network card.
+    pub fn port_stats(&self) -> Vec<crate::net::PortStats> {
+        self.0.ports.iter().map(crate::net::NetPort::stats).collect()
+    }
+
+    /// Nanoseconds of virtual time since power-on.
+    pub fn now(&self) -> u64 {
+        pcvm_devices::Clock::now(&*self.0.clock).0
+    }
+
+    /// Delivers a key or a pointer event.
+    pub fn input(&self, event: pcvm_devices::InputEvent) {
+        self.with_board(|board| board.input(event));
+    }
+
+    /// Plugs (true) or unplugs a network card's cable, 0 for the first card. False if there is no such card.
+    pub fn set_link(&self, nic: u8, up: bool) -> bool {
+        self.with_board(|board| board.set_link(pcvm_devices::NicId(nic), up))
+    }
+
+    /// Presses the power button.
+    pub fn power_button(&self) {
+        self.with_board(Board::power_button);
+    }
+
+    /// See [`Board::keys_waiting`].
+    pub fn keys_waiting(&self) -> usize {
+        self.with_board(|board| board.keys_waiting())
+    }
+
+    /// See [`Board::keyboard_leds`].
+    pub fn keyboard_leds(&self) -> u8 {
+        self.with_board(|board| board.keyboard_leds())
+    }
+
+    /// See [`Board::tablet_in_use`].
+    pub fn tablet_in_use(&self) -> Option<bool> {
+        self.with_board(|board| board.tablet_in_use())
+    }
+
+    /// Pauses or resumes the machine.
+    pub fn pause(&self, pause: bool) {
+        self.post(if pause { MachineEvent::Stop } else { MachineEvent::Continue });
+    }
+
+    /// Ends the machine.
+    pub fn quit(&self) {
+        self.post(MachineEvent::Quit);
+    }
+
+    /// Resets the machine.
+    pub fn reset(&self) {
+        self.post(MachineEvent::Reset(pcvm_devices::ResetKind::Hard));
+    }
+}
