@@ -28,7 +28,7 @@ use crate::{Access, CONFIG_TAG, Ctx, Devfn, Device, DiskId, Effect, Owned, Regio
 use ata::Ata;
 use atapi::Atapi;
 use channel::{Channel, ChannelState};
-use drive::{Drive, Unit};
+use drive::{Drive, DriveKind};
 use serde::{Deserialize, Serialize};
 
 /// Where the function is.
@@ -110,10 +110,10 @@ impl Piix3Ide {
             spec.map(|spec| {
                 Drive::new(match spec {
                     DriveSpec::Disk { sectors, read_only, serial, model } => {
-                        Unit::Ata(Box::new(Ata::new(sectors, read_only, &serial, &model)))
+                        DriveKind::Ata(Box::new(Ata::new(sectors, read_only, &serial, &model)))
                     }
                     DriveSpec::Cdrom { size, serial, model } => {
-                        Unit::Atapi(Box::new(Atapi::new(size, &serial, &model)))
+                        DriveKind::Atapi(Box::new(Atapi::new(size, &serial, &model)))
                     }
                 })
             })
@@ -143,12 +143,12 @@ impl Piix3Ide {
 
     /// Whether the guest has opened the tray of this CD-ROM drive. False for what is none.
     pub fn tray_open(&self, disk: DiskId) -> bool {
-        matches!(self.drive(disk).map(|drive| &drive.unit), Some(Unit::Atapi(atapi)) if atapi.tray_open())
+        matches!(self.drive(disk).map(|drive| &drive.kind), Some(DriveKind::Atapi(atapi)) if atapi.tray_open())
     }
 
     /// Whether the guest has locked the tray of this CD-ROM drive. False for what is none.
     pub fn tray_locked(&self, disk: DiskId) -> bool {
-        matches!(self.drive(disk).map(|drive| &drive.unit), Some(Unit::Atapi(atapi)) if atapi.tray_locked())
+        matches!(self.drive(disk).map(|drive| &drive.kind), Some(DriveKind::Atapi(atapi)) if atapi.tray_locked())
     }
 
     fn drive(&self, disk: DiskId) -> Option<&Drive> {
@@ -164,9 +164,9 @@ impl Piix3Ide {
         let before = [self.decoded(0), self.decoded(1)];
         let written = self.config.write(offset, data);
         if written.mapping {
-            let master = self.config.bus_master();
+            let bus_master_enabled = self.config.bus_master();
             for channel in &mut self.channels {
-                channel.set_master(cx, master);
+                channel.set_bus_master_enabled(cx, bus_master_enabled);
             }
         }
         if written.mapping || before != [self.decoded(0), self.decoded(1)] {
@@ -229,7 +229,7 @@ impl Device for Piix3Ide {
             for channel in [0, 8] {
                 region = region
                     // Status, a byte that is nothing, and the table pointer.
-                    .with_coalesce(channel + busmaster::STATUS..channel + 8);
+                    .with_coalesce(channel + busmaster::BMISX..channel + 8);
             }
             regions.push(region);
         }
@@ -271,7 +271,7 @@ impl Device for Piix3Ide {
         if let (&[byte], TAG_TASK | SECOND_TASK) = (data, at.tag)
             && at.offset < regs::DEVICE
         {
-            return self.channels[usize::from(at.tag & 1)].latch(at.offset, byte);
+            return self.channels[usize::from(at.tag & 1)].latch_parameter(at.offset, byte);
         }
         self.write_any(cx, at, data);
     }
@@ -280,13 +280,13 @@ impl Device for Piix3Ide {
         match why {
             Wake::Block(done) => {
                 if let Some(channel) = self.channels.get_mut(usize::from(done.disk.0 >> 1)) {
-                    channel.done(cx, done);
+                    channel.block_done(cx, done);
                     self.await_writes(cx);
                 }
             }
             Wake::Medium(disk, size) => {
                 let drive = self.channels.get_mut(usize::from(disk.0 >> 1)).and_then(|c| c.drive_mut(disk.0 & 1 == 1));
-                if let Some(Drive { unit: Unit::Atapi(atapi), .. }) = drive {
+                if let Some(Drive { kind: DriveKind::Atapi(atapi), .. }) = drive {
                     atapi.set_medium(size);
                 }
             }
@@ -315,9 +315,9 @@ impl Device for Piix3Ide {
             return Err(RestoreError::Impossible { kind: Self::KIND, what: "channel" });
         }
         self.config.load(Self::KIND, &config, &[])?;
-        let master = self.config.bus_master();
+        let bus_master_enabled = self.config.bus_master();
         for (channel, state) in self.channels.iter_mut().zip(channels) {
-            channel.load(state, master);
+            channel.load(state, bus_master_enabled);
         }
         Ok(())
     }

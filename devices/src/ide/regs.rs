@@ -6,14 +6,14 @@ use bitfield_struct::bitfield;
 use serde::{Deserialize, Serialize};
 
 /// Bytes in a sector of a disk.
-pub const SECTOR: u64 = 512;
+pub const SECTOR_SIZE: u64 = 512;
 /// Bytes in a sector of a CD, as READ (10) gives it.
-pub const CD_SECTOR: u64 = 2048;
+pub const CD_SECTOR_SIZE: u64 = 2048;
 
 /// Task file: error when read, features when written (1F1h).
 pub const ERROR_FEATURES: u64 = 0;
 /// Sector count; interrupt reason of a packet device.
-pub const COUNT: u64 = 1;
+pub const SECTOR_COUNT: u64 = 1;
 /// LBA low; sector number.
 pub const LBA_LOW: u64 = 2;
 /// LBA mid; cylinder low; byte count low of a packet device.
@@ -28,7 +28,7 @@ pub const STATUS_COMMAND: u64 = 6;
 /// Status register.
 #[bitfield(u8)]
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
+pub struct AtaStatus {
     /// The command failed (CHK of a packet device).
     pub err: bool,
     #[bits(2)]
@@ -48,7 +48,7 @@ pub struct Status {
 /// Error register.
 #[bitfield(u8)]
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
-pub struct Error {
+pub struct AtaError {
     /// Illegal length (packet devices).
     pub ili: bool,
     /// End of media (packet devices), no media.
@@ -67,7 +67,7 @@ pub struct Error {
     pub icrc: bool,
 }
 
-impl Error {
+impl AtaError {
     /// "Command aborted", nothing else.
     pub const ABORT: Self = Self::new().with_abrt(true);
     /// "Address not found".
@@ -79,7 +79,7 @@ impl Error {
 /// Device control register (3F6h).
 #[bitfield(u8)]
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
-pub struct Control {
+pub struct DeviceControl {
     __: bool,
     /// Interrupts off.
     pub nien: bool,
@@ -98,28 +98,28 @@ pub const DEVICE_LBA: u8 = 0x40;
 
 /// A register of the task file that is two bytes deep for 48-bit commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Latch {
+pub struct TwoByteRegister {
     /// Last written.
-    pub now: u8,
+    pub current: u8,
     /// Written before that.
-    pub before: u8,
+    pub previous: u8,
 }
 
-impl Latch {
+impl TwoByteRegister {
     /// The guest writes.
-    pub fn push(&mut self, value: u8) {
-        self.before = self.now;
-        self.now = value;
+    pub fn write(&mut self, value: u8) {
+        self.previous = self.current;
+        self.current = value;
     }
 
     /// The drive sets both halves.
     pub fn set(&mut self, value: u8) {
-        *self = Self { now: value, before: 0 };
+        *self = Self { current: value, previous: 0 };
     }
 
     /// Both halves as a word.
     pub fn word(self) -> u16 {
-        u16::from_le_bytes([self.now, self.before])
+        u16::from_le_bytes([self.current, self.previous])
     }
 }
 
@@ -127,27 +127,27 @@ impl Latch {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskFile {
     /// Features.
-    pub features: Latch,
+    pub features: TwoByteRegister,
     /// Sector count or interrupt reason.
-    pub count: Latch,
+    pub sector_count: TwoByteRegister,
     /// LBA low.
-    pub low: Latch,
+    pub lba_low: TwoByteRegister,
     /// LBA mid or byte count low.
-    pub mid: Latch,
+    pub lba_mid: TwoByteRegister,
     /// LBA high or byte count high.
-    pub high: Latch,
+    pub lba_high: TwoByteRegister,
     /// Device and head.
     pub device: u8,
     /// Error.
-    pub error: Error,
+    pub error: AtaError,
     /// Status, without BSY and DRQ, which follow from what the channel is doing.
-    pub status: Status,
+    pub status: AtaStatus,
 }
 
 /// Interrupt reason of a packet device, in the sector count register: command, not data.
-pub const REASON_COMMAND: u8 = 1;
+pub const REASON_CD: u8 = 1;
 /// Interrupt reason: to the host.
-pub const REASON_INPUT: u8 = 2;
+pub const REASON_IO: u8 = 2;
 
 /// Opcodes.
 #[allow(missing_docs)]
@@ -161,35 +161,35 @@ pub mod op {
     pub const READ_SECTORS_NO_RETRY: u8 = 0x21;
     pub const READ_SECTORS_EXT: u8 = 0x24;
     pub const READ_DMA_EXT: u8 = 0x25;
-    pub const READ_NATIVE_MAX_EXT: u8 = 0x27;
+    pub const READ_NATIVE_MAX_ADDRESS_EXT: u8 = 0x27;
     pub const READ_MULTIPLE_EXT: u8 = 0x29;
     pub const WRITE_SECTORS: u8 = 0x30;
     pub const WRITE_SECTORS_NO_RETRY: u8 = 0x31;
     pub const WRITE_SECTORS_EXT: u8 = 0x34;
     pub const WRITE_DMA_EXT: u8 = 0x35;
-    pub const SET_MAX_EXT: u8 = 0x37;
+    pub const SET_MAX_ADDRESS_EXT: u8 = 0x37;
     pub const WRITE_MULTIPLE_EXT: u8 = 0x39;
     pub const WRITE_VERIFY: u8 = 0x3c;
     pub const WRITE_DMA_FUA_EXT: u8 = 0x3d;
-    pub const VERIFY: u8 = 0x40;
-    pub const VERIFY_NO_RETRY: u8 = 0x41;
-    pub const VERIFY_EXT: u8 = 0x42;
+    pub const READ_VERIFY_SECTORS: u8 = 0x40;
+    pub const READ_VERIFY_SECTORS_NO_RETRY: u8 = 0x41;
+    pub const READ_VERIFY_SECTORS_EXT: u8 = 0x42;
     pub const SEEK: u8 = 0x70;
     pub const SEEK_LAST: u8 = 0x7f;
-    pub const DIAGNOSTIC: u8 = 0x90;
-    pub const INITIALIZE_PARAMETERS: u8 = 0x91;
+    pub const EXECUTE_DEVICE_DIAGNOSTIC: u8 = 0x90;
+    pub const INITIALIZE_DEVICE_PARAMETERS: u8 = 0x91;
     pub const STANDBY_IMMEDIATE_OLD: u8 = 0x94;
     pub const IDLE_IMMEDIATE_OLD: u8 = 0x95;
     pub const STANDBY_OLD: u8 = 0x96;
     pub const IDLE_OLD: u8 = 0x97;
-    pub const CHECK_POWER_OLD: u8 = 0x98;
+    pub const CHECK_POWER_MODE_OLD: u8 = 0x98;
     pub const SLEEP_OLD: u8 = 0x99;
     pub const PACKET: u8 = 0xa0;
-    pub const IDENTIFY_PACKET: u8 = 0xa1;
+    pub const IDENTIFY_PACKET_DEVICE: u8 = 0xa1;
     pub const SMART: u8 = 0xb0;
     pub const READ_MULTIPLE: u8 = 0xc4;
     pub const WRITE_MULTIPLE: u8 = 0xc5;
-    pub const SET_MULTIPLE: u8 = 0xc6;
+    pub const SET_MULTIPLE_MODE: u8 = 0xc6;
     pub const READ_DMA: u8 = 0xc8;
     pub const READ_DMA_NO_RETRY: u8 = 0xc9;
     pub const WRITE_DMA: u8 = 0xca;
@@ -200,14 +200,14 @@ pub mod op {
     pub const STANDBY: u8 = 0xe2;
     pub const IDLE: u8 = 0xe3;
     pub const READ_BUFFER: u8 = 0xe4;
-    pub const CHECK_POWER: u8 = 0xe5;
+    pub const CHECK_POWER_MODE: u8 = 0xe5;
     pub const SLEEP: u8 = 0xe6;
     pub const FLUSH_CACHE: u8 = 0xe7;
     pub const WRITE_BUFFER: u8 = 0xe8;
     pub const FLUSH_CACHE_EXT: u8 = 0xea;
-    pub const IDENTIFY: u8 = 0xec;
+    pub const IDENTIFY_DEVICE: u8 = 0xec;
     pub const SET_FEATURES: u8 = 0xef;
     pub const SECURITY_FREEZE_LOCK: u8 = 0xf5;
-    pub const READ_NATIVE_MAX: u8 = 0xf8;
-    pub const SET_MAX: u8 = 0xf9;
+    pub const READ_NATIVE_MAX_ADDRESS: u8 = 0xf8;
+    pub const SET_MAX_ADDRESS: u8 = 0xf9;
 }

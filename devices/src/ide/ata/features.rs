@@ -1,7 +1,7 @@
 //! SET FEATURES (ATA/ATAPI-6, 8.46).
 
-use super::super::drive::Step;
-use super::super::regs::{Error, TaskFile};
+use super::super::drive::DriveAction;
+use super::super::regs::{AtaError, TaskFile};
 use super::Ata;
 use serde::{Deserialize, Serialize};
 
@@ -24,12 +24,12 @@ impl TransferMode {
     ///
     /// # Errors
     /// If the drive does not have it.
-    pub fn set(&mut self, mode: u8) -> Result<(), Error> {
+    pub fn set(&mut self, mode: u8) -> Result<(), AtaError> {
         match mode {
             // PIO, with and without IORDY, and PIO with flow control 0-4: chosen beside a DMA mode.
             0x00 | 0x01 | 0x08..=0x0c => {}
             0x20..=0x22 | 0x40..=0x45 => self.dma = Some(mode),
-            _ => return Err(Error::ABORT),
+            _ => return Err(AtaError::ABORT),
         }
         Ok(())
     }
@@ -53,30 +53,30 @@ impl TransferMode {
     }
 
     /// Whether a saved mode is one that can be set.
-    pub fn is_possible(self) -> bool {
+    pub fn is_valid(self) -> bool {
         matches!(self.dma, None | Some(0x20..=0x22 | 0x40..=0x45))
     }
 }
 
 impl Ata {
-    pub(super) fn set_features(&mut self, task: &TaskFile) -> Result<Step, Error> {
+    pub(super) fn set_features(&mut self, task: &TaskFile) -> Result<DriveAction, AtaError> {
         let state = &mut self.state;
-        match task.features.now {
+        match task.features.current {
             0x02 => state.write_cache = true,
             0x82 => {
                 state.write_cache = false;
                 // What the cache holds goes to the medium first.
                 return self.flush();
             }
-            0x03 => state.mode.set(task.count.now)?,
+            0x03 => state.transfer_mode.set(task.sector_count.current)?,
             0x55 => state.look_ahead = false,
             0xaa => state.look_ahead = true,
-            0x66 => state.revert = false,
-            0xcc => state.revert = true,
+            0x66 => state.revert_to_defaults = false,
+            0xcc => state.revert_to_defaults = true,
             // Bytes of ECC for READ LONG: vendor specific or four, and there is no READ LONG.
             0x44 | 0xbb => {}
-            _ => return Err(Error::ABORT),
+            _ => return Err(AtaError::ABORT),
         }
-        Ok(Step::Done { irq: true })
+        Ok(DriveAction::Done { irq: true })
     }
 }

@@ -1,6 +1,6 @@
 //! IDENTIFY DEVICE (ATA/ATAPI-6, 8.15).
 
-use super::super::drive::Env;
+use super::super::drive::CommandContext;
 use super::address::{cylinders, default_geometry};
 use super::{Ata, MAX_MULTIPLE};
 
@@ -16,8 +16,8 @@ pub fn text(words: &mut [u16], text: &str) {
 }
 
 /// Word 93: what the drive saw during RESET#: an 80-wire cable, and itself at its place.
-pub fn reset_result(slave: bool) -> u16 {
-    if slave { 0x6b00 } else { 0x600b }
+pub fn reset_result(device1: bool) -> u16 {
+    if device1 { 0x6b00 } else { 0x600b }
 }
 
 /// The words as the guest reads them, with word 255 made right: signature A5h and a checksum.
@@ -29,13 +29,13 @@ pub fn finish(mut words: [u16; 256]) -> Vec<u8> {
 }
 
 impl Ata {
-    pub(super) fn identify(&self, env: Env) -> Vec<u8> {
+    pub(super) fn identify(&self, context: CommandContext) -> Vec<u8> {
         let state = &self.state;
         let mut words = [0u16; 256];
         let (heads, sectors_per_track) = default_geometry(self.sectors);
-        let visible = state.visible;
+        let accessible_sectors = state.accessible_sectors;
         words[0] = 0x0040;
-        words[1] = cylinders(visible, heads, sectors_per_track).min(16_383) as u16;
+        words[1] = cylinders(accessible_sectors, heads, sectors_per_track).min(16_383) as u16;
         words[3] = heads.into();
         // Bytes per track and per sector, retired since ATA-2. Bochs' BIOS moves as many bytes a sector as word 5 says.
         words[4] = 512 * u16::from(sectors_per_track);
@@ -50,18 +50,18 @@ impl Ata {
         words[50] = 0x4000;
         words[51] = 0x0200;
         words[53] = 0x0007;
-        let current = cylinders(visible, state.heads, state.sectors_per_track).min(0xffff);
+        let current = cylinders(accessible_sectors, state.heads, state.sectors_per_track).min(0xffff);
         let in_chs = (current * u64::from(state.heads) * u64::from(state.sectors_per_track)) as u32;
         words[54] = current as u16;
         words[55] = state.heads.into();
         words[56] = state.sectors_per_track.into();
         words[57] = in_chs as u16;
         words[58] = (in_chs >> 16) as u16;
-        words[59] = if state.multiple > 0 { 0x100 | u16::from(state.multiple) } else { 0 };
-        let in_28 = visible.min(0x0fff_ffff) as u32;
+        words[59] = if state.sectors_per_block > 0 { 0x100 | u16::from(state.sectors_per_block) } else { 0 };
+        let in_28 = accessible_sectors.min(0x0fff_ffff) as u32;
         words[60] = in_28 as u16;
         words[61] = (in_28 >> 16) as u16;
-        words[63] = state.mode.multiword();
+        words[63] = state.transfer_mode.multiword();
         words[64] = 0x0003;
         words[65..69].fill(120);
         // ATA-4 to ATA/ATAPI-7.
@@ -78,10 +78,10 @@ impl Ata {
             | u16::from(state.smart.is_enabled());
         words[86] = words[83] & 0x3fff;
         words[87] = words[84];
-        words[88] = state.mode.ultra();
-        words[93] = reset_result(env.slave);
+        words[88] = state.transfer_mode.ultra();
+        words[93] = reset_result(context.device1);
         for (n, word) in words[100..104].iter_mut().enumerate() {
-            *word = (visible >> (16 * n)) as u16;
+            *word = (accessible_sectors >> (16 * n)) as u16;
         }
         words[105] = super::trim::MAX_BLOCKS.into();
         // One logical sector per physical sector.

@@ -3,9 +3,9 @@
 //! The drive is healthy. It has the attributes that tools show on any disk, an empty error log, a log of self-tests
 //! (each of which passes at once) and the sixteen host logs.
 
-use super::super::drive::{Env, Step};
-use super::super::regs::{Error, SECTOR, TaskFile};
-use super::{Ata, Job};
+use super::super::drive::{CommandContext, DriveAction};
+use super::super::regs::{AtaError, SECTOR_SIZE, TaskFile};
+use super::{ActiveCommand, Ata};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -58,13 +58,13 @@ impl Smart {
     }
 
     /// Whether a saved state is one that can be.
-    pub fn is_possible(&self) -> bool {
-        let len = usize::from(HOST_LOG_SECTORS) * SECTOR as usize;
+    pub fn is_valid(&self) -> bool {
+        let len = usize::from(HOST_LOG_SECTORS) * SECTOR_SIZE as usize;
         self.tests.len() <= SELF_TESTS && self.logs.iter().all(|(&at, log)| is_host_log(at) && log.len() == len)
     }
 
     fn data(&self, hours: u16) -> Vec<u8> {
-        let mut data = vec![0; SECTOR as usize];
+        let mut data = vec![0; SECTOR_SIZE as usize];
         data[0] = 0x10;
         for (n, (id, flags, _)) in ATTRIBUTES.into_iter().enumerate() {
             let entry = &mut data[2 + 12 * n..][..12];
@@ -91,7 +91,7 @@ impl Smart {
     }
 
     fn thresholds() -> Vec<u8> {
-        let mut data = vec![0; SECTOR as usize];
+        let mut data = vec![0; SECTOR_SIZE as usize];
         data[0] = 0x10;
         for (n, (id, _, threshold)) in ATTRIBUTES.into_iter().enumerate() {
             data[2 + 12 * n] = id;
@@ -101,7 +101,7 @@ impl Smart {
     }
 
     fn directory() -> Vec<u8> {
-        let mut data = vec![0; SECTOR as usize];
+        let mut data = vec![0; SECTOR_SIZE as usize];
         data[0] = 1;
         for log in [LOG_ERROR_SUMMARY, LOG_SELF_TEST] {
             data[2 * usize::from(log)] = 1;
@@ -113,7 +113,7 @@ impl Smart {
     }
 
     fn self_test_log(&self) -> Vec<u8> {
-        let mut data = vec![0; SECTOR as usize];
+        let mut data = vec![0; SECTOR_SIZE as usize];
         data[0] = 1;
         for (n, (test, hours)) in self.tests.iter().enumerate().take(SELF_TESTS) {
             let entry = &mut data[2 + 24 * n..][..24];
@@ -128,20 +128,20 @@ impl Smart {
         Some(match address {
             LOG_DIRECTORY => Self::directory(),
             LOG_ERROR_SUMMARY => {
-                let mut data = vec![0; SECTOR as usize];
+                let mut data = vec![0; SECTOR_SIZE as usize];
                 data[0] = 1;
                 checksum(data)
             }
             LOG_SELF_TEST => self.self_test_log(),
             _ if is_host_log(address) => match self.logs.get(&address) {
                 Some(log) => log.clone(),
-                None => vec![0; usize::from(HOST_LOG_SECTORS) * SECTOR as usize],
+                None => vec![0; usize::from(HOST_LOG_SECTORS) * SECTOR_SIZE as usize],
             },
             _ => return None,
         })
     }
 
-    fn test(&mut self, which: u8, hours: u16) -> Result<(), Error> {
+    fn test(&mut self, which: u8, hours: u16) -> Result<(), AtaError> {
         match which {
             0x00 => self.offline_collected = true,
             // Short, extended and conveyance, off-line and captive.
@@ -153,7 +153,7 @@ impl Smart {
             }
             // Abort.
             0x7f => {}
-            _ => return Err(Error::ABORT),
+            _ => return Err(AtaError::ABORT),
         }
         Ok(())
     }
@@ -168,66 +168,76 @@ fn checksum(mut data: Vec<u8>) -> Vec<u8> {
 }
 
 impl Ata {
-    pub(super) fn smart(&mut self, task: &mut TaskFile, env: Env) -> Result<Step, Error> {
+    pub(super) fn smart(&mut self, task: &mut TaskFile, context: CommandContext) -> Result<DriveAction, AtaError> {
         let smart = &mut self.state.smart;
-        let hours = (env.now.ticks(1) / 3600).min(0xffff) as u16;
-        let sub = task.features.now;
-        if (task.mid.now, task.high.now) != KEY || (!smart.enabled && sub != 0xd8) {
-            return Err(Error::ABORT);
+        let hours = (context.now.ticks(1) / 3600).min(0xffff) as u16;
+        let sub = task.features.current;
+        if (task.lba_mid.current, task.lba_high.current) != KEY || (!smart.enabled && sub != 0xd8) {
+            return Err(AtaError::ABORT);
         }
-        let sectors = usize::from(task.count.now);
+        let sectors = usize::from(task.sector_count.current);
         match sub {
             0xd0 => {
                 let data = smart.data(hours);
                 return self.reply(data);
             }
             0xd1 => return self.reply(Smart::thresholds()),
-            0xd2 => match task.count.now {
+            0xd2 => match task.sector_count.current {
                 0x00 => smart.autosave = false,
                 0xf1 => smart.autosave = true,
-                _ => return Err(Error::ABORT),
+                _ => return Err(AtaError::ABORT),
             },
             0xd3 => {}
-            0xd4 => smart.test(task.low.now, hours)?,
+            0xd4 => smart.test(task.lba_low.current, hours)?,
             0xd5 => {
-                let mut log = smart.log(task.low.now).ok_or(Error::NOT_FOUND)?;
-                if sectors == 0 || sectors * SECTOR as usize > log.len() {
-                    return Err(Error::ABORT);
+                let mut log = smart.log(task.lba_low.current).ok_or(AtaError::NOT_FOUND)?;
+                if sectors == 0 || sectors * SECTOR_SIZE as usize > log.len() {
+                    return Err(AtaError::ABORT);
                 }
-                log.truncate(sectors * SECTOR as usize);
+                log.truncate(sectors * SECTOR_SIZE as usize);
                 return self.reply(log);
             }
             0xd6 => {
-                if !is_host_log(task.low.now) || sectors == 0 || task.count.now > HOST_LOG_SECTORS {
-                    return Err(Error::ABORT);
+                if !is_host_log(task.lba_low.current) || sectors == 0 || task.sector_count.current > HOST_LOG_SECTORS {
+                    return Err(AtaError::ABORT);
                 }
-                self.state.job = Job::SmartLog { address: task.low.now, at: 0, sectors: task.count.now };
-                return Ok(Step::PioOut { len: SECTOR as usize, irq: false });
+                self.state.active = ActiveCommand::SmartLog {
+                    address: task.lba_low.current,
+                    at: 0,
+                    sectors: task.sector_count.current,
+                };
+                return Ok(DriveAction::PioOut { len: SECTOR_SIZE as usize, irq: false });
             }
             0xd8 => smart.enabled = true,
             0xd9 => smart.enabled = false,
             // Healthy: the key stays as it is.
             0xda => {}
-            0xdb => match task.count.now {
+            0xdb => match task.sector_count.current {
                 0x00 | 0xf8 => {}
-                _ => return Err(Error::ABORT),
+                _ => return Err(AtaError::ABORT),
             },
-            _ => return Err(Error::ABORT),
+            _ => return Err(AtaError::ABORT),
         }
-        Ok(Step::Done { irq: true })
+        Ok(DriveAction::Done { irq: true })
     }
 
     /// A sector of a host log has come: number `at`, of `sectors`.
-    pub(super) fn smart_log_written(&mut self, address: u8, at: u8, sectors: u8, data: &[u8]) -> Result<Step, Error> {
-        let total = usize::from(HOST_LOG_SECTORS) * SECTOR as usize;
+    pub(super) fn smart_log_written(
+        &mut self,
+        address: u8,
+        at: u8,
+        sectors: u8,
+        data: &[u8],
+    ) -> Result<DriveAction, AtaError> {
+        let total = usize::from(HOST_LOG_SECTORS) * SECTOR_SIZE as usize;
         let log = self.state.smart.logs.entry(address).or_insert_with(|| vec![0; total]);
-        for (to, from) in log.iter_mut().skip(usize::from(at) * SECTOR as usize).zip(data) {
+        for (to, from) in log.iter_mut().skip(usize::from(at) * SECTOR_SIZE as usize).zip(data) {
             *to = *from;
         }
         if at + 1 >= sectors {
-            return Ok(Step::Done { irq: true });
+            return Ok(DriveAction::Done { irq: true });
         }
-        self.state.job = Job::SmartLog { address, at: at + 1, sectors };
-        Ok(Step::PioOut { len: SECTOR as usize, irq: true })
+        self.state.active = ActiveCommand::SmartLog { address, at: at + 1, sectors };
+        Ok(DriveAction::PioOut { len: SECTOR_SIZE as usize, irq: true })
     }
 }

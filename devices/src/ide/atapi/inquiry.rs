@@ -1,7 +1,7 @@
 //! INQUIRY (SPC-2, 7.3 and 8.4).
 
 use super::super::ata::FIRMWARE;
-use super::{Atapi, Cdb, Outcome, be16, sense::Sense};
+use super::{Atapi, Cdb, PacketResult, be16, sense::Sense};
 
 /// Peripheral device type: CD-ROM.
 const CDROM: u8 = 0x05;
@@ -14,7 +14,7 @@ fn padded(text: &str, width: usize) -> impl Iterator<Item = u8> + '_ {
 }
 
 impl Atapi {
-    pub(super) fn inquiry(&mut self, cdb: &Cdb) -> Outcome {
+    pub(super) fn inquiry(&mut self, cdb: &Cdb) -> PacketResult {
         let allocation = usize::from(be16(&cdb[3..]));
         let vital = cdb[1] & 1 != 0;
         if !vital && cdb[2] != 0 {

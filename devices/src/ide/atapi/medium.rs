@@ -1,7 +1,7 @@
 //! What drive and disc can do: READ CAPACITY, GET CONFIGURATION, READ DISC and TRACK INFORMATION (MMC-3, 6.5, 6.21,
 //! 6.22, 6.28).
 
-use super::{Atapi, Cdb, Outcome, be16, be32, sense::Sense};
+use super::{Atapi, Cdb, PacketResult, be16, be32, sense::Sense};
 
 /// Sectors of an 80-minute CD: what is larger is a DVD.
 const CD_SECTORS: u32 = 80 * 60 * 75;
@@ -21,7 +21,7 @@ impl Atapi {
         self.profile() == PROFILE_DVD_ROM
     }
 
-    pub(super) fn read_capacity(&mut self, cdb: &Cdb) -> Outcome {
+    pub(super) fn read_capacity(&mut self, cdb: &Cdb) -> PacketResult {
         let disc = self.ready()?;
         // A partial medium indicator wants an address, and none wants zero.
         if cdb[8] & 1 == 0 && be32(&cdb[2..]) != 0 {
@@ -32,7 +32,7 @@ impl Atapi {
         self.reply(data, 8)
     }
 
-    pub(super) fn get_configuration(&mut self, cdb: &Cdb) -> Outcome {
+    pub(super) fn get_configuration(&mut self, cdb: &Cdb) -> PacketResult {
         let (request, first) = (cdb[1] & 3, be16(&cdb[2..]));
         if request == 3 {
             return Err(Sense::INVALID_FIELD);
@@ -84,7 +84,7 @@ impl Atapi {
         self.reply(data, be16(&cdb[7..]).into())
     }
 
-    pub(super) fn read_disc_information(&mut self, cdb: &Cdb) -> Outcome {
+    pub(super) fn read_disc_information(&mut self, cdb: &Cdb) -> PacketResult {
         self.ready()?;
         if cdb[1] & 7 != 0 {
             return Err(Sense::INVALID_FIELD);
@@ -100,7 +100,7 @@ impl Atapi {
         self.reply(data, be16(&cdb[7..]).into())
     }
 
-    pub(super) fn read_track_information(&mut self, cdb: &Cdb) -> Outcome {
+    pub(super) fn read_track_information(&mut self, cdb: &Cdb) -> PacketResult {
         let disc = self.ready()?;
         let number = be32(&cdb[2..]);
         match cdb[1] & 3 {

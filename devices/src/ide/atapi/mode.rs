@@ -1,7 +1,7 @@
 //! MODE SENSE and MODE SELECT (SPC-2, 7.8 ff.; MMC-3, 5.5; SFF-8020i for the header).
 
-use super::super::drive::Step;
-use super::{Atapi, Cdb, Job, Outcome, be16, sense::Sense};
+use super::super::drive::DriveAction;
+use super::{ActiveCommand, Atapi, Cdb, PacketResult, be16, sense::Sense};
 use serde::{Deserialize, Serialize};
 
 const PAGE_RECOVERY: u8 = 0x01;
@@ -13,20 +13,20 @@ const MAX_PARAMETERS: u16 = 512;
 
 /// The pages' contents that software can change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pages {
+pub struct ModePages {
     /// Error recovery parameter and read retry count.
     recovery: [u8; 2],
     /// Audio: flags, and the ports' channels and volumes.
     audio: [u8; 9],
 }
 
-impl Default for Pages {
+impl Default for ModePages {
     fn default() -> Self {
         Self { recovery: [0, 5], audio: [0x04, 1, 0xff, 2, 0xff, 0, 0, 0, 0] }
     }
 }
 
-impl Pages {
+impl ModePages {
     /// A page's body. The bytes that software can change come from `self`.
     fn page(&self, atapi: &Atapi, page: u8) -> Option<Vec<u8>> {
         Some(match page {
@@ -42,7 +42,7 @@ impl Pages {
                 // Multi-session, mode 2 forms 1 and 2.
                 body[2] = 0x70;
                 // Tray, ejects, locks; locked now?
-                body[4] = 0x29 | u8::from(atapi.state.locked) << 1;
+                body[4] = 0x29 | u8::from(atapi.state.removal_prevented) << 1;
                 // 52 times CD speed, of 176 kB/s each; 2 volume levels; 512 KiB of buffer.
                 let speed = (52 * 176u16).to_be_bytes();
                 body[6..8].copy_from_slice(&speed);
@@ -62,13 +62,13 @@ impl Pages {
 }
 
 impl Atapi {
-    pub(super) fn mode_sense(&mut self, cdb: &Cdb, ten: bool) -> Outcome {
+    pub(super) fn mode_sense(&mut self, cdb: &Cdb, ten: bool) -> PacketResult {
         let (control, wanted) = (cdb[2] >> 6, cdb[2] & 0x3f);
         let allocation = if ten { usize::from(be16(&cdb[7..])) } else { cdb[4].into() };
         let pages = match control {
             0 => self.state.pages.clone(),
-            1 => Pages::changeable(),
-            2 => Pages::default(),
+            1 => ModePages::changeable(),
+            2 => ModePages::default(),
             _ => return Err(Sense::SAVING_NOT_SUPPORTED),
         };
         let mut body = Vec::new();
@@ -105,35 +105,35 @@ impl Atapi {
         }
     }
 
-    pub(super) fn mode_select(&mut self, cdb: &Cdb, ten: bool) -> Outcome {
+    pub(super) fn mode_select(&mut self, cdb: &Cdb, ten: bool) -> PacketResult {
         if cdb[1] & 1 != 0 {
             return Err(Sense::INVALID_FIELD);
         }
         let len = if ten { be16(&cdb[7..]) } else { cdb[4].into() };
         match len {
-            0 => Ok(Step::Done { irq: true }),
-            1..=MAX_PARAMETERS => Ok(self.want_parameters(ten, len, Vec::new())),
+            0 => Ok(DriveAction::Done { irq: true }),
+            1..=MAX_PARAMETERS => Ok(self.request_parameters(ten, len, Vec::new())),
             _ => Err(Sense::PARAMETER_LENGTH),
         }
     }
 
-    fn want_parameters(&mut self, ten: bool, len: u16, data: Vec<u8>) -> Step {
+    fn request_parameters(&mut self, ten: bool, len: u16, data: Vec<u8>) -> DriveAction {
         let left = usize::from(len).saturating_sub(data.len());
-        self.state.job = Job::ModeSelect { ten, len, data };
+        self.state.active = ActiveCommand::ModeSelect { ten, len, data };
         if self.state.dma {
-            Step::DmaOut { len: left }
+            DriveAction::DmaOut { len: left }
         } else {
-            Step::PioOut { len: left.min(self.state.limit.into()), irq: true }
+            DriveAction::PioOut { len: left.min(self.state.byte_count_limit.into()), irq: true }
         }
     }
 
-    pub(super) fn mode_select_data(&mut self, ten: bool, len: u16, mut data: Vec<u8>, more: Vec<u8>) -> Outcome {
+    pub(super) fn mode_select_data(&mut self, ten: bool, len: u16, mut data: Vec<u8>, more: Vec<u8>) -> PacketResult {
         data.extend(more);
         if data.len() < usize::from(len) {
-            return Ok(self.want_parameters(ten, len, data));
+            return Ok(self.request_parameters(ten, len, data));
         }
         self.set_pages(ten, &data)?;
-        Ok(Step::Done { irq: true })
+        Ok(DriveAction::Done { irq: true })
     }
 
     fn set_pages(&mut self, ten: bool, data: &[u8]) -> Result<(), Sense> {
@@ -146,7 +146,7 @@ impl Atapi {
         let mut pages = self.state.pages.clone();
         while let [page, len, tail @ ..] = rest {
             let body = tail.get(..usize::from(*len)).ok_or(Sense::PARAMETER_LENGTH)?;
-            let mask = Pages::changeable();
+            let mask = ModePages::changeable();
             match (page & 0x3f, body) {
                 (PAGE_RECOVERY, [parameter, retries, ..]) => pages.recovery = [*parameter, *retries],
                 (PAGE_AUDIO, [flags, _, _, _, _, _, ports @ ..]) if ports.len() == 8 => {

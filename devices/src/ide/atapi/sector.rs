@@ -1,7 +1,7 @@
 //! A raw CD sector of mode 1 (ECMA-130, 14 and annexes A and B): sync, header, user data, EDC, and the P and Q parity
 //! of the Reed-Solomon product code.
 
-use super::super::regs::CD_SECTOR;
+use super::super::regs::CD_SECTOR_SIZE;
 use super::read::LEAD_IN;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ const Q: usize = 2248;
 
 /// Which parts of a sector are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parts {
+pub struct SectorParts {
     /// 12 bytes of synchronization.
     pub sync: bool,
     /// 4 bytes of address and mode.
@@ -26,7 +26,7 @@ pub struct Parts {
     pub correction: bool,
 }
 
-impl Parts {
+impl SectorParts {
     /// User data alone.
     pub const USER: Self = Self { sync: false, header: false, user: true, correction: false };
 
@@ -43,9 +43,9 @@ impl Parts {
 }
 
 /// The wanted parts of the sectors from `lba` on, whose user data is `data`.
-pub fn compose(lba: u32, data: &[u8], parts: Parts) -> Vec<u8> {
-    let mut out = Vec::with_capacity(data.len() / CD_SECTOR as usize * parts.len());
-    for (user, lba) in data.chunks_exact(CD_SECTOR as usize).zip(lba..) {
+pub fn compose(lba: u32, data: &[u8], parts: SectorParts) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data.len() / CD_SECTOR_SIZE as usize * parts.len());
+    for (user, lba) in data.chunks_exact(CD_SECTOR_SIZE as usize).zip(lba..) {
         let raw = raw(lba, user);
         for range in parts.ranges() {
             out.extend_from_slice(&raw[range]);

@@ -1,6 +1,6 @@
 //! Sense data (SPC-2, 7.20; MMC-3, annex F).
 
-use super::{Atapi, Cdb, Outcome};
+use super::{Atapi, Cdb, PacketResult};
 use serde::{Deserialize, Serialize};
 
 /// Why a command failed.
@@ -39,7 +39,7 @@ impl Sense {
 
 impl Atapi {
     /// REQUEST SENSE: why the last command failed; or, if it did not, what attention is due.
-    pub(super) fn request_sense(&mut self, cdb: &Cdb) -> Outcome {
+    pub(super) fn request_sense(&mut self, cdb: &Cdb) -> PacketResult {
         let mut sense = std::mem::replace(&mut self.state.sense, Sense::NONE);
         if sense == Sense::NONE
             && let Some(attention) = self.state.attention.take()

@@ -1,12 +1,12 @@
 //! READ DVD STRUCTURE (MMC-3, 6.23): layer 0 of a single-layer DVD-ROM.
 
-use super::{Atapi, Cdb, Outcome, be16, sense::Sense};
+use super::{Atapi, Cdb, PacketResult, be16, sense::Sense};
 
 /// The first physical sector of the data area.
 const DATA_START: u32 = 0x3_0000;
 
 impl Atapi {
-    pub(super) fn read_dvd_structure(&mut self, cdb: &Cdb) -> Outcome {
+    pub(super) fn read_dvd_structure(&mut self, cdb: &Cdb) -> PacketResult {
         let disc = self.ready()?;
         let (layer, format) = (cdb[6], cdb[7]);
         if !self.is_dvd() && format != 0xff {

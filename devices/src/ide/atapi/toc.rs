@@ -1,7 +1,7 @@
 //! What is on the disc: READ TOC/PMA/ATIP, READ SUB-CHANNEL, READ HEADER (MMC-3, 6.27, 6.26, 6.20).
 
 use super::sector::msf;
-use super::{Atapi, Cdb, Outcome, be16, be32, sense::Sense};
+use super::{Atapi, Cdb, PacketResult, be16, be32, sense::Sense};
 
 /// ADR 1, control: data track.
 const DATA_TRACK: u8 = 0x14;
@@ -24,7 +24,7 @@ fn with_length(first: u8, last: u8, body: &[u8]) -> Vec<u8> {
 }
 
 impl Atapi {
-    pub(super) fn read_toc(&mut self, cdb: &Cdb) -> Outcome {
+    pub(super) fn read_toc(&mut self, cdb: &Cdb) -> PacketResult {
         let disc = self.ready()?;
         let as_msf = cdb[1] & 2 != 0;
         // The format is in byte 2; drivers from before MMC have it in the top bits of byte 9.
@@ -67,7 +67,7 @@ impl Atapi {
         self.reply(data, be16(&cdb[7..]).into())
     }
 
-    pub(super) fn read_sub_channel(&mut self, cdb: &Cdb) -> Outcome {
+    pub(super) fn read_sub_channel(&mut self, cdb: &Cdb) -> PacketResult {
         self.ready()?;
         let as_msf = cdb[1] & 2 != 0;
         // Header: audio status "none".
@@ -91,7 +91,7 @@ impl Atapi {
         self.reply(data, be16(&cdb[7..]).into())
     }
 
-    pub(super) fn read_header(&mut self, cdb: &Cdb) -> Outcome {
+    pub(super) fn read_header(&mut self, cdb: &Cdb) -> PacketResult {
         let lba = be32(&cdb[2..]);
         if lba >= self.ready()? {
             return Err(Sense::OUT_OF_RANGE);

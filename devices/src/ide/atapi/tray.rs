@@ -1,20 +1,20 @@
 //! The tray and what is in it: START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL, GET EVENT STATUS NOTIFICATION, and the
 //! change of discs from outside (MMC-3, 6.13, 6.6; SPC-2).
 
-use super::super::drive::Step;
-use super::{Atapi, Cdb, Outcome, be16, sectors, sense::Sense};
+use super::super::drive::DriveAction;
+use super::{Atapi, Cdb, PacketResult, be16, sense::Sense, whole_sectors};
 use serde::{Deserialize, Serialize};
 
 /// What the next command is told instead of being carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Attention {
+pub enum UnitAttention {
     /// Power-on or reset.
     Reset,
     /// There is another disc.
     MediumChanged,
 }
 
-impl Attention {
+impl UnitAttention {
     /// As sense data.
     pub fn sense(self) -> Sense {
         match self {
@@ -41,28 +41,28 @@ impl Atapi {
 
     /// Whether the guest forbids that it is opened.
     pub fn tray_locked(&self) -> bool {
-        self.state.locked
+        self.state.removal_prevented
     }
 
     /// A disc of `size` bytes was put in, or taken out.
     pub fn set_medium(&mut self, size: Option<u64>) {
-        self.disc = size.map(sectors);
+        self.disc = size.map(whole_sectors);
         self.state.tray_open = false;
         if self.disc.is_some() {
-            self.state.attention = Some(Attention::MediumChanged);
+            self.state.attention = Some(UnitAttention::MediumChanged);
             self.state.event = MediaEvent::New;
         } else {
             self.state.event = MediaEvent::Removed;
         }
     }
 
-    pub(super) fn start_stop(&mut self, cdb: &Cdb) -> Outcome {
+    pub(super) fn start_stop(&mut self, cdb: &Cdb) -> PacketResult {
         let (load_eject, start) = (cdb[4] & 2 != 0, cdb[4] & 1 != 0);
         // Power conditions are taken and change nothing.
         if cdb[4] >> 4 == 0 && load_eject {
             match (start, self.state.tray_open) {
                 (false, false) => {
-                    if self.state.locked {
+                    if self.state.removal_prevented {
                         return Err(Sense::REMOVAL_PREVENTED);
                     }
                     self.state.tray_open = true;
@@ -71,23 +71,23 @@ impl Atapi {
                 (true, true) => {
                     self.state.tray_open = false;
                     if self.disc.is_some() {
-                        self.state.attention = Some(Attention::MediumChanged);
+                        self.state.attention = Some(UnitAttention::MediumChanged);
                         self.state.event = MediaEvent::New;
                     }
                 }
                 _ => {}
             }
         }
-        Ok(Step::Done { irq: true })
+        Ok(DriveAction::Done { irq: true })
     }
 
-    pub(super) fn prevent_removal(&mut self, cdb: &Cdb) -> Outcome {
-        self.state.locked = cdb[4] & 1 != 0;
-        Ok(Step::Done { irq: true })
+    pub(super) fn prevent_removal(&mut self, cdb: &Cdb) -> PacketResult {
+        self.state.removal_prevented = cdb[4] & 1 != 0;
+        Ok(DriveAction::Done { irq: true })
     }
 
     /// GET EVENT STATUS NOTIFICATION, polled; the media class is all there is.
-    pub(super) fn get_event_status(&mut self, cdb: &Cdb) -> Outcome {
+    pub(super) fn get_event_status(&mut self, cdb: &Cdb) -> PacketResult {
         const MEDIA: u8 = 4;
         if cdb[1] & 1 == 0 {
             return Err(Sense::INVALID_FIELD);
@@ -111,7 +111,7 @@ impl Atapi {
         self.reply(data, allocation)
     }
 
-    pub(super) fn mechanism_status(&mut self, cdb: &Cdb) -> Outcome {
+    pub(super) fn mechanism_status(&mut self, cdb: &Cdb) -> PacketResult {
         let mut data = vec![0; 8];
         data[1] = u8::from(self.state.tray_open) << 4;
         self.reply(data, be16(&cdb[8..]).into())
