@@ -1,8 +1,8 @@
-//! One IDE channel: the registers that its two drives share, and the machine that carries out what they want.
+//! IDE channel: task file dispatch, PIO and DMA data phases, resets and block requests of two drives.
 //!
-//! One command is under way at a time: while a drive is busy or wants data, the task file does not take writes, so
-//! that the other drive cannot be selected. At most one disk request is under way, named by its tag; an answer with
-//! any other tag is stale and ignored.
+//! One command is active per channel: while the selected drive is busy or requests data, task file writes are ignored, so
+//! the guest cannot select the other drive. At most one block request is in flight, identified by its tag. A completion
+//! with another tag is stale and ignored.
 
 use super::busmaster::{self, BusMaster};
 use super::drive::{ActionResult, BUFFER_SIZE, CommandContext, Drive, DriveAction, DriveState, ImageExtent};
@@ -10,59 +10,60 @@ use super::regs::{self, AtaStatus, DEVICE_DEV, DeviceControl, op};
 use crate::{BlockData, BlockDone, BlockOp, BlockRequest, Ctx, DiskId, GuestRange, IrqLine};
 use serde::{Deserialize, Serialize};
 
-/// Ranges of guest memory that a list kept for the next request may have room for.
+/// The largest capacity of a range list that the channel keeps for its next request.
 const MAX_SPARE_RANGES: usize = 64;
 
-/// What the channel is doing for the selected drive.
+/// The data phase of the selected drive's active command.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Phase {
-    /// Nothing.
+    /// No command is active.
     #[default]
     Idle,
-    /// The guest reads `data` from `at` on; this DRQ block ends at `end`.
+    /// The guest reads `data` by PIO and is at `at`. The current DRQ block ends at `end`; blocks have `block` bytes.
     PioIn { data: Vec<u8>, at: usize, end: usize, block: usize },
-    /// The guest writes until there are `len` bytes.
+    /// The guest writes `len` bytes by PIO.
     PioOut { data: Vec<u8>, len: usize },
-    /// The bus master is to move `data` from `at` on to the guest.
+    /// The bus master writes `data` to guest memory and is at `at`.
     DmaIn { data: Vec<u8>, at: usize },
-    /// The bus master is to fetch `len` bytes.
+    /// The bus master reads `len` bytes from guest memory.
     DmaOut { data: Vec<u8>, len: usize },
-    /// The bus master is to move this; while a request is under way, its first `moving` bytes are moving.
+    /// The bus master transfers `extent`. The request in flight covers its first `requested` bytes.
     Dma { extent: ImageExtent, requested: u64 },
-    /// The host works for the drive; if it reads, the drive wants the bytes.
+    /// A block request is in flight. If it is a read, the drive receives its bytes.
     Block { read: bool },
 }
 
-/// What waits for the request that is under way to end.
+/// A reset that is deferred until the block request in flight completes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum PendingReset {
     #[default]
     None,
-    /// SRST was set, or the machine was reset: both drives are busy.
+    /// SRST or RESET#: both drives are busy.
     BothDrives,
-    /// DEVICE RESET.
+    /// DEVICE RESET of the selected drive.
     Device,
 }
 
-/// A channel.
+/// An IDE channel.
 #[derive(Debug)]
 pub struct Channel {
-    /// 0 primary, 1 secondary.
+    /// 0 is primary, 1 is secondary.
     number: u8,
     drives: [Option<Drive>; 2],
     bus_master: BusMaster,
     control: DeviceControl,
     /// Device 1 is selected.
     device1: bool,
-    /// The interrupt line.
+    /// Level of IRQ 14 or 15.
     irq_level: bool,
     phase: Phase,
+    /// Tag of the block request in flight.
     in_flight: Option<u64>,
     reset: PendingReset,
     next_tag: u64,
-    /// The function may master the bus.
+    /// PCICMD enables bus mastering.
     bus_master_enabled: bool,
-    /// The last request's list, so that the next one needs no allocation.
+    /// The range list of the last DMA request, reused by the next one to avoid an allocation.
     spare_ranges: Vec<GuestRange>,
 }
 
@@ -81,7 +82,7 @@ pub struct ChannelState {
 }
 
 impl Channel {
-    /// A channel with its drives, before its first reset.
+    /// A channel before its first [`Channel::hard_reset`].
     pub fn new(number: u8, drives: [Option<Drive>; 2]) -> Self {
         Self {
             number,
@@ -99,7 +100,7 @@ impl Channel {
         }
     }
 
-    /// RESET#. Memory that a request still moves is not the guest's before that has ended: both drives stay busy.
+    /// RESET#. While a request in flight still accesses guest memory, both drives stay busy.
     pub fn hard_reset(&mut self, cx: &mut Ctx<'_>) {
         let Self {
             number: _,
@@ -126,18 +127,18 @@ impl Channel {
         cx.set_irq(IrqLine::Isa(14 + self.number), self.irq_level);
     }
 
-    /// Whether the guest is in the middle of a data-out phase by PIO.
+    /// Whether a PIO data-out phase is active.
     #[inline]
     pub fn pio_out_pending(&self) -> bool {
         matches!(self.phase, Phase::PioOut { .. })
     }
 
-    /// A drive of this channel.
+    /// Device 0 or 1.
     pub fn drive(&self, device1: bool) -> Option<&Drive> {
         self.drives[usize::from(device1)].as_ref()
     }
 
-    /// A drive of this channel.
+    /// Device 0 or 1.
     pub fn drive_mut(&mut self, device1: bool) -> Option<&mut Drive> {
         self.drives[usize::from(device1)].as_mut()
     }
@@ -150,6 +151,7 @@ impl Channel {
         CommandContext { now: cx.now(), device1: self.device1 }
     }
 
+    /// Drives IRQ 14 or 15 from the selected drive's INTRQ and nIEN.
     fn drive_irq(&mut self, cx: &mut Ctx<'_>) {
         let raised = self.drives[usize::from(self.device1)].as_ref().is_some_and(|drive| drive.intrq);
         let level = raised && !self.control.nien();
@@ -163,6 +165,7 @@ impl Channel {
         cx.set_irq(IrqLine::Isa(14 + self.number), level);
     }
 
+    /// Raises the selected drive's INTRQ.
     fn interrupt(&mut self, cx: &mut Ctx<'_>) {
         if let Some(drive) = self.selected() {
             drive.intrq = true;
@@ -170,7 +173,7 @@ impl Channel {
         self.drive_irq(cx);
     }
 
-    /// After a restore.
+    /// After a restore: fails or drops the block request that was in flight, and drives the IRQ.
     pub fn resync(&mut self, cx: &mut Ctx<'_>) {
         if self.in_flight.take().is_some() {
             if self.reset != PendingReset::None {
@@ -202,26 +205,25 @@ impl Channel {
         }
     }
 
-    /// Whether the selected drive is busy or wants data.
+    /// Whether a command or a reset is active, so that task file writes are ignored.
     #[inline]
     fn is_busy(&self) -> bool {
         self.control.srst() || self.reset != PendingReset::None || !matches!(self.phase, Phase::Idle)
     }
 
-    /// Reads the task file, one byte. A drive that is not there reads as 00h, as with the data lines pulled down:
-    /// not busy, not ready, nothing to wait for.
+    /// Reads a byte of the task file. An absent drive reads as 00h, as with pulled-down data lines: neither busy nor ready.
     pub fn read_task(&mut self, cx: &mut Ctx<'_>, offset: u64) -> u8 {
         let status = self.status();
         let hob = self.control.hob();
         let device1 = self.device1;
         let Some(drive) = self.selected() else { return 0 };
-        let half = |register: regs::TwoByteRegister| if hob { register.previous } else { register.current };
+        let byte = |register: regs::TwoByteRegister| if hob { register.previous } else { register.current };
         match offset {
             regs::ERROR_FEATURES => drive.task.error.into_bits(),
-            regs::SECTOR_COUNT => half(drive.task.sector_count),
-            regs::LBA_LOW => half(drive.task.lba_low),
-            regs::LBA_MID => half(drive.task.lba_mid),
-            regs::LBA_HIGH => half(drive.task.lba_high),
+            regs::SECTOR_COUNT => byte(drive.task.sector_count),
+            regs::LBA_LOW => byte(drive.task.lba_low),
+            regs::LBA_MID => byte(drive.task.lba_mid),
+            regs::LBA_HIGH => byte(drive.task.lba_high),
             regs::DEVICE => drive.task.device & !DEVICE_DEV | if device1 { DEVICE_DEV } else { 0 },
             regs::STATUS_COMMAND => {
                 drive.intrq = false;
@@ -232,12 +234,12 @@ impl Channel {
         }
     }
 
-    /// Reads the alternate status: the status, but the interrupt stays.
+    /// Reads Alternate Status, which does not clear the interrupt.
     pub fn read_control(&self) -> u8 {
         self.status().into_bits()
     }
 
-    /// Writes the device control register.
+    /// Writes Device Control.
     pub fn write_control(&mut self, cx: &mut Ctx<'_>, value: u8) {
         let was = self.control;
         self.control = DeviceControl::from_bits(value & 0x86);
@@ -247,7 +249,7 @@ impl Channel {
         self.drive_irq(cx);
     }
 
-    /// Writes the task file, one byte.
+    /// Writes a byte of the task file.
     pub fn write_task(&mut self, cx: &mut Ctx<'_>, offset: u64, value: u8) {
         self.control.set_hob(false);
         if offset == regs::STATUS_COMMAND {
@@ -266,7 +268,7 @@ impl Channel {
         self.drive_irq(cx);
     }
 
-    /// Writes a register of the task file that only keeps the value: features to LBA high.
+    /// Writes a task file register that only latches its value: Features to LBA High.
     #[inline]
     pub fn latch_parameter(&mut self, offset: u64, value: u8) {
         self.control.set_hob(false);
@@ -298,7 +300,7 @@ impl Channel {
             return;
         }
         if opcode == op::EXECUTE_DEVICE_DIAGNOSTIC && self.drives.iter().any(Option::is_some) {
-            // Both drives carry it out, whichever is selected, and device 0 answers.
+            // Both drives execute it, whichever is selected, and device 0 reports the result.
             self.drives.iter_mut().flatten().for_each(Drive::soft_reset);
             self.device1 = false;
             return self.interrupt(cx);
@@ -320,7 +322,7 @@ impl Channel {
         if self.in_flight.is_none() {
             self.finish_reset();
         } else {
-            // The request that is under way keeps its LBA and its memory; the guest waits for it.
+            // The request in flight keeps its LBA and its guest memory; the drives stay busy until it completes.
             self.drives.iter_mut().flatten().for_each(|drive| drive.intrq = false);
         }
     }
@@ -340,7 +342,7 @@ impl Channel {
         }
     }
 
-    // ---- What a drive wants ----
+    // ---- Drive actions ----
 
     fn submit(&mut self, cx: &mut Ctx<'_>, op: BlockOp, offset: u64, data: BlockData) {
         let tag = self.next_tag << 1 | u64::from(self.number);
@@ -350,7 +352,7 @@ impl Channel {
         cx.submit(BlockRequest { disk, tag, op, offset, data });
     }
 
-    /// Carries out what the selected drive wants, until that has to wait for the guest or for the host.
+    /// Performs the selected drive's action as far as possible without waiting for the guest or for a block request.
     fn perform(&mut self, cx: &mut Ctx<'_>, action: DriveAction) {
         match action {
             DriveAction::Done { irq } => {
@@ -412,6 +414,7 @@ impl Channel {
         }
     }
 
+    /// Passes the result of an action to the selected drive and performs its next action.
     fn report(&mut self, cx: &mut Ctx<'_>, result: ActionResult) {
         let Some(drive) = self.selected() else {
             self.phase = Phase::Idle;
@@ -421,7 +424,7 @@ impl Channel {
         self.perform(cx, action);
     }
 
-    /// A request ended.
+    /// Handles the completion of a block request.
     pub fn block_done(&mut self, cx: &mut Ctx<'_>, mut done: BlockDone) {
         if self.in_flight != Some(done.tag) {
             return;
@@ -451,7 +454,7 @@ impl Channel {
         self.bus_master.update_active();
         match done.result {
             Ok(()) if requested < extent.remaining => {
-                // The table was too short. No interrupt; the drive waits for the engine to be started again.
+                // The descriptor table was too short: no interrupt, the drive waits for another start of the engine.
                 let extent = ImageExtent {
                     offset: extent.offset.saturating_add(requested),
                     remaining: extent.remaining - requested,
@@ -466,6 +469,7 @@ impl Channel {
 
     // ---- PIO ----
 
+    /// Begins the next DRQ block of a PIO data-in phase.
     fn next_drq_block(&mut self, cx: &mut Ctx<'_>) {
         let Phase::PioIn { data, at, end, block } = &mut self.phase else { return };
         *end = at.saturating_add(*block).min(data.len());
@@ -476,7 +480,7 @@ impl Channel {
         self.interrupt(cx);
     }
 
-    /// Reads the data port. What is asked for beyond the DRQ block is not there.
+    /// Reads the Data register. Bytes past the end of the DRQ block are not changed in `out`.
     pub fn read_data(&mut self, cx: &mut Ctx<'_>, out: &mut [u8]) {
         let Phase::PioIn { data, at, end, .. } = &mut self.phase else { return };
         let len = out.len().min(*end - *at);
@@ -492,7 +496,7 @@ impl Channel {
         }
     }
 
-    /// Writes the data port. What comes after the DRQ block is dropped.
+    /// Writes the Data register. Bytes past the end of the DRQ block are dropped.
     pub fn write_data(&mut self, cx: &mut Ctx<'_>, bytes: &[u8]) {
         let Phase::PioOut { data, len } = &mut self.phase else { return };
         let take = bytes.len().min(len.saturating_sub(data.len()));
@@ -506,17 +510,17 @@ impl Channel {
 
     // ---- DMA ----
 
-    /// Reads one byte of the bus master's eight.
+    /// Reads one of the bus master's 8 bytes.
     pub fn read_bus_master(&self, offset: u64) -> u8 {
         self.bus_master.read(offset)
     }
 
-    /// Writes one byte of the bus master's eight.
+    /// Writes one of the bus master's 8 bytes.
     pub fn write_bus_master(&mut self, cx: &mut Ctx<'_>, offset: u64, value: u8) {
         let transfer_in_flight =
             self.in_flight.is_some() && (matches!(self.phase, Phase::Dma { .. }) || self.reset != PendingReset::None);
         if offset == busmaster::BMICX && transfer_in_flight && !self.bus_master.running() {
-            // Stopped in the middle: it cannot be started before that has ended.
+            // Stopped during a transfer: the engine cannot restart before the request in flight completes.
             return;
         }
         if self.bus_master.write(offset, value, transfer_in_flight) {
@@ -524,13 +528,13 @@ impl Channel {
         }
     }
 
-    /// The function may or may not master the bus.
+    /// Applies the bus master enable of PCICMD.
     pub fn set_bus_master_enabled(&mut self, cx: &mut Ctx<'_>, enabled: bool) {
         self.bus_master_enabled = enabled;
         self.run_dma(cx);
     }
 
-    /// Moves what both the drive and the engine are ready to move.
+    /// Runs the DMA transfer if both the drive and the engine are ready.
     fn run_dma(&mut self, cx: &mut Ctx<'_>) {
         if !self.bus_master_enabled || !self.bus_master.running() || self.in_flight.is_some() {
             return;
@@ -565,7 +569,7 @@ impl Channel {
                 let mut ranges =
                     self.bus_master.take_ranges(memory, extent.remaining, std::mem::take(&mut self.spare_ranges));
                 let total: u64 = ranges.iter().map(|range| u64::from(range.len)).sum();
-                // Sectors are whole: what the table has beyond the last whole one is passed over.
+                // Requests consist of whole sectors: the rest of the table's memory is skipped.
                 let whole = total - total % u64::from(extent.sector_size.max(1));
                 truncate_ranges(&mut ranges, total - whole);
                 *requested = whole;
@@ -579,13 +583,13 @@ impl Channel {
         }
     }
 
-    // ---- State ----
+    // ---- Saved state ----
 
     /// For a saved state.
     pub fn save(&self) -> ChannelState {
         let Self {
             number: _,
-            drives: [device0, device1_drive],
+            drives: [drive0, drive1],
             bus_master,
             control,
             device1,
@@ -598,7 +602,7 @@ impl Channel {
             spare_ranges: _,
         } = self;
         ChannelState {
-            drives: [device0.as_ref().map(Drive::save), device1_drive.as_ref().map(Drive::save)],
+            drives: [drive0.as_ref().map(Drive::save), drive1.as_ref().map(Drive::save)],
             bus_master: bus_master.clone(),
             control: *control,
             device1: *device1,
@@ -610,7 +614,7 @@ impl Channel {
         }
     }
 
-    /// Whether `state` is one that this channel can have.
+    /// Whether `state` is valid for this channel.
     pub fn accepts(&self, state: &ChannelState) -> bool {
         let ChannelState { drives, bus_master, control, device1, irq_level: _, phase, in_flight, reset, next_tag } =
             state;
@@ -646,7 +650,7 @@ impl Channel {
             && in_flight.is_none_or(|tag| tag & 1 == u64::from(self.number) && tag >> 1 < *next_tag)
     }
 
-    /// Takes a state that [`Channel::accepts`] accepts.
+    /// Restores a state that [`Channel::accepts`] has accepted.
     pub fn load(&mut self, state: ChannelState, bus_master_enabled: bool) {
         let ChannelState { drives, bus_master, control, device1, irq_level, phase, in_flight, reset, next_tag } = state;
         for (drive, state) in self.drives.iter_mut().zip(drives) {
@@ -666,13 +670,13 @@ impl Channel {
     }
 }
 
-/// Takes `excess` bytes off the end.
+/// Removes `excess` bytes from the end of `ranges`.
 fn truncate_ranges(ranges: &mut Vec<GuestRange>, excess: u64) {
     let mut excess = excess;
     while let Some(last) = ranges.last_mut().filter(|_| excess > 0) {
-        let off = u64::from(last.len).min(excess) as u32;
-        last.len -= off;
-        excess -= u64::from(off);
+        let removed = u64::from(last.len).min(excess) as u32;
+        last.len -= removed;
+        excess -= u64::from(removed);
         if last.len == 0 {
             ranges.pop();
         }

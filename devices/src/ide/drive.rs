@@ -1,4 +1,5 @@
-//! What a drive is to its channel: something that is given a command or an event and says what it wants next.
+//! Interface between an IDE channel and its drives: the drive receives commands and results, and returns the next action
+//! for the channel to perform.
 
 use super::ata::{Ata, AtaState};
 use super::atapi::{Atapi, AtapiState};
@@ -6,59 +7,60 @@ use super::regs::{AtaError, AtaStatus, TaskFile, op};
 use crate::{BlockError, VmTime};
 use serde::{Deserialize, Serialize};
 
-/// The most bytes that a drive keeps at a time.
+/// Bytes of a drive's buffer: the most per PIO or buffered DMA transfer.
 pub const BUFFER_SIZE: usize = 64 << 10;
 
-/// What a drive wants next.
+/// The next step of a command, which the channel performs. The channel then calls [`Drive::resume`] with the result.
 #[derive(Debug)]
 pub enum DriveAction {
-    /// The command is over. `irq`: and says so.
+    /// Ends the command.
     Done {
-        /// Raises the interrupt.
+        /// Raise the interrupt.
         irq: bool,
     },
-    /// The command is over with this in the error register.
+    /// Ends the command with an error, which the channel puts into the Error register, and raises the interrupt.
     Failed(AtaError),
-    /// The guest reads this by PIO, `block` bytes per DRQ block. Then [`Event::Sent`].
+    /// Sends `data` to the guest by PIO. Result: [`ActionResult::Sent`].
     PioIn {
-        /// The bytes: not empty, at most [`BUFFER`].
+        /// The bytes: not empty, at most [`BUFFER_SIZE`].
         data: Vec<u8>,
         /// Bytes per DRQ block.
         block: usize,
     },
-    /// The guest writes one DRQ block of this many bytes. Then [`Event::Received`].
+    /// Receives one DRQ block from the guest by PIO. Result: [`ActionResult::Received`].
     PioOut {
-        /// Bytes: 1 to [`BUFFER`].
+        /// Bytes: 1 to [`BUFFER_SIZE`].
         len: usize,
-        /// The request for data is announced by an interrupt.
+        /// Raise the interrupt when the block begins.
         irq: bool,
     },
-    /// The bus master moves this to guest memory. Then [`Event::Sent`].
+    /// Writes the bytes to guest memory by DMA. Result: [`ActionResult::Sent`].
     DmaIn(Vec<u8>),
-    /// The bus master moves this many bytes out of guest memory. Then [`Event::Received`].
+    /// Reads bytes from guest memory by DMA. Result: [`ActionResult::Received`].
     DmaOut {
-        /// Bytes: 1 to [`BUFFER`].
+        /// Bytes: 1 to [`BUFFER_SIZE`].
         len: usize,
     },
-    /// The bus master moves a piece of the image to or from guest memory. Then [`Event::Host`].
+    /// Transfers an extent of the image to or from guest memory by DMA. Result: [`ActionResult::Completed`].
     Dma(ImageExtent),
-    /// A piece of the image is read. Then [`Event::Read`] or [`Event::Host`] with the error.
+    /// Reads from the image into the drive's buffer. Result: [`ActionResult::Read`], or [`ActionResult::Completed`] with
+    /// an error.
     Read {
         /// Byte offset.
         offset: u64,
-        /// Bytes: 1 to [`BUFFER`].
+        /// Bytes: 1 to [`BUFFER_SIZE`].
         len: usize,
     },
-    /// A piece of the image is written. Then [`Event::Host`].
+    /// Writes the drive's buffer to the image. Result: [`ActionResult::Completed`].
     Write {
         /// Byte offset.
         offset: u64,
         /// The bytes.
         data: Vec<u8>,
     },
-    /// The image is flushed. Then [`Event::Host`].
+    /// Flushes the image. Result: [`ActionResult::Completed`].
     Flush,
-    /// A piece of the image is discarded. Then [`Event::Host`].
+    /// Discards a range of the image. Result: [`ActionResult::Completed`].
     Discard {
         /// Byte offset.
         offset: u64,
@@ -67,60 +69,60 @@ pub enum DriveAction {
     },
 }
 
-/// A piece of the image that moves by DMA.
+/// A range of the image that a DMA command transfers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageExtent {
-    /// To the image.
+    /// Guest memory to image; else image to guest memory.
     pub write: bool,
-    /// Byte offset in the image of what is still to move.
+    /// Byte offset of the part not transferred yet.
     pub offset: u64,
-    /// Bytes still to move.
+    /// Bytes not transferred yet.
     pub remaining: u64,
-    /// Bytes that move together: a sector.
+    /// Bytes per sector: requests consist of whole sectors.
     pub sector_size: u32,
 }
 
-/// What became of a [`Step`].
+/// The result of a [`DriveAction`].
 #[derive(Debug)]
 pub enum ActionResult {
-    /// The guest has taken the data.
+    /// The guest or the bus master has taken all bytes.
     Sent,
-    /// The guest has given the data.
+    /// The bytes that the guest wrote or the bus master read.
     Received(Vec<u8>),
-    /// The host has read the data.
+    /// The bytes read from the image.
     Read(Vec<u8>),
-    /// The host is done.
+    /// The block request completed, or failed.
     Completed(Result<(), BlockError>),
-    /// The step was lost when the machine was restored from a state that was saved in the middle of it.
+    /// The block request was lost: the machine was restored from a state in which it was in flight.
     Lost,
 }
 
-/// Things that a drive can know of the world.
+/// Inputs of a command besides the registers.
 #[derive(Clone, Copy, Debug)]
 pub struct CommandContext {
-    /// Now.
+    /// Virtual machine time.
     pub now: VmTime,
-    /// It is device 1 of its channel.
+    /// The drive is device 1 of its channel.
     pub device1: bool,
 }
 
 /// A drive.
 #[derive(Debug)]
 pub struct Drive {
-    /// Its registers.
+    /// Registers.
     pub task: TaskFile,
-    /// It has raised its interrupt, and nobody has read its status since.
+    /// The drive's interrupt is pending: raised, and the guest has not read Status since.
     pub intrq: bool,
-    /// Its inside.
+    /// Disk or CD-ROM.
     pub kind: DriveKind,
 }
 
-/// What kind of drive.
+/// The device behind a [`Drive`]'s registers.
 #[derive(Debug)]
 pub enum DriveKind {
-    /// A disk.
+    /// ATA disk.
     Ata(Box<Ata>),
-    /// A CD-ROM.
+    /// ATAPI CD-ROM drive.
     Atapi(Box<Atapi>),
 }
 
@@ -139,7 +141,7 @@ enum DriveKindState {
 }
 
 impl Drive {
-    /// A drive as it comes out of the box; [`Drive::hard_reset`] follows.
+    /// A drive before its first [`Drive::hard_reset`].
     pub fn new(kind: DriveKind) -> Self {
         Self { task: TaskFile::default(), intrq: false, kind }
     }
@@ -159,7 +161,7 @@ impl Drive {
         self.set_signature();
     }
 
-    /// SRST, or EXECUTE DEVICE DIAGNOSTIC: whatever was under way is gone.
+    /// SRST or EXECUTE DEVICE DIAGNOSTIC: aborts the active command.
     pub fn soft_reset(&mut self) {
         match &mut self.kind {
             DriveKind::Ata(ata) => ata.soft_reset(),
@@ -168,7 +170,7 @@ impl Drive {
         self.set_signature();
     }
 
-    /// DEVICE RESET, which only packet devices have.
+    /// DEVICE RESET, which only packet devices implement.
     pub fn device_reset(&mut self) {
         if let DriveKind::Atapi(atapi) = &mut self.kind {
             atapi.device_reset();
@@ -178,7 +180,7 @@ impl Drive {
         self.task.device = device;
     }
 
-    /// Puts the signature into the registers (ATA/ATAPI-6, 9.12), and the diagnostic code "passed".
+    /// Sets the registers to the device signature (ATA/ATAPI-6, 9.12) and the diagnostic code "passed".
     fn set_signature(&mut self) {
         let (high, mid, status) = match self.kind {
             DriveKind::Ata(_) => (0, 0, AtaStatus::new().with_drdy(true).with_dsc(true)),
@@ -192,7 +194,7 @@ impl Drive {
         self.task.lba_high.set(high);
     }
 
-    /// The guest writes the command register. DEVICE RESET and EXECUTE DEVICE DIAGNOSTIC are the channel's.
+    /// Starts a command. The channel handles DEVICE RESET and EXECUTE DEVICE DIAGNOSTIC itself.
     pub fn command(&mut self, context: CommandContext, opcode: u8) -> DriveAction {
         self.task.error = AtaError::new();
         self.task.status = AtaStatus::new().with_drdy(true).with_dsc(true);
@@ -200,7 +202,7 @@ impl Drive {
             DriveKind::Ata(ata) => ata.command(&mut self.task, context, opcode),
             DriveKind::Atapi(atapi) => {
                 if matches!(opcode, op::IDENTIFY_DEVICE | op::READ_SECTORS) {
-                    // So a driver that takes it for a disk learns better.
+                    // A packet device aborts these with its signature, by which drivers identify it (ATA/ATAPI-6, 8.15).
                     let device = self.task.device;
                     self.set_signature();
                     self.task.device = device;
@@ -212,7 +214,7 @@ impl Drive {
         }
     }
 
-    /// What it asked for has happened.
+    /// Continues the active command with the result of its last action.
     pub fn resume(&mut self, result: ActionResult) -> DriveAction {
         match &mut self.kind {
             DriveKind::Ata(ata) => ata.resume(&mut self.task, result),
@@ -220,7 +222,7 @@ impl Drive {
         }
     }
 
-    /// A DRQ block of `len` bytes begins.
+    /// Sets the registers for a DRQ block of `len` bytes.
     pub fn begin_drq_block(&mut self, len: usize, input: bool) {
         if let DriveKind::Atapi(atapi) = &self.kind {
             atapi.begin_drq_block(&mut self.task, len, input);
@@ -240,7 +242,7 @@ impl Drive {
         }
     }
 
-    /// Whether `state` is one that this drive can have.
+    /// Whether `state` is valid for this drive.
     pub fn accepts(&self, state: &DriveState) -> bool {
         let DriveState { task, intrq: _, kind } = state;
         !task.status.bsy()
@@ -252,7 +254,7 @@ impl Drive {
             }
     }
 
-    /// Takes a state that [`Drive::accepts`] accepts.
+    /// Restores a state that [`Drive::accepts`] has accepted.
     pub fn load(&mut self, state: DriveState) {
         let DriveState { task, intrq, kind } = state;
         self.task = task;

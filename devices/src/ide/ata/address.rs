@@ -1,31 +1,31 @@
-//! Where a command's sectors are: CHS, 28 and 48 bits (ATA/ATAPI-6, 6.2 and 6.8).
+//! Sector addressing: CHS, 28-bit LBA and 48-bit LBA (ATA/ATAPI-6, 6.2 and 6.8).
 
 use super::super::regs::{AtaError, DEVICE_LBA, TaskFile};
 use super::Ata;
 use serde::{Deserialize, Serialize};
 
-/// How the guest wrote the address, and reads it back after an error.
+/// The addressing of a command, in which the task file also returns addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AddressMode {
     /// Cylinder, head, sector.
     Chs,
-    /// 28-bit.
+    /// 28-bit LBA.
     Lba28,
-    /// 48-bit.
+    /// 48-bit LBA.
     Lba48,
 }
 
-/// The geometry in which the drive is made: heads and sectors per track.
+/// The default translation: heads and sectors per track.
 pub fn default_geometry(sectors: u64) -> (u8, u8) {
     match sectors {
-        // A disk of less than a cylinder of the usual kind has one head and short tracks.
+        // A disk smaller than one cylinder of 16 heads has one head and, below 63 sectors, one short track.
         0..63 => (1, sectors.max(1) as u8),
         63..1008 => (1, 63),
         _ => (16, 63),
     }
 }
 
-/// Cylinders of a disk under a geometry (each at least 1).
+/// Whole cylinders of a disk with this translation (each at least 1).
 pub fn cylinders(sectors: u64, heads: u8, sectors_per_track: u8) -> u64 {
     let per_cylinder = u64::from(heads.max(1)) * u64::from(sectors_per_track.max(1));
     sectors / per_cylinder
@@ -40,16 +40,17 @@ impl Ata {
         }
     }
 
-    /// The LBA in the task file, not checked against the size.
+    /// The LBA in the task file, not checked against the capacity.
     pub(super) fn lba(&self, task: &TaskFile, address_mode: AddressMode) -> Result<u64, AtaError> {
         let [low, mid, high] = [task.lba_low.current, task.lba_mid.current, task.lba_high.current].map(u64::from);
         let head = u64::from(task.device & 0xf);
         match address_mode {
             AddressMode::Lba28 => Ok(head << 24 | high << 16 | mid << 8 | low),
             AddressMode::Lba48 => {
-                let [low2, mid2, high2] =
+                let [low_previous, mid_previous, high_previous] =
                     [task.lba_low.previous, task.lba_mid.previous, task.lba_high.previous].map(u64::from);
-                Ok(high2 << 40 | mid2 << 32 | low2 << 24 | high << 16 | mid << 8 | low)
+                let upper = high_previous << 40 | mid_previous << 32 | low_previous << 24;
+                Ok(upper | high << 16 | mid << 8 | low)
             }
             AddressMode::Chs => {
                 let heads = u64::from(self.state.heads);
@@ -62,7 +63,7 @@ impl Ata {
         }
     }
 
-    /// The sectors of a command: where, and how many. They all exist.
+    /// The first LBA and the number of sectors of a command, checked against the capacity.
     pub(super) fn extent(&self, task: &mut TaskFile, ext: bool) -> Result<(u64, u32, AddressMode), AtaError> {
         let address_mode = Self::address_mode(task, ext);
         let lba = self.lba(task, address_mode)?;
@@ -73,14 +74,14 @@ impl Ata {
             (true, _, n) => n.into(),
         };
         if lba + u64::from(count) > self.state.accessible_sectors {
-            // The first sector that does not exist.
+            // The address of the first sector past the capacity.
             self.set_lba(task, lba.max(self.state.accessible_sectors), address_mode);
             return Err(AtaError::NOT_FOUND);
         }
         Ok((lba, count, address_mode))
     }
 
-    /// Writes an LBA into the task file as the guest would.
+    /// Stores an LBA in the task file.
     pub(super) fn set_lba(&self, task: &mut TaskFile, lba: u64, address_mode: AddressMode) {
         let bytes = lba.to_le_bytes();
         match address_mode {
@@ -108,7 +109,7 @@ impl Ata {
         }
     }
 
-    /// INITIALIZE DEVICE PARAMETERS: heads and sectors per track from now on.
+    /// INITIALIZE DEVICE PARAMETERS: sets the CHS translation.
     pub(super) fn initialize_parameters(&mut self, task: &TaskFile) -> Result<super::DriveAction, AtaError> {
         let sectors_per_track = task.sector_count.current;
         if sectors_per_track == 0 {
@@ -119,7 +120,7 @@ impl Ata {
         Ok(super::DriveAction::Done { irq: true })
     }
 
-    /// SEEK: nothing moves, but the address is checked.
+    /// SEEK: only checks the address.
     pub(super) fn seek(&mut self, task: &mut TaskFile) -> Result<super::DriveAction, AtaError> {
         let address_mode = Self::address_mode(task, false);
         if self.lba(task, address_mode)? < self.state.accessible_sectors {

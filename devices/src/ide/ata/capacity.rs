@@ -1,15 +1,15 @@
-//! The host protected area: READ NATIVE MAX ADDRESS and SET MAX ADDRESS (ATA/ATAPI-6, 6.9).
+//! Host protected area: READ NATIVE MAX ADDRESS and SET MAX ADDRESS (ATA/ATAPI-6, 6.9).
 //!
-//! The new maximum holds until the next RESET#, whether the guest calls it volatile or not: the image does not
-//! remember it. The SET MAX security commands are not there.
+//! The new maximum holds until the next RESET#, also if the guest sets it as non-volatile: the image does not store it.
+//! Not implemented: the SET MAX security commands.
 
 use super::super::drive::DriveAction;
 use super::super::regs::{AtaError, DEVICE_LBA, TaskFile};
 use super::address::AddressMode;
 use super::{Ata, MAX_SECTORS};
 
-/// The highest address that 28 bits have, which stands for "more than that".
-const LAST_28: u64 = 0x0fff_ffff;
+/// The highest 28-bit address. READ NATIVE MAX ADDRESS returns it for larger disks too.
+const LAST_LBA28: u64 = 0x0fff_ffff;
 
 impl Ata {
     pub(super) fn read_native_max(&mut self, task: &mut TaskFile, ext: bool) -> Result<DriveAction, AtaError> {
@@ -22,7 +22,7 @@ impl Ata {
                 let most = 0x1_0000 * u64::from(self.state.heads.max(1)) * per_track - 1;
                 self.set_lba(task, last.min(most), AddressMode::Chs);
             }
-            (false, _) => self.set_lba(task, last.min(LAST_28), AddressMode::Lba28),
+            (false, _) => self.set_lba(task, last.min(LAST_LBA28), AddressMode::Lba28),
         }
         self.state.native_max_read = true;
         Ok(DriveAction::Done { irq: true })
@@ -43,8 +43,8 @@ impl Ata {
             (false, _) => AddressMode::Lba28,
         };
         let last = self.lba(task, address_mode)?;
-        // All ones in 28 bits ask for everything, as READ NATIVE MAX ADDRESS answered.
-        let everything = address_mode == AddressMode::Lba28 && last == LAST_28 && self.sectors > LAST_28;
+        // The highest 28-bit address, as READ NATIVE MAX ADDRESS returned it, sets the whole capacity.
+        let everything = address_mode == AddressMode::Lba28 && last == LAST_LBA28 && self.sectors > LAST_LBA28;
         let accessible_sectors = if everything { self.sectors } else { last.saturating_add(1).min(MAX_SECTORS) };
         if accessible_sectors > self.sectors {
             return Err(AtaError::NOT_FOUND);

@@ -1,9 +1,8 @@
-//! An ATA disk (ATA/ATAPI-6, T13 1410D; ATA/ATAPI-7 for FUA and ACS-2 for TRIM).
+//! ATA disk (ATA/ATAPI-6, T13 1410D; ATA/ATAPI-7 for FUA, ACS-2 for TRIM).
 //!
-//! Writes are on their way to the image before the command ends; with the write cache off (SET FEATURES 82h) or with
-//! FUA they are flushed before it ends, too.
+//! A write command completes after the write to the image; with FUA, or with the write cache disabled, after a flush.
 //!
-//! A drive in SLEEP mode wakes up at any command, not only at a reset.
+//! A drive in Sleep mode also wakes up at a command, not only at a reset.
 
 mod address;
 mod capacity;
@@ -17,8 +16,8 @@ mod trim;
 use super::drive::{ActionResult, BUFFER_SIZE, CommandContext, DriveAction};
 use super::regs::{AtaError, SECTOR_SIZE, TaskFile, op};
 use crate::BlockError;
-pub(super) use features::TransferMode;
-pub(super) use identify::{FIRMWARE, finish, reset_result, text};
+pub(super) use features::{TransferMode, subcommand};
+pub(super) use identify::{FIRMWARE, finish, reset_result, text, word};
 pub(super) use power::Power;
 
 use serde::{Deserialize, Serialize};
@@ -26,15 +25,15 @@ use smart::Smart;
 use transfer::SectorTransfer;
 use trim::Trim;
 
-/// The most sectors that READ and WRITE MULTIPLE move per DRQ block.
+/// The most sectors per DRQ block of READ MULTIPLE and WRITE MULTIPLE.
 const MAX_MULTIPLE: u8 = 16;
-/// The most sectors that can be addressed: 48 bits, less the count that has to fit beside it.
+/// The most sectors with 48-bit addresses: IDENTIFY returns the number of sectors in 48 bits.
 const MAX_SECTORS: u64 = (1 << 48) - 1;
 
-/// A disk.
+/// An ATA disk.
 #[derive(Debug)]
 pub struct Ata {
-    /// Sectors there are.
+    /// Native capacity in sectors.
     sectors: u64,
     read_only: bool,
     serial: String,
@@ -42,42 +41,42 @@ pub struct Ata {
     state: AtaState,
 }
 
-/// What the guest can change.
+/// The disk's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtaState {
-    /// CHS translation (INITIALIZE DEVICE PARAMETERS).
+    /// Heads of the CHS translation (INITIALIZE DEVICE PARAMETERS).
     heads: u8,
     sectors_per_track: u8,
-    /// Sectors per DRQ block of READ and WRITE MULTIPLE; 0: off.
+    /// Sectors per DRQ block of READ MULTIPLE and WRITE MULTIPLE; 0 is disabled.
     sectors_per_block: u8,
     transfer_mode: TransferMode,
     write_cache: bool,
     look_ahead: bool,
-    /// A software reset brings back the defaults (SET FEATURES CCh).
+    /// SRST restores the default settings (SET FEATURES CCh).
     revert_to_defaults: bool,
     power: Power,
     smart: Smart,
-    /// Sectors that can be reached (SET MAX ADDRESS).
+    /// Capacity in sectors that SET MAX ADDRESS leaves accessible.
     accessible_sectors: u64,
-    /// The command before was READ NATIVE MAX ADDRESS, which SET MAX ADDRESS wants.
+    /// The previous command was READ NATIVE MAX ADDRESS, as SET MAX ADDRESS requires.
     native_max_read: bool,
-    /// READ and WRITE BUFFER.
+    /// The buffer of READ BUFFER and WRITE BUFFER.
     buffer: Vec<u8>,
     active: ActiveCommand,
 }
 
-/// The command that is under way.
+/// The command in progress.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum ActiveCommand {
     #[default]
     None,
-    /// A reply of one DRQ block.
+    /// PIO data-in from the drive's buffer.
     Reply,
     ReadPio(SectorTransfer),
     WritePio(SectorTransfer),
     Dma(SectorTransfer),
     Verify(SectorTransfer),
-    /// The last flush of a write, or a flush by itself.
+    /// FLUSH CACHE, or the flush at the end of a write.
     Flush,
     WriteBuffer,
     SmartLog {
@@ -126,7 +125,7 @@ impl Ata {
     pub fn soft_reset(&mut self) {
         if self.state.revert_to_defaults {
             let fresh = AtaState::power_on(self.sectors);
-            // SMART and the capacity are not among the defaults that come back.
+            // Not among the settings that are restored: SMART, the capacity and the transfer mode.
             let AtaState { smart, accessible_sectors, transfer_mode, revert_to_defaults, .. } = &self.state;
             self.state = AtaState {
                 smart: smart.clone(),
@@ -141,7 +140,7 @@ impl Ata {
         self.state.native_max_read = false;
     }
 
-    /// The guest writes the command register.
+    /// Starts a command.
     pub fn command(&mut self, task: &mut TaskFile, context: CommandContext, opcode: u8) -> DriveAction {
         let native_max_read = std::mem::take(&mut self.state.native_max_read);
         self.state.active = ActiveCommand::None;
@@ -184,13 +183,13 @@ impl Ata {
                 Ok(DriveAction::PioOut { len: SECTOR_SIZE as usize, irq: false })
             }
             _ if power::is_power_command(opcode) => self.power(task, opcode),
-            // NOP among them: it does nothing but that.
+            // NOP, too, always aborts.
             _ => Err(AtaError::ABORT),
         };
         self.finish(action)
     }
 
-    /// What the drive asked for has happened.
+    /// Continues the active command with the result of its last action.
     pub fn resume(&mut self, task: &mut TaskFile, result: ActionResult) -> DriveAction {
         let active = std::mem::take(&mut self.state.active);
         let action = match (active, result) {
@@ -203,7 +202,7 @@ impl Ata {
             (ActiveCommand::Flush, ActionResult::Completed(Err(error))) => Err(block_failure(task, error, true)),
             (ActiveCommand::WriteBuffer, ActionResult::Received(data)) => {
                 self.state.buffer = data;
-                // Another size comes only from a damaged state; it must not make the next one impossible.
+                // Only a damaged saved state leads to another size here; the state must stay valid.
                 self.state.buffer.resize(SECTOR_SIZE as usize, 0);
                 Ok(DriveAction::Done { irq: true })
             }
@@ -227,7 +226,7 @@ impl Ata {
         }
     }
 
-    /// One or more sectors that the drive itself makes.
+    /// Sends sectors that the drive generates.
     fn reply(&mut self, data: Vec<u8>) -> Result<DriveAction, AtaError> {
         self.state.active = ActiveCommand::Reply;
         Ok(DriveAction::PioIn { data, block: SECTOR_SIZE as usize })
@@ -244,7 +243,7 @@ impl Ata {
         state.clone()
     }
 
-    /// Whether `state` is one that this disk can have.
+    /// Whether `state` is valid for this disk.
     pub fn accepts(&self, state: &AtaState) -> bool {
         let AtaState {
             heads,
@@ -283,20 +282,20 @@ impl Ata {
             }
     }
 
-    /// Takes a state that [`Ata::accepts`] accepts.
+    /// Restores a state that [`Ata::accepts`] has accepted.
     pub fn load(&mut self, state: AtaState) {
         self.state = state;
     }
 }
 
-/// What a failure of the host looks like to the guest: never better than it is, and no timeout.
+/// The Error register for a failed block request. No failure is hidden from the guest or left to time out.
 fn block_failure(task: &mut TaskFile, error: BlockError, write: bool) -> AtaError {
     match error {
         BlockError::OutOfRange => AtaError::NOT_FOUND,
         BlockError::ReadOnly => AtaError::new().with_abrt(true).with_unc(true),
         BlockError::NoMedium => AtaError::ABORT,
         BlockError::NoSpace | BlockError::Io(_) if write => {
-            // There is no error bit for "could not be written": the device is at fault.
+            // ATA has no error bit for a failed write; DF reports a device fault.
             task.status.set_df(true);
             AtaError::ABORT
         }

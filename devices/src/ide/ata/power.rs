@@ -1,4 +1,4 @@
-//! Power modes (ATA/ATAPI-6, 6.12). They are remembered; nothing stops.
+//! Power management feature set (ATA/ATAPI-6, 6.12). The power mode is only state: it does not affect other commands.
 
 use super::super::drive::DriveAction;
 use super::super::regs::{AtaError, TaskFile, op};
@@ -15,7 +15,7 @@ pub enum Power {
     Sleep,
 }
 
-/// Whether the opcode is one of the power management feature set, under its new or its old number.
+/// Whether the opcode, current or old, belongs to the power management feature set.
 pub fn is_power_command(opcode: u8) -> bool {
     matches!(
         opcode,
@@ -31,7 +31,7 @@ pub fn is_power_command(opcode: u8) -> bool {
 }
 
 impl Power {
-    /// Carries out a power command. The timer values of STANDBY and IDLE are taken and never run out.
+    /// Executes a power management command. The standby timer of STANDBY and IDLE never expires.
     pub fn command(&mut self, task: &mut TaskFile, opcode: u8) -> Result<DriveAction, AtaError> {
         *self = match opcode {
             op::STANDBY_IMMEDIATE | op::STANDBY_IMMEDIATE_OLD | op::STANDBY | op::STANDBY_OLD => Self::Standby,

@@ -1,7 +1,7 @@
-//! Reading, writing and verifying sectors.
+//! READ, WRITE and READ VERIFY commands of an ATA disk, by PIO and DMA.
 //!
-//! PIO reads fetch up to 64 KiB ahead of the guest and hand it over DRQ block by DRQ block. PIO writes go to the
-//! image one DRQ block at a time. DMA is one request for the whole command, straight to and from guest memory.
+//! A PIO read requests up to 64 KiB at a time from the image and sends them in DRQ blocks. A PIO write makes one request
+//! per DRQ block. A DMA command is one request, directly to or from guest memory.
 
 use super::super::drive::{ActionResult, BUFFER_SIZE, DriveAction, ImageExtent};
 use super::super::regs::{AtaError, SECTOR_SIZE, TaskFile};
@@ -10,28 +10,28 @@ use super::{ActiveCommand, Ata, block_failure};
 use crate::BlockError;
 use serde::{Deserialize, Serialize};
 
-/// Sectors read at a time.
+/// The most sectors per read request.
 const CHUNK_SECTORS: u32 = (BUFFER_SIZE as u64 / SECTOR_SIZE) as u32;
 
-/// The sectors of a command that are still to be done.
+/// The sectors of a command that are not transferred yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SectorTransfer {
-    /// The next.
+    /// The next sector.
     lba: u64,
-    /// How many.
+    /// Sectors not transferred yet.
     remaining: u32,
-    /// How many of them are under way.
+    /// Of these, sectors of the current request or DRQ block.
     in_flight: u32,
     /// Sectors per DRQ block.
     block: u8,
     address_mode: AddressMode,
     write: bool,
-    /// Flush before the end.
+    /// Flush before the command completes.
     flush_after: bool,
 }
 
 impl SectorTransfer {
-    /// Whether a saved run is one that a disk of this size can have.
+    /// Whether a saved transfer is valid for a disk of this size.
     pub fn is_valid(&self, sectors: u64) -> bool {
         self.in_flight <= self.remaining
             && self.remaining <= 0x1_0000
@@ -47,7 +47,7 @@ impl SectorTransfer {
         self.in_flight as usize * SECTOR_SIZE as usize
     }
 
-    /// What was under way is done.
+    /// Accounts for the sectors in flight as transferred.
     fn advance(&mut self) {
         self.lba += u64::from(self.in_flight);
         self.remaining -= self.in_flight;
@@ -75,7 +75,7 @@ impl Ata {
         Ok(SectorTransfer { lba, remaining, in_flight: 0, block, address_mode, write, flush_after })
     }
 
-    /// The command failed at the sector where the run is.
+    /// Sets the task file for a failure at the transfer's next sector and returns the Error register.
     fn fail_at(&self, task: &mut TaskFile, transfer: &SectorTransfer, error: BlockError) -> AtaError {
         self.set_lba(task, transfer.lba, transfer.address_mode);
         self.set_sector_count(task, transfer.remaining);
@@ -88,7 +88,7 @@ impl Ata {
         task.sector_count.previous = before;
     }
 
-    /// All sectors are done: the registers name the last one.
+    /// Sets the task file for a successful transfer: the address of the last sector, count 0.
     fn set_final_address(&self, task: &mut TaskFile, transfer: &SectorTransfer) {
         self.set_lba(task, transfer.lba.saturating_sub(1), transfer.address_mode);
         self.set_sector_count(task, 0);
@@ -102,7 +102,7 @@ impl Ata {
     }
 
     fn read_chunk(&mut self, mut transfer: SectorTransfer, most: u32) -> DriveAction {
-        // Whole DRQ blocks, but for the last.
+        // Whole DRQ blocks, except at the end of the command.
         let block = u32::from(transfer.block).max(1);
         transfer.in_flight = transfer.remaining.min((most / block).max(1) * block);
         self.state.active = ActiveCommand::ReadPio(transfer);
@@ -127,7 +127,7 @@ impl Ata {
             }
             ActionResult::Sent if transfer.remaining == 0 => Ok(DriveAction::Done { irq: false }),
             ActionResult::Sent => Ok(self.read_chunk(transfer, CHUNK_SECTORS)),
-            // Again by single blocks, so that the good ones before the bad one reach the guest.
+            // Retries in single DRQ blocks, so that the guest gets the good blocks before the bad sector.
             ActionResult::Completed(Err(_)) if transfer.in_flight > u32::from(transfer.block) => {
                 Ok(self.read_chunk(transfer, transfer.block.into()))
             }
@@ -220,7 +220,7 @@ impl Ata {
                 }
             }
             ActionResult::Completed(Err(error)) => Err(self.fail_at(task, &transfer, error)),
-            // A transfer that broke off is what the CRC bit is for: the driver tries again.
+            // A lost transfer is reported as an interface CRC error, which drivers retry.
             _ => Err(AtaError::new().with_icrc(true).with_abrt(true)),
         }
     }
@@ -259,7 +259,7 @@ impl Ata {
         }
     }
 
-    /// SET MULTIPLE MODE: a power of two up to the most there is, or 0 for off.
+    /// SET MULTIPLE MODE: a power of two up to [`super::MAX_MULTIPLE`], or 0 to disable.
     pub(super) fn set_multiple(&mut self, task: &TaskFile) -> Result<DriveAction, AtaError> {
         let sectors = task.sector_count.current;
         if sectors > super::MAX_MULTIPLE || (sectors != 0 && !sectors.is_power_of_two()) {

@@ -1,7 +1,7 @@
-//! DATA SET MANAGEMENT, TRIM (ACS-2, T13 2015-D, 7.10): a list of ranges by DMA, then one discard after the other.
+//! DATA SET MANAGEMENT, TRIM (ACS-2, T13 2015-D, 7.10): reads a list of ranges by DMA, then discards one range at a time.
 //!
-//! A hint: a host that cannot discard has not failed. The sectors may read as before or as zero, and IDENTIFY
-//! promises neither.
+//! TRIM is a hint: a failed discard is not an error. Trimmed sectors read either as before or as 0; IDENTIFY reports
+//! neither as guaranteed.
 
 use super::super::drive::DriveAction;
 use super::super::regs::{AtaError, SECTOR_SIZE, TaskFile};
@@ -9,18 +9,19 @@ use super::{ActiveCommand, Ata};
 use crate::BlockError;
 use serde::{Deserialize, Serialize};
 
-/// The most 512-byte blocks of ranges per command, as IDENTIFY word 105 says: 64 ranges each.
+/// The most 512-byte blocks of 64 ranges per command (IDENTIFY word 105).
 pub const MAX_BLOCKS: u8 = 8;
-const RANGES: usize = MAX_BLOCKS as usize * 64;
+/// The most ranges per command.
+const MAX_RANGES: usize = MAX_BLOCKS as usize * 64;
 
-/// Ranges that are still to be discarded: LBA and sectors, the next one last.
+/// Ranges not discarded yet: (LBA, sectors), the next one last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trim(Vec<(u64, u32)>);
 
 impl Trim {
-    /// Whether a saved list is one that a disk of this size can have.
+    /// Whether a saved list is valid for a disk of this size.
     pub fn is_valid(&self, sectors: u64) -> bool {
-        self.0.len() <= RANGES
+        self.0.len() <= MAX_RANGES
             && self
                 .0
                 .iter()

@@ -1,12 +1,13 @@
-//! An ATAPI CD-ROM and DVD-ROM drive (ATA/ATAPI-6, chapter 8.23 PACKET; MMC-3, T10 1363D; SPC-2 for what is common).
+//! ATAPI CD-ROM and DVD-ROM drive (PACKET: ATA/ATAPI-6, 8.23; packet commands: MMC-3, T10 1363D, and SPC-2).
 //!
-//! The disc is one data track of mode 1, whatever its size; above 80 minutes it is a DVD-ROM. Deliberately missing:
-//! audio and playing it, sub-channels in READ CD, changers, and copy protection.
+//! The disc is a single data track of mode 1. A disc of more than 80 minutes is a DVD-ROM. Not implemented: audio tracks
+//! and playback, sub-channel data of READ CD, changers, and copy protection.
 
 mod identify;
 mod inquiry;
 mod medium;
 mod mode;
+pub(super) mod opcode;
 mod read;
 mod sector;
 mod sense;
@@ -14,7 +15,7 @@ mod structure;
 mod toc;
 mod tray;
 
-use super::ata::TransferMode;
+use super::ata::{TransferMode, subcommand};
 use super::drive::{ActionResult, BUFFER_SIZE, CommandContext, DriveAction};
 use super::regs::{AtaError, AtaStatus, CD_SECTOR_SIZE, REASON_CD, REASON_IO, TaskFile, op};
 use crate::BlockError;
@@ -26,16 +27,16 @@ use tray::{MediaEvent, UnitAttention};
 
 /// Bytes of a command packet.
 const CDB_LEN: usize = 12;
-/// Features register: the data of this command go by DMA.
+/// Features register of PACKET: the command's data is transferred by DMA.
 const FEATURES_DMA: u8 = 0x01;
 
-/// Features register: overlapped, which is not there.
+/// Features register of PACKET: overlapped execution, which is not implemented.
 const FEATURES_OVERLAP: u8 = 0x02;
 
-/// A command packet.
+/// A command packet (command descriptor block).
 type Cdb = [u8; CDB_LEN];
 
-/// What a packet command wants, or why it fails.
+/// The next action of a packet command, or the sense data of its failure.
 type PacketResult = Result<DriveAction, Sense>;
 
 /// A CD-ROM drive.
@@ -43,19 +44,19 @@ type PacketResult = Result<DriveAction, Sense>;
 pub struct Atapi {
     serial: String,
     model: String,
-    /// Sectors of the disc that is in the drive.
+    /// Sectors of the disc in the drive.
     disc: Option<u32>,
     state: AtapiState,
 }
 
-/// What the guest can change.
+/// The drive's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtapiState {
     transfer_mode: TransferMode,
     power: super::ata::Power,
-    /// The byte count limit of the command that is under way: even, 2 to FFFEh.
+    /// The byte count limit of the active command: even, 2 to FFFEh.
     byte_count_limit: u16,
-    /// Its data go by DMA.
+    /// The active command's data is transferred by DMA.
     dma: bool,
     active: ActiveCommand,
     sense: Sense,
@@ -66,21 +67,21 @@ pub struct AtapiState {
     pages: ModePages,
 }
 
-/// The command that is under way.
+/// The command in progress.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum ActiveCommand {
     #[default]
     None,
-    /// IDENTIFY PACKET DEVICE: a reply as a disk gives it.
+    /// IDENTIFY PACKET DEVICE: PIO data-in as on a disk.
     Identify,
-    /// The packet comes.
+    /// PACKET: the guest writes the command packet.
     Packet,
-    /// The reply goes.
+    /// The guest reads a reply.
     Reply,
-    /// Sectors go straight to guest memory.
+    /// Sectors are read from the image directly into guest memory.
     Dma,
     Read(ReadTransfer),
-    /// The parameters of MODE SELECT come: which form, and how many bytes in all.
+    /// MODE SELECT (10) or (6): the guest writes `len` bytes of parameters, of which `data` has arrived.
     ModeSelect {
         ten: bool,
         len: u16,
@@ -138,13 +139,13 @@ impl Atapi {
         self.state.attention.get_or_insert(UnitAttention::Reset);
     }
 
-    /// DEVICE RESET: ends what is under way, keeps the settings.
+    /// DEVICE RESET: aborts the active command and keeps the settings.
     pub fn device_reset(&mut self) {
         self.state.active = ActiveCommand::None;
         self.state.power = super::ata::Power::default();
     }
 
-    /// The command register is written.
+    /// Starts a command.
     pub fn command(&mut self, task: &mut TaskFile, context: CommandContext, opcode: u8) -> DriveAction {
         self.state.active = ActiveCommand::None;
         match opcode {
@@ -163,11 +164,13 @@ impl Atapi {
                 DriveAction::PioIn { data: self.identify(context), block: 512 }
             }
             op::SET_FEATURES => match task.features.current {
-                0x03 => match self.state.transfer_mode.set(task.sector_count.current) {
+                subcommand::SET_TRANSFER_MODE => match self.state.transfer_mode.set(task.sector_count.current) {
                     Ok(()) => DriveAction::Done { irq: true },
                     Err(error) => DriveAction::Failed(error),
                 },
-                0x66 | 0xcc => DriveAction::Done { irq: true },
+                subcommand::DISABLE_REVERTING_TO_DEFAULTS | subcommand::ENABLE_REVERTING_TO_DEFAULTS => {
+                    DriveAction::Done { irq: true }
+                }
                 _ => DriveAction::Failed(AtaError::ABORT),
             },
             _ => match self.state.power.command(task, opcode) {
@@ -177,7 +180,7 @@ impl Atapi {
         }
     }
 
-    /// A DRQ block begins: its size and direction are in the registers.
+    /// Sets Interrupt Reason and Byte Count for a DRQ block of `len` bytes.
     pub fn begin_drq_block(&self, task: &mut TaskFile, len: usize, input: bool) {
         match self.state.active {
             ActiveCommand::Identify => return,
@@ -191,7 +194,7 @@ impl Atapi {
         }
     }
 
-    /// What the drive asked for has happened.
+    /// Continues the active command with the result of its last action.
     pub fn resume(&mut self, task: &mut TaskFile, result: ActionResult) -> DriveAction {
         let active = std::mem::take(&mut self.state.active);
         let result = match (active, result) {
@@ -228,53 +231,57 @@ impl Atapi {
         action
     }
 
-    /// A command packet.
+    /// Executes a command packet.
     fn packet(&mut self, cdb: &Cdb) -> PacketResult {
-        let code = cdb[0];
-        if !matches!(code, 0x03 | 0x12 | 0x46 | 0x4a)
-            && let Some(attention) = self.state.attention.take()
+        // These commands do not report a pending unit attention; all others fail with it.
+        if !matches!(
+            cdb[0],
+            opcode::REQUEST_SENSE | opcode::INQUIRY | opcode::GET_CONFIGURATION | opcode::GET_EVENT_STATUS_NOTIFICATION
+        ) && let Some(attention) = self.state.attention.take()
         {
             return Err(attention.sense());
         }
-        if code != 0x03 {
+        if cdb[0] != opcode::REQUEST_SENSE {
             self.state.sense = Sense::NONE;
         }
-        match code {
-            0x00 => self.ready().map(|_| DriveAction::Done { irq: true }),
-            0x03 => self.request_sense(cdb),
-            0x12 => self.inquiry(cdb),
-            0x15 => self.mode_select(cdb, false),
-            0x1a => self.mode_sense(cdb, false),
-            0x1b => self.start_stop(cdb),
-            0x1e => self.prevent_removal(cdb),
-            0x25 => self.read_capacity(cdb),
-            0x28 => self.read(be32(&cdb[2..]), be16(&cdb[7..]).into()),
-            0x2b => self.seek(cdb),
-            0x35 | 0x4e => self.ready().map(|_| DriveAction::Done { irq: true }),
-            0x42 => self.read_sub_channel(cdb),
-            0x43 => self.read_toc(cdb),
-            0x44 => self.read_header(cdb),
-            0x45 | 0x47 | 0x48 | 0xa5 => self.ready().and(Err(Sense::ILLEGAL_MODE)),
-            0x46 => self.get_configuration(cdb),
-            0x4a => self.get_event_status(cdb),
-            0x51 => self.read_disc_information(cdb),
-            0x52 => self.read_track_information(cdb),
-            0x55 => self.mode_select(cdb, true),
-            0x5a => self.mode_sense(cdb, true),
-            0xa8 => self.read(be32(&cdb[2..]), be32(&cdb[6..])),
-            0xad => self.read_dvd_structure(cdb),
-            0xb9 => self.read_cd_msf(cdb),
-            0xbb => Ok(DriveAction::Done { irq: true }),
-            0xbd => self.mechanism_status(cdb),
-            0xbe => self.read_cd(cdb),
+        match cdb[0] {
+            opcode::TEST_UNIT_READY => self.ready().map(|_| DriveAction::Done { irq: true }),
+            opcode::REQUEST_SENSE => self.request_sense(cdb),
+            opcode::INQUIRY => self.inquiry(cdb),
+            opcode::MODE_SELECT_6 => self.mode_select(cdb, false),
+            opcode::MODE_SENSE_6 => self.mode_sense(cdb, false),
+            opcode::START_STOP_UNIT => self.start_stop(cdb),
+            opcode::PREVENT_ALLOW_MEDIUM_REMOVAL => self.prevent_removal(cdb),
+            opcode::READ_CAPACITY => self.read_capacity(cdb),
+            opcode::READ_10 => self.read(be32(&cdb[2..]), be16(&cdb[7..]).into()),
+            opcode::SEEK_10 => self.seek(cdb),
+            opcode::SYNCHRONIZE_CACHE | opcode::STOP_PLAY_SCAN => self.ready().map(|_| DriveAction::Done { irq: true }),
+            opcode::READ_SUB_CHANNEL => self.read_sub_channel(cdb),
+            opcode::READ_TOC => self.read_toc(cdb),
+            opcode::READ_HEADER => self.read_header(cdb),
+            opcode::PLAY_AUDIO_10 | opcode::PLAY_AUDIO_MSF | opcode::PLAY_AUDIO_TRACK_INDEX | opcode::PLAY_AUDIO_12 => {
+                self.ready().and(Err(Sense::ILLEGAL_MODE))
+            }
+            opcode::GET_CONFIGURATION => self.get_configuration(cdb),
+            opcode::GET_EVENT_STATUS_NOTIFICATION => self.get_event_status(cdb),
+            opcode::READ_DISC_INFORMATION => self.read_disc_information(cdb),
+            opcode::READ_TRACK_INFORMATION => self.read_track_information(cdb),
+            opcode::MODE_SELECT_10 => self.mode_select(cdb, true),
+            opcode::MODE_SENSE_10 => self.mode_sense(cdb, true),
+            opcode::READ_12 => self.read(be32(&cdb[2..]), be32(&cdb[6..])),
+            opcode::READ_DVD_STRUCTURE => self.read_dvd_structure(cdb),
+            opcode::READ_CD_MSF => self.read_cd_msf(cdb),
+            opcode::SET_CD_SPEED => Ok(DriveAction::Done { irq: true }),
+            opcode::MECHANISM_STATUS => self.mechanism_status(cdb),
+            opcode::READ_CD => self.read_cd(cdb),
             _ => Err(Sense::INVALID_OPCODE),
         }
     }
 
-    /// The disc's sectors.
+    /// The number of sectors of the disc.
     ///
     /// # Errors
-    /// If there is none.
+    /// If the drive is empty or its tray is open.
     fn ready(&self) -> Result<u32, Sense> {
         match self.disc {
             _ if self.state.tray_open => Err(Sense::NO_MEDIUM_TRAY_OPEN),
@@ -283,7 +290,7 @@ impl Atapi {
         }
     }
 
-    /// Gives the guest a reply, cut to its allocation length.
+    /// Sends a reply to the guest, truncated to the allocation length.
     fn reply(&mut self, mut data: Vec<u8>, allocation: usize) -> PacketResult {
         data.truncate(allocation.min(BUFFER_SIZE));
         if data.is_empty() {
@@ -293,13 +300,13 @@ impl Atapi {
         Ok(self.send(data))
     }
 
-    /// Sends bytes the way that the guest asked for.
+    /// Sends bytes by DMA or PIO, as the PACKET command requested.
     fn send(&self, data: Vec<u8>) -> DriveAction {
         if self.state.dma {
             return DriveAction::DmaIn(data);
         }
         let limit = usize::from(self.state.byte_count_limit);
-        // Whole sectors per DRQ block where the limit has room for one.
+        // DRQ blocks of whole sectors, if the byte count limit allows it.
         let sector = CD_SECTOR_SIZE as usize;
         let block = if limit > sector && data.len() > limit { limit - limit % sector } else { limit };
         DriveAction::PioIn { data, block }
@@ -311,7 +318,7 @@ impl Atapi {
         state.clone()
     }
 
-    /// Whether `state` is one that this drive can have.
+    /// Whether `state` is valid for this drive.
     pub fn accepts(&self, state: &AtapiState) -> bool {
         let AtapiState {
             transfer_mode,
@@ -341,7 +348,7 @@ impl Atapi {
             }
     }
 
-    /// Takes a state that [`Atapi::accepts`] accepts.
+    /// Restores a state that [`Atapi::accepts`] has accepted.
     pub fn load(&mut self, state: AtapiState) {
         self.state = state;
     }
@@ -352,7 +359,7 @@ fn whole_sectors(size: u64) -> u32 {
     u32::try_from(size / CD_SECTOR_SIZE).unwrap_or(u32::MAX)
 }
 
-/// What a failure of the host looks like to the guest.
+/// The sense data of a failed block request.
 fn block_failure(error: BlockError) -> Sense {
     match error {
         BlockError::OutOfRange => Sense::OUT_OF_RANGE,

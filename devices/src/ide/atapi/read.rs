@@ -1,7 +1,7 @@
-//! READ (10), READ (12), READ CD, READ CD MSF, SEEK (MMC-3, 6.19 ff.).
+//! READ (10), READ (12), READ CD, READ CD MSF and SEEK (MMC-3, 6.19 ff.).
 //!
-//! By DMA, whole sectors of user data go straight to guest memory in one request. By PIO, and for raw sectors, they
-//! are fetched up to 64 KiB ahead of the guest.
+//! A DMA read of user data is one request, directly into guest memory. PIO reads, and all reads of raw sectors, request up
+//! to 64 KiB at a time into the drive's buffer.
 
 use super::super::drive::{ActionResult, BUFFER_SIZE, DriveAction, ImageExtent};
 use super::super::regs::CD_SECTOR_SIZE;
@@ -9,28 +9,28 @@ use super::sector::{self, SectorParts};
 use super::{ActiveCommand, Atapi, Cdb, PacketResult, be32, block_failure, sense::Sense};
 use serde::{Deserialize, Serialize};
 
-/// Frames before LBA 0.
+/// Frames before LBA 0: 2 seconds.
 pub const LEAD_IN: u32 = 150;
 
-/// A read that is under way.
+/// A read in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadTransfer {
     lba: u32,
-    /// Sectors not fetched yet.
+    /// Sectors not read from the image yet.
     remaining: u32,
-    /// Sectors that are being fetched.
+    /// Of these, sectors of the request in flight.
     in_flight: u32,
     parts: SectorParts,
 }
 
 impl ReadTransfer {
-    /// Whether a saved read is one that can be.
+    /// Whether a saved transfer is valid.
     pub fn is_valid(&self) -> bool {
         self.in_flight <= self.remaining && self.lba.checked_add(self.remaining).is_some() && self.parts.len() > 0
     }
 }
 
-/// A minute, second, frame address as an LBA.
+/// Converts a minute, second, frame address to an LBA.
 fn from_msf(msf: &[u8]) -> Option<u32> {
     let [m, s, f] = [msf[0], msf[1], msf[2]].map(u32::from);
     if s >= 60 || f >= 75 {
@@ -66,7 +66,7 @@ impl Atapi {
     }
 
     fn fetch(&mut self, mut transfer: ReadTransfer) -> DriveAction {
-        // Room for the raw form of what is fetched.
+        // The buffer must hold the sectors in the requested, possibly raw, form.
         let most = BUFFER_SIZE / transfer.parts.len().max(CD_SECTOR_SIZE as usize);
         transfer.in_flight = transfer.remaining.min(most as u32);
         self.state.active = ActiveCommand::Read(transfer);
@@ -110,14 +110,14 @@ impl Atapi {
         self.read_parts(start, count, parts)
     }
 
-    /// Which parts of a sector READ CD asks for.
+    /// The parts of a sector that READ CD or READ CD MSF requests.
     fn parts(&self, cdb: &Cdb) -> Result<SectorParts, Sense> {
         self.ready()?;
-        // Any type, or mode 1.
+        // Expected sector type: any, or mode 1.
         if !matches!(cdb[1] >> 2 & 7, 0 | 2) {
             return Err(Sense::ILLEGAL_MODE);
         }
-        // No C2 error bits, no sub-channel.
+        // C2 error bits and sub-channel data are not implemented.
         if cdb[9] & 0x06 != 0 || cdb[10] & 0x07 != 0 {
             return Err(Sense::INVALID_FIELD);
         }
