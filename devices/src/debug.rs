@@ -19,7 +19,7 @@ const CONSOLE_PRESENT: u8 = 0xe9;
 const TAG_POST: u8 = 0;
 const TAG_CONSOLE: u8 = 1;
 
-/// POST port and debug consoles.
+/// The POST code port and the debug consoles.
 #[derive(Debug)]
 pub struct DebugPorts {
     console: bool,
@@ -33,7 +33,7 @@ pub struct DebugState {
 }
 
 impl DebugPorts {
-    /// The POST port, and with `console` the debug consoles.
+    /// The POST code port; with `console`, also the debug consoles.
     pub fn new(console: bool) -> Self {
         Self { console, post: 0 }
     }
@@ -115,7 +115,7 @@ mod tests {
     use crate::testing::{Bench, generic_tests};
 
     #[test]
-    fn generic() {
+    fn generic_device_tests_pass() {
         generic_tests(|| DebugPorts::new(true));
         generic_tests(|| DebugPorts::new(false));
     }

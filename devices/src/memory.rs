@@ -427,6 +427,6 @@ mod tests {
         memory.set_shadow(&shadow);
         let mut back = [0];
         memory.read(0xc_4000, &mut back);
-        assert_eq!(back[0], 7, "the write had reached RAM");
+        assert_eq!(back[0], 7, "the write reached RAM");
     }
 }

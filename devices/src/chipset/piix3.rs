@@ -241,7 +241,7 @@ mod tests {
     use crate::testing::{Bench, generic_tests};
 
     #[test]
-    fn generic() {
+    fn generic_device_tests_pass() {
         generic_tests(Piix3::new);
     }
 

@@ -91,7 +91,7 @@ mod tests {
     use crate::testing::{Bench, generic_tests};
 
     #[test]
-    fn generic() {
+    fn generic_device_tests_pass() {
         generic_tests(Port92::new);
     }
 
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(bench.inb(0x92), 0x00);
         assert!(!bench.call(|_, cx| cx.a20()));
         bench.call(|_, cx| cx.set_a20(true));
-        assert_eq!(bench.inb(0x92), 0x02, "the keyboard controller opened it");
+        assert_eq!(bench.inb(0x92), 0x02, "the keyboard controller opened the gate");
     }
 
     #[test]

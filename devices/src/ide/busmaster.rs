@@ -161,11 +161,11 @@ impl BusMaster {
         }
     }
 
-    /// Takes the next `want` bytes of guest memory from the table, or fewer if it ends before. `ranges` is cleared and
+    /// Takes the next `count` bytes of guest memory from the table, or fewer if it ends before. `ranges` is cleared and
     /// reused for the result.
-    pub fn take_ranges(&mut self, memory: &Memory, want: u64, mut ranges: Vec<GuestRange>) -> Vec<GuestRange> {
+    pub fn take_ranges(&mut self, memory: &Memory, count: u64, mut ranges: Vec<GuestRange>) -> Vec<GuestRange> {
         ranges.clear();
-        let mut need = want;
+        let mut need = count;
         while need > 0 {
             if self.cursor.remaining == 0 {
                 if self.cursor.last {

@@ -70,7 +70,7 @@ pub struct Keyboard {
     set: u8,
     scanning: bool,
     leds: u8,
-    /// Bits 0 to 4 rate, 5 and 6 delay.
+    /// Typematic setting: bits 0 to 4 rate, 5 and 6 delay.
     typematic: u8,
     /// The command whose argument is expected next. SET_KEY_TYPEMATIC to SET_KEY_MAKE take any number of arguments.
     pending_command: Option<u8>,

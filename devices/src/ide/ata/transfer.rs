@@ -225,7 +225,7 @@ impl Ata {
         }
     }
 
-    // ---- VERIFY ----
+    // ---- READ VERIFY ----
 
     pub(super) fn verify(&mut self, task: &mut TaskFile, ext: bool) -> Result<DriveAction, AtaError> {
         let transfer = self.transfer(task, ext, 1, false, false)?;

@@ -9,6 +9,7 @@ const PROFILE_CD_ROM: u16 = 0x0008;
 const PROFILE_DVD_ROM: u16 = 0x0010;
 
 impl Atapi {
+    /// The current profile; 0 without a disc.
     pub(super) fn profile(&self) -> u16 {
         match self.ready() {
             Ok(disc) if disc > CD_SECTORS => PROFILE_DVD_ROM,

@@ -15,7 +15,7 @@ fn disks_and_cds() -> Piix3Ide {
 }
 
 #[test]
-fn generic() {
+fn generic_device_tests_pass() {
     generic_tests(disks_and_cds);
     generic_tests(|| Piix3Ide::new([None, None, None, None]));
 }
