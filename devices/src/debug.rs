@@ -1,8 +1,8 @@
 //! POST code port 80h and debug consoles (port E9h of Bochs, port 402h of SeaBIOS).
 //!
-//! Port 80h is also the DMA page register that belongs to no channel. It latches the last POST code; this device owns it,
-//! not [`crate::chipset::isa_dma`]. Both consoles write to [`CharId::DEBUG`] and read as E9h, by which firmware detects
-//! them. Without a configured console, their ports are not decoded. No IRQ.
+//! Port 80h is also the DMA page register that belongs to no channel. It latches the last POST code; this device owns
+//! it, not [`crate::chipset::isa_dma`]. Both consoles write to [`CharId::DEBUG`] and read as E9h, by which firmware
+//! detects them. Without a configured console, their ports are not decoded. No IRQ.
 
 use crate::{Access, CharId, Ctx, Device, Owned, Region, RestoreError};
 use serde::{Deserialize, Serialize};

@@ -2,9 +2,9 @@
 //!
 //! No IRQ. Ports: CONFADD and CONFDATA, which [`crate::pci::bus`] implements.
 //!
-//! The PAM registers select how C0000h-FFFFFh is decoded; the board applies them. The DRAM timing, row boundary and error
-//! registers read back what the guest writes and have no effect. SMRAM implements its lock, but system management mode is
-//! not implemented, so A0000h-BFFFFh is never RAM.
+//! The PAM registers select how C0000h-FFFFFh is decoded; the board applies them. The DRAM timing, row boundary and
+//! error registers read back what the guest writes and have no effect. SMRAM implements its lock, but system management
+//! mode is not implemented, so A0000h-BFFFFh is never RAM.
 
 use super::{SUBSYSTEM_ID, SUBSYSTEM_VENDOR, VENDOR_INTEL};
 use crate::pci::{ConfigSpace, ConfigState, RegisterNames, config_register_name};

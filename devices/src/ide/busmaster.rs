@@ -1,5 +1,5 @@
-//! Bus master IDE: the DMA engine of one channel (82371SB data sheet, section 2.4.15 ff.; "Programming Interface for Bus
-//! Master IDE Controller", revision 1.0).
+//! Bus master IDE: the DMA engine of one channel (82371SB data sheet, section 2.4.15 ff.; "Programming Interface for
+//! Bus Master IDE Controller", revision 1.0).
 //!
 //! Registers BMICX, BMISX and BMIDTPX, and the table of physical region descriptors (PRD). Each descriptor is fetched
 //! once. At most 8192 descriptors (64 KiB, the largest table) are fetched per start.

@@ -1,8 +1,8 @@
 //! IDE channel: task file dispatch, PIO and DMA data phases, resets and block requests of two drives.
 //!
-//! One command is active per channel: while the selected drive is busy or requests data, task file writes are ignored, so
-//! the guest cannot select the other drive. At most one block request is in flight, identified by its tag. A completion
-//! with another tag is stale and ignored.
+//! One command is active per channel: while the selected drive is busy or requests data, task file writes are ignored,
+//! so the guest cannot select the other drive. At most one block request is in flight, identified by its tag. A
+//! completion with another tag is stale and ignored.
 
 use super::busmaster::{self, BusMaster};
 use super::drive::{ActionResult, BUFFER_SIZE, CommandContext, Drive, DriveAction, DriveState, ImageExtent};
@@ -211,7 +211,8 @@ impl Channel {
         self.control.srst() || self.reset != PendingReset::None || !matches!(self.phase, Phase::Idle)
     }
 
-    /// Reads a byte of the task file. An absent drive reads as 00h, as with pulled-down data lines: neither busy nor ready.
+    /// Reads a byte of the task file. An absent drive reads as 00h, as with pulled-down data lines: neither busy nor
+    /// ready.
     pub fn read_task(&mut self, cx: &mut Ctx<'_>, offset: u64) -> u8 {
         let status = self.status();
         let hob = self.control.hob();

@@ -1,5 +1,5 @@
-//! Interface between an IDE channel and its drives: the drive receives commands and results, and returns the next action
-//! for the channel to perform.
+//! Interface between an IDE channel and its drives: the drive receives commands and results, and returns the next
+//! action for the channel to perform.
 
 use super::ata::{Ata, AtaState};
 use super::atapi::{Atapi, AtapiState};
@@ -43,8 +43,8 @@ pub enum DriveAction {
     },
     /// Transfers an extent of the image to or from guest memory by DMA. Result: [`ActionResult::Completed`].
     Dma(ImageExtent),
-    /// Reads from the image into the drive's buffer. Result: [`ActionResult::Read`], or [`ActionResult::Completed`] with
-    /// an error.
+    /// Reads from the image into the drive's buffer. Result: [`ActionResult::Read`], or [`ActionResult::Completed`]
+    /// with an error.
     Read {
         /// Byte offset.
         offset: u64,
@@ -202,7 +202,8 @@ impl Drive {
             DriveKind::Ata(ata) => ata.command(&mut self.task, context, opcode),
             DriveKind::Atapi(atapi) => {
                 if matches!(opcode, op::IDENTIFY_DEVICE | op::READ_SECTORS) {
-                    // A packet device aborts these with its signature, by which drivers identify it (ATA/ATAPI-6, 8.15).
+                    // A packet device aborts these with its signature, by which drivers identify it (ATA/ATAPI-6,
+                    // 8.15).
                     let device = self.task.device;
                     self.set_signature();
                     self.task.device = device;

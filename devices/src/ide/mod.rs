@@ -1,16 +1,16 @@
 //! PIIX3 IDE controller, 82371SB function 1 (data sheet 290550, section 2.4), with ATA disks and ATAPI CD-ROM drives.
 //!
-//! PCI function 00:01.1, 8086:7010. Two channels of two drives: ports 1F0h-1F7h and 3F6h with IRQ 14, 170h-177h and 376h
-//! with IRQ 15; 16 bus master ports at BAR 4. The drives follow ATA/ATAPI-6 (T13 1410D), the CD-ROM also MMC-3 (T10
-//! 1363D).
+//! PCI function 00:01.1, 8086:7010. Two channels of two drives: ports 1F0h-1F7h and 3F6h with IRQ 14, 170h-177h and
+//! 376h with IRQ 15; 16 bus master ports at BAR 4. The drives follow ATA/ATAPI-6 (T13 1410D), the CD-ROM also MMC-3
+//! (T10 1363D).
 //!
 //! A channel's ports are decoded while PCICMD's I/O enable and the channel's decode enable (IDETIM bit 15) are set. The
-//! real chip clears the decode enables at reset and firmware sets them. This device sets them at reset, because a kernel
-//! that is booted without firmware expects firmware to have set them.
+//! real chip clears the decode enables at reset and firmware sets them. This device sets them at reset, because a
+//! kernel that is booted without firmware expects firmware to have set them.
 //!
-//! Not implemented: timings (IDETIM and SIDETIM read back what the guest writes, and every transfer mode of a drive works
-//! with any setting), devices that are both CD and disk, overlapped and queued commands, and the security feature set
-//! except SECURITY FREEZE LOCK.
+//! Not implemented: timings (IDETIM and SIDETIM read back what the guest writes, and every transfer mode of a drive
+//! works with any setting), devices that are both CD and disk, overlapped and queued commands, and the security feature
+//! set except SECURITY FREEZE LOCK.
 //!
 //! The PIIX3 has no Ultra DMA timing registers, which the PIIX4 introduced. The drives offer Ultra DMA modes 0 to 5 and
 //! accept any of them. Linux's `ata_piix` uses multiword DMA mode 2 on this chip.
@@ -135,8 +135,8 @@ impl Piix3Ide {
         Self { config, channels }
     }
 
-    /// Asks the board to drain coalesced writes promptly while a PIO data-out phase is active: its last word may be in the
-    /// ring, and the guest waits for the interrupt.
+    /// Asks the board to drain coalesced writes promptly while a PIO data-out phase is active: its last word may be in
+    /// the ring, and the guest waits for the interrupt.
     #[inline]
     fn await_writes(&self, cx: &mut Ctx<'_>) {
         let [primary, secondary] = &self.channels;

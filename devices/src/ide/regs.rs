@@ -1,5 +1,5 @@
-//! ATA registers and command opcodes: the task file, Device Control, Status and Error (ATA/ATAPI-6, T13 1410D, chapters 7
-//! and 8).
+//! ATA registers and command opcodes: the task file, Device Control, Status and Error (ATA/ATAPI-6, T13 1410D, chapters
+//! 7 and 8).
 
 use crate::pci::RegisterNames;
 use bitfield_struct::bitfield;

@@ -1,4 +1,5 @@
-//! DATA SET MANAGEMENT, TRIM (ACS-2, T13 2015-D, 7.10): reads a list of ranges by DMA, then discards one range at a time.
+//! DATA SET MANAGEMENT, TRIM (ACS-2, T13 2015-D, 7.10): reads a list of ranges by DMA, then discards one range at a
+//! time.
 //!
 //! TRIM is a hint: a failed discard is not an error. Trimmed sectors read either as before or as 0; IDENTIFY reports
 //! neither as guaranteed.

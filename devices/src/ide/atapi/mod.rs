@@ -1,7 +1,7 @@
 //! ATAPI CD-ROM and DVD-ROM drive (PACKET: ATA/ATAPI-6, 8.23; packet commands: MMC-3, T10 1363D, and SPC-2).
 //!
-//! The disc is a single data track of mode 1. A disc of more than 80 minutes is a DVD-ROM. Not implemented: audio tracks
-//! and playback, sub-channel data of READ CD, changers, and copy protection.
+//! The disc is a single data track of mode 1. A disc of more than 80 minutes is a DVD-ROM. Not implemented: audio
+//! tracks and playback, sub-channel data of READ CD, changers, and copy protection.
 
 mod identify;
 mod inquiry;

@@ -1,7 +1,7 @@
 //! READ (10), READ (12), READ CD, READ CD MSF and SEEK (MMC-3, 6.19 ff.).
 //!
-//! A DMA read of user data is one request, directly into guest memory. PIO reads, and all reads of raw sectors, request up
-//! to 64 KiB at a time into the drive's buffer.
+//! A DMA read of user data is one request, directly into guest memory. PIO reads, and all reads of raw sectors, request
+//! up to 64 KiB at a time into the drive's buffer.
 
 use super::super::drive::{ActionResult, BUFFER_SIZE, DriveAction, ImageExtent};
 use super::super::regs::CD_SECTOR_SIZE;

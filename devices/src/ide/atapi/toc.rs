@@ -57,8 +57,8 @@ impl Atapi {
                     return Err(Sense::INVALID_FIELD);
                 }
                 let mut body = Vec::new();
-                // Entries for the first track, last track, lead-out and track 1: session, ADR and control, TNO, POINT, MSF
-                // of the entry, 0, then the value that POINT selects.
+                // Entries for the first track, last track, lead-out and track 1: session, ADR and control, TNO, POINT,
+                // MSF of the entry, 0, then the value that POINT selects.
                 for (point, value) in [(0xa0, [1, 0, 0]), (0xa1, [1, 0, 0]), (0xa2, msf(disc)), (0x01, msf(0))] {
                     body.extend([1, DATA_TRACK, 0, point, 0, 0, 0, 0]);
                     body.extend(value);

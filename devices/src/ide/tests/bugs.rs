@@ -13,8 +13,8 @@ fn disk_cd_and_empty_cd() -> Bench<Piix3Ide> {
     ]))
 }
 
-/// CVE-2015-5154, CVE-2014-2894, CVE-2015-6855: every command on a disk, a CD, an empty CD drive and an absent drive, with
-/// more PIO data than it transfers, in both directions.
+/// CVE-2015-5154, CVE-2014-2894, CVE-2015-6855: every command on a disk, a CD, an empty CD drive and an absent drive,
+/// with more PIO data than it transfers, in both directions.
 #[test]
 fn every_opcode_on_every_kind_of_drive_survives_overlong_pio() {
     let mut bench = disk_cd_and_empty_cd();
@@ -231,8 +231,8 @@ fn a_stop_waits_for_the_request_in_flight() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// CVE-2020-29443: for random packets and descriptor tables, commands terminate or wait, and no request reaches past
-    /// the disc.
+    /// CVE-2020-29443: for random packets and descriptor tables, commands terminate or wait, and no request reaches
+    /// past the disc.
     #[test]
     fn random_packets_and_tables_make_no_request_outside_the_disc(
         cdbs in prop::collection::vec(any::<[u8; 12]>(), 1..20),
@@ -240,12 +240,20 @@ proptest! {
         limit: u16,
         dma: bool,
     ) {
+        const OPCODES: [u8; 6] = [
+            opcode::READ_10,
+            opcode::READ_12,
+            opcode::READ_CD,
+            opcode::READ_CD_MSF,
+            opcode::READ_TOC,
+            opcode::MODE_SELECT_10,
+        ];
         let mut bench = machine();
         let mut driver = ready_cdrom(&mut bench);
         for (n, cdb) in cdbs.iter().enumerate() {
             let mut cdb = *cdb;
             if n % 2 == 0 {
-                cdb[0] = [opcode::READ_10, opcode::READ_12, opcode::READ_CD, opcode::READ_CD_MSF, opcode::READ_TOC, opcode::MODE_SELECT_10][n / 2 % 6];
+                cdb[0] = OPCODES[n / 2 % OPCODES.len()];
                 cdb[2] = 0;
                 cdb[3] = 0;
             }
