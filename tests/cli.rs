@@ -133,7 +133,7 @@ fn an_unusable_firmware_or_kernel_file_is_an_error() {
 }
 
 /// Options of `pcvm run` that take a value and are given once, with the value's name in the help text.
-const SINGLE: [(&str, &str); 19] = [
+const SINGLE: [(&str, &str); 20] = [
     ("--name", "NAME"),
     ("--memory", "SIZE"),
     ("--cpus", "N[,sockets=S][,cores=C][,threads=T]"),
@@ -152,6 +152,7 @@ const SINGLE: [(&str, &str); 19] = [
     ("--vnc-websocket", "[HOST:]PORT"),
     ("--control", "none|unix:PATH"),
     ("--rtc", "utc|localtime|DATE"),
+    ("--trace", "FILE[,FILTER]"),
     ("--debugcon", "FILE"),
 ];
 /// Options that take a value and can be repeated.
@@ -295,6 +296,8 @@ const USAGE_ERRORS: &[(&[&str], &str)] = &[
     (&["--control", "unix:"], "--control: no file name given"),
     (&["--rtc", "tomorrow"], "--rtc: must be utc, localtime or a date such as 2006-06-17T16:01:21, not 'tomorrow'"),
     (&["--rtc", "2101-01-01"], "--rtc: the year must be 1970 to 2099, not 2101"),
+    (&["--trace", ""], "--trace: no file name given"),
+    (&["--trace", "t,"], "--trace: nothing follows a comma (keys: access, unclaimed, irq, reset, work, guest-error, device kinds)"),
     (&["--memroy", "1"], "unexpected argument '--memroy'; did you mean '--memory'?"),
     (&["--frobnicate"], "unexpected argument '--frobnicate'; try 'pcvm run --help'"),
     (&["stray"], "unexpected argument 'stray'; try 'pcvm run --help'"),
@@ -368,6 +371,10 @@ const OTHER_USAGE_ERRORS: &[(&[&str], &str)] = &[
     (&["wait", "x", "--text", "("], "--text: unclosed group"),
     (&["wait", "x", "--text", "a", "--timeout", "-1"], "--timeout: must be a number of seconds, not '-1'"),
     (&["wait", "x", "--text", "a", "--timeout", "NaN"], "--timeout: must be a number of seconds, not 'NaN'"),
+    (&["stats"], "missing argument: <NAME>; try 'pcvm stats --help'"),
+    (&["stats", "x", "--interval", "3601"], "--interval: must be 0 to 3600, not '3601'"),
+    (&["trace", "x"], "missing argument: <FILE[,FILTER]|off>; try 'pcvm trace --help'"),
+    (&["trace", "x", ",irq"], "no file name given"),
     (&["generate", "man"], "missing argument: <DIR>; try 'pcvm generate --help'"),
     (&["generate", "info", "x"], "<KIND>: must be man or completions, not 'info'"),
 ];
@@ -442,7 +449,7 @@ fn a_vnc_server_that_cannot_listen_is_an_error() {
 fn a_network_backend_that_cannot_be_opened_is_an_error() {
     let dir = files();
     let at = dir.path();
-    fails(at, &["--net", "tap,fd=200"], 1, "--net: descriptor 200: is not open");
+    fails(at, &["--net", "tap,fd=200"], 1, "--net: descriptor 200: not open");
     fails(at, &["--net", "pair:unix:no/socket"], 1, "--net: no/socket: No such file or directory");
     fails(at, &["--net", "passt=absent"], 1, "--net: absent: No such file or directory");
     fails(at, &["--net", "pair:unix:new,dump=dir"], 1, "--net: dir: Is a directory");

@@ -249,3 +249,33 @@ fn software_a_control_socket_in_use_is_an_error() {
     assert_eq!(errors, "pcvm: socket socket: is in use by another machine\n");
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn software_a_trace_records_what_the_guest_does_and_stats_count_it() {
+    let machine = machine("Ready", &["--trace", "boot.trace,access,irq"]);
+    let trace = |name: &str| fs::read_to_string(machine.dir.path().join(name)).unwrap();
+    machine.does("wait", &["--text", "^Ready$", "--timeout", "60"]);
+    machine.does("trace", &["keys.trace,ps2"]);
+    let boot = trace("boot.trace");
+    let has = |text: &str, line: &str| text.lines().any(|l| l.contains(line));
+    assert!(has(&boot, "vcpu0  access      read  cmos port 0071"), "{}", &boot[..boot.len().min(2000)]);
+    assert!(boot.lines().all(|line| [" access ", " irq "].iter().any(|class| line.contains(class))));
+    machine.does("type", &["x"]);
+    until(|| has(&trace("keys.trace"), "ps2 gsi 1 raised") && has(&trace("keys.trace"), "read  ps2 port 0060"));
+    machine.does("trace", &["off"]);
+    let stats: Value = serde_json::from_str(&machine.does("stats", &["--json", "--interval", "0"])).unwrap();
+    for name in ["vcpu.0.port-writes", "device.cmos.reads", "device.ps2.writes", "irq.1", "resets", "uptime-ns"] {
+        assert!(stats[name]["total"].as_u64().is_some_and(|total| total > 0), "{name}: {stats}");
+    }
+    let mut qmp = Qmp::negotiated(&machine);
+    let error = qmp.execute(json!({ "execute": "x-trace-stop" }));
+    assert_eq!(error["error"]["desc"], "no trace is running");
+    let error = qmp.execute(json!({ "execute": "x-trace-start", "arguments": { "file": "/nowhere/t" } }));
+    assert_eq!(error["error"]["desc"], "/nowhere/t: No such file or directory");
+    let error = qmp.execute(json!({ "execute": "query-stats", "arguments": { "target": "disk" } }));
+    assert_eq!(error["error"]["desc"], "Parameter 'target' does not accept value 'disk'");
+    let schemas = qmp.execute(json!({ "execute": "query-stats-schemas" }));
+    assert_eq!(schemas["return"][1]["target"], "vcpu");
+    let table = machine.does("stats", &["--interval", "0"]);
+    assert!(table.lines().count() > 10 && table.starts_with("counter"), "{table}");
+}

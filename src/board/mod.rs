@@ -458,7 +458,7 @@ impl Board {
         std::mem::replace(&mut self.tracer, tracer)
     }
 
-    /// Names the vCPU whose exit is handled next, or none for a host thread, for the trace.
+    /// Names the vCPU whose exit is handled next, or none for a host thread and for coalesced writes, for the trace.
     #[inline]
     pub fn set_vcpu(&mut self, vcpu: Option<u32>) {
         self.vcpu = vcpu;

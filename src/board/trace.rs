@@ -127,7 +127,7 @@ impl Display for Address {
     }
 }
 
-/// When a line was recorded, and by which vCPU's exit; none for a host thread.
+/// When a line was recorded, and by which vCPU's exit; none for a host thread and for coalesced writes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stamp {
     pub(super) time: VmTime,
@@ -160,7 +160,7 @@ impl Tracer {
             return Err(UnknownWord { word: word.clone(), devices: devices.join(", ") }.into());
         }
         let failed = |why| TraceError::File { path: file.to_owned(), why };
-        let output = File::create(file).map_err(failed)?;
+        let output = create(file).map_err(failed)?;
         let (sender, receiver) = sync_channel(QUEUE);
         let writer = std::thread::Builder::new()
             .name("trace".to_owned())
@@ -200,7 +200,7 @@ impl Tracer {
         let _ = write!(line, "{:5}.{:09} ", nanos / 1_000_000_000, nanos % 1_000_000_000);
         let _ = match vcpu {
             Some(vcpu) => write!(line, "vcpu{vcpu:<2} "),
-            None => write!(line, "host   "),
+            None => write!(line, "-      "),
         };
         let _ = write!(line, "{:<11} {text}", class.name());
         if self.lost > 0 && sender.try_send(format!("{} lines lost", self.lost)).is_ok() {
@@ -260,6 +260,18 @@ impl Drop for Tracer {
             let _ = writer.join();
         }
     }
+}
+
+/// Creates a regular file, or opens a terminal or another character device. A FIFO without a reader would block.
+fn create(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+    let mut options = File::options();
+    let file = options.write(true).create(true).truncate(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() && !kind.is_char_device() {
+        return Err(std::io::Error::other("is neither a regular file nor a character device"));
+    }
+    Ok(file)
 }
 
 fn write_lines(lines: &Receiver<String>, file: File) {
@@ -376,7 +388,7 @@ mod tests {
         drop(tracer);
         assert_eq!(
             std::fs::read_to_string(file.path()).unwrap(),
-            "    1.000000002 host   irq         gsi 14 raised\n    \
+            "    1.000000002 -      irq         gsi 14 raised\n    \
              1.500000000 vcpu3  access      1234\n    \
              1.500000001 vcpu3  access      2 x 2: 01 02 03 04\n"
         );

@@ -8,6 +8,7 @@ mod demo;
 mod generate;
 mod hints;
 mod launch;
+mod observe;
 mod remote;
 mod run;
 #[cfg(test)]
@@ -15,7 +16,8 @@ mod tests;
 
 pub use demo::DemoArgs;
 pub use generate::GenerateError;
-pub use remote::{KeyArgs, LinkArgs, MouseArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
+pub use observe::{StatsArgs, TraceArgs};
+use remote::{KeyArgs, LinkArgs, MouseArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
 pub use run::{RunArgs, UsageError};
 
 use crate::machine::RunError;
@@ -73,6 +75,10 @@ pub enum Command {
     Link(LinkArgs),
     /// Wait until a running machine's text screen matches a pattern
     Wait(WaitArgs),
+    /// Print a running machine's counters: exits, device accesses, IRQs, disk and network operations
+    Stats(StatsArgs),
+    /// Record a running machine's device accesses in a file
+    Trace(TraceArgs),
 }
 
 /// The program: parses `args` (the program's name first), runs the subcommand and reports its error.
@@ -119,6 +125,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Mouse(args) => remote(args.run()),
         Command::Link(args) => remote(args.run()),
         Command::Wait(args) => remote(args.run()),
+        Command::Stats(args) => remote(args.run()),
+        Command::Trace(args) => remote(args.run()),
     }
 }
 

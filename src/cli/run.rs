@@ -189,6 +189,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     debugcon: Option<PathBuf>,
 
+    /// Trace file: every device access, IRQ change, reset and guest error. FILTER selects classes (access, unclaimed, irq,
+    /// reset, work, guest-error) and device kinds, separated by commas
+    #[arg(long, value_name = "FILE[,FILTER]")]
+    trace: Option<OsString>,
+
     /// End the machine when the guest resets it
     #[arg(long)]
     no_reboot: bool,
@@ -353,7 +358,7 @@ impl RunArgs {
             debugcon: self.debugcon,
             rtc: parse::rtc(&self.rtc).map_err(option("--rtc"))?,
             no_reboot: self.no_reboot,
-            trace: None,
+            trace: self.trace.as_deref().map(parse::trace).transpose().map_err(option("--trace"))?,
             display,
             vga,
         })

@@ -2,6 +2,7 @@
 
 use super::pointer::{self, Pointer};
 use super::qmp::{self, Arguments, Class, Failure, Outcome};
+use super::stats;
 use crate::keys;
 use crate::machine::Handle;
 use pcvm_devices::vga::Bitmap;
@@ -37,13 +38,15 @@ pub(super) struct Dump {
 }
 
 /// Names of all commands.
-pub(super) const NAMES: [&str; 17] = [
+pub(super) const NAMES: [&str; 21] = [
     "cont",
     "input-send-event",
     "qmp_capabilities",
     "query-commands",
     "query-kvm",
     "query-name",
+    "query-stats",
+    "query-stats-schemas",
     "query-status",
     "query-version",
     "quit",
@@ -55,6 +58,8 @@ pub(super) const NAMES: [&str; 17] = [
     "system_reset",
     "x-pointer-to",
     "x-screen-text",
+    "x-trace-start",
+    "x-trace-stop",
 ];
 
 /// Executes a command. `held` is the state of the client's pointer.
@@ -102,6 +107,16 @@ pub(super) fn run(
             }
             return done(json!({}));
         }
+        "query-stats" => return done(stats::query(arguments, handle)?),
+        "query-stats-schemas" => return done(stats::schemas(arguments, handle)?),
+        "x-trace-start" => {
+            let file = Arguments::required("file", arguments.text("file")?)?;
+            let filter = arguments.text("filter")?.unwrap_or_default();
+            arguments.end()?;
+            let filter = filter.parse().unwrap_or_default();
+            handle.start_trace(&PathBuf::from(file), &filter).map_err(|why| Failure::generic(why.to_string()))?;
+            return done(json!({}));
+        }
         _ => arguments.end()?,
     }
     match name {
@@ -116,6 +131,12 @@ pub(super) fn run(
         "x-screen-text" => {
             let rows = handle.text_screen().ok_or_else(no_screen)?;
             done(json!({ "text": !rows.is_empty(), "rows": rows }))
+        }
+        "x-trace-stop" => {
+            if !handle.stop_trace() {
+                return Err(Failure::generic("no trace is running"));
+            }
+            done(json!({}))
         }
         "stop" => {
             handle.pause(true);

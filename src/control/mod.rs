@@ -10,6 +10,7 @@ mod pointer;
 pub mod press_key;
 pub mod qmp;
 mod server;
+mod stats;
 pub mod typist;
 
 pub use server::Server;

@@ -16,6 +16,7 @@ pub struct ExitCounters {
 
 /// A copy of [`ExitCounters`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Exits {
     /// `in` and `ins`.
     pub port_reads: u64,

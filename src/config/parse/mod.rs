@@ -14,7 +14,7 @@ mod tests;
 pub use cpus::{CpuTopology, cpus};
 pub use drive::{DriveOption, UNITS, assign_units, cdrom, disk};
 pub use net::net;
-pub use plain::{boot_order, control, display, machine_name, serial_port, vga, vnc, websocket};
+pub use plain::{boot_order, control, display, machine_name, serial_port, trace, vga, vnc, websocket};
 pub use rtc::rtc;
 pub use size::memory_size;
 

@@ -1,7 +1,7 @@
-//! `--boot`, `--serial`, `--display`, `--vga`, `--control`, `--vnc`, `--vnc-websocket` and `--name`.
+//! `--trace`, `--boot`, `--serial`, `--display`, `--vga`, `--control`, `--vnc`, `--vnc-websocket` and `--name`.
 
-use super::{OptionError, lossy, set_once, size, unknown_key};
-use crate::config::{BootDevice, CharSpec, ControlSpec, Display, VncAddress};
+use super::{OptionError, lossy, set_once, size, split_list, unknown_key};
+use crate::config::{BootDevice, CharSpec, ControlSpec, Display, TraceConfig, VncAddress};
 use pcvm_devices::vga::Vga;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -44,6 +44,20 @@ pub fn serial_port(value: &OsStr) -> Result<Option<CharSpec>, OptionError> {
             None => Err(OptionError::NotOneOf { value: lossy(value), expected: "stdio, pty, file:PATH, null or none" }),
         },
     }
+}
+
+/// `FILE[,FILTER]`: a trace file, then classes and device kinds.
+///
+/// # Errors
+/// If the file name is missing.
+pub fn trace(value: &OsStr) -> Result<TraceConfig, OptionError> {
+    let mut items = split_list(value).into_iter();
+    let file = items.next().filter(|file| !file.is_empty()).ok_or(OptionError::NoFile)?;
+    let words: Vec<String> = items.map(|word| lossy(&word)).collect();
+    if words.iter().any(String::is_empty) {
+        return Err(OptionError::EmptyKey { known: "access, unclaimed, irq, reset, work, guest-error, device kinds" });
+    }
+    Ok(TraceConfig { file: file.into(), filter: words.join(",") })
 }
 
 /// `none`, `terminal` or `sdl`, also in builds without the feature `sdl`.
