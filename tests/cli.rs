@@ -451,7 +451,8 @@ fn a_host_without_kvm() {
         eprintln!("not root: another /dev cannot be mounted");
         return;
     }
-    let line = "pcvm: /dev/kvm: not there: this host has no KVM, or its kvm_intel or kvm_amd module is not loaded\n";
+    let line = "pcvm: /dev/kvm: does not exist: load kvm_intel or kvm_amd, with virtualisation enabled in the host's \
+                firmware\n";
     assert_eq!(told(&with_dev("true")), (Some(1), String::new(), line.to_owned()));
     // A file that is no device cannot be asked for a machine.
     let (status, _, errors) = told(&with_dev("touch /dev/kvm"));
