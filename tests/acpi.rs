@@ -102,7 +102,7 @@ fn dmidecode_reads_the_structures_without_complaint() {
         let config = machine(memory, 2, 1);
         let mut smbios = Smbios::new(&config, memory);
         // A dump of dmidecode's: the entry point, and the structures at 32.
-        smbios.place(32);
+        smbios.set_table_address(32);
         let mut dump = smbios.anchor.clone();
         dump.push(0);
         dump.extend_from_slice(&smbios.tables);

@@ -594,7 +594,8 @@ fn a_host_without_kvm_is_an_error() {
         eprintln!("not root: /dev cannot be mounted");
         return;
     }
-    let line = "pcvm: /dev/kvm: not there: this host has no KVM, or its kvm_intel or kvm_amd module is not loaded\n";
+    let line = "pcvm: /dev/kvm: does not exist: load kvm_intel or kvm_amd, with virtualisation enabled in the host's \
+                firmware\n";
     assert_eq!(outcome(&with_dev("true")), (Some(1), String::new(), line.to_owned()));
     // A regular file in place of the device.
     let (status, _, errors) = outcome(&with_dev("touch /dev/kvm"));

@@ -93,7 +93,7 @@ impl Machine {
             .map_err(|why| host("allocate the firmware's memory")(std::io::Error::other(why)))?;
         let devices = pc::devices(&config, pc::BoardParts { fw_cfg, vga_rom: roms.vga, nic_roms, sizes });
 
-        kick::prepare()?;
+        kick::install_signal_handler()?;
         let timer = rustix::time::timerfd_create(
             rustix::time::TimerfdClockId::Monotonic,
             rustix::time::TimerfdFlags::CLOEXEC | rustix::time::TimerfdFlags::NONBLOCK,

@@ -1,4 +1,4 @@
-//! A vCPU's thread: runs the guest, and carries each exit to the board and back.
+//! vCPU thread: runs the guest and handles its exits.
 
 use super::exits::ExitCounters;
 use super::shared::Shared;
@@ -55,13 +55,13 @@ fn idle(shared: &Shared) {
 
 fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
     let mut seen = 0;
-    let mut pace = emulator::Pace::default();
+    let mut backoff = emulator::Backoff::default();
     let index = vcpu.index();
     let counters = shared.exits.get(index as usize).ok_or(KvmError::Lacks("exit counters"))?;
     let cx = ExitContext { shared, index, counters };
     loop {
         if shared.vcpus.wants_attention() {
-            // Only between two instructions are the registers whole, so that a reset loses nothing of the guest's.
+            // Registers are consistent only between two instructions: complete the current one before a reset or a pause.
             loop {
                 match vcpu.finish_io() {
                     Exit::Again => break,
@@ -91,31 +91,35 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
         let exit = vcpu.run()?;
         let reads_planes = matches!(exit, Exit::MemRead { addr: 0xa_0000..0xc_0000, .. });
         let mut failure = handle_exit(&cx, exit);
-        if reads_planes && failure.is_none() && pace.wants() {
-            failure = run_emulator(&cx, vcpu, &mut pace)?;
+        if reads_planes && failure.is_none() && backoff.should_run() {
+            failure = run_emulator(&cx, vcpu, &mut backoff)?;
         }
         if let Some(why) = failure {
-            let report = vcpu.report(|addr, buf| shared.lock().memory().read(addr, buf));
+            let report = vcpu.dump_registers(|addr, buf| shared.lock().memory().read(addr, buf));
             shared.post(MachineEvent::Failed(format!("vCPU {index}: {why}\n{report}")));
         }
     }
 }
 
-/// The guest has read planes: emulates the instructions that follow (see [`emulator`]).
-fn run_emulator(cx: &ExitContext<'_>, vcpu: &mut Vcpu, pace: &mut emulator::Pace) -> Result<Option<String>, KvmError> {
-    let rest = vcpu.finish_io();
-    let whole = matches!(rest, Exit::Again);
-    let failure = handle_exit(cx, rest);
-    // The loop in `run` checks what an earlier kick was for before the vCPU enters the guest again.
+/// The guest has read planar video memory: emulates the instructions that follow (see [`emulator`]).
+fn run_emulator(
+    cx: &ExitContext<'_>,
+    vcpu: &mut Vcpu,
+    backoff: &mut emulator::Backoff,
+) -> Result<Option<String>, KvmError> {
+    let next = vcpu.finish_io();
+    let complete = matches!(next, Exit::Again);
+    let failure = handle_exit(cx, next);
+    // This also clears an earlier kick; `run` checks for its command before the vCPU enters the guest again.
     vcpu.clear_kick();
-    if !whole {
+    if !complete {
         return Ok(failure);
     }
-    let Some((taken, mut cpu)) = vcpu.take_registers() else {
-        pace.took(0);
+    let Some((saved, mut cpu)) = vcpu.begin_emulation() else {
+        backoff.record(0);
         return Ok(failure);
     };
-    let (mut budget, mut over) = (emulator::MOST, false);
+    let (mut budget, mut over) = (emulator::BURST_MAX, false);
     cx.with_board(|board| {
         let memory = board.memory().clone();
         let mut bus = EmulatorBus::new(board, &memory);
@@ -123,12 +127,12 @@ fn run_emulator(cx: &ExitContext<'_>, vcpu: &mut Vcpu, pace: &mut emulator::Pace
             over = emulator::step(&mut cpu, &mut bus, &mut budget).is_err();
             if !over {
                 budget = budget.saturating_sub(1);
-                over = bus.waits();
+                over = bus.polls();
             }
         }
     });
-    pace.took(emulator::MOST - budget);
-    vcpu.give_registers(taken, &cpu)?;
+    backoff.record(emulator::BURST_MAX - budget);
+    vcpu.end_emulation(saved, &cpu)?;
     Ok(failure)
 }
 
@@ -184,7 +188,7 @@ fn handle_rare_exit(cx: &ExitContext<'_>, exit: Exit<'_>) -> Option<String> {
             cx.shared.post(MachineEvent::Reset(pcvm_devices::ResetKind::Hard));
         }
         Exit::SystemEvent(event) => return Some(format!("KVM system event {event}")),
-        Exit::Broken(why) => return Some(why),
+        Exit::Failed(why) => return Some(why),
         _ => {}
     }
     None

@@ -4,7 +4,7 @@ use pcvm_devices::DiskId;
 
 const MIB: u64 = 1 << 20;
 
-/// A machine with one processor and nothing in it.
+/// A machine with one vCPU and COM1 and without drives and network cards.
 pub(crate) fn machine(memory: u64) -> MachineConfig {
     MachineConfig {
         name: "test".into(),
@@ -19,7 +19,7 @@ fn drive(media: Media) -> DriveConfig {
 }
 
 #[test]
-fn boot_letters_name_the_drives_that_are_there() {
+fn a_boot_letter_names_every_drive_of_its_kind() {
     use BootDevice::*;
     let mut config = machine(MIB);
     config.drives = [(0, Media::Disk), (2, Media::Cdrom), (3, Media::Disk)]
@@ -39,7 +39,7 @@ fn boot_letters_name_the_drives_that_are_there() {
 }
 
 #[test]
-fn the_firmware_gets_every_item_that_it_reads() {
+fn fw_cfg_has_every_item_that_the_firmware_reads() {
     let mut config = machine(4096 * MIB);
     config.cpus = CpuConfig { count: 6, sockets: 2, cores: 3, threads: 1, model: Default::default() };
     let memory = Memory::new(16 * MIB, 0).unwrap();
@@ -58,7 +58,7 @@ fn the_firmware_gets_every_item_that_it_reads() {
 }
 
 #[test]
-fn firmware_is_told_where_there_is_no_screen() {
+fn a_machine_without_a_display_adapter_has_nographic_and_a_serial_console() {
     let mut config = machine(16 * MIB);
     let memory = Memory::new(16 * MIB, 0).unwrap();
     let items = fw_cfg_items(&config, &memory);
@@ -72,18 +72,18 @@ fn firmware_is_told_where_there_is_no_screen() {
 }
 
 #[test]
-fn the_same_configuration_gives_the_same_items() {
+fn equal_configurations_give_equal_items() {
     let memory = Memory::new(16 * MIB, 0).unwrap();
     assert_eq!(fw_cfg_items(&machine(MIB), &memory), fw_cfg_items(&machine(MIB), &memory));
 }
 
 #[test]
-fn tables_are_found_in_memory_without_firmware() {
+fn place_tables_writes_rsdp_rsdt_and_smbios_entry_point_below_1_mib() {
     let mut config = machine(16 * MIB);
     for count in [1, 64] {
         config.cpus = CpuConfig { count, sockets: count, cores: 1, threads: 1, model: Default::default() };
         let memory = Memory::new(16 * MIB, 0).unwrap();
-        let placed = place(&config, &memory).unwrap();
+        let placed = place_tables(&config, &memory).unwrap();
         assert!(e820::BIOS_AREA.contains(&placed.rsdp) && placed.rsdp.is_multiple_of(16));
         assert!((0xf_0000..0x10_0000).contains(&placed.smbios) && placed.smbios.is_multiple_of(16));
         let mut rsdp = [0; 20];
