@@ -54,4 +54,4 @@ pub const fn irq_vector(irq: u8) -> u8 {
 }
 
 #[cfg(guest16)]
-pub use real::{Local, die, parameters};
+pub use real::{die, parameters};

@@ -1,8 +1,9 @@
 //! The real machine's side of [`Machine`].
 
+#![allow(unsafe_code, reason = "CPUID and RDTSC are assembly, and `start.rs` shares symbols with Rust code")]
+
 use crate::{Machine, PARAMETERS, SEGMENT, irq_vector};
 use core::arch::asm;
-use core::cell::UnsafeCell;
 use pcvm_firmware_rt::{FarPtr, Hw, Ports, Real};
 
 // SAFETY: `start.rs` defines them, with these types.
@@ -61,30 +62,11 @@ impl Machine for Real {
     }
 }
 
-/// A static of a program that runs on one processor, whose handlers are all in `start`.
-pub struct Local<T>(UnsafeCell<T>);
-
-// SAFETY: one processor, and no handler touches it. Shared references are all that is given out.
-unsafe impl<T> Sync for Local<T> {}
-
-impl<T> Local<T> {
-    /// Holds `value`.
-    pub const fn new(value: T) -> Self {
-        Self(UnsafeCell::new(value))
-    }
-
-    /// The value.
-    pub fn get(&self) -> &T {
-        // SAFETY: no exclusive reference is ever made.
-        unsafe { &*self.0.get() }
-    }
-}
-
 /// A panic has happened: says so on the debug port and stops.
 pub fn die(message: &str) -> ! {
     message.bytes().for_each(|byte| Real.outb(0x402, byte));
     loop {
-        // SAFETY: nothing is left to do.
+        // SAFETY: CLI and HLT access no memory.
         unsafe { asm!("cli", "hlt") };
     }
 }

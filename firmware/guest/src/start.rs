@@ -1,5 +1,7 @@
 //! All assembly: the boot sector, the way into Rust, BIOS calls, interrupt counters, and memory above 1 MiB.
 
+#![allow(unsafe_code, reason = "the boot sector and the entry code are assembly")]
+
 use core::arch::global_asm;
 
 // The boot sector. It loads `image_sectors` sectors from sector 1 on to 1000:0000: at once by LBA where the BIOS can

@@ -5,8 +5,10 @@
 mod real;
 
 #[cfg(rom)]
+#[allow(unsafe_code, reason = "the entry code calls `post_main` by name")]
 mod rom {
     /// Called by the entry code in `real`. Fills the handoff structure; the entry code then goes on to the 16-bit BIOS.
+    // SAFETY: no other symbol has this name, and the signature is the one that the entry code expects.
     #[unsafe(no_mangle)]
     extern "C" fn post_main() {
         let mut hw = super::real::Real;

@@ -1,5 +1,7 @@
 //! The real machine's side of [`Machine`], and the way in and out.
 
+#![allow(unsafe_code, reason = "port I/O, physical memory accesses and the entry code are assembly or raw pointers")]
+
 use core::arch::{asm, global_asm};
 use pcvm_firmware_rt::{Handoff, Ports};
 use pcvm_post::Machine;

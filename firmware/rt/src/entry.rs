@@ -10,10 +10,11 @@
 //! starts at `stack_position`: the top, or below what is in use while the firmware calls somebody else's code or serves a call with
 //! interrupts on: handlers that come then may have changed stacks before they call us (DOS's do).
 
+#![allow(unsafe_code, reason = "interrupt entry stubs are assembly, with fixed addresses and symbols that Rust code shares")]
+
 use crate::STUBS;
 use crate::handoff::Handoff;
 use core::arch::global_asm;
-use core::cell::UnsafeCell;
 
 // What each vector's entry needs, in two places: a far jump in F000h (`entry_NN`, gathered or at its fixed address), and
 // the stub in E000h.
@@ -660,7 +661,7 @@ pub fn handoff() -> &'static Handoff {
 
 /// A static of the firmware. Only the boot processor runs it, so it may have interior mutability ([`core::cell::Cell`]).
 /// An interrupt may come between any two instructions: what both sides write must be whole at each of them.
-pub struct Local<T>(UnsafeCell<T>);
+pub struct Local<T>(T);
 
 // SAFETY: one processor runs the firmware's 16-bit code. Shared references are all that is given out.
 unsafe impl<T> Sync for Local<T> {}
@@ -668,13 +669,12 @@ unsafe impl<T> Sync for Local<T> {}
 impl<T> Local<T> {
     /// Holds `value`.
     pub const fn new(value: T) -> Self {
-        Self(UnsafeCell::new(value))
+        Self(value)
     }
 
     /// The value.
     pub fn get(&self) -> &T {
-        // SAFETY: no exclusive reference is ever made.
-        unsafe { &*self.0.get() }
+        &self.0
     }
 }
 
@@ -688,7 +688,7 @@ pub fn die(message: &str) -> ! {
         hw.outb(0x402, byte);
     }
     loop {
-        // SAFETY: nothing is left to do; interrupts stay off.
+        // SAFETY: CLI and HLT access no memory.
         unsafe { core::arch::asm!("cli", "hlt") };
     }
 }

@@ -1,6 +1,8 @@
 //! The four functions that compiled code calls for memory (the C standard's, section 7.24), by string instructions. DS and
 //! ES are the same segment in all Rust code.
 
+#![allow(unsafe_code, reason = "compiled code calls these four functions by name and with raw pointers")]
+
 use core::arch::asm;
 
 /// # Safety

@@ -6,6 +6,8 @@
 //! theirs (APM: after both code segments') is the data segment with base E0000h. The PCI BIOS may be called with any base that
 //! covers F0000h to FFFFFh, so it uses no address but its own, and no data but by CS.
 
+#![allow(unsafe_code, reason = "the protected-mode services are assembly")]
+
 use crate::apm;
 use crate::handoff::Handoff;
 use core::arch::global_asm;

@@ -1,5 +1,7 @@
 //! The real machine's side of [`Hw`].
 
+#![allow(unsafe_code, reason = "port I/O, far memory accesses and calls of the BIOS are assembly")]
+
 use crate::far::FarPtr;
 use crate::hw::{Hw, Ports};
 use crate::regs::{Flags, Regs};
@@ -96,15 +98,6 @@ macro_rules! string {
     };
 }
 
-/// Interrupts are enabled for an instruction or two. A handler that somebody has put in front of ours may have changed
-/// stacks when it passes on to ours, which then has to start below what is in use here.
-macro_rules! window {
-    ($instruction:tt) => {
-        asm!("push dword ptr [stack_position]", "lea {below:e}, [esp - 16]", "mov word ptr [stack_position], {below:x}",
-            "sti", $instruction, "cli", "pop dword ptr [stack_position]", below = out(reg) _)
-    };
-}
-
 impl Hw for Real {
     memory!(read8, write8, u8, reg_byte, "{value}");
     memory!(read16, write16, u16, reg, "{value:x}");
@@ -147,9 +140,10 @@ impl Hw for Real {
         let flags: u32;
         // SAFETY: as above.
         unsafe { asm!("pushfd", "pop {flags:e}", flags = out(reg) flags) };
-        // SAFETY: as above.
         match enabled {
+            // SAFETY: as above.
             true => unsafe { asm!("sti") },
+            // SAFETY: as above.
             false => unsafe { asm!("cli") },
         }
         flags & u32::from(Flags::IF) != 0
@@ -179,7 +173,7 @@ impl Hw for Real {
 
     fn stop(&mut self) {
         loop {
-            // SAFETY: nothing is left to do.
+            // SAFETY: CLI and HLT access no memory.
             unsafe { asm!("cli", "hlt") };
         }
     }
