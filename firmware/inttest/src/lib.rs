@@ -3,10 +3,13 @@
 //! It makes several hundred calls and writes a line for each to the debug port (402h): name, arguments, results.
 //! `tests/int_calls.rs` compares the lines of two BIOSes.
 //!
-//! A line has fields `name=value`, separated by spaces: `call NAME in eax=.. .. out eax=.. ebx=.. ecx=.. edx=.. esi=..
-//! edi=.. ebp=.. ds=.. es=.. fl=.. [mem=..] [..]`. `fl` has the flags by which services return results: C, Z (INT 16h
-//! only), I, D. A register is written as `~` if its value varies from run to run (a time) or is an address in the
-//! firmware; the call names these registers. Instead of an address, the line has the bytes at it.
+//! A line has fields `name=value`, separated by spaces:
+//!
+//! `call NAME in eax=.. .. out eax=.. ebx=.. ecx=.. edx=.. esi=.. edi=.. ebp=.. ds=.. es=.. fl=.. [mem=..] [..]`
+//!
+//! `fl` has the flags by which services return results: C, Z (INT 16h only), I, D. A register is written as `~` if its
+//! value varies from run to run (a time) or is an address in the firmware; the call names these registers. Instead of
+//! an address, the line has the bytes at it.
 //!
 //! The drives must be: hda the boot disk, hdb a disk to write to, hdc a CD-ROM.
 

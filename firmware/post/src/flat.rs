@@ -1,5 +1,4 @@
-//! Implementation of [`Machine`] by machine instructions, entry and exit of POST, start-up code of the other
-//! processors.
+//! Implementation of [`Machine`] by machine instructions, POST entry and exit, application processor start-up code.
 
 #![allow(unsafe_code, reason = "port I/O, physical memory accesses and the entry code are assembly or raw pointers")]
 

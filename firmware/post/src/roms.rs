@@ -1,5 +1,6 @@
-//! Option ROMs: finds them, copies them to shadow RAM and lists them for the BIOS, which initializes them (PCI 2.1,
-//! 6.3; Plug and Play BIOS Specification 1.0A, 3).
+//! Option ROMs: copies them to shadow RAM and lists them for the BIOS, which initializes them.
+//!
+//! Specifications: PCI 2.1, 6.3; Plug and Play BIOS Specification 1.0A, 3.
 
 use crate::Machine;
 use crate::fw_cfg::{File, FwCfg};

@@ -1,5 +1,4 @@
-//! Plug and Play BIOS installation structure ($PnP; Plug and Play BIOS Specification 1.0A, section 4.4) and device
-//! nodes.
+//! Plug and Play BIOS installation structure ($PnP) and device nodes (Plug and Play BIOS Specification 1.0A, 4.4).
 //!
 //! The functions that read the nodes are in `entry`.
 

@@ -1,5 +1,4 @@
-//! Tests of the ACPI tables (ACPI specification 2.0, section 5.2) and the PM timer (section 4.7.3.3); power-off by S5
-//! (section 7.3.4).
+//! Tests of the ACPI tables and the PM timer, and power-off (ACPI specification 2.0, sections 5.2, 4.7.3.3, 7.3.4).
 
 use crate::clock::Deadline;
 use crate::timer::agree;

@@ -108,13 +108,13 @@ pub fn disk<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
         for n in (0..4_u16).rev() {
             let is_disk = identify(t, n, IDENTIFY).is_some();
             let packet = !is_disk && identify(t, n, IDENTIFY_PACKET).is_some();
-            let right = match t.expect.drives.get(usize::from(n)).copied().unwrap_or_default() {
+            let ok = match t.expect.drives.get(usize::from(n)).copied().unwrap_or_default() {
                 Drive::Unknown => true,
                 Drive::None => !is_disk && !packet,
                 Drive::Disk => is_disk,
                 Drive::Cdrom => packet,
             };
-            if !right {
+            if !ok {
                 let _ = t.fail("another drive than expected: hd");
                 t.note.byte(b'a' + n as u8);
                 return Err(NotPassed::Fail);

@@ -158,7 +158,7 @@ impl<'a, M: Machine> Test<'a, M> {
         self.m.read8(FarPtr::new(SCRATCH, offset))
     }
 
-    /// The time in PIT clocks. Interrupts must be enabled. Monotonic, which [`Clock::now`] is not: the counter restarts
+    /// The time in PIT clocks. Interrupts must be enabled. Monotonic, which `Clock::now` is not: the counter restarts
     /// before the timer interrupt increments the tick count.
     pub fn now(&mut self) -> u32 {
         let now = Clock::now(self.m);

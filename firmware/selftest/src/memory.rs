@@ -1,5 +1,6 @@
-//! Tests of the BIOS memory services (INT 12h, INT 15h AX=E820h, AX=E801h, AH=87h and AH=88h; ACPI specification,
-//! section 15) and of RAM.
+//! Tests of RAM and of the BIOS memory services: INT 12h, INT 15h AX=E820h, AX=E801h, AH=87h and AH=88h.
+//!
+//! Specification of AX=E820h: ACPI specification, section 15.
 
 use crate::{Outcome, SCRATCH, SCRATCH_LINEAR, Test};
 use pcvm_firmware_rt::{FarPtr, Regs};

@@ -1,5 +1,6 @@
-//! Test of PCI interrupt routing: the $PIR table (Microsoft, PCI IRQ Routing Table Specification 1.0) must agree with
-//! the PIIX3's PIRQRC and ELCR registers and with each function's interrupt line (Intel 82371SB datasheet, 290550).
+//! Test of PCI interrupt routing: $PIR table, PIRQRC and ELCR registers and interrupt lines must agree.
+//!
+//! Specifications: Microsoft, PCI IRQ Routing Table Specification 1.0; Intel 82371SB datasheet (290550).
 
 use crate::{Outcome, Test, pci};
 use pcvm_firmware_rt::FarPtr;

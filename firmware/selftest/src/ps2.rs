@@ -1,5 +1,6 @@
-//! Tests of the 8042 controller, the PS/2 keyboard and the PS/2 mouse (IBM PS/2 Technical Reference, "Keyboard and
-//! Auxiliary Device Controller").
+//! Tests of the 8042 controller, the PS/2 keyboard and the PS/2 mouse.
+//!
+//! Specification: IBM PS/2 Technical Reference, "Keyboard and Auxiliary Device Controller".
 
 use crate::clock::Deadline;
 use crate::{NotPassed, Outcome, Test};

@@ -78,8 +78,8 @@ pub fn rtc<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     let fields = [(0, 0, 59), (2, 0, 59), (4, 0, 23), (6, 1, 7), (7, 1, 31), (8, 1, 12), (9, 0, 99), (0x32, 19, 99)];
     for (register, least, most) in fields {
         // An update may be in progress.
-        let right = (0..200).any(|_| in_range(read(t, register), binary, least, most));
-        check!(t, right, "the clock shows no date")?;
+        let ok = (0..200).any(|_| in_range(read(t, register), binary, least, most));
+        check!(t, ok, "the clock shows no date")?;
     }
     let hours = read(t, 4);
     let mut regs = regs! { eax: 0x0200 };

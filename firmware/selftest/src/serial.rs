@@ -1,5 +1,4 @@
-//! Test of the serial ports (National Semiconductor PC16550D datasheet): scratch registers, and loopback except on
-//! COM1.
+//! Test of the 16550 serial ports (National Semiconductor PC16550D datasheet): scratch registers, loopback.
 
 use crate::clock::Deadline;
 use crate::{Outcome, Test};

@@ -35,7 +35,7 @@ fn channel_0<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     const PERIODS: u32 = 16;
     const TIMES: u32 = 64;
     let wanted = HERTZ / PERIODS_PER_SECOND * PERIODS;
-    let (mut nearest, mut right) = (0, 0);
+    let (mut nearest, mut agreeing) = (0, 0);
     let (begin, first_tick) = (t.now(), t.m.get(bda::TICKS));
     for _ in 0..TIMES {
         let Some(start) = rtc::edge(t) else { return t.fail("the RTC gives no periods to measure by") };
@@ -50,12 +50,12 @@ fn channel_0<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
         if clocks.abs_diff(wanted) < wanted.abs_diff(nearest) {
             nearest = clocks;
         }
-        right += u32::from(agree(clocks, wanted));
-        if right == 8 {
+        agreeing += u32::from(agree(clocks, wanted));
+        if agreeing == 8 {
             break;
         }
     }
-    if right == 0 {
+    if agreeing == 0 {
         let _ = t.fail("");
         t.note.decimal(nearest).put(" clocks in 15.6 ms of the RTC");
         return Err(NotPassed::Fail);

@@ -128,8 +128,8 @@ pub fn vbe<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
         }
         modes += 1;
         let mut regs = regs! { eax: 0x4f01, ecx: mode.into(), es: SCRATCH, edi: MODE_INFO.into() };
-        let right = call(t, &mut regs);
-        check!(t, right, "INT 10h 4F01h fails for a mode that is listed")?;
+        let ok = call(t, &mut regs);
+        check!(t, ok, "INT 10h 4F01h fails for a mode that is listed")?;
         let word = |t: &mut Test<'_, M>, offset| t.m.read16(at(MODE_INFO + offset));
         let (attributes, width, height, bits) = (word(t, 0), word(t, 18), word(t, 20), t.m.read8(at(MODE_INFO + 25)));
         // Supported, with a linear frame buffer.

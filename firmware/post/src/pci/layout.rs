@@ -1,5 +1,4 @@
-//! PCI resource allocation: assigns addresses to BARs and bridge windows, in descending order of alignment to avoid
-//! gaps.
+//! PCI resource allocation: addresses for BARs and bridge windows, in descending order of alignment to avoid gaps.
 
 use super::config::{command, reg, write16, write32};
 use super::{MAX_RANGES, Pci, Range, RangeKind};

@@ -1,5 +1,6 @@
-//! PCI enumeration: finds all functions, numbers buses, and assigns addresses and interrupt lines (PCI Local Bus
-//! Specification 2.1; PCI-to-PCI Bridge Architecture Specification 1.0).
+//! PCI enumeration: finds functions, numbers buses, assigns addresses and interrupt lines.
+//!
+//! Specifications: PCI Local Bus Specification 2.1; PCI-to-PCI Bridge Architecture Specification 1.0.
 //!
 //! All BARs, 64-bit ones too, get addresses below 4 GiB, where 32-bit operating systems reach them. If they do not all
 //! fit, the largest stay disabled. Not implemented: windows reserved for hot-plugged cards.

@@ -1,5 +1,6 @@
-//! PIIX3 and PIIX4 set-up: PCI interrupt routing, IDE, power management, SMBus (Intel 82371SB data sheet 290550,
-//! 82371AB data sheet 290562).
+//! PIIX3 and PIIX4 set-up: PCI interrupt routing, IDE, power management, SMBus.
+//!
+//! Data sheets: Intel 82371SB (290550) and 82371AB (290562).
 
 use super::config::{self, write8, write16, write32};
 use super::{Function, Pci};

@@ -1,5 +1,6 @@
-//! PCI interrupt routing table, $PIR (Microsoft, "PCI IRQ Routing Table Specification" 1.0): the PIRQ of each slot's
-//! pins, and the IRQs to which a PIRQ may be routed.
+//! PCI interrupt routing table, $PIR (Microsoft, "PCI IRQ Routing Table Specification" 1.0).
+//!
+//! For each slot, it lists the PIRQs of the four interrupt pins, and the IRQs to which a PIRQ may be routed.
 
 use super::{TableSpace, fix_sum, put};
 use crate::Machine;

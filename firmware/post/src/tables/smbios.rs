@@ -1,5 +1,6 @@
-//! SMBIOS: installs the structures and the entry point from fw_cfg (DMTF DSP0134 3.0, 5.2.1 and 5.2.2), and inserts a
-//! BIOS information structure (type 0) if there is none.
+//! SMBIOS entry point and structures (DMTF DSP0134 3.0, 5.2.1 and 5.2.2).
+//!
+//! Both come from fw_cfg. POST inserts a BIOS information structure (type 0) if there is none.
 
 use super::{TableSpace, fix_sum, put};
 use crate::fw_cfg::FwCfg;

@@ -1,5 +1,4 @@
-//! Space for firmware tables: the rest of segment F000h after the BIOS's code, E8000h to EA7FFh, the end of RAM below 4
-//! GiB.
+//! Memory for firmware tables: segment F000h after the BIOS's code, E8000h to EA7FFh, end of RAM below 4 GiB.
 
 use crate::Machine;
 use crate::map::{Map, NVS};
