@@ -510,7 +510,7 @@ impl Board {
     /// A person did something. What the USB functions can tell, and the guest listens to, is theirs, the rest PS/2's.
     pub fn input(&mut self, event: InputEvent) {
         let for_usb = self.usb().is_some_and(|usb| match event {
-            InputEvent::Key { code, down: true } => usb.takes_key(code),
+            InputEvent::Key { code, down: true } => usb.accepts_key(code),
             // Where it went down.
             InputEvent::Key { code, down: false } => usb.holds_key(code),
             InputEvent::Pointer { .. } => usb.tablet_in_use(),
