@@ -217,7 +217,7 @@ impl<'a> Showing<'a> {
         let canvas = self.machine.canvas();
         let frame = canvas.frame();
         let (width, height) = (frame.width, frame.height);
-        let mut lines: Vec<u32> = canvas.changed().collect();
+        let mut lines: Vec<u32> = canvas.changed_lines().collect();
         if (width, height) != self.size {
             if width == 0 || height == 0 {
                 return;

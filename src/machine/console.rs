@@ -2,7 +2,7 @@
 
 use super::Handle;
 use crate::display::{Console, Local, View, Waker};
-use pcvm_devices::vga::{Blink, Canvas, Vga};
+use pcvm_devices::vga::{BlinkPhase, Canvas, Vga};
 use pcvm_devices::{DirtyPages, InputEvent, Memory};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub struct Display {
     /// What was written since the canvas was drawn.
     touched: DirtyPages,
     canvas: Canvas,
-    blink: Blink,
+    blink: BlinkPhase,
     /// The last view was a picture.
     was_picture: bool,
 }
@@ -26,14 +26,14 @@ impl Display {
     /// Has drawn nothing yet.
     pub fn new(handle: Handle) -> Self {
         let (canvas, touched) = (Canvas::default(), DirtyPages::all());
-        Self { handle, shown: None, changes: 0, touched, canvas, blink: Blink::SHOWN, was_picture: false }
+        Self { handle, shown: None, changes: 0, touched, canvas, blink: BlinkPhase::VISIBLE, was_picture: false }
     }
 
     /// Looks whether there is anything to draw.
     fn changed(&mut self, call: Option<&Waker>) -> bool {
         let (vga, memory, touched, changes) = self.handle.shown_and_changes(self.changes, call);
         let Some(vga) = vga else { return false };
-        let same = touched.is_empty() && self.shown.as_ref().is_some_and(|(shown, _)| shown.shows_like(&vga));
+        let same = touched.is_empty() && self.shown.as_ref().is_some_and(|(shown, _)| shown.renders_same_as(&vga));
         self.changes = changes;
         self.touched.merge(&touched);
         self.shown = Some((vga, memory));
@@ -92,7 +92,7 @@ impl Local for Display {
         let Some((vga, _)) = self.shown.as_ref().filter(|_| self.canvas.blinks()) else {
             return (false, None);
         };
-        let (blink, until) = vga.blink(time.as_nanos() as u64);
+        let (blink, until) = vga.blink_phase(time.as_nanos() as u64);
         let changed = blink != self.blink && {
             self.blink = blink;
             self.draw()

@@ -369,14 +369,14 @@ impl Handle {
 
     /// A copy of what the picture depends on, and the memory with the pixels: the guest goes on while it is drawn.
     pub fn shown(&self) -> (Option<Vga>, Arc<Memory>) {
-        self.0.with_board(|board| (board.vga().map(Vga::shown), board.memory().clone()))
+        self.0.with_board(|board| (board.vga().map(Vga::render_state), board.memory().clone()))
     }
 
     /// The same, and [`Board::video_changes`].
     pub fn shown_and_changes(&self, since: u64, call: Option<&Waker>) -> (Option<Vga>, Arc<Memory>, DirtyPages, u64) {
         self.0.with_board(|board| {
             let (touched, changes) = board.video_changes(since, call);
-            (board.vga().map(Vga::shown), board.memory().clone(), touched, changes)
+            (board.vga().map(Vga::render_state), board.memory().clone(), touched, changes)
         })
     }
 

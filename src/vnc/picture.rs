@@ -72,7 +72,7 @@ impl Picture {
             return Change::Size;
         }
         let mut damage = Damage::none(self.size());
-        let lines: Vec<usize> = canvas.changed().map(|y| y as usize).collect();
+        let lines: Vec<usize> = canvas.changed_lines().map(|y| y as usize).collect();
         for &y in &lines {
             damage.mark_differences(y, frame.line(y as u32), self.line(y));
         }
@@ -379,8 +379,8 @@ pub(super) mod tests {
         /// What becomes of it when the screen shows another.
         fn became(&self, next: &Self) -> Change {
             let mut canvas = Canvas::default();
-            canvas.show(self.frame());
-            canvas.show(next.frame());
+            canvas.set_frame(self.frame());
+            canvas.set_frame(next.frame());
             let mut picture = self.clone();
             let change = picture.follow(&canvas);
             assert!(picture == *next);
@@ -484,20 +484,20 @@ pub(super) mod tests {
     fn a_picture_follows_a_canvas() {
         let mut canvas = Canvas::default();
         let mut picture = Picture::black(33, 50);
-        canvas.show(noise(33, 50, 1).frame());
+        canvas.set_frame(noise(33, 50, 1).frame());
         // The size is the same by chance, and the canvas was new.
         assert!(matches!(picture.follow(&canvas), Change::Parts(..)));
         assert_eq!(picture, noise(33, 50, 1));
         let mut next = noise(33, 50, 2);
         next.pixels[33 * 10..33 * 40].copy_from_slice(&picture.pixels[33 * 10..33 * 40]);
-        canvas.show(next.frame());
+        canvas.set_frame(next.frame());
         let Change::Parts(damage, None) = picture.follow(&canvas) else { panic!() };
         assert_eq!(picture, next);
         let rows: Vec<bool> = damage.tiles.chunks(damage.columns).map(|row| row[0]).collect();
         assert_eq!(rows, [true, false, true, true], "lines 10 to 39 are as before");
-        assert!(!canvas.show(next.frame()));
+        assert!(!canvas.set_frame(next.frame()));
         assert_eq!(picture.follow(&canvas), Change::None);
-        canvas.show(noise(34, 50, 3).frame());
+        canvas.set_frame(noise(34, 50, 3).frame());
         assert_eq!(picture.follow(&canvas), Change::Size);
         assert_eq!(picture, noise(34, 50, 3));
     }
@@ -511,10 +511,10 @@ pub(super) mod tests {
             picture
         };
         let mut canvas = Canvas::default();
-        canvas.show(part(0).frame());
+        canvas.set_frame(part(0).frame());
         let mut picture = part(0);
         for top in (16..700).step_by(16) {
-            canvas.show(part(top).frame());
+            canvas.set_frame(part(top).frame());
             let Change::Parts(_, Some(scroll)) = picture.follow(&canvas) else { panic!("{top}") };
             assert_eq!((scroll.to.y, scroll.to.height, scroll.from), (0, 184, 16));
         }

@@ -53,7 +53,7 @@ impl Console for Seen {
             screen.looks += 1;
             screen.picture.take()
         };
-        picture.is_some_and(|picture| self.1.show(picture.frame()))
+        picture.is_some_and(|picture| self.1.set_frame(picture.frame()))
     }
 
     fn canvas(&self) -> &Canvas {
