@@ -1,3 +1,4 @@
+//! libFuzzer target: the chipset devices, driven by a script.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,3 +1,4 @@
+//! libFuzzer target: the fw_cfg device, driven by a script.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

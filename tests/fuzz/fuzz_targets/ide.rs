@@ -1,3 +1,4 @@
+//! libFuzzer target: the PIIX3 IDE function with disks and a CD-ROM, driven by a script.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,3 +1,4 @@
+//! libFuzzer target: the QMP request reader, fed with a client's bytes in parts of any size.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,3 +1,4 @@
+//! libFuzzer target: the serial port, driven by a script.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,3 +1,4 @@
+//! libFuzzer target: loading damaged saved states into every device.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

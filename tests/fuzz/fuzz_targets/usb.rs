@@ -1,3 +1,4 @@
+//! libFuzzer target: the UHCI USB controller, driven by a script.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
