@@ -321,7 +321,12 @@ fn network_cards_that_cannot_be_connected() {
     fails(at, &["--net", "passt=absent"], 1, "--net: absent: No such file or directory");
     fails(at, &["--net", "pair:unix:new,dump=dir"], 1, "--net: dir: Is a directory");
     fails(at, &["--net", "pair:unix:new,rom=absent"], 1, "absent: No such file or directory");
-    fails(at, &["--net", "pair:unix:new,rom=a.img"], 1, "a.img: not an expansion ROM (55h AAh first, at most 1 MiB)");
+    fails(
+        at,
+        &["--net", "pair:unix:new,rom=a.img"],
+        1,
+        "a.img: is not an expansion ROM (it must begin with 55h AAh and have at most 1 MiB)",
+    );
     let nine = ["--net", "pair:unix:new"].repeat(9);
     fails(at, &nine, 2, "--net: at most 8 network cards");
     assert!(!at.join("new").exists(), "a machine that is not made leaves nothing behind");
