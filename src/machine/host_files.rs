@@ -85,8 +85,9 @@ impl HostFiles {
             }
         }
         let mut images = [None, None, None, None];
-        for ((image, drive), name) in images.iter_mut().zip(&config.drives).zip(parse::UNITS) {
-            let Some(drive) = drive.as_ref().filter(|drive| drive.path.is_some()) else { continue };
+        for (disk, drive) in config.drives.iter().filter(|(_, drive)| drive.path.is_some()) {
+            let unit = usize::from(disk.0);
+            let (Some(image), Some(name)) = (images.get_mut(unit), parse::UNITS.get(unit)) else { continue };
             let opened = Image::open(name, drive)?;
             if let Some(format) = opened.foreign_format() {
                 let path = drive.path.as_deref().unwrap_or(Path::new(""));

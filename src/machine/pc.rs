@@ -20,7 +20,7 @@ use pcvm_devices::rtl8139::{Chip, NicSpec, Rtl8139};
 use pcvm_devices::serial::Uart16550;
 use pcvm_devices::usb::Piix3Usb;
 use pcvm_devices::vga::Vga;
-use pcvm_devices::{CharId, Devfn, DynDevice, NicId};
+use pcvm_devices::{CharId, Devfn, DiskId, DynDevice, NicId};
 use sha1::{Digest, Sha1};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -45,7 +45,8 @@ pub fn devices(config: &MachineConfig, parts: BoardParts) -> Vec<Box<dyn DynDevi
     let mut put = |device: Box<dyn DynDevice>| all.push(device);
     put(Box::new(I440fx::new()));
     put(Box::new(Piix3::new()));
-    let specs = [0, 1, 2, 3].map(|n| config.drives[n].as_ref().map(|drive| drive_spec(n, drive, parts.sizes[n])));
+    let specs = [0, 1, 2, 3]
+        .map(|n: usize| config.drives.get(&DiskId(n as u8)).map(|drive| drive_spec(n, drive, parts.sizes[n])));
     put(Box::new(Piix3Ide::new(specs)));
     put(Box::new(AcpiPm::new()));
     put(Box::new(DebugPorts::new(config.debugcon.is_some())));

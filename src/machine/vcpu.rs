@@ -1,9 +1,10 @@
 //! vCPU thread: runs the guest and handles its exits.
 
+use super::exits::ExitCounters;
 use super::shared::Shared;
 use super::vcpus::VcpuCommand;
-use crate::board::MachineEvent;
 use crate::board::emulator_bus::EmulatorBus;
+use crate::board::{Board, MachineEvent};
 use crate::emulator;
 use crate::kvm::KvmError;
 use crate::kvm::exit::Exit;
@@ -56,6 +57,8 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
     let mut seen = 0;
     let mut backoff = emulator::Backoff::default();
     let index = vcpu.index();
+    let counters = shared.exits.get(index as usize).ok_or(KvmError::Lacks("exit counters"))?;
+    let cx = ExitContext { shared, index, counters };
     loop {
         if shared.vcpus.wants_attention() {
             // Registers are consistent only between two instructions: complete the current one before a reset or a pause.
@@ -63,7 +66,7 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
                 match vcpu.finish_io() {
                     Exit::Again => break,
                     exit => {
-                        if let Some(why) = handle_exit(shared, index, exit) {
+                        if let Some(why) = handle_exit(&cx, exit) {
                             shared.post(MachineEvent::Failed(format!("vCPU {index}: {why}")));
                             break;
                         }
@@ -86,13 +89,10 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
             continue;
         }
         let exit = vcpu.run()?;
-        if let Some(counters) = shared.exits.get(index as usize) {
-            counters.count(&exit);
-        }
         let reads_planes = matches!(exit, Exit::MemRead { addr: 0xa_0000..0xc_0000, .. });
-        let mut failure = handle_exit(shared, index, exit);
+        let mut failure = handle_exit(&cx, exit);
         if reads_planes && failure.is_none() && backoff.should_run() {
-            failure = run_emulator(shared, vcpu, &mut backoff)?;
+            failure = run_emulator(&cx, vcpu, &mut backoff)?;
         }
         if let Some(why) = failure {
             let report = vcpu.dump_registers(|addr, buf| shared.lock().memory().read(addr, buf));
@@ -102,11 +102,14 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
 }
 
 /// The guest has read planar video memory: emulates the instructions that follow (see [`emulator`]).
-fn run_emulator(shared: &Shared, vcpu: &mut Vcpu, backoff: &mut emulator::Backoff) -> Result<Option<String>, KvmError> {
-    let index = vcpu.index();
+fn run_emulator(
+    cx: &ExitContext<'_>,
+    vcpu: &mut Vcpu,
+    backoff: &mut emulator::Backoff,
+) -> Result<Option<String>, KvmError> {
     let next = vcpu.finish_io();
     let complete = matches!(next, Exit::Again);
-    let failure = handle_exit(shared, index, next);
+    let failure = handle_exit(cx, next);
     // This also clears an earlier kick; `run` checks for its command before the vCPU enters the guest again.
     vcpu.clear_kick();
     if !complete {
@@ -117,7 +120,7 @@ fn run_emulator(shared: &Shared, vcpu: &mut Vcpu, backoff: &mut emulator::Backof
         return Ok(failure);
     };
     let (mut budget, mut over) = (emulator::BURST_MAX, false);
-    shared.with_board_at_exit(index, |board| {
+    cx.with_board(|board| {
         let memory = board.memory().clone();
         let mut bus = EmulatorBus::new(board, &memory);
         while budget > 0 && !over && !bus.has_work() {
@@ -133,22 +136,60 @@ fn run_emulator(shared: &Shared, vcpu: &mut Vcpu, backoff: &mut emulator::Backof
     Ok(failure)
 }
 
-/// Handles an exit. Returns the reason if the vCPU cannot continue.
+/// What `handle_exit` needs besides the exit.
+struct ExitContext<'a> {
+    shared: &'a Shared,
+    /// Number of the vCPU.
+    index: u32,
+    counters: &'a ExitCounters,
+}
+
+impl ExitContext<'_> {
+    #[inline]
+    fn with_board<R>(&self, f: impl FnOnce(&mut Board) -> R) -> R {
+        self.shared.with_board_at_exit(self.index, f)
+    }
+}
+
+/// Counts and handles an exit. Returns the reason if the vCPU cannot continue.
 #[inline]
-fn handle_exit(shared: &Shared, vcpu: u32, exit: Exit<'_>) -> Option<String> {
+fn handle_exit(cx: &ExitContext<'_>, exit: Exit<'_>) -> Option<String> {
+    let counters = cx.counters;
     match exit {
-        Exit::Out { port, width, data } => shared.with_board_at_exit(vcpu, |board| board.port_out(port, width, data)),
-        Exit::In { port, width, data } => shared.with_board_at_exit(vcpu, |board| board.port_in(port, width, data)),
-        Exit::MemWrite { addr, data } => shared.with_board_at_exit(vcpu, |board| board.mem_write(addr, data)),
-        Exit::MemRead { addr, data } => shared.with_board_at_exit(vcpu, |board| board.mem_read(addr, data)),
-        Exit::Again => {}
-        Exit::Shutdown => shared.with_board_at_exit(vcpu, |board| board.shutdown_cycle()),
-        Exit::SystemEvent(SYSTEM_EVENT_SHUTDOWN) => shared.post(MachineEvent::PowerOff),
+        Exit::Out { port, width, data } => {
+            ExitCounters::bump(&counters.port_writes);
+            cx.with_board(|board| board.port_out(port, width, data));
+        }
+        Exit::In { port, width, data } => {
+            ExitCounters::bump(&counters.port_reads);
+            cx.with_board(|board| board.port_in(port, width, data));
+        }
+        Exit::MemWrite { addr, data } => {
+            ExitCounters::bump(&counters.mmio_writes);
+            cx.with_board(|board| board.mem_write(addr, data));
+        }
+        Exit::MemRead { addr, data } => {
+            ExitCounters::bump(&counters.mmio_reads);
+            cx.with_board(|board| board.mem_read(addr, data));
+        }
+        Exit::Again => ExitCounters::bump(&counters.interrupted),
+        other => return handle_rare_exit(cx, other),
+    }
+    None
+}
+
+#[cold]
+fn handle_rare_exit(cx: &ExitContext<'_>, exit: Exit<'_>) -> Option<String> {
+    ExitCounters::bump(&cx.counters.other);
+    match exit {
+        Exit::Shutdown => cx.with_board(|board| board.shutdown_cycle()),
+        Exit::SystemEvent(SYSTEM_EVENT_SHUTDOWN) => cx.shared.post(MachineEvent::PowerOff),
         Exit::SystemEvent(SYSTEM_EVENT_RESET) => {
-            shared.post(MachineEvent::Reset(pcvm_devices::ResetKind::Hard));
+            cx.shared.post(MachineEvent::Reset(pcvm_devices::ResetKind::Hard));
         }
         Exit::SystemEvent(event) => return Some(format!("KVM system event {event}")),
         Exit::Failed(why) => return Some(why),
+        _ => {}
     }
     None
 }

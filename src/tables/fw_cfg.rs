@@ -1,6 +1,6 @@
 //! fw_cfg items for the firmware; ACPI and SMBIOS tables in guest memory for a kernel without firmware.
 
-use crate::config::{BootDevice, DriveConfig, MachineConfig, Media};
+use crate::config::{BootDevice, MachineConfig, Media};
 use crate::kvm::cpuid::apic_id;
 use crate::tables::acpi::{self, loader};
 use crate::tables::{e820, smbios};
@@ -92,12 +92,9 @@ fn max_cpus(config: &MachineConfig) -> u16 {
 /// `bootorder`: Open Firmware device paths, one per line, terminated by a zero byte. A letter of `--boot` names all drives
 /// of its kind, in order. The firmware appends the other devices in its own order.
 pub fn boot_order(config: &MachineConfig) -> Vec<u8> {
-    let drives = |media| {
-        let named = move |(n, drive): (usize, &Option<DriveConfig>)| {
-            let present = drive.as_ref().is_some_and(|drive| drive.media == media);
-            present.then(|| format!("/pci@i0cf8/ide@1,1/drive@{}/disk@{}", n / 2, n % 2))
-        };
-        config.drives.iter().enumerate().filter_map(named).collect()
+    let drives = |media: Media| -> Vec<String> {
+        let drives = config.drives.iter().filter(|(_, drive)| drive.media == media);
+        drives.map(|(disk, _)| format!("/pci@i0cf8/ide@1,1/drive@{}/disk@{}", disk.0 / 2, disk.0 % 2)).collect()
     };
     let lines: Vec<String> = config
         .boot

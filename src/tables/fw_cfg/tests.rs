@@ -1,41 +1,30 @@
 use super::*;
-use crate::config::{CpuConfig, Display, Payload, RtcBase};
+use crate::config::{CpuConfig, DriveConfig};
+use pcvm_devices::DiskId;
 
 const MIB: u64 = 1 << 20;
 
 /// A machine with one vCPU and COM1 and without drives and network cards.
 pub(crate) fn machine(memory: u64) -> MachineConfig {
     MachineConfig {
-        nics: Vec::new(),
         name: "test".into(),
         memory,
-        cpus: CpuConfig { count: 1, sockets: 1, cores: 1, threads: 1, model: Default::default() },
-        drives: [None, None, None, None],
-        boot: vec![],
-        payload: Payload::Firmware(None),
         serial: [Some(crate::config::CharSpec::Null), None, None, None],
-        debugcon: None,
-        rtc: RtcBase::Utc,
-        no_reboot: false,
-        control: crate::config::ControlSpec::None,
-        press_key_for_cd: false,
-        trace: None,
-        vnc: None,
-        tablet: false,
-        display: Display::None,
-        vga: Some(pcvm_devices::vga::Vga::DEFAULT_VRAM),
+        ..MachineConfig::minimal()
     }
 }
 
-fn drive(media: Media) -> Option<DriveConfig> {
-    Some(DriveConfig { media, path: None, read_only: true, serial: None })
+fn drive(media: Media) -> DriveConfig {
+    DriveConfig { media, path: None, read_only: true, serial: None }
 }
 
 #[test]
 fn a_boot_letter_names_every_drive_of_its_kind() {
     use BootDevice::*;
     let mut config = machine(MIB);
-    config.drives = [drive(Media::Disk), None, drive(Media::Cdrom), drive(Media::Disk)];
+    config.drives = [(0, Media::Disk), (2, Media::Cdrom), (3, Media::Disk)]
+        .map(|(unit, media)| (DiskId(unit), drive(media)))
+        .into();
     let (hda, hdc, hdd) =
         ("/pci@i0cf8/ide@1,1/drive@0/disk@0", "/pci@i0cf8/ide@1,1/drive@1/disk@0", "/pci@i0cf8/ide@1,1/drive@1/disk@1");
     for (letters, expect) in [
