@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// A machine's files and character devices.
 pub struct HostFiles {
-    /// Images of hda, hdb, hdc, hdd. None without a drive, and for a CD-ROM drive without a disc.
-    pub images: [Option<Image>; 4],
+    /// Images by [`pcvm_devices::DiskId`]. None without a drive, and for a CD-ROM drive without a disc.
+    pub images: Vec<Option<Image>>,
     /// Character devices, by [`pcvm_devices::CharId`].
     pub chardevs: Vec<Option<Chardev>>,
     /// The sockets on which the VNC server listens.
@@ -84,11 +84,12 @@ impl HostFiles {
                 initrd.as_deref().map_or(Ok(()), check_file)?;
             }
         }
-        let mut images = [None, None, None, None];
+        let mut images = Vec::new();
+        images.resize_with(config.drives.keys().last().map_or(0, |disk| usize::from(disk.0) + 1), || None);
         for (disk, drive) in config.drives.iter().filter(|(_, drive)| drive.path.is_some()) {
             let unit = usize::from(disk.0);
-            let (Some(image), Some(name)) = (images.get_mut(unit), parse::UNITS.get(unit)) else { continue };
-            let opened = Image::open(name, drive)?;
+            let Some(image) = images.get_mut(unit) else { continue };
+            let opened = Image::open(parse::UNITS.get(unit).copied().unwrap_or("disk"), drive)?;
             if let Some(format) = opened.foreign_format() {
                 let path = drive.path.as_deref().unwrap_or(Path::new(""));
                 eprintln!("pcvm: warning: {}: looks like a {format} file but is used as a raw image", path.display());
