@@ -65,7 +65,7 @@ const CONFIG_SETUP: [(Devfn, u8, u8); 16] = [
     (Devfn::new(1, 3), 0x80, 0x01),
 ];
 
-/// Writes the chipset registers that firmware would have set ([`CONFIG_SETUP`]).
+/// Writes the chipset registers that firmware would have set: `CONFIG_SETUP`.
 pub fn configure_chipset(board: &mut Board) {
     for (function, register, value) in CONFIG_SETUP {
         board.configure(function, register, &[value]);
