@@ -499,3 +499,13 @@ fn random_input_and_random_commands_leave_a_valid_state() {
         Device::load(&mut ps2.device, saved).expect("a device accepts its own state");
     }
 }
+
+#[test]
+fn an_unknown_controller_command_is_a_guest_error() {
+    let mut ps2 = bench();
+    ps2.outb(0x64, 0xff);
+    ps2.outb(0x64, 0xae);
+    assert_eq!(ps2.guest_errors, [""; 0]);
+    ps2.outb(0x64, 0xb0);
+    assert_eq!(ps2.guest_errors, ["unknown controller command"]);
+}

@@ -206,3 +206,16 @@ fn dma_to_rom_and_unmapped_addresses_is_harmless() {
     transfer(&mut bench, 2, &mut data, Direction::FromMemory);
     assert_eq!(data, [0xff; 4]);
 }
+
+#[test]
+fn an_illegal_transfer_type_is_a_guest_error() {
+    let mut bench = Bench::new(IsaDma::new());
+    for port in [0x0b, 0xd6] {
+        for mode in [WRITE_SINGLE, READ_SINGLE, VERIFY_SINGLE, 0xc0, 0xcc] {
+            bench.outb(port, mode);
+        }
+        assert_eq!(bench.guest_errors, [""; 0]);
+        bench.outb(port, 0x4c);
+        assert_eq!(bench.guest_errors.drain(..).collect::<Vec<_>>(), ["illegal transfer type in DCM"]);
+    }
+}
