@@ -2,7 +2,8 @@
 
 mod echo;
 
-use echo::{Machine, machine, pcvm, until};
+use echo::{Machine, machine, pcvm};
+use pcvm_test_host::wait_until;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -61,18 +62,18 @@ impl Qmp {
 #[test]
 fn software_a_program_sees_the_screen_and_types() {
     let machine = machine("Ready", &[]);
-    machine.does("wait", &["--text", "^Ready$", "--timeout", "60"]);
-    machine.does("key", &["f1"]);
+    machine.run_ok("wait", &["--text", "^Ready$", "--timeout", "60"]);
+    machine.run_ok("key", &["f1"]);
     let typed = "Hello, World! {\"key\": [~|`^]} -- \\/?";
-    machine.does("type", &[typed]);
-    machine.does("wait", &["--text", &format!("►{}$", regex::escape(typed)), "--timeout", "60"]);
-    machine.does("type", &["--enter", "-x"]);
-    machine.does("key", &["shift-a", "B", "kp_5"]);
-    let screen = machine.does("screen", &["--text"]);
+    machine.run_ok("type", &[typed]);
+    machine.run_ok("wait", &["--text", &format!("►{}$", regex::escape(typed)), "--timeout", "60"]);
+    machine.run_ok("type", &["--enter", "-x"]);
+    machine.run_ok("key", &["shift-a", "B", "kp_5"]);
+    let screen = machine.run_ok("screen", &["--text"]);
     assert_eq!(screen.lines().count(), 25, "{screen}");
 
-    machine.does("screenshot", &["a.png"]);
-    machine.does("screenshot", &["a.ppm"]);
+    machine.run_ok("screenshot", &["a.png"]);
+    machine.run_ok("screenshot", &["a.ppm"]);
     let picture = fs::File::open(machine.dir.path().join("a.png")).unwrap();
     let mut reader = png::Decoder::new(BufReader::new(picture)).read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
@@ -83,7 +84,7 @@ fn software_a_program_sees_the_screen_and_types() {
     assert_eq!(ppm.strip_prefix(b"P6\n720 400\n255\n".as_slice()).unwrap().len(), pixels.len());
 
     let fails = |command: &str, arguments: &[&str], status: i32, line: &str| {
-        let output = machine.tell(command, arguments);
+        let output = machine.run_command(command, arguments);
         assert_eq!(String::from_utf8_lossy(&output.stderr), format!("pcvm: {line}\n"));
         assert_eq!(output.status.code(), Some(status));
     };
@@ -147,7 +148,7 @@ fn software_qmp_as_its_clients_expect_it() {
     assert_eq!(other.event("RESET")["data"], json!({ "guest": false, "reason": "host-qmp-system-reset" }));
     assert!(!running(&mut qmp));
     qmp.ask(json!({ "execute": "cont" }));
-    machine.does("wait", &["--text", "Ready", "--timeout", "60"]);
+    machine.run_ok("wait", &["--text", "Ready", "--timeout", "60"]);
 
     let key = |code: Value| json!({ "type": "key", "data": { "down": true, "key": code } });
     for (events, right) in [
@@ -175,7 +176,7 @@ fn software_qmp_as_its_clients_expect_it() {
 #[test]
 fn software_a_client_that_does_not_read_disturbs_nobody() {
     let machine = machine("Ready", &[]);
-    machine.does("wait", &["--text", "Ready", "--timeout", "60"]);
+    machine.run_ok("wait", &["--text", "Ready", "--timeout", "60"]);
     let before = machine.resident_kib();
     let mut silent = Qmp::negotiated(&machine);
     silent.0.get_mut().set_nonblocking(true).unwrap();
@@ -211,7 +212,7 @@ fn software_a_client_that_does_not_read_disturbs_nobody() {
     let mut refused = UnixStream::connect(machine.socket()).unwrap();
     assert_eq!(refused.read(&mut [0; 16]).unwrap(), 0);
     clients.pop();
-    until(|| {
+    wait_until("room for a client", || {
         let mut stream = UnixStream::connect(machine.socket()).unwrap();
         stream.read(&mut [0; 16]).is_ok_and(|count| count > 0)
     });
@@ -230,14 +231,14 @@ fn software_commands_of_a_client_that_goes_at_once_are_carried_out() {
 fn software_the_question_whether_to_boot_from_cd_is_answered() {
     let machine = machine("Press any key to boot from CD..", &["--press-key-for-cd"]);
     // The arrow follows the key.
-    machine.does("wait", &["--text", "boot from CD\\.\\.►", "--timeout", "60"]);
+    machine.run_ok("wait", &["--text", "boot from CD\\.\\.►", "--timeout", "60"]);
     // Once only.
-    machine.does("key", &["x"]);
+    machine.run_ok("key", &["x"]);
     let mut qmp = Qmp::negotiated(&machine);
     qmp.ask(json!({ "execute": "system_reset" }));
-    machine.does("wait", &["--text", "boot from CD\\.\\.$", "--timeout", "60"]);
+    machine.run_ok("wait", &["--text", "boot from CD\\.\\.$", "--timeout", "60"]);
     std::thread::sleep(Duration::from_secs(1));
-    machine.does("wait", &["--text", "boot from CD\\.\\.$", "--timeout", "0"]);
+    machine.run_ok("wait", &["--text", "boot from CD\\.\\.$", "--timeout", "0"]);
 }
 
 #[test]

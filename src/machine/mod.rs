@@ -20,8 +20,8 @@ pub mod pc;
 pub mod roms;
 pub mod service;
 pub mod shared;
-pub mod statistics;
 mod signals;
+pub mod statistics;
 mod vcpu;
 pub mod vcpus;
 
