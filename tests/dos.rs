@@ -45,16 +45,16 @@ fn software_a_dos_program_draws_and_reads_back_in_modes_12h_13h_and_x() {
         mkfifo keys; exec 3<>keys
         ./pcvm run --control unix:$PWD/dos.sock --memory 16M --cdrom freedos.iso --boot d --serial stdio \
           --display none <keys >serial.log 2>errors.log &
-        machine=$!
-        says 'A:.>'
-        types draw
+        vm=$!
+        expect 'A:.>'
+        type_line draw
         for mode in 12h 13h X; do
-          says "mode $mode: [rw]"
+          expect "mode $mode: [rw]"
           ./pcvm screenshot ./dos.sock $mode.png || exit
           printf ' ' >&3
         done
-        says 'X: right'
-        kill $machine; wait $machine
+        expect 'X: right'
+        kill $vm; wait $vm
         exit 0"#;
     let job = Job::new("dos-draw", script).pcvm().unwrap_or_else(|error| panic!("{error}"));
     let job = job.file(iso, "freedos.iso").timeout(Duration::from_secs(240));

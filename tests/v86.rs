@@ -89,18 +89,18 @@ fn freedos(iso: std::path::PathBuf) -> Output {
         mkfifo /tmp/keys; exec 3<>/tmp/keys
         ./pcvm run --control unix:/tmp/dos.sock --memory 64M --cdrom v86.iso --cdrom freedos.iso --boot d --no-reboot \
           --serial stdio --debugcon firmware.log --display none </tmp/keys >serial.log 2>errors.log &
-        machine=$!
-        says 'A:.>'
-        types 'dir'
-        says 'bytes free'
-        types 'hello'
-        says 'Hello'
-        types 'cpulevel'
+        vm=$!
+        expect 'A:.>'
+        type_line 'dir'
+        expect 'bytes free'
+        type_line 'hello'
+        expect 'Hello'
+        type_line 'cpulevel'
         prompts() { [ $(tr -d '\r' <serial.log | grep -c 'A:.>') -ge 4 ]; }
         wait_for 60 prompts || exit
         ./pcvm screenshot /tmp/dos.sock screen.png || exit
         ./pcvm screen /tmp/dos.sock --text >screen.txt || exit
-        kill $machine; wait $machine
+        kill $vm; wait $vm
         exit 0"#;
     let job = Job::new("v86-freedos", script);
     let job = job.pcvm().unwrap_or_else(|error| panic!("{error}"));
