@@ -1,11 +1,14 @@
-//! The self-test: a machine that boots the disk of `firmware/selftest`, and what it said.
+//! Self-test (`pcvm demo`): a machine that boots the disk of `firmware/selftest`, and the test results that it reports.
 //!
-//! The disk is told what the machine should have ([`Expect`], in the block of parameters behind its boot sector), so that
-//! a device that is missing is a failure. It prints on the screen and on COM1; what it says on port 402h comes back here.
+//! pcvm writes the devices that the machine should have ([`Expect`]) into the parameter block behind the disk's boot sector,
+//! so that the self-test reports a missing device as a failure. The self-test prints on the screen and on COM1; pcvm reads
+//! the results from the debug port (402h).
 
-use crate::config::{BootDevice, CharSpec, CpuConfig, Display, DriveConfig, MachineConfig, Media, Payload, RtcBase};
+use crate::config::{BootDevice, CharSpec, DriveConfig, MachineConfig, Media, Payload};
 use crate::machine::{BuildError, Machine, RunError};
+use pcvm_devices::DiskId;
 use rustix::fs::MemfdFlags;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
@@ -14,75 +17,78 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// The disk, as `firmware/build` makes it.
+/// The disk image that `firmware/build` makes.
 const IMAGE: &[u8] = include_bytes!("../firmware/prebuilt/selftest.img");
-/// Where in it the parameters are: behind the boot sector and the first jump.
+/// Offset of the parameter block in the image, in bytes: after the boot sector and an 8-byte jump.
 const PARAMETERS: usize = 512 + 8;
 const MAGIC: &[u8; 8] = b"pcvmdemo";
-/// Room behind the image, so that the drive has a few cylinders.
+/// Size of the disk in bytes. It is larger than the image, so that the drive has a few cylinders.
 const DISK_SIZE: u64 = 4 << 20;
 const CD_SECTOR: u64 = 2048;
-/// The machine's memory.
+/// RAM in bytes.
 const MEMORY: u64 = 64 << 20;
-/// It takes a second, or four on a software KVM.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Time limit. The self-test takes 1 s, or 4 s on a software KVM.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Why there is no result.
+/// Why the self-test gave no report.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// Files in memory.
+    /// The host kernel refused a memory file or its use.
     #[error("cannot make the self-test's disk: {}", crate::error::host_error(.0))]
     Files(#[from] io::Error),
-    /// The machine cannot be made.
+    /// The machine cannot be built.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// It cannot go on.
+    /// The machine failed while it ran.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// It ended, or was ended, before the self-test did.
-    #[error("the self-test did not come to its end{}", last.as_ref().map(|last| format!("; the last was: {last}")).unwrap_or_default())]
-    NoEnd {
-        /// The last test that said something.
+    /// The machine ended, or ran into the time limit, before the self-test finished.
+    #[error("the self-test did not finish{}", last.as_ref().map(|last| format!("; its last result was: {last}")).unwrap_or_default())]
+    Unfinished {
+        /// The last test that reported a result.
         last: Option<String>,
     },
 }
 
-/// What a test found.
+/// Result of one test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The device does what it should.
+    /// The device works.
     Pass,
-    /// It does not.
+    /// The device does not work, or is missing.
     Fail,
-    /// It is not there, and need not be.
+    /// The machine does not have the device, as configured.
     Absent,
 }
 
-/// A line of the report.
+/// One line of the report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestResult {
-    /// The device.
+    /// The device or function under test.
     pub name: String,
-    /// How it went.
+    /// The result.
     pub verdict: Verdict,
-    /// What was seen, or what is wrong.
+    /// Details of what the test saw or what failed.
     pub note: String,
 }
 
-/// What the self-test said.
+/// The results of a self-test.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// In the order of the tests.
+    /// The results in the order of the tests.
     pub results: Vec<TestResult>,
 }
 
 impl Report {
-    /// How many tests failed.
+    /// Number of tests that failed.
     pub fn failures(&self) -> usize {
         self.results.iter().filter(|result| result.verdict == Verdict::Fail).count()
     }
 
-    /// From the debug port's output, among which firmware's is too. `Err` has the last test of one that did not end.
+    /// Parses the debug port's output, which also contains the firmware's messages.
+    ///
+    /// # Errors
+    /// If the self-test did not finish: the name of the last test that reported a result.
     fn parse(log: &str) -> Result<Self, Option<String>> {
         let mut report = Self::default();
         for line in log.lines().filter_map(|line| line.strip_prefix("selftest: ")) {
@@ -101,10 +107,10 @@ impl Report {
     }
 }
 
-/// What the self-test is told to find.
+/// The devices that the self-test expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expect {
-    /// Bytes of memory.
+    /// RAM in bytes.
     pub memory: u64,
     /// hda to hdd.
     pub drives: [Option<Media>; 4],
@@ -113,15 +119,16 @@ pub struct Expect {
 }
 
 impl Expect {
-    /// All that `config` has.
+    /// Everything that `config` has.
     pub fn all_of(config: &MachineConfig) -> Self {
         Self {
             memory: config.memory,
-            drives: [0, 1, 2, 3].map(|n: usize| config.drives[n].as_ref().map(|drive| drive.media)),
+            drives: [0, 1, 2, 3].map(|unit| config.drives.get(&DiskId(unit)).map(|drive| drive.media)),
             serial: [0, 1, 2, 3].map(|n: usize| config.serial[n].is_some()),
         }
     }
 
+    /// The parameter block.
     fn parameters(&self) -> [u8; 17] {
         let mut bytes = [0; 17];
         bytes[..8].copy_from_slice(MAGIC);
@@ -138,62 +145,52 @@ impl Expect {
     }
 }
 
-/// A machine to be tested: one processor, 64 MiB, the self-test's disk, a CD-ROM drive, COM1 and COM2.
+/// The machine under test: one vCPU, 64 MiB of RAM, the self-test's disk, a CD-ROM drive, COM1 and COM2.
 pub struct Demo {
-    /// The machine. The paths of its drives are ours.
+    /// The machine. Its drives and debug output are memory files that this struct holds open.
     pub config: MachineConfig,
-    /// What the self-test is told.
+    /// The devices that the self-test expects.
     pub expect: Expect,
-    /// After this it is stopped.
-    pub patience: Duration,
+    /// The machine is stopped after this time.
+    pub timeout: Duration,
     disk: File,
     disc: File,
     log: File,
 }
 
 impl Demo {
-    /// The machine with `firmware`, or with the default one; COM1 is connected to `console`.
+    /// The machine with `firmware`, or with the built-in one; COM1 is connected to `console`.
     ///
     /// # Errors
-    /// If the host has no memory for the disks.
+    /// If the host kernel refuses a memory file.
     pub fn new(firmware: Option<PathBuf>, console: CharSpec) -> Result<Self, DemoError> {
         let [disk, disc, log] = ["disk", "disc", "log"]
             .map(|name| rustix::fs::memfd_create(format!("pcvm-demo-{name}"), MemfdFlags::CLOEXEC).map(File::from));
         let (disk, disc, log) =
             (disk.map_err(io::Error::from)?, disc.map_err(io::Error::from)?, log.map_err(io::Error::from)?);
-        let drive =
-            |media, file: &File| Some(DriveConfig { media, path: Some(path(file)), read_only: true, serial: None });
+        let drive = |media, file: &File| DriveConfig { media, path: Some(path(file)), read_only: true, serial: None };
         let config = MachineConfig {
-            nics: Vec::new(),
             name: "demo".to_owned(),
             memory: MEMORY,
-            cpus: CpuConfig { count: 1, sockets: 1, cores: 1, threads: 1, model: Default::default() },
-            drives: [drive(Media::Disk, &disk), None, drive(Media::Cdrom, &disc), None],
+            drives: BTreeMap::from([(DiskId(0), drive(Media::Disk, &disk)), (DiskId(2), drive(Media::Cdrom, &disc))]),
             boot: vec![BootDevice::Disk],
             payload: Payload::Firmware(firmware),
             serial: [Some(console), Some(CharSpec::Null), None, None],
             debugcon: Some(path(&log)),
-            rtc: RtcBase::Utc,
-            // A triple fault would start it all again.
+            // After a triple fault the self-test would otherwise start again and never end.
             no_reboot: true,
-            display: Display::None,
-            vga: Some(pcvm_devices::vga::Vga::DEFAULT_VRAM),
-            control: crate::config::ControlSpec::None,
-            press_key_for_cd: false,
-            trace: None,
-            vnc: None,
-            tablet: false,
+            ..MachineConfig::minimal()
         };
         let expect = Expect::all_of(&config);
-        Ok(Self { config, expect, patience: PATIENCE, disk, disc, log })
+        Ok(Self { config, expect, timeout: TIMEOUT, disk, disc, log })
     }
 
-    /// Runs it until the machine switches itself off.
+    /// Runs the machine until the self-test powers it off.
     ///
     /// # Errors
-    /// If it cannot run or does not come to its end.
+    /// If the machine cannot run, or the self-test does not finish.
     pub fn run(self) -> Result<Report, DemoError> {
-        let Self { config, expect, patience, disk, disc, log } = self;
+        let Self { config, expect, timeout, disk, disc, log } = self;
         let mut image = IMAGE.to_vec();
         let parameters = expect.parameters();
         image[PARAMETERS..PARAMETERS + parameters.len()].copy_from_slice(&parameters);
@@ -205,26 +202,26 @@ impl Demo {
         let mut machine = Machine::new(config)?;
         machine.quit_on_signals()?;
         let handle = machine.handle();
-        let (over, ended) = mpsc::channel::<()>();
-        let watch = std::thread::spawn(move || {
-            if ended.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let (running, ended) = mpsc::channel::<()>();
+        let watchdog = std::thread::spawn(move || {
+            if ended.recv_timeout(timeout) == Err(mpsc::RecvTimeoutError::Timeout) {
                 handle.quit();
             }
         });
         let result = machine.run();
-        drop(over);
+        drop(running);
         drop(machine);
-        // It does not panic, and has nothing to say.
-        let _ = watch.join();
+        // The thread returns nothing and does not panic.
+        let _ = watchdog.join();
         result?;
 
         let mut text = vec![0; usize::try_from(log.metadata()?.len()).unwrap_or(0).min(1 << 20)];
         log.read_exact_at(&mut text, 0)?;
-        Report::parse(&String::from_utf8_lossy(&text)).map_err(|last| DemoError::NoEnd { last })
+        Report::parse(&String::from_utf8_lossy(&text)).map_err(|last| DemoError::Unfinished { last })
     }
 }
 
-/// Where a file of ours can be opened by name, by us.
+/// A path by which this process can open one of its memory files.
 fn path(file: &File) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
@@ -234,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_image_boots_and_has_room_for_parameters() {
+    fn the_image_has_a_boot_signature_and_an_empty_parameter_block() {
         assert_eq!(IMAGE.len() % 512, 0);
         assert!(IMAGE.len() <= 64 << 10, "{}", IMAGE.len());
         assert_eq!(IMAGE[510..512], [0x55, 0xaa]);
@@ -242,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_what_stands_between_other_messages() {
+    fn results_are_found_among_firmware_messages() {
         let log = "SeaBIOS (version 1)\nselftest: PASS memory map: 7 ranges\nfirmware\nselftest: FAIL PCI: two windows \
                    overlap\nselftest: absent CD-ROM: \nselftest: end 1 1\n";
         let report = Report::parse(log).unwrap();
@@ -259,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_without_an_end_is_none() {
+    fn a_report_without_an_end_line_is_an_error() {
         assert_eq!(Report::parse("selftest: PASS VBE: \nselft"), Err(Some("VBE".to_owned())));
         assert_eq!(Report::parse("No bootable device\n"), Err(None));
     }

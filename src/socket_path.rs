@@ -1,4 +1,5 @@
-//! Where a machine's control socket is: `NAME.sock` in `$XDG_RUNTIME_DIR/pcvm`, or in /run/pcvm for root.
+//! Unix sockets that a machine listens on: the control socket (`NAME.sock` in `$XDG_RUNTIME_DIR/pcvm`, or in /run/pcvm for
+//! root) and sockets at a path that the user names. A stale socket is replaced.
 
 use crate::error::host_error;
 use rustix::fs::{FlockOperation, Mode};
@@ -7,54 +8,54 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-/// The control socket cannot be had.
+/// Why a socket cannot be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketPathError {
-    /// Neither root nor a runtime directory.
-    #[error("no place for control sockets: XDG_RUNTIME_DIR is not set")]
+    /// The user is not root and has no runtime directory.
+    #[error("no directory for control sockets: set XDG_RUNTIME_DIR, or give the path of the socket")]
     NoDirectory,
-    /// The directory.
+    /// The host kernel refused to create or lock the directory.
     #[error("{}: {}", path.display(), host_error(why))]
     Directory {
-        /// Which.
+        /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The host kernel's error.
         why: io::Error,
     },
-    /// Somebody else could put sockets there.
-    #[error("{}: belongs to another user", .0.display())]
+    /// The directory belongs to another user, who could replace sockets in it.
+    #[error("{}: the directory for control sockets belongs to another user", .0.display())]
     NotOurs(PathBuf),
     /// Another machine has this name.
     #[error("a machine named '{name}' is running already (its control socket is {})", path.display())]
     NameTaken {
-        /// As asked for.
+        /// The name.
         name: String,
-        /// Where it listens.
+        /// The control socket of that machine.
         path: PathBuf,
     },
-    /// Another process listens there.
+    /// Another process listens on the socket.
     #[error("socket {}: is in use by another machine", .0.display())]
     InUse(PathBuf),
-    /// What is there is no socket.
-    #[error("socket {}: the file exists and is no socket", .0.display())]
+    /// A file other than a socket exists at the path.
+    #[error("socket {}: the file exists and is not a socket", .0.display())]
     NoSocket(PathBuf),
-    /// The socket.
+    /// The host kernel refused to bind the socket.
     #[error("socket {}: {}", path.display(), host_error(why))]
     Socket {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The host kernel's error.
         why: io::Error,
     },
 }
 
-/// A socket that is listened on; its file goes with it.
+/// A listening socket; dropping it removes its file.
 #[derive(Debug)]
 pub struct SocketPath {
-    /// Nonblocking.
+    /// The listener, in nonblocking mode.
     pub listener: UnixListener,
     path: PathBuf,
-    /// Device and inode of the file, so that nobody else's is removed.
+    /// Device and inode of the file, so that a file which has replaced it is not removed.
     file: Option<(u64, u64)>,
 }
 
@@ -70,7 +71,10 @@ impl Drop for SocketPath {
     }
 }
 
-/// The directory of the sockets of machines that are known by their names.
+/// The directory of control sockets that are found by the machine's name.
+///
+/// # Errors
+/// If the user has no runtime directory.
 pub fn directory() -> Result<PathBuf, SocketPathError> {
     if rustix::process::geteuid().is_root() {
         return Ok(PathBuf::from("/run/pcvm"));
@@ -81,13 +85,16 @@ pub fn directory() -> Result<PathBuf, SocketPathError> {
     }
 }
 
-/// The socket of a machine that is meant by `name`: a name, or with a slash the path of its socket.
+/// The path of a machine's control socket. `name` is the machine's name or, if it contains a slash, the path itself.
+///
+/// # Errors
+/// If the user has no runtime directory.
 pub fn of_machine(name: &str) -> Result<PathBuf, SocketPathError> {
     if name.contains('/') { Ok(PathBuf::from(name)) } else { Ok(directory()?.join(format!("{name}.sock"))) }
 }
 
-/// A nonblocking listener. Whoever can connect owns the machine: nobody else may, from the first moment on, so the mode is
-/// set before the file exists (bind takes it from the socket).
+/// Binds a nonblocking listener. A client that can connect controls the machine, so only the owner may: the mode 600 is set
+/// on the socket before `bind` creates the file with it.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
     let address = SocketAddrUnix::new(path)?;
@@ -99,7 +106,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(socket.into())
 }
 
-/// Connects without waiting, even for a listener whose backlog is full.
+/// Connects without blocking, also when the listener's backlog is full.
 fn connect(path: &Path) -> io::Result<()> {
     use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -107,7 +114,10 @@ fn connect(path: &Path) -> io::Result<()> {
     Ok(rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?)
 }
 
-/// Listens in `directory`, which is made if need be, as the machine `name`.
+/// Listens on the control socket of the machine `name` in `directory`, which is created if it does not exist.
+///
+/// # Errors
+/// If another machine has the name, or the host kernel refuses the directory or the socket.
 pub fn claim_name(directory: &Path, name: &str) -> Result<SocketPath, SocketPathError> {
     let failed = |why: io::Error| SocketPathError::Directory { path: directory.to_owned(), why };
     match rustix::fs::mkdir(directory, Mode::RWXU) {
@@ -118,7 +128,7 @@ pub fn claim_name(directory: &Path, name: &str) -> Result<SocketPath, SocketPath
         return Err(SocketPathError::NotOurs(directory.to_owned()));
     }
     let path = directory.join(format!("{name}.sock"));
-    // Two machines that start at the same time must not both find a stale socket and replace each other's.
+    // The lock keeps two machines that start at the same time from both replacing a stale socket.
     let lock = std::fs::File::open(directory).map_err(failed)?;
     rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|errno| failed(errno.into()))?;
     match claim_path(&path) {
@@ -127,7 +137,10 @@ pub fn claim_name(directory: &Path, name: &str) -> Result<SocketPath, SocketPath
     }
 }
 
-/// Listens at `path`, where a socket that nobody listens on is replaced.
+/// Listens on a socket at `path`. A stale socket, on which no process listens, is replaced.
+///
+/// # Errors
+/// If another process listens there, the file is not a socket, or the host kernel refuses it.
 pub fn claim_path(path: &Path) -> Result<SocketPath, SocketPathError> {
     let failed = |why: io::Error| SocketPathError::Socket { path: path.to_owned(), why };
     if let Ok(meta) = std::fs::symlink_metadata(path) {
@@ -140,7 +153,7 @@ pub fn claim_path(path: &Path) -> Result<SocketPath, SocketPathError> {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(failed(error)),
-            // Also a listener whose backlog is full.
+            // Connected, or the listener's backlog is full.
             _ => return Err(SocketPathError::InUse(path.to_owned())),
         }
     }
@@ -154,10 +167,10 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_name_is_claimed_once_and_given_back() {
+    fn a_name_is_claimed_once_until_it_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let sockets = dir.path().join("pcvm");
-        let place = claim_name(&sockets, "xp").unwrap();
+        let socket = claim_name(&sockets, "xp").unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&sockets), 0o700);
         assert_eq!(mode(&sockets.join("xp.sock")), 0o600);
@@ -165,21 +178,21 @@ mod tests {
         assert!(matches!(error, SocketPathError::NameTaken { .. }), "{error}");
         assert!(sockets.join("xp.sock").exists());
         claim_name(&sockets, "98").unwrap();
-        drop(place);
+        drop(socket);
         assert!(!sockets.join("xp.sock").exists());
         claim_name(&sockets, "xp").unwrap();
     }
 
     #[test]
-    fn a_stale_socket_is_replaced_and_another_file_is_not() {
+    fn a_stale_socket_is_replaced_and_a_regular_file_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
         let dead = UnixListener::bind(&path).unwrap();
         drop(dead);
         assert!(path.exists());
-        let place = claim_path(&path).unwrap();
+        let socket = claim_path(&path).unwrap();
         assert!(matches!(claim_path(&path), Err(SocketPathError::InUse(_))));
-        drop(place);
+        drop(socket);
         std::fs::write(&path, "precious").unwrap();
         assert!(matches!(claim_path(&path), Err(SocketPathError::NoSocket(_))));
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
@@ -188,13 +201,13 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_another_machine_put_there_meanwhile_is_left_alone() {
+    fn dropping_a_socket_keeps_a_file_that_has_replaced_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
-        let place = claim_path(&path).unwrap();
+        let socket = claim_path(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         let other = claim_path(&path).unwrap();
-        drop(place);
+        drop(socket);
         assert!(path.exists());
         drop(other);
         assert!(!path.exists());

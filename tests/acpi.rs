@@ -1,6 +1,6 @@
 //! ACPI and SMBIOS tables, checked by ACPICA's `iasl` and by `dmidecode`.
 
-use pcvm::config::{CharSpec, CpuConfig, Display, MachineConfig, Payload, RtcBase};
+use pcvm::config::{CharSpec, CpuConfig, MachineConfig};
 use pcvm::tables::acpi::loader::resolve;
 use pcvm::tables::acpi::{RSDP_FILE, TABLES_FILE, Tables};
 use pcvm::tables::smbios::Smbios;
@@ -13,24 +13,11 @@ const MIB: u64 = 1 << 20;
 
 fn machine(memory: u64, cpus: u32, ports: usize) -> MachineConfig {
     MachineConfig {
-        nics: Vec::new(),
         name: "test".into(),
         memory,
-        cpus: CpuConfig { count: cpus, sockets: cpus, cores: 1, threads: 1, model: Default::default() },
-        drives: [None, None, None, None],
-        boot: vec![],
-        payload: Payload::Firmware(None),
+        cpus: CpuConfig { count: cpus, sockets: cpus, ..CpuConfig::default() },
         serial: std::array::from_fn(|n| (n < ports).then_some(CharSpec::Null)),
-        debugcon: None,
-        rtc: RtcBase::Utc,
-        no_reboot: false,
-        control: pcvm::config::ControlSpec::None,
-        press_key_for_cd: false,
-        trace: None,
-        vnc: None,
-        tablet: false,
-        display: Display::None,
-        vga: Some(pcvm_devices::vga::Vga::DEFAULT_VRAM),
+        ..MachineConfig::minimal()
     }
 }
 
@@ -116,7 +103,7 @@ fn dmidecode_reads_the_structures_without_warnings() {
         let config = machine(memory, 2, 1);
         let mut smbios = Smbios::new(&config, memory);
         // dmidecode's dump format: the entry point at 0, the structures at 32.
-        smbios.place(32);
+        smbios.set_table_address(32);
         let mut dump = smbios.anchor.clone();
         dump.push(0);
         dump.extend_from_slice(&smbios.tables);

@@ -2,6 +2,7 @@
 
 use pcvm::config::{CharSpec, Media};
 use pcvm::demo::{Demo, Report, Verdict};
+use pcvm_devices::DiskId;
 use pcvm_test_host::require_kvm;
 
 const SEABIOS: &str = "/usr/share/seabios/bios-256k.bin";
@@ -30,7 +31,7 @@ fn software_every_device_passes_under_seabios() {
 #[test]
 fn software_drives_that_are_missing_fail() {
     let mut demo = demo();
-    demo.config.drives[2] = None;
+    demo.config.drives.remove(&DiskId(2));
     assert_eq!(
         failures(demo),
         [failure("IDE disk", "another drive than expected: hdc"), failure("CD-ROM", "there is no CD-ROM drive")]
@@ -61,7 +62,7 @@ fn software_a_disc_that_is_another_fails() {
     let other = tempfile::NamedTempFile::new().unwrap();
     other.as_file().set_len(1 << 20).unwrap();
     let mut demo = demo();
-    demo.config.drives[2].as_mut().unwrap().path = Some(other.path().to_owned());
+    demo.config.drives.get_mut(&DiskId(2)).unwrap().path = Some(other.path().to_owned());
     assert_eq!(failures(demo), failure("CD-ROM", "block 0 is not what is on the disc"));
 }
 
@@ -75,7 +76,7 @@ fn software_firmware_that_boots_nothing_is_no_result() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &rom).unwrap();
     demo.config.payload = pcvm::config::Payload::Firmware(Some(file.path().to_owned()));
-    demo.patience = std::time::Duration::from_secs(2);
+    demo.timeout = std::time::Duration::from_secs(2);
     let error = demo.run().unwrap_err();
-    assert_eq!(error.to_string(), "the self-test did not come to its end");
+    assert_eq!(error.to_string(), "the self-test did not finish");
 }

@@ -1,14 +1,14 @@
-//! MC146818 real-time clock with 128 bytes of CMOS RAM (Motorola MC146818A data sheet; 82371AB data sheet, 8.8), and the
-//! PIIX4's extended bank of 128 bytes.
+//! MC146818 real-time clock with 128 bytes of CMOS RAM (Motorola MC146818A data sheet; 82371AB data sheet, 8.8), and
+//! the PIIX4's extended bank of 128 bytes.
 //!
 //! Ports: RTCI 70h (index; bit 7 is the NMI mask, which is stored without effect), RTCD 71h (data), RTCEI 72h and RTCED
 //! 73h (index and data of the extended bank). IRQ 8.
 //!
 //! The clock is an offset from virtual machine time and does not tick. A timer is armed only while an enabled interrupt
-//! is not yet pending, so an idle machine is not woken. Register C's flags are updated when the guest reads it. Periodic
-//! ticks that fall due while the previous one is not acknowledged are lost ticks; they are reinjected at a higher rate
-//! after the acknowledgement, because guests count them to keep time. Not implemented: the square wave output, daylight
-//! saving (DSE is only stored), and dividers for other crystals (they run like 32.768 kHz).
+//! is not yet pending, so an idle machine is not woken. Register C's flags are updated when the guest reads it.
+//! Periodic ticks that fall due while the previous one is not acknowledged are lost ticks; they are reinjected at a
+//! higher rate after the acknowledgement, because guests count them to keep time. Not implemented: the square wave
+//! output, daylight saving (DSE is only stored), and dividers for other crystals (they run like 32.768 kHz).
 
 mod calendar;
 mod contents;
@@ -69,7 +69,8 @@ impl Cmos {
         Self { index: 0, extended_index: 0, ram: contents.bytes(), extended: [0; BANK], rtc: Rtc::new(epoch) }
     }
 
-    /// The shutdown status byte (0Fh), with which the guest selects what firmware does after a reset: 0 is a cold start.
+    /// The shutdown status byte (0Fh), with which the guest selects what firmware does after a reset: 0 is a cold
+    /// start.
     pub fn shutdown_byte(&self) -> u8 {
         self.ram[usize::from(SHUTDOWN_BYTE)]
     }

@@ -1,8 +1,8 @@
 //! POST code port 80h and debug consoles (port E9h of Bochs, port 402h of SeaBIOS).
 //!
-//! Port 80h is also the DMA page register that belongs to no channel. It latches the last POST code; this device owns it,
-//! not [`crate::chipset::isa_dma`]. Both consoles write to [`CharId::DEBUG`] and read as E9h, by which firmware detects
-//! them. Without a configured console, their ports are not decoded. No IRQ.
+//! Port 80h is also the DMA page register that belongs to no channel. It latches the last POST code; this device owns
+//! it, not [`crate::chipset::isa_dma`]. Both consoles write to [`CharId::DEBUG`] and read as E9h, by which firmware
+//! detects them. Without a configured console, their ports are not decoded. No IRQ.
 
 use crate::{Access, CharId, Ctx, Device, Owned, Region, RestoreError};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ const CONSOLE_PRESENT: u8 = 0xe9;
 const TAG_POST: u8 = 0;
 const TAG_CONSOLE: u8 = 1;
 
-/// POST port and debug consoles.
+/// The POST code port and the debug consoles.
 #[derive(Debug)]
 pub struct DebugPorts {
     console: bool,
@@ -33,7 +33,7 @@ pub struct DebugState {
 }
 
 impl DebugPorts {
-    /// The POST port, and with `console` the debug consoles.
+    /// The POST code port; with `console`, also the debug consoles.
     pub fn new(console: bool) -> Self {
         Self { console, post: 0 }
     }
@@ -115,7 +115,7 @@ mod tests {
     use crate::testing::{Bench, generic_tests};
 
     #[test]
-    fn generic() {
+    fn generic_device_tests_pass() {
         generic_tests(|| DebugPorts::new(true));
         generic_tests(|| DebugPorts::new(false));
     }

@@ -1,4 +1,5 @@
-//! fw_cfg firmware configuration device (QEMU's `docs/specs/fw_cfg.rst`): passes the configuration to SeaBIOS and Linux.
+//! fw_cfg firmware configuration device (QEMU's `docs/specs/fw_cfg.rst`): passes the configuration to SeaBIOS and
+//! Linux.
 //!
 //! Ports: 510h selector (word), 511h data (FIFO), 514h-51Bh DMA address (big-endian; a write of its low half starts the
 //! transfer). No IRQ. Not implemented: items that the guest can write. A DMA write ends with the error bit set, and a
@@ -45,8 +46,8 @@ const FEATURES: u32 = 1 << 0 | 1 << 1;
 const DMA_SIGNATURE: [u8; 8] = *b"QEMU CFG";
 /// Bytes of a file name in the directory, including the terminating 0.
 const NAME_LEN: usize = 56;
-/// The most bytes that a DMA read may read past the end of an item. They read as 0; the limit bounds the time that a vCPU
-/// spends here.
+/// The most bytes that a DMA read may read past the end of an item. They read as 0; the limit bounds the time that a
+/// vCPU spends here.
 const MAX_OVERREAD: u64 = 1 << 20;
 /// Bytes of zeros per write to guest memory.
 const CHUNK: usize = 4096;
@@ -111,8 +112,8 @@ pub struct FwCfgState {
 }
 
 impl FwCfg {
-    /// A device with `items`, the signature, the feature bits and the file directory. A key of `items.keys` replaces the
-    /// file with that key, so keys must be below [`KEY_FIRST_FILE`] or have [`KEY_ARCH_LOCAL`] set.
+    /// A device with `items`, the signature, the feature bits and the file directory. A key of `items.keys` replaces
+    /// the file with that key, so keys must be below [`KEY_FIRST_FILE`] or have [`KEY_ARCH_LOCAL`] set.
     pub fn new(items: FwCfgItems) -> Self {
         let FwCfgItems { mut keys, files } = items;
         let mut directory = U32::new(files.len() as u32).as_bytes().to_vec();
@@ -211,8 +212,8 @@ impl Device for FwCfg {
     const VERSION: u32 = 1;
 
     fn regions(&self) -> Vec<Region> {
-        // A word access to 510h is the selector, a byte access to 511h is the data port. The data region is listed first,
-        // so that it decodes 511h.
+        // A word access to 510h is the selector, a byte access to 511h is the data port. The data region is listed
+        // first, so that it decodes 511h.
         vec![
             Region::io(DATA_PORT, 1, TAG_DATA).with_fifo(),
             Region::io(SELECTOR_PORT, 2, TAG_SELECTOR),

@@ -1,8 +1,8 @@
 //! Guest memory for DMA, PAM shadowing, and dirty pages of video memory.
 //!
-//! RAM is one or two ranges: from 0 to the PCI hole, and from 4 GiB up. From A0000h to FFFFFh, DMA reaches RAM only where
-//! the PAM registers say so; elsewhere a read returns FFh and a write is dropped. Video memory is a separate range;
-//! [`crate::Region::video`] maps it for the guest.
+//! RAM is one or two ranges: from 0 to the PCI hole, and from 4 GiB up. From A0000h to FFFFFh, DMA reaches RAM only
+//! where the PAM registers say so; elsewhere a read returns FFh and a write is dropped. Video memory is a separate
+//! range; [`crate::Region::video`] maps it for the guest.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -106,7 +106,8 @@ fn pages(bytes: Range<u64>) -> Range<u64> {
     if bytes.is_empty() { 0..0 } else { bytes.start / PAGE..(bytes.end - 1) / PAGE + 1 }
 }
 
-/// Start of the PCI hole, and the most RAM below 4 GiB: 3 GiB, as on QEMU's `pc`. Firmware and tables read it from fw_cfg.
+/// Start of the PCI hole, and the most RAM below 4 GiB: 3 GiB, as on QEMU's `pc`. Firmware and tables read it from
+/// fw_cfg.
 pub const LOW_RAM_MAX: u64 = 0xc000_0000;
 /// Start of RAM above the PCI hole.
 pub const HIGH_RAM_BASE: u64 = 1 << 32;
@@ -178,9 +179,9 @@ impl Memory {
         self.shadow.store(bits, Ordering::Relaxed);
     }
 
-    /// Splits `len` bytes at `addr` into runs and calls `each` for each of them, in order: with a slice if the run is RAM,
-    /// else with `None`. `write` is the direction of the access. The number of runs is bounded by the number of RAM
-    /// ranges and PAM segments.
+    /// Splits `len` bytes at `addr` into runs and calls `each` for each of them, in order: with a slice if the run is
+    /// RAM, else with `None`. `write` is the direction of the access. The number of runs is bounded by the number of
+    /// RAM ranges and PAM segments.
     pub fn for_each_run<'a>(
         &'a self,
         addr: u64,
@@ -319,8 +320,8 @@ impl Memory {
         self.video.iter().next()?.get_slice(MemoryRegionAddress(offset), len).ok()
     }
 
-    /// Calls `each` with the byte range of every page that [`Self::write_video`] wrote since the last call, and marks them
-    /// clean. Guest writes through a mapped window are not included; KVM's dirty log has them.
+    /// Calls `each` with the byte range of every page that [`Self::write_video`] wrote since the last call, and marks
+    /// them clean. Guest writes through a mapped window are not included; KVM's dirty log has them.
     pub fn take_dirty_video(&self, mut each: impl FnMut(Range<u64>)) {
         for (word, at) in self.dirty_video.iter().zip((0..).step_by(64)) {
             if word.load(Ordering::Relaxed) != 0 {
@@ -427,6 +428,6 @@ mod tests {
         memory.set_shadow(&shadow);
         let mut back = [0];
         memory.read(0xc_4000, &mut back);
-        assert_eq!(back[0], 7, "the write had reached RAM");
+        assert_eq!(back[0], 7, "the write reached RAM");
     }
 }

@@ -1,14 +1,14 @@
 //! NS16550A UART, serial port (National Semiconductor PC16550D data sheet).
 //!
 //! COM1 to COM4 at 3F8h, 2F8h, 3E8h, 2E8h on IRQ 4, 3, 4, 3. The `vm-superio` crate provides the register file, the
-//! receive buffer and the data loopback. This file adds what the crate does not implement: level interrupts with the data
-//! sheet's priorities, the FIFO control register, the character time-out, overrun, the modem status deltas, and OUT2,
-//! which gates the interrupt on PC boards.
+//! receive buffer and the data loopback. This file adds what the crate does not implement: level interrupts with the
+//! data sheet's priorities, the FIFO control register, the character time-out, overrun, the modem status deltas, and
+//! OUT2, which gates the interrupt on PC boards.
 //!
 //! Not implemented: the time that characters take. A character is sent when it is written, so the transmitter holding
 //! and shift registers are always empty; received characters arrive as fast as the guest empties the FIFO. Only the
-//! receive time-out follows the baud rate. Breaks, parity errors and framing errors do not occur. The host's end asserts
-//! DCD, DSR and CTS, and never RI.
+//! receive time-out follows the baud rate. Breaks, parity errors and framing errors do not occur. The host's end
+//! asserts DCD, DSR and CTS, and never RI.
 
 use crate::ctx::{CharId, Ctx, IrqLine, TimerId};
 use crate::device::{Access, Device, Owned, Region, Wake};
@@ -181,7 +181,8 @@ fn core(ier: u8, lcr: u8, mcr: u8, divisor: u16, scratch: u8, received: Vec<u8>)
     Serial::from_state(&state, NoTrigger, NoEvents, Vec::new()).unwrap_or_else(|_| Serial::new(NoTrigger, Vec::new()))
 }
 
-/// The state after a master reset (data sheet, table III). The divisor, which a reset does not change, is 12: 9600 baud.
+/// The state after a master reset (data sheet, table III). The divisor, which a reset does not change, is 12: 9600
+/// baud.
 fn reset_core() -> Core {
     core(0, 0, 0, 12, 0, Vec::new())
 }

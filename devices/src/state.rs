@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-/// Why a device rejects a saved state. A saved state is untrusted input: a device validates all of it before it changes.
+/// Why a device rejects a saved state. A saved state is untrusted input: a device validates all of it before it
+/// changes.
 #[derive(Debug, Error)]
 pub enum RestoreError {
     /// The bytes do not decode as this device's state.

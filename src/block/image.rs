@@ -108,7 +108,7 @@ impl Image {
         if stored > max {
             return Err(ImageError::TooLarge { path: path.to_owned(), size: stored });
         }
-        if drive.media == Media::Disk && stored % sector != 0 {
+        if drive.media == Media::Disk && !stored.is_multiple_of(sector) {
             return Err(ImageError::PartialSector { path: path.to_owned(), size: stored });
         }
         lock(&backend, path, !read_only)?;

@@ -90,11 +90,25 @@ impl RawFile {
         may_block: bool,
     ) -> io::Result<usize> {
         let nowait = !may_block && !self.in_memory;
+        match iov.transfer(&self.file, offset, direction, nowait) {
+            Ok(moved) => Ok(moved),
+            Err(error) => self.retry(error, iov, offset, direction, nowait),
+        }
+    }
+
+    /// Handles an error of a transfer: retries it, or finds that it would block. Out of line, for the speed of transfers
+    /// that succeed.
+    #[cold]
+    #[inline(never)]
+    fn retry(
+        &self,
+        mut error: io::Error,
+        iov: &mut IoVec<'_>,
+        offset: u64,
+        direction: Direction,
+        nowait: bool,
+    ) -> io::Result<usize> {
         loop {
-            let error = match iov.transfer(&self.file, offset, direction, nowait) {
-                Ok(moved) => return Ok(moved),
-                Err(error) => error,
-            };
             match error.raw_os_error() {
                 Some(libc::EINTR) => {}
                 Some(libc::EAGAIN) if !nowait => self.wait_until_ready(direction),
@@ -104,11 +118,14 @@ impl RawFile {
                 }
                 _ => return Err(error),
             }
+            match iov.transfer(&self.file, offset, direction, nowait) {
+                Ok(moved) => return Ok(moved),
+                Err(next) => error = next,
+            }
         }
     }
 
     /// Some devices return EAGAIN for a descriptor opened with O_NONBLOCK.
-    #[cold]
     fn wait_until_ready(&self, direction: Direction) {
         use rustix::event::{PollFd, PollFlags, poll};
         let events = if direction == Direction::Read { PollFlags::IN } else { PollFlags::OUT };

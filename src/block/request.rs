@@ -102,8 +102,7 @@ impl PendingRequest {
                     return Progress::Done(Err(BlockError::Io(libc::EIO)));
                 }
                 Ok(moved) => self.advance(moved as u64),
-                Err(error) if !may_block && error.kind() == io::ErrorKind::WouldBlock => return Progress::WouldBlock,
-                Err(error) => return Progress::Done(Err(block_error(&error))),
+                Err(error) => return failed(&error, may_block),
             }
         }
         Progress::Done(Ok(()))
@@ -151,6 +150,16 @@ impl PendingRequest {
             }
         }
     }
+}
+
+/// Outcome of a request whose transfer failed.
+#[cold]
+#[inline(never)]
+fn failed(error: &io::Error, may_block: bool) -> Progress {
+    if !may_block && error.kind() == io::ErrorKind::WouldBlock {
+        return Progress::WouldBlock;
+    }
+    Progress::Done(Err(block_error(error)))
 }
 
 fn flush(image: &Image, may_block: bool) -> Progress {

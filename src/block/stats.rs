@@ -31,8 +31,8 @@ pub struct DriveStats {
     /// Requests that completed on the worker thread.
     pub worker: u64,
     /// Sum of the latencies of the worker thread's requests in nanoseconds, each from the request's arrival to its
-    /// completion. The latency of inline requests is not measured: the two clock readings would cost as much as a fifth of
-    /// the request.
+    /// completion. The latency of inline requests is not measured: two clock readings take 40 to 60 ns, a read of 512 cached
+    /// bytes 300 to 400 ns.
     pub worker_latency_total_ns: u64,
     /// The longest of these latencies in nanoseconds.
     pub worker_latency_max_ns: u64,

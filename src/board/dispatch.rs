@@ -1,6 +1,6 @@
 //! Port and MMIO dispatch: which device answers an access of a vCPU.
 
-use super::trace::{Address, Class, Value};
+use super::trace::{Address, Class, Stamp, Value};
 use super::{Board, CONFIG_PORTS};
 use pcvm_devices::{Access, CONFIG_TAG, Devfn};
 
@@ -36,14 +36,21 @@ impl Board {
         let Some(kind) = tracer.device(Class::Access, device) else { return };
         let register = self.devices.get(device).and_then(|device| device.register_name(at)).unwrap_or("-");
         let (verb, value) = (if write { "write" } else { "read" }, Value { data, width: at.width });
-        let now = self.clock.now();
+        let now = Stamp { time: self.clock.now(), vcpu: self.vcpu };
         tracer.line(now, Class::Access, format_args!("{verb:<5} {kind} {address} {register} {value}"));
     }
 
     /// Counts and records an access of one byte or more that no device answers.
-    #[cold]
+    #[inline]
     fn unclaimed(&mut self, address: Address, data: Option<&[u8]>) {
         *(if data.is_some() { &mut self.stats.unclaimed_writes } else { &mut self.stats.unclaimed_reads }) += 1;
+        if self.tracer.is_some() {
+            self.trace_unclaimed(address, data);
+        }
+    }
+
+    #[cold]
+    fn trace_unclaimed(&mut self, address: Address, data: Option<&[u8]>) {
         self.trace(Class::Unclaimed, |tracer, now| match data {
             Some(data) => {
                 let value = Value { data, width: data.len() as u8 };

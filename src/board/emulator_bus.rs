@@ -1,7 +1,7 @@
-//! The instruction emulator's view of the board: RAM, ROM and the display adapter.
+//! Bus of the instruction emulator: RAM, ROM and the display adapter.
 
 use super::{Board, Mapped};
-use crate::emulator::{Bus, Stop};
+use crate::emulator::{Bus, NotEmulated};
 use pcvm_devices::Memory;
 use vm_memory::{VolatileMemory, VolatileSlice};
 
@@ -12,13 +12,13 @@ fn is_ram(memory: &Memory, at: u64, len: usize, write: bool) -> bool {
 }
 
 impl Board {
-    /// Whether a port is the display adapter's.
+    /// Whether the display adapter answers a port.
     fn is_adapters_port(&self, port: u16) -> bool {
         let decoder = self.io.get(usize::from(self.ports[usize::from(port)]).wrapping_sub(1));
         decoder.is_some_and(|decoder| self.roles.vga == Some(decoder.device.into()))
     }
 
-    /// Whether these bytes of memory are the display adapter's and trap.
+    /// Whether the display adapter answers these bytes of memory and accesses to them exit.
     fn is_adapters_memory(&self, at: u64, len: usize) -> bool {
         let has = |Mapped { region, .. }: &Mapped| {
             region.video.is_none() && at >= region.base && at - region.base + len as u64 <= region.len
@@ -31,22 +31,22 @@ impl Board {
 pub struct EmulatorBus<'a> {
     board: &'a mut Board,
     memory: &'a Memory,
-    /// A cache of pages, by the low bits of the page number, and whether each is RAM. Nothing on this bus changes that.
+    /// Direct-mapped cache of pages and of whether each is RAM. No access on this bus changes the memory map.
     pages: [Option<(u32, Option<VolatileSlice<'a>>)>; 4],
-    /// The register that was read last and its value, if nothing was written since.
+    /// The last register read and its value; none after a write.
     last: Option<(u64, u32)>,
-    /// The guest has read the same value from a register twice: it polls for a change that needs time to pass.
-    waits: bool,
+    /// The guest has read the same value from a register twice: it polls for a change that takes time.
+    polls: bool,
 }
 
-/// Distinguishes ports from memory.
+/// Marks a port, as opposed to a memory address, in [`EmulatorBus::last`].
 const PORT: u64 = 1 << 32;
 const VGA_WINDOW: std::ops::Range<u32> = 0xa_0000..0xc_0000;
 
 impl<'a> EmulatorBus<'a> {
-    /// `memory` is the board's.
+    /// The bus of `board`, whose guest memory is `memory`.
     pub fn new(board: &'a mut Board, memory: &'a Memory) -> Self {
-        Self { board, memory, pages: [None; 4], last: None, waits: false }
+        Self { board, memory, pages: [None; 4], last: None, polls: false }
     }
 
     /// The page of an address, if it is readable and writable RAM.
@@ -71,8 +71,8 @@ impl<'a> EmulatorBus<'a> {
     }
 
     /// Whether the guest polls a register.
-    pub fn waits(&self) -> bool {
-        self.waits
+    pub fn polls(&self) -> bool {
+        self.polls
     }
 
     /// Whether work was deferred that needs the lock released.
@@ -80,22 +80,22 @@ impl<'a> EmulatorBus<'a> {
         self.board.has_work()
     }
 
-    fn note_read(&mut self, place: u64, data: &[u8]) {
+    fn note_read(&mut self, register: u64, data: &[u8]) {
         let value = data.iter().rev().fold(0, |value, &byte| value << 8 | u32::from(byte));
-        self.waits = self.last.replace((place, value)) == Some((place, value));
+        self.polls = self.last.replace((register, value)) == Some((register, value));
     }
 }
 
 impl Bus for EmulatorBus<'_> {
     #[inline]
-    fn read(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
+    fn read(&mut self, at: u32, data: &mut [u8]) -> Result<(), NotEmulated> {
         if let Some(page) = self.ram(at) {
             let at = (at & 0xfff) as usize;
             match data.len() {
-                1 => data.copy_from_slice(&page.get_ref::<u8>(at).map_err(|_| Stop)?.load().to_ne_bytes()),
-                2 => data.copy_from_slice(&page.get_ref::<u16>(at).map_err(|_| Stop)?.load().to_ne_bytes()),
-                4 => data.copy_from_slice(&page.get_ref::<u32>(at).map_err(|_| Stop)?.load().to_ne_bytes()),
-                len => drop(page.subslice(at, len).map_err(|_| Stop)?.copy_to(data)),
+                1 => data.copy_from_slice(&page.get_ref::<u8>(at).map_err(|_| NotEmulated)?.load().to_ne_bytes()),
+                2 => data.copy_from_slice(&page.get_ref::<u16>(at).map_err(|_| NotEmulated)?.load().to_ne_bytes()),
+                4 => data.copy_from_slice(&page.get_ref::<u32>(at).map_err(|_| NotEmulated)?.load().to_ne_bytes()),
+                len => drop(page.subslice(at, len).map_err(|_| NotEmulated)?.copy_to(data)),
             }
             return Ok(());
         }
@@ -110,19 +110,21 @@ impl Bus for EmulatorBus<'_> {
     }
 
     #[inline]
-    fn write(&mut self, at: u32, data: &[u8]) -> Result<(), Stop> {
+    fn write(&mut self, at: u32, data: &[u8]) -> Result<(), NotEmulated> {
         if let Some(page) = self.ram(at) {
             let at = (at & 0xfff) as usize;
             match *data {
-                [a] => page.get_ref::<u8>(at).map_err(|_| Stop)?.store(a),
-                [a, b] => page.get_ref::<u16>(at).map_err(|_| Stop)?.store(u16::from_ne_bytes([a, b])),
-                [a, b, c, d] => page.get_ref::<u32>(at).map_err(|_| Stop)?.store(u32::from_ne_bytes([a, b, c, d])),
-                _ => page.subslice(at, data.len()).map_err(|_| Stop)?.copy_from(data),
+                [a] => page.get_ref::<u8>(at).map_err(|_| NotEmulated)?.store(a),
+                [a, b] => page.get_ref::<u16>(at).map_err(|_| NotEmulated)?.store(u16::from_ne_bytes([a, b])),
+                [a, b, c, d] => {
+                    page.get_ref::<u32>(at).map_err(|_| NotEmulated)?.store(u32::from_ne_bytes([a, b, c, d]))
+                }
+                _ => page.subslice(at, data.len()).map_err(|_| NotEmulated)?.copy_from(data),
             }
             return Ok(());
         }
         if !self.is_device(at, data.len()) {
-            return Err(Stop);
+            return Err(NotEmulated);
         }
         self.board.mem_write(at.into(), data);
         self.last = None;
@@ -133,34 +135,34 @@ impl Bus for EmulatorBus<'_> {
         self.board.is_adapters_memory(at.into(), len)
     }
 
-    fn read_code(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
+    fn read_code(&mut self, at: u32, data: &mut [u8]) -> Result<(), NotEmulated> {
         if self.read_table(at, data).is_ok() || self.board.rom.read(&self.board.shadow, at.into(), data) {
             Ok(())
         } else {
-            Err(Stop)
+            Err(NotEmulated)
         }
     }
 
-    fn read_table(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
+    fn read_table(&mut self, at: u32, data: &mut [u8]) -> Result<(), NotEmulated> {
         if !is_ram(self.memory, at.into(), data.len(), false) {
-            return Err(Stop);
+            return Err(NotEmulated);
         }
         self.memory.read(at.into(), data);
         Ok(())
     }
 
-    fn port_in(&mut self, port: u16, data: &mut [u8]) -> Result<(), Stop> {
+    fn port_in(&mut self, port: u16, data: &mut [u8]) -> Result<(), NotEmulated> {
         if !self.board.is_adapters_port(port) {
-            return Err(Stop);
+            return Err(NotEmulated);
         }
         self.board.port_in(port, data.len() as u8, data);
         self.note_read(PORT | u64::from(port), data);
         Ok(())
     }
 
-    fn port_out(&mut self, port: u16, data: &[u8]) -> Result<(), Stop> {
+    fn port_out(&mut self, port: u16, data: &[u8]) -> Result<(), NotEmulated> {
         if !self.board.is_adapters_port(port) {
-            return Err(Stop);
+            return Err(NotEmulated);
         }
         self.board.port_out(port, data.len() as u8, data);
         self.last = None;

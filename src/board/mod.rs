@@ -39,7 +39,7 @@ use stats::{BoardStats, DeviceStats};
 use std::any::Any;
 use std::sync::Arc;
 use timers::Timers;
-use trace::{Class, RateLimit, Tracer};
+use trace::{Class, RateLimit, Stamp, Tracer};
 use video::VideoLog;
 
 /// CMOS shutdown codes with which software resumes after a processor reset, without a POST: 5 (jump with EOI), 9 (block
@@ -142,6 +142,8 @@ pub struct Board {
     coalesce: Vec<(bool, (Space, u64, u64))>,
     stats: BoardStats,
     tracer: Option<Box<Tracer>>,
+    /// The vCPU whose exit is being handled.
+    vcpu: Option<u32>,
     /// By device.
     guest_error_limits: Vec<RateLimit>,
 }
@@ -189,6 +191,7 @@ impl Board {
             video: VideoLog::default(),
             coalesce: Vec::new(),
             tracer: None,
+            vcpu: None,
         }
     }
 
@@ -257,7 +260,7 @@ impl Board {
         if let Some(tracer) = &mut self.tracer
             && tracer.device(Class::Work, device).is_some()
         {
-            let now = self.clock.now();
+            let now = Stamp { time: self.clock.now(), vcpu: self.vcpu };
             self.work.iter().skip(queued).for_each(|work| tracer.work(now, work));
         }
     }
@@ -273,7 +276,8 @@ impl Board {
                 && let Some(kind) = tracer.device(Class::Irq, device)
             {
                 let change = if level { "raised" } else { "lowered" };
-                tracer.line(self.clock.now(), Class::Irq, format_args!("{kind} gsi {gsi} {change} ({line:?})"));
+                let now = Stamp { time: self.clock.now(), vcpu: self.vcpu };
+                tracer.line(now, Class::Irq, format_args!("{kind} gsi {gsi} {change} ({line:?})"));
             }
             self.outputs.set_gsi(gsi, level);
         }
@@ -328,7 +332,11 @@ impl Board {
             if let Some(tracer) = &mut self.tracer
                 && let Some(kind) = tracer.device(Class::GuestError, device)
             {
-                tracer.line(now, Class::GuestError, format_args!("{kind}: {what}{more}"));
+                tracer.line(
+                    Stamp { time: now, vcpu: self.vcpu },
+                    Class::GuestError,
+                    format_args!("{kind}: {what}{more}"),
+                );
             }
         }
     }
@@ -450,21 +458,19 @@ impl Board {
         std::mem::replace(&mut self.tracer, tracer)
     }
 
-    /// Names the vCPU whose exit is handled next, for the trace.
+    /// Names the vCPU whose exit is handled next, or none for a host thread and for coalesced writes, for the trace.
     #[inline]
     pub fn set_vcpu(&mut self, vcpu: Option<u32>) {
-        if let Some(tracer) = &mut self.tracer {
-            tracer.set_vcpu(vcpu);
-        }
+        self.vcpu = vcpu;
     }
 
     /// Records an event that belongs to no device.
     #[inline]
-    fn trace(&mut self, class: Class, f: impl FnOnce(&mut Tracer, VmTime)) {
+    fn trace(&mut self, class: Class, f: impl FnOnce(&mut Tracer, Stamp)) {
         if let Some(tracer) = &mut self.tracer
             && tracer.records(class)
         {
-            f(tracer, self.clock.now());
+            f(tracer, Stamp { time: self.clock.now(), vcpu: self.vcpu });
         }
     }
 }

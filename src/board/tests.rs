@@ -233,7 +233,7 @@ fn a_timer_that_is_always_due_cannot_hold_the_board() {
     setup.device_log();
     setup.board.fire_timers();
     assert_eq!(setup.device_log().len(), MAX_WAKES);
-    assert_eq!(setup.wire_log().last().map(String::as_str), Some("alarm 0"), "the rest waits for the next alarm");
+    assert_eq!(setup.wire_log().last().map(String::as_str), Some("alarm 0"), "the rest polls for the next alarm");
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn a_device_that_awaits_coalesced_writes_keeps_the_drain_timer_running() {
     assert_eq!(setup.wire_log(), ["alarm 501000"], "one timer serves all devices");
     setup.clock.0.lock().unwrap().set(501_000);
     setup.board.fire_timers();
-    assert_eq!(setup.wire_log(), ["alarm 1001000"], "the first device still waits");
+    assert_eq!(setup.wire_log(), ["alarm 1001000"], "the first device still polls");
     setup.board.port_out(0x100, 1, &[0]);
     setup.clock.0.lock().unwrap().set(1_001_000);
     setup.board.fire_timers();
@@ -515,24 +515,24 @@ fn the_emulator_bus_reaches_ram_rom_and_the_display_adapter_only() {
     );
     assert_eq!([0xf_fffe, 0xffff_fffe].map(|at| reads(&mut bus, at)), [Some([0x5a; 2]); 2]);
     assert_eq!([0xc_0000, 0xc_4000, 0xfeb0_0000].map(|at| reads(&mut bus, at)), [Some([0, 0]), None, None]);
-    let places = [0x1000, 0xa_0000, 0xb_8000, 0xc_0000, 0xc_4000, 0xf_0000, 0xfeb0_0000, 0xffff_0000];
-    let written = places.map(|at| bus.write(at, &[7, 8]).is_ok());
+    let addresses = [0x1000, 0xa_0000, 0xb_8000, 0xc_0000, 0xc_4000, 0xf_0000, 0xfeb0_0000, 0xffff_0000];
+    let written = addresses.map(|at| bus.write(at, &[7, 8]).is_ok());
     assert_eq!(written, [true, true, false, false, false, false, false, false]);
     assert_eq!([0x3c4, 0x1f7, 0x20].map(|port| bus.port_out(port, &[1]).is_ok()), [true, false, false]);
-    assert!(!bus.waits());
-    // The same said twice is a wait, but not in planes, where a read says too little of what it is for.
+    assert!(!bus.polls());
+    // The same value twice from a register is a poll. Reads of planar memory are not: they may only fill the latches.
     let mut byte = [0];
-    for (port, waits) in [(0x3da - 0x10, false), (0x3cb, false), (0x3cb, true), (0x3ca, false)] {
+    for (port, polls) in [(0x3da - 0x10, false), (0x3cb, false), (0x3cb, true), (0x3ca, false)] {
         bus.port_in(port, &mut byte).unwrap();
-        assert_eq!(bus.waits(), waits);
+        assert_eq!(bus.polls(), polls);
     }
     assert!(bus.port_in(0x1f7, &mut byte).is_err());
     bus.port_out(0x3c4, &[1]).unwrap();
     bus.port_in(0x3ca, &mut byte).unwrap();
-    assert!(!bus.waits(), "something was written in between");
+    assert!(!bus.polls(), "a write between two reads ends the poll");
     for _ in 0..3 {
         bus.read(0xa_0000, &mut byte).unwrap();
-        assert!(!bus.waits());
+        assert!(!bus.polls());
     }
     let log = setup.device_log();
     assert!(!log.iter().any(|line| line.contains("r4") || line.contains("w4") || line.contains("5 ")), "{log:?}");

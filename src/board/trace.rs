@@ -127,6 +127,13 @@ impl Display for Address {
     }
 }
 
+/// When a line was recorded, and by which vCPU's exit; none for a host thread and for coalesced writes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamp {
+    pub(super) time: VmTime,
+    pub(super) vcpu: Option<u32>,
+}
+
 /// A running trace.
 #[derive(Debug)]
 pub struct Tracer {
@@ -135,8 +142,6 @@ pub struct Tracer {
     without_device: u8,
     /// By device: its kind, and whether it is recorded.
     devices: Vec<(&'static str, bool)>,
-    /// The vCPU whose exit is being handled.
-    vcpu: Option<u32>,
     sender: Option<SyncSender<String>>,
     lost: u64,
     writer: Option<JoinHandle<()>>,
@@ -155,7 +160,7 @@ impl Tracer {
             return Err(UnknownWord { word: word.clone(), devices: devices.join(", ") }.into());
         }
         let failed = |why| TraceError::File { path: file.to_owned(), why };
-        let output = File::create(file).map_err(failed)?;
+        let output = create(file).map_err(failed)?;
         let (sender, receiver) = sync_channel(QUEUE);
         let writer = std::thread::Builder::new()
             .name("trace".to_owned())
@@ -170,15 +175,10 @@ impl Tracer {
                 .iter()
                 .map(|&kind| (kind, filter.devices.is_empty() || filter.devices.iter().any(|name| name == kind)))
                 .collect(),
-            vcpu: None,
             sender: Some(sender),
             lost: 0,
             writer: Some(writer),
         })
-    }
-
-    pub(super) fn set_vcpu(&mut self, vcpu: Option<u32>) {
-        self.vcpu = vcpu;
     }
 
     /// The device's kind, if its events of this class are recorded.
@@ -193,13 +193,14 @@ impl Tracer {
     }
 
     /// Queues a line: time in seconds, vCPU, class, text.
-    pub(super) fn line(&mut self, now: VmTime, class: Class, text: impl Display) {
+    pub(super) fn line(&mut self, now: Stamp, class: Class, text: impl Display) {
         let Some(sender) = &self.sender else { return };
         let mut line = String::with_capacity(96);
-        let _ = write!(line, "{:5}.{:09} ", now.0 / 1_000_000_000, now.0 % 1_000_000_000);
-        let _ = match self.vcpu {
+        let Stamp { time: VmTime(nanos), vcpu } = now;
+        let _ = write!(line, "{:5}.{:09} ", nanos / 1_000_000_000, nanos % 1_000_000_000);
+        let _ = match vcpu {
             Some(vcpu) => write!(line, "vcpu{vcpu:<2} "),
-            None => write!(line, "host   "),
+            None => write!(line, "-      "),
         };
         let _ = write!(line, "{:<11} {text}", class.name());
         if self.lost > 0 && sender.try_send(format!("{} lines lost", self.lost)).is_ok() {
@@ -211,7 +212,7 @@ impl Tracer {
     }
 
     /// A disk request has completed.
-    pub(super) fn block_done(&mut self, now: VmTime, done: &BlockDone) {
+    pub(super) fn block_done(&mut self, now: Stamp, done: &BlockDone) {
         match &done.result {
             Ok(()) => self.line(now, Class::Work, format_args!("disk {} tag {} done", done.disk.0, done.tag)),
             Err(why) => {
@@ -221,7 +222,7 @@ impl Tracer {
     }
 
     /// Deferred work was queued.
-    pub(super) fn work(&mut self, now: VmTime, work: &HostWork) {
+    pub(super) fn work(&mut self, now: Stamp, work: &HostWork) {
         match work {
             HostWork::Block(request) => {
                 let len = request.data.len();
@@ -259,6 +260,18 @@ impl Drop for Tracer {
             let _ = writer.join();
         }
     }
+}
+
+/// Creates a regular file, or opens a terminal or another character device. A FIFO without a reader would block.
+fn create(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+    let mut options = File::options();
+    let file = options.write(true).create(true).truncate(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() && !kind.is_char_device() {
+        return Err(std::io::Error::other("is neither a regular file nor a character device"));
+    }
+    Ok(file)
 }
 
 fn write_lines(lines: &Receiver<String>, file: File) {
@@ -368,14 +381,14 @@ mod tests {
     #[test]
     fn lines_reach_the_file_in_order() {
         let (mut tracer, file) = tracer("").unwrap();
-        tracer.line(VmTime(1_000_000_002), Class::Irq, "gsi 14 raised");
-        tracer.set_vcpu(Some(3));
-        tracer.line(VmTime(1_500_000_000), Class::Access, Value { data: &[0x34, 0x12], width: 2 });
-        tracer.line(VmTime(1_500_000_001), Class::Access, Value { data: &[1, 2, 3, 4], width: 2 });
+        let stamp = |nanos, vcpu| Stamp { time: VmTime(nanos), vcpu };
+        tracer.line(stamp(1_000_000_002, None), Class::Irq, "gsi 14 raised");
+        tracer.line(stamp(1_500_000_000, Some(3)), Class::Access, Value { data: &[0x34, 0x12], width: 2 });
+        tracer.line(stamp(1_500_000_001, Some(3)), Class::Access, Value { data: &[1, 2, 3, 4], width: 2 });
         drop(tracer);
         assert_eq!(
             std::fs::read_to_string(file.path()).unwrap(),
-            "    1.000000002 host   irq         gsi 14 raised\n    \
+            "    1.000000002 -      irq         gsi 14 raised\n    \
              1.500000000 vcpu3  access      1234\n    \
              1.500000001 vcpu3  access      2 x 2: 01 02 03 04\n"
         );
@@ -387,11 +400,11 @@ mod tests {
         let (mut tracer, _file) = tracer("").unwrap();
         tracer.sender = Some(sender);
         for _ in 0..4 {
-            tracer.line(VmTime(0), Class::Irq, "x");
+            tracer.line(Stamp { time: VmTime(0), vcpu: None }, Class::Irq, "x");
         }
         assert_eq!(tracer.lost, 3);
         receiver.recv().unwrap();
-        tracer.line(VmTime(0), Class::Irq, "x");
+        tracer.line(Stamp { time: VmTime(0), vcpu: None }, Class::Irq, "x");
         assert_eq!(receiver.recv().unwrap(), "3 lines lost");
     }
 

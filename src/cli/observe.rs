@@ -5,8 +5,8 @@ use crate::control::client::Client;
 use clap::Args;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// `pcvm stats`.
@@ -33,7 +33,7 @@ pub struct TraceArgs {
     /// Trace file, overwritten, with a filter of classes (access, unclaimed, irq, reset, work, guest-error) and device
     /// kinds (as 'pcvm stats' shows them); or 'off' to end the trace
     #[arg(value_name = "FILE[,FILTER]|off")]
-    trace: String,
+    trace: OsString,
 }
 
 /// All counters of a machine by name; those of vCPU 0 are `vcpu.0.NAME`.
@@ -92,14 +92,13 @@ impl TraceArgs {
     /// # Errors
     /// If the machine does not answer or refuses.
     pub fn run(self) -> Result<(), RemoteError> {
-        let mut client = Client::connect(&self.name)?;
         if self.trace == "off" {
-            client.execute("x-trace-stop", json!({}))?;
+            Client::connect(&self.name)?.execute("x-trace-stop", json!({}))?;
             return Ok(());
         }
-        let (file, filter) = self.trace.split_once(',').unwrap_or((&self.trace, ""));
-        let file = std::path::absolute(PathBuf::from(file)).map_err(|error| RemoteError::Usage(format!("{error}")))?;
-        client.execute("x-trace-start", json!({ "file": file, "filter": filter }))?;
+        let trace = crate::config::parse::trace(&self.trace).map_err(|why| RemoteError::Usage(why.to_string()))?;
+        let file = std::path::absolute(trace.file).map_err(|why| RemoteError::Usage(crate::error::host_error(&why)))?;
+        Client::connect(&self.name)?.execute("x-trace-start", json!({ "file": file, "filter": trace.filter }))?;
         Ok(())
     }
 }

@@ -1,103 +1,112 @@
-//! `pcvm run`.
+//! `pcvm run`: the options of a machine.
 
 use crate::config::parse::{self, DriveOption, OptionError};
-use crate::config::{ControlSpec, CpuConfig, Display, MachineConfig, Payload, VncAddress, VncConfig};
+use crate::config::{
+    CharSpec, ControlSpec, CpuConfig, Display, DriveConfig, MachineConfig, NetBackend, NicConfig, Payload, TapSource,
+    VncAddress, VncConfig,
+};
 use clap::Args;
-use std::ffi::OsString;
+use pcvm_devices::{DiskId, NicId};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-const EXAMPLES: &str = "\
+const AFTER_HELP: &str = "\
 Examples:
   Install from a CD image onto a disk, with the console in this terminal:
       truncate -s 8G disk.img
       pcvm run --memory 1G --disk disk.img --cdrom debian.iso --boot dc
 
-  A machine with two processors, its clock in local time (as Windows wants it):
+  A machine with two vCPUs and its clock in local time (for Windows):
       pcvm run --memory 512M --cpus 2 --disk xp.img --rtc localtime
 
-  Two disks, one of them not writable, and an empty CD-ROM drive:
+  Two disks, one of them read-only, and an empty CD-ROM drive:
       pcvm run --disk system.img --disk data.img,readonly --cdrom none
 
   A Linux kernel without firmware or disk:
       pcvm run --kernel bzImage --initrd initrd.img --append console=ttyS0
 
-  Windows from its CD, the screen over VNC on this host's display 1, setup's question about the CD answered:
+  Windows from its CD, with VNC on display 1 and Enter pressed at the CD's prompt:
       pcvm run --name xp --memory 512M --disk xp.img --cdrom xp.iso --boot cd --rtc localtime \\
         --vnc 127.0.0.1:1 --press-key-for-cd
 
-  A network card on this host's bridge br0, every frame of it in a file for Wireshark:
+  A network card on the host's bridge br0, with every frame in a file for Wireshark:
       pcvm run --disk xp.img --net tap,bridge=br0,dump=frames.pcap
 
-  The screen in this terminal, by a pcvm that is built with '--features sdl' in a window:
+  The screen in this terminal, or in a window (build with '--features sdl'):
       pcvm run --disk xp.img --display terminal
       pcvm run --disk xp.img --display sdl
 
-A comma in the name of a disk image is written twice: --disk a,,b.img
+Keys:
+  In the terminal of '--serial stdio' all keys go to the guest, except:
+    Ctrl-A x       ends the machine at once
+    Ctrl-A h       lists these keys
+    Ctrl-A Ctrl-A  sends one Ctrl-A
 
-In the terminal of '--serial stdio' all keys go to the guest, but:
-  Ctrl-A x       ends the machine at once
-  Ctrl-A h       lists these keys
-  Ctrl-A Ctrl-A  sends one Ctrl-A
+  In the terminal of '--display terminal' all keys go to the guest, except:
+    Ctrl-] q       ends the machine at once
+    Ctrl-] d       presses Ctrl-Alt-Del
+    Ctrl-] p       presses the power button
+    Ctrl-] 1 to =  presses F1 to F12
+    Ctrl-] r       redraws the screen
+    Ctrl-] ]       sends one Ctrl-]
 
-In the terminal of '--display terminal' all keys go to the guest, but:
-  Ctrl-] q       ends the machine at once
-  Ctrl-] d       presses Ctrl-Alt-Del
-  Ctrl-] p       presses the power button
-  Ctrl-] 1 to =  presses F1 to F12
-  Ctrl-] r       draws the screen again
-  Ctrl-] ]       sends one Ctrl-]
-
-In the window of '--display sdl' all keys go to the guest, but:
-  Ctrl-Alt-G     grabs mouse and keyboard, as a click does, and lets them go
-  Ctrl-Alt-F     fills the screen, and gives the window back
-  Ctrl-Alt-U     gives the window the size of the picture
-Closing the window ends the machine at once.
+  In the window of '--display sdl' all keys go to the guest, except:
+    Ctrl-Alt-G     grabs mouse and keyboard (as a click does), or releases them
+    Ctrl-Alt-F     enters or leaves full screen
+    Ctrl-Alt-U     resizes the window to the size of the picture
+  Closing the window ends the machine at once.
 
 Exit status:
-  0  the guest powered off, or the machine was ended from here
-  1  something failed; one line on standard error says what
+  0  the guest powered off, or the machine was ended by a key, a signal or a command
+  1  an error, reported in one line on standard error
   2  a mistake in the command line";
 
-/// Run a machine until its guest powers off.
+/// The description in the help text and the man page.
+pub(super) const LONG_ABOUT: &str = "\
+Builds a PC from the options and runs it until its guest powers off. Without options it is a machine with one vCPU, 512 \
+MiB of RAM, a VGA, PS/2 keyboard and mouse, and COM1 on standard input and output.";
+
+/// Options of `pcvm run`.
 #[derive(Debug, Args)]
-#[command(
-    about = "Run a machine until its guest powers off",
-    long_about = "Builds a PC from the options and runs it until its guest powers off.",
-    after_help = EXAMPLES,
-    next_line_help = true
-)]
+#[command(after_help = AFTER_HELP, next_line_help = true)]
 pub struct RunArgs {
-    /// Name of the machine, by which 'pcvm screen' and the like find it [default: pcvm, or pcvm-2 and so on while
-    /// that is taken]
+    /// Machine name, by which 'pcvm screen' and the other commands find it [default: pcvm, or pcvm-2, pcvm-3 ... if that
+    /// is in use]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// Memory: 1M to 1T; K, M, G or T may follow the number, a plain number is MiB
-    #[arg(long, value_name = "SIZE", default_value = "512M")]
+    /// Guest RAM, 1M to 1T: a number with K, M, G or T; a plain number is in MiB
+    #[arg(long, value_name = "SIZE", default_value = "512M", allow_negative_numbers = true)]
     memory: String,
 
-    /// Processors, 1 to 64, and how they are grouped (N = S x C x T); what is left open is one socket, one thread
-    /// per core
-    #[arg(long, value_name = "N[,sockets=S][,cores=C][,threads=T]", default_value = "1")]
+    /// Number of vCPUs, 1 to 64, and their topology (N = S x C x T); by default one socket and one thread per core
+    #[arg(
+        long,
+        value_name = "N[,sockets=S][,cores=C][,threads=T]",
+        default_value = "1",
+        allow_negative_numbers = true
+    )]
     cpus: String,
 
-    /// Processor model, such as host, qemu64, kvm64, pentium3 or 486, and features to add or remove
+    /// CPU model, such as host, qemu64, kvm64, pentium3 or 486, and CPUID features to add or remove [default: host]
     #[arg(long, value_name = "MODEL[,+FEATURE][,-FEATURE]")]
     cpu: Option<String>,
 
-    /// Hard disk: a raw image or a block device; up to four drives, hda first [repeatable]
+    /// Hard disk: a raw image or a block device. Up to four drives; disks are hda, hdb ... unless 'unit' names another
+    /// unit. A comma in the file name is written twice [repeatable]
     #[arg(long, value_name = "FILE[,unit=hda|hdb|hdc|hdd][,readonly][,serial=TEXT]")]
     disk: Vec<OsString>,
 
-    /// CD-ROM drive with this ISO image, or 'none' for no disc; hdc if that is free [repeatable]
+    /// CD-ROM drive with this ISO image, or 'none' for an empty drive; hdc if that is free [repeatable]
     #[arg(long, value_name = "FILE|none[,unit=hda|hdb|hdc|hdd][,serial=TEXT]")]
     cdrom: Vec<OsString>,
 
-    /// What to boot from, in this order: a floppy, c hard disk, d CD-ROM, n network
+    /// Boot order: a floppy, c hard disk, d CD-ROM, n network
     #[arg(long, value_name = "LETTERS", default_value = "cd")]
     boot: String,
 
-    /// Firmware image instead of the built-in choice: a multiple of 64 KiB, up to 16 MiB
+    /// Firmware image to use instead of the built-in BIOS: a multiple of 64 KiB, up to 16 MiB
     #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
     firmware: Option<PathBuf>,
 
@@ -106,73 +115,72 @@ pub struct RunArgs {
     kernel: Option<PathBuf>,
 
     /// Initial RAM disk for --kernel
-    #[arg(long, value_name = "FILE", requires = "kernel")]
+    #[arg(long, value_name = "FILE")]
     initrd: Option<PathBuf>,
 
-    /// Command line for --kernel
-    #[arg(long, value_name = "TEXT", requires = "kernel", allow_hyphen_values = true)]
+    /// Kernel command line for --kernel
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     append: Option<String>,
 
-    /// Network card (RTL8139C+), and what it is plugged into: a tap device, the outside world by passt (without root),
-    /// another machine, or 'none' for no card. For a tap: bridge=BRIDGE, ifname=TAP, fd=NUMBER, script=FILE,
-    /// downscript=FILE. For all: mac=MAC, model=rtl8139|rtl8139c, link=up|down, dump=FILE.pcap, rom=FILE [default: no
-    /// card] [repeatable]
+    /// Network card (RTL8139C+) and its backend: a tap device of the host, user-mode networking by passt (without
+    /// root), another pcvm through a Unix socket, or 'none' for no card. Keys for tap: bridge=BRIDGE, ifname=TAP,
+    /// fd=NUMBER, script=FILE, downscript=FILE. Keys for every backend: mac=MAC, model=rtl8139|rtl8139c, link=up|down,
+    /// dump=FILE.pcap, rom=FILE [default: no card] [repeatable]
     #[arg(long, value_name = "tap|passt[=SOCKET]|pair:unix:PATH|none[,KEY=VALUE...]", action = clap::ArgAction::Append)]
     net: Vec<OsString>,
 
-    /// USB controller (UHCI) with a tablet and a keyboard: with a system that knows USB the pointer is where the
-    /// viewer's is. Until that system drives them, and besides, there are PS/2 keyboard and mouse
+    /// USB controller (UHCI) with a tablet and a keyboard: an absolute pointer for guests that have USB drivers. The
+    /// PS/2 keyboard and mouse stay, and are used until a guest driver has started the USB devices
     #[arg(long)]
     tablet: bool,
 
-    /// What COM1 is connected to, given again for COM2 to COM4: this terminal, a new pseudo-terminal, a file,
-    /// nothing ('null'), or 'none' for no such port [default: stdio; null with --display terminal] [repeatable]
+    /// Backend of COM1, and when given again of COM2 to COM4: standard input and output, a new pseudo-terminal, a file,
+    /// 'null' to discard output, or 'none' for no port [default: stdio; null with --display terminal] [repeatable]
     #[arg(long, value_name = "stdio|pty|file:PATH|null|none")]
     serial: Vec<OsString>,
 
-    /// Show the screen in this terminal, or in a window (of a pcvm that was built with the feature 'sdl'), besides VNC
+    /// Local display: this terminal, or a window (needs the cargo feature 'sdl'); VNC is independent of it
     #[arg(long, value_name = "none|terminal|sdl", default_value = "none")]
     display: String,
 
-    /// Display adapter: a VGA with so much video memory, a power of two from 1M to 256M, or none at all
+    /// Display adapter: a VGA with SIZE of video memory, a power of two from 1M to 256M, or none
     #[arg(long, value_name = "std[,vram=SIZE]|none", default_value = "std,vram=16M")]
     vga: String,
 
-    /// Show the screen over VNC, on a display number (0 is port 5900) or a Unix socket
+    /// VNC server on a display number (0 is port 5900) or a Unix socket
     #[arg(long, value_name = "HOST:DISPLAY|unix:PATH")]
     vnc: Option<OsString>,
 
-    /// Take the first display that is free, from that of --vnc on, or from 127.0.0.1:0 on; which one is told on
-    /// standard error
+    /// Use the first free display, counting up from that of --vnc [default: from 127.0.0.1:0], and print it on standard
+    /// error
     #[arg(long)]
     vnc_unused: bool,
 
-    /// File whose first line is the password for VNC, of up to eight characters
+    /// File whose first line is the VNC password, of up to eight characters
     #[arg(long, value_name = "FILE")]
     vnc_password: Option<PathBuf>,
 
-    /// Let nobody use VNC without TLS (VeNCrypt): the server's certificate, in PEM
-    #[arg(long, value_name = "FILE", requires = "vnc_key")]
+    /// Require TLS (VeNCrypt) from VNC clients: the server's certificate, in PEM
+    #[arg(long, value_name = "FILE")]
     vnc_cert: Option<PathBuf>,
 
-    /// The certificate's private key, in PEM
-    #[arg(long, value_name = "FILE", requires = "vnc_cert")]
+    /// Private key of the certificate, in PEM
+    #[arg(long, value_name = "FILE")]
     vnc_key: Option<PathBuf>,
 
-    /// Show the screen to browsers too (noVNC), over WebSocket on this port; over wss with --vnc-cert
+    /// WebSocket listener for VNC from browsers (noVNC); wss with --vnc-cert
     #[arg(long, value_name = "[HOST:]PORT")]
     vnc_websocket: Option<String>,
 
-    /// Where programs control the machine, in QMP's format [default: a socket NAME.sock in $XDG_RUNTIME_DIR/pcvm, or
-    /// in /run/pcvm for root]
+    /// Control socket (QMP) [default: NAME.sock in $XDG_RUNTIME_DIR/pcvm, or in /run/pcvm for root]
     #[arg(long, value_name = "none|unix:PATH")]
     control: Option<OsString>,
 
-    /// Answer "Press any key to boot from CD", the first time that it is asked
+    /// Press Enter when a CD first asks "Press any key to boot from CD"
     #[arg(long)]
     press_key_for_cd: bool,
 
-    /// What the clock shows when the machine starts: UTC, local time (for Windows and DOS), or a date such as
+    /// Time of the real-time clock at power-on: UTC, local time (for Windows and DOS), or a date such as
     /// 2006-06-17T16:01:21
     #[arg(long, value_name = "utc|localtime|DATE", default_value = "utc")]
     rtc: String,
@@ -181,66 +189,89 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     debugcon: Option<PathBuf>,
 
+    /// Trace file: every device access, IRQ change, reset and guest error. FILTER selects classes (access, unclaimed, irq,
+    /// reset, work, guest-error) and device kinds, separated by commas
+    #[arg(long, value_name = "FILE[,FILTER]")]
+    trace: Option<OsString>,
+
     /// End the machine when the guest resets it
     #[arg(long)]
     no_reboot: bool,
 }
 
-/// A flag whose value is wrong.
+/// A usage error in the options of a machine.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
-    /// A single value.
+    /// The value of an option that is given once.
     #[error("{flag}: {why}")]
     Option {
-        /// With its dashes.
+        /// The option.
         flag: &'static str,
         /// What is wrong.
         why: OptionError,
     },
-    /// One of several values of a flag.
-    #[error("{flag} {value}: {why}")]
+    /// One of several values of a repeatable option.
+    #[error("{flag} {}: {why}", quoted(value))]
     OneOf {
-        /// With its dashes.
+        /// The option.
         flag: &'static str,
         /// As given.
         value: String,
         /// What is wrong.
         why: OptionError,
     },
-    /// A processor model.
+    /// The CPU model.
     #[error("--cpu: {0}")]
     Cpu(String),
-    /// Options for a server that is not asked for.
-    #[error("--vnc-password, --vnc-cert and --vnc-websocket need --vnc or --vnc-unused")]
-    NoVnc,
-    /// A Unix socket has no number.
-    #[error("--vnc-unused: a Unix socket has no display number")]
+    /// An option without one that it needs.
+    #[error("{flag} needs {needed}")]
+    Needs {
+        /// The option.
+        flag: &'static str,
+        /// The missing option.
+        needed: &'static str,
+    },
+    /// A Unix socket has no display number.
+    #[error("--vnc-unused needs --vnc HOST:DISPLAY: a Unix socket has no display number")]
     UnusedSocket,
-    /// More network cards than there are slots for.
-    #[error("--net: at most {} network cards", pcvm_devices::NicId::COUNT)]
-    NinthNic,
+    /// Two tap devices from one descriptor.
+    #[error("--net {value}: descriptor {fd} is already used by another --net")]
+    DescriptorTwice {
+        /// As given.
+        value: String,
+        /// The descriptor.
+        fd: i32,
+    },
+    /// More network cards than PCI slots for them.
+    #[error("--net {}: at most {} network cards are supported", quoted(.0), NicId::COUNT)]
+    TooManyNics(String),
     /// A fifth serial port.
-    #[error("--serial {0}: there are four serial ports, COM1 to COM4")]
-    FifthPort(String),
-    /// Two ports want the terminal.
-    #[error("--serial stdio: only one port can have the terminal")]
+    #[error("--serial {}: at most four serial ports (COM1 to COM4) are supported", quoted(.0))]
+    TooManyPorts(String),
+    /// Two serial ports on standard input.
+    #[error("--serial stdio: another port already uses standard input and output; use pty, file:PATH or null")]
     StdioTwice,
-    /// A port and the screen do.
-    #[error("--serial stdio: --display terminal has the terminal; try --serial pty")]
-    StdioShown,
-    /// The feature is not compiled in.
-    #[error("--display sdl: this pcvm was built without it (cargo build --features sdl)")]
+    /// A serial port on standard input, which the display uses.
+    #[error("--serial stdio: --display terminal uses the terminal; use --serial pty")]
+    StdioAndTerminal,
+    /// The cargo feature is not enabled.
+    #[error("--display sdl: this pcvm is built without windows; build it with 'cargo build --features sdl'")]
     NoSdl,
-    /// Nothing to show.
-    #[error("--vga none: the machine has no screen for {0}")]
-    NoScreen(&'static str),
+    /// A display without a VGA.
+    #[error("{0} needs a display adapter: remove --vga none")]
+    NoVga(&'static str),
+}
+
+/// `value`, visible also when it is empty.
+fn quoted(value: &str) -> &str {
+    if value.is_empty() { "''" } else { value }
 }
 
 impl RunArgs {
-    /// The machine that is asked for. No file has been looked at yet.
+    /// Converts the options to a machine configuration. It accesses no file.
     ///
     /// # Errors
-    /// The first value that makes no sense.
+    /// The first invalid option.
     pub fn into_config(self) -> Result<MachineConfig, UsageError> {
         let option = |flag| move |why| UsageError::Option { flag, why };
         let topology = parse::cpus(&self.cpus).map_err(option("--cpus"))?;
@@ -248,6 +279,13 @@ impl RunArgs {
             Some(text) => text.parse().map_err(|why| UsageError::Cpu(format!("{why}")))?,
             None => Default::default(),
         };
+        if self.kernel.is_none() {
+            for (flag, given) in [("--initrd", self.initrd.is_some()), ("--append", self.append.is_some())] {
+                if given {
+                    return Err(UsageError::Needs { flag, needed: "--kernel" });
+                }
+            }
+        }
         let payload = match self.kernel {
             Some(kernel) => Payload::Kernel { kernel, initrd: self.initrd, append: self.append.unwrap_or_default() },
             None => Payload::Firmware(self.firmware),
@@ -257,22 +295,34 @@ impl RunArgs {
             return Err(UsageError::NoSdl);
         }
         let vga = parse::vga(&self.vga).map_err(option("--vga"))?;
-        let asked =
-            self.vnc_unused || self.vnc_password.is_some() || self.vnc_cert.is_some() || self.vnc_websocket.is_some();
         let vnc = match &self.vnc {
             Some(address) => Some(parse::vnc(address).map_err(option("--vnc"))?),
             None if self.vnc_unused => Some(VncAddress::Tcp { host: "127.0.0.1".to_owned(), display: 0 }),
-            None if asked => return Err(UsageError::NoVnc),
             None => None,
         };
+        for (flag, given) in [
+            ("--vnc-password", self.vnc_password.is_some()),
+            ("--vnc-cert", self.vnc_cert.is_some()),
+            ("--vnc-key", self.vnc_key.is_some()),
+            ("--vnc-websocket", self.vnc_websocket.is_some()),
+        ] {
+            if given && vnc.is_none() {
+                return Err(UsageError::Needs { flag, needed: "--vnc or --vnc-unused" });
+            }
+        }
+        match (&self.vnc_cert, &self.vnc_key) {
+            (Some(_), None) => return Err(UsageError::Needs { flag: "--vnc-cert", needed: "--vnc-key" }),
+            (None, Some(_)) => return Err(UsageError::Needs { flag: "--vnc-key", needed: "--vnc-cert" }),
+            _ => {}
+        }
         if self.vnc_unused && matches!(vnc, Some(VncAddress::Unix(_))) {
             return Err(UsageError::UnusedSocket);
         }
         if vga.is_none() && vnc.is_some() {
-            return Err(UsageError::NoScreen("VNC"));
+            return Err(UsageError::NoVga(if self.vnc.is_some() { "--vnc" } else { "--vnc-unused" }));
         }
         if vga.is_none() && display != Display::None {
-            return Err(UsageError::NoScreen("--display"));
+            return Err(UsageError::NoVga("--display"));
         }
         let websocket = self.vnc_websocket.as_deref().map(parse::websocket).transpose();
         let websocket = websocket.map_err(option("--vnc-websocket"))?;
@@ -308,15 +358,15 @@ impl RunArgs {
             debugcon: self.debugcon,
             rtc: parse::rtc(&self.rtc).map_err(option("--rtc"))?,
             no_reboot: self.no_reboot,
-            trace: None,
+            trace: self.trace.as_deref().map(parse::trace).transpose().map_err(option("--trace"))?,
             display,
             vga,
         })
     }
 }
 
-fn drives(disks: &[OsString], cdroms: &[OsString]) -> Result<[Option<crate::config::DriveConfig>; 4], UsageError> {
-    type Parser = fn(&std::ffi::OsStr) -> Result<DriveOption, OptionError>;
+fn drives(disks: &[OsString], cdroms: &[OsString]) -> Result<BTreeMap<DiskId, DriveConfig>, UsageError> {
+    type Parser = fn(&OsStr) -> Result<DriveOption, OptionError>;
     let given = disks
         .iter()
         .map(|value| ("--disk", parse::disk as Parser, value))
@@ -337,45 +387,45 @@ fn drives(disks: &[OsString], cdroms: &[OsString]) -> Result<[Option<crate::conf
     })
 }
 
-fn nics(values: &[OsString]) -> Result<Vec<crate::config::NicConfig>, UsageError> {
-    use crate::config::{NetBackend, TapSource};
+fn nics(values: &[OsString]) -> Result<Vec<NicConfig>, UsageError> {
     let mut nics = Vec::new();
     let mut descriptors = Vec::new();
     for value in values {
-        let fail = |why| UsageError::OneOf { flag: "--net", value: value.to_string_lossy().into_owned(), why };
-        let Some(nic) = parse::net(value).map_err(fail)? else { continue };
+        let text = || value.to_string_lossy().into_owned();
+        let invalid = |why| UsageError::OneOf { flag: "--net", value: text(), why };
+        let Some(nic) = parse::net(value).map_err(invalid)? else { continue };
         if let NetBackend::Tap(tap) = &nic.backend
             && let TapSource::Fd(number) = tap.source
         {
             if descriptors.contains(&number) {
-                return Err(fail(OptionError::Twice("fd")));
+                return Err(UsageError::DescriptorTwice { value: text(), fd: number });
             }
             descriptors.push(number);
         }
-        if nics.len() == pcvm_devices::NicId::COUNT {
-            return Err(UsageError::NinthNic);
+        if nics.len() == NicId::COUNT {
+            return Err(UsageError::TooManyNics(text()));
         }
         nics.push(nic);
     }
     Ok(nics)
 }
 
-fn serial_ports(values: &[OsString], display: Display) -> Result<[Option<crate::config::CharSpec>; 4], UsageError> {
-    use crate::config::CharSpec;
+fn serial_ports(values: &[OsString], display: Display) -> Result<[Option<CharSpec>; 4], UsageError> {
     let mut ports = [const { None }; 4];
     if values.is_empty() {
         ports[0] = Some(if display == Display::Terminal { CharSpec::Null } else { CharSpec::Stdio });
     }
     for (index, value) in values.iter().enumerate() {
         let text = || value.to_string_lossy().into_owned();
-        let port = parse::serial_port(value).map_err(|why| UsageError::Option { flag: "--serial", why })?;
+        let port =
+            parse::serial_port(value).map_err(|why| UsageError::OneOf { flag: "--serial", value: text(), why })?;
         if port == Some(CharSpec::Stdio) && ports.contains(&port) {
             return Err(UsageError::StdioTwice);
         }
         if port == Some(CharSpec::Stdio) && display == Display::Terminal {
-            return Err(UsageError::StdioShown);
+            return Err(UsageError::StdioAndTerminal);
         }
-        *ports.get_mut(index).ok_or_else(|| UsageError::FifthPort(text()))? = port;
+        *ports.get_mut(index).ok_or_else(|| UsageError::TooManyPorts(text()))? = port;
     }
     Ok(ports)
 }

@@ -1,30 +1,29 @@
-//! The command line as a whole.
+//! `pcvm run` options to a machine configuration, and the definition of the command line.
 
 use super::*;
 use crate::config::{BootDevice, CharSpec, Display, MachineConfig, Media, Payload, RtcBase};
-use clap::CommandFactory;
 use std::path::PathBuf;
 
 fn config(line: &str) -> Result<MachineConfig, String> {
-    let args = ["pcvm", "run"].into_iter().chain(line.split_whitespace()).map(OsString::from);
-    let Command::Run(run) = Cli::try_parse_from(args).map_err(|error| usage_line(&error))?.command else {
-        panic!("another command");
+    let args: Vec<_> = ["pcvm", "run"].into_iter().chain(line.split_whitespace()).map(OsString::from).collect();
+    let Command::Run(run) = Cli::try_parse_from(&args).map_err(|error| usage_line(&error, &args))?.command else {
+        panic!("not the command run");
     };
     run.into_config().map_err(|error| error.to_string())
 }
 
 #[test]
-fn the_definition_is_consistent() {
+fn the_clap_definition_is_consistent() {
     Cli::command().debug_assert();
 }
 
 #[test]
-fn a_machine_without_options() {
+fn a_machine_without_options_has_the_documented_defaults() {
     let machine = config("").unwrap();
     assert_eq!(machine.name, "pcvm");
     assert_eq!(machine.memory, 512 << 20);
     assert_eq!(machine.cpus.count, 1);
-    assert_eq!(machine.drives, [const { None }; 4]);
+    assert!(machine.drives.is_empty());
     assert_eq!(machine.boot, [BootDevice::Disk, BootDevice::Cdrom]);
     assert_eq!(machine.payload, Payload::Firmware(None));
     assert_eq!(machine.serial, [Some(CharSpec::Stdio), None, None, None]);
@@ -33,7 +32,7 @@ fn a_machine_without_options() {
 }
 
 #[test]
-fn a_machine_with_everything() {
+fn every_option_reaches_the_configuration() {
     let machine = config(
         "--name xp --memory 1G --cpus 4,sockets=2 --disk a --disk b,unit=hdd,readonly --cdrom c --boot dc \
          --firmware bios.bin --serial file:log --serial none --serial pty --rtc 2001-10-25 --debugcon dbg --no-reboot \
@@ -42,8 +41,8 @@ fn a_machine_with_everything() {
     .unwrap();
     assert!(machine.tablet);
     assert_eq!((machine.cpus.sockets, machine.cpus.cores), (2, 2));
-    let drives: Vec<_> = machine.drives.iter().map(|d| d.as_ref().map(|d| (d.media, d.read_only))).collect();
-    assert_eq!(drives, [Some((Media::Disk, false)), None, Some((Media::Cdrom, true)), Some((Media::Disk, true))]);
+    let drives: Vec<_> = machine.drives.iter().map(|(disk, drive)| (disk.0, drive.media, drive.read_only)).collect();
+    assert_eq!(drives, [(0, Media::Disk, false), (2, Media::Cdrom, true), (3, Media::Disk, true)]);
     assert_eq!(machine.payload, Payload::Firmware(Some(PathBuf::from("bios.bin"))));
     assert_eq!(machine.serial, [Some(CharSpec::File("log".into())), None, Some(CharSpec::Pty), None]);
     assert_eq!(machine.debugcon, Some(PathBuf::from("dbg")));
@@ -54,7 +53,7 @@ fn a_machine_with_everything() {
 }
 
 #[test]
-fn a_machine_that_is_shown_in_the_terminal_has_it_for_itself() {
+fn com1_does_not_share_the_terminal_with_the_display() {
     let machine = config("--display terminal").unwrap();
     assert_eq!((machine.display, machine.vga), (Display::Terminal, Some(16 << 20)));
     assert_eq!(machine.serial, [Some(CharSpec::Null), None, None, None]);
@@ -65,7 +64,7 @@ fn a_machine_that_is_shown_in_the_terminal_has_it_for_itself() {
 }
 
 #[test]
-fn the_pointer_moves_by_so_much_or_to_a_place() {
+fn mouse_takes_a_relative_or_an_absolute_position() {
     for (line, good) in [
         ("xp 10 -20", true),
         ("xp --to 10 20", true),
@@ -84,7 +83,7 @@ fn the_pointer_moves_by_so_much_or_to_a_place() {
 }
 
 #[test]
-fn messages_are_one_line() {
+fn an_error_message_is_one_line_without_control_characters() {
     assert_eq!(one_line("a\nb\tc\u{1b}[0m\n"), "a\\nb\\tc\\u{1b}[0m");
     let error = config("--kernel k --firmware f").unwrap_err();
     assert!(!error.contains('\n') && error.contains("--kernel") && error.contains("--firmware"), "{error}");

@@ -1,44 +1,44 @@
-//! Firmware images: what can be one.
+//! Firmware image files: size check and reading.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// A firmware image is a whole number of these.
+/// The size of a firmware image is a multiple of this, in bytes.
 pub const FIRMWARE_UNIT: u64 = 64 << 10;
-/// The largest image: what is decoded below 4 GiB on this board.
+/// The largest image in bytes: the range below 4 GiB that the board decodes as ROM.
 pub const FIRMWARE_MAX: u64 = 16 << 20;
 
-/// A firmware image cannot be used.
+/// Why a firmware image cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FirmwareError {
-    /// It cannot be opened or read.
+    /// The host kernel refused to open or read the file.
     #[error("firmware {}: {}", path.display(), crate::error::host_error(why))]
     Host {
-        /// The file.
+        /// The image.
         path: PathBuf,
-        /// Why.
+        /// The host kernel's error.
         why: std::io::Error,
     },
-    /// It is a directory, a device, …
+    /// The path names a directory, a device or a FIFO.
     #[error("firmware {}: not a regular file", .0.display())]
     NotAFile(PathBuf),
-    /// It has a size that no firmware has.
-    #[error("firmware {}: {size} bytes is not a multiple of 64 KiB from 64 KiB to 16 MiB", path.display())]
+    /// The size is not one that firmware can have.
+    #[error("firmware {}: the size must be a multiple of 64 KiB from 64 KiB to 16 MiB, not {size} bytes", path.display())]
     Size {
-        /// The file.
+        /// The image.
         path: PathBuf,
-        /// In bytes.
+        /// Its size in bytes.
         size: u64,
     },
 }
 
-/// Whether `path` is a readable file of a size that firmware can have.
+/// Checks that `path` is a readable regular file whose size firmware can have.
 pub fn check_firmware(path: &Path) -> Result<(), FirmwareError> {
     open(path).map(|_| ())
 }
 
-/// The bytes of a firmware image: a multiple of 64 KiB, from 64 KiB to 16 MiB.
+/// Reads a firmware image: a multiple of 64 KiB, from 64 KiB to 16 MiB.
 pub fn read_firmware(path: &Path) -> Result<Vec<u8>, FirmwareError> {
     let (mut file, size) = open(path)?;
     let mut bytes = vec![0; size as usize];
@@ -48,7 +48,7 @@ pub fn read_firmware(path: &Path) -> Result<Vec<u8>, FirmwareError> {
 
 fn open(path: &Path) -> Result<(File, u64), FirmwareError> {
     let failed = |why| FirmwareError::Host { path: path.to_owned(), why };
-    // Looked at before it is opened: opening a FIFO would wait for its writer.
+    // Check the type before opening: opening a FIFO blocks until it has a writer.
     if !std::fs::metadata(path).map_err(failed)?.is_file() {
         return Err(FirmwareError::NotAFile(path.to_owned()));
     }

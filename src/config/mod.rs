@@ -1,57 +1,89 @@
-//! What a machine is to be, before anything is opened: plain values, checked by whoever parsed them.
+//! Machine configuration: plain values that name host files, devices and addresses but open none of them. The parser that
+//! produced a value has checked its range; [`MachineConfig::minimal`] is the base for machines built in code.
 
 pub mod firmware;
 pub mod parse;
 
 pub use firmware::{check_firmware, read_firmware};
 
+use pcvm_devices::DiskId;
+use pcvm_devices::vga::Vga;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// A whole machine.
 #[derive(Clone, Debug)]
 pub struct MachineConfig {
-    /// Its name.
+    /// The machine's name: title of its windows, base of its control socket's name, MAC addresses and UUID.
     pub name: String,
     /// RAM in bytes: a whole number of MiB, 1 MiB to 1 TiB.
     pub memory: u64,
-    /// Processors.
+    /// vCPUs and their topology.
     pub cpus: CpuConfig,
-    /// hda, hdb, hdc, hdd.
-    pub drives: [Option<DriveConfig>; 4],
-    /// What to boot, in order.
+    /// Drives by the unit that they occupy: [`DiskId`] 0 to 3 are IDE hda, hdb, hdc, hdd.
+    pub drives: BTreeMap<DiskId, DriveConfig>,
+    /// Boot order, first device first.
     pub boot: Vec<BootDevice>,
-    /// What boots.
+    /// The code that the vCPU runs first.
     pub payload: Payload,
     /// COM1 to COM4; `None` means that the port does not exist.
     pub serial: [Option<CharSpec>; 4],
-    /// Where the firmware's debug output (ports 402h and E9h) goes.
+    /// File for the firmware's debug output (ports 402h and E9h).
     pub debugcon: Option<PathBuf>,
-    /// What the RTC shows.
+    /// The RTC's time at power-on.
     pub rtc: RtcBase,
-    /// A reset ends the machine.
+    /// A guest reset ends the machine.
     pub no_reboot: bool,
-    /// The screen.
+    /// The local display: terminal or window.
     pub display: Display,
-    /// The VGA's video memory in bytes, a power of two from 1 MiB to 256 MiB; none for no VGA.
+    /// The VGA's video memory in bytes, a power of two from 1 MiB to 256 MiB; `None` for no VGA.
     pub vga: Option<u32>,
-    /// Where programs find the machine.
+    /// The control (QMP) socket.
     pub control: ControlSpec,
-    /// The screen over VNC.
+    /// The VNC server.
     pub vnc: Option<VncConfig>,
-    /// A USB controller with a tablet and a keyboard.
+    /// A UHCI USB controller with a tablet and a keyboard.
     pub tablet: bool,
-    /// Network cards, in slots 3 and on.
+    /// Network cards, in PCI slots 3 and up.
     pub nics: Vec<NicConfig>,
-    /// "Press any key to boot from CD" is answered.
+    /// Press a key when the boot loader of a CD asks "Press any key to boot from CD".
     pub press_key_for_cd: bool,
     /// Trace of device accesses.
     pub trace: Option<TraceConfig>,
 }
 
-/// Processors.
+impl MachineConfig {
+    /// A PC with one vCPU, 64 MiB of RAM, a VGA and the built-in firmware; no drives, NICs, serial ports, displays or
+    /// control socket. Code that builds a machine by hand starts from it, so that a new option does not break that code:
+    /// `MachineConfig { memory, ..MachineConfig::minimal() }`.
+    pub fn minimal() -> Self {
+        Self {
+            name: "pcvm".to_owned(),
+            memory: 64 << 20,
+            cpus: CpuConfig::default(),
+            drives: BTreeMap::new(),
+            boot: Vec::new(),
+            payload: Payload::Firmware(None),
+            serial: [const { None }; 4],
+            debugcon: None,
+            rtc: RtcBase::Utc,
+            no_reboot: false,
+            display: Display::None,
+            vga: Some(Vga::DEFAULT_VRAM),
+            control: ControlSpec::None,
+            vnc: None,
+            tablet: false,
+            nics: Vec::new(),
+            press_key_for_cd: false,
+            trace: None,
+        }
+    }
+}
+
+/// vCPUs: how many, how they are grouped, and their CPU model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuConfig {
-    /// 1 to 64; sockets x cores x threads.
+    /// vCPUs, 1 to 64: sockets x cores x threads.
     pub count: u32,
     /// Packages.
     pub sockets: u32,
@@ -59,8 +91,15 @@ pub struct CpuConfig {
     pub cores: u32,
     /// Threads per core.
     pub threads: u32,
-    /// As given to `--cpu`: `host`, `qemu64`, … with `,+feature,-feature`; checked when it is parsed.
+    /// The CPU model that CPUID reports.
     pub model: crate::kvm::cpu_model::CpuModel,
+}
+
+impl Default for CpuConfig {
+    /// One vCPU of the host's model.
+    fn default() -> Self {
+        Self { count: 1, sockets: 1, cores: 1, threads: 1, model: Default::default() }
+    }
 }
 
 /// A drive on an IDE channel.
@@ -68,24 +107,24 @@ pub struct CpuConfig {
 pub struct DriveConfig {
     /// Hard disk or CD-ROM.
     pub media: Media,
-    /// The image. None only for a CD-ROM drive without a disc.
+    /// The image. `None` only for a CD-ROM drive without a disc.
     pub path: Option<PathBuf>,
-    /// The guest cannot write. Always so for CD-ROM.
+    /// The guest cannot write. Always true for a CD-ROM drive.
     pub read_only: bool,
-    /// The serial number that IDENTIFY gives, up to 20 printable ASCII characters.
+    /// The serial number in IDENTIFY words 10 to 19, up to 20 printable ASCII characters; `None` for a generated one.
     pub serial: Option<String>,
 }
 
-/// What kind of drive.
+/// Type of a drive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Media {
-    /// ATA.
+    /// ATA hard disk.
     Disk,
-    /// ATAPI.
+    /// ATAPI CD-ROM.
     Cdrom,
 }
 
-/// Xen's boot letters.
+/// A device class of the boot order, with the letter that Xen and QEMU use for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BootDevice {
     /// a
@@ -98,12 +137,12 @@ pub enum BootDevice {
     Network,
 }
 
-/// What the processor runs first.
+/// The code that the vCPU runs first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
-    /// A firmware image: its path, or none for the default one.
+    /// A firmware image: its path, or `None` for the built-in one.
     Firmware(Option<PathBuf>),
-    /// A Linux kernel, directly.
+    /// A Linux kernel, started directly without firmware.
     Kernel {
         /// bzImage or vmlinux.
         kernel: PathBuf,
@@ -114,37 +153,37 @@ pub enum Payload {
     },
 }
 
-/// A host character device.
+/// Backend of a serial port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CharSpec {
-    /// The terminal or pipes that pcvm was started with.
+    /// Standard input and output of pcvm.
     Stdio,
-    /// A new pseudo-terminal; its name is printed on standard error.
+    /// A new pseudo-terminal; pcvm prints its name on standard error.
     Pty,
-    /// A file, truncated.
+    /// A file, truncated when it is opened.
     File(PathBuf),
-    /// Connected to nothing.
+    /// Output is discarded and there is no input.
     Null,
 }
 
 /// A network card.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NicConfig {
-    /// What it is plugged into.
+    /// The host side of the card's cable.
     pub backend: NetBackend,
-    /// Its station address; none for one that follows from the machine's name.
+    /// The MAC address; `None` for one derived from the machine's name.
     pub mac: Option<[u8; 6]>,
-    /// Which chip.
+    /// The chip.
     pub model: NicModel,
-    /// The cable is plugged in.
+    /// Whether the link is up at power-on.
     pub link: bool,
-    /// A file for every frame, in pcap's format.
+    /// A pcap file that receives every frame, in both directions.
     pub dump: Option<PathBuf>,
-    /// Its expansion ROM.
+    /// The expansion ROM image.
     pub rom: Option<PathBuf>,
 }
 
-/// Which network chip.
+/// Network chip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NicModel {
     /// RTL8139C+.
@@ -154,36 +193,36 @@ pub enum NicModel {
     Rtl8139C,
 }
 
-/// What a network card is plugged into.
+/// Network backend: the host side of a card's cable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetBackend {
     /// A tap device of the host.
     Tap(TapConfig),
-    /// passt, at this socket, or one that we start.
+    /// passt: a running one that listens at this socket, or `None` to start one.
     Passt(Option<PathBuf>),
-    /// Another machine, by a Unix socket.
+    /// Another pcvm, connected through this Unix socket.
     Pair(PathBuf),
 }
 
 /// A tap device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TapConfig {
-    /// Which.
+    /// How pcvm obtains the device.
     pub source: TapSource,
-    /// The bridge that it is put on.
+    /// The bridge that pcvm adds the device to.
     pub bridge: Option<String>,
-    /// Run with its name when it is there, instead of switching it on.
+    /// A program that pcvm runs with the interface's name once the device exists, instead of setting the interface up.
     pub script: Option<PathBuf>,
-    /// Run with its name at the end.
+    /// A program that pcvm runs with the interface's name when the machine ends.
     pub downscript: Option<PathBuf>,
 }
 
-/// Where a tap device comes from.
+/// How pcvm obtains a tap device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TapSource {
-    /// That name, or one that is free. It is made if it is not there.
+    /// By name, or `None` for a name that the host kernel chooses. The device is created if it does not exist.
     Name(Option<String>),
-    /// An open descriptor.
+    /// A file descriptor that pcvm inherited.
     Fd(i32),
 }
 
@@ -193,57 +232,58 @@ impl Default for TapSource {
     }
 }
 
-/// How the screen is shown over VNC.
+/// VNC server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VncConfig {
-    /// Where it listens.
+    /// Listening address.
     pub address: VncAddress,
-    /// The first display that is free, from that of the address on.
+    /// Use the first free display number, starting with the one in `address`.
     pub unused: bool,
     /// A file whose first line is the password.
     pub password: Option<PathBuf>,
-    /// Certificate and private key, in PEM.
+    /// Certificate and private key, in PEM; clients without TLS are refused.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// Host and port for browsers.
+    /// Host and port of the WebSocket listener for browsers.
     pub websocket: Option<(String, u16)>,
 }
 
-/// Where a VNC server listens.
+/// Listening address of a VNC server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VncAddress {
-    /// A display of a host, which is port 5900 and so on.
+    /// TCP port 5900 + `display`.
     Tcp {
-        /// Name or address.
+        /// Host name or IP address.
         host: String,
-        /// From 0.
+        /// Display number, from 0.
         display: u16,
     },
     /// A Unix socket.
     Unix(PathBuf),
 }
 
-/// Where a machine's control socket is.
+/// Location of a machine's control (QMP) socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlSpec {
-    /// Nowhere.
+    /// No control socket.
     None,
-    /// Where machines are found by their names.
+    /// `NAME.sock` in the directory of control sockets.
     ByName {
-        /// Somebody gave the name; else a number follows it if it is taken.
+        /// The user chose the name, so a running machine with the same name is an error. Otherwise pcvm appends a number
+        /// until the name is free.
         given: bool,
     },
-    /// There.
+    /// This path.
     Path(PathBuf),
 }
 
-/// What the RTC shows.
+/// The RTC's time at power-on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RtcBase {
     /// The host's UTC.
     Utc,
     /// The host's local time.
     LocalTime,
-    /// From this time on, in seconds since 1970, as the guest reads it.
+    /// A fixed time in seconds since 1970-01-01, as the guest reads it.
     Date(i64),
 }
 
@@ -256,13 +296,13 @@ pub struct TraceConfig {
     pub filter: String,
 }
 
-/// Where the screen is shown, besides VNC.
+/// The local display, in addition to VNC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Display {
-    /// Nowhere.
+    /// No local display.
     None,
-    /// In the terminal that pcvm was started in.
+    /// The terminal that pcvm was started in.
     Terminal,
-    /// In a window.
+    /// An SDL window.
     Sdl,
 }

@@ -1,7 +1,8 @@
-//! What each command does (QEMU QMP reference).
+//! QMP commands and their effects (QEMU QMP reference).
 
 use super::pointer::{self, Pointer};
 use super::qmp::{self, Arguments, Class, Failure, Outcome};
+use super::stats;
 use crate::keys;
 use crate::machine::Handle;
 use pcvm_devices::vga::Bitmap;
@@ -11,39 +12,41 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long keys are held unless the client says otherwise (QMP reference, `send-key`).
+/// Default hold time of `send-key` (QMP reference, `send-key`).
 const HOLD: Duration = Duration::from_millis(100);
-/// How long they can be held.
+/// Longest hold time, in milliseconds.
 const HOLD_MAX: i64 = 60_000;
-/// Keys of one `send-key`.
+/// Largest number of keys in one `send-key`.
 const CHORD_MAX: usize = 64;
 
-/// How a command goes on.
-pub(super) enum Step {
-    /// It is done.
+/// When the server replies to a command.
+pub(super) enum CommandReply {
+    /// At once, with this result.
     Done(Outcome),
-    /// The main loop has something to do first.
+    /// After the main loop has handled the machine event that the command posted.
     Events,
-    /// These keys are to be typed first.
+    /// After these keys have been typed and held for this time.
     Type(Vec<u16>, Duration),
-    /// A thread does it.
+    /// After a thread has written this screen dump.
     Dump(Dump),
 }
 
-/// A picture that is to be written to a file.
+/// A pending `screendump`.
 pub(super) struct Dump {
     path: PathBuf,
     png: bool,
 }
 
-/// All commands.
-pub(super) const NAMES: [&str; 17] = [
+/// Names of all commands.
+pub(super) const NAMES: [&str; 21] = [
     "cont",
     "input-send-event",
     "qmp_capabilities",
     "query-commands",
     "query-kvm",
     "query-name",
+    "query-stats",
+    "query-stats-schemas",
     "query-status",
     "query-version",
     "quit",
@@ -55,28 +58,30 @@ pub(super) const NAMES: [&str; 17] = [
     "system_reset",
     "x-pointer-to",
     "x-screen-text",
+    "x-trace-start",
+    "x-trace-stop",
 ];
 
-/// Carries out a command; `held` is what the client holds.
+/// Executes a command. `held` is the state of the client's pointer.
 pub(super) fn run(
     name: &str,
     arguments: Arguments,
     handle: &Handle,
     machine: &str,
     held: &mut Pointer,
-) -> Result<Step, Failure> {
+) -> Result<CommandReply, Failure> {
     let mut arguments = arguments;
-    let done = |value| Ok(Step::Done(Ok(value)));
+    let done = |value| Ok(CommandReply::Done(Ok(value)));
     match name {
-        "screendump" => return dump(arguments).map(Step::Dump),
+        "screendump" => return dump(arguments).map(CommandReply::Dump),
         "send-key" => return send_key(arguments),
         "input-send-event" => {
-            // Which display it comes from makes no difference: there is one.
+            // There is one display, so the values are ignored.
             arguments.text("device")?;
             arguments.integer("head")?;
             let events = arguments.list("events")?;
             arguments.end()?;
-            // All or none.
+            // Check all events before the first one is delivered.
             let tablet = handle.tablet_in_use();
             let mut after = *held;
             let mut all = Vec::new();
@@ -92,7 +97,7 @@ pub(super) fn run(
             return done(json!({}));
         }
         "set_link" => {
-            // QEMU names cards; here they are numbered, net0 and so on.
+            // Cards are named net0, net1 ... in the order of --net.
             let name = Arguments::required("name", arguments.text("name")?)?;
             let up = Arguments::required("up", arguments.boolean("up")?)?;
             arguments.end()?;
@@ -100,6 +105,16 @@ pub(super) fn run(
             if !number.is_some_and(|number| handle.set_link(number, up)) {
                 return Err(Failure::not_found(format!("Device '{name}' not found")));
             }
+            return done(json!({}));
+        }
+        "query-stats" => return done(stats::query(arguments, handle)?),
+        "query-stats-schemas" => return done(stats::schemas(arguments, handle)?),
+        "x-trace-start" => {
+            let file = Arguments::required("file", arguments.text("file")?)?;
+            let filter = arguments.text("filter")?.unwrap_or_default();
+            arguments.end()?;
+            let filter = filter.parse().unwrap_or_default();
+            handle.start_trace(&PathBuf::from(file), &filter).map_err(|why| Failure::generic(why.to_string()))?;
             return done(json!({}));
         }
         _ => arguments.end()?,
@@ -117,21 +132,27 @@ pub(super) fn run(
             let rows = handle.text_screen().ok_or_else(no_screen)?;
             done(json!({ "text": !rows.is_empty(), "rows": rows }))
         }
+        "x-trace-stop" => {
+            if !handle.stop_trace() {
+                return Err(Failure::generic("no trace is running"));
+            }
+            done(json!({}))
+        }
         "stop" => {
             handle.pause(true);
-            Ok(Step::Events)
+            Ok(CommandReply::Events)
         }
         "cont" => {
             handle.pause(false);
-            Ok(Step::Events)
+            Ok(CommandReply::Events)
         }
         "system_reset" => {
             handle.reset();
-            Ok(Step::Events)
+            Ok(CommandReply::Events)
         }
         "quit" => {
             handle.quit();
-            Ok(Step::Events)
+            Ok(CommandReply::Events)
         }
         "system_powerdown" => {
             handle.power_button();
@@ -144,7 +165,7 @@ pub(super) fn run(
     }
 }
 
-fn no_screen() -> Failure {
+pub(super) fn no_screen() -> Failure {
     Failure::generic("the machine has no screen (--vga none)")
 }
 
@@ -152,7 +173,7 @@ fn dump(mut arguments: Arguments) -> Result<Dump, Failure> {
     let path = Arguments::required("filename", arguments.text("filename")?)?;
     arguments.text("device")?;
     if arguments.integer("head")?.is_some_and(|head| head != 0) {
-        return Err(Failure::generic("there is only head 0"));
+        return Err(Failure::generic("Parameter 'head' expects 0: the machine has one screen"));
     }
     let png = match arguments.text("format")?.as_deref() {
         None | Some("ppm") => false,
@@ -167,39 +188,39 @@ fn dump(mut arguments: Arguments) -> Result<Dump, Failure> {
 }
 
 impl Dump {
-    /// Draws and writes.
+    /// Renders the screen and writes the file.
     pub fn write(self, handle: &Handle) -> Outcome {
-        let frame = handle.screen().ok_or_else(no_screen)?;
-        let result = if self.png { write_png(&self.path, &frame) } else { write_ppm(&self.path, &frame) };
+        let bitmap = handle.screen().ok_or_else(no_screen)?;
+        let result = if self.png { write_png(&self.path, &bitmap) } else { write_ppm(&self.path, &bitmap) };
         result
             .map(|()| json!({}))
             .map_err(|error| Failure::generic(format!("{}: {}", self.path.display(), crate::error::host_error(&error))))
     }
 }
 
-fn write_png(path: &PathBuf, frame: &Bitmap) -> std::io::Result<()> {
+fn write_png(path: &PathBuf, bitmap: &Bitmap) -> std::io::Result<()> {
     let mut out = BufWriter::new(File::create(path)?);
-    let mut encoder = png::Encoder::new(&mut out, frame.width, frame.height);
+    let mut encoder = png::Encoder::new(&mut out, bitmap.width, bitmap.height);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::Fast);
     let mut writer = encoder.write_header()?;
-    writer.write_image_data(&frame.rgb())?;
+    writer.write_image_data(&bitmap.rgb())?;
     writer.finish()?;
     out.flush()
 }
 
-fn write_ppm(path: &PathBuf, frame: &Bitmap) -> std::io::Result<()> {
+fn write_ppm(path: &PathBuf, bitmap: &Bitmap) -> std::io::Result<()> {
     let mut file = File::create(path)?;
-    write!(file, "P6\n{} {}\n255\n", frame.width, frame.height)?;
-    file.write_all(&frame.rgb())
+    write!(file, "P6\n{} {}\n255\n", bitmap.width, bitmap.height)?;
+    file.write_all(&bitmap.rgb())
 }
 
-/// QMP's KeyValue.
+/// The scan code of a QMP `KeyValue`.
 pub(super) fn key_value(value: Value) -> Result<u16, Failure> {
     let mut value = Arguments::of("key", value)?;
     let kind = Arguments::required("type", value.text("type")?)?;
-    let unknown = |key: String| Failure::generic(format!("'{key}' is no key"));
+    let unknown = |key: String| Failure::generic(format!("'{key}' is not a key"));
     let key = match kind.as_str() {
         "qcode" => {
             let name = Arguments::required("data", value.text("data")?)?;
@@ -215,7 +236,7 @@ pub(super) fn key_value(value: Value) -> Result<u16, Failure> {
     Ok(key)
 }
 
-fn send_key(mut arguments: Arguments) -> Result<Step, Failure> {
+fn send_key(mut arguments: Arguments) -> Result<CommandReply, Failure> {
     let keys = arguments.list("keys")?;
     let hold = match arguments.integer("hold-time")? {
         None => HOLD,
@@ -226,5 +247,5 @@ fn send_key(mut arguments: Arguments) -> Result<Step, Failure> {
     if keys.is_empty() || keys.len() > CHORD_MAX {
         return Err(Failure::generic(format!("Parameter 'keys' expects 1 to {CHORD_MAX} keys")));
     }
-    Ok(Step::Type(keys.into_iter().map(key_value).collect::<Result<_, _>>()?, hold))
+    Ok(CommandReply::Type(keys.into_iter().map(key_value).collect::<Result<_, _>>()?, hold))
 }

@@ -1,8 +1,8 @@
-//! The control socket: how programs speak to a running machine, in QMP's wire format, with QMP's names for commands and
-//! events as far as it has any. Commands of pcvm's own begin with `x-`.
+//! Control socket: QMP (QEMU Machine Protocol) server and client. Commands and events have QMP's names where QMP defines
+//! them; commands that only pcvm has begin with `x-`.
 //!
-//! [`Server`] is a part of the main loop: it never waits for a client, and a client that does not read is not read from
-//! either. What takes long (a screen dump) runs on a thread for as long as it lasts.
+//! [`Server`] runs on the main loop and never blocks on a client: while a client does not read its replies, the server reads
+//! no requests from it. A command that takes long (a screen dump) runs on a thread of its own.
 
 pub mod client;
 mod command;
@@ -10,6 +10,7 @@ mod pointer;
 pub mod press_key;
 pub mod qmp;
 mod server;
+mod stats;
 pub mod typist;
 
 pub use server::Server;

@@ -1,18 +1,18 @@
-//! What clients do with the pointer and keys (QEMU QMP reference, `input-send-event`): relative axes and buttons are the
-//! mouse's, absolute axes the tablet's, and buttons are those of what the client moved last.
+//! Pointer and key events of control clients (QEMU QMP reference, `input-send-event`). Relative axes go to the PS/2 mouse,
+//! absolute axes to the USB tablet, and buttons to the device that the client moved last.
 
-use super::command::key_value;
+use super::command::{key_value, no_screen};
 use super::qmp::{Arguments, Failure};
 use crate::machine::Handle;
 use crate::tablet::scale;
 use pcvm_devices::InputEvent;
 use serde_json::Value;
 
-/// The buttons that a client holds, and what it moves.
+/// Buttons that a client holds, and the device that it moved last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pointer {
     buttons: u8,
-    /// The tablet, else the mouse; none before either was moved.
+    /// True: the tablet; false: the mouse; `None`: the client has moved neither.
     absolute: Option<bool>,
 }
 
@@ -24,8 +24,8 @@ impl Pointer {
         }
     }
 
-    /// Buttons are those of what is moved: before that moves, others are let go.
-    fn moves(&mut self, absolute: bool, events: &mut Vec<InputEvent>) {
+    /// Selects the device that the client moves. If it is not the one moved last, the buttons held there are released.
+    fn select(&mut self, absolute: bool, events: &mut Vec<InputEvent>) {
         if self.absolute == Some(!absolute) && self.buttons != 0 {
             events.push(Self { buttons: 0, ..*self }.event(0));
         }
@@ -33,16 +33,16 @@ impl Pointer {
     }
 }
 
-/// Fails unless there is a tablet that the guest listens to.
-fn needed(tablet: Option<bool>) -> Result<(), Failure> {
+/// Fails unless the machine has a tablet and a guest driver polls it.
+fn require_tablet(tablet: Option<bool>) -> Result<(), Failure> {
     match tablet {
         Some(true) => Ok(()),
-        Some(false) => Err(Failure::generic("the guest has no driver for the tablet, or none yet")),
-        None => Err(Failure::generic("the machine has no absolute pointer (--tablet)")),
+        Some(false) => Err(Failure::generic("the guest has no driver for the tablet, or has not started it yet")),
+        None => Err(Failure::generic("the machine has no absolute pointer: start it with --tablet")),
     }
 }
 
-/// The pointer to a pixel of the screen.
+/// `x-pointer-to`: moves the tablet's pointer to a pixel of the screen.
 pub(super) fn point(
     mut arguments: Arguments,
     handle: &Handle,
@@ -51,19 +51,20 @@ pub(super) fn point(
     let x = Arguments::required("x", arguments.integer("x")?)?;
     let y = Arguments::required("y", arguments.integer("y")?)?;
     arguments.end()?;
-    needed(handle.tablet_in_use())?;
-    let (width, height) = handle.screen_size().ok_or_else(|| Failure::generic("there is no screen"))?;
+    require_tablet(handle.tablet_in_use())?;
+    let (width, height) = handle.screen_size().ok_or_else(no_screen)?;
     let scaled = |pixel: i64, size: u32| scale(u16::try_from(pixel).ok()?, u16::try_from(size).ok()?);
     let (Some(x), Some(y)) = (scaled(x, width), scaled(y, height)) else {
-        return Err(Failure::generic(format!("{x}, {y} is not on the screen, which is {width} x {height}")));
+        return Err(Failure::generic(format!("pixel {x}, {y} is outside the screen of {width} x {height} pixels")));
     };
     let mut events = Vec::new();
-    pointer.moves(true, &mut events);
+    pointer.select(true, &mut events);
     events.push(InputEvent::Pointer { x: Some(x), y: Some(y), dz: 0, buttons: pointer.buttons });
     Ok(events)
 }
 
-/// QMP's InputEvent, added to `events`. `tablet`: whether the guest listens to the tablet, if there is one.
+/// Converts a QMP `InputEvent` and appends the result to `events`. `tablet`: whether a guest driver polls the tablet; `None`
+/// if the machine has no tablet.
 pub(super) fn input(
     value: Value,
     tablet: Option<bool>,
@@ -89,7 +90,7 @@ pub(super) fn input(
                 "middle" => 4,
                 "side" => 8,
                 "extra" => 16,
-                // A notch of the wheel counts when it begins.
+                // The press of a wheel button is one step; its release is none.
                 "wheel-up" => {
                     dz = -i32::from(down);
                     0
@@ -98,7 +99,7 @@ pub(super) fn input(
                     dz = i32::from(down);
                     0
                 }
-                _ => return Err(Failure::generic(format!("'{button}' is no button of the mouse"))),
+                _ => return Err(Failure::generic(format!("Parameter 'button' does not accept value '{button}'"))),
             };
             pointer.buttons = if down { pointer.buttons | bit } else { pointer.buttons & !bit };
             pointer.absolute.get_or_insert_with(|| tablet == Some(true));
@@ -107,9 +108,9 @@ pub(super) fn input(
         "rel" => {
             let axis = Arguments::required("axis", data.text("axis")?)?;
             let value = Arguments::required("value", data.integer("value")?)?.clamp(-4096, 4096) as i32;
-            // QMP counts downwards, the mouse upwards.
+            // In QMP positive y is down; in the mouse's protocol it is up.
             let (dx, dy) = if is_x(&axis)? { (value, 0) } else { (0, -value) };
-            pointer.moves(false, events);
+            pointer.select(false, events);
             InputEvent::Mouse { dx, dy, dz: 0, buttons: pointer.buttons }
         }
         "abs" => {
@@ -118,8 +119,8 @@ pub(super) fn input(
             let value = u16::try_from(value).ok().filter(|&value| value <= 0x7fff);
             let value = value.ok_or_else(|| Failure::generic("Parameter 'value' expects 0 to 32767"))?;
             let (x, y) = if is_x(&axis)? { (Some(value), None) } else { (None, Some(value)) };
-            needed(tablet)?;
-            pointer.moves(true, events);
+            require_tablet(tablet)?;
+            pointer.select(true, events);
             InputEvent::Pointer { x, y, dz: 0, buttons: pointer.buttons }
         }
         _ => return Err(Failure::generic("Parameter 'type' expects 'key', 'btn', 'rel' or 'abs'")),
@@ -150,8 +151,8 @@ mod tests {
         json!({ "type": "btn", "data": { "button": "left", "down": down } })
     }
 
-    /// What a client's events become.
-    fn all(tablet: Option<bool>, values: &[Value]) -> Result<Vec<InputEvent>, String> {
+    /// Converts a client's events.
+    fn convert(tablet: Option<bool>, values: &[Value]) -> Result<Vec<InputEvent>, String> {
         let (mut pointer, mut events) = (Pointer::default(), Vec::new());
         for value in values {
             input(value.clone(), tablet, &mut pointer, &mut events).map_err(|failure| failure.desc)?;
@@ -163,16 +164,16 @@ mod tests {
         InputEvent::Mouse { dx, dy, dz: 0, buttons }
     }
 
-    fn at(x: Option<u16>, y: Option<u16>, buttons: u8) -> InputEvent {
+    fn tablet(x: Option<u16>, y: Option<u16>, buttons: u8) -> InputEvent {
         InputEvent::Pointer { x, y, dz: 0, buttons }
     }
 
     #[test]
-    fn buttons_are_those_of_what_was_moved_last() {
+    fn buttons_go_to_the_device_that_was_moved_last() {
         let press = [button(true), button(false)];
-        assert_eq!(all(None, &press), Ok(vec![mouse(0, 0, 1), mouse(0, 0, 0)]));
-        assert_eq!(all(Some(false), &press), Ok(vec![mouse(0, 0, 1), mouse(0, 0, 0)]));
-        assert_eq!(all(Some(true), &press), Ok(vec![at(None, None, 1), at(None, None, 0)]));
+        assert_eq!(convert(None, &press), Ok(vec![mouse(0, 0, 1), mouse(0, 0, 0)]));
+        assert_eq!(convert(Some(false), &press), Ok(vec![mouse(0, 0, 1), mouse(0, 0, 0)]));
+        assert_eq!(convert(Some(true), &press), Ok(vec![tablet(None, None, 1), tablet(None, None, 0)]));
         let moves = [
             axis("rel", "x", 5),
             button(true),
@@ -184,27 +185,27 @@ mod tests {
         let expect = [
             mouse(5, 0, 0),
             mouse(0, 0, 1),
-            // Let go where it was pressed, and held where it is now.
+            // Released on the mouse, then pressed on the tablet.
             mouse(0, 0, 0),
-            at(Some(0x7fff), None, 1),
-            at(None, Some(0), 1),
-            at(None, None, 0),
+            tablet(Some(0x7fff), None, 1),
+            tablet(None, Some(0), 1),
+            tablet(None, None, 0),
             mouse(0, -5, 0),
         ];
-        assert_eq!(all(Some(true), &moves), Ok(expect.to_vec()));
+        assert_eq!(convert(Some(true), &moves), Ok(expect.to_vec()));
     }
 
     #[test]
-    fn a_position_is_taken_only_for_a_tablet_that_is_in_use() {
+    fn an_absolute_position_needs_a_tablet_with_a_guest_driver() {
         for (tablet, value, why) in [
             (None, 5, "--tablet"),
             (Some(false), 5, "no driver"),
             (Some(true), -1, "0 to 32767"),
             (Some(true), 0x8000, "0 to 32767"),
         ] {
-            let error = all(tablet, &[axis("abs", "x", value)]).unwrap_err();
+            let error = convert(tablet, &[axis("abs", "x", value)]).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
-        assert!(all(Some(true), &[axis("abs", "z", 5)]).is_err());
+        assert!(convert(Some(true), &[axis("abs", "z", 5)]).is_err());
     }
 }

@@ -1,18 +1,18 @@
-//! Answers "Press any key to boot from CD" as somebody would who sits there: Windows' installation media ask that where
-//! the hard disk could be booted as well, and go on without setup if nobody does.
+//! `--press-key-for-cd`: presses Enter when the boot loader of an installation CD asks "Press any key to boot from CD".
+//! Windows' CDs ask this when the hard disk is bootable, and boot the hard disk if no key is pressed within 5 s.
 //!
-//! Once in a machine's life: when setup restarts the machine, the disk is what is to be booted.
+//! The key is pressed once per machine: when setup restarts the machine, the hard disk must boot.
 
 use std::time::Duration;
 
-/// How often the screen is looked at; the question stands for five seconds.
+/// Interval at which the screen is polled; the prompt is shown for 5 s.
 pub const INTERVAL: Duration = Duration::from_millis(250);
-/// The question comes right after the firmware: when it has not been asked for this long it will not be.
+/// Number of polls, 10 minutes in all. The prompt appears right after the firmware, so it will not come later.
 pub const LOOKS: u32 = 4 * 600;
-/// The key that answers: Enter.
+/// The key that is pressed: Enter.
 pub const ANSWER: u16 = 0x1c;
 
-/// Whether a screen asks for a key, for booting from a CD or DVD.
+/// Whether the text screen shows the prompt of a CD or DVD.
 pub fn asks(screen: &[String]) -> bool {
     screen.iter().any(|row| {
         let row = row.to_ascii_lowercase();
@@ -25,7 +25,7 @@ pub fn asks(screen: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_question_in_its_forms() {
+    fn the_prompt_is_recognised_for_cd_and_dvd_only() {
         for (row, asks) in [
             ("Press any key to boot from CD..", true),
             ("  Press any key to boot from CD or DVD.....", true),

@@ -1,62 +1,62 @@
-//! QMP's wire format (QEMU, "QMP Protocol Specification"): JSON objects in, JSON objects out, one to a line.
+//! QMP wire format (QEMU, "QMP Protocol Specification"): JSON requests, and JSON replies and events, one per line.
 //!
-//! Deliberately missing: out-of-band execution (capability `oob`), which is not offered.
+//! Deliberately missing: out-of-band execution (capability `oob`).
 
 use serde_json::{Map, Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Bytes of a request at most.
+/// Length limit of a request, in bytes.
 pub const REQUEST_MAX: usize = 64 << 10;
 
-/// A command that somebody sent.
+/// A command from a client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    /// Its name.
+    /// The command's name.
     pub execute: String,
-    /// Its arguments.
+    /// The command's arguments.
     pub arguments: Map<String, Value>,
-    /// What the answer is to carry.
+    /// The client's identifier, which the reply repeats.
     pub id: Option<Value>,
 }
 
 /// QMP's error classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Everything that has no class of its own.
+    /// Every error without a class of its own.
     Generic,
-    /// No such command, or not now.
+    /// The command does not exist, or is not valid in this phase of the connection.
     CommandNotFound,
-    /// Something named in the arguments is not active.
+    /// A device in the arguments is not active.
     DeviceNotActive,
-    /// Something named in the arguments is not there.
+    /// A device in the arguments does not exist.
     DeviceNotFound,
 }
 
 /// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// For programs.
+    /// The error class, for programs.
     pub class: Class,
-    /// For people.
+    /// The message, for people.
     pub desc: String,
 }
 
 impl Failure {
-    /// Something named in the arguments is not there.
+    /// An error of class `DeviceNotFound`.
     pub fn not_found(desc: impl Into<String>) -> Self {
         Self { class: Class::DeviceNotFound, desc: desc.into() }
     }
 
-    /// A failure without a class.
+    /// An error of class `GenericError`.
     pub fn generic(desc: impl Into<String>) -> Self {
         Self { class: Class::Generic, desc: desc.into() }
     }
 }
 
-/// What a command gives.
+/// Result of a command: the value of `return`, or the error.
 pub type Outcome = Result<Value, Failure>;
 
-/// The answer to a command.
+/// The reply to a command.
 pub fn reply(outcome: Outcome, id: Option<Value>) -> Value {
     let mut object = match outcome {
         Ok(value) => json!({ "return": value }),
@@ -76,7 +76,7 @@ pub fn reply(outcome: Outcome, id: Option<Value>) -> Value {
     object
 }
 
-/// Something that happened.
+/// An event with the current time.
 pub fn event(name: &str, data: Value) -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let timestamp = json!({ "seconds": now.as_secs(), "microseconds": now.subsec_micros() });
@@ -86,7 +86,7 @@ pub fn event(name: &str, data: Value) -> Value {
     }
 }
 
-/// pcvm's version, as QMP has it.
+/// pcvm's version in the form of QMP's `VersionInfo`.
 pub fn version() -> Value {
     let mut numbers = env!("CARGO_PKG_VERSION").split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);
@@ -97,21 +97,21 @@ pub fn version() -> Value {
     })
 }
 
-/// What a client is told first.
+/// The greeting that a client receives first.
 pub fn greeting() -> Value {
     json!({ "QMP": { "version": version(), "capabilities": [] } })
 }
 
-/// Takes requests out of a stream of bytes.
+/// Parses requests from a byte stream.
 #[derive(Debug, Default)]
 pub struct Reader {
     bytes: Vec<u8>,
-    /// Rubbish is passed over until the end of the line.
+    /// Bytes up to the end of the line are discarded, after a syntax error.
     skipping: bool,
 }
 
 impl Reader {
-    /// Adds what came in. Whoever calls takes requests out until none is left before adding more.
+    /// Appends received bytes. The caller then takes all complete requests before it appends more.
     pub fn feed(&mut self, bytes: &[u8]) {
         let mut bytes = bytes;
         if self.skipping {
@@ -126,12 +126,8 @@ impl Reader {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Bytes that wait for the rest of their request.
-    pub fn held(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// The next request, or what is wrong with it; `None` if more has to come. `ended`: nothing more will.
+    /// The next request, or its error with its identifier; `None` if the request is incomplete. `ended`: the client has
+    /// closed its side, so an incomplete request is an error.
     pub fn next(&mut self, ended: bool) -> Option<Result<Request, (Failure, Option<Value>)>> {
         let mut values = serde_json::Deserializer::from_slice(&self.bytes).into_iter::<Value>();
         let first = values.next();
@@ -148,7 +144,7 @@ impl Reader {
             Some(Err(error)) if error.is_eof() && self.bytes.len() < REQUEST_MAX && !ended => None,
             Some(Err(error)) => {
                 let why = if error.is_eof() && !ended {
-                    format!("a request has at most {REQUEST_MAX} bytes")
+                    format!("QMP input exceeds {REQUEST_MAX} bytes")
                 } else {
                     "Invalid JSON syntax".to_owned()
                 };
@@ -169,7 +165,7 @@ impl Reader {
     }
 }
 
-/// The shape of a request.
+/// Converts a JSON value into a request.
 fn check(value: Value) -> Result<Request, (Failure, Option<Value>)> {
     let Value::Object(mut object) = value else {
         return Err((Failure::generic("QMP input must be a JSON object"), None));
@@ -193,11 +189,11 @@ fn check(value: Value) -> Result<Request, (Failure, Option<Value>)> {
     Ok(Request { execute, arguments, id })
 }
 
-/// The arguments of a command: each is taken once, and none may be left.
+/// The arguments of a command. Each is removed as it is read; [`Arguments::end`] rejects the rest.
 pub struct Arguments(pub Map<String, Value>);
 
 impl Arguments {
-    /// Takes an argument that need not be there.
+    /// Removes an optional argument.
     pub fn optional(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name).filter(|value| !value.is_null())
     }
@@ -206,7 +202,7 @@ impl Arguments {
         Failure::generic(format!("Invalid parameter type for '{name}', expected: {expected}"))
     }
 
-    /// Takes a string, if it is there.
+    /// Removes an optional string.
     pub fn text(&mut self, name: &str) -> Result<Option<String>, Failure> {
         match self.optional(name) {
             None => Ok(None),
@@ -215,17 +211,17 @@ impl Arguments {
         }
     }
 
-    /// Takes a number, if it is there.
+    /// Removes an optional integer.
     pub fn integer(&mut self, name: &str) -> Result<Option<i64>, Failure> {
         self.optional(name).map(|value| value.as_i64().ok_or_else(|| Self::wrong(name, "integer"))).transpose()
     }
 
-    /// Takes a truth value, if it is there.
+    /// Removes an optional boolean.
     pub fn boolean(&mut self, name: &str) -> Result<Option<bool>, Failure> {
         self.optional(name).map(|value| value.as_bool().ok_or_else(|| Self::wrong(name, "boolean"))).transpose()
     }
 
-    /// Takes a list.
+    /// Removes a required array.
     pub fn list(&mut self, name: &str) -> Result<Vec<Value>, Failure> {
         match Self::required(name, self.optional(name))? {
             Value::Array(list) => Ok(list),
@@ -233,12 +229,12 @@ impl Arguments {
         }
     }
 
-    /// Takes an object.
+    /// Removes a required object.
     pub fn object(&mut self, name: &str) -> Result<Self, Failure> {
         Self::of(name, Self::required(name, self.optional(name))?)
     }
 
-    /// `value` as an object.
+    /// Converts `value`, the argument `name`, to an object.
     pub fn of(name: &str, value: Value) -> Result<Self, Failure> {
         match value {
             Value::Object(object) => Ok(Self(object)),
@@ -246,12 +242,12 @@ impl Arguments {
         }
     }
 
-    /// What must be there.
+    /// Fails if the argument is missing.
     pub fn required<T>(name: &str, value: Option<T>) -> Result<T, Failure> {
         value.ok_or_else(|| Failure::generic(format!("Parameter '{name}' is missing")))
     }
 
-    /// Nothing may be left.
+    /// Fails if an argument is left.
     pub fn end(self) -> Result<(), Failure> {
         match self.0.keys().next() {
             None => Ok(()),
@@ -271,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_come_in_any_pieces() {
+    fn requests_are_parsed_from_chunks_of_any_size() {
         let stream = br#"{"execute":"a"} {"execute" : "b","arguments":{"x":1},"id":[7]}
             {"execute":"c"}"#;
         for size in [1, 2, 7, 1000] {
@@ -286,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_told_and_passed_over() {
+    fn an_invalid_request_is_reported_and_skipped() {
         for (text, why) in [
             ("nonsense", "Invalid JSON syntax"),
             ("{\"execute\": }", "Invalid JSON syntax"),
@@ -306,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_without_an_end_takes_no_memory() {
+    fn a_request_without_an_end_is_bounded_in_memory() {
         let mut reader = Reader::default();
         let mut errors = 0;
         for _ in 0..1000 {
@@ -314,7 +310,7 @@ mod tests {
             errors += all(&mut reader, false).len();
             assert!(reader.bytes.len() <= REQUEST_MAX + 1000);
         }
-        assert_eq!(errors, 1, "told once");
+        assert_eq!(errors, 1, "one error for the whole line");
         reader.feed(b"\n{\"execute\":\"stop\"}");
         assert_eq!(all(&mut reader, false), [Ok("stop".to_owned())]);
         let mut reader = Reader::default();
@@ -330,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_checked_to_the_last() {
+    fn arguments_of_a_wrong_type_and_unknown_ones_are_rejected() {
         let arguments = |value: Value| Arguments(value.as_object().unwrap().clone());
         let mut given = arguments(json!({"name": 5, "n": "x", "rest": 1}));
         assert_eq!(given.text("name").unwrap_err().desc, "Invalid parameter type for 'name', expected: string");

@@ -1,6 +1,6 @@
 //! The main loop's side of the control socket.
 
-use super::command::{self, Step};
+use super::command::{self, CommandReply as Step};
 use super::press_key;
 use super::qmp::{self, Arguments, Class, Failure, Outcome, Reader};
 use super::typist::Typist;

@@ -1,127 +1,105 @@
-//! What people type, on its way into the machine's keyboard, which has room for sixteen bytes.
+//! Input queue between a display or VNC client and the guest's keyboard, paced by [`KeyPacer`].
 
+use crate::key_pacing::{KeyPacer, POLL_INTERVAL};
 use crate::screen::GuestScreen;
 use pcvm_devices::InputEvent;
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Events that wait at most.
-const INPUT_MAX: usize = 1024;
-/// Bytes that wait in the keyboard, of sixteen, while another key is sent.
-const KEYBOARD_LOW: usize = 8;
-/// How often a full keyboard is looked at, and how long it is waited for.
-const KEYBOARD_RETRY: Duration = Duration::from_millis(5);
-const KEYBOARD_PATIENCE: Duration = Duration::from_secs(2);
+/// Pending events at most, except for [`Feed::push_always`].
+const QUEUE_MAX: usize = 1024;
 
-/// Input that the machine has not taken yet.
+/// Input that is not yet delivered to the machine.
 #[derive(Debug, Default)]
 pub struct Feed {
-    waiting: VecDeque<InputEvent>,
-    /// The guest has not read the keyboard since then.
-    full_since: Option<Instant>,
+    pending: VecDeque<InputEvent>,
+    pacer: KeyPacer,
 }
 
 impl Feed {
-    /// Adds input; what there is no room for is lost.
+    /// Queues input; events beyond the queue's size are dropped.
     pub fn push(&mut self, events: impl IntoIterator<Item = InputEvent>) {
-        let room = INPUT_MAX.saturating_sub(self.waiting.len());
-        self.waiting.extend(events.into_iter().take(room));
+        let room = QUEUE_MAX.saturating_sub(self.pending.len());
+        self.pending.extend(events.into_iter().take(room));
     }
 
-    /// Adds what must not be lost: keys that are let go would repeat for ever.
+    /// Queues input that must not be dropped: a lost key release would let the guest repeat the key without end.
     pub fn push_always(&mut self, events: impl IntoIterator<Item = InputEvent>) {
-        self.waiting.extend(events);
+        self.pending.extend(events);
     }
 
-    /// Whether there is room for what a person types in a moment.
+    /// Whether at least half of the queue is free. A client with a full queue is not read from.
     pub fn has_room(&self) -> bool {
-        self.waiting.len() < INPUT_MAX / 2
+        self.pending.len() < QUEUE_MAX / 2
     }
 
-    /// Gives input to the machine as fast as its keyboard takes it. A guest that does not read its keyboard is waited for,
-    /// but not for ever.
-    pub fn deliver(&mut self, console: &(impl GuestScreen + ?Sized), now: Instant) {
-        while let Some(&event) = self.waiting.front() {
-            if matches!(event, InputEvent::Key { .. }) {
-                if console.keys_waiting() <= KEYBOARD_LOW {
-                    self.full_since = None;
-                } else if now.saturating_duration_since(*self.full_since.get_or_insert(now)) < KEYBOARD_PATIENCE {
-                    return;
-                }
+    /// Delivers pending input as fast as the guest reads its keyboard.
+    pub fn deliver(&mut self, screen: &(impl GuestScreen + ?Sized), now: Instant) {
+        self.send_due(now, || screen.keys_waiting(), |event| screen.input(event));
+    }
+
+    /// Sends the events that are due. `unread` gives the bytes of scan codes that the guest has not read.
+    fn send_due(&mut self, now: Instant, unread: impl Fn() -> usize, mut send: impl FnMut(InputEvent)) {
+        while let Some(&event) = self.pending.front() {
+            if matches!(event, InputEvent::Key { .. }) && !self.pacer.may_send(unread(), now) {
+                return;
             }
-            console.input(event);
-            self.waiting.pop_front();
+            send(event);
+            self.pending.pop_front();
         }
     }
 
-    /// When to deliver next.
+    /// When to call [`Self::deliver`] again; `None` if nothing is pending.
     pub fn next(&self, now: Instant) -> Option<Instant> {
-        (!self.waiting.is_empty()).then(|| now + KEYBOARD_RETRY)
+        (!self.pending.is_empty()).then(|| now + POLL_INTERVAL)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::screen::Waker;
-    use pcvm_devices::vga::Canvas;
-    use std::sync::Mutex;
-
-    #[derive(Default)]
-    struct Keyboard {
-        full: bool,
-        canvas: Canvas,
-        got: Mutex<Vec<InputEvent>>,
-    }
-
-    impl GuestScreen for Keyboard {
-        fn poll(&mut self, _: Option<&Waker>) -> bool {
-            false
-        }
-        fn canvas(&self) -> &Canvas {
-            &self.canvas
-        }
-        fn absolute(&self) -> bool {
-            false
-        }
-        fn leds(&self) -> u8 {
-            0
-        }
-        fn keys_waiting(&self) -> usize {
-            if self.full { 16 } else { self.got.lock().unwrap().len() }
-        }
-        fn input(&self, event: InputEvent) {
-            self.got.lock().unwrap().push(event);
-        }
-    }
+    use crate::key_pacing::{LOW_WATER, PATIENCE};
+    use std::cell::RefCell;
 
     const KEY: InputEvent = InputEvent::Key { code: 0x1e, down: true };
+    const MOTION: InputEvent = InputEvent::Mouse { dx: 1, dy: 0, dz: 0, buttons: 0 };
 
-    #[test]
-    fn keys_wait_until_the_guest_takes_them_but_not_for_ever() {
-        let now = Instant::now();
-        let mut keyboard = Keyboard::default();
-        let mut feed = Feed::default();
-        feed.push([KEY; 20]);
-        feed.deliver(&keyboard, now);
-        assert_eq!(keyboard.got.lock().unwrap().len(), KEYBOARD_LOW + 1);
-        assert!(feed.next(now).is_some());
-        keyboard.got.lock().unwrap().clear();
-        feed.deliver(&keyboard, now);
-        keyboard.full = true;
-        feed.deliver(&keyboard, now);
-        assert!(feed.next(now).is_some());
-        feed.deliver(&keyboard, now + KEYBOARD_PATIENCE);
-        assert_eq!(feed.next(now), None, "a guest that is hung loses what is typed");
+    /// Delivers to a keyboard that holds `unread` bytes, to which every key adds one. Returns the number of events sent.
+    fn deliver(feed: &mut Feed, now: Instant, unread: usize) -> usize {
+        let sent = RefCell::new(0);
+        feed.send_due(now, || unread + *sent.borrow(), |_| *sent.borrow_mut() += 1);
+        sent.into_inner()
     }
 
     #[test]
-    fn no_more_waits_than_there_is_room_for() {
+    fn keys_wait_until_the_guest_reads_the_keyboard_but_not_forever() {
+        let now = Instant::now();
+        let mut feed = Feed::default();
+        feed.push([KEY; 20]);
+        assert_eq!(deliver(&mut feed, now, 0), LOW_WATER + 1);
+        assert_eq!(feed.next(now), Some(now + POLL_INTERVAL));
+        assert_eq!(deliver(&mut feed, now, 0), LOW_WATER + 1, "the guest has read the keyboard");
+        assert_eq!(deliver(&mut feed, now, 16), 0);
+        assert_eq!(deliver(&mut feed, now + PATIENCE, 16), 2, "a guest that has hung loses the rest");
+        assert_eq!(feed.next(now), None);
+    }
+
+    #[test]
+    fn pointer_events_do_not_wait_for_the_keyboard() {
+        let now = Instant::now();
+        let mut feed = Feed::default();
+        feed.push([MOTION, KEY, MOTION]);
+        assert_eq!(deliver(&mut feed, now, 16), 1, "the second motion stays behind the key");
+        assert_eq!(deliver(&mut feed, now, 0), 2);
+    }
+
+    #[test]
+    fn events_beyond_the_queue_are_dropped_except_releases() {
         let mut feed = Feed::default();
         feed.push(std::iter::repeat_n(KEY, 5000));
         assert!(!feed.has_room());
-        assert_eq!(feed.waiting.len(), INPUT_MAX);
+        assert_eq!(feed.pending.len(), QUEUE_MAX);
         feed.push_always([KEY]);
-        assert_eq!(feed.waiting.len(), INPUT_MAX + 1);
+        assert_eq!(feed.pending.len(), QUEUE_MAX + 1);
     }
 }

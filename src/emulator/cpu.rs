@@ -1,95 +1,99 @@
-//! The processor's state as far as instructions of this kind need it, and its way to memory.
+//! Emulated CPU state: registers, segments, and memory accesses with a small TLB and a cache of code bytes.
 
 use super::alu::Size;
 use super::paging::{Access, Paging};
-use super::{Bus, Stop};
+use super::{Bus, NotEmulated};
 
 pub(super) const AX: usize = 0;
 pub(super) const CX: usize = 1;
 pub(super) const DX: usize = 2;
+pub(super) const BX: usize = 3;
 pub(super) const SP: usize = 4;
 pub(super) const BP: usize = 5;
 pub(super) const SI: usize = 6;
 pub(super) const DI: usize = 7;
 
-/// Segments, as instructions number them.
+/// ES. Segment registers have their numbers in instruction encodings.
 pub const ES: usize = 0;
-/// Code.
+/// CS.
 pub const CS: usize = 1;
-/// The stack.
+/// SS.
 pub const SS: usize = 2;
-/// Data.
+/// DS.
 pub const DS: usize = 3;
-/// More data.
+/// FS.
 pub const FS: usize = 4;
-/// Still more.
+/// GS.
 pub const GS: usize = 5;
 
-/// A segment register's hidden part.
+/// The hidden part of a segment register (descriptor cache).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Segment {
     /// Linear address of offset 0.
     pub base: u32,
-    /// The last offset.
+    /// Largest valid offset.
     pub limit: u32,
-    /// Data can be read. A segment that ends where others begin (expand down) is taken for one that cannot be used.
+    /// Data can be read. An expand-down segment counts as neither readable nor writable.
     pub readable: bool,
-    /// And written.
+    /// Data can be written.
     pub writable: bool,
-    /// 32 bits: of code, or of the stack pointer.
+    /// D/B flag: 32-bit code, or a 32-bit stack pointer.
     pub big: bool,
 }
 
-/// Bytes of a line of code, and lines that are kept at hand, by the low bits of their number.
+/// Bytes of a line of the code cache.
 const LINE: u32 = 64;
+/// Lines of the code cache, which is direct-mapped.
 const LINES: usize = 8;
 
-/// Bytes of code that are looked at for an instruction: one more than it can have.
+/// Code bytes fetched for one instruction: one more than the longest instruction has.
 pub(super) const CODE: usize = 16;
 
-/// Code, as it was when it was first needed.
+/// A line of the code cache.
 #[derive(Clone, Copy)]
-struct Line {
-    /// Where it is, by linear and physical address, or none.
+struct CodeLine {
+    /// Linear address of the first byte; none for an invalid line.
     linear: Option<u32>,
+    /// Physical address of the first byte.
     physical: u32,
     bytes: [u8; LINE as usize],
 }
 
-fn line_of(address: u32) -> usize {
+fn line_index(address: u32) -> usize {
     (address / LINE) as usize % LINES
 }
 
-/// Where the page of a linear address is, as it was found before.
+/// A cached translation of a page.
 #[derive(Clone, Copy)]
-struct Known {
+struct TlbEntry {
     linear: u32,
     physical: u32,
+    /// The page may be written.
     write: bool,
 }
 
-/// A processor outside long mode.
+/// A CPU outside long mode.
 #[derive(Clone)]
 pub struct Cpu {
-    /// EAX, ECX, EDX, EBX, ESP, EBP, ESI, EDI, as instructions number them.
+    /// EAX, ECX, EDX, EBX, ESP, EBP, ESI, EDI: by their number in instruction encodings.
     pub regs: [u32; 8],
-    /// The next instruction.
+    /// EIP.
     pub eip: u32,
     /// EFLAGS.
     pub flags: u32,
     pub(super) segments: [Segment; 6],
     paging: Paging,
-    /// Whether IN and OUT are allowed without asking the task's bitmap.
-    pub(super) io: bool,
-    lines: [Line; LINES],
-    known: [Option<Known>; 4],
+    /// IN and OUT need no check of the TSS' I/O permission bitmap (CPL <= IOPL).
+    pub(super) io_allowed: bool,
+    code_cache: [CodeLine; LINES],
+    tlb: [Option<TlbEntry>; 4],
 }
 
 impl Cpu {
-    /// One with these registers; `segments` as they are numbered.
-    pub fn new(regs: [u32; 8], eip: u32, flags: u32, segments: [Segment; 6], paging: Paging, io: bool) -> Self {
-        let lines = [Line { linear: None, physical: 0, bytes: [0; LINE as usize] }; LINES];
-        Self { regs, eip, flags, segments, paging, io, lines, known: [None; 4] }
+    /// A CPU with these registers. `segments` are ordered by their numbers.
+    pub fn new(regs: [u32; 8], eip: u32, flags: u32, segments: [Segment; 6], paging: Paging, io_allowed: bool) -> Self {
+        let code_cache = [CodeLine { linear: None, physical: 0, bytes: [0; LINE as usize] }; LINES];
+        Self { regs, eip, flags, segments, paging, io_allowed, code_cache, tlb: [None; 4] }
     }
 
     pub(super) fn reg(&self, size: Size, number: usize) -> u32 {
@@ -108,58 +112,66 @@ impl Cpu {
         self.regs[number] = self.regs[number] & !mask | value << shift & mask;
     }
 
-    /// Changes only these flags.
+    /// Replaces the flags of `mask` by those of `value`.
     pub(super) fn set_flags(&mut self, mask: u32, value: u32) {
         self.flags = self.flags & !mask | value & mask;
     }
 
-    fn page(&mut self, bus: &mut impl Bus, linear: u32, access: Access) -> Result<u32, Stop> {
-        if !self.paging.on {
+    /// Physical address of the page of a linear address.
+    fn translate(&mut self, bus: &mut impl Bus, linear: u32, access: Access) -> Result<u32, NotEmulated> {
+        if !self.paging.pg {
             return Ok(linear & !0xfff);
         }
         let (page, slot, write) = (linear & !0xfff, (linear >> 12 & 3) as usize, access == Access::Write);
-        if let Some(known) = self.known[slot]
-            && known.linear == page
-            && (known.write || !write)
+        if let Some(entry) = self.tlb[slot]
+            && entry.linear == page
+            && (entry.write || !write)
             && access != Access::Fetch
         {
-            return Ok(known.physical);
+            return Ok(entry.physical);
         }
-        let physical = self.paging.page(bus, linear, access)?;
+        let physical = self.paging.translate(bus, linear, access)?;
         if access != Access::Fetch {
-            self.known[slot] = Some(Known { linear: page, physical, write });
+            self.tlb[slot] = Some(TlbEntry { linear: page, physical, write });
         }
         Ok(physical)
     }
 
-    fn linear(&self, segment: usize, offset: u32, len: u32, write: bool) -> Result<u32, Stop> {
+    /// Linear address of an operand, after the segment's checks.
+    fn linear(&self, segment: usize, offset: u32, len: u32, write: bool) -> Result<u32, NotEmulated> {
         let Segment { base, limit, readable, writable, .. } = self.segments[segment];
         let allowed = if write { writable } else { readable };
-        let last = offset.checked_add(len - 1).ok_or(Stop)?;
-        if allowed && last <= limit { Ok(base.wrapping_add(offset)) } else { Err(Stop) }
+        let last = offset.checked_add(len - 1).ok_or(NotEmulated)?;
+        if allowed && last <= limit { Ok(base.wrapping_add(offset)) } else { Err(NotEmulated) }
     }
 
-    /// Where an operand in memory is. One that lies in two pages is left to the processor.
-    pub(super) fn place(
+    /// Physical address of a memory operand. Fails if the operand crosses a page boundary.
+    pub(super) fn physical(
         &mut self,
         bus: &mut impl Bus,
         segment: usize,
         offset: u32,
         size: Size,
         write: bool,
-    ) -> Result<u32, Stop> {
+    ) -> Result<u32, NotEmulated> {
         let linear = self.linear(segment, offset, size.bytes(), write)?;
         if (linear & 0xfff) + size.bytes() > 0x1000 {
-            return Err(Stop);
+            return Err(NotEmulated);
         }
-        let page = self.page(bus, linear, if write { Access::Write } else { Access::Read })?;
+        let page = self.translate(bus, linear, if write { Access::Write } else { Access::Read })?;
         Ok(page | linear & 0xfff)
     }
 
-    pub(super) fn load(&mut self, bus: &mut impl Bus, segment: usize, offset: u32, size: Size) -> Result<u32, Stop> {
-        let at = self.place(bus, segment, offset, size, false)?;
+    pub(super) fn load(
+        &mut self,
+        bus: &mut impl Bus,
+        segment: usize,
+        offset: u32,
+        size: Size,
+    ) -> Result<u32, NotEmulated> {
+        let at = self.physical(bus, segment, offset, size, false)?;
         let mut bytes = [0; 4];
-        bus.read(at, bytes.get_mut(..size.bytes() as usize).ok_or(Stop)?)?;
+        bus.read(at, bytes.get_mut(..size.bytes() as usize).ok_or(NotEmulated)?)?;
         Ok(u32::from_le_bytes(bytes))
     }
 
@@ -170,76 +182,79 @@ impl Cpu {
         offset: u32,
         size: Size,
         value: u32,
-    ) -> Result<(), Stop> {
-        let at = self.place(bus, segment, offset, size, true)?;
-        bus.write(at, value.to_le_bytes().get(..size.bytes() as usize).ok_or(Stop)?)?;
-        // It may have been code, or a page table. A line has the same place by either address: pages are larger.
+    ) -> Result<(), NotEmulated> {
+        let at = self.physical(bus, segment, offset, size, true)?;
+        bus.write(at, value.to_le_bytes().get(..size.bytes() as usize).ok_or(NotEmulated)?)?;
+        // The store may have changed cached code or a page table. Linear and physical address select the same line, because
+        // a page is larger than the cache.
         for end in [at, at + size.bytes() - 1] {
-            let line = &mut self.lines[line_of(end)];
+            let line = &mut self.code_cache[line_index(end)];
             if line.physical == end & !(LINE - 1) {
                 line.linear = None;
             }
         }
-        if self.paging.on {
-            self.known = [None; 4];
+        if self.paging.pg {
+            self.tlb = [None; 4];
         }
         Ok(())
     }
 
-    /// A value on the stack is read, and the stack pointer behind it given.
-    pub(super) fn top(&mut self, bus: &mut impl Bus, size: Size) -> Result<(u32, u32), Stop> {
-        let sp = self.regs[SP] & self.stack().mask();
+    /// Reads the value at the top of the stack. Returns it and the stack pointer after a pop, without changing ESP.
+    pub(super) fn read_top(&mut self, bus: &mut impl Bus, size: Size) -> Result<(u32, u32), NotEmulated> {
+        let sp = self.regs[SP] & self.stack_size().mask();
         let value = self.load(bus, SS, sp, size)?;
         Ok((value, sp.wrapping_add(size.bytes())))
     }
 
-    pub(super) fn push(&mut self, bus: &mut impl Bus, size: Size, value: u32) -> Result<(), Stop> {
-        let stack = self.stack();
+    pub(super) fn push(&mut self, bus: &mut impl Bus, size: Size, value: u32) -> Result<(), NotEmulated> {
+        let stack = self.stack_size();
         let sp = self.regs[SP].wrapping_sub(size.bytes()) & stack.mask();
         self.store(bus, SS, sp, size, value)?;
         self.set_reg(stack, SP, sp);
         Ok(())
     }
 
-    /// The size of the stack pointer.
-    pub(super) fn stack(&self) -> Size {
-        if self.segments[SS].big { Size::Long } else { Size::Word }
+    /// Size of the stack pointer: SS.B.
+    pub(super) fn stack_size(&self) -> Size {
+        if self.segments[SS].big { Size::Dword } else { Size::Word }
     }
 
-    /// The bytes at the instruction pointer, as many as an instruction can have; and how many of them there are.
+    /// The bytes at CS:EIP, and how many of them are valid: fewer than [`CODE`] at the segment limit or before a page that
+    /// cannot be fetched.
     #[inline]
-    pub(super) fn code(&mut self, bus: &mut impl Bus) -> Result<([u8; CODE], u32), Stop> {
+    pub(super) fn code(&mut self, bus: &mut impl Bus) -> Result<([u8; CODE], u32), NotEmulated> {
         let Segment { base, limit, .. } = self.segments[CS];
-        let most = match limit.checked_sub(self.eip) {
+        let valid = match limit.checked_sub(self.eip) {
             Some(more) => more.min(CODE as u32 - 1) + 1,
-            None => return Err(Stop),
+            None => return Err(NotEmulated),
         };
         let linear = base.wrapping_add(self.eip);
         let at = (linear % LINE) as usize;
         let mut code = [0; CODE];
-        if self.lines[line_of(linear)].linear != Some(linear - linear % LINE) {
+        if self.code_cache[line_index(linear)].linear != Some(linear - linear % LINE) {
             self.fetch(bus, linear)?;
         }
-        let bytes = &self.lines[line_of(linear)].bytes;
+        let bytes = &self.code_cache[line_index(linear)].bytes;
         if let Some(all) = bytes.get(at..at + CODE) {
             code.copy_from_slice(all);
-            return Ok((code, most));
+            return Ok((code, valid));
         }
         let first = LINE as usize - at;
         code[..first].copy_from_slice(&bytes[at..]);
         let next = linear.wrapping_add(first as u32);
-        if self.lines[line_of(next)].linear != Some(next) && self.fetch(bus, next).is_err() {
-            return Ok((code, most.min(first as u32)));
+        if self.code_cache[line_index(next)].linear != Some(next) && self.fetch(bus, next).is_err() {
+            return Ok((code, valid.min(first as u32)));
         }
-        code[first..].copy_from_slice(&self.lines[line_of(next)].bytes[..CODE - first]);
-        Ok((code, most))
+        code[first..].copy_from_slice(&self.code_cache[line_index(next)].bytes[..CODE - first]);
+        Ok((code, valid))
     }
 
+    /// Fills the code cache line of a linear address.
     #[cold]
-    fn fetch(&mut self, bus: &mut impl Bus, linear: u32) -> Result<(), Stop> {
+    fn fetch(&mut self, bus: &mut impl Bus, linear: u32) -> Result<(), NotEmulated> {
         let start = linear & !(LINE - 1);
-        let physical = self.page(bus, linear, Access::Fetch)? | start & 0xfff;
-        let line = &mut self.lines[line_of(linear)];
+        let physical = self.translate(bus, linear, Access::Fetch)? | start & 0xfff;
+        let line = &mut self.code_cache[line_index(linear)];
         line.linear = None;
         bus.read_code(physical, &mut line.bytes)?;
         (line.linear, line.physical) = (Some(start), physical);

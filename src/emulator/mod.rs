@@ -1,13 +1,12 @@
-//! Running ahead: instructions that pcvm carries out itself after an access that stopped the guest.
+//! x86 instruction emulator for loops that read planar VGA memory.
 //!
-//! A program that draws in planes reads video memory to fill the latches, byte by byte, and each read stops the processor:
-//! what the kernel and the world switches cost is a hundred times what the program does in between. So once such a read has
-//! stopped it, the instructions behind the read are carried out here, as long as they are of the kinds that such loops are
-//! made of and touch nothing but RAM, the planes and the adapter's ports. The first one that is anything else is left to the
-//! processor, which goes on there and never notices.
+//! A program that draws in planar modes reads video memory byte by byte to fill the VGA latches. Each read exits, and an
+//! exit costs about a hundred times as much as the instructions between two reads. After such an exit the vCPU's thread
+//! therefore emulates the following instructions here, without entering the guest. It stops at the first instruction that is
+//! not implemented, would fault, or accesses anything but RAM, ROM and the display adapter. KVM executes that instruction.
 //!
-//! All of it is outside long mode, and none of it faults: what would fault is left to the processor too. Nothing here is
-//! remembered from one time to the next.
+//! The emulator covers real, virtual-8086 and protected mode, not long mode. It delivers no exceptions and no interrupts. It
+//! keeps no state between two bursts.
 
 mod alu;
 mod cpu;
@@ -21,64 +20,65 @@ pub use exec::step;
 pub use fuzz::fuzz;
 pub use paging::Paging;
 
-/// The instruction is left to the processor.
+/// The instruction is not emulated: KVM executes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stop;
+pub struct NotEmulated;
 
-/// What is around the processor, by physical addresses.
+/// Memory and ports of the machine, by physical address.
 pub trait Bus {
-    /// Reads RAM, ROM, or the display adapter.
+    /// Reads RAM, ROM or the display adapter.
     ///
     /// # Errors
-    /// If it is anything else, like all of these.
-    fn read(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop>;
+    /// If the address is anything else. The other methods fail for the same reason.
+    fn read(&mut self, at: u32, data: &mut [u8]) -> Result<(), NotEmulated>;
     /// Writes RAM or the display adapter.
     ///
     /// # Errors
     /// See [`Bus::read`].
-    fn write(&mut self, at: u32, data: &[u8]) -> Result<(), Stop>;
-    /// Whether these bytes are the display adapter's.
+    fn write(&mut self, at: u32, data: &[u8]) -> Result<(), NotEmulated>;
+    /// Whether these bytes are memory of the display adapter that traps.
     fn is_device(&mut self, at: u32, len: usize) -> bool;
     /// Reads code: RAM or ROM.
     ///
     /// # Errors
     /// See [`Bus::read`].
-    fn read_code(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop>;
+    fn read_code(&mut self, at: u32, data: &mut [u8]) -> Result<(), NotEmulated>;
     /// Reads a page table: RAM.
     ///
     /// # Errors
     /// See [`Bus::read`].
-    fn read_table(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop>;
+    fn read_table(&mut self, at: u32, data: &mut [u8]) -> Result<(), NotEmulated>;
     /// `in` from a port of the display adapter.
     ///
     /// # Errors
     /// See [`Bus::read`].
-    fn port_in(&mut self, port: u16, data: &mut [u8]) -> Result<(), Stop>;
-    /// `out` to one.
+    fn port_in(&mut self, port: u16, data: &mut [u8]) -> Result<(), NotEmulated>;
+    /// `out` to a port of the display adapter.
     ///
     /// # Errors
     /// See [`Bus::read`].
-    fn port_out(&mut self, port: u16, data: &[u8]) -> Result<(), Stop>;
+    fn port_out(&mut self, port: u16, data: &[u8]) -> Result<(), NotEmulated>;
 }
 
-/// When it is worth it: handing a processor over costs some system calls, which a few instructions do not bring in.
+/// Exponential back-off after short bursts: reading and writing the vCPU's registers costs some system calls, which a burst
+/// of a few instructions does not pay for.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Pace {
-    /// So many chances are let go by.
+pub struct Backoff {
+    /// Exits to skip before the next burst.
     skip: u16,
-    /// And after the next that is not worth it.
+    /// Exits to skip after the next short burst.
     next_skip: u16,
 }
 
-/// Instructions, and repetitions of a string instruction, at one time: nobody else reaches the board meanwhile, and no
-/// interrupt comes through.
-pub const MOST: u32 = 1000;
-/// Fewer are not worth it.
-const FEW: u32 = 24;
+/// Limit of a burst: instructions, plus repetitions of string instructions. During a burst the board stays locked and no
+/// interrupt is delivered.
+pub const BURST_MAX: u32 = 1000;
+/// A burst with fewer instructions costs more than it saves.
+const BURST_MIN: u32 = 24;
 
-impl Pace {
-    /// Whether to take this chance.
-    pub fn wants(&mut self) -> bool {
+impl Backoff {
+    /// Whether to run a burst after this exit.
+    pub fn should_run(&mut self) -> bool {
         self.skip = match self.skip {
             0 => return true,
             skip => skip - 1,
@@ -86,9 +86,9 @@ impl Pace {
         false
     }
 
-    /// So many instructions were carried out.
-    pub fn took(&mut self, instructions: u32) {
-        self.next_skip = if instructions < FEW { (self.next_skip * 2 + 1).min(1023) } else { 0 };
+    /// Records the number of instructions of a burst.
+    pub fn record(&mut self, instructions: u32) {
+        self.next_skip = if instructions < BURST_MIN { (self.next_skip * 2 + 1).min(1023) } else { 0 };
         self.skip = self.next_skip;
     }
 }

@@ -1,4 +1,5 @@
-//! What the instructions do to memory, paging and themselves; that they compute what a processor does is `kvm::ahead`'s test.
+//! Emulator tests: memory, paging, self-modifying code, incomplete instructions. `kvm::emulation` compares the results of
+//! instructions with KVM's.
 
 use super::fuzz::Ram;
 use super::paging::Access;
@@ -8,23 +9,24 @@ fn ram() -> Ram {
     Ram::new(vec![0; 0x10_0000])
 }
 
-/// Flat 32-bit segments, code at 1000h.
+/// A CPU with flat 32-bit segments and EIP 1000h.
 fn flat(paging: Paging) -> Cpu {
     let segment = Segment { base: 0, limit: u32::MAX, readable: true, writable: true, big: true };
     Cpu::new([0; 8], 0x1000, 2, [segment; 6], paging, true)
 }
 
-fn run(cpu: &mut Cpu, ram: &mut Ram, code: &[u8], most: u32) -> u32 {
+/// Writes `code` to 1000h and runs a burst of at most `limit` instructions. Returns their number.
+fn run(cpu: &mut Cpu, ram: &mut Ram, code: &[u8], limit: u32) -> u32 {
     ram.bytes[0x1000..0x1000 + code.len()].copy_from_slice(code);
-    let mut budget = most;
+    let mut budget = limit;
     while budget > 0 && step(cpu, ram, &mut budget).is_ok() {
         budget = budget.saturating_sub(1);
     }
-    most - budget
+    limit - budget
 }
 
 #[test]
-fn a_loop_runs_to_its_end_and_what_is_behind_it_is_left() {
+fn a_loop_runs_until_an_instruction_that_is_not_emulated() {
     let (mut cpu, mut ram) = (flat(Paging::default()), ram());
     (cpu.regs[1], cpu.regs[7]) = (4, 0x8_0000);
     // movb (%edi), %ah; stosb; outw %ax, %dx; loop; hlt
@@ -38,7 +40,7 @@ fn a_loop_runs_to_its_end_and_what_is_behind_it_is_left() {
 }
 
 #[test]
-fn what_fails_leaves_everything_as_it_was() {
+fn an_instruction_that_fails_changes_no_register_and_no_flag() {
     let codes: [&[u8]; 12] = [
         &[0xa4],                         // movsb
         &[0xff, 0x07],                   // incl (%edi)
@@ -51,7 +53,7 @@ fn what_fails_leaves_everything_as_it_was() {
         &[0x50],                         // push %eax
         &[0x87, 0x07],                   // xchgl %eax, (%edi)
         &[0xf0, 0x01, 0x06],             // lock addl %eax, (%esi)
-        &[0x66, 0x67, 0x2e, 0x3e, 0x90], // nothing fails here: 16 bits of prefixes
+        &[0x66, 0x67, 0x2e, 0x3e, 0x90], // nop with four prefixes, which succeeds
     ];
     for code in codes {
         let (mut cpu, mut ram) = (flat(Paging::default()), ram());
@@ -65,14 +67,14 @@ fn what_fails_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn a_repeated_instruction_goes_on_where_it_was_interrupted() {
+fn a_repeated_instruction_continues_where_it_stopped() {
     let (mut cpu, mut ram) = (flat(Paging::default()), ram());
     (cpu.regs[0], cpu.regs[1], cpu.regs[7]) = (0x55, 100, 0x8_fff0);
     ram.forbidden = 0x9_0000..0x9_1000;
     assert_eq!(run(&mut cpu, &mut ram, &[0xf3, 0xaa, 0xf4], 10), 10);
-    assert_eq!((cpu.eip, cpu.regs[1], cpu.regs[7]), (0x1000, 90, 0x8_fffa), "the time is over");
+    assert_eq!((cpu.eip, cpu.regs[1], cpu.regs[7]), (0x1000, 90, 0x8_fffa), "the budget ends the burst");
     run(&mut cpu, &mut ram, &[0xf3, 0xaa, 0xf4], 1000);
-    assert_eq!((cpu.eip, cpu.regs[1], cpu.regs[7]), (0x1000, 84, 0x9_0000), "it must not go on");
+    assert_eq!((cpu.eip, cpu.regs[1], cpu.regs[7]), (0x1000, 84, 0x9_0000), "the bus refuses the address");
     ram.forbidden = 0..0;
     run(&mut cpu, &mut ram, &[0xf3, 0xaa, 0xf4], 1000);
     assert_eq!((cpu.eip, cpu.regs[1], cpu.regs[7]), (0x1002, 0, 0x9_0054));
@@ -80,9 +82,9 @@ fn a_repeated_instruction_goes_on_where_it_was_interrupted() {
 }
 
 #[test]
-fn code_that_changes_is_fetched_again() {
+fn modified_code_is_fetched_again() {
     let (mut cpu, mut ram) = (flat(Paging::default()), ram());
-    // movb $0x41, 0x1008: the INC of EAX that follows becomes one of ECX.
+    // movb $0x41, 0x1008 changes the inc %eax there to inc %ecx.
     run(&mut cpu, &mut ram, &[0xc6, 0x05, 0x08, 0x10, 0, 0, 0x41, 0x90, 0x40, 0xf4], 100);
     assert_eq!((cpu.regs[0], cpu.regs[1]), (0, 1));
 }
@@ -95,12 +97,12 @@ const D: u64 = 0x40;
 const LARGE: u64 = 0x80;
 
 #[test]
-fn pages_are_found_as_a_processor_finds_them() {
+fn page_walks_follow_32_bit_and_pae_paging() {
     let mut ram = ram();
     let mut put = |at: usize, entry: u64, len: usize| {
         ram.bytes[at..at + len].copy_from_slice(&entry.to_le_bytes()[..len]);
     };
-    // Two levels: a table, and a page of 4 MiB.
+    // 32-bit paging: a page table, and a 4 MiB page.
     put(0x2_0000, 0x2_1000 | P | W | U | A, 4);
     put(0x2_0004, 0x0040_0000 | P | W | A | D | LARGE, 4);
     put(0x2_1000, 0x3_0000 | P | W | U | A | D, 4);
@@ -109,47 +111,51 @@ fn pages_are_found_as_a_processor_finds_them() {
     put(0x2_100c, 0x3_3000 | P | W | U | A, 4);
     put(0x2_1010, 0x3_4000 | P | W | U, 4);
     put(0x2_1014, 0x3_5000 | W | U | A | D, 4);
-    // Three.
+    // PAE paging.
     put(0x2_2000, 0x2_3000 | P, 8);
     put(0x2_3000, 0x2_4000 | P | W | U | A, 8);
     put(0x2_3008, 0x20_0000 | P | W | U | A | D | LARGE, 8);
     put(0x2_4000, 0x5_0000 | P | W | U | A | D | 1 << 63, 8);
     put(0x2_4008, 1 << 32 | P | W | U | A | D, 8);
-    let two = Paging { on: true, large: true, directory: 0x2_0000, ..Paging::default() };
+    let two = Paging { pg: true, pse: true, cr3: 0x2_0000, ..Paging::default() };
     let user = Paging { user: true, ..two };
-    let protected = Paging { write_protect: true, ..two };
-    let three = Paging { on: true, pae: true, no_execute: true, directory: 0x2_2000, ..Paging::default() };
-    let mut page = |paging: Paging, linear, access| paging.page(&mut ram, linear, access).ok();
+    let protected = Paging { wp: true, ..two };
+    let three = Paging { pg: true, pae: true, nxe: true, cr3: 0x2_2000, ..Paging::default() };
+    let mut page = |paging: Paging, linear, access| paging.translate(&mut ram, linear, access).ok();
     use Access::{Fetch, Read, Write};
     assert_eq!(page(Paging::default(), 0xffff_f123, Write), Some(0xffff_f000));
     assert_eq!([page(two, 0x123, Read), page(user, 0x123, Write)], [Some(0x3_0000); 2]);
-    assert_eq!([page(two, 0x1000, Read), page(two, 0x1000, Write)], [Some(0x3_1000), None], "D is not set");
+    assert_eq!([page(two, 0x1000, Read), page(two, 0x1000, Write)], [Some(0x3_1000), None], "the dirty bit is clear");
     assert_eq!([page(user, 0x1000, Read), page(user, 0x1000, Write)], [Some(0x3_1000), None]);
     assert_eq!([page(two, 0x2000, Write), page(protected, 0x2000, Write)], [Some(0x3_2000); 2]);
-    assert_eq!(page(user, 0x2000, Read), None, "the system's");
-    assert_eq!([page(two, 0x3000, Read), page(two, 0x3000, Write)], [Some(0x3_3000), None], "not written yet");
-    assert_eq!([page(two, 0x4000, Read), page(two, 0x5000, Read)], [None; 2], "not accessed yet; not there");
+    assert_eq!(page(user, 0x2000, Read), None, "a supervisor page");
+    assert_eq!([page(two, 0x3000, Read), page(two, 0x3000, Write)], [Some(0x3_3000), None], "the dirty bit is clear");
+    assert_eq!([page(two, 0x4000, Read), page(two, 0x5000, Read)], [None; 2], "the accessed bit is clear; not present");
     assert_eq!([page(two, 0x0041_2345, Fetch), page(user, 0x0041_2345, Read)], [Some(0x0041_2000), None]);
-    assert_eq!(page(Paging { large: false, ..two }, 0x0041_2345, Read), None, "a table that is not there");
-    assert_eq!([page(three, 0x10, Write), page(three, 0x10, Fetch)], [Some(0x5_0000), None], "not to be run");
+    assert_eq!(
+        page(Paging { pse: false, ..two }, 0x0041_2345, Read),
+        None,
+        "without PSE the entry is a page table outside RAM"
+    );
+    assert_eq!([page(three, 0x10, Write), page(three, 0x10, Fetch)], [Some(0x5_0000), None], "the NX bit is set");
     assert_eq!(page(three, 0x1000, Read), None, "above 4 GiB");
     assert_eq!(page(three, 0x0020_1000, Fetch), Some(0x0020_1000));
     assert_eq!(page(three, 0x4000_0000, Read), None);
-    // Read-only for the system too, if it says so.
+    // CR0.WP makes a read-only page read-only for the supervisor.
     ram.bytes[0x2_1004] |= D as u8;
-    assert_eq!([two, protected].map(|paging| paging.page(&mut ram, 0x1000, Write).is_ok()), [true, false]);
+    assert_eq!([two, protected].map(|paging| paging.translate(&mut ram, 0x1000, Write).is_ok()), [true, false]);
 }
 
 #[test]
-fn an_operand_is_reached_through_pages_and_not_across_them() {
+fn an_operand_is_translated_unless_it_crosses_a_page() {
     let mut ram = ram();
     for (at, entry) in
         [(0x2_0000, 0x2_1000 | P | W | A), (0x2_1004, 0x1000 | P | A), (0x2_1008, 0x8_0000 | P | W | A | D)]
     {
         ram.bytes[at..at + 4].copy_from_slice(&(entry as u32).to_le_bytes());
     }
-    let mut cpu = flat(Paging { on: true, directory: 0x2_0000, ..Paging::default() });
-    // movl %eax, (%edi); movl (%edi), %ecx; then the same across the page's end
+    let mut cpu = flat(Paging { pg: true, cr3: 0x2_0000, ..Paging::default() });
+    // movl %eax, (%edi); movl (%edi), %ecx; inc %edi; movl (%edi), %ecx across the page boundary
     (cpu.regs[0], cpu.regs[7]) = (0x1234_5678, 0x2ffc);
     assert_eq!(run(&mut cpu, &mut ram, &[0x89, 0x07, 0x8b, 0x0f, 0x47, 0x8b, 0x0f], 100), 3);
     assert_eq!((cpu.regs[1], cpu.eip), (0x1234_5678, 0x1005));
@@ -157,7 +163,7 @@ fn an_operand_is_reached_through_pages_and_not_across_them() {
 }
 
 #[test]
-fn anything_may_be_code() {
+fn random_code_does_not_panic() {
     let mut state = 1_u64;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -168,17 +174,17 @@ fn anything_may_be_code() {
 }
 
 #[test]
-fn chances_that_brought_nothing_are_let_go_by() {
-    let mut pace = Pace::default();
-    let mut taken = 0;
+fn short_bursts_back_off_and_a_long_burst_resets_the_backoff() {
+    let mut backoff = Backoff::default();
+    let mut bursts = 0;
     for _ in 0..10_000 {
-        if pace.wants() {
-            taken += 1;
-            pace.took(3);
+        if backoff.should_run() {
+            bursts += 1;
+            backoff.record(3);
         }
     }
-    assert!((10..30).contains(&taken), "{taken}");
-    while !pace.wants() {}
-    pace.took(500);
-    assert!(pace.wants());
+    assert!((10..30).contains(&bursts), "{bursts}");
+    while !backoff.should_run() {}
+    backoff.record(500);
+    assert!(backoff.should_run());
 }

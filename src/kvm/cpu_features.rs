@@ -1,6 +1,6 @@
-//! The names of CPUID's feature bits (Intel SDM volume 2A, "CPUID"; AMD APM volume 3, appendix E).
+//! CPUID feature bits by name (Intel SDM volume 2A, "CPUID"; AMD APM volume 3, appendix E).
 
-/// A register that consists of feature bits.
+/// A CPUID register that consists of feature bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Word {
     /// Leaf 1, EDX.
@@ -33,12 +33,12 @@ pub enum Register {
 }
 
 impl Word {
-    /// All of them.
+    /// All feature registers.
     pub const ALL: [Self; 8] =
         [Self::L1Edx, Self::L1Ecx, Self::L7Ebx, Self::L7Ecx, Self::L7Edx, Self::ExtEdx, Self::ExtEcx, Self::PowerEdx];
 
-    /// Leaf (its subleaf is 0) and register.
-    pub const fn place(self) -> (u32, Register) {
+    /// Leaf and register. The subleaf is 0.
+    pub const fn location(self) -> (u32, Register) {
         match self {
             Self::L1Edx => (1, Register::Edx),
             Self::L1Ecx => (1, Register::Ecx),
@@ -51,7 +51,7 @@ impl Word {
         }
     }
 
-    /// Names of bits 0 to 31; empty where a bit is no feature that a person may set.
+    /// Names of bits 0 to 31; `-` for a bit that `--cpu` cannot set.
     fn names(self) -> &'static str {
         match self {
             Self::L1Edx => {
@@ -92,14 +92,14 @@ impl Word {
 /// A feature bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Feature {
-    /// Register.
+    /// The register.
     pub word: Word,
-    /// 0 to 31.
+    /// Bit number, 0 to 31.
     pub bit: u8,
 }
 
 impl Feature {
-    /// The feature of this name; `_` and `.` count as `-`.
+    /// The feature with this name. `_` and `.` count as `-`, and upper case as lower case.
     pub fn named(name: &str) -> Option<Self> {
         let name = name.to_ascii_lowercase().replace(['_', '.'], "-");
         let name = match name.as_str() {
@@ -116,7 +116,7 @@ impl Feature {
         all().find(|&(known, _)| known == name).map(|(_, feature)| feature)
     }
 
-    /// Its name.
+    /// Name of the feature.
     pub fn name(self) -> &'static str {
         self.word.names().split_ascii_whitespace().nth(self.bit.into()).unwrap_or("-")
     }
@@ -130,12 +130,12 @@ pub fn all() -> impl Iterator<Item = (&'static str, Feature)> {
     })
 }
 
-/// All feature registers.
+/// The values of all feature registers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Features([u32; Word::ALL.len()]);
 
 impl Features {
-    /// The features in a list of names between spaces. Unknown names are left out.
+    /// The features of a list of names, separated by spaces. Unknown names are ignored.
     pub fn from_names(names: &str) -> Self {
         let mut features = Self::default();
         for feature in names.split_ascii_whitespace().filter_map(Feature::named) {
@@ -144,39 +144,39 @@ impl Features {
         features
     }
 
-    /// A register.
+    /// The value of a register.
     pub fn word(&self, word: Word) -> u32 {
         self.0[word as usize]
     }
 
-    /// A register, to change it.
+    /// The value of a register, mutable.
     pub fn word_mut(&mut self, word: Word) -> &mut u32 {
         &mut self.0[word as usize]
     }
 
-    /// Whether a feature is there.
+    /// Whether a feature is set.
     pub fn has(&self, feature: Feature) -> bool {
         self.word(feature.word) >> feature.bit & 1 == 1
     }
 
-    /// Whether the feature of this name is there.
+    /// Whether the feature with this name is set.
     pub fn has_named(&self, name: &str) -> bool {
         Feature::named(name).is_some_and(|feature| self.has(feature))
     }
 
-    /// Adds or takes a feature.
+    /// Sets or clears a feature.
     pub fn set(&mut self, feature: Feature, on: bool) {
         let mask = 1 << feature.bit;
         let word = self.word_mut(feature.word);
         *word = if on { *word | mask } else { *word & !mask };
     }
 
-    /// Features of both.
+    /// The features that both have.
     pub fn and(&self, other: &Self) -> Self {
         Self(std::array::from_fn(|n| self.0[n] & other.0[n]))
     }
 
-    /// Features of the one that the other lacks, with names.
+    /// Names of the features that `self` has and `other` lacks.
     pub fn without(&self, other: &Self) -> Vec<&'static str> {
         all().filter(|&(_, f)| self.has(f) && !other.has(f)).map(|(name, _)| name).collect()
     }
@@ -188,7 +188,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn every_register_names_32_bits_and_every_name_is_one_bit() {
+    fn every_register_names_32_bits_and_every_name_is_unique() {
         for word in Word::ALL {
             assert_eq!(word.names().split_ascii_whitespace().count(), 32, "{word:?}");
         }
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn bits_are_where_the_manuals_have_them() {
+    fn feature_bits_match_the_manuals() {
         for (name, word, bit) in [
             ("fpu", Word::L1Edx, 0),
             ("apic", Word::L1Edx, 9),

@@ -1,47 +1,47 @@
-//! `--cpu`: models and their features.
+//! CPU models and features (`--cpu MODEL[,+FEATURE|,-FEATURE|,FEATURE=on|off]…`).
 //!
-//! `MODEL[,+FEATURE|,-FEATURE|,FEATURE=on|off]…`. A named model has family, model, stepping, vendor and features of its
-//! own, so that an installed guest finds the same processor on every host; what the host's KVM lacks of it is left out.
+//! A named model fixes vendor, family, model, stepping and features, so that an installed guest sees the same CPU on every
+//! host. Features that the host's KVM does not support are removed.
 
 use super::cpu_features::{self, Feature};
 use std::fmt;
 use std::str::FromStr;
 
-/// A checked `--cpu` argument.
+/// A parsed `--cpu` argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuModel {
-    /// None: what the host has.
-    pub(crate) named: Option<&'static Named>,
-    /// In the order given; the last one about a feature counts.
+    /// None for `host`: all features of the host.
+    pub(crate) named: Option<&'static NamedModel>,
+    /// Features to set or clear, in the given order: the last change of a feature wins.
     pub(crate) changes: Vec<(Feature, bool)>,
-    /// Whether KVM's paravirtual leaves are shown.
+    /// Whether the guest sees KVM's paravirtual leaves (40000000h on).
     pub(crate) kvm: bool,
 }
 
-/// A model that is not the host's.
+/// A CPU model other than `host`.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Named {
-    /// As `--cpu` has it.
+pub struct NamedModel {
+    /// Name for `--cpu`.
     pub name: &'static str,
-    /// 12 characters.
+    /// Vendor id in leaf 0.
     pub vendor: Vendor,
-    /// Family, extended family added.
+    /// Family, including the extended family.
     pub family: u32,
-    /// Model, extended model included.
+    /// Model, including the extended model.
     pub model: u32,
     /// Stepping.
     pub stepping: u32,
-    /// Largest basic leaf.
+    /// Number of the largest basic leaf.
     pub level: u32,
-    /// Largest extended leaf, or 0.
+    /// Number of the largest extended leaf, or 0.
     pub xlevel: u32,
     /// Brand string, up to 47 characters.
     pub brand: &'static str,
-    /// Names between spaces.
+    /// Feature names, separated by spaces.
     pub features: &'static str,
 }
 
-/// Who made it.
+/// A CPU vendor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vendor {
     /// GenuineIntel.
@@ -51,7 +51,7 @@ pub enum Vendor {
 }
 
 impl Vendor {
-    /// As leaf 0 spells it, in EBX, EDX, ECX.
+    /// The id in leaf 0: EBX, EDX, ECX.
     pub const fn id(self) -> &'static [u8; 12] {
         match self {
             Self::Intel => b"GenuineIntel",
@@ -77,8 +77,8 @@ macro_rules! pentium2 {
 }
 
 /// Every named model.
-pub static MODELS: [Named; 12] = [
-    Named {
+pub static MODELS: [NamedModel; 12] = [
+    NamedModel {
         name: "qemu64",
         vendor: Vendor::Amd,
         family: 15,
@@ -89,7 +89,7 @@ pub static MODELS: [Named; 12] = [
         brand: "QEMU Virtual CPU version 2.5+",
         features: pentium_pro!("mtrr clflush mca pse36 sse3 cx16 x2apic lm syscall nx lahf-lm"),
     },
-    Named {
+    NamedModel {
         name: "qemu32",
         vendor: Vendor::Intel,
         family: 6,
@@ -100,7 +100,7 @@ pub static MODELS: [Named; 12] = [
         brand: "QEMU Virtual CPU version 2.5+",
         features: pentium_pro!("sse3"),
     },
-    Named {
+    NamedModel {
         name: "kvm64",
         vendor: Vendor::Intel,
         family: 15,
@@ -111,7 +111,7 @@ pub static MODELS: [Named; 12] = [
         brand: "Common KVM processor",
         features: pentium_pro!("vme mtrr clflush mca pse36 sse3 cx16 x2apic lm syscall nx"),
     },
-    Named {
+    NamedModel {
         name: "kvm32",
         vendor: Vendor::Intel,
         family: 15,
@@ -122,7 +122,7 @@ pub static MODELS: [Named; 12] = [
         brand: "Common 32-bit KVM processor",
         features: pentium_pro!("vme mtrr clflush mca pse36 sse3"),
     },
-    Named {
+    NamedModel {
         name: "486",
         vendor: Vendor::Intel,
         family: 4,
@@ -133,7 +133,7 @@ pub static MODELS: [Named; 12] = [
         brand: "",
         features: "fpu vme pse",
     },
-    Named {
+    NamedModel {
         name: "pentium",
         vendor: Vendor::Intel,
         family: 5,
@@ -144,7 +144,7 @@ pub static MODELS: [Named; 12] = [
         brand: "",
         features: pentium!(""),
     },
-    Named {
+    NamedModel {
         name: "pentium2",
         vendor: Vendor::Intel,
         family: 6,
@@ -155,19 +155,19 @@ pub static MODELS: [Named; 12] = [
         brand: "",
         features: pentium2!(""),
     },
-    Named {
+    NamedModel {
         name: "pentium3",
         vendor: Vendor::Intel,
         family: 6,
         model: 8,
         stepping: 3,
-        // Without leaf 3, the serial number, as when a BIOS has switched it off; so Windows NT 4 boots.
+        // Without leaf 3 (serial number), as after a BIOS has disabled it. With leaf 3 Windows NT 4 does not boot.
         level: 2,
         xlevel: 0,
         brand: "",
         features: concat!(pentium2!(""), " sse"),
     },
-    Named {
+    NamedModel {
         name: "core2duo",
         vendor: Vendor::Intel,
         family: 6,
@@ -178,7 +178,7 @@ pub static MODELS: [Named; 12] = [
         brand: "Intel(R) Core(TM)2 Duo CPU     T7700  @ 2.40GHz",
         features: pentium_pro!("vme mtrr clflush mca pse36 ss sse3 ssse3 cx16 x2apic lm syscall nx lahf-lm"),
     },
-    Named {
+    NamedModel {
         name: "athlon",
         vendor: Vendor::Amd,
         family: 6,
@@ -189,7 +189,7 @@ pub static MODELS: [Named; 12] = [
         brand: "QEMU Virtual CPU version 2.5+",
         features: pentium_pro!("pse36 vme mtrr mca"),
     },
-    Named {
+    NamedModel {
         name: "Nehalem",
         vendor: Vendor::Intel,
         family: 6,
@@ -202,7 +202,7 @@ pub static MODELS: [Named; 12] = [
             "vme mtrr clflush mca pse36 sse3 ssse3 cx16 sse4-1 sse4-2 popcnt x2apic lm syscall nx lahf-lm"
         ),
     },
-    Named {
+    NamedModel {
         name: "Westmere",
         vendor: Vendor::Intel,
         family: 6,
@@ -217,10 +217,10 @@ pub static MODELS: [Named; 12] = [
     },
 ];
 
-/// What is wrong with a `--cpu` argument.
+/// A `--cpu` argument is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CpuModelError {
-    /// No such model.
+    /// The model does not exist.
     #[error("unknown CPU model '{name}' (known: {known})")]
     Model {
         /// As given.
@@ -228,16 +228,16 @@ pub enum CpuModelError {
         /// Names of all models.
         known: String,
     },
-    /// No such feature.
+    /// The feature does not exist.
     #[error("unknown CPU feature '{name}'{hint}")]
     Feature {
         /// As given.
         name: String,
-        /// What may have been meant.
+        /// A similar name, or where to find all names.
         hint: String,
     },
     /// Neither `+feature`, `-feature`, `feature=on` nor `feature=off`.
-    #[error("'{0}' is no CPU feature setting: use +FEATURE, -FEATURE, FEATURE=on or FEATURE=off")]
+    #[error("'{0}' is not a CPU feature setting: use +FEATURE, -FEATURE, FEATURE=on or FEATURE=off")]
     Setting(String),
 }
 
@@ -306,7 +306,7 @@ fn names() -> Vec<&'static str> {
     std::iter::once("host").chain(MODELS.iter().map(|model| model.name)).collect()
 }
 
-/// The known feature that is nearest to an unknown one, if it is near.
+/// Suggests the known feature whose name differs in at most 2 letters.
 fn hint(name: &str) -> String {
     let name = name.to_ascii_lowercase().replace(['_', '.'], "-");
     let nearest = cpu_features::all().map(|(known, _)| (distance(&name, known), known)).min();
@@ -329,11 +329,11 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// What `--cpu help` prints.
+/// The output of `--cpu help`.
 pub fn list() -> String {
-    let mut text = String::from("CPU models:\n  host        what the host has\n");
+    let mut text = String::from("CPU models:\n  host        all features of this host\n");
     for model in &MODELS {
-        let Named { name, family, model: number, stepping, .. } = model;
+        let NamedModel { name, family, model: number, stepping, .. } = model;
         let vendor = String::from_utf8_lossy(model.vendor.id());
         text.push_str(&format!("  {name:<11} {vendor}, family {family}, model {number}, stepping {stepping}\n"));
     }
@@ -356,7 +356,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_parses_prints_as_it_was() {
+    fn a_parsed_model_prints_as_it_was_written() {
         for text in ["host", "qemu64", "486", "Nehalem,+avx,-sse3", "host,-hypervisor,-kvm"] {
             assert_eq!(text.parse::<CpuModel>().unwrap().to_string(), text);
         }
@@ -372,25 +372,25 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_named_in_one_line() {
+    fn an_invalid_argument_is_explained_in_one_line() {
         for (text, expect) in [
             ("hots", "unknown CPU model 'hots' (known: host, qemu64"),
             ("", "unknown CPU model ''"),
             ("host,+avx22", "unknown CPU feature 'avx22' (did you mean avx2?)"),
             ("host,-quantum-leap", "unknown CPU feature 'quantum-leap'; --cpu help lists them"),
-            ("host,avx2", "'avx2' is no CPU feature setting"),
-            ("host,avx2=yes", "'avx2=yes' is no CPU feature setting"),
-            ("host,", "'' is no CPU feature setting"),
-            ("host,+", "'+' is no CPU feature setting"),
+            ("host,avx2", "'avx2' is not a CPU feature setting"),
+            ("host,avx2=yes", "'avx2=yes' is not a CPU feature setting"),
+            ("host,", "'' is not a CPU feature setting"),
+            ("host,+", "'+' is not a CPU feature setting"),
         ] {
-            let said = text.parse::<CpuModel>().unwrap_err().to_string();
-            assert!(said.starts_with(expect), "{text}: {said}");
-            assert!(!said.contains('\n'));
+            let error = text.parse::<CpuModel>().unwrap_err().to_string();
+            assert!(error.starts_with(expect), "{text}: {error}");
+            assert!(!error.contains('\n'));
         }
     }
 
     #[test]
-    fn models_name_only_known_features_and_fit_the_brand_string() {
+    fn models_have_known_features_and_a_brand_string_below_48_bytes() {
         for model in &MODELS {
             for name in model.features.split_ascii_whitespace() {
                 assert!(Feature::named(name).is_some(), "{}: {name}", model.name);

@@ -1,7 +1,7 @@
-//! A processor's registers as [`crate::emulator`] takes them, and back.
+//! Transfer of a vCPU's registers from KVM to [`crate::emulator`] and back.
 
 use super::vcpu::Vcpu;
-use super::{KvmError, ask};
+use super::{KvmError, request};
 use crate::emulator::{CS, Cpu, DS, ES, FS, GS, Paging, SS, Segment};
 use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs, kvm_vcpu_events};
 
@@ -21,44 +21,48 @@ const TF: u64 = 1 << 8;
 const RF: u64 = 1 << 16;
 const VM: u64 = 1 << 17;
 const AC: u64 = 1 << 18;
-/// The breakpoints of DR7 that are on.
+/// DR7.L0 to DR7.G3: the breakpoint enables.
 const DR7_ENABLED: u64 = 0xff;
 
-/// What is kept of the registers until they are given back.
-pub struct Taken(kvm_regs);
+/// Registers at the start of an emulation, for [`Vcpu::end_emulation`].
+pub struct SavedRegs(kvm_regs);
 
 impl Vcpu {
-    /// Takes the registers, between two instructions; none while something is pending, stepped or debugged, in long mode, or
-    /// where there may be a guest within the guest.
-    pub fn take_registers(&self) -> Option<(Taken, Cpu)> {
+    /// Reads the registers for the emulator, between two instructions. None in a state that the emulator does not cover: a
+    /// pending event, single-stepping, breakpoints, alignment checks, SMEP or SMAP, long mode, or a guest that may itself be
+    /// a hypervisor.
+    pub fn begin_emulation(&self) -> Option<(SavedRegs, Cpu)> {
         let fd = self.vcpu_fd();
         let (regs, sregs) = (fd.get_regs().ok()?, fd.get_sregs().ok()?);
-        let special = sregs.efer & (EFER_LMA | EFER_SVME) != 0
+        let unsupported = sregs.efer & (EFER_LMA | EFER_SVME) != 0
             || sregs.cr4 & (CR4_VMXE | CR4_SMEP | CR4_SMAP) != 0
             || regs.rflags & (TF | RF) != 0
             || sregs.cr0 & CR0_AM != 0 && regs.rflags & AC != 0;
-        if special || !is_calm(&fd.get_vcpu_events().ok()?) || fd.get_debug_regs().ok()?.dr7 & DR7_ENABLED != 0 {
+        if unsupported
+            || !no_event_pending(&fd.get_vcpu_events().ok()?)
+            || fd.get_debug_regs().ok()?.dr7 & DR7_ENABLED != 0
+        {
             return None;
         }
-        Some((Taken(regs), cpu(&regs, &sregs)))
+        Some((SavedRegs(regs), cpu(&regs, &sregs)))
     }
 
-    /// Gives them back.
+    /// Writes the emulator's registers to KVM.
     ///
     /// # Errors
-    /// If KVM refuses them.
-    pub fn give_registers(&self, taken: Taken, cpu: &Cpu) -> Result<(), KvmError> {
-        let Taken(mut regs) = taken;
+    /// If KVM refuses the registers.
+    pub fn end_emulation(&self, saved: SavedRegs, cpu: &Cpu) -> Result<(), KvmError> {
+        let SavedRegs(mut regs) = saved;
         let [ax, cx, dx, bx, sp, bp, si, di] = cpu.regs.map(u64::from);
         (regs.rax, regs.rcx, regs.rdx, regs.rbx) = (ax, cx, dx, bx);
         (regs.rsp, regs.rbp, regs.rsi, regs.rdi) = (sp, bp, si, di);
         (regs.rip, regs.rflags) = (cpu.eip.into(), cpu.flags.into());
-        ask("set registers", self.vcpu_fd().set_regs(&regs))
+        request("set registers", self.vcpu_fd().set_regs(&regs))
     }
 }
 
-/// Whether nothing is to happen before the next instruction, and nothing is put off by the last one.
-fn is_calm(events: &kvm_vcpu_events) -> bool {
+/// Whether KVM has no event to inject before the next instruction, and the last one (MOV SS, STI) delays none.
+fn no_event_pending(events: &kvm_vcpu_events) -> bool {
     let exception = events.exception.injected | events.exception.pending;
     let interrupt = events.interrupt.injected | events.interrupt.shadow;
     let others = events.nmi.injected | events.nmi.pending | events.smi.smm | events.smi.pending;
@@ -68,15 +72,15 @@ fn is_calm(events: &kvm_vcpu_events) -> bool {
 fn cpu(regs: &kvm_regs, sregs: &kvm_sregs) -> Cpu {
     let virtual_8086 = regs.rflags & VM != 0;
     let protected = sregs.cr0 & CR0_PE != 0 && !virtual_8086;
-    let privilege = if virtual_8086 { 3 } else { sregs.ss.dpl };
+    let cpl = if virtual_8086 { 3 } else { sregs.ss.dpl };
     let paging = Paging {
-        on: sregs.cr0 & CR0_PG != 0,
-        write_protect: sregs.cr0 & CR0_WP != 0,
-        large: sregs.cr4 & CR4_PSE != 0,
+        pg: sregs.cr0 & CR0_PG != 0,
+        wp: sregs.cr0 & CR0_WP != 0,
+        pse: sregs.cr4 & CR4_PSE != 0,
         pae: sregs.cr4 & CR4_PAE != 0,
-        no_execute: sregs.efer & EFER_NXE != 0,
-        user: privilege == 3,
-        directory: sregs.cr3 as u32,
+        nxe: sregs.efer & EFER_NXE != 0,
+        user: cpl == 3,
+        cr3: sregs.cr3 as u32,
     };
     let mut segments = [Segment::default(); 6];
     let all = [(ES, sregs.es), (CS, sregs.cs), (SS, sregs.ss), (DS, sregs.ds), (FS, sregs.fs), (GS, sregs.gs)];
@@ -85,13 +89,14 @@ fn cpu(regs: &kvm_regs, sregs: &kvm_sregs) -> Cpu {
     }
     let general =
         [regs.rax, regs.rcx, regs.rdx, regs.rbx, regs.rsp, regs.rbp, regs.rsi, regs.rdi].map(|value| value as u32);
-    let io = !virtual_8086 && (!protected || u64::from(privilege) <= regs.rflags >> 12 & 3);
-    Cpu::new(general, regs.rip as u32, regs.rflags as u32, segments, paging, io)
+    // IOPL is RFLAGS bits 12 and 13.
+    let io_allowed = !virtual_8086 && (!protected || u64::from(cpl) <= regs.rflags >> 12 & 3);
+    Cpu::new(general, regs.rip as u32, regs.rflags as u32, segments, paging, io_allowed)
 }
 
 fn segment(from: &kvm_segment, protected: bool) -> Segment {
-    let (code, down) = (from.type_ & 8 != 0, from.type_ & 12 == 4);
-    let usable = from.unusable == 0 && from.present != 0 && from.s != 0 && !down;
+    let (code, expand_down) = (from.type_ & 8 != 0, from.type_ & 12 == 4);
+    let usable = from.unusable == 0 && from.present != 0 && from.s != 0 && !expand_down;
     Segment {
         base: from.base as u32,
         limit: from.limit,

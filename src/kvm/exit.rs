@@ -1,6 +1,6 @@
-//! Why a processor stopped: `struct kvm_run` (KVM API, section 5) as a Rust enum.
+//! KVM_RUN and its exit reasons: `struct kvm_run` (KVM API, section 5) as a Rust enum.
 //!
-//! kvm-ioctls has an enum of its own, which drops the width of a string I/O access; hence this one.
+//! kvm-ioctls also has such an enum, but without the width of a string I/O access.
 #![allow(unsafe_code)]
 
 use kvm_bindings::*;
@@ -10,35 +10,35 @@ use std::os::fd::AsRawFd;
 /// _IO(KVMIO, 0x80).
 const KVM_RUN: libc::Ioctl = 0xae80;
 
-/// Why KVM_RUN came back.
+/// Why KVM_RUN returned.
 #[derive(Debug)]
 pub enum Exit<'a> {
-    /// `in` or `ins`: fill `data`.
+    /// `in` or `ins`: fill `data`, which holds one or more accesses.
     In {
         /// Port.
         port: u16,
-        /// 1, 2 or 4.
+        /// Bytes of one access: 1, 2 or 4.
         width: u8,
-        /// `width` times the count.
+        /// `width` times the number of accesses.
         data: &'a mut [u8],
     },
-    /// `out` or `outs`.
+    /// `out` or `outs`, one or more accesses.
     Out {
         /// Port.
         port: u16,
-        /// 1, 2 or 4.
+        /// Bytes of one access: 1, 2 or 4.
         width: u8,
-        /// `width` times the count.
+        /// `width` times the number of accesses.
         data: &'a [u8],
     },
-    /// A read of memory that is no slot: fill `data`.
+    /// A read of memory without a slot (MMIO): fill `data`.
     MemRead {
         /// Guest-physical address.
         addr: u64,
         /// 1 to 8 bytes.
         data: &'a mut [u8],
     },
-    /// A write of memory that is no slot, or a read-only one.
+    /// A write of memory without a slot (MMIO), or of a read-only slot.
     MemWrite {
         /// Guest-physical address.
         addr: u64,
@@ -47,30 +47,29 @@ pub enum Exit<'a> {
     },
     /// Triple fault.
     Shutdown,
-    /// Nothing to do: a signal, or an exit that asks for nothing.
+    /// A signal interrupted KVM_RUN, or the exit needs no action: enter the guest again.
     Again,
-    /// The guest asked KVM for a reset or to be switched off (KVM_SYSTEM_EVENT_*).
+    /// The guest requested a shutdown or reset from KVM (KVM_SYSTEM_EVENT_*).
     SystemEvent(u32),
-    /// KVM cannot go on: what it said.
-    Broken(String),
+    /// KVM cannot run the vCPU any further, for this reason.
+    Failed(String),
 }
 
-/// KVM_RUN. kvm-ioctls has it, too, and then reads the exit for an enum of its own.
+/// The KVM_RUN ioctl. `VcpuFd::run` of kvm-ioctls would also decode the exit.
 #[inline]
 pub(super) fn enter(vcpu: &VcpuFd) -> Result<(), Errno> {
-    // SAFETY: the descriptor is a processor's, borrowed for the call; KVM_RUN takes no argument (0) and touches no memory of
-    // ours but the mapping of kvm_run, which nobody borrows while `vcpu` is, and guest memory, which is volatile.
+    // SAFETY: the descriptor is a vCPU's, borrowed for the call. KVM_RUN takes no argument (0). Of this process' memory it
+    // accesses only the kvm_run mapping, which is not borrowed while `vcpu` is, and guest memory, which is volatile.
     match unsafe { libc::ioctl(vcpu.as_raw_fd(), KVM_RUN, 0) } {
         0.. => Ok(()),
         _ => Err(Errno::last()),
     }
 }
 
-/// Reads the exit.
+/// Decodes the exit.
 ///
-/// # Safety rests on
-/// `run` being the mapping that kvm-ioctls made, of KVM_GET_VCPU_MMAP_SIZE bytes (`run_size`): the I/O data lies in
-/// it, behind the structure.
+/// Safety relies on `run` being the mapping that kvm-ioctls made, of KVM_GET_VCPU_MMAP_SIZE bytes (`run_size`): it holds the
+/// I/O data after the structure.
 #[inline(always)]
 pub fn decode(run: &mut kvm_run, run_size: usize) -> Exit<'_> {
     match run.exit_reason {
@@ -80,10 +79,10 @@ pub fn decode(run: &mut kvm_run, run_size: usize) -> Exit<'_> {
             let len = usize::from(io.size) * io.count as usize;
             let offset = io.data_offset as usize;
             if offset.checked_add(len).is_none_or(|end| end > run_size) {
-                return Exit::Broken(format!("I/O data at {offset:#x}+{len:#x} lies outside the run page"));
+                return Exit::Failed(format!("I/O data at {offset:#x}+{len:#x} is outside the kvm_run mapping"));
             }
             // SAFETY: [offset, offset+len) lies within the mapping of `run_size` bytes, checked just above; the kernel
-            // does not touch it until the next KVM_RUN, which needs the processor that `run` is borrowed from.
+            // does not touch it until the next KVM_RUN, which needs the vCPU from which `run` is borrowed.
             let data = unsafe {
                 let start = std::ptr::from_mut(run).cast::<u8>().add(offset);
                 std::slice::from_raw_parts_mut(start, len)
@@ -119,33 +118,33 @@ pub fn decode(run: &mut kvm_run, run_size: usize) -> Exit<'_> {
             // SAFETY: exit_reason says that `internal` is the member the kernel filled.
             let error = unsafe { run.__bindgen_anon_1.internal };
             let what = match error.suberror {
-                KVM_INTERNAL_ERROR_EMULATION => "it cannot emulate an instruction",
-                KVM_INTERNAL_ERROR_SIMUL_EX => "simultaneous exceptions",
-                KVM_INTERNAL_ERROR_DELIVERY_EV => "it cannot deliver an event",
-                KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON => "unexpected hardware exit",
-                _ => "internal error",
+                KVM_INTERNAL_ERROR_EMULATION => "KVM cannot emulate an instruction",
+                KVM_INTERNAL_ERROR_SIMUL_EX => "KVM met simultaneous exceptions",
+                KVM_INTERNAL_ERROR_DELIVERY_EV => "KVM cannot deliver an event",
+                KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON => "KVM met an unexpected hardware exit",
+                _ => "KVM internal error",
             };
             let data = &error.data[..(error.ndata as usize).min(error.data.len())];
-            Exit::Broken(format!("{what} (suberror {}, data {data:x?})", error.suberror))
+            Exit::Failed(format!("{what} (suberror {}, data {data:x?})", error.suberror))
         }
         KVM_EXIT_FAIL_ENTRY => {
             // SAFETY: exit_reason says that `fail_entry` is the member the kernel filled.
             let entry = unsafe { run.__bindgen_anon_1.fail_entry };
-            Exit::Broken(format!(
-                "the processor refused to enter the guest (hardware reason {:#x})",
+            Exit::Failed(format!(
+                "the host CPU failed to enter the guest (hardware reason {:#x})",
                 entry.hardware_entry_failure_reason
             ))
         }
         KVM_EXIT_UNKNOWN => {
             // SAFETY: exit_reason says that `hw` is the member the kernel filled.
             let hw = unsafe { run.__bindgen_anon_1.hw };
-            Exit::Broken(format!("unknown hardware exit {:#x}", hw.hardware_exit_reason))
+            Exit::Failed(format!("KVM does not know hardware exit {:#x}", hw.hardware_exit_reason))
         }
-        reason => Exit::Broken(format!("exit reason {reason}, which this machine does not ask for")),
+        reason => Exit::Failed(format!("unexpected KVM exit reason {reason}")),
     }
 }
 
-/// Which of a PIC's inputs are level-triggered; the IOAPIC has no such register.
+/// Sets the ELCR of a PIC: a bit for each level-triggered IRQ. The IOAPIC has no ELCR and stays unchanged.
 pub(super) fn set_elcr(chip: &mut kvm_irqchip, elcr: u16) {
     let [master, slave] = elcr.to_le_bytes();
     match chip.chip_id {

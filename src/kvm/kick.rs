@@ -1,4 +1,4 @@
-//! Getting a processor out of the guest from another thread.
+//! Kicks: a signal and `immediate_exit` make KVM_RUN of a vCPU return, from any thread.
 #![allow(unsafe_code)]
 
 use super::KvmError;
@@ -6,47 +6,47 @@ use kvm_bindings::kvm_run;
 use std::sync::atomic::{AtomicU8, Ordering};
 use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler};
 
-extern "C" fn nothing(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
+extern "C" fn ignore(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
 
-/// Installs the signal's handler, once per process: it does nothing, but KVM_RUN comes back with EINTR.
+/// Installs an empty handler for the kick signal, once per process, so that the signal interrupts KVM_RUN with EINTR.
 ///
 /// # Errors
 /// If sigaction fails.
-pub fn prepare() -> Result<(), KvmError> {
-    register_signal_handler(SIGRTMIN(), nothing).map_err(|error| KvmError::Host {
-        what: "install the kick signal's handler",
+pub fn install_signal_handler() -> Result<(), KvmError> {
+    register_signal_handler(SIGRTMIN(), ignore).map_err(|error| KvmError::Host {
+        operation: "install the kick signal's handler",
         error: std::io::Error::from_raw_os_error(error.errno()),
     })
 }
 
-/// Kicks one processor. Must be dropped before the processor is: its thread strikes it off the list first
-/// (`Control::discharge`).
+/// Kicks one vCPU. It must be dropped before the vCPU: the vCPU's thread unregisters it first
+/// (`VcpuGate::unregister`).
 pub struct Kick {
     immediate_exit: *mut u8,
     thread: libc::pthread_t,
 }
 
-// SAFETY: both fields only name things that any thread may use: a byte accessed atomically, and a thread.
+// SAFETY: any thread may use both fields: a byte that is accessed atomically, and a thread id.
 unsafe impl Send for Kick {}
 
 impl Kick {
-    /// For the calling thread, which runs the processor of `run`.
+    /// A kick for the vCPU of `run`, which the calling thread runs.
     pub fn current(run: &mut kvm_run) -> Self {
         // SAFETY: pthread_self cannot fail.
         Self { immediate_exit: &raw mut run.immediate_exit, thread: unsafe { libc::pthread_self() } }
     }
 
-    /// Gets the processor out of the guest, or keeps it from entering. The flag is set before the signal is sent, so
-    /// wherever the processor's thread is, the kernel or the thread sees one of them.
+    /// Makes the vCPU leave the guest, or not enter it. `immediate_exit` is set before the signal is sent: if the signal
+    /// arrives before KVM_RUN, KVM_RUN sees the flag and returns at once.
     pub fn kick(&self) {
-        // SAFETY: the byte lies in the processor's mapping, which outlives `self`; the kernel reads it as a byte.
+        // SAFETY: the byte is in the vCPU's kvm_run mapping, which outlives `self`; the kernel reads it as a byte.
         unsafe { AtomicU8::from_ptr(self.immediate_exit) }.store(1, Ordering::SeqCst);
         // SAFETY: the thread has not been joined (see the type's comment), so its id is valid.
         unsafe { libc::pthread_kill(self.thread, SIGRTMIN()) };
     }
 }
 
-/// Takes the kick back, on the processor's own thread.
+/// Clears a kick, on the vCPU's own thread.
 pub fn clear(run: &mut kvm_run) {
     // SAFETY: `run` is borrowed exclusively from Rust's side; other threads access this byte only as an atomic.
     unsafe { AtomicU8::from_ptr(&raw mut run.immediate_exit) }.store(0, Ordering::SeqCst);

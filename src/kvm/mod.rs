@@ -1,7 +1,7 @@
-//! The only importer of kvm-ioctls: the machine as the kernel runs it.
+//! KVM: virtual machine, memory slots, vCPUs, exits, coalescing ring and CPUID. No other module imports kvm-ioctls.
 //!
-//! [`vm`] is the virtual machine with its in-kernel interrupt controllers, [`slots`] its memory, [`vcpu`] a processor,
-//! [`exit`] why a processor stopped, [`ring`] the writes that the kernel keeps back, [`cpu_model`] what CPUID says.
+//! [`vm`] is the virtual machine with its in-kernel interrupt controllers, [`slots`] its memory slots, [`vcpu`] a vCPU,
+//! [`exit`] the decoded exits, [`ring`] the coalesced writes, [`cpuid`] and [`cpu_model`] the CPUID leaves of `--cpu`.
 //! All `unsafe` of this module is in `slots`, `exit`, `ring` and `kick`.
 
 pub mod cpu_features;
@@ -18,40 +18,40 @@ pub mod vm;
 use kvm_ioctls::Error as Errno;
 use thiserror::Error;
 
-/// KVM refused.
+/// KVM cannot be used, or a request to it failed.
 #[derive(Debug, Error)]
 pub enum KvmError {
-    /// There is no /dev/kvm.
-    #[error("/dev/kvm: not there: this host has no KVM, or its kvm_intel or kvm_amd module is not loaded")]
+    /// /dev/kvm does not exist or has no driver.
+    #[error("/dev/kvm: does not exist: load kvm_intel or kvm_amd, with virtualisation enabled in the host's firmware")]
     Absent,
-    /// /dev/kvm may not be opened.
+    /// The process has no access to /dev/kvm.
     #[error("/dev/kvm: permission denied: add the user to the group that owns it (usually `kvm`)")]
     Forbidden,
     /// /dev/kvm cannot be opened.
-    #[error("/dev/kvm: {0}")]
+    #[error("/dev/kvm: cannot be opened: {0}")]
     Open(Errno),
-    /// The kernel's KVM is too old or too small.
+    /// The host kernel's KVM lacks a capability, or a limit of it is too low.
     #[error("/dev/kvm: this kernel's KVM lacks {0}")]
     Lacks(&'static str),
     /// A request failed.
-    #[error("KVM cannot {what}: {errno}")]
+    #[error("KVM cannot {operation}: {errno}")]
     Request {
-        /// What was asked.
-        what: &'static str,
-        /// The answer.
+        /// The operation, as a verb and an object.
+        operation: &'static str,
+        /// KVM's error.
         errno: Errno,
     },
     /// mmap or sigaction failed.
-    #[error("cannot {what}: {error}")]
+    #[error("cannot {operation}: {error}")]
     Host {
-        /// What was asked.
-        what: &'static str,
-        /// The answer.
+        /// The operation, as a verb and an object.
+        operation: &'static str,
+        /// The host kernel's error.
         error: std::io::Error,
     },
 }
 
-/// Names the request that failed.
-pub(crate) fn ask<T>(what: &'static str, result: Result<T, Errno>) -> Result<T, KvmError> {
-    result.map_err(|errno| KvmError::Request { what, errno })
+/// Adds the name of the operation to KVM's error.
+pub(crate) fn request<T>(operation: &'static str, result: Result<T, Errno>) -> Result<T, KvmError> {
+    result.map_err(|errno| KvmError::Request { operation, errno })
 }

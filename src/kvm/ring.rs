@@ -1,5 +1,5 @@
-//! The coalesced ring (KVM API, KVM_REGISTER_COALESCED_MMIO): writes that the kernel accepted without stopping the
-//! processor. One ring serves all processors of a machine.
+//! Coalescing ring (KVM API, KVM_REGISTER_COALESCED_MMIO): writes that KVM recorded without an exit. All vCPUs of a virtual
+//! machine share one ring.
 #![allow(unsafe_code)]
 
 use super::KvmError;
@@ -10,52 +10,54 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const PAGE: usize = 4096;
-/// Entries of a one-page ring.
+/// Entries of the one-page ring. One of them always stays free.
 const ENTRIES: u32 = ((PAGE - size_of::<kvm_coalesced_mmio_ring>()) / size_of::<kvm_coalesced_mmio>()) as u32;
-/// Where entries begin after [`CoalescedRing::rewind`]: anywhere in the second half.
+/// Index of the first entry after [`CoalescedRing::rewind`]: any index in the second half serves.
 const START: u32 = 128;
 
-/// The machine's ring, mapped.
+/// The virtual machine's ring, mapped.
 pub struct CoalescedRing {
     page: NonNull<kvm_coalesced_mmio_ring>,
 }
 
-// SAFETY: the page is shared with the kernel alone; this is the one place in the process that takes entries from it,
-// and it needs `&mut self` for that.
+// SAFETY: only the kernel shares the page. In this process only `drain` and `rewind` change it, and they need `&mut self`.
 unsafe impl Send for CoalescedRing {}
 
-/// One write.
+/// One coalesced write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeptWrite {
-    /// Ports or memory.
+pub struct CoalescedWrite {
+    /// Port I/O or MMIO.
     pub space: Space,
-    /// Where.
+    /// Port or guest-physical address.
     pub addr: u64,
-    /// The bytes; only the first `len` count.
+    /// The bytes written, in the first `len` elements.
     pub data: [u8; 8],
-    /// 1 to 8.
+    /// Bytes written, 1 to 8.
     pub len: u8,
 }
 
 impl CoalescedRing {
-    /// Maps the ring through a processor's descriptor.
+    /// Maps the ring through a vCPU's descriptor.
     ///
     /// # Errors
     /// If mmap fails.
     pub fn map(vcpu: BorrowedFd<'_>) -> Result<Self, KvmError> {
         let fd: RawFd = vcpu.as_raw_fd();
         let offset = PAGE as libc::off_t * libc::off_t::from(KVM_COALESCED_MMIO_PAGE_OFFSET as u8);
-        // SAFETY: a fresh mapping of one page at an address of the kernel's choice; it touches no memory of ours.
+        // SAFETY: a new mapping of one page at an address that the kernel chooses; it replaces no other mapping.
         let page = unsafe {
             libc::mmap(std::ptr::null_mut(), PAGE, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd, offset)
         };
         if page == libc::MAP_FAILED {
-            return Err(KvmError::Host { what: "map the coalesced ring", error: std::io::Error::last_os_error() });
+            return Err(KvmError::Host {
+                operation: "map the coalescing ring",
+                error: std::io::Error::last_os_error(),
+            });
         }
         NonNull::new(page.cast()).map(|page| Self { page }).ok_or(KvmError::Lacks("coalesced I/O"))
     }
 
-    /// Where the kernel takes the next entry from us, and where it will put the next one.
+    /// Indices of the oldest entry, which this process advances, and of the next entry that the kernel will write.
     #[inline]
     fn ends(&self) -> (&AtomicU32, &AtomicU32) {
         let ring = self.page.as_ptr();
@@ -64,26 +66,26 @@ impl CoalescedRing {
         unsafe { (AtomicU32::from_ptr(&raw mut (*ring).first), AtomicU32::from_ptr(&raw mut (*ring).last)) }
     }
 
-    /// Takes the writes that lie there now, oldest first, and none that come meanwhile: other processors can write as
-    /// fast as entries are taken, and must not keep the caller for ever.
+    /// Passes the entries of the ring to `take`, oldest first, and removes them. Entries that arrive during the call stay
+    /// for the next one: other vCPUs can write as fast as this loop reads, and must not delay the caller without bound.
     #[inline]
-    pub fn drain(&mut self, mut take: impl FnMut(&KeptWrite)) {
+    pub fn drain(&mut self, mut take: impl FnMut(&CoalescedWrite)) {
         let (first, last) = self.ends();
-        // Only we move `first`, and the kernel takes it from us an entry at a time, so that a panic in `take` does not
-        // bring the same write back.
+        // Only this process moves `first`. It moves with each entry, so that a panic in `take` does not deliver a write
+        // twice.
         let (mut at, end) = (first.load(Ordering::Relaxed), last.load(Ordering::Acquire));
         if at == end || at >= ENTRIES || end >= ENTRIES {
             return;
         }
         while at != end {
-            // SAFETY: `at` is below ENTRIES, so the entry lies within the page; the kernel published it before it moved
+            // SAFETY: `at` is below ENTRIES, so the entry is within the page; the kernel published it before it moved
             // `last` past it and does not touch it again until `first` moves.
             let entry = unsafe { (*self.page.as_ptr()).coalesced_mmio.as_ptr().add(at as usize).read() };
             // SAFETY: `pio` shares its u32 with `pad` of the same type.
             let pio = unsafe { entry.__bindgen_anon_1.pio };
             at = if at + 1 == ENTRIES { 0 } else { at + 1 };
             first.store(at, Ordering::Release);
-            take(&KeptWrite {
+            take(&CoalescedWrite {
                 space: if pio == 0 { Space::Mem } else { Space::Io },
                 addr: entry.phys_addr,
                 data: entry.data,
@@ -92,11 +94,12 @@ impl CoalescedRing {
         }
     }
 
-    /// Makes the next entries begin at `START`, if the ring is empty, which gives a kernel before 6.12 all of the room:
-    /// its subtraction wraps at 2^32, and it takes the ring for full at half of its length unless the entries wrap first.
+    /// Moves an empty ring's indices to `START`, so that a kernel before 6.12 uses all entries. Its check for room
+    /// subtracts the indices modulo 2^32 instead of modulo 170, the ring's size. While `last` has not wrapped the ring
+    /// therefore seems full at 85 entries.
     ///
-    /// The kernel must not be putting an entry there: no processor may be in the guest. Only for a machine with one
-    /// processor, on that processor's thread.
+    /// The kernel must not add an entry during the call: no vCPU may be in the guest. Only for a machine with one vCPU, on
+    /// the thread of that vCPU.
     #[inline]
     pub fn rewind(&mut self) {
         let (first, last) = self.ends();
@@ -107,8 +110,8 @@ impl CoalescedRing {
     }
 }
 
-impl KeptWrite {
-    /// The bytes that were written.
+impl CoalescedWrite {
+    /// The bytes written.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
         self.data.get(..usize::from(self.len)).unwrap_or_default()
@@ -117,12 +120,12 @@ impl KeptWrite {
 
 impl Drop for CoalescedRing {
     fn drop(&mut self) {
-        // SAFETY: unmaps the page that `map` mapped; nothing else refers to it.
+        // SAFETY: unmaps the page that `map` mapped; no other pointer to it exists.
         unsafe { libc::munmap(self.page.as_ptr().cast(), PAGE) };
     }
 }
 
-/// The descriptor of a processor, which kvm-ioctls only gives out raw.
+/// A vCPU's descriptor, of which kvm-ioctls returns only the number.
 pub(super) fn borrow(owner: &kvm_ioctls::VcpuFd) -> BorrowedFd<'_> {
     // SAFETY: the descriptor belongs to `owner`, which is borrowed for as long as the result lives.
     unsafe { BorrowedFd::borrow_raw(owner.as_raw_fd()) }
@@ -132,10 +135,10 @@ pub(super) fn borrow(owner: &kvm_ioctls::VcpuFd) -> BorrowedFd<'_> {
 mod tests {
     use super::*;
 
-    /// The kernel's side of a ring in memory of our own.
+    /// A ring in anonymous memory, and a function that adds an entry as the kernel does.
     fn ring() -> (CoalescedRing, impl FnMut(u64)) {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: a fresh mapping at an address of the kernel's choice.
+        // SAFETY: a new mapping at an address that the kernel chooses.
         let page = unsafe { libc::mmap(std::ptr::null_mut(), PAGE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
         assert_ne!(page, libc::MAP_FAILED);
         let page = NonNull::new(page.cast::<kvm_coalesced_mmio_ring>()).unwrap();
@@ -153,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_that_come_while_the_ring_is_drained_wait_for_the_next_time() {
+    fn writes_that_arrive_during_a_drain_stay_for_the_next_drain() {
         let (mut ring, mut push) = ring();
         for round in 0..100 {
             let base = 10 * round;
@@ -166,7 +169,7 @@ mod tests {
                 taken.push(write.addr);
             });
             assert_eq!(taken, (base..base + 7).collect::<Vec<_>>());
-            assert_eq!(count(&mut ring), 7, "they are not lost");
+            assert_eq!(count(&mut ring), 7, "writes during the drain are lost");
         }
         assert_eq!(count(&mut ring), 0);
     }
@@ -178,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rewound_ring_gives_a_kernel_before_6_12_all_of_its_room() {
+    fn a_kernel_before_6_12_uses_all_entries_of_a_rewound_ring() {
         // `coalesced_mmio_has_room` of Linux 4.20 to 6.11.
         let has_room = |ring: &CoalescedRing| {
             let (first, last) = ring.ends();
@@ -187,10 +190,10 @@ mod tests {
         };
         let (mut ring, mut push) = ring();
         for round in 0..10 {
-            // Whatever has happened before.
+            // Rewinding works from any position.
             (0..round * 7).for_each(&mut push);
             ring.rewind();
-            assert_eq!(count(&mut ring), round as usize * 7, "entries that wait are left where they are");
+            assert_eq!(count(&mut ring), round as usize * 7, "rewinding a ring with entries changed it");
             ring.rewind();
             let mut entries = 0;
             while has_room(&ring) {

@@ -1,7 +1,7 @@
-//! Memory slots: which guest-physical addresses are host memory.
+//! KVM memory slots: which guest-physical addresses are host memory, and the dirty log of video memory.
 #![allow(unsafe_code)]
 
-use super::{KvmError, ask};
+use super::{KvmError, request};
 use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
 use pcvm_devices::DirtyPages;
@@ -9,20 +9,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
-/// A run of guest-physical addresses and the memory behind it.
+/// A range of guest-physical addresses and the host memory that backs it.
 #[derive(Clone, Debug)]
 pub struct SlotSpec {
     /// First guest-physical address, page aligned.
     pub gpa: u64,
-    /// Bytes, whole pages.
+    /// Bytes, a multiple of the page size.
     pub len: u64,
-    /// Whose memory.
+    /// The memory that backs the slot.
     pub memory: GuestMemoryMmap,
-    /// Where in it (an address of that memory), page aligned.
+    /// Address within `memory` of the slot's first byte, page aligned.
     pub at: u64,
-    /// Writes exit.
+    /// Whether writes exit.
     pub read_only: bool,
-    /// What is written there may be seen on the screen.
+    /// Whether this is video memory, whose dirty pages are tracked.
     pub video: bool,
 }
 
@@ -30,32 +30,33 @@ pub struct SlotSpec {
 struct Installed {
     number: u32,
     len: u64,
+    /// Host virtual address.
     host: u64,
-    /// Where in its memory it begins.
+    /// As [`SlotSpec::at`].
     at: u64,
     read_only: bool,
     video: bool,
 }
 
-/// The slots of one machine.
+/// The memory slots of one virtual machine, by guest-physical address.
 pub struct Slots {
     vm: Arc<VmFd>,
     installed: BTreeMap<u64, Installed>,
-    /// Keeps what the slots point to mapped for as long as they do.
+    /// Keeps the host memory of the slots mapped while the slots exist.
     owners: BTreeMap<u64, GuestMemoryMmap>,
-    /// Somebody wants to know what is written into video memory.
+    /// KVM logs the dirty pages of video memory.
     logging: bool,
-    /// A slot of video memory went or came: what was written into it is not known.
+    /// A slot of video memory was added or removed since the last collection, so its dirty pages are not known.
     video_changed: bool,
 }
 
 impl Slots {
-    /// No slots yet.
+    /// Starts without slots.
     pub fn new(vm: Arc<VmFd>) -> Self {
         Self { vm, installed: BTreeMap::new(), owners: BTreeMap::new(), logging: false, video_changed: false }
     }
 
-    /// Makes the machine's memory this, and nothing else. What stays the same is not touched.
+    /// Replaces the memory map. Slots that do not change are left alone.
     ///
     /// # Errors
     /// If KVM refuses a slot.
@@ -65,7 +66,7 @@ impl Slots {
             let slice = spec
                 .memory
                 .get_slice(GuestAddress(spec.at), spec.len as usize)
-                .map_err(|_| KvmError::Lacks("memory behind a slot"))?;
+                .map_err(|_| KvmError::Lacks("host memory for a slot"))?;
             let host = slice.ptr_guard().as_ptr() as u64;
             target.insert(spec.gpa, (spec, host));
         }
@@ -102,10 +103,9 @@ impl Slots {
         Ok(())
     }
 
-    /// Tells what processors wrote into slots of video memory since this was asked for the last time: whole pages, as
-    /// bytes of video memory. From the first time on KVM keeps a log of it. Where it cannot, and where slots went or
-    /// came, it is all.
-    pub fn video_touched(&mut self, touched: &mut DirtyPages) {
+    /// Adds the pages of video memory that vCPUs have written through slots since the last call. The first call starts
+    /// KVM's dirty log. All pages are dirty after the first call, after a change of the slots, and if KVM keeps no log.
+    pub fn collect_dirty_video(&mut self, dirty: &mut DirtyPages) {
         let mut all = std::mem::take(&mut self.video_changed);
         let video: Vec<_> =
             self.installed.iter().filter(|(_, slot)| slot.video).map(|(gpa, slot)| (*gpa, *slot)).collect();
@@ -114,19 +114,19 @@ impl Slots {
             all = true;
             for &(gpa, slot) in &video {
                 if let Err(error) = self.region(gpa, slot) {
-                    tracing::debug!("video memory cannot be logged: {error}");
+                    tracing::debug!("no dirty log of video memory: {error}");
                 }
             }
         }
         for (_, slot) in video {
-            // Asking clears the log: every slot must be asked.
+            // Reading the log clears it. Read every slot, even when all pages are dirty.
             match self.vm.get_dirty_log(slot.number, slot.len as usize) {
-                Ok(log) => touched.add_log(slot.at, &log),
+                Ok(log) => dirty.add_log(slot.at, &log),
                 Err(_) => all = true,
             }
         }
         if all {
-            *touched = DirtyPages::all();
+            *dirty = DirtyPages::all();
         }
     }
 
@@ -142,9 +142,9 @@ impl Slots {
             memory_size: slot.len,
             userspace_addr: slot.host,
         };
-        // SAFETY: the host range lies within a mapping that `owners` keeps alive for as long as the slot exists (it was
-        // bounds-checked by get_slice, and a slot of length 0 refers to nothing), and that the process only ever
-        // accesses as volatile memory.
-        ask("set a memory slot", unsafe { self.vm.set_user_memory_region(region) })
+        // SAFETY: the host range is within a mapping that `owners` keeps alive while the slot exists (get_slice has checked
+        // the bounds, and a slot of length 0 refers to no memory). The process accesses that mapping only as volatile
+        // memory.
+        request("set a memory slot", unsafe { self.vm.set_user_memory_region(region) })
     }
 }

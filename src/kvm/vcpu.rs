@@ -1,8 +1,8 @@
-//! A processor: creation, reset, registers, running.
+//! KVM vCPU: creation, reset, kernel entry state, KVM_RUN, register dump.
 
 use super::exit::{Exit, decode, enter};
 use super::kick::{self, Kick};
-use super::{KvmError, ask};
+use super::{KvmError, request};
 use kvm_bindings::*;
 use kvm_ioctls::{Cap, VcpuFd};
 use std::fmt::Write as _;
@@ -10,23 +10,24 @@ use std::os::fd::BorrowedFd;
 
 use super::vm::Vm;
 
-/// Time stamp counters are not set back by a reset: processors would come out of step.
+/// IA32_TIME_STAMP_COUNTER and IA32_TSC_ADJUST. A reset keeps them: writing them would put the vCPUs' TSCs out of step.
 const MSR_TSC: u32 = 0x10;
 const MSR_TSC_ADJUST: u32 = 0x3b;
-/// Set through KVM_SET_SREGS.
+/// IA32_APIC_BASE, which KVM_SET_SREGS sets.
 const MSR_APIC_BASE: u32 = 0x1b;
+/// IA32_MTRR_DEF_TYPE.
 const MSR_MTRR_DEF_TYPE: u32 = 0x2ff;
 
-/// A processor.
+/// A vCPU.
 pub struct Vcpu {
     fd: VcpuFd,
     run_size: usize,
-    power_on: PowerOn,
+    power_on: PowerOnState,
     index: u32,
 }
 
-/// Everything that a reset sets, read back right after creation.
-struct PowerOn {
+/// The state right after creation. A reset restores it.
+struct PowerOnState {
     regs: kvm_regs,
     sregs: kvm_sregs,
     fpu: kvm_fpu,
@@ -38,10 +39,10 @@ struct PowerOn {
     xcrs: Option<kvm_xcrs>,
 }
 
-/// How a processor enters a kernel without firmware: flat 32-bit protected mode.
+/// Register values with which vCPU 0 enters a kernel without firmware, in flat 32-bit protected mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlatEntry {
-    /// First instruction.
+    /// EIP: the kernel's entry point.
     pub eip: u64,
     /// ESI: boot parameters of the Linux boot protocol.
     pub esi: u64,
@@ -50,19 +51,19 @@ pub struct FlatEntry {
 }
 
 impl Vcpu {
-    /// Makes processor `index` with APIC id `apic_id`.
+    /// Creates vCPU `index` with APIC id `apic_id`.
     ///
     /// # Errors
-    /// If KVM refuses it or its CPUID.
+    /// If KVM refuses the vCPU or its CPUID leaves.
     pub fn new(vm: &Vm, index: u32, apic_id: u32, cpuid: &CpuId) -> Result<Self, KvmError> {
-        let fd = ask("make a processor", vm.fd().create_vcpu(apic_id.into()))?;
-        ask("set CPUID", fd.set_cpuid2(cpuid))?;
-        let run_size = ask("tell the size of a processor's page", vm.kvm().get_vcpu_mmap_size())?;
-        let power_on = PowerOn::read(vm, &fd)?;
+        let fd = request("create a vCPU", vm.fd().create_vcpu(apic_id.into()))?;
+        request("set the CPUID leaves", fd.set_cpuid2(cpuid))?;
+        let run_size = request("report the size of kvm_run", vm.kvm().get_vcpu_mmap_size())?;
+        let power_on = PowerOnState::read(vm, &fd)?;
         Ok(Self { fd, run_size, power_on, index })
     }
 
-    /// The descriptor.
+    /// The vCPU's descriptor.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         super::ring::borrow(&self.fd)
     }
@@ -71,22 +72,22 @@ impl Vcpu {
         &self.fd
     }
 
-    /// Its number, from 0.
+    /// Number of the vCPU, from 0.
     pub fn index(&self) -> u32 {
         self.index
     }
 
-    /// Something that gets it out of the guest; for the thread that runs it.
+    /// A [`Kick`] for this vCPU. Must be called on the thread that runs it.
     pub fn kick(&mut self) -> Kick {
         Kick::current(self.fd.get_kvm_run())
     }
 
-    /// Takes a kick back.
+    /// Clears a kick, so that the vCPU may enter the guest again.
     pub fn clear_kick(&mut self) {
         kick::clear(self.fd.get_kvm_run());
     }
 
-    /// Runs the guest until it needs something.
+    /// Runs the guest until the next exit. A signal or a kick gives [`Exit::Again`].
     ///
     /// # Errors
     /// If KVM_RUN itself fails.
@@ -95,47 +96,47 @@ impl Vcpu {
         if let Err(errno) = enter(&self.fd) {
             return match errno.errno() {
                 libc::EINTR | libc::EAGAIN => Ok(Exit::Again),
-                _ => Err(KvmError::Request { what: "run a processor", errno }),
+                _ => Err(KvmError::Request { operation: "run a vCPU", errno }),
             };
         }
         Ok(decode(self.fd.get_kvm_run(), self.run_size))
     }
 
-    /// Lets KVM end the instruction whose exit was answered last, without running the guest: [`Exit::Again`] when
-    /// there is nothing more to it. Else this is the instruction's next access (one that crosses a page has two, and
-    /// `ins` may go to memory that is a device's). The kick stays.
+    /// Completes the instruction of the last exit without running the guest (KVM API, `immediate_exit`). Returns
+    /// [`Exit::Again`] when the instruction is complete, otherwise its next access: an access across a page boundary exits
+    /// twice, and `ins` may store to MMIO. `immediate_exit` stays set until [`Vcpu::clear_kick`].
     pub fn finish_io(&mut self) -> Exit<'_> {
         self.fd.set_kvm_immediate_exit(1);
-        // What fails here fails again when the processor is to run.
+        // An error that lasts occurs again at the next run, which reports it.
         self.run().unwrap_or(Exit::Again)
     }
 
-    /// As at power-on: processor 0 is about to run FFFFFFF0h, the others wait for INIT.
+    /// Resets to the state at power-on: vCPU 0 starts at FFFFFFF0h, the others wait for INIT and SIPI.
     ///
     /// # Errors
     /// If KVM refuses.
     pub fn reset(&self) -> Result<(), KvmError> {
-        let PowerOn { regs, sregs, fpu, lapic, msrs, debug, events, mp_state, xcrs } = &self.power_on;
-        ask("reset segment and control registers", self.fd.set_sregs(sregs))?;
-        ask("reset registers", self.fd.set_regs(regs))?;
+        let PowerOnState { regs, sregs, fpu, lapic, msrs, debug, events, mp_state, xcrs } = &self.power_on;
+        request("reset segment and control registers", self.fd.set_sregs(sregs))?;
+        request("reset registers", self.fd.set_regs(regs))?;
         if let Some(xcrs) = xcrs {
-            ask("reset extended control registers", self.fd.set_xcrs(xcrs))?;
+            request("reset extended control registers", self.fd.set_xcrs(xcrs))?;
         }
-        ask("reset the floating point unit", self.fd.set_fpu(fpu))?;
+        request("reset the floating point unit", self.fd.set_fpu(fpu))?;
         set_msrs(&self.fd, msrs)?;
-        ask("reset debug registers", self.fd.set_debug_regs(debug))?;
-        ask("reset the local APIC", self.fd.set_lapic(lapic))?;
-        ask("reset pending events", self.fd.set_vcpu_events(events))?;
-        ask("reset the processor's state", self.fd.set_mp_state(*mp_state))
+        request("reset debug registers", self.fd.set_debug_regs(debug))?;
+        request("reset the local APIC", self.fd.set_lapic(lapic))?;
+        request("reset pending events", self.fd.set_vcpu_events(events))?;
+        request("reset the MP state", self.fd.set_mp_state(*mp_state))
     }
 
-    /// Puts the processor at a kernel's 32-bit entry (Linux/x86 boot protocol, "32-bit boot protocol"; Xen's PVH start
-    /// state is the same but for the register of the argument), and its MTRRs as firmware leaves them.
+    /// Sets the registers for a kernel's 32-bit entry (Linux/x86 boot protocol, "32-bit boot protocol"; Xen's PVH start
+    /// state differs only in the register of the argument), and the MTRRs as firmware leaves them.
     ///
     /// # Errors
     /// If KVM refuses.
     pub fn enter_flat(&self, entry: FlatEntry) -> Result<(), KvmError> {
-        let mut sregs = ask("read segment registers", self.fd.get_sregs())?;
+        let mut sregs = request("read segment registers", self.fd.get_sregs())?;
         let segment = |selector, type_| kvm_segment {
             base: 0,
             limit: 0xffff_ffff,
@@ -155,19 +156,19 @@ impl Vcpu {
         }
         sregs.tr = kvm_segment { limit: 0x67, type_: 0xb, present: 1, s: 0, ..Default::default() };
         sregs.cr0 |= 1;
-        ask("set segment registers", self.fd.set_sregs(&sregs))?;
+        request("set segment registers", self.fd.set_sregs(&sregs))?;
         let regs = kvm_regs { rip: entry.eip, rsi: entry.esi, rbx: entry.ebx, rflags: 2, ..Default::default() };
-        ask("set registers", self.fd.set_regs(&regs))?;
-        // Write-back by default, fixed ranges off: memory types of the PCI hole are the page tables' business then.
+        request("set registers", self.fd.set_regs(&regs))?;
+        // MTRRs enabled, default type write-back, no fixed ranges. The kernel sets the PCI hole's type in its page tables.
         let mtrr = kvm_msr_entry { index: MSR_MTRR_DEF_TYPE, data: 0x806, ..Default::default() };
         set_msrs(&self.fd, &[mtrr])
     }
 
-    /// Registers and the bytes at the instruction pointer, as text for a report. `memory` reads guest-physical memory.
-    pub fn report(&self, memory: impl Fn(u64, &mut [u8])) -> String {
+    /// Registers and the 16 bytes at the instruction pointer as text. `memory` reads guest-physical memory.
+    pub fn dump_registers(&self, memory: impl Fn(u64, &mut [u8])) -> String {
         let mut text = String::new();
         let (Ok(regs), Ok(sregs)) = (self.fd.get_regs(), self.fd.get_sregs()) else {
-            return "registers cannot be read".to_owned();
+            return "KVM cannot read the registers".to_owned();
         };
         let _ = writeln!(
             text,
@@ -223,10 +224,10 @@ impl Vcpu {
     }
 }
 
-impl PowerOn {
+impl PowerOnState {
     fn read(vm: &Vm, fd: &VcpuFd) -> Result<Self, KvmError> {
-        let list = ask("list MSRs", vm.kvm().get_msr_index_list())?;
-        // One by one: a list read stops at the first MSR that this processor does not have.
+        let list = request("list MSRs", vm.kvm().get_msr_index_list())?;
+        // One at a time: KVM_GET_MSRS stops at the first MSR that this vCPU lacks.
         let mut msrs = Vec::new();
         for &index in list.as_slice() {
             if [MSR_TSC, MSR_TSC_ADJUST, MSR_APIC_BASE].contains(&index) {
@@ -238,25 +239,25 @@ impl PowerOn {
             }
         }
         Ok(Self {
-            regs: ask("read registers", fd.get_regs())?,
-            sregs: ask("read segment registers", fd.get_sregs())?,
-            fpu: ask("read the floating point unit", fd.get_fpu())?,
-            lapic: ask("read the local APIC", fd.get_lapic())?,
+            regs: request("read registers", fd.get_regs())?,
+            sregs: request("read segment registers", fd.get_sregs())?,
+            fpu: request("read the floating point unit", fd.get_fpu())?,
+            lapic: request("read the local APIC", fd.get_lapic())?,
             msrs,
-            debug: ask("read debug registers", fd.get_debug_regs())?,
-            events: ask("read pending events", fd.get_vcpu_events())?,
-            mp_state: ask("read the processor's state", fd.get_mp_state())?,
+            debug: request("read debug registers", fd.get_debug_regs())?,
+            events: request("read pending events", fd.get_vcpu_events())?,
+            mp_state: request("read the MP state", fd.get_mp_state())?,
             xcrs: if vm.kvm().check_extension(Cap::Xcrs) { fd.get_xcrs().ok() } else { None },
         })
     }
 }
 
-/// Writes what the processor accepts: an MSR that can be read but not written stops KVM_SET_MSRS, so go on behind it.
+/// Writes the MSRs that KVM accepts. KVM_SET_MSRS stops at an MSR that is read-only; the rest follow in another call.
 fn set_msrs(fd: &VcpuFd, entries: &[kvm_msr_entry]) -> Result<(), KvmError> {
     let mut rest = entries;
     while !rest.is_empty() {
         let msrs = Msrs::from_entries(rest).map_err(|_| KvmError::Lacks("room for the list of MSRs"))?;
-        let done = ask("reset MSRs", fd.set_msrs(&msrs))?;
+        let done = request("reset MSRs", fd.set_msrs(&msrs))?;
         rest = rest.get(done + 1..).unwrap_or(&[]);
     }
     Ok(())

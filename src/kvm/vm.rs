@@ -1,16 +1,18 @@
-//! The virtual machine: in-kernel PIC, IOAPIC, LAPIC and PIT, interrupt lines, coalesced ranges.
+//! KVM virtual machine: in-kernel PIC, IOAPIC, LAPIC and PIT, IRQ lines, coalesced ranges.
 
 use super::cpuid::offer_tsc_deadline;
 use super::exit::set_elcr;
-use super::{KvmError, ask};
+use super::{KvmError, request};
 use kvm_bindings::*;
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, VmFd};
 use pcvm_devices::Space;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Where Intel processors keep three pages for real mode that the guest must not use; in the hole below the firmware.
+/// Guest-physical address of the three-page real-mode TSS that KVM needs on Intel hosts without unrestricted guest mode
+/// (KVM API, KVM_SET_TSS_ADDR). It lies in the hole below the firmware.
 const TSS_ADDRESS: usize = 0xfeff_d000;
+/// Guest-physical address of the one-page identity map for the same purpose (KVM_SET_IDENTITY_MAP_ADDR).
 const IDENTITY_MAP_ADDRESS: u64 = 0xfeff_c000;
 
 /// A virtual machine.
@@ -20,17 +22,17 @@ pub struct Vm {
     chips: ChipsAtPowerOn,
 }
 
-/// The interrupt controllers and timer as they were made, for reset.
+/// State of the interrupt controllers and the PIT right after their creation. A reset restores it.
 struct ChipsAtPowerOn {
     irqchips: [kvm_irqchip; 3],
     pit: kvm_pit_state2,
 }
 
 impl Vm {
-    /// Opens /dev/kvm and makes a machine without processors and memory.
+    /// Opens /dev/kvm and creates a virtual machine without vCPUs and memory.
     ///
     /// # Errors
-    /// If there is no KVM, no permission, or it lacks something.
+    /// If /dev/kvm cannot be opened, or KVM lacks a capability.
     pub fn new() -> Result<Self, KvmError> {
         let kvm = Kvm::new().map_err(|errno| match errno.errno() {
             libc::ENOENT | libc::ENODEV | libc::ENXIO => KvmError::Absent,
@@ -52,20 +54,20 @@ impl Vm {
                 return Err(KvmError::Lacks(name));
             }
         }
-        let fd = Arc::new(ask("create a virtual machine", kvm.create_vm())?);
-        ask("reserve the task state pages", fd.set_tss_address(TSS_ADDRESS))?;
-        ask("reserve the identity map page", fd.set_identity_map_address(IDENTITY_MAP_ADDRESS))?;
-        ask("make the interrupt controllers", fd.create_irq_chip())?;
-        // The speaker port (61h) reads the PIT's channel 2, which is in the kernel, so the kernel has it too.
+        let fd = Arc::new(request("create a virtual machine", kvm.create_vm())?);
+        request("reserve the task state pages", fd.set_tss_address(TSS_ADDRESS))?;
+        request("reserve the identity map page", fd.set_identity_map_address(IDENTITY_MAP_ADDRESS))?;
+        request("create the interrupt controllers", fd.create_irq_chip())?;
+        // Port 61h shows the output of PIT channel 2. The PIT is in the kernel, so KVM emulates this port as well.
         let pit = kvm_pit_config { flags: KVM_PIT_SPEAKER_DUMMY, ..Default::default() };
-        ask("make the PIT", fd.create_pit2(pit))?;
+        request("create the PIT", fd.create_pit2(pit))?;
         let chips = ChipsAtPowerOn::read(&fd)?;
         let vm = Self { kvm, fd, chips };
         vm.route()?;
         Ok(vm)
     }
 
-    /// ISA IRQs go to both PICs and the IOAPIC, with IRQ 0 on the IOAPIC's pin 2, as the MADT says.
+    /// Routes GSIs 0-15 to the PICs and GSIs 0-23 to the IOAPIC. IRQ 0 is IOAPIC pin 2, as the MADT declares.
     fn route(&self) -> Result<(), KvmError> {
         let entry = |gsi: u32, chip: u32, pin: u32| kvm_irq_routing_entry {
             gsi,
@@ -82,47 +84,47 @@ impl Vm {
             entries.push(entry(gsi, KVM_IRQCHIP_IOAPIC, if gsi == 0 { 2 } else { gsi }));
         }
         let table = KvmIrqRouting::from_entries(&entries).map_err(|_| KvmError::Lacks("routing entries"))?;
-        ask("route interrupts", self.fd.set_gsi_routing(&table))
+        request("route interrupts", self.fd.set_gsi_routing(&table))
     }
 
-    /// The descriptor, for memory slots.
+    /// The VM's descriptor, for memory slots.
     pub fn fd(&self) -> &Arc<VmFd> {
         &self.fd
     }
 
-    /// /dev/kvm itself, for CPUID and MSR lists.
+    /// /dev/kvm, for the lists of CPUID leaves and MSRs.
     pub fn kvm(&self) -> &Kvm {
         &self.kvm
     }
 
-    /// The CPUID leaves that KVM can give a guest here.
+    /// The CPUID leaves that KVM supports on this host.
     ///
     /// # Errors
-    /// If KVM does not tell.
+    /// If KVM refuses.
     pub fn supported_cpuid(&self) -> Result<Vec<kvm_cpuid_entry2>, KvmError> {
         let supported = self.kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES);
-        let mut supported = ask("tell what CPUID it supports", supported)?.as_slice().to_vec();
+        let mut supported = request("list the supported CPUID leaves", supported)?.as_slice().to_vec();
         if self.kvm.check_extension(Cap::TscDeadlineTimer) {
             offer_tsc_deadline(&mut supported);
         }
         Ok(supported)
     }
 
-    /// How many processors KVM allows.
+    /// The largest number of vCPUs that KVM allows.
     pub fn max_vcpus(&self) -> usize {
         self.kvm.get_max_vcpus()
     }
 
-    /// Drives an interrupt line, 0 to 23.
+    /// Sets the level of a GSI, 0 to 23.
     ///
     /// # Errors
     /// If KVM refuses.
     pub fn irq_line(&self, gsi: u32, level: bool) -> Result<(), KvmError> {
-        ask("drive an interrupt line", self.fd.set_irq_line(gsi, level))
+        request("set the level of an IRQ line", self.fd.set_irq_line(gsi, level))
     }
 
-    /// Interrupt controllers and timer as at power-on, but for the ELCR (ports 4D0h and 4D1h, in the kernel's PICs):
-    /// which IRQs are level-triggered. All processors must be stopped.
+    /// Resets the interrupt controllers and the PIT to their state at power-on, except that the ELCR (ports 4D0h and
+    /// 4D1h, part of KVM's PICs) becomes `elcr`: a bit for each level-triggered IRQ. All vCPUs must be parked.
     ///
     /// # Errors
     /// If KVM refuses.
@@ -130,29 +132,29 @@ impl Vm {
         for chip in &self.chips.irqchips {
             let mut chip = *chip;
             set_elcr(&mut chip, elcr);
-            ask("reset an interrupt controller", self.fd.set_irqchip(&chip))?;
+            request("reset an interrupt controller", self.fd.set_irqchip(&chip))?;
         }
-        ask("reset the PIT", self.fd.set_pit2(&self.chips.pit))
+        request("reset the PIT", self.fd.set_pit2(&self.chips.pit))
     }
 }
 
-/// The ranges whose writes KVM keeps back.
-pub struct Coalesced {
+/// The ranges to which KVM coalesces writes.
+pub struct CoalescedRanges {
     fd: Arc<VmFd>,
     ranges: BTreeSet<(bool, u64, u64)>,
 }
 
-impl Coalesced {
-    /// None yet.
+impl CoalescedRanges {
+    /// Starts without ranges.
     pub fn new(vm: &Vm) -> Self {
         Self { fd: vm.fd.clone(), ranges: BTreeSet::new() }
     }
 
-    /// Makes KVM keep back writes to these ranges (start, length), and to no others.
+    /// Makes KVM coalesce writes to these ranges (start, length in bytes) and to no others.
     ///
     /// # Errors
-    /// If KVM refuses; ports without KVM_CAP_COALESCED_PIO are passed over silently: they exit, which is slower and as
-    /// right.
+    /// If KVM refuses. Without KVM_CAP_COALESCED_PIO (Linux before 4.20) port ranges are skipped: their writes exit, which
+    /// is slower but equivalent.
     pub fn set(&mut self, ranges: &[(Space, u64, u64)]) -> Result<(), KvmError> {
         let pio = self.fd.check_extension_raw(u64::from(KVM_CAP_COALESCED_PIO)) > 0;
         let wanted: BTreeSet<_> = ranges
@@ -162,10 +164,10 @@ impl Coalesced {
             .collect();
         let address = |io, at| if io { IoEventAddress::Pio(at) } else { IoEventAddress::Mmio(at) };
         for &(io, at, len) in self.ranges.difference(&wanted) {
-            ask("stop keeping writes back", self.fd.unregister_coalesced_mmio(address(io, at), len as u32))?;
+            request("unregister a coalesced range", self.fd.unregister_coalesced_mmio(address(io, at), len as u32))?;
         }
         for &(io, at, len) in wanted.difference(&self.ranges) {
-            ask("keep writes back", self.fd.register_coalesced_mmio(address(io, at), len as u32))?;
+            request("register a coalesced range", self.fd.register_coalesced_mmio(address(io, at), len as u32))?;
         }
         self.ranges = wanted;
         Ok(())
@@ -176,11 +178,11 @@ impl ChipsAtPowerOn {
     fn read(fd: &VmFd) -> Result<Self, KvmError> {
         let read = |chip_id| {
             let mut chip = kvm_irqchip { chip_id, ..Default::default() };
-            ask("read an interrupt controller", fd.get_irqchip(&mut chip)).map(|()| chip)
+            request("read an interrupt controller", fd.get_irqchip(&mut chip)).map(|()| chip)
         };
         Ok(Self {
             irqchips: [read(KVM_IRQCHIP_PIC_MASTER)?, read(KVM_IRQCHIP_PIC_SLAVE)?, read(KVM_IRQCHIP_IOAPIC)?],
-            pit: ask("read the PIT", fd.get_pit2())?,
+            pit: request("read the PIT", fd.get_pit2())?,
         })
     }
 }

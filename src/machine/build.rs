@@ -88,12 +88,12 @@ impl Machine {
             // Firmware copies it from fw_cfg in one access; from the expansion ROM BAR each dword would exit.
             fw_cfg.files.insert("pci1234,1111.rom".to_owned(), roms.vga.clone());
         }
-        let sizes = [0, 1, 2, 3].map(|n: usize| images[n].as_ref().map(crate::block::Image::size));
+        let sizes = images.iter().map(|image| image.as_ref().map(crate::block::Image::size)).collect();
         let rom = Rom::new(&roms.bios, &roms.vga)
             .map_err(|why| host("allocate the firmware's memory")(std::io::Error::other(why)))?;
         let devices = pc::devices(&config, pc::BoardParts { fw_cfg, vga_rom: roms.vga, nic_roms, sizes });
 
-        kick::prepare()?;
+        kick::install_signal_handler()?;
         let timer = rustix::time::timerfd_create(
             rustix::time::TimerfdClockId::Monotonic,
             rustix::time::TimerfdFlags::CLOEXEC | rustix::time::TimerfdFlags::NONBLOCK,
@@ -110,7 +110,7 @@ impl Machine {
             // Frames that arrive before the cable is plugged in are dropped, not queued.
             board.set_link(NicId(n as u8), false);
         }
-        let engine = BlockEngine::new(images.into(), memory.clone())
+        let engine = BlockEngine::new(images, memory.clone())
             .map_err(|error| host("start the block engine")(std::io::Error::other(error.to_string())))?;
 
         let vcpus = create_vcpus(&vm, &config)?;

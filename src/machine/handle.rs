@@ -10,6 +10,14 @@ use pcvm_devices::{DirtyPages, Memory};
 use std::path::Path;
 use std::sync::Arc;
 
+/// Ends a trace without waiting for its file: the caller may be the main loop.
+fn end_trace(tracer: Option<Box<Tracer>>) {
+    if let Some(tracer) = tracer {
+        // Without another thread the caller has to wait.
+        let _ = std::thread::Builder::new().name("trace-end".to_owned()).spawn(move || drop(tracer));
+    }
+}
+
 /// A reference to a machine.
 #[derive(Clone)]
 pub struct Handle(Arc<Shared>);
@@ -73,14 +81,16 @@ impl Handle {
         let kinds = self.with_board(|board| board.kinds());
         let tracer = Tracer::start(file, filter, &kinds)?;
         let earlier = self.with_board(|board| board.set_tracer(Some(Box::new(tracer))));
-        drop(earlier);
+        end_trace(earlier);
         Ok(())
     }
 
-    /// Ends the trace and waits until its file is written. False if none runs.
+    /// Ends the trace. A thread writes what is left of it. False if none runs.
     pub fn stop_trace(&self) -> bool {
         let tracer = self.with_board(|board| board.set_tracer(None));
-        tracer.is_some()
+        let running = tracer.is_some();
+        end_trace(tracer);
+        running
     }
 
     /// Exits by vCPU since the machine was built.

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// A machine's files and character devices.
 pub struct HostFiles {
-    /// hda, hdb, hdc, hdd; none for no drive and for a CD-ROM drive without a disc.
-    pub images: [Option<Image>; 4],
+    /// Images by [`pcvm_devices::DiskId`]; none for no drive and for a CD-ROM drive without a disc.
+    pub images: Vec<Option<Image>>,
     /// Character devices, by [`pcvm_devices::CharId`].
     pub chardevs: Vec<Option<Chardev>>,
     /// The sockets on which the VNC server listens.
@@ -81,10 +81,12 @@ impl HostFiles {
                 initrd.as_deref().map_or(Ok(()), check_file)?;
             }
         }
-        let mut images = [None, None, None, None];
-        for ((image, drive), name) in images.iter_mut().zip(&config.drives).zip(parse::UNITS) {
-            let Some(drive) = drive.as_ref().filter(|drive| drive.path.is_some()) else { continue };
-            let opened = Image::open(name, drive)?;
+        let mut images = Vec::new();
+        images.resize_with(config.drives.keys().last().map_or(0, |disk| usize::from(disk.0) + 1), || None);
+        for (disk, drive) in config.drives.iter().filter(|(_, drive)| drive.path.is_some()) {
+            let unit = usize::from(disk.0);
+            let Some(image) = images.get_mut(unit) else { continue };
+            let opened = Image::open(parse::UNITS.get(unit).copied().unwrap_or("disk"), drive)?;
             if let Some(format) = opened.foreign_format() {
                 let path = drive.path.as_deref().unwrap_or(Path::new(""));
                 eprintln!("pcvm: warning: {}: looks like a {format} file but is used as a raw image", path.display());

@@ -139,7 +139,7 @@ pub enum KernelError {
     },
     /// The tables.
     #[error(transparent)]
-    Tables(#[from] fw_cfg::PlaceError),
+    Tables(#[from] fw_cfg::TablePlacementError),
     /// Guest memory below 1 MiB is missing.
     #[error("guest memory: {0}")]
     Memory(#[from] vm_memory::GuestMemoryError),
@@ -158,7 +158,7 @@ pub fn load(memory: &Memory, config: &MachineConfig, payload: &Payload) -> Resul
     let mut file = open(kernel)?;
     let mut magic = [0; 4];
     let len = read_up_to(&mut file, kernel, &mut magic)?;
-    let rsdp = fw_cfg::place(config, memory)?.rsdp;
+    let rsdp = fw_cfg::place_tables(config, memory)?.rsdp;
     for (n, descriptor) in GDT.into_iter().enumerate() {
         memory.ram().write_obj(descriptor, GuestAddress(GDT_BASE + 8 * n as u64))?;
     }

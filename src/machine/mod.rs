@@ -184,8 +184,9 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // Outside the lock: waits until the trace is written.
-        self.handle().stop_trace();
+        // Dropped outside the lock: this waits until the trace is written.
+        let tracer = self.shared.with_board(|board| board.set_tracer(None));
+        drop(tracer);
         self.shared.vcpus.exit();
         for thread in self.threads.drain(..) {
             let _ = thread.join();

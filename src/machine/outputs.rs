@@ -4,7 +4,7 @@ use super::clock::VmClock;
 use crate::board::Outputs;
 use crate::kvm::KvmError;
 use crate::kvm::slots::{SlotSpec, Slots};
-use crate::kvm::vm::{Coalesced, Vm};
+use crate::kvm::vm::{CoalescedRanges, Vm};
 use pcvm_devices::{Clock, DirtyPages, Space, VmTime};
 use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 use std::os::fd::OwnedFd;
@@ -15,7 +15,7 @@ use vmm_sys_util::eventfd::EventFd;
 pub struct KvmOutputs {
     vm: Arc<Vm>,
     slots: Slots,
-    coalesced: Coalesced,
+    coalesced: CoalescedRanges,
     timer: Arc<OwnedFd>,
     clock: Arc<VmClock>,
     failure: Arc<OnceLock<KvmError>>,
@@ -24,13 +24,13 @@ pub struct KvmOutputs {
 }
 
 impl KvmOutputs {
-    /// Connects.
+    /// Connects the board to `vm` and to the timerfd. `event` wakes the main loop.
     pub fn new(vm: Arc<Vm>, timer: Arc<OwnedFd>, clock: Arc<VmClock>, event: EventFd) -> Self {
-        let (slots, coalesced) = (Slots::new(vm.fd().clone()), Coalesced::new(&vm));
+        let (slots, coalesced) = (Slots::new(vm.fd().clone()), CoalescedRanges::new(&vm));
         Self { vm, slots, coalesced, timer, clock, failure: Arc::default(), event }
     }
 
-    /// The first error of KVM, once there is one.
+    /// Holds KVM's first error, after it has occurred.
     pub fn failure(&self) -> Arc<OnceLock<KvmError>> {
         self.failure.clone()
     }
@@ -70,7 +70,7 @@ impl Outputs for KvmOutputs {
     }
 
     fn collect_dirty_video(&mut self, dirty: &mut DirtyPages) {
-        self.slots.video_touched(dirty);
+        self.slots.collect_dirty_video(dirty);
     }
 
     fn set_coalesced(&mut self, ranges: &[(Space, u64, u64)]) {

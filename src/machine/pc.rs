@@ -20,7 +20,7 @@ use pcvm_devices::rtl8139::{Chip, NicSpec, Rtl8139};
 use pcvm_devices::serial::Uart16550;
 use pcvm_devices::usb::Piix3Usb;
 use pcvm_devices::vga::Vga;
-use pcvm_devices::{CharId, Devfn, DynDevice, NicId};
+use pcvm_devices::{CharId, Devfn, DiskId, DynDevice, NicId};
 use sha1::{Digest, Sha1};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -35,8 +35,8 @@ pub struct BoardParts {
     pub vga_rom: Vec<u8>,
     /// Expansion ROMs of the network cards, in order.
     pub nic_roms: Vec<Vec<u8>>,
-    /// Sizes in bytes of the images of hda to hdd.
-    pub sizes: [Option<u64>; 4],
+    /// Sizes of the images in bytes, by [`DiskId`].
+    pub sizes: Vec<Option<u64>>,
 }
 
 /// All devices, in order of priority where their regions overlap.
@@ -45,7 +45,9 @@ pub fn devices(config: &MachineConfig, parts: BoardParts) -> Vec<Box<dyn DynDevi
     let mut put = |device: Box<dyn DynDevice>| all.push(device);
     put(Box::new(I440fx::new()));
     put(Box::new(Piix3::new()));
-    let specs = [0, 1, 2, 3].map(|n| config.drives[n].as_ref().map(|drive| drive_spec(n, drive, parts.sizes[n])));
+    let size = |n: usize| parts.sizes.get(n).copied().flatten();
+    let specs =
+        [0, 1, 2, 3].map(|n: usize| config.drives.get(&DiskId(n as u8)).map(|drive| drive_spec(n, drive, size(n))));
     put(Box::new(Piix3Ide::new(specs)));
     put(Box::new(AcpiPm::new()));
     put(Box::new(DebugPorts::new(config.debugcon.is_some())));
@@ -123,5 +125,93 @@ fn cmos_contents(config: &MachineConfig) -> CmosContents {
         cpus: config.cpus.count,
         boot,
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pcvm_devices::{Access, CONFIG_TAG, Clock, Ctx, Inbox, Memory, Outbox, Space, VmTime};
+
+    /// Everything that a machine can have.
+    fn full() -> MachineConfig {
+        let nic = crate::config::NicConfig {
+            backend: crate::config::NetBackend::Passt(None),
+            mac: None,
+            model: NicModel::Rtl8139Cplus,
+            link: true,
+            dump: None,
+            rom: None,
+        };
+        MachineConfig {
+            serial: [const { Some(crate::config::CharSpec::Null) }; 4],
+            debugcon: Some("log".into()),
+            tablet: true,
+            nics: vec![nic.clone(), crate::config::NicConfig { model: NicModel::Rtl8139C, ..nic }],
+            ..MachineConfig::minimal()
+        }
+    }
+
+    /// What a guest can see of a device before anything is configured: kind, version, PCI function with ids and class,
+    /// and ports.
+    fn describe(device: &mut dyn DynDevice) -> String {
+        let memory = Memory::new(1 << 20, 16 << 20).unwrap();
+        let clock = std::cell::Cell::new(VmTime(0));
+        let (mut out, mut inbox) = (Outbox::default(), Inbox::default());
+        let mut cx = Ctx::new(&clock as &dyn Clock, &memory, &mut out, &mut inbox);
+        device.reset(&mut cx);
+        let mut text = format!("{} v{}", device.kind(), device.version());
+        if let Some(devfn) = device.pci() {
+            let mut header = [0; 12];
+            device.read(&mut cx, Access { tag: CONFIG_TAG, offset: 0, width: 4 }, &mut header[..4]);
+            device.read(&mut cx, Access { tag: CONFIG_TAG, offset: 8, width: 4 }, &mut header[8..]);
+            let [v0, v1, d0, d1, .., revision, interface, subclass, class] = header;
+            text += &format!(
+                " {:02x}.{} {:04x}:{:04x} {class:02x}{subclass:02x}{interface:02x} rev {revision:02x}",
+                devfn.slot(),
+                devfn.function(),
+                u16::from_le_bytes([v0, v1]),
+                u16::from_le_bytes([d0, d1])
+            );
+        }
+        for region in device.regions().into_iter().filter(|region| region.space == Space::Io) {
+            text += &format!(" {:x}+{:x}", region.base, region.len);
+        }
+        text
+    }
+
+    #[test]
+    fn the_board_is_frozen() {
+        let config = full();
+        let parts = BoardParts { fw_cfg: FwCfgItems::default(), vga_rom: vec![], nic_roms: vec![], sizes: Vec::new() };
+        let board: Vec<_> = devices(&config, parts).iter_mut().map(|device| describe(&mut **device)).collect();
+        assert_eq!(board, FROZEN.lines().map(str::trim).collect::<Vec<_>>());
+    }
+
+    /// Installed guests bind drivers to these lines, and saved states name these kinds. Lines may be added, never changed.
+    const FROZEN: &str = "\
+        i440fx v1 00.0 8086:1237 060000 rev 02
+        piix3 v1 01.0 8086:7000 060100 rev 00 cf9+1
+        piix3-ide v1 01.1 8086:7010 010180 rev 00
+        acpi-pm v1 01.3 8086:7113 068000 rev 03 b2+2 afe0+4
+        debug v1 80+1 e9+1 402+1
+        isa-dma v1 0+10 c0+20 81+f
+        port92 v1 92+1
+        cmos v1 70+4
+        ps2 v1 60+1 64+1
+        serial v1 3f8+8
+        serial v1 2f8+8
+        serial v1 3e8+8
+        serial v1 2e8+8
+        fw-cfg v1 511+1 510+2 514+8
+        vga v1 02.0 1234:1111 030000 rev 02 3b4+2 3ba+1 3c0+10 3d4+2 3da+1 1ce+4
+        rtl8139 v1 03.0 10ec:8139 020000 rev 20
+        rtl8139 v1 04.0 10ec:8139 020000 rev 10
+        piix3-usb v1 01.2 8086:7020 0c0300 rev 00";
+
+    #[test]
+    fn a_mac_address_follows_from_name_and_number() {
+        assert_eq!(mac_address("xp", 0), [0x00, 0x16, 0x3e, 0x51, 0x92, 0x4e]);
+        assert_ne!(mac_address("xp", 0), mac_address("xp", 1));
     }
 }

@@ -124,6 +124,8 @@ impl Shared {
     pub fn lock(&self) -> Locked<'_> {
         // A panic in a device ends the machine (see `vcpu::spawn`); until then other threads may still read the board.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        // Which vCPU made a coalesced write is not known.
+        inner.board.set_vcpu(None);
         inner.drain();
         Locked(inner)
     }
@@ -131,9 +133,7 @@ impl Shared {
     /// Locks the board for `f`, then performs the work that was deferred.
     #[inline]
     pub fn with_board<R>(&self, f: impl FnOnce(&mut Board) -> R) -> R {
-        let mut board = self.lock();
-        board.set_vcpu(None);
-        self.with_locked(board, f)
+        self.with_locked(self.lock(), f)
     }
 
     /// The same on a vCPU's thread, outside the guest.

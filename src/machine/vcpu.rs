@@ -1,9 +1,10 @@
-//! A vCPU's thread: runs the guest, and carries each exit to the board and back.
+//! vCPU thread: runs the guest and handles its exits.
 
+use super::exits::ExitCounters;
 use super::shared::Shared;
 use super::vcpus::VcpuCommand;
-use crate::board::MachineEvent;
 use crate::board::emulator_bus::EmulatorBus;
+use crate::board::{Board, MachineEvent};
 use crate::emulator;
 use crate::kvm::KvmError;
 use crate::kvm::exit::Exit;
@@ -54,16 +55,18 @@ fn idle(shared: &Shared) {
 
 fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
     let mut seen = 0;
-    let mut pace = emulator::Pace::default();
+    let mut backoff = emulator::Backoff::default();
     let index = vcpu.index();
+    let counters = shared.exits.get(index as usize).ok_or(KvmError::Lacks("exit counters"))?;
+    let cx = ExitContext { shared, index, counters };
     loop {
         if shared.vcpus.wants_attention() {
-            // Only between two instructions are the registers whole, so that a reset loses nothing of the guest's.
+            // Registers are consistent only between two instructions: complete the current one before a reset or a pause.
             loop {
                 match vcpu.finish_io() {
                     Exit::Again => break,
                     exit => {
-                        if let Some(why) = handle_exit(shared, index, exit) {
+                        if let Some(why) = handle_exit(&cx, exit) {
                             shared.post(MachineEvent::Failed(format!("vCPU {index}: {why}")));
                             break;
                         }
@@ -86,69 +89,107 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
             continue;
         }
         let exit = vcpu.run()?;
-        if let Some(counters) = shared.exits.get(index as usize) {
-            counters.count(&exit);
-        }
         let reads_planes = matches!(exit, Exit::MemRead { addr: 0xa_0000..0xc_0000, .. });
-        let mut failure = handle_exit(shared, index, exit);
-        if reads_planes && failure.is_none() && pace.wants() {
-            failure = run_emulator(shared, vcpu, &mut pace)?;
+        let mut failure = handle_exit(&cx, exit);
+        if reads_planes && failure.is_none() && backoff.should_run() {
+            failure = run_emulator(&cx, vcpu, &mut backoff)?;
         }
         if let Some(why) = failure {
-            let report = vcpu.report(|addr, buf| shared.lock().memory().read(addr, buf));
+            let report = vcpu.dump_registers(|addr, buf| shared.lock().memory().read(addr, buf));
             shared.post(MachineEvent::Failed(format!("vCPU {index}: {why}\n{report}")));
         }
     }
 }
 
-/// The guest has read planes: emulates the instructions that follow (see [`emulator`]).
-fn run_emulator(shared: &Shared, vcpu: &mut Vcpu, pace: &mut emulator::Pace) -> Result<Option<String>, KvmError> {
-    let index = vcpu.index();
-    let rest = vcpu.finish_io();
-    let whole = matches!(rest, Exit::Again);
-    let failure = handle_exit(shared, index, rest);
-    // The loop in `run` checks what an earlier kick was for before the vCPU enters the guest again.
+/// The guest has read planar video memory: emulates the instructions that follow (see [`emulator`]).
+fn run_emulator(
+    cx: &ExitContext<'_>,
+    vcpu: &mut Vcpu,
+    backoff: &mut emulator::Backoff,
+) -> Result<Option<String>, KvmError> {
+    let next = vcpu.finish_io();
+    let complete = matches!(next, Exit::Again);
+    let failure = handle_exit(cx, next);
+    // This also clears an earlier kick; `run` checks for its command before the vCPU enters the guest again.
     vcpu.clear_kick();
-    if !whole {
+    if !complete {
         return Ok(failure);
     }
-    let Some((taken, mut cpu)) = vcpu.take_registers() else {
-        pace.took(0);
+    let Some((saved, mut cpu)) = vcpu.begin_emulation() else {
+        backoff.record(0);
         return Ok(failure);
     };
-    let (mut budget, mut over) = (emulator::MOST, false);
-    shared.with_board_at_exit(index, |board| {
+    let (mut budget, mut over) = (emulator::BURST_MAX, false);
+    cx.with_board(|board| {
         let memory = board.memory().clone();
         let mut bus = EmulatorBus::new(board, &memory);
         while budget > 0 && !over && !bus.has_work() {
             over = emulator::step(&mut cpu, &mut bus, &mut budget).is_err();
             if !over {
                 budget = budget.saturating_sub(1);
-                over = bus.waits();
+                over = bus.polls();
             }
         }
     });
-    pace.took(emulator::MOST - budget);
-    vcpu.give_registers(taken, &cpu)?;
+    backoff.record(emulator::BURST_MAX - budget);
+    vcpu.end_emulation(saved, &cpu)?;
     Ok(failure)
 }
 
-/// Handles an exit. Returns the reason if the vCPU cannot continue.
+/// What an exit is handled with.
+struct ExitContext<'a> {
+    shared: &'a Shared,
+    /// Number of the vCPU.
+    index: u32,
+    counters: &'a ExitCounters,
+}
+
+impl ExitContext<'_> {
+    #[inline]
+    fn with_board<R>(&self, f: impl FnOnce(&mut Board) -> R) -> R {
+        self.shared.with_board_at_exit(self.index, f)
+    }
+}
+
+/// Counts and handles an exit. Returns the reason if the vCPU cannot continue.
 #[inline]
-fn handle_exit(shared: &Shared, vcpu: u32, exit: Exit<'_>) -> Option<String> {
+fn handle_exit(cx: &ExitContext<'_>, exit: Exit<'_>) -> Option<String> {
+    let counters = cx.counters;
     match exit {
-        Exit::Out { port, width, data } => shared.with_board_at_exit(vcpu, |board| board.port_out(port, width, data)),
-        Exit::In { port, width, data } => shared.with_board_at_exit(vcpu, |board| board.port_in(port, width, data)),
-        Exit::MemWrite { addr, data } => shared.with_board_at_exit(vcpu, |board| board.mem_write(addr, data)),
-        Exit::MemRead { addr, data } => shared.with_board_at_exit(vcpu, |board| board.mem_read(addr, data)),
-        Exit::Again => {}
-        Exit::Shutdown => shared.with_board_at_exit(vcpu, |board| board.shutdown_cycle()),
-        Exit::SystemEvent(SYSTEM_EVENT_SHUTDOWN) => shared.post(MachineEvent::PowerOff),
+        Exit::Out { port, width, data } => {
+            ExitCounters::bump(&counters.port_writes);
+            cx.with_board(|board| board.port_out(port, width, data));
+        }
+        Exit::In { port, width, data } => {
+            ExitCounters::bump(&counters.port_reads);
+            cx.with_board(|board| board.port_in(port, width, data));
+        }
+        Exit::MemWrite { addr, data } => {
+            ExitCounters::bump(&counters.mmio_writes);
+            cx.with_board(|board| board.mem_write(addr, data));
+        }
+        Exit::MemRead { addr, data } => {
+            ExitCounters::bump(&counters.mmio_reads);
+            cx.with_board(|board| board.mem_read(addr, data));
+        }
+        Exit::Again => ExitCounters::bump(&counters.interrupted),
+        other => return handle_rare_exit(cx, other),
+    }
+    None
+}
+
+#[cold]
+fn handle_rare_exit(cx: &ExitContext<'_>, exit: Exit<'_>) -> Option<String> {
+    ExitCounters::bump(&cx.counters.other);
+    match exit {
+        Exit::Shutdown => cx.with_board(|board| board.shutdown_cycle()),
+        Exit::SystemEvent(SYSTEM_EVENT_SHUTDOWN) => cx.shared.post(MachineEvent::PowerOff),
         Exit::SystemEvent(SYSTEM_EVENT_RESET) => {
-            shared.post(MachineEvent::Reset(pcvm_devices::ResetKind::Hard));
+            cx.shared.post(MachineEvent::Reset(pcvm_devices::ResetKind::Hard));
         }
         Exit::SystemEvent(event) => return Some(format!("KVM system event {event}")),
-        Exit::Broken(why) => return Some(why),
+        Exit::Failed(why) => return Some(why),
+        _ => {}
     }
     None
 }

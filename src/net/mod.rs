@@ -62,8 +62,8 @@ impl NetError {
     }
 }
 
-/// What a [`NetPort`] needs of a backend. All methods are called from several threads, except [`Backend::receive`], which
-/// only the main loop calls. None blocks.
+/// Operations of a network backend. Several threads call them, except [`Backend::receive`], which
+/// only the main loop calls. No method blocks.
 trait Backend: Send + Sync {
     /// Sends a frame as a whole. False if it was dropped.
     fn send(&self, frame: &Frame) -> bool;

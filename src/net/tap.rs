@@ -200,19 +200,19 @@ impl Drop for Tap {
 fn from_inherited_fd(number: i32) -> Result<(OwnedFd, String), NetError> {
     let bad = |why: &str| NetError::Interface { what: "descriptor", name: number.to_string(), why: why.to_owned() };
     if number < FIRST_FD {
-        return Err(bad("is a standard stream (0 to 2)"));
+        return Err(bad("a standard stream (0 to 2)"));
     }
     if rustix::fs::readlink(format!("/proc/self/fd/{number}"), Vec::new()).is_err() {
-        return Err(bad("is not open"));
+        return Err(bad("not open"));
     }
     #[allow(unsafe_code)]
     // SAFETY: the descriptor is open, as the check above shows. The parent process passed it to this one by number, so no
     // object in this process owns it: this function is the only code that takes a descriptor by number, and `parse::nets`
     // rejects a number that is given twice.
     let file = unsafe { OwnedFd::from_raw_fd(number) };
-    let (name, flags) = sys::describe(file.as_fd()).map_err(|_| bad("is not a tap device"))?;
+    let (name, flags) = sys::describe(file.as_fd()).map_err(|_| bad("not a tap device"))?;
     if flags & libc::IFF_TAP == 0 || flags & libc::IFF_VNET_HDR == 0 {
-        return Err(bad("is not a tap device with IFF_VNET_HDR"));
+        return Err(bad("not a tap device with IFF_VNET_HDR"));
     }
     let _ = rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::CLOEXEC);
     Ok((file, name))

@@ -57,7 +57,7 @@ impl PollPace {
         self.next = self.next.min(now.max(self.last_poll + ACTIVE_INTERVAL));
     }
 
-    /// User input arrived or a client asked for the whole screen: polls within half an active interval, and from then on
+    /// User input arrived or a client requested a full update: polls within half an active interval, and from then on
     /// as after a change.
     pub fn expedite(&mut self, now: Instant) {
         self.next = self.next.min(now + ACTIVE_INTERVAL / 2);

@@ -1,25 +1,25 @@
-//! The memory map, as INT 15h/E820h calls its entries (ACPI specification, "System Address Map Interfaces").
+//! E820 memory map (ACPI specification, "System Address Map Interfaces").
 //!
-//! Two maps of one machine: [`for_firmware`] is what the board has, from which the firmware makes its own map, and
-//! [`for_kernel`] is what a kernel that is started without firmware is told.
+//! [`for_firmware`] lists the board's RAM; the firmware derives the map of INT 15h AX=E820h from it. [`for_kernel`] is the map
+//! of a kernel that starts without firmware.
 
 use pcvm_devices::memory::{HIGH_RAM_BASE, LOW_RAM_MAX};
 use std::ops::Range;
 
-/// Bytes of an entry in `etc/e820` and in a kernel's boot parameters: u64 address, u64 length, u32 type.
+/// Bytes of an entry in `etc/e820` and in Linux' boot parameters: u64 base, u64 length, u32 type.
 pub const ENTRY_LEN: usize = 20;
 
-/// KVM's identity-map page table and, after it, the three pages of its real-mode task state segment: guest-physical
-/// addresses that Intel processors without unrestricted guest take from the guest. The board sets them to lie here.
+/// KVM's identity map page table, then its three-page real-mode TSS. KVM uses these guest-physical pages on Intel hosts
+/// without unrestricted guest mode. `kvm::vm` sets their addresses.
 pub const KVM_PAGES: Range<u64> = 0xfeff_c000..0xff00_0000;
 
-/// Where the first 640 KiB end for a kernel without firmware: the last KiB is where an EBDA would be.
+/// The last KiB of conventional memory, reserved for a kernel without firmware: a firmware's EBDA would be there.
 pub const EBDA: Range<u64> = 0x9_fc00..0xa_0000;
 
-/// Where [`crate::tables::fw_cfg::place`] puts the tables when no firmware does: the BIOS area.
+/// The BIOS area, where [`crate::tables::fw_cfg::place_tables`] writes the tables of a machine without firmware.
 pub const BIOS_AREA: Range<u64> = 0xe_0000..0x10_0000;
 
-/// What is at an address.
+/// Type of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Kind {
@@ -29,14 +29,14 @@ pub enum Kind {
     Reserved = 2,
 }
 
-/// One range.
+/// An entry of the map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// First address.
     pub base: u64,
     /// Bytes.
     pub len: u64,
-    /// What is there.
+    /// Type.
     pub kind: Kind,
 }
 
@@ -45,7 +45,7 @@ impl Entry {
         Self { base: range.start, len: range.end.saturating_sub(range.start), kind }
     }
 
-    /// As the firmware and kernels read it.
+    /// The entry in the format of [`ENTRY_LEN`].
     pub fn to_bytes(self) -> [u8; ENTRY_LEN] {
         let mut bytes = [0; ENTRY_LEN];
         bytes[..8].copy_from_slice(&self.base.to_le_bytes());
@@ -60,19 +60,19 @@ pub fn low_ram(ram: u64) -> u64 {
     ram.min(LOW_RAM_MAX)
 }
 
-/// Bytes of RAM from 4 GiB on.
+/// Bytes of RAM above 4 GiB.
 pub fn high_ram(ram: u64) -> u64 {
     ram.saturating_sub(LOW_RAM_MAX)
 }
 
-/// What the board has. The firmware takes the legacy hole and its own areas out of it.
+/// The board's RAM and reserved ranges. The firmware removes A0000h-FFFFFh and its own areas.
 pub fn for_firmware(ram: u64) -> Vec<Entry> {
     let mut map = vec![Entry::new(0..low_ram(ram), Kind::Ram), Entry::new(KVM_PAGES, Kind::Reserved)];
     push_high(&mut map, ram);
     map
 }
 
-/// What a kernel is told that is started without firmware.
+/// The map of a kernel that starts without firmware.
 pub fn for_kernel(ram: u64) -> Vec<Entry> {
     let mut map = vec![
         Entry::new(0..EBDA.start, Kind::Ram),
@@ -93,7 +93,7 @@ fn push_high(map: &mut Vec<Entry>, ram: u64) {
     }
 }
 
-/// The entries one after the other.
+/// The map in the format of `etc/e820`.
 pub fn to_bytes(map: &[Entry]) -> Vec<u8> {
     map.iter().flat_map(|entry| entry.to_bytes()).collect()
 }
@@ -107,7 +107,7 @@ mod tests {
     const SIZES: [u64; 8] = [MIB, 16 * MIB, 512 * MIB, 3 * GIB, 3 * GIB + MIB, 4 * GIB, 64 * GIB, 1024 * GIB];
 
     #[test]
-    fn no_map_has_overlaps_empty_entries_or_disorder() {
+    fn entries_are_sorted_and_neither_empty_nor_overlapping() {
         for ram in SIZES {
             for map in [for_firmware(ram), for_kernel(ram)] {
                 assert!(map.iter().all(|e| e.len > 0), "{ram:x}: {map:x?}");
@@ -119,23 +119,23 @@ mod tests {
     }
 
     #[test]
-    fn the_firmware_is_told_of_every_byte_of_ram() {
+    fn the_firmwares_map_has_every_byte_of_ram() {
         for ram in SIZES {
-            let told: u64 = for_firmware(ram).iter().filter(|e| e.kind == Kind::Ram).map(|e| e.len).sum();
-            assert_eq!(told, ram);
+            let total: u64 = for_firmware(ram).iter().filter(|e| e.kind == Kind::Ram).map(|e| e.len).sum();
+            assert_eq!(total, ram);
         }
     }
 
     #[test]
-    fn a_kernel_loses_only_the_last_385_kib_below_one_mib() {
+    fn a_kernels_map_lacks_only_the_last_385_kib_below_1_mib() {
         for ram in SIZES {
-            let told: u64 = for_kernel(ram).iter().filter(|e| e.kind == Kind::Ram).map(|e| e.len).sum();
-            assert_eq!(told, ram - (MIB - EBDA.start));
+            let total: u64 = for_kernel(ram).iter().filter(|e| e.kind == Kind::Ram).map(|e| e.len).sum();
+            assert_eq!(total, ram - (MIB - EBDA.start));
         }
     }
 
     #[test]
-    fn ram_stops_at_the_pci_hole_and_goes_on_at_four_gib() {
+    fn ram_ends_at_the_pci_hole_and_continues_at_4_gib() {
         let map = for_firmware(4 * GIB);
         assert_eq!(map[0], Entry { base: 0, len: 3 * GIB, kind: Kind::Ram });
         assert_eq!(map[2], Entry { base: 4 * GIB, len: GIB, kind: Kind::Ram });

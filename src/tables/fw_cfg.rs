@@ -1,6 +1,6 @@
-//! What the firmware is told through fw_cfg, and the same tables put into memory where there is no firmware.
+//! fw_cfg items for the firmware; ACPI and SMBIOS tables in guest memory for a kernel without firmware.
 
-use crate::config::{BootDevice, DriveConfig, MachineConfig, Media};
+use crate::config::{BootDevice, MachineConfig, Media};
 use crate::kvm::cpuid::apic_id;
 use crate::tables::acpi::{self, loader};
 use crate::tables::{e820, smbios};
@@ -9,40 +9,40 @@ use pcvm_devices::fw_cfg::FwCfgItems;
 use std::collections::BTreeMap;
 use vm_memory::{Bytes, GuestAddress};
 
-/// Selector keys (QEMU's `docs/specs/fw_cfg` and the firmware's use of them).
+/// fw_cfg selector keys (QEMU's docs/specs/fw_cfg, and how SeaBIOS uses them).
 pub mod key {
-    /// 16 bytes.
+    /// The machine's UUID, 16 bytes.
     pub const UUID: u16 = 0x02;
-    /// u64, bytes of RAM.
+    /// u64: bytes of RAM.
     pub const RAM_SIZE: u16 = 0x03;
-    /// u16, whether there is no screen.
+    /// u16: 1 without a display adapter.
     pub const NOGRAPHIC: u16 = 0x04;
-    /// u16, processors.
+    /// u16: number of vCPUs.
     pub const NB_CPUS: u16 = 0x05;
-    /// u64 node count, then as many u64s as there are processors and nodes.
+    /// u64 number of NUMA nodes, then a u64 for each possible APIC id and each node.
     pub const NUMA: u16 = 0x0d;
-    /// u16, whether to show a menu.
+    /// u16: whether the firmware offers a boot menu.
     pub const BOOT_MENU: u16 = 0x0e;
-    /// u16, one more than the largest APIC id.
+    /// u16: the largest APIC id plus one.
     pub const MAX_CPUS: u16 = 0x0f;
-    /// u16 count of tables that the old interface carries.
+    /// u16: number of ACPI tables in the legacy interface.
     pub const ACPI_TABLES: u16 = 0x8000;
-    /// u16 count of structures that the old interface carries.
+    /// u16: number of SMBIOS structures in the legacy interface.
     pub const SMBIOS_ENTRIES: u16 = 0x8001;
-    /// u32, whether the PIT is on pin 2 of the I/O APIC.
+    /// u32: 1 if the PIT is connected to I/O APIC pin 2.
     pub const IRQ0_OVERRIDE: u16 = 0x8002;
-    /// u32 count of entries that the old interface carries.
+    /// u32: number of memory map entries in the legacy interface.
     pub const E820_TABLE: u16 = 0x8003;
 }
 
-/// Which sleep states there are: a byte for each of S0 to S5, with bit 7 for "yes" and SLP_TYP below.
+/// `etc/system-states`: a byte for each of S0 to S5. Bit 7 is set if the state is supported; bits 6:0 are its SLP_TYP.
 const SYSTEM_STATES: [u8; 6] = [0x80, 0, 0, 1, 2, 0x80 | acpi::SLP_TYP_S5];
 /// Base of the first serial port.
 const COM1: u16 = 0x3f8;
-/// When nothing boots: say so, and wait for ever.
+/// `etc/boot-fail-wait` in milliseconds: if no device boots, the firmware prints a message and does not reboot.
 const BOOT_FAIL_WAIT: u32 = u32::MAX;
 
-/// Everything that the firmware can read. `memory` counts, not `config.memory`: it is what there is.
+/// All fw_cfg items. The size of RAM is that of `memory`, not `config.memory`.
 pub fn fw_cfg_items(config: &MachineConfig, memory: &Memory) -> FwCfgItems {
     let ram = memory.ram_size();
     let tables = acpi::Tables::new(config, ram);
@@ -78,26 +78,23 @@ pub fn fw_cfg_items(config: &MachineConfig, memory: &Memory) -> FwCfgItems {
         .map(|(name, bytes)| (name.to_owned(), bytes)),
     );
     if config.vga.is_none() && config.serial[0].is_some() {
-        // SeaBIOS is asked to have its console there.
+        // Makes SeaBIOS use COM1 as its console.
         files.insert("etc/sercon-port".to_owned(), COM1.to_le_bytes().to_vec());
     }
     FwCfgItems { keys, files }
 }
 
-/// One more than the largest APIC id.
+/// The largest APIC id plus one.
 fn max_cpus(config: &MachineConfig) -> u16 {
     (0..config.cpus.count).map(|index| u16::from(apic_id(index, &config.cpus)) + 1).max().unwrap_or(1)
 }
 
-/// Open Firmware device paths, one a line, with a zero at the end. A letter of `--boot` stands for all drives of its
-/// kind, in order. What is not named comes after it in the firmware's own order.
+/// `bootorder`: Open Firmware device paths, one per line, terminated by a zero byte. A letter of `--boot` names all drives
+/// of its kind, in order. The firmware appends the other devices in its own order.
 pub fn boot_order(config: &MachineConfig) -> Vec<u8> {
-    let drives = |media| {
-        let named = move |(n, drive): (usize, &Option<DriveConfig>)| {
-            let present = drive.as_ref().is_some_and(|drive| drive.media == media);
-            present.then(|| format!("/pci@i0cf8/ide@1,1/drive@{}/disk@{}", n / 2, n % 2))
-        };
-        config.drives.iter().enumerate().filter_map(named).collect()
+    let drives = |media: Media| -> Vec<String> {
+        let drives = config.drives.iter().filter(|(_, drive)| drive.media == media);
+        drives.map(|(disk, _)| format!("/pci@i0cf8/ide@1,1/drive@{}/disk@{}", disk.0 / 2, disk.0 % 2)).collect()
     };
     let lines: Vec<String> = config
         .boot
@@ -106,7 +103,7 @@ pub fn boot_order(config: &MachineConfig) -> Vec<u8> {
             BootDevice::Disk => drives(Media::Disk),
             BootDevice::Cdrom => drives(Media::Cdrom),
             BootDevice::Floppy => vec!["/pci@i0cf8/isa@1/fdc@03f0/floppy@0".to_owned()],
-            // Without a card there is nothing to boot from, and the firmware says so.
+            // Without a card the firmware reports that it cannot boot from this path.
             BootDevice::Network => (0..config.nics.len().max(1))
                 .map(|n| format!("/pci@i0cf8/ethernet@{:x}", usize::from(crate::board::slots::FIRST_NIC) + n))
                 .collect(),
@@ -117,46 +114,46 @@ pub fn boot_order(config: &MachineConfig) -> Vec<u8> {
     bytes
 }
 
-/// Where [`place`] put things.
+/// Addresses of the tables that [`place_tables`] wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placed {
+pub struct TableAddresses {
     /// Guest-physical address of the RSDP.
     pub rsdp: u64,
     /// Guest-physical address of the SMBIOS entry point.
     pub smbios: u64,
 }
 
-/// The tables cannot be placed.
+/// The tables cannot be written to guest memory.
 #[derive(Debug, thiserror::Error)]
-pub enum PlaceError {
-    /// They do not fit.
+pub enum TablePlacementError {
+    /// The tables do not fit.
     #[error("ACPI tables: {0}")]
     Resolve(#[from] loader::ResolveError),
-    /// Guest memory ends before them.
-    #[error("ACPI and SMBIOS tables: no guest memory at {0:x}h")]
+    /// An address of the tables is not guest RAM.
+    #[error("ACPI and SMBIOS tables: no guest RAM at {0:x}h")]
     NoMemory(u64),
 }
 
-/// Writes ACPI and SMBIOS tables into RAM at E0000h to FFFFFh, where operating systems look for them without a
-/// firmware's help. RAM is written as it is: the board must also let the guest read RAM there, by its PAM registers.
+/// Writes ACPI and SMBIOS tables into RAM at E0000h-FFFFFh, which operating systems scan for them. The caller must also set
+/// the PAM registers so that the guest reads RAM there.
 ///
 /// # Errors
-/// If there is no room.
-pub fn place(config: &MachineConfig, memory: &Memory) -> Result<Placed, PlaceError> {
+/// If the tables do not fit, or guest memory ends below 1 MiB.
+pub fn place_tables(config: &MachineConfig, memory: &Memory) -> Result<TableAddresses, TablePlacementError> {
     let ram = memory.ram_size();
     let tables = acpi::Tables::new(config, ram);
     let mut smbios = smbios::Smbios::new(config, ram);
     let write = |address: u64, bytes: &[u8]| {
-        memory.ram().write_slice(bytes, GuestAddress(address)).map_err(|_| PlaceError::NoMemory(address))
+        memory.ram().write_slice(bytes, GuestAddress(address)).map_err(|_| TablePlacementError::NoMemory(address))
     };
 
-    // The SMBIOS entry point is looked for from F0000h on only.
+    // Operating systems search F0000h-FFFFFh for the SMBIOS entry point.
     let area = e820::BIOS_AREA;
     let anchor = 0xf_0000;
     let structures = anchor + 32;
-    smbios.place(structures as u32);
-    let after = structures + smbios.tables.len() as u64;
-    if after > area.end {
+    smbios.set_table_address(structures as u32);
+    let end = structures + smbios.tables.len() as u64;
+    if end > area.end {
         return Err(loader::ResolveError::NoRoom(area.end - area.start).into());
     }
     write(anchor, &smbios.anchor)?;
@@ -167,7 +164,7 @@ pub fn place(config: &MachineConfig, memory: &Memory) -> Result<Placed, PlaceErr
     for (file, bytes) in &files {
         write(addresses[file], bytes)?;
     }
-    Ok(Placed { rsdp: addresses[acpi::RSDP_FILE], smbios: anchor })
+    Ok(TableAddresses { rsdp: addresses[acpi::RSDP_FILE], smbios: anchor })
 }
 
 #[cfg(test)]

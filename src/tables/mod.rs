@@ -1,7 +1,7 @@
 //! Firmware tables: ACPI, SMBIOS, e820 memory map, and the fw_cfg items that carry them.
 //!
-//! Firmware reads the tables through fw_cfg ([`fw_cfg`]). A kernel that is started without firmware finds them in guest
-//! memory, where [`fw_cfg::place_tables`] writes them.
+//! Firmware reads the tables through fw_cfg ([`fw_cfg`]). For a kernel without firmware,
+//! [`fw_cfg::place_tables`] writes them to guest memory.
 
 pub mod acpi;
 pub mod e820;

@@ -1,7 +1,7 @@
-//! SMBIOS: what `dmidecode` and Windows' system information show (DMTF DSP0134, version 2.8).
+//! SMBIOS tables, which `dmidecode` and Windows' system information show (DMTF DSP0134, version 2.8).
 //!
-//! A 32-bit entry point and structures 0, 1, 3, 4 (one per socket), 16, 17, 19, 32 and 127. The same configuration
-//! gives the same bytes for ever: Windows' activation looks at them.
+//! A 32-bit entry point and structures of type 0, 1, 3, 4 (one per socket), 16, 17, 19, 32 and 127. A configuration must give
+//! the same bytes in every version of pcvm, because Windows' activation depends on them.
 
 use crate::config::MachineConfig;
 use crate::tables::e820;
@@ -17,7 +17,7 @@ const MANUFACTURER: &str = "pcvm";
 const PRODUCT: &str = "i440FX PC";
 const VERSION: &str = "1";
 const DATE: &str = "01/01/2026";
-/// A type 17 structure's size field can say no more than this without its extension.
+/// Bytes of a memory device. Type 17 needs its Extended Size field from 32 GiB - 1 MiB on.
 const MAX_DIMM: u64 = 16 << 30;
 const MIB: u64 = 1 << 20;
 const KIB: u64 = 1 << 10;
@@ -28,13 +28,14 @@ const ANCHOR_LEN: usize = 31;
 /// Entry point and structures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Smbios {
-    /// 31 bytes; the address of the structures is 0 until [`Smbios::place`] or the firmware sets it.
+    /// The entry point, 31 bytes. The address of the structures is 0 until [`Smbios::set_table_address`] or the firmware sets
+    /// it.
     pub anchor: Vec<u8>,
-    /// Structures.
+    /// The structures.
     pub tables: Vec<u8>,
 }
 
-/// A machine's UUID, as RFC 9562 writes it, from its name: the same name has the same UUID on every host.
+/// A machine's UUID (RFC 9562, version 8), a hash of its name, so that it is the same on every host.
 pub fn uuid(name: &str) -> [u8; 16] {
     // FNV-1a, 128 bits.
     const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
@@ -48,7 +49,7 @@ pub fn uuid(name: &str) -> [u8; 16] {
 
 #[derive(IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Bios {
+struct BiosInformation {
     vendor: u8,
     version: u8,
     start_segment: U16,
@@ -64,7 +65,7 @@ struct Bios {
 
 #[derive(IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct System {
+struct SystemInformation {
     manufacturer: u8,
     product: u8,
     version: u8,
@@ -77,7 +78,7 @@ struct System {
 
 #[derive(IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Chassis {
+struct SystemEnclosure {
     manufacturer: u8,
     kind: u8,
     version: u8,
@@ -95,7 +96,7 @@ struct Chassis {
 
 #[derive(IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Processor {
+struct ProcessorInformation {
     socket: u8,
     kind: u8,
     family: u8,
@@ -121,7 +122,7 @@ struct Processor {
 
 #[derive(IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct MemoryArray {
+struct PhysicalMemoryArray {
     location: u8,
     usage: u8,
     error_correction: u8,
@@ -158,7 +159,7 @@ struct MemoryDevice {
 
 #[derive(IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct MappedAddress {
+struct MemoryArrayMappedAddress {
     start: U32,
     end: U32,
     array: U16,
@@ -166,7 +167,7 @@ struct MappedAddress {
     extended: [U64; 2],
 }
 
-/// Structures while they grow.
+/// Builder of the structure table.
 #[derive(Default)]
 struct Structures {
     bytes: Vec<u8>,
@@ -175,6 +176,7 @@ struct Structures {
 }
 
 impl Structures {
+    /// Appends a structure: type, handle, formatted area after the header, strings.
     fn add(&mut self, kind: u8, handle: u16, body: &[u8], strings: &[&str]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[kind, body.len() as u8 + 4]);
@@ -219,12 +221,12 @@ impl Smbios {
         anchor[28..30].copy_from_slice(&out.count.to_le_bytes());
         anchor[30] = 0x28;
         let mut smbios = Self { anchor, tables: out.bytes };
-        smbios.place(0);
+        smbios.set_table_address(0);
         smbios
     }
 
-    /// Says where the structures lie.
-    pub fn place(&mut self, address: u32) {
+    /// Sets the address of the structures in the entry point, and its checksums.
+    pub fn set_table_address(&mut self, address: u32) {
         self.anchor[24..28].copy_from_slice(&address.to_le_bytes());
         for (checksum, range) in [(21, 16..ANCHOR_LEN), (4, 0..ANCHOR_LEN)] {
             self.anchor[checksum] = 0;
@@ -235,17 +237,17 @@ impl Smbios {
 }
 
 fn bios(out: &mut Structures) {
-    // PCI, shadowing allowed, boot from CD, selectable boot, EDD.
+    // PCI (bit 7), BIOS shadowing allowed (12), boot from CD (15), selectable boot (16), EDD (19).
     let characteristics: u64 = 1 << 7 | 1 << 12 | 1 << 15 | 1 << 16 | 1 << 19;
-    let body = Bios {
+    let body = BiosInformation {
         vendor: 1,
         version: 2,
         start_segment: 0xe000.into(),
         date: 3,
-        // In units of 64 KiB, less one.
+        // Units of 64 KiB, minus one.
         rom_size: 3,
         characteristics: characteristics.into(),
-        // ACPI; a virtual machine.
+        // Byte 1: ACPI. Byte 2: virtual machine.
         extension: [1 << 0, 1 << 4],
         bios_major: 1,
         bios_minor: 0,
@@ -257,11 +259,11 @@ fn bios(out: &mut Structures) {
 
 fn system(out: &mut Structures, name: &str) {
     let mut uuid = uuid(name);
-    // The first three fields are little-endian since version 2.6.
+    // Since version 2.6 the first three fields of the UUID are little-endian.
     uuid[..4].reverse();
     uuid[4..6].reverse();
     uuid[6..8].reverse();
-    let body = System {
+    let body = SystemInformation {
         manufacturer: 1,
         product: 2,
         version: 3,
@@ -279,7 +281,7 @@ fn chassis(out: &mut Structures) {
     const DESKTOP: u8 = 3;
     const SAFE: u8 = 3;
     const SECURITY_NONE: u8 = 3;
-    let body = Chassis {
+    let body = SystemEnclosure {
         manufacturer: 1,
         kind: DESKTOP,
         version: 2,
@@ -302,7 +304,7 @@ fn processor(out: &mut Structures, socket: u32, cores: u32, threads: u32) {
     const OTHER: u8 = 1;
     const POPULATED_ENABLED: u8 = 1 << 6 | 1;
     let cores = cores.clamp(1, 255);
-    let body = Processor {
+    let body = ProcessorInformation {
         socket: 1,
         kind: CENTRAL,
         family: OTHER,
@@ -332,8 +334,8 @@ fn processor(out: &mut Structures, socket: u32, cores: u32, threads: u32) {
 fn memory(out: &mut Structures, ram: u64) {
     const ARRAY: u16 = 0x1000;
     let devices = ram.div_ceil(MAX_DIMM) as u16;
-    let array = MemoryArray {
-        // On the board, system memory, no error correction.
+    let array = PhysicalMemoryArray {
+        // Location: system board. Use: system memory. Error correction: none.
         location: 3,
         usage: 3,
         error_correction: 3,
@@ -351,11 +353,12 @@ fn memory(out: &mut Structures, ram: u64) {
             total_width: 64.into(),
             data_width: 64.into(),
             size: ((size / MIB) as u16).into(),
-            // DIMM, in no set; RAM, of another kind.
+            // DIMM, part of no set.
             form_factor: 9,
             set: 0,
             locator: 1,
             bank: 0,
+            // Memory type RAM, type detail "other".
             kind: 7,
             detail: (1 << 1).into(),
             speed: 0.into(),
@@ -372,10 +375,10 @@ fn memory(out: &mut Structures, ram: u64) {
     }
     let ranges = [(0, e820::low_ram(ram)), (HIGH_RAM_BASE, e820::high_ram(ram))];
     for (n, (base, len)) in ranges.into_iter().filter(|range| range.1 > 0).enumerate() {
-        // In KiB; the extended fields are in bytes, and count when the end does not fit.
+        // The addresses are in KiB. If the end does not fit, the extended addresses in bytes apply.
         let (start, last) = (base / KIB, (base + len) / KIB - 1);
         let fits = last < u64::from(u32::MAX);
-        let body = MappedAddress {
+        let body = MemoryArrayMappedAddress {
             start: if fits { start as u32 } else { u32::MAX }.into(),
             end: if fits { last as u32 } else { u32::MAX }.into(),
             array: ARRAY.into(),
@@ -396,10 +399,10 @@ mod tests {
     }
 
     #[test]
-    fn the_entry_point_sums_to_zero_wherever_it_points() {
+    fn the_entry_point_has_valid_checksums_at_every_address() {
         for address in [0, 0xf_1234, 0xbfff_0000] {
             let mut smbios = Smbios::new(&machine(512 * MIB), 512 * MIB);
-            smbios.place(address);
+            smbios.set_table_address(address);
             assert_eq!(sum(&smbios.anchor), 0);
             assert_eq!(sum(&smbios.anchor[16..]), 0);
             assert_eq!(smbios.anchor[24..28], address.to_le_bytes());
@@ -407,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn the_structures_can_be_walked_to_the_end() {
+    fn walking_the_structures_ends_at_type_127() {
         for ram in [MIB, 512 * MIB, 4096 * MIB, 65536 * MIB, MIB << 20] {
             let smbios = Smbios::new(&machine(ram), ram);
             let mut at = 0;
@@ -434,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_one_uuid() {
+    fn a_uuid_depends_only_on_the_name() {
         assert_eq!(uuid("a"), uuid("a"));
         assert_ne!(uuid("a"), uuid("b"));
         assert_eq!((uuid("a")[6] >> 4, uuid("a")[8] >> 6), (8, 2));

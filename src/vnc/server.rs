@@ -38,27 +38,8 @@ impl Server {
     /// # Errors
     /// If the host has no free descriptor or thread.
     pub fn start(screen: impl GuestScreen, name: &str, listeners: Listeners) -> io::Result<Self> {
-        let (quit, adapter_written) = (WakeFd::new()?, WakeFd::new()?);
-        let options = SessionOptions {
-            name: name.to_owned(),
-            password: listeners.password.clone(),
-            tls: listeners.tls.is_some(),
-        };
-        let mut event_loop = EventLoop {
-            screen: Box::new(screen),
-            listeners,
-            options: Arc::new(options),
-            quit: quit.clone(),
-            waker: adapter_written.waker(),
-            adapter_written,
-            clients: Vec::new(),
-            picture: Picture::black(720, 400),
-            leds: 0,
-            pace: PollPace::new(Instant::now()),
-            feed: Feed::default(),
-            wrong_passwords: 0,
-            accept_paused_until: None,
-        };
+        let mut event_loop = EventLoop::new(screen, name, listeners, Box::new(Instant::now))?;
+        let quit = event_loop.quit.clone();
         let thread = std::thread::Builder::new().name("vnc".to_owned()).spawn(move || event_loop.run())?;
         Ok(Self { quit, thread: Some(thread) })
     }
@@ -85,7 +66,12 @@ struct Client {
     closed: bool,
 }
 
-struct EventLoop {
+/// Gives the current time. Tests substitute a clock that they set.
+pub(super) type Clock = Box<dyn Fn() -> Instant + Send>;
+
+/// The server without its thread.
+pub(super) struct EventLoop {
+    clock: Clock,
     screen: Box<dyn GuestScreen>,
     listeners: Listeners,
     options: Arc<SessionOptions>,
@@ -105,31 +91,63 @@ struct EventLoop {
 }
 
 impl EventLoop {
+    pub(super) fn new(screen: impl GuestScreen, name: &str, listeners: Listeners, clock: Clock) -> io::Result<Self> {
+        let (quit, adapter_written) = (WakeFd::new()?, WakeFd::new()?);
+        let options = SessionOptions {
+            name: name.to_owned(),
+            password: listeners.password.clone(),
+            tls: listeners.tls.is_some(),
+        };
+        Ok(Self {
+            screen: Box::new(screen),
+            listeners,
+            options: Arc::new(options),
+            quit,
+            waker: adapter_written.waker(),
+            adapter_written,
+            clients: Vec::new(),
+            picture: Picture::black(720, 400),
+            leds: 0,
+            pace: PollPace::new(clock()),
+            feed: Feed::default(),
+            wrong_passwords: 0,
+            accept_paused_until: None,
+            clock,
+        })
+    }
+
     fn run(&mut self) {
         loop {
-            let now = Instant::now();
-            self.accept_paused_until = self.accept_paused_until.filter(|&until| until > now);
-            let needs_screen =
-                |client: &Client| client.session.update_requested() || client.session.awaits_client_init();
-            if self.clients.iter().any(needs_screen) && now >= self.pace.next_poll() {
-                self.poll_screen(now);
-            }
-            for client in &mut self.clients {
-                client.send_update(&self.picture, self.leds);
-                client.check_deadlines(now);
-            }
-            self.feed.deliver(&*self.screen, now);
-            self.remove_closed();
-            if self.wait(now) {
+            let now = (self.clock)();
+            let timeout = self.work(now);
+            if self.wait(now, timeout) {
                 return;
             }
         }
     }
 
-    /// Waits for an event or the next deadline, and handles the events; true if the thread must end.
-    fn wait(&mut self, now: Instant) -> bool {
+    /// Does what is due at `now`; gives the time until the next deadline, if there is one.
+    pub(super) fn work(&mut self, now: Instant) -> Option<Duration> {
+        self.accept_paused_until = self.accept_paused_until.filter(|&until| until > now);
+        let needs_screen = |client: &Client| client.session.update_requested() || client.session.awaits_client_init();
+        if self.clients.iter().any(needs_screen) && now >= self.pace.next_poll() {
+            self.poll_screen(now);
+        }
+        for client in &mut self.clients {
+            client.send_update(&self.picture, self.leds);
+            client.check_deadlines(now);
+        }
+        self.feed.deliver(&*self.screen, now);
+        self.remove_closed();
+        self.timeout(now)
+    }
+
+    /// Waits for events, at most until `timeout`, and handles them; true if the thread must end. `now` is the time before
+    /// the wait.
+    pub(super) fn wait(&mut self, now: Instant, timeout: Option<Duration>) -> bool {
+        let timeout =
+            timeout.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
         let accepts = self.clients.len() < CLIENTS_MAX && self.accept_paused_until.is_none();
-        let timeout = self.timeout(now);
         let (tcp, unix, websocket) = (&self.listeners.tcp, &self.listeners.unix, &self.listeners.websocket);
         let mut fds = vec![PollFd::new(&self.quit, PollFlags::IN), PollFd::new(&self.adapter_written, PollFlags::IN)];
         let mut add =
@@ -153,6 +171,7 @@ impl EventLoop {
         }
         let ready: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
         drop(fds);
+        let after = (self.clock)();
         if ready.first().is_some_and(|flags| !flags.is_empty()) {
             return true;
         }
@@ -169,10 +188,15 @@ impl EventLoop {
         let mut exclusive = None;
         for (n, (client, flags)) in self.clients.iter_mut().zip(&mut next).enumerate() {
             if flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-                match client.receive(self.listeners.tls.as_ref()) {
+                let handshake_done = client.session.handshake_done();
+                let event = client.receive(self.listeners.tls.as_ref(), after);
+                if client.session.handshake_done() && !handshake_done {
+                    self.wrong_passwords = 0;
+                }
+                match event {
                     Some(ClientEvent::WrongPassword) => {
                         self.wrong_passwords = (self.wrong_passwords + 1).min(WRONG_PASSWORDS_MAX);
-                        self.accept_paused_until = Some(now + ACCEPT_PAUSE * self.wrong_passwords);
+                        self.accept_paused_until = Some(after + ACCEPT_PAUSE * self.wrong_passwords);
                     }
                     Some(ClientEvent::ExclusiveAccess) => exclusive = Some(n),
                     None => {}
@@ -182,23 +206,23 @@ impl EventLoop {
                 client.closed = true;
             }
             if !client.session.input.events.is_empty() || std::mem::take(&mut client.session.full_update_requested) {
+                // Counted from before the wait, so that a stream of pointer events keeps 60 polls a second.
                 self.pace.expedite(now);
             }
             self.feed.push(client.session.input.events.drain(..));
         }
         if let Some(exclusive) = exclusive {
-            self.wrong_passwords = 0;
             for (n, client) in self.clients.iter_mut().enumerate() {
                 client.closed |= n != exclusive && client.session.handshake_done();
             }
         }
         let ready_listeners: Vec<bool> =
             ready.iter().take(first_client).skip(2).map(|flags| !flags.is_empty()).collect();
-        self.accept(&ready_listeners);
+        self.accept(&ready_listeners, after);
         false
     }
 
-    fn timeout(&self, now: Instant) -> Option<Timespec> {
+    fn timeout(&self, now: Instant) -> Option<Duration> {
         let screen =
             self.clients.iter().any(|client| client.session.update_requested()).then_some(self.pace.next_poll());
         let feed = self.feed.next(now);
@@ -208,11 +232,10 @@ impl EventLoop {
             None => Some(client.handshake_deadline),
         });
         let next = screen.into_iter().chain(feed).chain(clients).chain(self.accept_paused_until).min()?;
-        let left = next.saturating_duration_since(now);
-        Some(Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() })
+        Some(next.saturating_duration_since(now))
     }
 
-    fn accept(&mut self, ready: &[bool]) {
+    fn accept(&mut self, ready: &[bool], now: Instant) {
         let mut ready = ready.iter();
         let mut accepted = Vec::new();
         let mut is_ready = |exists: bool| exists && ready.next() == Some(&true);
@@ -229,19 +252,19 @@ impl EventLoop {
             );
         }
         for result in accepted {
-            match result.and_then(|connection| self.add_client(connection)) {
+            match result.and_then(|connection| self.add_client(connection, now)) {
                 Ok(()) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 Err(error) => {
                     // An error such as EMFILE persists, and the listener stays readable: pause instead of spinning.
                     tracing::warn!("cannot accept a VNC client: {}", crate::error::host_error(&error));
-                    self.accept_paused_until = Some(Instant::now() + ACCEPT_PAUSE);
+                    self.accept_paused_until = Some(now + ACCEPT_PAUSE);
                 }
             }
         }
     }
 
-    fn add_client(&mut self, mut connection: Connection) -> io::Result<()> {
+    fn add_client(&mut self, mut connection: Connection, now: Instant) -> io::Result<()> {
         match &mut connection.socket {
             ClientSocket::Tcp(stream) => {
                 stream.set_nonblocking(true)?;
@@ -254,7 +277,7 @@ impl EventLoop {
             return Err(io::Error::other("getrandom returned too few bytes"));
         }
         let session = Session::new(self.options.clone(), false, challenge, self.picture.size());
-        let handshake_deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+        let handshake_deadline = now + HANDSHAKE_TIMEOUT;
         let received = Vec::new();
         let mut client =
             Client { connection, session, received, disconnect_at: None, handshake_deadline, closed: false };
@@ -317,7 +340,7 @@ impl Client {
         }
     }
 
-    fn receive(&mut self, tls: Option<&Arc<rustls::ServerConfig>>) -> Option<ClientEvent> {
+    fn receive(&mut self, tls: Option<&Arc<rustls::ServerConfig>>, now: Instant) -> Option<ClientEvent> {
         if self.connection.receive(&mut self.received) == Err(ConnectionClosed) {
             // Messages received before the end are still handled, and the replies sent if possible.
             self.closed = true;
@@ -337,7 +360,7 @@ impl Client {
                     event = Some(ClientEvent::WrongPassword);
                 }
                 self.received.clear();
-                self.disconnect_at = Some(Instant::now() + DISCONNECT_TIMEOUT);
+                self.disconnect_at = Some(now + DISCONNECT_TIMEOUT);
             }
         }
         match self.session.request.take() {

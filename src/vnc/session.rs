@@ -75,7 +75,7 @@ pub enum Disconnect {
     WrongPassword,
 }
 
-/// What a session asks of the server.
+/// A session's request to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionRequest {
     /// Send what is in `out` in the clear, then start TLS with the next byte.
@@ -148,16 +148,16 @@ pub struct Session {
     pseudo: PendingPseudo,
     encoder: Encoder,
     translation: Translation,
-    /// The framebuffer's size as the client was last told.
+    /// The framebuffer's size as last sent to the client.
     client_size: (u16, u16),
     /// The area of the pending FramebufferUpdateRequest.
     requested: Option<Rect>,
     damage: Damage,
     /// Lines to send as a CopyRect, before `damage`.
     copy: Option<Scroll>,
-    /// The LED state that the client was last told.
+    /// The LED state last sent to the client.
     client_leds: Option<u8>,
-    /// The client was told by Pointer Motion Change to send movements.
+    /// The last Pointer Motion Change was relative: PointerEvents hold movements.
     client_relative: bool,
     /// The guest reads a tablet.
     absolute: bool,
@@ -232,7 +232,7 @@ impl Session {
         }
     }
 
-    /// Whether ServerInit, which tells the client the screen's size, is the next thing to send.
+    /// Whether ServerInit, which holds the screen's size, is the next message to send.
     pub fn awaits_client_init(&self) -> bool {
         self.phase == Phase::ClientInit
     }
@@ -538,7 +538,7 @@ impl Session {
         self.phase == Phase::Normal && self.requested.is_some()
     }
 
-    /// Sets whether the guest reads a tablet; a client with Pointer Motion Change is told if that changed.
+    /// Sets whether the guest reads a tablet; the next update announces a change to a client with Pointer Motion Change.
     pub fn set_absolute(&mut self, absolute: bool) {
         if self.absolute != absolute {
             self.absolute = absolute;
@@ -550,7 +550,7 @@ impl Session {
     pub fn screen_changed(&mut self, size: (u16, u16), damage: &Damage, scroll: Option<&Scroll>) {
         self.screen_size = size;
         if self.phase != Phase::Normal {
-            // ServerInit will tell the client the size, and the client will request the whole screen.
+            // ServerInit will hold the new size, and the client's first request the whole screen.
             self.client_size = size;
             self.damage = Damage::none(size);
             return;

@@ -1,5 +1,7 @@
 //! The VNC server on real sockets, with a fake guest screen and an independent client.
 
+mod timing;
+
 use super::decode::{Decoder, long, word};
 use super::picture::Picture;
 use super::picture::tests::noise;
@@ -9,6 +11,7 @@ use crate::config::{VncAddress, VncConfig};
 use crate::screen::{GuestScreen, Waker};
 use pcvm_devices::InputEvent;
 use pcvm_devices::vga::Canvas;
+use pcvm_test_host::wait_until;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use std::io::{self, Read, Write};
@@ -52,6 +55,13 @@ struct FakeScreen {
     canvas: Canvas,
 }
 
+/// A guest whose screen shows a picture of 200 by 100 pixels.
+fn fake_guest() -> (GuestHandle, FakeScreen) {
+    let guest = GuestHandle::default();
+    guest.show(noise(200, 100, 1));
+    (guest.clone(), FakeScreen { guest, canvas: Canvas::default() })
+}
+
 impl GuestScreen for FakeScreen {
     fn poll(&mut self, _: Option<&Waker>) -> bool {
         let picture = {
@@ -92,9 +102,8 @@ struct Setup {
     websocket: Option<u16>,
 }
 
-/// Starts a server on a Unix socket, and if `websocket` on a free TCP port for WebSocket.
-fn serve(password: Option<&str>, tls: bool, websocket: bool) -> Setup {
-    let dir = TempDir::new().unwrap();
+/// Opens a Unix socket `vnc` in `dir`, and if `websocket` a free TCP port for WebSocket.
+fn open_listeners(dir: &TempDir, password: Option<&str>, tls: bool, websocket: bool) -> Listeners {
     let path = |name: &str| dir.path().join(name);
     if let Some(password) = password {
         std::fs::write(path("password"), format!("{password}\n")).unwrap();
@@ -110,11 +119,15 @@ fn serve(password: Option<&str>, tls: bool, websocket: bool) -> Setup {
         tls: tls.then(|| (path("cert.pem"), path("key.pem"))),
         websocket: websocket.then(|| ("127.0.0.1".to_owned(), 0)),
     };
-    let listeners = Listeners::open(&config).unwrap();
+    Listeners::open(&config).unwrap()
+}
+
+/// Starts a server on the listeners of [`open_listeners`].
+fn serve(password: Option<&str>, tls: bool, websocket: bool) -> Setup {
+    let dir = TempDir::new().unwrap();
+    let listeners = open_listeners(&dir, password, tls, websocket);
     let websocket = listeners.websocket.as_ref().map(|listener| listener.local_addr().unwrap().port());
-    let guest = GuestHandle::default();
-    guest.show(noise(200, 100, 1));
-    let screen = FakeScreen { guest: guest.clone(), canvas: Canvas::default() };
+    let (guest, screen) = fake_guest();
     let server = Server::start(screen, "a machine", listeners).unwrap();
     Setup { dir, guest, _server: server, websocket }
 }
@@ -128,16 +141,6 @@ impl Setup {
 
     fn input(&self) -> Vec<InputEvent> {
         self.guest.lock().input.clone()
-    }
-}
-
-/// Waits for `condition`.
-#[track_caller]
-fn until(mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + TIMEOUT;
-    while !condition() {
-        assert!(Instant::now() < deadline, "the condition was still false after {TIMEOUT:?}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -323,24 +326,6 @@ fn a_client_follows_changes_scrolls_and_new_sizes() {
 }
 
 #[test]
-fn a_client_that_only_waits_costs_few_looks_and_one_that_does_not_none() {
-    let setup = serve(None, false, false);
-    let looks = || setup.guest.lock().polls;
-    let mut stream = setup.connect();
-    read::<12>(&mut stream);
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(looks(), 0, "nobody has come in");
-    let mut client = Client::new(setup.connect(), 8, None);
-    client.follow(&noise(200, 100, 1));
-    let before = looks();
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(looks(), before, "nobody waits");
-    client.request_update(true);
-    std::thread::sleep(Duration::from_millis(500));
-    assert!(looks() - before <= 20);
-}
-
-#[test]
 fn extensions_are_acknowledged_and_a_client_that_disconnects_releases_its_keys() {
     let setup = serve(None, false, false);
     setup.guest.lock().leds = 5;
@@ -358,10 +343,10 @@ fn extensions_are_acknowledged_and_a_client_that_disconnects_releases_its_keys()
     client.send(&[255, 0, 0, 1, 0, 0, 0, 0x61, 0, 0, 0, 0x10]);
     client.send(&[5, 1, 0x80, 0x04, 0x7f, 0xff]);
     let expect = [InputEvent::Key { code: 0x10, down: true }, InputEvent::Mouse { dx: 5, dy: 0, dz: 0, buttons: 1 }];
-    until(|| setup.input() == expect);
+    wait_until("input", || setup.input() == expect);
     // The client disconnects with a key and a button held.
     drop(client);
-    until(|| setup.input().len() == 4);
+    wait_until("input", || setup.input().len() == 4);
     assert_eq!(setup.input()[2], InputEvent::Key { code: 0x10, down: false });
     assert_eq!(setup.input()[3], InputEvent::Mouse { dx: 0, dy: 0, dz: 0, buttons: 0 });
 }
@@ -382,21 +367,21 @@ fn pointer_motion_change_follows_the_guests_tablet_and_other_clients_send_positi
     plain.follow(&noise(200, 100, 1));
     assert_eq!(client.screen.pointer_motion_change, 0);
     client.send(&[5, 0, 0x80, 0x04, 0x7f, 0xff]);
-    until(|| setup.input() == [InputEvent::Mouse { dx: 5, dy: 0, dz: 0, buttons: 0 }]);
+    wait_until("input", || setup.input() == [InputEvent::Mouse { dx: 5, dy: 0, dz: 0, buttons: 0 }]);
 
     setup.guest.lock().absolute = true;
     assert_eq!(pointer_motion_change(&mut client), Some(1));
     client.send(&[5, 1, 0, 199, 0, 99]);
     let pointer = |x, y, buttons| InputEvent::Pointer { x: Some(x), y: Some(y), dz: 0, buttons };
-    until(|| setup.input().get(1) == Some(&pointer(0x7fff, 0x7fff, 1)));
+    wait_until("input", || setup.input().get(1) == Some(&pointer(0x7fff, 0x7fff, 1)));
     // A client without Pointer Motion Change always sends positions.
     plain.send(&[5, 0, 0, 0, 0, 99]);
-    until(|| setup.input().get(2) == Some(&pointer(0, 0x7fff, 0)));
+    wait_until("input", || setup.input().get(2) == Some(&pointer(0, 0x7fff, 0)));
 
     setup.guest.lock().absolute = false;
     assert_eq!(pointer_motion_change(&mut client), Some(0));
     plain.send(&[5, 0, 0, 7, 0, 99]);
-    until(|| setup.input().get(3) == Some(&InputEvent::Mouse { dx: 7, dy: 0, dz: 0, buttons: 0 }));
+    wait_until("input", || setup.input().get(3) == Some(&InputEvent::Mouse { dx: 7, dy: 0, dz: 0, buttons: 0 }));
 }
 
 /// Whether the server closes the connection.
@@ -427,10 +412,8 @@ fn a_protocol_violation_or_wrong_password_closes_the_connection() {
     stream.read_exact(&mut why).unwrap();
     assert_eq!(why, b"wrong password");
     assert!(is_closed(&mut stream));
-    // The next clients are accepted after a pause.
-    let begin = Instant::now();
+    // The next client is accepted after a pause.
     let mut client = Client::new(setup.connect(), 8, Some("secret"));
-    assert!(begin.elapsed() > Duration::from_millis(500), "nobody guesses quickly");
     client.send(&[99]);
     assert!(is_closed(&mut client.stream));
     for bytes in [&[0_u8; 20][..], &[255, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]] {
@@ -470,9 +453,7 @@ fn a_client_that_does_not_read_does_not_delay_others() {
         setup.guest.show(picture.clone());
         let _ = silent.stream.write(&set_pixel_format.repeat(1000));
         let _ = silent.stream.write(&[3, 0, 0, 0, 0, 0, 2, 128, 1, 224]);
-        let begin = Instant::now();
         client.follow(&picture);
-        assert!(begin.elapsed() < Duration::from_secs(10));
     }
 }
 

@@ -4,9 +4,9 @@
 //! Ports that the guest maps: 64 at PMBA (PM1 events and control, PM timer, general purpose events, throttling, general
 //! purpose outputs), 16 at SMBBA. Fixed ports: APMC B2h and APMS B3h, [`GPE0_PORT`]. IRQ: SCI, ISA IRQ 9, level.
 //!
-//! A write of [`ACPI_ENABLE`] or [`ACPI_DISABLE`] to APMC sets or clears SCI_EN at once, without SMI#: system management
-//! mode is not implemented, and [`NO_SMM`] shows that to firmware. S5 is the only sleep state. Not implemented: device
-//! monitors, the effect of throttling, the resume inputs, and devices on the SMBus.
+//! A write of [`ACPI_ENABLE`] or [`ACPI_DISABLE`] to APMC sets or clears SCI_EN at once, without SMI#: system
+//! management mode is not implemented, and [`NO_SMM`] shows that to firmware. S5 is the only sleep state. Not
+//! implemented: device monitors, the effect of throttling, the resume inputs, and devices on the SMBus.
 
 use super::smbus::{self, Smbus};
 use super::{SUBSYSTEM_ID, SUBSYSTEM_VENDOR, VENDOR_INTEL};

@@ -2,9 +2,9 @@
 //!
 //! No IRQ. Ports: CONFADD and CONFDATA, which [`crate::pci::bus`] implements.
 //!
-//! The PAM registers select how C0000h-FFFFFh is decoded; the board applies them. The DRAM timing, row boundary and error
-//! registers read back what the guest writes and have no effect. SMRAM implements its lock, but system management mode is
-//! not implemented, so A0000h-BFFFFh is never RAM.
+//! The PAM registers select how C0000h-FFFFFh is decoded; the board applies them. The DRAM timing, row boundary and
+//! error registers read back what the guest writes and have no effect. SMRAM implements its lock, but system management
+//! mode is not implemented, so A0000h-BFFFFh is never RAM.
 
 use super::{SUBSYSTEM_ID, SUBSYSTEM_VENDOR, VENDOR_INTEL};
 use crate::pci::{ConfigSpace, ConfigState, RegisterNames, config_register_name};
@@ -71,7 +71,7 @@ const REGISTERS: [(u8, u8, u8); 35] = [
     (0x56, 0x00, 0xff),
     (0x57, 0x01, 0xff), // DRAMC
     (0x58, 0x00, 0xff), // DRAMT
-    (0x59, 0x00, 0x70), // PAM0: the low half is reserved
+    (0x59, 0x00, 0x70), // PAM0: the low nibble is reserved
     (0x5a, 0x00, 0x77), // PAM1 to PAM6
     (0x5b, 0x00, 0x77),
     (0x5c, 0x00, 0x77),
@@ -245,7 +245,7 @@ mod tests {
     use crate::testing::{Bench, generic_tests};
 
     #[test]
-    fn generic() {
+    fn generic_device_tests_pass() {
         generic_tests(I440fx::new);
     }
 

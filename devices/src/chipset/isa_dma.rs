@@ -1,11 +1,11 @@
-//! ISA DMA: two Intel 8237A controllers with page registers, part of the PIIX3 (8237A data sheet 231466-005; 82371SB data
-//! sheet, 2.5.1).
+//! ISA DMA: two Intel 8237A controllers with page registers, part of the PIIX3 (8237A data sheet 231466-005; 82371SB
+//! data sheet, 2.5.1).
 //!
 //! Ports: 00h-0Fh (channels 0 to 3, byte transfers), C0h-DFh (channels 4 to 7, word transfers; a register at every
 //! second port), page registers 81h-8Fh. Port 80h belongs to [`crate::debug`]. No IRQ.
 //!
-//! A device with a DMA request calls [`IsaDma::transfer`]. Not implemented: memory-to-memory transfers, which a PC cannot
-//! do; DREQ and DACK polarity, priorities and timing, which the guest cannot observe.
+//! A device with a DMA request calls [`IsaDma::transfer`]. Not implemented: memory-to-memory transfers, which a PC
+//! cannot do; DREQ and DACK polarity, priorities and timing, which the guest cannot observe.
 
 use crate::pci::{RegisterNames, register_name};
 use crate::{Access, Ctx, Device, Memory, Region, RestoreError};
@@ -243,9 +243,10 @@ impl IsaDma {
         Self { controllers: [Controller8237::RESET; 2], pages: [0; 15] }
     }
 
-    /// Transfers up to `data.len()` bytes between a device on `channel` and guest memory, and stops at the terminal count.
-    /// Channels 0 to 3 transfer bytes, 5 to 7 words; an odd last byte is not transferred. A channel that is masked, in
-    /// cascade mode, or programmed for the other direction transfers nothing. A verify transfer counts but moves no data.
+    /// Transfers up to `data.len()` bytes between a device on `channel` and guest memory, and stops at the terminal
+    /// count. Channels 0 to 3 transfer bytes, 5 to 7 words; an odd last byte is not transferred. A channel that is
+    /// masked, in cascade mode, or programmed for the other direction transfers nothing. A verify transfer counts but
+    /// moves no data.
     pub fn transfer(
         &mut self,
         memory: &Memory,
@@ -257,8 +258,8 @@ impl IsaDma {
         let page = u64::from(self.pages[page]);
         // The second controller counts words. Its channel 4 cascades the first controller.
         let (shift, n) = if channel < 4 { (0, channel) } else { (1, channel - 4) };
-        // On a real PC a masked channel 4 also blocks channels 0 to 3. Software leaves it as the BIOS programs it, so its
-        // mask and mode are not checked.
+        // On a real PC a masked channel 4 also blocks channels 0 to 3. Software leaves it as the BIOS programs it, so
+        // its mask and mode are not checked.
         let controller = &mut self.controllers[shift];
         let mode = ChannelMode::from_bits(controller.channels[n].mode);
         let direction_matches = match mode.transfer() {

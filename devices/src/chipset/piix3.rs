@@ -3,10 +3,10 @@
 //! Ports: RC CF9h (reset control). No IRQ; PIRQRCA to PIRQRCD route PIRQA# to PIRQD# to ISA IRQs.
 //!
 //! Other parts of the bridge are elsewhere: DMA in [`super::isa_dma`], the RTC in [`crate::cmos`], port 92h in
-//! [`super::port92`], the APM ports B2h and B3h in [`super::acpi_pm`], the IDE function 00:01.1 in [`crate::ide`], the USB
-//! function 00:01.2 in [`crate::usb`]. The interrupt controllers with ELCR (4D0h, 4D1h) and the timers are KVM's.
-//! Registers for recovery times, chip selects, SMI and clock control read back what the guest writes and have no effect.
-//! Not implemented: SMI#.
+//! [`super::port92`], the APM ports B2h and B3h in [`super::acpi_pm`], the IDE function 00:01.1 in [`crate::ide`], the
+//! USB function 00:01.2 in [`crate::usb`]. The interrupt controllers with ELCR (4D0h, 4D1h) and the timers are KVM's.
+//! Registers for recovery times, chip selects, SMI and clock control read back what the guest writes and have no
+//! effect. Not implemented: SMI#.
 
 use super::{SUBSYSTEM_ID, SUBSYSTEM_VENDOR, VENDOR_INTEL};
 use crate::pci::{ConfigSpace, ConfigState, RegisterNames, config_register_name};
@@ -241,7 +241,7 @@ mod tests {
     use crate::testing::{Bench, generic_tests};
 
     #[test]
-    fn generic() {
+    fn generic_device_tests_pass() {
         generic_tests(Piix3::new);
     }
 

@@ -1,7 +1,7 @@
 //! Port 92h, system control port A: fast reset and A20 gate (IBM PS/2; adopted by PC chipsets).
 //!
-//! A change of bit 0 from 0 to 1 resets the CPU (INIT). Bit 1 is the A20 gate, shared with the keyboard controller. Bits
-//! 3 (password lock), 6 and 7 (activity light) are latches without effect. No IRQ.
+//! A change of bit 0 from 0 to 1 resets the CPU (INIT). Bit 1 is the A20 gate, shared with the keyboard controller.
+//! Bits 3 (password lock), 6 and 7 (activity light) are latches without effect. No IRQ.
 
 use crate::{Access, Ctx, Device, Effect, Region, ResetKind, RestoreError};
 use serde::{Deserialize, Serialize};
@@ -91,7 +91,7 @@ mod tests {
     use crate::testing::{Bench, generic_tests};
 
     #[test]
-    fn generic() {
+    fn generic_device_tests_pass() {
         generic_tests(Port92::new);
     }
 
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(bench.inb(0x92), 0x00);
         assert!(!bench.call(|_, cx| cx.a20()));
         bench.call(|_, cx| cx.set_a20(true));
-        assert_eq!(bench.inb(0x92), 0x02, "the keyboard controller opened it");
+        assert_eq!(bench.inb(0x92), 0x02, "the keyboard controller opened the gate");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! SMBus host controller of the PIIX4 power management function (82371AB data sheet, 7.3). The bus has no devices: every
-//! transfer ends at once with a device error, as if its address were not acknowledged.
+//! SMBus host controller of the PIIX4 power management function (82371AB data sheet, 7.3). The bus has no devices:
+//! every transfer ends at once with a device error, as if its address were not acknowledged.
 
 use crate::pci::RegisterNames;
 use bitfield_struct::bitfield;

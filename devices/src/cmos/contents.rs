@@ -1,5 +1,5 @@
-//! Initial CMOS RAM contents: equipment, memory sizes, boot order and disk geometry, in the layout that SeaBIOS and older
-//! software read.
+//! Initial CMOS RAM contents: equipment, memory sizes, boot order and disk geometry, in the layout that SeaBIOS and
+//! older software read.
 
 use super::BANK;
 

@@ -277,7 +277,8 @@ impl Rtc {
         .seconds()
     }
 
-    /// Applies `change`, which may stop, start or set the clock, and keeps `base`, `phase` and the held time consistent.
+    /// Applies `change`, which may stop, start or set the clock, and keeps `base`, `phase` and the held time
+    /// consistent.
     fn change_clock(&mut self, now: VmTime, change: impl FnOnce(&mut Self)) {
         self.update_flags(now);
         if self.is_running() {

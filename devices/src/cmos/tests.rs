@@ -30,7 +30,7 @@ fn time(bench: &mut Bench<Cmos>) -> [u8; 8] {
 }
 
 #[test]
-fn generic() {
+fn generic_device_tests_pass() {
     generic_tests(|| Cmos::new(EPOCH, contents()));
 }
 

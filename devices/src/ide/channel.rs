@@ -1,69 +1,70 @@
-//! One IDE channel: the registers that its two drives share, and the machine that carries out what they want.
+//! IDE channel: task file dispatch, PIO and DMA data phases, resets and block requests of two drives.
 //!
-//! One command is under way at a time: while a drive is busy or wants data, the task file does not take writes, so
-//! that the other drive cannot be selected. At most one disk request is under way, named by its tag; an answer with
-//! any other tag is stale and ignored.
+//! One command is active per channel: while the selected drive is busy or requests data, task file writes are ignored,
+//! so the guest cannot select the other drive. At most one block request is in flight, identified by its tag. A
+//! completion with another tag is stale and ignored.
 
 use super::busmaster::{self, BusMaster};
-use super::drive::{BUFFER, Drive, DriveState, Env, Event, Span, Step};
-use super::regs::{self, Control, DEVICE_DEV, Status, op};
+use super::drive::{ActionResult, BUFFER_SIZE, CommandContext, Drive, DriveAction, DriveState, ImageExtent};
+use super::regs::{self, AtaStatus, DEVICE_DEV, DeviceControl, op};
 use crate::{BlockData, BlockDone, BlockOp, BlockRequest, Ctx, DiskId, GuestRange, IrqLine};
 use serde::{Deserialize, Serialize};
 
-/// Ranges of guest memory that a list kept for the next request may have room for.
-const SPARE: usize = 64;
+/// The largest capacity of a range list that the channel keeps for its next request.
+const MAX_SPARE_RANGES: usize = 64;
 
-/// What the channel is doing for the selected drive.
+/// The data phase of the selected drive's active command.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Phase {
-    /// Nothing.
+    /// No command is active.
     #[default]
     Idle,
-    /// The guest reads `data` from `at` on; this DRQ block ends at `end`.
+    /// The guest reads `data` by PIO and is at `at`. The current DRQ block ends at `end`; blocks have `block` bytes.
     PioIn { data: Vec<u8>, at: usize, end: usize, block: usize },
-    /// The guest writes until there are `len` bytes.
+    /// The guest writes `len` bytes by PIO.
     PioOut { data: Vec<u8>, len: usize },
-    /// The bus master is to move `data` from `at` on to the guest.
+    /// The bus master writes `data` to guest memory and is at `at`.
     DmaIn { data: Vec<u8>, at: usize },
-    /// The bus master is to fetch `len` bytes.
+    /// The bus master reads `len` bytes from guest memory.
     DmaOut { data: Vec<u8>, len: usize },
-    /// The bus master is to move this; while a request is under way, its first `moving` bytes are moving.
-    Dma { span: Span, moving: u64 },
-    /// The host works for the drive; if it reads, the drive wants the bytes.
-    Host { reads: bool },
+    /// The bus master transfers `extent`. The request in flight covers its first `requested` bytes.
+    Dma { extent: ImageExtent, requested: u64 },
+    /// A block request is in flight. If it is a read, the drive receives its bytes.
+    Block { read: bool },
 }
 
-/// What waits for the request that is under way to end.
+/// A reset that is deferred until the block request in flight completes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-enum Reset {
+enum PendingReset {
     #[default]
     None,
-    /// SRST was set, or the machine was reset: both drives are busy.
-    Both,
-    /// DEVICE RESET.
+    /// SRST or RESET#: both drives are busy.
+    BothDrives,
+    /// DEVICE RESET of the selected drive.
     Device,
 }
 
-/// A channel.
+/// An IDE channel.
 #[derive(Debug)]
 pub struct Channel {
-    /// 0 primary, 1 secondary.
+    /// 0 is primary, 1 is secondary.
     number: u8,
     drives: [Option<Drive>; 2],
     bus_master: BusMaster,
-    control: Control,
+    control: DeviceControl,
     /// Device 1 is selected.
-    slave: bool,
-    /// The interrupt line.
-    line: bool,
+    device1: bool,
+    /// Level of IRQ 14 or 15.
+    irq_level: bool,
     phase: Phase,
+    /// Tag of the block request in flight.
     in_flight: Option<u64>,
-    reset: Reset,
+    reset: PendingReset,
     next_tag: u64,
-    /// The function may master the bus.
-    master: bool,
-    /// The last request's list, so that the next one needs no allocation.
-    spare: Vec<GuestRange>,
+    /// PCICMD enables bus mastering.
+    bus_master_enabled: bool,
+    /// The range list of the last DMA request, reused by the next one to avoid an allocation.
+    spare_ranges: Vec<GuestRange>,
 }
 
 /// [`Channel`] in a saved state.
@@ -71,98 +72,100 @@ pub struct Channel {
 pub struct ChannelState {
     drives: [Option<DriveState>; 2],
     bus_master: BusMaster,
-    control: Control,
-    slave: bool,
-    line: bool,
+    control: DeviceControl,
+    device1: bool,
+    irq_level: bool,
     phase: Phase,
     in_flight: Option<u64>,
-    reset: Reset,
+    reset: PendingReset,
     next_tag: u64,
 }
 
 impl Channel {
-    /// A channel with its drives, before its first reset.
+    /// A channel before its first [`Channel::hard_reset`].
     pub fn new(number: u8, drives: [Option<Drive>; 2]) -> Self {
         Self {
             number,
             drives,
             bus_master: BusMaster::default(),
-            control: Control::new(),
-            slave: false,
-            line: false,
+            control: DeviceControl::new(),
+            device1: false,
+            irq_level: false,
             phase: Phase::Idle,
             in_flight: None,
-            reset: Reset::None,
+            reset: PendingReset::None,
             next_tag: 0,
-            master: false,
-            spare: Vec::new(),
+            bus_master_enabled: false,
+            spare_ranges: Vec::new(),
         }
     }
 
-    /// RESET#. Memory that a request still moves is not the guest's before that has ended: both drives stay busy.
+    /// RESET#. While a request in flight still accesses guest memory, both drives stay busy.
     pub fn hard_reset(&mut self, cx: &mut Ctx<'_>) {
         let Self {
             number: _,
             drives,
             bus_master,
             control,
-            slave,
-            line: _,
+            device1,
+            irq_level: _,
             phase,
             in_flight,
             reset,
             next_tag: _,
-            master,
-            spare: _,
+            bus_master_enabled,
+            spare_ranges: _,
         } = self;
-        *master = false;
+        *bus_master_enabled = false;
         drives.iter_mut().flatten().for_each(Drive::hard_reset);
         *bus_master = BusMaster::default();
-        *control = Control::new();
-        *slave = false;
+        *control = DeviceControl::new();
+        *device1 = false;
         *phase = Phase::Idle;
-        *reset = if in_flight.is_some() { Reset::Both } else { Reset::None };
+        *reset = if in_flight.is_some() { PendingReset::BothDrives } else { PendingReset::None };
         self.drive_irq(cx);
-        cx.set_irq(IrqLine::Isa(14 + self.number), self.line);
+        cx.set_irq(IrqLine::Isa(14 + self.number), self.irq_level);
     }
 
-    /// Whether the guest is in the middle of a data-out phase by PIO.
+    /// Whether a PIO data-out phase is active.
     #[inline]
     pub fn pio_out_pending(&self) -> bool {
         matches!(self.phase, Phase::PioOut { .. })
     }
 
-    /// A drive of this channel.
-    pub fn drive(&self, slave: bool) -> Option<&Drive> {
-        self.drives[usize::from(slave)].as_ref()
+    /// Device 0 or 1.
+    pub fn drive(&self, device1: bool) -> Option<&Drive> {
+        self.drives[usize::from(device1)].as_ref()
     }
 
-    /// A drive of this channel.
-    pub fn drive_mut(&mut self, slave: bool) -> Option<&mut Drive> {
-        self.drives[usize::from(slave)].as_mut()
+    /// Device 0 or 1.
+    pub fn drive_mut(&mut self, device1: bool) -> Option<&mut Drive> {
+        self.drives[usize::from(device1)].as_mut()
     }
 
     fn selected(&mut self) -> Option<&mut Drive> {
-        self.drives[usize::from(self.slave)].as_mut()
+        self.drives[usize::from(self.device1)].as_mut()
     }
 
-    fn env(&self, cx: &Ctx<'_>) -> Env {
-        Env { now: cx.now(), slave: self.slave }
+    fn context(&self, cx: &Ctx<'_>) -> CommandContext {
+        CommandContext { now: cx.now(), device1: self.device1 }
     }
 
+    /// Drives IRQ 14 or 15 from the selected drive's INTRQ and nIEN.
     fn drive_irq(&mut self, cx: &mut Ctx<'_>) {
-        let raised = self.drives[usize::from(self.slave)].as_ref().is_some_and(|drive| drive.intrq);
+        let raised = self.drives[usize::from(self.device1)].as_ref().is_some_and(|drive| drive.intrq);
         let level = raised && !self.control.nien();
-        if level == self.line {
+        if level == self.irq_level {
             return;
         }
         if level {
             self.bus_master.latch_interrupt();
         }
-        self.line = level;
+        self.irq_level = level;
         cx.set_irq(IrqLine::Isa(14 + self.number), level);
     }
 
+    /// Raises the selected drive's INTRQ.
     fn interrupt(&mut self, cx: &mut Ctx<'_>) {
         if let Some(drive) = self.selected() {
             drive.intrq = true;
@@ -170,30 +173,30 @@ impl Channel {
         self.drive_irq(cx);
     }
 
-    /// After a restore.
+    /// After a restore: fails or drops the block request that was in flight, and drives the IRQ.
     pub fn resync(&mut self, cx: &mut Ctx<'_>) {
         if self.in_flight.take().is_some() {
-            if self.reset != Reset::None {
+            if self.reset != PendingReset::None {
                 self.finish_reset();
             } else {
-                self.tell(cx, Event::Lost);
+                self.report(cx, ActionResult::Lost);
             }
         }
         self.drive_irq(cx);
-        cx.set_irq(IrqLine::Isa(14 + self.number), self.line);
+        cx.set_irq(IrqLine::Isa(14 + self.number), self.irq_level);
     }
 
     // ---- Registers ----
 
-    fn status(&self) -> Status {
-        let Some(drive) = &self.drives[usize::from(self.slave)] else { return Status::new() };
+    fn status(&self) -> AtaStatus {
+        let Some(drive) = &self.drives[usize::from(self.device1)] else { return AtaStatus::new() };
         let status = drive.task.status;
-        if self.control.srst() || self.reset != Reset::None || self.in_flight.is_some() {
+        if self.control.srst() || self.reset != PendingReset::None || self.in_flight.is_some() {
             return status.with_bsy(true);
         }
         match self.phase {
             Phase::Idle => status,
-            Phase::Host { .. } => status.with_bsy(true),
+            Phase::Block { .. } => status.with_bsy(true),
             Phase::PioIn { .. }
             | Phase::PioOut { .. }
             | Phase::DmaIn { .. }
@@ -202,27 +205,27 @@ impl Channel {
         }
     }
 
-    /// Whether the selected drive is busy or wants data.
+    /// Whether a command or a reset is active, so that task file writes are ignored.
     #[inline]
-    fn occupied(&self) -> bool {
-        self.control.srst() || self.reset != Reset::None || !matches!(self.phase, Phase::Idle)
+    fn is_busy(&self) -> bool {
+        self.control.srst() || self.reset != PendingReset::None || !matches!(self.phase, Phase::Idle)
     }
 
-    /// Reads the task file, one byte. A drive that is not there reads as 00h, as with the data lines pulled down:
-    /// not busy, not ready, nothing to wait for.
+    /// Reads a byte of the task file. An absent drive reads as 00h, as with pulled-down data lines: neither busy nor
+    /// ready.
     pub fn read_task(&mut self, cx: &mut Ctx<'_>, offset: u64) -> u8 {
         let status = self.status();
         let hob = self.control.hob();
-        let slave = self.slave;
+        let device1 = self.device1;
         let Some(drive) = self.selected() else { return 0 };
-        let half = |latch: regs::Latch| if hob { latch.before } else { latch.now };
+        let byte = |register: regs::TwoByteRegister| if hob { register.previous } else { register.current };
         match offset {
             regs::ERROR_FEATURES => drive.task.error.into_bits(),
-            regs::COUNT => half(drive.task.count),
-            regs::LBA_LOW => half(drive.task.low),
-            regs::LBA_MID => half(drive.task.mid),
-            regs::LBA_HIGH => half(drive.task.high),
-            regs::DEVICE => drive.task.device & !DEVICE_DEV | if slave { DEVICE_DEV } else { 0 },
+            regs::SECTOR_COUNT => byte(drive.task.sector_count),
+            regs::LBA_LOW => byte(drive.task.lba_low),
+            regs::LBA_MID => byte(drive.task.lba_mid),
+            regs::LBA_HIGH => byte(drive.task.lba_high),
+            regs::DEVICE => drive.task.device & !DEVICE_DEV | if device1 { DEVICE_DEV } else { 0 },
             regs::STATUS_COMMAND => {
                 drive.intrq = false;
                 self.drive_irq(cx);
@@ -232,54 +235,54 @@ impl Channel {
         }
     }
 
-    /// Reads the alternate status: the status, but the interrupt stays.
+    /// Reads Alternate Status, which does not clear the interrupt.
     pub fn read_control(&self) -> u8 {
         self.status().into_bits()
     }
 
-    /// Writes the device control register.
+    /// Writes Device Control.
     pub fn write_control(&mut self, cx: &mut Ctx<'_>, value: u8) {
         let was = self.control;
-        self.control = Control::from_bits(value & 0x86);
+        self.control = DeviceControl::from_bits(value & 0x86);
         if self.control.srst() && !was.srst() {
-            self.begin_reset(Reset::Both);
+            self.begin_reset(PendingReset::BothDrives);
         }
         self.drive_irq(cx);
     }
 
-    /// Writes the task file, one byte.
+    /// Writes a byte of the task file.
     pub fn write_task(&mut self, cx: &mut Ctx<'_>, offset: u64, value: u8) {
         self.control.set_hob(false);
         if offset == regs::STATUS_COMMAND {
             return self.write_command(cx, value);
         }
         if offset != regs::DEVICE {
-            return self.latch(offset, value);
+            return self.latch_parameter(offset, value);
         }
-        if self.occupied() {
+        if self.is_busy() {
             return;
         }
-        self.slave = value & DEVICE_DEV != 0;
+        self.device1 = value & DEVICE_DEV != 0;
         for drive in self.drives.iter_mut().flatten() {
             drive.task.device = value;
         }
         self.drive_irq(cx);
     }
 
-    /// Writes a register of the task file that only keeps the value: features to LBA high.
+    /// Writes a task file register that only latches its value: Features to LBA High.
     #[inline]
-    pub fn latch(&mut self, offset: u64, value: u8) {
+    pub fn latch_parameter(&mut self, offset: u64, value: u8) {
         self.control.set_hob(false);
-        if self.occupied() {
+        if self.is_busy() {
             return;
         }
         for drive in self.drives.iter_mut().flatten() {
             match offset {
-                regs::ERROR_FEATURES => drive.task.features.push(value),
-                regs::COUNT => drive.task.count.push(value),
-                regs::LBA_LOW => drive.task.low.push(value),
-                regs::LBA_MID => drive.task.mid.push(value),
-                regs::LBA_HIGH => drive.task.high.push(value),
+                regs::ERROR_FEATURES => drive.task.features.write(value),
+                regs::SECTOR_COUNT => drive.task.sector_count.write(value),
+                regs::LBA_LOW => drive.task.lba_low.write(value),
+                regs::LBA_MID => drive.task.lba_mid.write(value),
+                regs::LBA_HIGH => drive.task.lba_high.write(value),
                 _ => {}
             }
         }
@@ -288,51 +291,51 @@ impl Channel {
     fn write_command(&mut self, cx: &mut Ctx<'_>, opcode: u8) {
         let packet = self.selected().is_some_and(|drive| drive.is_packet());
         if opcode == op::DEVICE_RESET && packet {
-            if !self.control.srst() && self.reset == Reset::None {
-                self.begin_reset(Reset::Device);
+            if !self.control.srst() && self.reset == PendingReset::None {
+                self.begin_reset(PendingReset::Device);
                 self.drive_irq(cx);
             }
             return;
         }
-        if self.occupied() {
+        if self.is_busy() {
             return;
         }
-        if opcode == op::DIAGNOSTIC && self.drives.iter().any(Option::is_some) {
-            // Both drives carry it out, whichever is selected, and device 0 answers.
+        if opcode == op::EXECUTE_DEVICE_DIAGNOSTIC && self.drives.iter().any(Option::is_some) {
+            // Both drives execute it, whichever is selected, and device 0 reports the result.
             self.drives.iter_mut().flatten().for_each(Drive::soft_reset);
-            self.slave = false;
+            self.device1 = false;
             return self.interrupt(cx);
         }
-        let env = self.env(cx);
+        let context = self.context(cx);
         if let Some(drive) = self.selected() {
             drive.intrq = false;
-            let step = drive.command(env, opcode);
+            let action = drive.command(context, opcode);
             self.drive_irq(cx);
-            self.run(cx, step);
+            self.perform(cx, action);
         }
     }
 
     // ---- Resets ----
 
-    fn begin_reset(&mut self, kind: Reset) {
+    fn begin_reset(&mut self, kind: PendingReset) {
         self.phase = Phase::Idle;
         self.reset = kind;
         if self.in_flight.is_none() {
             self.finish_reset();
         } else {
-            // The request that is under way keeps its LBA and its memory; the guest waits for it.
+            // The request in flight keeps its LBA and its guest memory; the drives stay busy until it completes.
             self.drives.iter_mut().flatten().for_each(|drive| drive.intrq = false);
         }
     }
 
     fn finish_reset(&mut self) {
         match std::mem::take(&mut self.reset) {
-            Reset::None => {}
-            Reset::Both => {
+            PendingReset::None => {}
+            PendingReset::BothDrives => {
                 self.drives.iter_mut().flatten().for_each(Drive::soft_reset);
-                self.slave = false;
+                self.device1 = false;
             }
-            Reset::Device => {
+            PendingReset::Device => {
                 if let Some(drive) = self.selected() {
                     drive.device_reset();
                 }
@@ -340,26 +343,26 @@ impl Channel {
         }
     }
 
-    // ---- What a drive wants ----
+    // ---- Drive actions ----
 
     fn submit(&mut self, cx: &mut Ctx<'_>, op: BlockOp, offset: u64, data: BlockData) {
         let tag = self.next_tag << 1 | u64::from(self.number);
         self.next_tag = self.next_tag.wrapping_add(1) & u64::MAX >> 1;
         self.in_flight = Some(tag);
-        let disk = DiskId(self.number * 2 + u8::from(self.slave));
+        let disk = DiskId(self.number * 2 + u8::from(self.device1));
         cx.submit(BlockRequest { disk, tag, op, offset, data });
     }
 
-    /// Carries out what the selected drive wants, until that has to wait for the guest or for the host.
-    fn run(&mut self, cx: &mut Ctx<'_>, step: Step) {
-        match step {
-            Step::Done { irq } => {
+    /// Performs the selected drive's action as far as possible without waiting for the guest or for a block request.
+    fn perform(&mut self, cx: &mut Ctx<'_>, action: DriveAction) {
+        match action {
+            DriveAction::Done { irq } => {
                 self.phase = Phase::Idle;
                 if irq {
                     self.interrupt(cx);
                 }
             }
-            Step::Failed(error) => {
+            DriveAction::Failed(error) => {
                 self.phase = Phase::Idle;
                 if let Some(drive) = self.selected() {
                     drive.task.error = error;
@@ -367,112 +370,118 @@ impl Channel {
                 }
                 self.interrupt(cx);
             }
-            Step::PioIn { data, .. } if data.is_empty() => self.tell(cx, Event::Sent),
-            Step::PioIn { data, block } => {
+            DriveAction::PioIn { data, .. } if data.is_empty() => self.report(cx, ActionResult::Sent),
+            DriveAction::PioIn { data, block } => {
                 self.phase = Phase::PioIn { data, at: 0, end: 0, block: block.max(1) };
-                self.next_block(cx);
+                self.next_drq_block(cx);
             }
-            Step::PioOut { len, irq } => {
+            DriveAction::PioOut { len, irq } => {
                 self.phase = Phase::PioOut { data: Vec::with_capacity(len), len };
                 if let Some(drive) = self.selected() {
-                    drive.block_begins(len, false);
+                    drive.begin_drq_block(len, false);
                 }
                 if irq {
                     self.interrupt(cx);
                 }
             }
-            Step::DmaIn(data) => {
+            DriveAction::DmaIn(data) => {
                 self.phase = Phase::DmaIn { data, at: 0 };
-                self.kick(cx);
+                self.run_dma(cx);
             }
-            Step::DmaOut { len } => {
+            DriveAction::DmaOut { len } => {
                 self.phase = Phase::DmaOut { data: Vec::with_capacity(len), len };
-                self.kick(cx);
+                self.run_dma(cx);
             }
-            Step::Dma(span) => {
-                self.phase = Phase::Dma { span, moving: 0 };
-                self.kick(cx);
+            DriveAction::Dma(extent) => {
+                self.phase = Phase::Dma { extent, requested: 0 };
+                self.run_dma(cx);
             }
-            Step::Read { offset, len } => {
-                self.phase = Phase::Host { reads: true };
+            DriveAction::Read { offset, len } => {
+                self.phase = Phase::Block { read: true };
                 self.submit(cx, BlockOp::Read, offset, BlockData::Buffer(vec![0; len]));
             }
-            Step::Write { offset, data } => {
-                self.phase = Phase::Host { reads: false };
+            DriveAction::Write { offset, data } => {
+                self.phase = Phase::Block { read: false };
                 self.submit(cx, BlockOp::Write, offset, BlockData::Buffer(data));
             }
-            Step::Flush => {
-                self.phase = Phase::Host { reads: false };
+            DriveAction::Flush => {
+                self.phase = Phase::Block { read: false };
                 self.submit(cx, BlockOp::Flush, 0, BlockData::None);
             }
-            Step::Discard { offset, len } => {
-                self.phase = Phase::Host { reads: false };
+            DriveAction::Discard { offset, len } => {
+                self.phase = Phase::Block { read: false };
                 self.submit(cx, BlockOp::Discard { len }, offset, BlockData::None);
             }
         }
     }
 
-    fn tell(&mut self, cx: &mut Ctx<'_>, event: Event) {
+    /// Passes the result of an action to the selected drive and performs its next action.
+    fn report(&mut self, cx: &mut Ctx<'_>, result: ActionResult) {
         let Some(drive) = self.selected() else {
             self.phase = Phase::Idle;
             return;
         };
-        let step = drive.event(event);
-        self.run(cx, step);
+        let action = drive.resume(result);
+        self.perform(cx, action);
     }
 
-    /// A request ended.
-    pub fn done(&mut self, cx: &mut Ctx<'_>, mut done: BlockDone) {
+    /// Handles the completion of a block request.
+    pub fn block_done(&mut self, cx: &mut Ctx<'_>, mut done: BlockDone) {
         if self.in_flight != Some(done.tag) {
             return;
         }
         self.in_flight = None;
         if let BlockData::Guest(ranges) = &mut done.data
-            && ranges.capacity() <= SPARE
+            && ranges.capacity() <= MAX_SPARE_RANGES
         {
-            self.spare = std::mem::take(ranges);
+            self.spare_ranges = std::mem::take(ranges);
         }
-        if self.reset != Reset::None {
-            self.bus_master.settle();
+        if self.reset != PendingReset::None {
+            self.bus_master.update_active();
             self.finish_reset();
             return self.drive_irq(cx);
         }
-        let (span, moving) = match &self.phase {
-            Phase::Dma { span, moving } => (*span, *moving),
-            Phase::Host { reads } => {
-                let event = match (done.result, done.data) {
-                    (Ok(()), BlockData::Buffer(data)) if *reads => Event::Read(data),
-                    (result, _) => Event::Host(result),
+        let (extent, requested) = match &self.phase {
+            Phase::Dma { extent, requested } => (*extent, *requested),
+            Phase::Block { read } => {
+                let result = match (done.result, done.data) {
+                    (Ok(()), BlockData::Buffer(data)) if *read => ActionResult::Read(data),
+                    (result, _) => ActionResult::Completed(result),
                 };
-                return self.tell(cx, event);
+                return self.report(cx, result);
             }
             _ => return,
         };
-        self.bus_master.settle();
+        self.bus_master.update_active();
         match done.result {
-            Ok(()) if moving < span.left => {
-                // The table was too short. No interrupt; the drive waits for the engine to be started again.
-                let span = Span { offset: span.offset.saturating_add(moving), left: span.left - moving, ..span };
-                self.phase = Phase::Dma { span, moving: 0 };
-                self.kick(cx);
+            Ok(()) if requested < extent.remaining => {
+                // The descriptor table was too short: no interrupt, the drive waits for another start of the engine.
+                let extent = ImageExtent {
+                    offset: extent.offset.saturating_add(requested),
+                    remaining: extent.remaining - requested,
+                    ..extent
+                };
+                self.phase = Phase::Dma { extent, requested: 0 };
+                self.run_dma(cx);
             }
-            result => self.tell(cx, Event::Host(result)),
+            result => self.report(cx, ActionResult::Completed(result)),
         }
     }
 
     // ---- PIO ----
 
-    fn next_block(&mut self, cx: &mut Ctx<'_>) {
+    /// Begins the next DRQ block of a PIO data-in phase.
+    fn next_drq_block(&mut self, cx: &mut Ctx<'_>) {
         let Phase::PioIn { data, at, end, block } = &mut self.phase else { return };
         *end = at.saturating_add(*block).min(data.len());
         let len = *end - *at;
         if let Some(drive) = self.selected() {
-            drive.block_begins(len, true);
+            drive.begin_drq_block(len, true);
         }
         self.interrupt(cx);
     }
 
-    /// Reads the data port. What is asked for beyond the DRQ block is not there.
+    /// Reads the Data register. Bytes past the end of the DRQ block are not changed in `out`.
     pub fn read_data(&mut self, cx: &mut Ctx<'_>, out: &mut [u8]) {
         let Phase::PioIn { data, at, end, .. } = &mut self.phase else { return };
         let len = out.len().min(*end - *at);
@@ -482,13 +491,13 @@ impl Channel {
             return;
         }
         if *end < data.len() {
-            self.next_block(cx);
+            self.next_drq_block(cx);
         } else {
-            self.tell(cx, Event::Sent);
+            self.report(cx, ActionResult::Sent);
         }
     }
 
-    /// Writes the data port. What comes after the DRQ block is dropped.
+    /// Writes the Data register. Bytes past the end of the DRQ block are dropped.
     pub fn write_data(&mut self, cx: &mut Ctx<'_>, bytes: &[u8]) {
         let Phase::PioOut { data, len } = &mut self.phase else { return };
         let take = bytes.len().min(len.saturating_sub(data.len()));
@@ -497,106 +506,108 @@ impl Channel {
             return;
         }
         let data = std::mem::take(data);
-        self.tell(cx, Event::Received(data));
+        self.report(cx, ActionResult::Received(data));
     }
 
     // ---- DMA ----
 
-    /// Reads one byte of the bus master's eight.
+    /// Reads one of the bus master's 8 bytes.
     pub fn read_bus_master(&self, offset: u64) -> u8 {
         self.bus_master.read(offset)
     }
 
-    /// Writes one byte of the bus master's eight.
+    /// Writes one of the bus master's 8 bytes.
     pub fn write_bus_master(&mut self, cx: &mut Ctx<'_>, offset: u64, value: u8) {
-        let moving = self.in_flight.is_some() && (matches!(self.phase, Phase::Dma { .. }) || self.reset != Reset::None);
-        if offset == busmaster::COMMAND && moving && !self.bus_master.running() {
-            // Stopped in the middle: it cannot be started before that has ended.
+        let transfer_in_flight =
+            self.in_flight.is_some() && (matches!(self.phase, Phase::Dma { .. }) || self.reset != PendingReset::None);
+        if offset == busmaster::BMICX && transfer_in_flight && !self.bus_master.running() {
+            // Stopped during a transfer: the engine cannot restart before the request in flight completes.
             return;
         }
-        if self.bus_master.write(offset, value, moving) {
-            self.kick(cx);
+        if self.bus_master.write(offset, value, transfer_in_flight) {
+            self.run_dma(cx);
         }
     }
 
-    /// The function may or may not master the bus.
-    pub fn set_master(&mut self, cx: &mut Ctx<'_>, master: bool) {
-        self.master = master;
-        self.kick(cx);
+    /// Applies the bus master enable of PCICMD.
+    pub fn set_bus_master_enabled(&mut self, cx: &mut Ctx<'_>, enabled: bool) {
+        self.bus_master_enabled = enabled;
+        self.run_dma(cx);
     }
 
-    /// Moves what both the drive and the engine are ready to move.
-    fn kick(&mut self, cx: &mut Ctx<'_>) {
-        if !self.master || !self.bus_master.running() || self.in_flight.is_some() {
+    /// Runs the DMA transfer if both the drive and the engine are ready.
+    fn run_dma(&mut self, cx: &mut Ctx<'_>) {
+        if !self.bus_master_enabled || !self.bus_master.running() || self.in_flight.is_some() {
             return;
         }
         let memory = cx.memory();
         match &mut self.phase {
             Phase::DmaIn { data, at } => {
-                for range in self.bus_master.gather(memory, (data.len() - *at) as u64, Vec::new()) {
+                for range in self.bus_master.take_ranges(memory, (data.len() - *at) as u64, Vec::new()) {
                     let part = &data[*at..*at + range.len as usize];
                     memory.write(range.addr, part);
                     *at += part.len();
                 }
-                self.bus_master.settle();
+                self.bus_master.update_active();
                 if *at == data.len() {
-                    self.tell(cx, Event::Sent);
+                    self.report(cx, ActionResult::Sent);
                 }
             }
             Phase::DmaOut { data, len } => {
-                for range in self.bus_master.gather(memory, (*len - data.len()) as u64, Vec::new()) {
+                for range in self.bus_master.take_ranges(memory, (*len - data.len()) as u64, Vec::new()) {
                     let old = data.len();
                     data.resize(old + range.len as usize, 0);
                     memory.read(range.addr, &mut data[old..]);
                 }
-                self.bus_master.settle();
+                self.bus_master.update_active();
                 if data.len() == *len {
                     let data = std::mem::take(data);
-                    self.tell(cx, Event::Received(data));
+                    self.report(cx, ActionResult::Received(data));
                 }
             }
-            Phase::Dma { span, moving } => {
-                let span = *span;
-                let mut ranges = self.bus_master.gather(memory, span.left, std::mem::take(&mut self.spare));
+            Phase::Dma { extent, requested } => {
+                let extent = *extent;
+                let mut ranges =
+                    self.bus_master.take_ranges(memory, extent.remaining, std::mem::take(&mut self.spare_ranges));
                 let total: u64 = ranges.iter().map(|range| u64::from(range.len)).sum();
-                // Sectors are whole: what the table has beyond the last whole one is passed over.
-                let whole = total - total % u64::from(span.unit.max(1));
-                cut(&mut ranges, total - whole);
-                *moving = whole;
+                // Requests consist of whole sectors: the rest of the table's memory is skipped.
+                let whole = total - total % u64::from(extent.sector_size.max(1));
+                truncate_ranges(&mut ranges, total - whole);
+                *requested = whole;
                 if whole == 0 {
-                    return self.bus_master.settle();
+                    return self.bus_master.update_active();
                 }
-                let op = if span.write { BlockOp::Write } else { BlockOp::Read };
-                self.submit(cx, op, span.offset, BlockData::Guest(ranges));
+                let op = if extent.write { BlockOp::Write } else { BlockOp::Read };
+                self.submit(cx, op, extent.offset, BlockData::Guest(ranges));
             }
             _ => {}
         }
     }
 
-    // ---- State ----
+    // ---- Saved state ----
 
     /// For a saved state.
     pub fn save(&self) -> ChannelState {
         let Self {
             number: _,
-            drives: [master_drive, slave_drive],
+            drives: [drive0, drive1],
             bus_master,
             control,
-            slave,
-            line,
+            device1,
+            irq_level,
             phase,
             in_flight,
             reset,
             next_tag,
-            master: _,
-            spare: _,
+            bus_master_enabled: _,
+            spare_ranges: _,
         } = self;
         ChannelState {
-            drives: [master_drive.as_ref().map(Drive::save), slave_drive.as_ref().map(Drive::save)],
+            drives: [drive0.as_ref().map(Drive::save), drive1.as_ref().map(Drive::save)],
             bus_master: bus_master.clone(),
             control: *control,
-            slave: *slave,
-            line: *line,
+            device1: *device1,
+            irq_level: *irq_level,
             phase: phase.clone(),
             in_flight: *in_flight,
             reset: *reset,
@@ -604,42 +615,45 @@ impl Channel {
         }
     }
 
-    /// Whether `state` is one that this channel can have.
+    /// Whether `state` is valid for this channel.
     pub fn accepts(&self, state: &ChannelState) -> bool {
-        let ChannelState { drives, bus_master, control, slave, line: _, phase, in_flight, reset, next_tag } = state;
+        let ChannelState { drives, bus_master, control, device1, irq_level: _, phase, in_flight, reset, next_tag } =
+            state;
         let same_drives = self.drives.iter().zip(drives).all(|(drive, state)| match (drive, state) {
             (Some(drive), Some(state)) => drive.accepts(state),
             (None, None) => true,
             _ => false,
         });
-        let present = self.drives[usize::from(*slave)].is_some();
+        let present = self.drives[usize::from(*device1)].is_some();
         let phase_possible = match phase {
             Phase::Idle => true,
             Phase::PioIn { data, at, end, block } => {
-                present && at < end && *end <= data.len() && data.len() <= BUFFER && *block > 0
+                present && at < end && *end <= data.len() && data.len() <= BUFFER_SIZE && *block > 0
             }
-            Phase::PioOut { data, len } | Phase::DmaOut { data, len } => present && data.len() < *len && *len <= BUFFER,
-            Phase::DmaIn { data, at } => present && *at < data.len() && data.len() <= BUFFER,
-            Phase::Dma { span, moving } => {
+            Phase::PioOut { data, len } | Phase::DmaOut { data, len } => {
+                present && data.len() < *len && *len <= BUFFER_SIZE
+            }
+            Phase::DmaIn { data, at } => present && *at < data.len() && data.len() <= BUFFER_SIZE,
+            Phase::Dma { extent, requested } => {
                 present
-                    && span.left > 0
-                    && *moving <= span.left
-                    && matches!(u64::from(span.unit), regs::SECTOR | regs::CD_SECTOR)
-                    && span.offset.checked_add(span.left).is_some_and(|end| end <= i64::MAX as u64)
+                    && extent.remaining > 0
+                    && *requested <= extent.remaining
+                    && matches!(u64::from(extent.sector_size), regs::SECTOR_SIZE | regs::CD_SECTOR_SIZE)
+                    && extent.offset.checked_add(extent.remaining).is_some_and(|end| end <= i64::MAX as u64)
             }
-            Phase::Host { .. } => present && in_flight.is_some(),
+            Phase::Block { .. } => present && in_flight.is_some(),
         };
         same_drives
-            && bus_master.is_possible()
+            && bus_master.is_valid()
             && control.into_bits() & !0x86 == 0
             && phase_possible
-            && (*reset == Reset::None || in_flight.is_some() && *phase == Phase::Idle)
+            && (*reset == PendingReset::None || in_flight.is_some() && *phase == Phase::Idle)
             && in_flight.is_none_or(|tag| tag & 1 == u64::from(self.number) && tag >> 1 < *next_tag)
     }
 
-    /// Takes a state that [`Channel::accepts`] accepts.
-    pub fn load(&mut self, state: ChannelState, master: bool) {
-        let ChannelState { drives, bus_master, control, slave, line, phase, in_flight, reset, next_tag } = state;
+    /// Restores a state that [`Channel::accepts`] has accepted.
+    pub fn load(&mut self, state: ChannelState, bus_master_enabled: bool) {
+        let ChannelState { drives, bus_master, control, device1, irq_level, phase, in_flight, reset, next_tag } = state;
         for (drive, state) in self.drives.iter_mut().zip(drives) {
             if let (Some(drive), Some(state)) = (drive, state) {
                 drive.load(state);
@@ -647,23 +661,23 @@ impl Channel {
         }
         self.bus_master = bus_master;
         self.control = control;
-        self.slave = slave;
-        self.line = line;
+        self.device1 = device1;
+        self.irq_level = irq_level;
         self.phase = phase;
         self.in_flight = in_flight;
         self.reset = reset;
         self.next_tag = next_tag;
-        self.master = master;
+        self.bus_master_enabled = bus_master_enabled;
     }
 }
 
-/// Takes `excess` bytes off the end.
-fn cut(ranges: &mut Vec<GuestRange>, excess: u64) {
+/// Removes `excess` bytes from the end of `ranges`.
+fn truncate_ranges(ranges: &mut Vec<GuestRange>, excess: u64) {
     let mut excess = excess;
     while let Some(last) = ranges.last_mut().filter(|_| excess > 0) {
-        let off = u64::from(last.len).min(excess) as u32;
-        last.len -= off;
-        excess -= u64::from(off);
+        let removed = u64::from(last.len).min(excess) as u32;
+        last.len -= removed;
+        excess -= u64::from(removed);
         if last.len == 0 {
             ranges.pop();
         }

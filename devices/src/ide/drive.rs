@@ -1,64 +1,66 @@
-//! What a drive is to its channel: something that is given a command or an event and says what it wants next.
+//! Interface between an IDE channel and its drives: the drive receives commands and results, and returns the next
+//! action for the channel to perform.
 
 use super::ata::{Ata, AtaState};
 use super::atapi::{Atapi, AtapiState};
-use super::regs::{Error, Status, TaskFile, op};
+use super::regs::{AtaError, AtaStatus, TaskFile, op};
 use crate::{BlockError, VmTime};
 use serde::{Deserialize, Serialize};
 
-/// The most bytes that a drive keeps at a time.
-pub const BUFFER: usize = 64 << 10;
+/// Bytes of a drive's buffer: the most per PIO or buffered DMA transfer.
+pub const BUFFER_SIZE: usize = 64 << 10;
 
-/// What a drive wants next.
+/// The next step of a command, which the channel performs. The channel then calls [`Drive::resume`] with the result.
 #[derive(Debug)]
-pub enum Step {
-    /// The command is over. `irq`: and says so.
+pub enum DriveAction {
+    /// Ends the command.
     Done {
-        /// Raises the interrupt.
+        /// Raise the interrupt.
         irq: bool,
     },
-    /// The command is over with this in the error register.
-    Failed(Error),
-    /// The guest reads this by PIO, `block` bytes per DRQ block. Then [`Event::Sent`].
+    /// Ends the command with an error, which the channel puts into the Error register, and raises the interrupt.
+    Failed(AtaError),
+    /// Sends `data` to the guest by PIO. Result: [`ActionResult::Sent`].
     PioIn {
-        /// The bytes: not empty, at most [`BUFFER`].
+        /// The bytes: not empty, at most [`BUFFER_SIZE`].
         data: Vec<u8>,
         /// Bytes per DRQ block.
         block: usize,
     },
-    /// The guest writes one DRQ block of this many bytes. Then [`Event::Received`].
+    /// Receives one DRQ block from the guest by PIO. Result: [`ActionResult::Received`].
     PioOut {
-        /// Bytes: 1 to [`BUFFER`].
+        /// Bytes: 1 to [`BUFFER_SIZE`].
         len: usize,
-        /// The request for data is announced by an interrupt.
+        /// Raise the interrupt when the block begins.
         irq: bool,
     },
-    /// The bus master moves this to guest memory. Then [`Event::Sent`].
+    /// Writes the bytes to guest memory by DMA. Result: [`ActionResult::Sent`].
     DmaIn(Vec<u8>),
-    /// The bus master moves this many bytes out of guest memory. Then [`Event::Received`].
+    /// Reads bytes from guest memory by DMA. Result: [`ActionResult::Received`].
     DmaOut {
-        /// Bytes: 1 to [`BUFFER`].
+        /// Bytes: 1 to [`BUFFER_SIZE`].
         len: usize,
     },
-    /// The bus master moves a piece of the image to or from guest memory. Then [`Event::Host`].
-    Dma(Span),
-    /// A piece of the image is read. Then [`Event::Read`] or [`Event::Host`] with the error.
+    /// Transfers an extent of the image to or from guest memory by DMA. Result: [`ActionResult::Completed`].
+    Dma(ImageExtent),
+    /// Reads from the image into the drive's buffer. Result: [`ActionResult::Read`], or [`ActionResult::Completed`]
+    /// with an error.
     Read {
         /// Byte offset.
         offset: u64,
-        /// Bytes: 1 to [`BUFFER`].
+        /// Bytes: 1 to [`BUFFER_SIZE`].
         len: usize,
     },
-    /// A piece of the image is written. Then [`Event::Host`].
+    /// Writes the drive's buffer to the image. Result: [`ActionResult::Completed`].
     Write {
         /// Byte offset.
         offset: u64,
         /// The bytes.
         data: Vec<u8>,
     },
-    /// The image is flushed. Then [`Event::Host`].
+    /// Flushes the image. Result: [`ActionResult::Completed`].
     Flush,
-    /// A piece of the image is discarded. Then [`Event::Host`].
+    /// Discards a range of the image. Result: [`ActionResult::Completed`].
     Discard {
         /// Byte offset.
         offset: u64,
@@ -67,60 +69,60 @@ pub enum Step {
     },
 }
 
-/// A piece of the image that moves by DMA.
+/// A range of the image that a DMA command transfers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Span {
-    /// To the image.
+pub struct ImageExtent {
+    /// Guest memory to image; else image to guest memory.
     pub write: bool,
-    /// Byte offset in the image of what is still to move.
+    /// Byte offset of the part not transferred yet.
     pub offset: u64,
-    /// Bytes still to move.
-    pub left: u64,
-    /// Bytes that move together: a sector.
-    pub unit: u32,
+    /// Bytes not transferred yet.
+    pub remaining: u64,
+    /// Bytes per sector: requests consist of whole sectors.
+    pub sector_size: u32,
 }
 
-/// What became of a [`Step`].
+/// The result of a [`DriveAction`].
 #[derive(Debug)]
-pub enum Event {
-    /// The guest has taken the data.
+pub enum ActionResult {
+    /// The guest or the bus master has taken all bytes.
     Sent,
-    /// The guest has given the data.
+    /// The bytes that the guest wrote or the bus master read.
     Received(Vec<u8>),
-    /// The host has read the data.
+    /// The bytes read from the image.
     Read(Vec<u8>),
-    /// The host is done.
-    Host(Result<(), BlockError>),
-    /// The step was lost when the machine was restored from a state that was saved in the middle of it.
+    /// The block request completed, or failed.
+    Completed(Result<(), BlockError>),
+    /// The block request was lost: the machine was restored from a state in which it was in flight.
     Lost,
 }
 
-/// Things that a drive can know of the world.
+/// Inputs of a command besides the registers.
 #[derive(Clone, Copy, Debug)]
-pub struct Env {
-    /// Now.
+pub struct CommandContext {
+    /// Virtual machine time.
     pub now: VmTime,
-    /// It is device 1 of its channel.
-    pub slave: bool,
+    /// The drive is device 1 of its channel.
+    pub device1: bool,
 }
 
 /// A drive.
 #[derive(Debug)]
 pub struct Drive {
-    /// Its registers.
+    /// Registers.
     pub task: TaskFile,
-    /// It has raised its interrupt, and nobody has read its status since.
+    /// The drive's interrupt is pending: raised, and the guest has not read Status since.
     pub intrq: bool,
-    /// Its inside.
-    pub unit: Unit,
+    /// Disk or CD-ROM.
+    pub kind: DriveKind,
 }
 
-/// What kind of drive.
+/// The device behind a [`Drive`]'s registers.
 #[derive(Debug)]
-pub enum Unit {
-    /// A disk.
+pub enum DriveKind {
+    /// ATA disk.
     Ata(Box<Ata>),
-    /// A CD-ROM.
+    /// ATAPI CD-ROM drive.
     Atapi(Box<Atapi>),
 }
 
@@ -129,137 +131,138 @@ pub enum Unit {
 pub struct DriveState {
     task: TaskFile,
     intrq: bool,
-    unit: UnitState,
+    kind: DriveKindState,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-enum UnitState {
+enum DriveKindState {
     Ata(AtaState),
     Atapi(AtapiState),
 }
 
 impl Drive {
-    /// A drive as it comes out of the box; [`Drive::hard_reset`] follows.
-    pub fn new(unit: Unit) -> Self {
-        Self { task: TaskFile::default(), intrq: false, unit }
+    /// A drive before its first [`Drive::hard_reset`].
+    pub fn new(kind: DriveKind) -> Self {
+        Self { task: TaskFile::default(), intrq: false, kind }
     }
 
     /// Whether it is a packet device.
     pub fn is_packet(&self) -> bool {
-        matches!(self.unit, Unit::Atapi(_))
+        matches!(self.kind, DriveKind::Atapi(_))
     }
 
     /// RESET#.
     pub fn hard_reset(&mut self) {
-        let Self { task: _, intrq: _, unit } = self;
-        match unit {
-            Unit::Ata(ata) => ata.hard_reset(),
-            Unit::Atapi(atapi) => atapi.hard_reset(),
+        let Self { task: _, intrq: _, kind } = self;
+        match kind {
+            DriveKind::Ata(ata) => ata.hard_reset(),
+            DriveKind::Atapi(atapi) => atapi.hard_reset(),
         }
-        self.signature();
+        self.set_signature();
     }
 
-    /// SRST, or EXECUTE DEVICE DIAGNOSTIC: whatever was under way is gone.
+    /// SRST or EXECUTE DEVICE DIAGNOSTIC: aborts the active command.
     pub fn soft_reset(&mut self) {
-        match &mut self.unit {
-            Unit::Ata(ata) => ata.soft_reset(),
-            Unit::Atapi(atapi) => atapi.soft_reset(),
+        match &mut self.kind {
+            DriveKind::Ata(ata) => ata.soft_reset(),
+            DriveKind::Atapi(atapi) => atapi.soft_reset(),
         }
-        self.signature();
+        self.set_signature();
     }
 
-    /// DEVICE RESET, which only packet devices have.
+    /// DEVICE RESET, which only packet devices implement.
     pub fn device_reset(&mut self) {
-        if let Unit::Atapi(atapi) = &mut self.unit {
+        if let DriveKind::Atapi(atapi) = &mut self.kind {
             atapi.device_reset();
         }
         let device = self.task.device;
-        self.signature();
+        self.set_signature();
         self.task.device = device;
     }
 
-    /// Puts the signature into the registers (ATA/ATAPI-6, 9.12), and the diagnostic code "passed".
-    fn signature(&mut self) {
-        let (high, mid, status) = match self.unit {
-            Unit::Ata(_) => (0, 0, Status::new().with_drdy(true).with_dsc(true)),
-            Unit::Atapi(_) => (0xeb, 0x14, Status::new()),
+    /// Sets the registers to the device signature (ATA/ATAPI-6, 9.12) and the diagnostic code "passed".
+    fn set_signature(&mut self) {
+        let (high, mid, status) = match self.kind {
+            DriveKind::Ata(_) => (0, 0, AtaStatus::new().with_drdy(true).with_dsc(true)),
+            DriveKind::Atapi(_) => (0xeb, 0x14, AtaStatus::new()),
         };
         self.intrq = false;
-        self.task = TaskFile { error: Error::PASSED, status, ..TaskFile::default() };
-        self.task.count.set(1);
-        self.task.low.set(1);
-        self.task.mid.set(mid);
-        self.task.high.set(high);
+        self.task = TaskFile { error: AtaError::PASSED, status, ..TaskFile::default() };
+        self.task.sector_count.set(1);
+        self.task.lba_low.set(1);
+        self.task.lba_mid.set(mid);
+        self.task.lba_high.set(high);
     }
 
-    /// The guest writes the command register. DEVICE RESET and EXECUTE DEVICE DIAGNOSTIC are the channel's.
-    pub fn command(&mut self, env: Env, opcode: u8) -> Step {
-        self.task.error = Error::new();
-        self.task.status = Status::new().with_drdy(true).with_dsc(true);
-        match &mut self.unit {
-            Unit::Ata(ata) => ata.command(&mut self.task, env, opcode),
-            Unit::Atapi(atapi) => {
-                if matches!(opcode, op::IDENTIFY | op::READ_SECTORS) {
-                    // So a driver that takes it for a disk learns better.
+    /// Starts a command. The channel handles DEVICE RESET and EXECUTE DEVICE DIAGNOSTIC itself.
+    pub fn command(&mut self, context: CommandContext, opcode: u8) -> DriveAction {
+        self.task.error = AtaError::new();
+        self.task.status = AtaStatus::new().with_drdy(true).with_dsc(true);
+        match &mut self.kind {
+            DriveKind::Ata(ata) => ata.command(&mut self.task, context, opcode),
+            DriveKind::Atapi(atapi) => {
+                if matches!(opcode, op::IDENTIFY_DEVICE | op::READ_SECTORS) {
+                    // A packet device aborts these with its signature, by which drivers identify it (ATA/ATAPI-6,
+                    // 8.15).
                     let device = self.task.device;
-                    self.signature();
+                    self.set_signature();
                     self.task.device = device;
-                    self.task.status = Status::new().with_drdy(true).with_dsc(true);
-                    return Step::Failed(Error::ABORT);
+                    self.task.status = AtaStatus::new().with_drdy(true).with_dsc(true);
+                    return DriveAction::Failed(AtaError::ABORT);
                 }
-                atapi.command(&mut self.task, env, opcode)
+                atapi.command(&mut self.task, context, opcode)
             }
         }
     }
 
-    /// What it asked for has happened.
-    pub fn event(&mut self, event: Event) -> Step {
-        match &mut self.unit {
-            Unit::Ata(ata) => ata.event(&mut self.task, event),
-            Unit::Atapi(atapi) => atapi.event(&mut self.task, event),
+    /// Continues the active command with the result of its last action.
+    pub fn resume(&mut self, result: ActionResult) -> DriveAction {
+        match &mut self.kind {
+            DriveKind::Ata(ata) => ata.resume(&mut self.task, result),
+            DriveKind::Atapi(atapi) => atapi.resume(&mut self.task, result),
         }
     }
 
-    /// A DRQ block of `len` bytes begins.
-    pub fn block_begins(&mut self, len: usize, input: bool) {
-        if let Unit::Atapi(atapi) = &self.unit {
-            atapi.block_begins(&mut self.task, len, input);
+    /// Sets the registers for a DRQ block of `len` bytes.
+    pub fn begin_drq_block(&mut self, len: usize, input: bool) {
+        if let DriveKind::Atapi(atapi) = &self.kind {
+            atapi.begin_drq_block(&mut self.task, len, input);
         }
     }
 
     /// For a saved state.
     pub fn save(&self) -> DriveState {
-        let Self { task, intrq, unit } = self;
+        let Self { task, intrq, kind } = self;
         DriveState {
             task: *task,
             intrq: *intrq,
-            unit: match unit {
-                Unit::Ata(ata) => UnitState::Ata(ata.save()),
-                Unit::Atapi(atapi) => UnitState::Atapi(atapi.save()),
+            kind: match kind {
+                DriveKind::Ata(ata) => DriveKindState::Ata(ata.save()),
+                DriveKind::Atapi(atapi) => DriveKindState::Atapi(atapi.save()),
             },
         }
     }
 
-    /// Whether `state` is one that this drive can have.
+    /// Whether `state` is valid for this drive.
     pub fn accepts(&self, state: &DriveState) -> bool {
-        let DriveState { task, intrq: _, unit } = state;
+        let DriveState { task, intrq: _, kind } = state;
         !task.status.bsy()
             && !task.status.drq()
-            && match (&self.unit, unit) {
-                (Unit::Ata(ata), UnitState::Ata(state)) => ata.accepts(state),
-                (Unit::Atapi(atapi), UnitState::Atapi(state)) => atapi.accepts(state),
+            && match (&self.kind, kind) {
+                (DriveKind::Ata(ata), DriveKindState::Ata(state)) => ata.accepts(state),
+                (DriveKind::Atapi(atapi), DriveKindState::Atapi(state)) => atapi.accepts(state),
                 _ => false,
             }
     }
 
-    /// Takes a state that [`Drive::accepts`] accepts.
+    /// Restores a state that [`Drive::accepts`] has accepted.
     pub fn load(&mut self, state: DriveState) {
-        let DriveState { task, intrq, unit } = state;
+        let DriveState { task, intrq, kind } = state;
         self.task = task;
         self.intrq = intrq;
-        match (&mut self.unit, unit) {
-            (Unit::Ata(ata), UnitState::Ata(state)) => ata.load(state),
-            (Unit::Atapi(atapi), UnitState::Atapi(state)) => atapi.load(state),
+        match (&mut self.kind, kind) {
+            (DriveKind::Ata(ata), DriveKindState::Ata(state)) => ata.load(state),
+            (DriveKind::Atapi(atapi), DriveKindState::Atapi(state)) => atapi.load(state),
             _ => {}
         }
     }

@@ -1,18 +1,19 @@
-//! The IDE function of the PIIX3 (82371SB data sheet, order 290550, section 2.4): two channels of two drives each.
+//! PIIX3 IDE controller, 82371SB function 1 (data sheet 290550, section 2.4), with ATA disks and ATAPI CD-ROM drives.
 //!
-//! PCI 00:01.1, 8086:7010. Ports 1F0h-1F7h and 3F6h with IRQ 14, 170h-177h and 376h with IRQ 15, and 16 ports of bus
-//! master at BAR 4. The drives follow ATA/ATAPI-6 (T13 1410D) and, for the CD-ROM, MMC-3 (T10 1363D).
+//! PCI function 00:01.1, 8086:7010. Two channels of two drives: ports 1F0h-1F7h and 3F6h with IRQ 14, 170h-177h and
+//! 376h with IRQ 15; 16 bus master ports at BAR 4. The drives follow ATA/ATAPI-6 (T13 1410D), the CD-ROM also MMC-3
+//! (T10 1363D).
 //!
-//! A channel's ports are decoded while the command register's I/O bit and the channel's decode enable bit (IDETIM bit
-//! 15) are set. The chip comes out of reset with the decode enable bits clear and firmware sets them; here they are
-//! set at reset, because a kernel that is booted without firmware expects a firmware to have done so.
+//! A channel's ports are decoded while PCICMD's I/O enable and the channel's decode enable (IDETIM bit 15) are set. The
+//! real chip clears the decode enables at reset and firmware sets them. This device sets them at reset, because a
+//! kernel that is booted without firmware expects firmware to have set them.
 //!
-//! Deliberately missing: the timings themselves (IDETIM and SIDETIM read back what was written, and every transfer
-//! mode that a drive offers works at any setting), drives that are both a CD and a disk, the overlapped and queued
-//! commands, and the security feature set beyond FREEZE LOCK.
+//! Not implemented: timings (IDETIM and SIDETIM read back what the guest writes, and every transfer mode of a drive
+//! works with any setting), devices that are both CD and disk, overlapped and queued commands, and the security feature
+//! set except SECURITY FREEZE LOCK.
 //!
-//! The PIIX3 has no Ultra DMA timing registers (the PIIX4 brought them); drives still offer Ultra DMA modes 0-5 and
-//! take whichever mode a driver sets. Linux's `ata_piix` uses multiword DMA 2 on this chip.
+//! The PIIX3 has no Ultra DMA timing registers, which the PIIX4 introduced. The drives offer Ultra DMA modes 0 to 5 and
+//! accept any of them. Linux's `ata_piix` uses multiword DMA mode 2 on this chip.
 
 mod ata;
 mod atapi;
@@ -23,43 +24,43 @@ mod regs;
 #[cfg(test)]
 mod tests;
 
-use crate::pci::{ConfigSpace, ConfigState};
+use crate::pci::{COMMAND, ConfigSpace, ConfigState, RegisterNames, STATUS, config_register_name, register_name};
 use crate::{Access, CONFIG_TAG, Ctx, Devfn, Device, DiskId, Effect, Owned, Region, RestoreError, Wake};
 use ata::Ata;
 use atapi::Atapi;
 use channel::{Channel, ChannelState};
-use drive::{Drive, Unit};
+use drive::{Drive, DriveKind};
 use serde::{Deserialize, Serialize};
 
-/// Where the function is.
+/// PCI function.
 pub const DEVFN: Devfn = Devfn::new(1, 1);
 
-/// PCI command register.
-const COMMAND: usize = 0x04;
-/// PCI status register.
-const STATUS: usize = 0x06;
-/// IDETIM of the primary channel; the secondary's is two bytes on.
+/// IDETIM of the primary channel; the secondary channel's follows at 42h.
 const IDETIM: usize = 0x40;
-/// SIDETIM.
+/// SIDETIM, slave IDE timing.
 const SIDETIM: usize = 0x44;
-/// IDETIM bit 15, decode enable, in the register's high byte.
+/// IDETIM bit 15, IDE decode enable, in the register's high byte.
 const DECODE_ENABLE: u8 = 0x80;
 
+/// The device's registers in configuration space (2.4).
+const CONFIG_NAMES: &RegisterNames = &[(0x20..=0x23, "BMIBA"), (0x40..=0x43, "IDETIM"), (0x44..=0x44, "SIDETIM")];
+
+// Region tags. Bit 0 is the channel, except for the bus master.
 const TAG_DATA: u8 = 0;
 const TAG_TASK: u8 = 2;
-const SECOND_TASK: u8 = TAG_TASK + 1;
+const TAG_TASK_SECONDARY: u8 = TAG_TASK + 1;
 const TAG_CONTROL: u8 = 4;
 const TAG_BUS_MASTER: u8 = 6;
 
-/// A drive as the configuration describes it. Strings are cut to what IDENTIFY has room for (serial 20, model 40
-/// characters), and characters other than printable ASCII become blanks.
+/// A drive's configuration. Strings are truncated to their IDENTIFY fields (serial number 20, model 40 characters), and
+/// characters other than printable ASCII are replaced by blanks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DriveSpec {
     /// An ATA disk.
     Disk {
         /// Sectors of 512 bytes; at least 1, at most 2^48 - 1 are used.
         sectors: u64,
-        /// Writes are refused.
+        /// Write commands are aborted.
         read_only: bool,
         /// Serial number.
         serial: String,
@@ -68,7 +69,7 @@ pub enum DriveSpec {
     },
     /// An ATAPI CD-ROM drive.
     Cdrom {
-        /// The disc's size in bytes (whole sectors of 2048 count), or none.
+        /// The disc's size in bytes, rounded down to whole sectors of 2048 bytes; `None` if the drive is empty.
         size: Option<u64>,
         /// Serial number.
         serial: String,
@@ -78,12 +79,12 @@ pub enum DriveSpec {
 }
 
 impl DriveSpec {
-    /// A disk with the usual model name.
+    /// A disk with the default model name.
     pub fn disk(sectors: u64, read_only: bool, serial: &str) -> Self {
         Self::Disk { sectors, read_only, serial: serial.into(), model: "PCVM HARDDISK".into() }
     }
 
-    /// A CD-ROM drive with the usual model name.
+    /// A CD-ROM drive with the default model name.
     pub fn cdrom(size: Option<u64>, serial: &str) -> Self {
         Self::Cdrom { size, serial: serial.into(), model: "PCVM DVD-ROM".into() }
     }
@@ -106,16 +107,16 @@ pub struct Piix3IdeState {
 }
 
 impl Piix3Ide {
-    /// The function with the drives hda, hdb, hdc, hdd ([`DiskId`] 0 to 3).
+    /// The function with drives hda to hdd ([`DiskId`] 0 to 3).
     pub fn new(drives: [Option<DriveSpec>; 4]) -> Self {
         let mut units = drives.map(|spec| {
             spec.map(|spec| {
                 Drive::new(match spec {
                     DriveSpec::Disk { sectors, read_only, serial, model } => {
-                        Unit::Ata(Box::new(Ata::new(sectors, read_only, &serial, &model)))
+                        DriveKind::Ata(Box::new(Ata::new(sectors, read_only, &serial, &model)))
                     }
                     DriveSpec::Cdrom { size, serial, model } => {
-                        Unit::Atapi(Box::new(Atapi::new(size, &serial, &model)))
+                        DriveKind::Atapi(Box::new(Atapi::new(size, &serial, &model)))
                     }
                 })
             })
@@ -123,7 +124,8 @@ impl Piix3Ide {
         let [hda, hdb, hdc, hdd] = &mut units;
         let channels = [Channel::new(0, [hda.take(), hdb.take()]), Channel::new(1, [hdc.take(), hdd.take()])];
         let config = ConfigSpace::new(0x8086, 0x7010, 0x01_0180, 0)
-            // I/O and bus master only; fast back-to-back, medium DEVSEL; the abort bits.
+            // PCICMD: the I/O and bus master enables are writable. PCISTS: fast back-to-back, medium DEVSEL#; the abort
+            // bits are write 1 to clear. MLT: the high nibble is writable.
             .writable(COMMAND, &[0x05, 0x00])
             .preset(STATUS, &[0x80, 0x02])
             .write_1_to_clear(STATUS, &[0x00, 0x38])
@@ -135,8 +137,8 @@ impl Piix3Ide {
         Self { config, channels, awaits_writes: false }
     }
 
-    /// While a channel is in the middle of a data-out phase by PIO, writes to its data port may lie in the coalescing
-    /// ring and wait to be acted on.
+    /// Asks the board to drain coalesced writes promptly while a PIO data-out phase is active: its last word may be in
+    /// the ring, and the guest waits for the interrupt.
     #[inline]
     fn await_writes(&mut self, cx: &mut Ctx<'_>) {
         let [primary, secondary] = &self.channels;
@@ -147,20 +149,21 @@ impl Piix3Ide {
         }
     }
 
-    /// Whether the guest has opened the tray of this CD-ROM drive. False for what is none.
+    /// Whether the guest has opened the tray of this CD-ROM drive. False for other drives.
     pub fn tray_open(&self, disk: DiskId) -> bool {
-        matches!(self.drive(disk).map(|drive| &drive.unit), Some(Unit::Atapi(atapi)) if atapi.tray_open())
+        matches!(self.drive(disk).map(|drive| &drive.kind), Some(DriveKind::Atapi(atapi)) if atapi.tray_open())
     }
 
-    /// Whether the guest has locked the tray of this CD-ROM drive. False for what is none.
+    /// Whether the guest has locked the tray of this CD-ROM drive. False for other drives.
     pub fn tray_locked(&self, disk: DiskId) -> bool {
-        matches!(self.drive(disk).map(|drive| &drive.unit), Some(Unit::Atapi(atapi)) if atapi.tray_locked())
+        matches!(self.drive(disk).map(|drive| &drive.kind), Some(DriveKind::Atapi(atapi)) if atapi.tray_locked())
     }
 
     fn drive(&self, disk: DiskId) -> Option<&Drive> {
         self.channels.get(usize::from(disk.0 >> 1))?.drive(disk.0 & 1 == 1)
     }
 
+    /// Whether the ports of a channel are decoded.
     fn decoded(&self, channel: usize) -> bool {
         let timing = self.config.byte((IDETIM + 1 + 2 * channel) as u8);
         self.config.io_enabled() && timing & DECODE_ENABLE != 0
@@ -170,9 +173,9 @@ impl Piix3Ide {
         let before = [self.decoded(0), self.decoded(1)];
         let written = self.config.write(offset, data);
         if written.mapping {
-            let master = self.config.bus_master();
+            let bus_master_enabled = self.config.bus_master();
             for channel in &mut self.channels {
-                channel.set_master(cx, master);
+                channel.set_bus_master_enabled(cx, bus_master_enabled);
             }
         }
         if written.mapping || before != [self.decoded(0), self.decoded(1)] {
@@ -180,6 +183,7 @@ impl Piix3Ide {
         }
     }
 
+    /// Every write but those to latching task file registers.
     #[inline(never)]
     fn write_any(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]) {
         if at.tag == CONFIG_TAG {
@@ -223,8 +227,8 @@ impl Device for Piix3Ide {
         let mut regions = Vec::new();
         for (n, base, control) in [(0, 0x1f0, 0x3f6), (1, 0x170, 0x376)] {
             if self.decoded(n.into()) {
-                // Words written to the data port may wait in the ring: nothing happens before the last one, and the
-                // board looks at the ring while the function awaits writes.
+                // Data register writes are coalesced: only the last word of a DRQ block has an effect, and the board
+                // drains the ring while the function awaits writes.
                 regions.push(Region::io(base, 1, TAG_DATA + n).with_fifo().with_coalesce(0..1));
                 regions.push(Region::io(base + 1, 7, TAG_TASK + n).with_coalesce(0..regs::STATUS_COMMAND));
                 regions.push(Region::io(control, 1, TAG_CONTROL + n));
@@ -234,8 +238,8 @@ impl Device for Piix3Ide {
             let mut region = Region::io(base as u16, 16, TAG_BUS_MASTER);
             for channel in [0, 8] {
                 region = region
-                    // Status, a byte that is nothing, and the table pointer.
-                    .with_coalesce(channel + busmaster::STATUS..channel + 8);
+                    // BMISX, a reserved byte, and BMIDTPX.
+                    .with_coalesce(channel + busmaster::BMISX..channel + 8);
             }
             regions.push(region);
         }
@@ -244,6 +248,19 @@ impl Device for Piix3Ide {
 
     fn pci(&self) -> Option<Devfn> {
         Some(DEVFN)
+    }
+
+    fn register_name(&self, at: Access) -> Option<&'static str> {
+        if at.tag == CONFIG_TAG {
+            return config_register_name(CONFIG_NAMES, at.offset);
+        }
+        match at.tag & !1 {
+            TAG_DATA => Some("Data"),
+            TAG_TASK => register_name(regs::TASK_FILE_NAMES, at.offset),
+            TAG_CONTROL => Some("Alternate Status/Device Control"),
+            TAG_BUS_MASTER => register_name(busmaster::NAMES, at.offset),
+            _ => None,
+        }
     }
 
     fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
@@ -273,11 +290,11 @@ impl Device for Piix3Ide {
 
     #[inline]
     fn write(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]) {
-        // Most writes by far only fill a register for the command to come.
-        if let (&[byte], TAG_TASK | SECOND_TASK) = (data, at.tag)
+        // Fast path: most writes only latch a parameter for the next command.
+        if let (&[byte], TAG_TASK | TAG_TASK_SECONDARY) = (data, at.tag)
             && at.offset < regs::DEVICE
         {
-            return self.channels[usize::from(at.tag & 1)].latch(at.offset, byte);
+            return self.channels[usize::from(at.tag & 1)].latch_parameter(at.offset, byte);
         }
         self.write_any(cx, at, data);
     }
@@ -286,13 +303,13 @@ impl Device for Piix3Ide {
         match why {
             Wake::Block(done) => {
                 if let Some(channel) = self.channels.get_mut(usize::from(done.disk.0 >> 1)) {
-                    channel.done(cx, done);
+                    channel.block_done(cx, done);
                     self.await_writes(cx);
                 }
             }
             Wake::Medium(disk, size) => {
                 let drive = self.channels.get_mut(usize::from(disk.0 >> 1)).and_then(|c| c.drive_mut(disk.0 & 1 == 1));
-                if let Some(Drive { unit: Unit::Atapi(atapi), .. }) = drive {
+                if let Some(Drive { kind: DriveKind::Atapi(atapi), .. }) = drive {
                     atapi.set_medium(size);
                 }
             }
@@ -322,9 +339,9 @@ impl Device for Piix3Ide {
             return Err(RestoreError::Impossible { kind: Self::KIND, what: "channel" });
         }
         self.config.load(Self::KIND, &config, &[])?;
-        let master = self.config.bus_master();
+        let bus_master_enabled = self.config.bus_master();
         for (channel, state) in self.channels.iter_mut().zip(channels) {
-            channel.load(state, master);
+            channel.load(state, bus_master_enabled);
         }
         Ok(())
     }

@@ -71,8 +71,8 @@ impl ConfigAddress {
         }
     }
 
-    /// The function and register (0 to FFh) that an access to `port` selects. `None` if the port is not CFCh to CFFh, if
-    /// CONFADD's enable bit is clear, or if its bus number is not 0. The caller splits accesses that cross CFFh.
+    /// The function and register (0 to FFh) that an access to `port` selects. `None` if the port is not CFCh to CFFh,
+    /// if CONFADD's enable bit is clear, or if its bus number is not 0. The caller splits accesses that cross CFFh.
     pub fn decode(&self, port: u16) -> Option<(Devfn, u8)> {
         let byte = u8::try_from(port.checked_sub(DATA_PORT)?).ok().filter(|&byte| byte < 4)?;
         let address = Confadd::from_bits(self.0);

@@ -191,8 +191,8 @@ impl ConfigSpace {
         self.bytes[COMMAND] & COMMAND_MASTER != 0
     }
 
-    /// The address that base address register `n` (0 to 5) decodes. `None` if the space is disabled in PCICMD, or if the
-    /// register holds 0 or the all-ones of a size probe.
+    /// The address that base address register `n` (0 to 5) decodes. `None` if the space is disabled in PCICMD, or if
+    /// the register holds 0 or the all-ones of a size probe.
     pub fn bar(&self, n: usize) -> Option<u64> {
         let raw = self.dword(u8::try_from(BAR0 + 4 * n).ok()?);
         match self.bars.get(n)? {

@@ -1,5 +1,5 @@
-//! PCI interrupt swizzle: the wiring of each slot's INTA# to INTD# to PIRQA# to PIRQD#, as on 440FX boards and on QEMU's
-//! `pc`.
+//! PCI interrupt swizzle: the wiring of each slot's INTA# to INTD# to PIRQA# to PIRQD#, as on 440FX boards and on
+//! QEMU's `pc`.
 //!
 //! The wiring is frozen: the ACPI, MP and $PIR tables describe it too.
 

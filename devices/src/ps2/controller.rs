@@ -1,13 +1,13 @@
-//! 8042 keyboard controller (IBM Personal System/2 Hardware Interface Technical Reference, "Keyboard and Auxiliary Device
-//! Controller") with an attached keyboard and mouse.
+//! 8042 keyboard controller (IBM Personal System/2 Hardware Interface Technical Reference, "Keyboard and Auxiliary
+//! Device Controller") with an attached keyboard and mouse.
 //!
-//! Ports 60h and 64h, IRQ 1 (keyboard) and IRQ 12 (mouse). The output port drives the A20 gate ([`Ctx::set_a20`]) and the
-//! CPU reset ([`Effect::Reset`]).
+//! Ports 60h and 64h, IRQ 1 (keyboard) and IRQ 12 (mouse). The output port drives the A20 gate ([`Ctx::set_a20`]) and
+//! the CPU reset ([`Effect::Reset`]).
 //!
-//! Not implemented: delays on writes (the controller takes a byte at once, the input buffer is never full), transmission
-//! errors (the time-out and parity bits stay 0), passwords (TEST_PASSWORD reports that none is set), the diagnostic dump
-//! and the input port polls. The controller loads bytes of a device [`BYTE_GAP`] apart, so that a resident program and
-//! the BIOS handler after it can both read the same byte.
+//! Not implemented: delays on writes (the controller takes a byte at once, the input buffer is never full),
+//! transmission errors (the time-out and parity bits stay 0), passwords (TEST_PASSWORD reports that none is set), the
+//! diagnostic dump and the input port polls. The controller loads bytes of a device [`BYTE_GAP`] apart, so that a
+//! resident program and the BIOS handler after it can both read the same byte.
 
 use super::keyboard::Keyboard;
 use super::mouse::Mouse;
@@ -27,8 +27,8 @@ const COMMAND_TAG: u8 = 1;
 const KEYBOARD_IRQ: IrqLine = IrqLine::Isa(1);
 const MOUSE_IRQ: IrqLine = IrqLine::Isa(12);
 
-/// Time from the read of one device byte to the next byte, in nanoseconds: less than the 1 ms of a real serial link, and
-/// long enough for two handlers to read the same byte.
+/// Time from the read of one device byte to the next byte, in nanoseconds: less than the 1 ms of a real serial link,
+/// and long enough for two handlers to read the same byte.
 pub const BYTE_GAP: u64 = 200_000;
 
 const NEXT_BYTE: TimerId = TimerId(0);
@@ -223,8 +223,8 @@ impl Ps2Controller {
         cx.set_irq(MOUSE_IRQ, s.output_full == Some(OutputSource::Mouse) && s.command_byte.mouse_interrupt());
     }
 
-    /// Loads the next byte into the output buffer if that is empty. Priority: the controller's response, the keyboard, the
-    /// mouse.
+    /// Loads the next byte into the output buffer if that is empty. Priority: the controller's response, the keyboard,
+    /// the mouse.
     fn fill_output_buffer(&mut self, cx: &mut Ctx<'_>) {
         let s = &mut self.state;
         if s.output_full.is_some() {

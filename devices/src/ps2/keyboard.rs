@@ -1,8 +1,8 @@
 //! PS/2 keyboard with 101/102 keys and Windows keys (IBM Personal System/2 Hardware Interface Technical Reference,
 //! "Keyboards (101- and 102-Key)").
 //!
-//! Not implemented: the fake shift codes that a real keyboard sends around the grey cursor keys while Num Lock or a shift
-//! key is active. Drivers use the E0h prefix instead. Print Screen and Pause have all their sequences.
+//! Not implemented: the fake shift codes that a real keyboard sends around the grey cursor keys while Num Lock or a
+//! shift key is active. Drivers use the E0h prefix instead. Print Screen and Pause have all their sequences.
 
 use super::controller::SET1_TO_SET2;
 use crate::time::VmTime;
@@ -70,7 +70,7 @@ pub struct Keyboard {
     set: u8,
     scanning: bool,
     leds: u8,
-    /// Bits 0 to 4 rate, 5 and 6 delay.
+    /// Typematic setting: bits 0 to 4 rate, 5 and 6 delay.
     typematic: u8,
     /// The command whose argument is expected next. SET_KEY_TYPEMATIC to SET_KEY_MAKE take any number of arguments.
     pending_command: Option<u8>,

@@ -58,7 +58,7 @@ struct Movement {
     dy: i32,
     dz: i32,
     buttons: u8,
-    /// Counts in (x, y) were lost.
+    /// Overflow bits of (x, y): counts were lost.
     overflow: (bool, bool),
 }
 
@@ -394,7 +394,7 @@ impl Mouse {
     }
 }
 
-/// Scaling 2:1 (technical reference, "Set Scaling 2:1").
+/// Applies scaling 2:1 to a count (technical reference, "Set Scaling 2:1").
 fn scaled_2_1(n: i32) -> i32 {
     let size = match n.abs() {
         0 => 0,

@@ -78,7 +78,7 @@ fn mouse(ps2: &mut Ps2, dx: i32, dy: i32, dz: i32, buttons: u8) {
 }
 
 #[test]
-fn generic() {
+fn generic_device_tests_pass() {
     generic_tests(Ps2Controller::new);
 }
 

@@ -1,32 +1,41 @@
-//! `--disk` and `--cdrom`, and which IDE unit gets which drive.
+//! `--disk` and `--cdrom`, and the assignment of drives to IDE units.
 
 use super::{OptionError, key_value, lossy, set_once, split_list};
 use crate::config::{DriveConfig, Media};
+use pcvm_devices::DiskId;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
-/// The units' names, in order: primary master and slave, secondary master and slave.
+/// Names of the IDE units by [`DiskId`]: primary master and slave, secondary master and slave.
 pub const UNITS: [&str; 4] = ["hda", "hdb", "hdc", "hdd"];
-/// In which order units are taken by hard disks, and by CD-ROMs (the first is hdc, as for QEMU and Xen).
-const DISK_ORDER: [usize; 4] = [0, 1, 2, 3];
-const CDROM_ORDER: [usize; 4] = [2, 3, 0, 1];
-/// IDENTIFY has room for this many characters (words 10 to 19).
+/// The order in which hard disks and CD-ROM drives occupy free units. The first CD-ROM drive is hdc, as on QEMU and Xen.
+const DISK_ORDER: [DiskId; 4] = [DiskId(0), DiskId(1), DiskId(2), DiskId(3)];
+const CDROM_ORDER: [DiskId; 4] = [DiskId(2), DiskId(3), DiskId(0), DiskId(1)];
+/// Length of the serial number in IDENTIFY words 10 to 19.
 const SERIAL_MAX: usize = 20;
+const KEYS: &str = "unit, readonly, serial";
 
 /// One `--disk` or `--cdrom`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DriveOption {
     /// The drive.
     pub drive: DriveConfig,
-    /// 0 to 3, where it was asked for.
-    pub unit: Option<usize>,
+    /// The IDE unit, if the option names one.
+    pub unit: Option<DiskId>,
 }
 
 /// `FILE[,unit=hda|hdb|hdc|hdd][,readonly[=on|off]][,serial=TEXT]`
+///
+/// # Errors
+/// If the file name is missing or a key or its value is invalid.
 pub fn disk(value: &OsStr) -> Result<DriveOption, OptionError> {
     drive(value, Media::Disk)
 }
 
 /// `FILE|none[,unit=hda|hdb|hdc|hdd][,serial=TEXT]`; `none` is a drive without a disc.
+///
+/// # Errors
+/// If the file name is missing or a key or its value is invalid.
 pub fn cdrom(value: &OsStr) -> Result<DriveOption, OptionError> {
     drive(value, Media::Cdrom)
 }
@@ -38,10 +47,12 @@ fn drive(value: &OsStr, media: Media) -> Result<DriveOption, OptionError> {
     for item in items {
         let (key, value) = key_value(&item);
         match (key.as_str(), value) {
-            ("unit", value) => set_once(&mut unit, "unit", unit_index(value.unwrap_or_default())?)?,
+            ("unit", value) => set_once(&mut unit, "unit", disk_id(value.unwrap_or_default())?)?,
             ("readonly", value) => set_once(&mut read_only, "readonly", on_off("readonly", value)?)?,
             ("serial", value) => set_once(&mut serial, "serial", serial_number(value.unwrap_or_default())?)?,
-            _ => return Err(OptionError::UnknownKey { key: lossy(&item), known: "unit, readonly, serial" }),
+            (_, Some(_)) => return Err(OptionError::UnknownKey { key, known: KEYS }),
+            ("", None) => return Err(OptionError::EmptyKey { known: KEYS }),
+            (_, None) => return Err(OptionError::UnknownDriveWord { word: lossy(&item), known: KEYS }),
         }
     }
     if media == Media::Cdrom && read_only == Some(false) {
@@ -52,9 +63,13 @@ fn drive(value: &OsStr, media: Media) -> Result<DriveOption, OptionError> {
     Ok(DriveOption { drive: DriveConfig { media, path, read_only, serial }, unit })
 }
 
-fn unit_index(value: String) -> Result<usize, OptionError> {
-    let known = UNITS.iter().position(|&name| name == value);
-    known.ok_or(OptionError::BadValue { key: "unit", value, expected: "hda, hdb, hdc or hdd" })
+fn disk_id(value: String) -> Result<DiskId, OptionError> {
+    let known = (0..).zip(UNITS).find(|&(_, name)| name == value);
+    known.map(|(id, _)| DiskId(id)).ok_or(OptionError::BadValue {
+        key: "unit",
+        value,
+        expected: "hda, hdb, hdc or hdd",
+    })
 }
 
 fn on_off(key: &'static str, value: Option<String>) -> Result<bool, OptionError> {
@@ -70,35 +85,34 @@ fn serial_number(value: String) -> Result<String, OptionError> {
     if (1..=SERIAL_MAX).contains(&value.len()) && printable && !value.starts_with(' ') && !value.ends_with(' ') {
         Ok(value)
     } else {
-        Err(OptionError::BadValue { key: "serial", value, expected: "1 to 20 printable ASCII characters" })
+        let expected = "1 to 20 printable ASCII characters without a space at either end";
+        Err(OptionError::BadValue { key: "serial", value, expected })
     }
 }
 
-/// Gives every drive its unit: first those that ask for one, then CD-ROMs (hdc, hdd, hda, hdb), then hard disks (hda
-/// to hdd), in the order given.
+/// Assigns every drive to an IDE unit: first the drives that name one, then CD-ROM drives (hdc, hdd, hda, hdb), then hard
+/// disks (hda to hdd), each in the order given.
 ///
 /// # Errors
-/// The index of the drive that has no place, and why.
-pub fn assign_units(options: &[DriveOption]) -> Result<[Option<DriveConfig>; 4], (usize, OptionError)> {
-    let mut units: [Option<DriveConfig>; 4] = Default::default();
+/// The index of the drive that cannot be assigned, and the reason.
+pub fn assign_units(options: &[DriveOption]) -> Result<BTreeMap<DiskId, DriveConfig>, (usize, OptionError)> {
+    let mut units = BTreeMap::new();
     for (index, option) in options.iter().enumerate() {
         let Some(unit) = option.unit else { continue };
-        let Some(slot) = units.get_mut(unit) else { continue };
-        if slot.is_some() {
-            return Err((index, OptionError::UnitTaken(UNITS.get(unit).copied().unwrap_or_default())));
+        if units.insert(unit, option.drive.clone()).is_some() {
+            let name = UNITS.get(usize::from(unit.0)).copied().unwrap_or_default();
+            return Err((index, OptionError::UnitTaken(name)));
         }
-        *slot = Some(option.drive.clone());
     }
     for (media, order) in [(Media::Cdrom, CDROM_ORDER), (Media::Disk, DISK_ORDER)] {
         for (index, option) in options.iter().enumerate() {
             if option.unit.is_some() || option.drive.media != media {
                 continue;
             }
-            let free = order.iter().copied().find(|&unit| units.get(unit).is_some_and(Option::is_none));
-            let Some(slot) = free.and_then(|unit| units.get_mut(unit)) else {
+            let Some(unit) = order.into_iter().find(|unit| !units.contains_key(unit)) else {
                 return Err((index, OptionError::NoUnitLeft));
             };
-            *slot = Some(option.drive.clone());
+            units.insert(unit, option.drive.clone());
         }
     }
     Ok(units)

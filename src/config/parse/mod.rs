@@ -1,6 +1,6 @@
-//! The values of options, from text to plain data. Nothing here opens a file.
+//! Parsers for the values of command-line options. They open no file.
 //!
-//! Lists are separated by commas; a comma that belongs to a value (a file name, say) is written twice, as for QEMU.
+//! Lists are separated by commas. A comma inside a value, such as a file name, is written twice, as in QEMU's options.
 
 mod cpus;
 mod drive;
@@ -14,120 +14,164 @@ mod tests;
 pub use cpus::{CpuTopology, cpus};
 pub use drive::{DriveOption, UNITS, assign_units, cdrom, disk};
 pub use net::net;
-pub use plain::{boot_order, control, display, machine_name, serial_port, vga, vnc, websocket};
+pub use plain::{boot_order, control, display, machine_name, serial_port, trace, vga, vnc, websocket};
 pub use rtc::rtc;
 pub use size::memory_size;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// What is wrong with the value of an option. The flag itself is named by whoever knows it.
+/// What is wrong with the value of an option, and what to write instead. The caller prefixes the option's name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum OptionError {
-    /// Not a size at all.
-    #[error("'{0}' is not a size (a number of MiB, or a number with K, M, G or T)")]
-    NotASize(String),
-    /// A size that is no whole number of MiB.
-    #[error("{0} is not a whole number of MiB")]
-    NotWholeMiB(String),
-    /// Less or more memory than a machine can have.
-    #[error("{0} is not between 1M and 1T")]
-    MemoryRange(String),
-    /// Not a number of something.
-    #[error("{what} '{value}' is not from 1 to {max}")]
-    NotACount {
-        /// Of what.
-        what: &'static str,
+    /// A value whose form is not one of the valid ones.
+    #[error("must be {expected}, not '{value}'")]
+    NotOneOf {
         /// As given.
         value: String,
-        /// The largest that is allowed.
-        max: u32,
+        /// The valid forms.
+        expected: &'static str,
     },
-    /// sockets x cores x threads is not the number of processors.
-    #[error("{count} processors cannot be {sockets} sockets of {cores} cores of {threads} threads")]
-    Topology {
-        /// Processors.
-        count: u32,
-        /// As given or inferred.
-        sockets: String,
-        /// As given or inferred.
-        cores: String,
-        /// As given or inferred.
-        threads: String,
-    },
-    /// The product of the topology is too large.
-    #[error("at most {0} processors")]
-    TooManyCpus(u32),
-    /// A file name is missing.
-    #[error("no file name given")]
-    NoFile,
-    /// An unknown `key=value` or `key`.
-    #[error("unknown option '{key}' (known: {known})")]
-    UnknownKey {
-        /// As given.
-        key: String,
-        /// What there is.
-        known: &'static str,
-    },
-    /// A key with the wrong value.
-    #[error("{key} is '{value}', not {expected}")]
+    /// The same for the value of a key.
+    #[error("{key} must be {expected}, not '{value}'")]
     BadValue {
         /// The key.
         key: &'static str,
         /// As given.
         value: String,
-        /// What it can be.
+        /// The valid forms.
         expected: &'static str,
     },
-    /// A key that is given twice.
-    #[error("{0} is given twice")]
-    Twice(&'static str),
-    /// An option of a display adapter that is not there.
-    #[error("without an adapter there is no {0}")]
-    NoAdapter(String),
-    /// Two drives on one unit.
-    #[error("{0} has a drive already")]
-    UnitTaken(&'static str),
-    /// A fifth drive.
-    #[error("no IDE unit is left for it: there are four, hda to hdd")]
-    NoUnitLeft,
-    /// A CD-ROM that is to be writable.
-    #[error("a CD-ROM is always read-only")]
-    WritableCdrom,
-    /// A word that is none of the known ones.
-    #[error("'{value}' is not {expected}")]
-    NotOneOf {
-        /// As given.
-        value: String,
-        /// What it can be.
-        expected: &'static str,
-    },
-    /// A letter of the boot order that is none.
-    #[error("'{0}' is no boot device (a floppy, c disk, d CD-ROM, n network)")]
-    BootLetter(char),
-    /// A letter of the boot order that is there twice.
-    #[error("'{0}' is there twice")]
-    BootTwice(char),
-    /// An empty boot order, name, …
+    /// An empty boot order or name.
     #[error("must not be empty")]
     Empty,
-    /// Not a date.
-    #[error("'{0}' is not utc, localtime or a date such as 2006-06-17T16:01:21")]
-    NotADate(String),
-    /// A date that the RTC cannot show.
-    #[error("the year {0} is not between 1970 and 2099")]
+    /// A file name is missing.
+    #[error("no file name given")]
+    NoFile,
+    /// A key whose value is missing.
+    #[error("{key} needs a value: write {key}={form}")]
+    NoValue {
+        /// The key.
+        key: &'static str,
+        /// A placeholder for the value, such as `FILE`.
+        form: &'static str,
+    },
+    /// An empty item of the list, such as a comma at the end.
+    #[error("nothing follows a comma (keys: {known})")]
+    EmptyKey {
+        /// The option's keys.
+        known: &'static str,
+    },
+    /// An unknown key.
+    #[error("unknown key '{key}' (keys: {known})")]
+    UnknownKey {
+        /// As given.
+        key: String,
+        /// The option's keys.
+        known: &'static str,
+    },
+    /// The same without a value in the option of a drive: often the rest of a file name with a comma.
+    #[error("unknown key '{word}' (keys: {known}); write a comma in a file name twice")]
+    UnknownDriveWord {
+        /// As given.
+        word: String,
+        /// The option's keys.
+        known: &'static str,
+    },
+    /// A key that is given twice.
+    #[error("'{0}' is given twice")]
+    Twice(&'static str),
+    /// Two keys of which only one may be given.
+    #[error("'{0}' and '{1}' exclude each other")]
+    Exclusive(&'static str, &'static str),
+    /// A key that only one backend or adapter has.
+    #[error("'{key}' is valid only with '{of}'")]
+    OnlyWith {
+        /// The key.
+        key: &'static str,
+        /// The backend.
+        of: &'static str,
+    },
+    /// `none` with keys.
+    #[error("'none' has no keys: remove '{0}'")]
+    NoneHasKeys(String),
+    /// Less or more memory than a machine can have.
+    #[error("must be 1M to 1T, not '{0}'")]
+    MemoryRange(String),
+    /// A size that is not a multiple of 1 MiB.
+    #[error("must be a multiple of 1M, not '{0}'")]
+    NotWholeMiB(String),
+    /// A number of vCPUs, sockets, cores or threads that is out of range.
+    #[error("{what} must be 1 to {max}, not '{value}'")]
+    NotACount {
+        /// What the number counts.
+        what: &'static str,
+        /// As given.
+        value: String,
+        /// The largest number that is allowed.
+        max: u32,
+    },
+    /// sockets x cores x threads is not the number of vCPUs.
+    #[error("sockets={sockets} x cores={cores} x threads={threads} is {product}, not {count} vCPUs")]
+    Topology {
+        /// vCPUs.
+        count: u32,
+        /// As given or inferred.
+        sockets: u32,
+        /// As given or inferred.
+        cores: u32,
+        /// As given or inferred.
+        threads: u32,
+        /// Their product.
+        product: u32,
+    },
+    /// The product of the topology is too large.
+    #[error("{count} vCPUs are too many: at most {max} are supported")]
+    TooManyCpus {
+        /// As given.
+        count: u32,
+        /// The largest number that is allowed.
+        max: u32,
+    },
+    /// Two drives on one unit.
+    #[error("IDE unit {0} already has a drive")]
+    UnitTaken(&'static str),
+    /// A fifth drive.
+    #[error("all four IDE units (hda to hdd) already have a drive")]
+    NoUnitLeft,
+    /// A CD-ROM drive with `readonly=off`.
+    #[error("a CD-ROM is always read-only: remove 'readonly=off'")]
+    WritableCdrom,
+    /// A letter of the boot order that names no device.
+    #[error("'{0}' is not a boot device: use a (floppy), c (hard disk), d (CD-ROM) or n (network)")]
+    BootLetter(char),
+    /// A letter of the boot order that is given twice.
+    #[error("'{0}' is given twice")]
+    BootTwice(char),
+    /// A date that the RTC cannot represent.
+    #[error("the year must be 1970 to 2099, not {0}")]
     Year(u32),
-    /// A name that is not fit to be one.
-    #[error("a name has at most 64 characters, none of them a slash or a control character")]
+    /// A machine name with invalid characters.
+    #[error("must have at most 64 characters, without slashes and control characters")]
     BadName,
 }
 
-/// Text for messages.
+/// The error for a key that an option does not have.
+fn unknown_key(key: String, known: &'static str) -> OptionError {
+    if key.is_empty() { OptionError::EmptyKey { known } } else { OptionError::UnknownKey { key, known } }
+}
+
+/// The value of a key that must have one.
+fn value_of(key: &'static str, form: &'static str, value: Option<String>) -> Result<String, OptionError> {
+    value.filter(|value| !value.is_empty()).ok_or(OptionError::NoValue { key, form })
+}
+
+/// An argument as text for error messages.
 fn lossy(value: &OsStr) -> String {
     value.to_string_lossy().into_owned()
 }
 
-/// Splits at single commas; two commas are one comma of the value.
+/// Splits a list at single commas; two commas stand for one comma inside an item.
 fn split_list(value: &OsStr) -> Vec<OsString> {
     let mut items = vec![Vec::new()];
     let mut bytes = value.as_bytes().iter().copied().peekable();
@@ -141,7 +185,7 @@ fn split_list(value: &OsStr) -> Vec<OsString> {
     items.into_iter().map(OsString::from_vec).collect()
 }
 
-/// `key=value` or `key`, as text.
+/// Splits `key=value` or `key`.
 fn key_value(item: &OsStr) -> (String, Option<String>) {
     let text = lossy(item);
     match text.split_once('=') {
@@ -150,7 +194,7 @@ fn key_value(item: &OsStr) -> (String, Option<String>) {
     }
 }
 
-/// Sets `slot` once.
+/// Sets `slot`, or fails if it is set already.
 fn set_once<T>(slot: &mut Option<T>, key: &'static str, value: T) -> Result<(), OptionError> {
     match slot.replace(value) {
         None => Ok(()),

@@ -1,66 +1,63 @@
-//! `--net`: which card, and what it is plugged into.
+//! `--net`: network card and its backend.
 
-use super::{OptionError, key_value, lossy, set_once, split_list};
+use super::{OptionError, key_value, lossy, set_once, split_list, unknown_key, value_of};
 use crate::config::{NetBackend, NicConfig, NicModel, TapConfig, TapSource};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
 const KEYS: &str = "bridge, ifname, fd, script, downscript, mac, model, link, dump, rom";
-const KINDS: &str = "tap, passt, passt=SOCKET, pair:unix:PATH or none";
+const BACKENDS: &str = "tap, passt, passt=SOCKET, pair:unix:PATH or none";
 
 /// `tap|passt[=SOCKET]|pair:unix:PATH[,key=value...]`, or `none` for no card.
 ///
 /// # Errors
-/// What makes no sense.
+/// If the backend, a key or its value is invalid.
 pub fn net(value: &OsStr) -> Result<Option<NicConfig>, OptionError> {
-    if value == "none" {
-        return Ok(None);
-    }
     let mut items = split_list(value).into_iter();
     let kind = items.next().unwrap_or_default();
+    if kind == "none" {
+        return items.next().map_or(Ok(None), |item| Err(OptionError::NoneHasKeys(lossy(&item))));
+    }
     let mut backend = backend(&kind)?;
     let (mut mac, mut model, mut link, mut dump, mut rom) = (None, None, None, None, None);
     let (mut bridge, mut name, mut fd, mut script, mut downscript) = (None, None, None, None, None);
     for item in items {
         let (key, value) = key_value(&item);
-        let text = || value.clone().filter(|value| !value.is_empty()).ok_or(OptionError::NoFile);
-        let path = || text().map(PathBuf::from);
+        let path = |key| value_of(key, "FILE", value.clone()).map(PathBuf::from);
         match key.as_str() {
             "mac" => set_once(&mut mac, "mac", mac_address(value.unwrap_or_default())?)?,
             "model" => set_once(&mut model, "model", nic_model(value.unwrap_or_default())?)?,
             "link" => set_once(&mut link, "link", up_down(value.unwrap_or_default())?)?,
-            "dump" => set_once(&mut dump, "dump", path()?)?,
-            "rom" => set_once(&mut rom, "rom", path()?)?,
+            "dump" => set_once(&mut dump, "dump", path("dump")?)?,
+            "rom" => set_once(&mut rom, "rom", path("rom")?)?,
             "bridge" => set_once(&mut bridge, "bridge", interface("bridge", value.unwrap_or_default())?)?,
             "ifname" => set_once(&mut name, "ifname", interface("ifname", value.unwrap_or_default())?)?,
             "fd" => set_once(&mut fd, "fd", descriptor(value.unwrap_or_default())?)?,
-            "script" => set_once(&mut script, "script", path()?)?,
-            "downscript" => set_once(&mut downscript, "downscript", path()?)?,
-            _ => return Err(OptionError::UnknownKey { key: lossy(&item), known: KEYS }),
+            "script" => set_once(&mut script, "script", path("script")?)?,
+            "downscript" => set_once(&mut downscript, "downscript", path("downscript")?)?,
+            _ => return Err(unknown_key(key, KEYS)),
         }
     }
-    // As QEMU's: a script that is none.
-    let given = |script: Option<PathBuf>| script.filter(|path| path.as_os_str() != "no");
-    let of_a_tap = bridge.is_some() || name.is_some() || fd.is_some() || script.is_some() || downscript.is_some();
-    match &mut backend {
-        NetBackend::Tap(tap) => {
-            if fd.is_some() && name.is_some() {
-                return Err(OptionError::BadValue {
-                    key: "fd",
-                    value: lossy(&kind),
-                    expected: "given together with ifname",
-                });
+    if let NetBackend::Tap(tap) = &mut backend {
+        if fd.is_some() && name.is_some() {
+            return Err(OptionError::Exclusive("fd", "ifname"));
+        }
+        // `script=no` means no script, as in QEMU.
+        let path = |script: Option<PathBuf>| script.filter(|path| path.as_os_str() != "no");
+        let source = fd.map_or(TapSource::Name(name), TapSource::Fd);
+        *tap = TapConfig { source, bridge, script: path(script), downscript: path(downscript) };
+    } else {
+        for (key, given) in [
+            ("bridge", bridge.is_some()),
+            ("ifname", name.is_some()),
+            ("fd", fd.is_some()),
+            ("script", script.is_some()),
+            ("downscript", downscript.is_some()),
+        ] {
+            if given {
+                return Err(OptionError::OnlyWith { key, of: "tap" });
             }
-            let source = fd.map_or(TapSource::Name(name), TapSource::Fd);
-            *tap = TapConfig { source, bridge, script: given(script), downscript: given(downscript) };
         }
-        _ if of_a_tap => {
-            return Err(OptionError::UnknownKey {
-                key: "bridge, ifname, fd, script or downscript".to_owned(),
-                known: "for a tap only; else mac, model, link, dump, rom",
-            });
-        }
-        _ => {}
     }
     let (model, link) = (model.unwrap_or_default(), link.unwrap_or(true));
     Ok(Some(NicConfig { backend, mac, model, link, dump, rom }))
@@ -77,7 +74,7 @@ fn backend(kind: &OsStr) -> Result<NetBackend, OptionError> {
             } else if let Some(path) = text.strip_prefix("pair:unix:").filter(|path| !path.is_empty()) {
                 NetBackend::Pair(path.into())
             } else {
-                return Err(OptionError::NotOneOf { value: lossy(kind), expected: KINDS });
+                return Err(OptionError::NotOneOf { value: lossy(kind), expected: BACKENDS });
             }
         }
     })
@@ -94,7 +91,11 @@ fn interface(key: &'static str, value: String) -> Result<String, OptionError> {
 fn descriptor(value: String) -> Result<i32, OptionError> {
     match value.parse() {
         Ok(number @ 3..) => Ok(number),
-        _ => Err(OptionError::BadValue { key: "fd", value, expected: "the number of an open descriptor, from 3 on" }),
+        _ => Err(OptionError::BadValue {
+            key: "fd",
+            value,
+            expected: "the number of an inherited descriptor, 3 or more",
+        }),
     }
 }
 
@@ -114,9 +115,9 @@ fn up_down(value: String) -> Result<bool, OptionError> {
     }
 }
 
-/// Six bytes in hexadecimal; of one station, so not a group's.
+/// A MAC address: six hexadecimal bytes. Bit 0 of the first byte marks a group address, which a card cannot have.
 fn mac_address(value: String) -> Result<[u8; 6], OptionError> {
-    let expected = "six bytes such as 00:16:3e:12:34:56, the first one even, and not all zero";
+    let expected = "a unicast address such as 00:16:3e:12:34:56";
     let bad = || OptionError::BadValue { key: "mac", value: value.clone(), expected };
     let mut mac = [0; 6];
     let mut parts = value.split([':', '-']);

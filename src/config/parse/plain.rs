@@ -1,12 +1,15 @@
-//! `--boot`, `--serial`, `--display`, `--vga`, `--control`, `--vnc` and `--name`.
+//! `--trace`, `--boot`, `--serial`, `--display`, `--vga`, `--control`, `--vnc`, `--vnc-websocket` and `--name`.
 
-use super::{OptionError, lossy, set_once, size};
-use crate::config::{BootDevice, CharSpec, ControlSpec, Display, VncAddress};
+use super::{OptionError, lossy, set_once, size, split_list, unknown_key};
+use crate::config::{BootDevice, CharSpec, ControlSpec, Display, TraceConfig, VncAddress};
 use pcvm_devices::vga::Vga;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-/// Xen's boot letters, in the order of trial.
+/// The boot order: letters as in QEMU's `-boot` and Xen's `boot`, first device first.
+///
+/// # Errors
+/// If it is empty, or a letter is unknown or repeated.
 pub fn boot_order(text: &str) -> Result<Vec<BootDevice>, OptionError> {
     let mut order = Vec::new();
     for letter in text.chars() {
@@ -25,7 +28,10 @@ pub fn boot_order(text: &str) -> Result<Vec<BootDevice>, OptionError> {
     if order.is_empty() { Err(OptionError::Empty) } else { Ok(order) }
 }
 
-/// `stdio`, `pty`, `file:PATH`, `null`, or `none` for no port at all. A path is taken as it is, commas and all.
+/// `stdio`, `pty`, `file:PATH`, `null`, or `none` for no port. Commas in the path are literal.
+///
+/// # Errors
+/// If it is something else.
 pub fn serial_port(value: &OsStr) -> Result<Option<CharSpec>, OptionError> {
     match value.as_bytes() {
         b"stdio" => Ok(Some(CharSpec::Stdio)),
@@ -40,7 +46,24 @@ pub fn serial_port(value: &OsStr) -> Result<Option<CharSpec>, OptionError> {
     }
 }
 
-/// `none`, `terminal` or `sdl`, whether or not this pcvm was built with it.
+/// `FILE[,FILTER]`: a trace file, then classes and device kinds.
+///
+/// # Errors
+/// If the file name is missing.
+pub fn trace(value: &OsStr) -> Result<TraceConfig, OptionError> {
+    let mut items = split_list(value).into_iter();
+    let file = items.next().filter(|file| !file.is_empty()).ok_or(OptionError::NoFile)?;
+    let words: Vec<String> = items.map(|word| lossy(&word)).collect();
+    if words.iter().any(String::is_empty) {
+        return Err(OptionError::EmptyKey { known: "access, unclaimed, irq, reset, work, guest-error, device kinds" });
+    }
+    Ok(TraceConfig { file: file.into(), filter: words.join(",") })
+}
+
+/// `none`, `terminal` or `sdl`, also in builds without the feature `sdl`.
+///
+/// # Errors
+/// If it is something else.
 pub fn display(text: &str) -> Result<Display, OptionError> {
     match text {
         "none" => Ok(Display::None),
@@ -50,7 +73,10 @@ pub fn display(text: &str) -> Result<Display, OptionError> {
     }
 }
 
-/// `std[,vram=SIZE]` or `none`: bytes of video memory, if there is an adapter.
+/// `std[,vram=SIZE]` or `none`: the size of the video memory in bytes, or `None` for no adapter.
+///
+/// # Errors
+/// If the adapter, a key or the size is invalid.
 pub fn vga(text: &str) -> Result<Option<u32>, OptionError> {
     let mut items = text.split(',');
     let adapter = items.next().unwrap_or_default();
@@ -58,8 +84,13 @@ pub fn vga(text: &str) -> Result<Option<u32>, OptionError> {
     for item in items {
         match item.split_once('=') {
             Some(("vram", value)) if adapter == "std" => set_once(&mut vram, "vram", video_memory(value)?)?,
-            _ if adapter == "none" => return Err(OptionError::NoAdapter(item.to_owned())),
-            _ if adapter == "std" => return Err(OptionError::UnknownKey { key: item.to_owned(), known: "vram" }),
+            None if adapter == "std" && item == "vram" => {
+                return Err(OptionError::NoValue { key: "vram", form: "SIZE" });
+            }
+            key if adapter == "std" => {
+                return Err(unknown_key(key.map_or(item, |(key, _)| key).to_owned(), "vram"));
+            }
+            _ if adapter == "none" => return Err(OptionError::NoneHasKeys(item.to_owned())),
             _ => {}
         }
     }
@@ -79,7 +110,10 @@ fn video_memory(text: &str) -> Result<u32, OptionError> {
     })
 }
 
-/// `none` or `unix:PATH`. A path is taken as it is, commas and all.
+/// `none` or `unix:PATH`. Commas in the path are literal.
+///
+/// # Errors
+/// If it is something else.
 pub fn control(value: &OsStr) -> Result<ControlSpec, OptionError> {
     match value.as_bytes() {
         b"none" => Ok(ControlSpec::None),
@@ -91,10 +125,10 @@ pub fn control(value: &OsStr) -> Result<ControlSpec, OptionError> {
     }
 }
 
-/// The largest display number: port 65535.
+/// The largest VNC display number, which is port 65535.
 const DISPLAY_MAX: u16 = 65535 - 5900;
 
-/// `HOST:NUMBER`, an IPv6 address in brackets; no host is this one.
+/// `HOST:NUMBER`, with an IPv6 address in brackets; an empty host is 127.0.0.1.
 fn host_and_number(text: &str, expected: &'static str, max: u16) -> Result<(String, u16), OptionError> {
     let wrong = || OptionError::NotOneOf { value: text.to_owned(), expected };
     let (host, number) = text.rsplit_once(':').ok_or_else(wrong)?;
@@ -106,9 +140,12 @@ fn host_and_number(text: &str, expected: &'static str, max: u16) -> Result<(Stri
     Ok((if host.is_empty() { "127.0.0.1" } else { host }.to_owned(), number))
 }
 
-/// `HOST:DISPLAY` or `unix:PATH`. A path is taken as it is, commas and all.
+/// `HOST:DISPLAY` or `unix:PATH`. Commas in the path are literal.
+///
+/// # Errors
+/// If it is something else.
 pub fn vnc(value: &OsStr) -> Result<VncAddress, OptionError> {
-    const EXPECTED: &str = "HOST:DISPLAY (such as 127.0.0.1:1; displays are 0 to 59635) or unix:PATH";
+    const EXPECTED: &str = "HOST:DISPLAY such as 127.0.0.1:1 (displays 0 to 59635) or unix:PATH";
     match value.as_bytes().strip_prefix(b"unix:") {
         Some(b"") => Err(OptionError::NoFile),
         Some(path) => Ok(VncAddress::Unix(OsStr::from_bytes(path).into())),
@@ -120,13 +157,22 @@ pub fn vnc(value: &OsStr) -> Result<VncAddress, OptionError> {
 }
 
 /// `PORT` or `HOST:PORT`.
+///
+/// # Errors
+/// If it is something else.
 pub fn websocket(text: &str) -> Result<(String, u16), OptionError> {
-    const EXPECTED: &str = "PORT or HOST:PORT (such as 127.0.0.1:5700)";
-    let text = if text.contains(':') { text.to_owned() } else { format!(":{text}") };
-    host_and_number(&text, EXPECTED, u16::MAX)
+    const EXPECTED: &str = "PORT or HOST:PORT such as 127.0.0.1:5700";
+    if text.contains(':') {
+        return host_and_number(text, EXPECTED, u16::MAX);
+    }
+    host_and_number(&format!(":{text}"), EXPECTED, u16::MAX)
+        .map_err(|_| OptionError::NotOneOf { value: text.to_owned(), expected: EXPECTED })
 }
 
-/// What the machine is called: 1 to 64 characters, none of them a slash or a control character.
+/// A machine name: 1 to 64 characters without slashes and control characters.
+///
+/// # Errors
+/// If it is something else.
 pub fn machine_name(text: &str) -> Result<String, OptionError> {
     if text.is_empty() {
         return Err(OptionError::Empty);

@@ -1,11 +1,15 @@
-//! `--rtc`.
+//! `--rtc`: the time of the real-time clock at power-on.
 
 use super::OptionError;
 use crate::config::RtcBase;
 
-/// `utc`, `localtime`, or the date and time that the guest shall read when it starts: `YYYY-MM-DD` or
-/// `YYYY-MM-DDTHH:MM:SS`, years 1970 to 2099.
+/// `utc`, `localtime`, or the date and time that the guest reads at power-on: `YYYY-MM-DD` or `YYYY-MM-DDTHH:MM:SS`,
+/// years 1970 to 2099.
+///
+/// # Errors
+/// If the form or the date is invalid.
 pub fn rtc(text: &str) -> Result<RtcBase, OptionError> {
+    const EXPECTED: &str = "utc, localtime or a date such as 2006-06-17T16:01:21";
     match text {
         "utc" => Ok(RtcBase::Utc),
         "localtime" => Ok(RtcBase::LocalTime),
@@ -14,7 +18,7 @@ pub fn rtc(text: &str) -> Result<RtcBase, OptionError> {
                 Some((date, time)) => (date, time),
                 None => (text, "00:00:00"),
             };
-            let wrong = || OptionError::NotADate(text.to_owned());
+            let wrong = || OptionError::NotOneOf { value: text.to_owned(), expected: EXPECTED };
             let [year, month, day] = numbers(date, '-', [4, 2, 2]).ok_or_else(wrong)?;
             let [hour, minute, second] = numbers(time, ':', [2, 2, 2]).ok_or_else(wrong)?;
             if month == 0 || month > 12 || day == 0 || hour > 23 || minute > 59 || second > 59 {
@@ -32,7 +36,7 @@ pub fn rtc(text: &str) -> Result<RtcBase, OptionError> {
     }
 }
 
-/// Three numbers of exactly so many digits.
+/// Parses three decimal numbers, each with exactly the number of digits given.
 fn numbers(text: &str, separator: char, digits: [usize; 3]) -> Option<[u32; 3]> {
     let parts: Vec<&str> = text.split(separator).collect();
     let parts: [&str; 3] = parts.try_into().ok()?;
@@ -59,7 +63,7 @@ fn days_in_month(year: u32, month: u32) -> u32 {
     }
 }
 
-/// For years from 1970 on.
+/// Days from 1970-01-01 to a date in 1970 or later.
 fn days_since_1970(year: u32, month: u32, day: u32) -> i64 {
     let years: u32 = (1970..year).map(|y| if is_leap(y) { 366 } else { 365 }).sum();
     let months: u32 = (1..month).map(|m| days_in_month(year, m)).sum();

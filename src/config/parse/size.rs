@@ -1,13 +1,17 @@
-//! `--memory`.
+//! Sizes: `--memory` and `--vga std,vram=`.
 
 use super::OptionError;
 
 const MIB: u64 = 1 << 20;
 
-/// Bytes of memory: a whole number of MiB from 1 MiB to 1 TiB. A plain number is in MiB, as for QEMU and xl; the
-/// suffixes K, M, G, T (of either case, powers of 1024, an `iB` or `B` after them is allowed) say otherwise.
+/// The size of guest RAM in bytes: a multiple of 1 MiB from 1 MiB to 1 TiB. A plain number is in MiB, as for QEMU and xl;
+/// the suffixes K, M, G and T are powers of 1024, in either case, and may be followed by `B` or `iB`.
+///
+/// # Errors
+/// If it is not a size, or out of range.
 pub fn memory_size(text: &str) -> Result<u64, OptionError> {
-    let bytes = size(text).ok_or_else(|| OptionError::NotASize(text.to_owned()))?;
+    const EXPECTED: &str = "a number of MiB, or a number with K, M, G or T";
+    let bytes = size(text).ok_or_else(|| OptionError::NotOneOf { value: text.to_owned(), expected: EXPECTED })?;
     match bytes {
         Bytes::Exactly(bytes) if (MIB..=1 << 40).contains(&bytes) => {
             if bytes % MIB == 0 {
@@ -20,7 +24,7 @@ pub fn memory_size(text: &str) -> Result<u64, OptionError> {
     }
 }
 
-/// The same, of any number of bytes.
+/// A size of any number of bytes, in the same notation.
 pub(super) fn bytes(text: &str) -> Option<u64> {
     match size(text)? {
         Bytes::Exactly(bytes) => Some(bytes),
@@ -28,8 +32,10 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
     }
 }
 
+/// A size that was parsed.
 enum Bytes {
     Exactly(u64),
+    /// Does not fit into 64 bits.
     TooMany,
 }
 

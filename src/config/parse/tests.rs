@@ -1,8 +1,10 @@
-//! Values of options.
+//! Option values: accepted forms and the message for each invalid one.
 
 use super::*;
 use crate::config::{BootDevice, CharSpec, DriveConfig, Media, RtcBase};
+use pcvm_devices::DiskId;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 fn os(text: &str) -> &OsStr {
@@ -10,7 +12,7 @@ fn os(text: &str) -> &OsStr {
 }
 
 #[test]
-fn memory_sizes() {
+fn memory_size_accepts_mib_and_suffixes_and_rejects_the_rest() {
     for (text, mib) in [
         ("1M", 1),
         ("512", 512),
@@ -26,7 +28,8 @@ fn memory_sizes() {
         assert_eq!(memory_size(text), Ok(mib << 20), "{text}");
     }
     for text in ["", "M", "-1", "+1", "1.5G", "1 G", "0x100", "12P", "1MM", "eins", "½"] {
-        assert_eq!(memory_size(text), Err(OptionError::NotASize(text.to_owned())), "{text}");
+        let line = format!("must be a number of MiB, or a number with K, M, G or T, not '{text}'");
+        assert_eq!(memory_size(text).unwrap_err().to_string(), line);
     }
     for text in ["0", "1K", "1023K", "2T", "1025G", "1048577", "18446744073709551615", "99999999999999999999G"] {
         assert_eq!(memory_size(text), Err(OptionError::MemoryRange(text.to_owned())), "{text}");
@@ -35,7 +38,7 @@ fn memory_sizes() {
 }
 
 #[test]
-fn processors_and_their_topology() {
+fn cpus_infers_what_the_topology_leaves_open_and_rejects_contradictions() {
     for (text, sockets, cores, threads) in [
         ("1", 1, 1, 1),
         ("4", 1, 4, 1),
@@ -53,26 +56,27 @@ fn processors_and_their_topology() {
         assert_eq!(cpus(text), Ok(expect), "{text}");
     }
     for (text, line) in [
-        ("0", "number '0' is not from 1 to 64"),
-        ("65", "number '65' is not from 1 to 64"),
-        ("", "number '' is not from 1 to 64"),
-        ("+2", "number '+2' is not from 1 to 64"),
-        ("two", "number 'two' is not from 1 to 64"),
-        ("4,cores=0", "cores '0' is not from 1 to 64"),
-        ("4,cores=2,cores=2", "cores is given twice"),
-        ("4,dies=2", "unknown option 'dies' (known: sockets, cores, threads)"),
-        ("4,2", "unknown option '2' (known: sockets, cores, threads)"),
-        ("4,sockets=3", "4 processors cannot be 3 sockets of 1 cores of 1 threads"),
-        ("4,sockets=2,cores=2,threads=2", "4 processors cannot be 2 sockets of 2 cores of 2 threads"),
-        ("2,cores=4", "2 processors cannot be 1 sockets of 4 cores of 1 threads"),
-        ("sockets=64,cores=64,threads=64", "at most 64 processors"),
+        ("0", "the number of vCPUs must be 1 to 64, not '0'"),
+        ("65", "the number of vCPUs must be 1 to 64, not '65'"),
+        ("", "the number of vCPUs must be 1 to 64, not ''"),
+        ("+2", "the number of vCPUs must be 1 to 64, not '+2'"),
+        ("two", "the number of vCPUs must be 1 to 64, not 'two'"),
+        ("4,cores=0", "cores must be 1 to 64, not '0'"),
+        ("4,cores=2,cores=2", "'cores' is given twice"),
+        ("4,dies=2", "unknown key 'dies' (keys: sockets, cores, threads)"),
+        ("4,2", "unknown key '2' (keys: sockets, cores, threads)"),
+        ("4,", "nothing follows a comma (keys: sockets, cores, threads)"),
+        ("4,sockets=3", "sockets=3 x cores=1 x threads=1 is 3, not 4 vCPUs"),
+        ("4,sockets=2,cores=2,threads=2", "sockets=2 x cores=2 x threads=2 is 8, not 4 vCPUs"),
+        ("2,cores=4", "sockets=1 x cores=4 x threads=1 is 4, not 2 vCPUs"),
+        ("sockets=64,cores=64,threads=64", "262144 vCPUs are too many: at most 64 are supported"),
     ] {
         assert_eq!(cpus(text).unwrap_err().to_string(), line, "{text}");
     }
 }
 
 #[test]
-fn drives() {
+fn drive_options_take_a_unit_readonly_and_a_serial_number() {
     let expect = |media, path: Option<&str>, read_only, serial: Option<&str>, unit| {
         let drive = DriveConfig { media, path: path.map(PathBuf::from), read_only, serial: serial.map(str::to_owned) };
         Ok(DriveOption { drive, unit })
@@ -80,32 +84,35 @@ fn drives() {
     use Media::{Cdrom, Disk};
     assert_eq!(disk(os("a.img")), expect(Disk, Some("a.img"), false, None, None));
     assert_eq!(disk(os("none")), expect(Disk, Some("none"), false, None, None));
-    assert_eq!(disk(os("a=b,,c.img,unit=hdd")), expect(Disk, Some("a=b,c.img"), false, None, Some(3)));
+    assert_eq!(disk(os("a=b,,c.img,unit=hdd")), expect(Disk, Some("a=b,c.img"), false, None, Some(DiskId(3))));
     assert_eq!(disk(os("a,readonly")), expect(Disk, Some("a"), true, None, None));
     assert_eq!(disk(os("a,readonly=off,serial=A 1,,2")), expect(Disk, Some("a"), false, Some("A 1,2"), None));
     assert_eq!(cdrom(os("none")), expect(Cdrom, None, true, None, None));
-    assert_eq!(cdrom(os("./none,unit=hda")), expect(Cdrom, Some("./none"), true, None, Some(0)));
+    assert_eq!(cdrom(os("./none,unit=hda")), expect(Cdrom, Some("./none"), true, None, Some(DiskId(0))));
     assert_eq!(cdrom(os("d.iso,readonly")), expect(Cdrom, Some("d.iso"), true, None, None));
     for (text, line) in [
         ("", "no file name given"),
         (",unit=hda", "no file name given"),
-        ("a,unit=hde", "unit is 'hde', not hda, hdb, hdc or hdd"),
-        ("a,unit", "unit is '', not hda, hdb, hdc or hdd"),
-        ("a,unit=hda,unit=hdb", "unit is given twice"),
-        ("a,readonly=yes", "readonly is 'yes', not on or off"),
-        ("a,serial=", "serial is '', not 1 to 20 printable ASCII characters"),
-        ("a,serial=123456789012345678901", "serial is '123456789012345678901', not 1 to 20 printable ASCII characters"),
-        ("a,serial=\u{e4}", "serial is '\u{e4}', not 1 to 20 printable ASCII characters"),
-        ("a,b", "unknown option 'b' (known: unit, readonly, serial)"),
-        ("a,", "unknown option '' (known: unit, readonly, serial)"),
+        ("a,unit=hde", "unit must be hda, hdb, hdc or hdd, not 'hde'"),
+        ("a,unit", "unit must be hda, hdb, hdc or hdd, not ''"),
+        ("a,unit=hda,unit=hdb", "'unit' is given twice"),
+        ("a,readonly=yes", "readonly must be on or off, not 'yes'"),
+        ("a,b", "unknown key 'b' (keys: unit, readonly, serial); write a comma in a file name twice"),
+        ("a,b=c", "unknown key 'b' (keys: unit, readonly, serial)"),
+        ("a,", "nothing follows a comma (keys: unit, readonly, serial)"),
     ] {
         assert_eq!(disk(os(text)).unwrap_err().to_string(), line, "{text}");
+    }
+    for serial in ["", "123456789012345678901", "\u{e4}", " 1", "1 "] {
+        let line =
+            format!("serial must be 1 to 20 printable ASCII characters without a space at either end, not '{serial}'");
+        assert_eq!(disk(os(&format!("a,serial={serial}"))).unwrap_err().to_string(), line);
     }
     assert_eq!(cdrom(os("a,readonly=off")), Err(OptionError::WritableCdrom));
 }
 
 #[test]
-fn display_adapters() {
+fn vga_takes_a_power_of_two_of_video_memory() {
     for (text, vram) in [
         ("std", Some(16)),
         ("none", None),
@@ -117,17 +124,18 @@ fn display_adapters() {
         assert_eq!(vga(text), Ok(vram.map(|mib: u32| mib << 20)), "{text}");
     }
     for (text, line) in [
-        ("", "'' is not std or none"),
-        ("std,vram=512M", "vram is '512M', not a power of two from 1M to 256M"),
-        ("std,vram=512K", "vram is '512K', not a power of two from 1M to 256M"),
-        ("std,vram=3M", "vram is '3M', not a power of two from 1M to 256M"),
-        ("std,vram=99999999999999999T", "vram is '99999999999999999T', not a power of two from 1M to 256M"),
-        ("std,vram=", "vram is '', not a power of two from 1M to 256M"),
-        ("std,vram", "unknown option 'vram' (known: vram)"),
-        ("std,vram=16M,vram=16M", "vram is given twice"),
-        ("std,", "unknown option '' (known: vram)"),
-        ("none,vram=16M", "without an adapter there is no vram=16M"),
-        ("qxl,vram=16M", "'qxl' is not std or none"),
+        ("", "must be std or none, not ''"),
+        ("std,vram=512M", "vram must be a power of two from 1M to 256M, not '512M'"),
+        ("std,vram=512K", "vram must be a power of two from 1M to 256M, not '512K'"),
+        ("std,vram=3M", "vram must be a power of two from 1M to 256M, not '3M'"),
+        ("std,vram=99999999999999999T", "vram must be a power of two from 1M to 256M, not '99999999999999999T'"),
+        ("std,vram=", "vram must be a power of two from 1M to 256M, not ''"),
+        ("std,vram", "vram needs a value: write vram=SIZE"),
+        ("std,vram=16M,vram=16M", "'vram' is given twice"),
+        ("std,", "nothing follows a comma (keys: vram)"),
+        ("std,memory=1", "unknown key 'memory' (keys: vram)"),
+        ("none,vram=16M", "'none' has no keys: remove 'vram=16M'"),
+        ("qxl,vram=16M", "must be std or none, not 'qxl'"),
     ] {
         assert_eq!(vga(text).unwrap_err().to_string(), line, "{text}");
     }
@@ -137,14 +145,15 @@ fn display_adapters() {
 }
 
 #[test]
-fn a_file_name_that_is_no_text_survives() {
+fn a_file_name_that_is_not_utf_8_is_kept() {
     let name = OsString::from_vec(b"\xff\xfe,,x,unit=hda".to_vec());
     assert_eq!(disk(&name).unwrap().drive.path, Some(PathBuf::from(OsString::from_vec(b"\xff\xfe,x".to_vec()))));
 }
 
-/// D or C (disk, CD-ROM) with the unit asked for, and what each unit gets (the position in the list).
+/// Input: D (disk) or C (CD-ROM), with the number of the unit that it names. Output: for each unit the position in the input
+/// of its drive.
 #[test]
-fn units_are_given_as_on_other_machines() {
+fn drives_occupy_units_in_the_order_of_qemu_and_xen() {
     let units = |text: &str| {
         let options: Vec<DriveOption> = text
             .split_whitespace()
@@ -154,15 +163,14 @@ fn units_are_given_as_on_other_machines() {
                 let media = if kind == "C" { Media::Cdrom } else { Media::Disk };
                 let path = Some(PathBuf::from(n.to_string()));
                 let drive = DriveConfig { media, path, read_only: false, serial: None };
-                DriveOption { drive, unit: unit.parse().ok() }
+                DriveOption { drive, unit: unit.parse().ok().map(DiskId) }
             })
             .collect();
-        assign_units(&options).map(|units| {
-            units
-                .map(|unit| unit.and_then(|drive| drive.path))
-                .map(|p| p.map_or("-".into(), |p| p.display().to_string()))
-                .concat()
-        })
+        let position = |units: &BTreeMap<DiskId, DriveConfig>, id| {
+            let drive = units.get(&DiskId(id));
+            drive.map_or("-".to_owned(), |drive| drive.path.as_ref().unwrap().display().to_string())
+        };
+        assign_units(&options).map(|units| [0, 1, 2, 3].map(|id| position(&units, id)).concat())
     };
     for (given, expect) in [
         ("", "----"),
@@ -180,12 +188,12 @@ fn units_are_given_as_on_other_machines() {
         assert_eq!(units(given).as_deref(), Ok(expect), "{given}");
     }
     assert_eq!(units("D D D D D"), Err((4, OptionError::NoUnitLeft)));
-    assert_eq!(units("D D D D C"), Err((3, OptionError::NoUnitLeft)), "the CD-ROM has the first say about hdc");
+    assert_eq!(units("D D D D C"), Err((3, OptionError::NoUnitLeft)), "CD-ROM drives are assigned before disks");
     assert_eq!(units("D1 C1"), Err((1, OptionError::UnitTaken("hdb"))));
 }
 
 #[test]
-fn boot_orders() {
+fn boot_order_accepts_each_known_letter_once() {
     use BootDevice::{Cdrom, Disk, Floppy, Network};
     assert_eq!(boot_order("dc"), Ok(vec![Cdrom, Disk]));
     assert_eq!(boot_order("acdn"), Ok(vec![Floppy, Disk, Cdrom, Network]));
@@ -195,7 +203,7 @@ fn boot_orders() {
 }
 
 #[test]
-fn serial_ports() {
+fn serial_ports_accept_the_known_backends_only() {
     assert_eq!(serial_port(os("stdio")), Ok(Some(CharSpec::Stdio)));
     assert_eq!(serial_port(os("pty")), Ok(Some(CharSpec::Pty)));
     assert_eq!(serial_port(os("null")), Ok(Some(CharSpec::Null)));
@@ -208,7 +216,7 @@ fn serial_ports() {
 }
 
 #[test]
-fn clocks() {
+fn rtc_accepts_utc_localtime_and_valid_dates() {
     for (text, expect) in [
         ("utc", RtcBase::Utc),
         ("localtime", RtcBase::LocalTime),
@@ -241,23 +249,75 @@ fn clocks() {
         "2006-06-17T16:01:21Z",
         "+006-06-17",
     ] {
-        assert_eq!(rtc(text), Err(OptionError::NotADate(text.to_owned())), "{text}");
+        let line = format!("must be utc, localtime or a date such as 2006-06-17T16:01:21, not '{text}'");
+        assert_eq!(rtc(text).unwrap_err().to_string(), line);
     }
     assert_eq!(rtc("1969-12-31"), Err(OptionError::Year(1969)));
     assert_eq!(rtc("2100-01-01"), Err(OptionError::Year(2100)));
 }
 
 #[test]
-fn names() {
+fn machine_names_have_no_slash_or_control_character() {
     assert_eq!(machine_name("Windows XP"), Ok("Windows XP".to_owned()));
     assert_eq!(machine_name(""), Err(OptionError::Empty));
     assert_eq!(machine_name("a\nb"), Err(OptionError::BadName));
     assert_eq!(machine_name(&"x".repeat(65)), Err(OptionError::BadName));
 }
 
+#[test]
+fn net_accepts_a_backend_with_its_keys_and_names_each_mistake() {
+    use crate::config::{NetBackend, NicModel, TapConfig, TapSource};
+    let net = |text: &str| net(os(text));
+    assert_eq!(net("none"), Ok(None));
+    let nic = net("tap,bridge=br0,ifname=tap7,mac=00:16:3e:01:02:03,model=rtl8139c,link=down,script=no");
+    let nic = nic.unwrap().unwrap();
+    assert_eq!((nic.mac, nic.model, nic.link), (Some([0, 0x16, 0x3e, 1, 2, 3]), NicModel::Rtl8139C, false));
+    let source = TapSource::Name(Some("tap7".into()));
+    let tap = TapConfig { source, bridge: Some("br0".into()), script: None, downscript: None };
+    assert_eq!(nic.backend, NetBackend::Tap(tap));
+    assert_eq!(net("passt=/run/p").unwrap().unwrap().backend, NetBackend::Passt(Some("/run/p".into())));
+    let backends = "must be tap, passt, passt=SOCKET, pair:unix:PATH or none, not";
+    let keys = "(keys: bridge, ifname, fd, script, downscript, mac, model, link, dump, rom)";
+    let interface = "must be the name of a network interface (1 to 15 characters), not";
+    let mac = "mac must be a unicast address such as 00:16:3e:12:34:56, not";
+    for (text, line) in [
+        ("", format!("{backends} ''")),
+        ("user", format!("{backends} 'user'")),
+        ("passt=", format!("{backends} 'passt='")),
+        ("pair:unix:", format!("{backends} 'pair:unix:'")),
+        ("pair:tcp:1", format!("{backends} 'pair:tcp:1'")),
+        ("none,mac=00:16:3e:01:02:03", "'none' has no keys: remove 'mac=00:16:3e:01:02:03'".into()),
+        ("tap,", format!("nothing follows a comma {keys}")),
+        ("tap,vhost=on", format!("unknown key 'vhost' {keys}")),
+        ("tap,bridge=", format!("bridge {interface} ''")),
+        ("tap,ifname=0123456789abcdef", format!("ifname {interface} '0123456789abcdef'")),
+        ("tap,ifname=a/b", format!("ifname {interface} 'a/b'")),
+        ("tap,fd=2", "fd must be the number of an inherited descriptor, 3 or more, not '2'".into()),
+        ("tap,fd=3,ifname=t", "'fd' and 'ifname' exclude each other".into()),
+        ("tap,mac=01:16:3e:01:02:03", format!("{mac} '01:16:3e:01:02:03'")),
+        ("tap,mac=0:16:3e:1:2:3", format!("{mac} '0:16:3e:1:2:3'")),
+        ("tap,mac=00:16:3e:01:02:03:04", format!("{mac} '00:16:3e:01:02:03:04'")),
+        ("tap,mac=00:00:00:00:00:00", format!("{mac} '00:00:00:00:00:00'")),
+        ("tap,model=e1000", "model must be rtl8139 (C+) or rtl8139c, not 'e1000'".into()),
+        ("tap,link=on", "link must be up or down, not 'on'".into()),
+        ("tap,link=up,link=up", "'link' is given twice".into()),
+        ("tap,dump=", "dump needs a value: write dump=FILE".into()),
+        ("tap,rom", "rom needs a value: write rom=FILE".into()),
+        ("tap,script=", "script needs a value: write script=FILE".into()),
+        ("tap,downscript", "downscript needs a value: write downscript=FILE".into()),
+        ("passt,bridge=br0", "'bridge' is valid only with 'tap'".into()),
+        ("passt,fd=5", "'fd' is valid only with 'tap'".into()),
+        ("pair:unix:s,ifname=t", "'ifname' is valid only with 'tap'".into()),
+        ("passt,script=no", "'script' is valid only with 'tap'".into()),
+        ("passt,downscript=x", "'downscript' is valid only with 'tap'".into()),
+    ] {
+        assert_eq!(net(text).unwrap_err().to_string(), line, "{text}");
+    }
+}
+
 proptest! {
     #[test]
-    fn no_text_makes_a_parser_panic(text in ".{0,40}") {
+    fn no_parser_panics_on_arbitrary_text(text in ".{0,40}") {
         let _ = memory_size(&text);
         let _ = cpus(&text);
         let _ = disk(os(&text));
@@ -265,10 +325,16 @@ proptest! {
         let _ = boot_order(&text);
         let _ = serial_port(os(&text));
         let _ = rtc(&text);
+        let _ = net(os(&text));
+        let _ = net(os(&format!("tap,{text}")));
+        let _ = vga(&text);
+        let _ = vnc(os(&text));
+        let _ = websocket(&text);
+        let _ = control(os(&text));
     }
 
     #[test]
-    fn any_file_name_can_be_given(name in prop::collection::vec(1u8.., 1..40)) {
+    fn a_file_name_with_doubled_commas_is_parsed_back(name in prop::collection::vec(1u8.., 1..40)) {
         let doubled: Vec<u8> =
             name.iter().flat_map(|&b| if b == b',' { vec![b, b] } else { vec![b] }).chain(*b",readonly").collect();
         let option = disk(&OsString::from_vec(doubled)).unwrap();
@@ -277,7 +343,7 @@ proptest! {
     }
 
     #[test]
-    fn every_topology_multiplies_to_its_count(sockets in 1u32..5, cores in 1u32..5, threads in 1u32..4) {
+    fn a_partial_topology_is_completed_to_the_count(sockets in 1u32..5, cores in 1u32..5, threads in 1u32..4) {
         let count = sockets * cores * threads;
         for text in [
             format!("{count}"),

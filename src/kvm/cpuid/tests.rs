@@ -6,7 +6,7 @@ fn topology(sockets: u32, cores: u32, threads: u32) -> CpuConfig {
     CpuConfig { count: sockets * cores * threads, sockets, cores, threads, model: CpuModel::default() }
 }
 
-/// What KVM says on an imagined host.
+/// Supported CPUID leaves of a made-up host.
 fn host(vendor: Vendor) -> Vec<kvm_cpuid_entry2> {
     let id = vendor.id();
     let name = |function, eax| kvm_cpuid_entry2 {
@@ -56,15 +56,15 @@ fn apic_ids_are_unique_and_fit_the_xapic_for_every_topology() {
                 let largest = u32::from(*ids.last().unwrap());
                 let exact =
                     (sockets - 1) << (width(cores) + width(threads)) | (cores - 1) << width(threads) | (threads - 1);
-                assert_eq!(largest, exact, "not cut off");
-                assert!(largest < 255, "255 is the broadcast");
+                assert_eq!(largest, exact, "the largest id does not follow from the largest numbers");
+                assert!(largest < 255, "255 is the broadcast id");
             }
         }
     }
 }
 
 #[test]
-fn every_model_is_made_with_its_signature_on_either_vendors_host() {
+fn every_model_keeps_its_signature_on_hosts_of_both_vendors() {
     for host_vendor in [Vendor::Intel, Vendor::Amd] {
         for model in &MODELS {
             let entries = made(model.name, host_vendor, 0, &topology(1, 1, 1));
@@ -82,7 +82,7 @@ fn every_model_is_made_with_its_signature_on_either_vendors_host() {
                 );
             }
             let keys: BTreeSet<_> = entries.iter().map(|e| (e.function, e.index)).collect();
-            assert_eq!(keys.len(), entries.len(), "{}: a leaf is there twice", model.name);
+            assert_eq!(keys.len(), entries.len(), "{}: a leaf appears twice", model.name);
         }
     }
     for (name, signature) in [("486", 0x480), ("pentium3", 0x683), ("qemu64", 0x60fb1), ("Nehalem", 0x106a3)] {
@@ -101,7 +101,7 @@ fn old_models_stop_at_leaf_two_for_windows_nt() {
 fn the_host_model_shows_the_guests_topology_and_not_the_hosts() {
     let cpus = topology(2, 3, 2);
     let entries = made("host", Vendor::Intel, 9, &cpus);
-    // Processor 9: socket 1, core 1, thread 1.
+    // vCPU 9: socket 1, core 1, thread 1.
     let id = 1 << 3 | 1 << 1 | 1;
     let one = get(&entries, 1, 0);
     assert_eq!(one.ebx, id << 24 | 8 << 16 | 8 << 8);
@@ -128,7 +128,7 @@ fn the_host_model_shows_the_guests_topology_and_not_the_hosts() {
 }
 
 #[test]
-fn a_single_processor_has_no_siblings() {
+fn a_single_vcpu_has_no_siblings() {
     let entries = made("host", Vendor::Intel, 0, &topology(1, 1, 1));
     let one = get(&entries, 1, 0);
     assert_eq!((one.ebx >> 16, one.edx >> 28 & 1), (0, 0));
@@ -148,7 +148,7 @@ fn kvm_and_the_hypervisor_can_be_hidden() {
 }
 
 #[test]
-fn what_kvm_lacks_is_left_out_and_told_or_refused() {
+fn an_unsupported_feature_of_a_model_is_reported_and_an_added_one_is_refused() {
     let mut poor = host(Vendor::Intel);
     for entry in &mut poor {
         if entry.function == 1 {
@@ -159,13 +159,13 @@ fn what_kvm_lacks_is_left_out_and_told_or_refused() {
     let nehalem = cpuid_for(&poor, &"Nehalem".parse().unwrap(), 0, &cpus).unwrap();
     assert_eq!(nehalem.missing, ["sse4-2"]);
     assert_eq!(get(nehalem.entries.as_slice(), 1, 0).ecx >> 20 & 1, 0);
-    let asked = cpuid_for(&poor, &"Nehalem,+sse4.2".parse().unwrap(), 0, &cpus).unwrap_err();
-    assert_eq!(asked.to_string(), "--cpu: this host's KVM has no sse4-2");
+    let refused = cpuid_for(&poor, &"Nehalem,+sse4.2".parse().unwrap(), 0, &cpus).unwrap_err();
+    assert_eq!(refused.to_string(), "--cpu: this host's KVM does not support sse4-2");
     assert!(cpuid_for(&host(Vendor::Intel), &"Nehalem".parse().unwrap(), 0, &cpus).unwrap().missing.is_empty());
 }
 
 #[test]
-fn an_added_feature_brings_its_leaf() {
+fn an_added_feature_extends_the_leaves() {
     let cpus = topology(1, 1, 1);
     let entries = made("pentium3,+avx2,+xsave,+avx,+lm", Vendor::Intel, 0, &cpus);
     assert_eq!(get(&entries, 0, 0).eax, 0xd);
@@ -176,7 +176,7 @@ fn an_added_feature_brings_its_leaf() {
 }
 
 #[test]
-fn what_needs_a_removed_feature_goes_with_it() {
+fn removing_a_feature_removes_its_dependents() {
     let entries = made("host,-xsave", Vendor::Intel, 0, &topology(1, 1, 1));
     assert_eq!(get(&entries, 1, 0).ecx >> 28 & 1, 0, "AVX");
     assert_eq!(get(&entries, 7, 0).ebx & (1 << 5 | 1 << 16 | 1 << 31), 0, "AVX2, AVX-512");
@@ -184,16 +184,16 @@ fn what_needs_a_removed_feature_goes_with_it() {
 }
 
 #[test]
-fn an_amd_model_repeats_its_features_in_the_extended_leaf() {
+fn an_amd_model_duplicates_leaf_1_features_in_leaf_80000001h() {
     let entries = made("qemu64", Vendor::Intel, 0, &topology(1, 1, 1));
     let (one, extended) = (get(&entries, 1, 0).edx, get(&entries, 0x8000_0001, 0).edx);
-    assert_eq!(extended & AMD_COPIED, one & AMD_COPIED);
+    assert_eq!(extended & AMD_DUPLICATED, one & AMD_DUPLICATED);
     assert_eq!(extended >> 29 & 1, 1, "long mode");
 }
 
 #[test]
-fn kvm_takes_the_leaves_of_every_model() {
-    let kvm = kvm_ioctls::Kvm::new().expect("/dev/kvm, without which no test passes");
+fn kvm_accepts_the_leaves_of_every_model() {
+    let kvm = kvm_ioctls::Kvm::new().expect("these tests need /dev/kvm");
     let supported = kvm.get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES).unwrap();
     let vm = kvm.create_vm().unwrap();
     vm.create_irq_chip().unwrap();

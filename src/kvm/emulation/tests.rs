@@ -1,7 +1,7 @@
-//! Instructions carried out ahead, beside the same ones carried out by a processor.
+//! Compares the emulator with KVM: random instructions from random states must give the same registers, flags and memory.
 
 use super::*;
-use crate::emulator::{Bus, Stop, step};
+use crate::emulator::{Bus, NotEmulated, step};
 use crate::kvm::exit::Exit;
 use crate::kvm::slots::{SlotSpec, Slots};
 use crate::kvm::vm::Vm;
@@ -9,17 +9,17 @@ use kvm_bindings::CpuId;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 const RAM: usize = 0x9_0000;
-/// The code segment, filled with OUT.
+/// The code segment, filled with `out dx, al`, which makes KVM exit.
 const CODE: usize = 0x1_0000;
 const OUT: u8 = 0xee;
-/// Ports that KVM's own chips answer.
+/// Ports of KVM's in-kernel chips, to which `out` does not exit.
 const CHIPS: [u16; 11] = [0x20, 0x21, 0x40, 0x41, 0x42, 0x43, 0x61, 0xa0, 0xa1, 0x4d0, 0x4d1];
 
 const CF: u32 = 1 << 0;
 const AF: u32 = 1 << 4;
 const OF: u32 = 1 << 11;
-/// SF, ZF, AF, PF: what a multiplication leaves undefined.
-const NOT_OF_PRODUCTS: u32 = 0xd4;
+/// SF, ZF, AF and PF, which MUL and IMUL leave undefined.
+const UNDEFINED_BY_MUL: u32 = 0xd4;
 
 struct Random(u64);
 
@@ -37,7 +37,7 @@ impl Random {
         list[self.below(list.len() as u32) as usize]
     }
 
-    /// Often a small one, or one at an edge.
+    /// A number that is often small or at the boundary of an operand size.
     fn number(&mut self) -> u32 {
         match self.below(8) {
             0 => self.next(),
@@ -48,16 +48,17 @@ impl Random {
     }
 }
 
-/// RAM of our own, which remembers what it was.
+/// The emulator's RAM, with a log of overwritten bytes.
 struct Ram {
     bytes: Vec<u8>,
+    /// Address and old bytes of each write, oldest first.
     before: Vec<(usize, Vec<u8>)>,
 }
 
 impl Ram {
-    fn range(&self, at: u32, len: usize) -> Result<std::ops::Range<usize>, Stop> {
+    fn range(&self, at: u32, len: usize) -> Result<std::ops::Range<usize>, NotEmulated> {
         let range = at as usize..at as usize + len;
-        if range.end <= RAM { Ok(range) } else { Err(Stop) }
+        if range.end <= RAM { Ok(range) } else { Err(NotEmulated) }
     }
 
     fn undo(&mut self) {
@@ -68,16 +69,16 @@ impl Ram {
 }
 
 impl Bus for Ram {
-    fn read(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
+    fn read(&mut self, at: u32, data: &mut [u8]) -> Result<(), NotEmulated> {
         let range = self.range(at, data.len())?;
         data.copy_from_slice(&self.bytes[range]);
         Ok(())
     }
 
-    fn write(&mut self, at: u32, data: &[u8]) -> Result<(), Stop> {
+    fn write(&mut self, at: u32, data: &[u8]) -> Result<(), NotEmulated> {
         let range = self.range(at, data.len())?;
         if range.end > CODE && range.start < CODE + 0x1_0000 {
-            return Err(Stop);
+            return Err(NotEmulated);
         }
         self.before.push((range.start, self.bytes[range.clone()].to_vec()));
         self.bytes[range].copy_from_slice(data);
@@ -88,24 +89,24 @@ impl Bus for Ram {
         false
     }
 
-    fn read_code(&mut self, at: u32, data: &mut [u8]) -> Result<(), Stop> {
+    fn read_code(&mut self, at: u32, data: &mut [u8]) -> Result<(), NotEmulated> {
         self.read(at, data)
     }
 
-    fn read_table(&mut self, _: u32, _: &mut [u8]) -> Result<(), Stop> {
-        Err(Stop)
+    fn read_table(&mut self, _: u32, _: &mut [u8]) -> Result<(), NotEmulated> {
+        Err(NotEmulated)
     }
 
-    fn port_in(&mut self, _: u16, _: &mut [u8]) -> Result<(), Stop> {
-        Err(Stop)
+    fn port_in(&mut self, _: u16, _: &mut [u8]) -> Result<(), NotEmulated> {
+        Err(NotEmulated)
     }
 
-    fn port_out(&mut self, _: u16, _: &[u8]) -> Result<(), Stop> {
-        Err(Stop)
+    fn port_out(&mut self, _: u16, _: &[u8]) -> Result<(), NotEmulated> {
+        Err(NotEmulated)
     }
 }
 
-/// The instruction's bytes, and the flags that it leaves undefined.
+/// A random instruction, and the flags that it leaves undefined.
 fn instruction(random: &mut Random) -> (Vec<u8>, u32) {
     let mut bytes = Vec::new();
     for prefix in [0x66, 0x67] {
@@ -141,10 +142,10 @@ fn instruction(random: &mut Random) -> (Vec<u8>, u32) {
     bytes.extend((0..10).map(|_| random.next() as u8));
     let reg = bytes[start] >> 3 & 7;
     let undefined = match code {
-        0x69 | 0x6b => NOT_OF_PRODUCTS,
-        0x0f if bytes[start] == 0xaf => NOT_OF_PRODUCTS,
-        0xf6 | 0xf7 if matches!(reg, 4 | 5) => NOT_OF_PRODUCTS,
-        // AF, and OF but for a count of one, and a carry from beyond the operand.
+        0x69 | 0x6b => UNDEFINED_BY_MUL,
+        0x0f if bytes[start] == 0xaf => UNDEFINED_BY_MUL,
+        0xf6 | 0xf7 if matches!(reg, 4 | 5) => UNDEFINED_BY_MUL,
+        // Shifts leave AF undefined, OF unless the count is 1, and CF where the count exceeds the operand size.
         0xc0 | 0xc1 | 0xd2 | 0xd3 => AF | OF | if matches!(reg, 4..=6) { CF } else { 0 },
         0xd0 | 0xd1 => AF,
         _ => 0,
@@ -152,7 +153,7 @@ fn instruction(random: &mut Random) -> (Vec<u8>, u32) {
     (bytes, undefined)
 }
 
-struct Processor {
+struct KvmVcpu {
     vcpu: Vcpu,
     power_on: kvm_sregs,
     memory: GuestMemoryMmap,
@@ -160,7 +161,7 @@ struct Processor {
     _vm: Vm,
 }
 
-impl Processor {
+impl KvmVcpu {
     fn new() -> Self {
         let vm = Vm::new().unwrap();
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), RAM)]).unwrap();
@@ -173,7 +174,7 @@ impl Processor {
         Self { vcpu, power_on, memory, _slots: slots, _vm: vm }
     }
 
-    /// Segments of 64 KiB, in real mode or else in protected mode, of 16 or 32 bits.
+    /// Sets random registers and 64 KiB segments, in real mode or in 16-bit or 32-bit protected mode.
     fn set_up(&self, random: &mut Random, protected: bool, big: bool) {
         let fd = self.vcpu.vcpu_fd();
         let mut sregs = self.power_on;
@@ -209,34 +210,34 @@ impl Processor {
             rip: 0x8000,
             ..Default::default()
         };
-        // The status flags and the direction.
+        // Random status flags and DF.
         regs.rflags = u64::from(random.next() & 0xcd5 | 2);
         fd.set_regs(&regs).unwrap();
     }
 }
 
 #[test]
-fn instructions_do_what_they_do_on_a_processor() {
-    let mut processor = Processor::new();
+fn emulated_instructions_give_the_same_state_as_kvm() {
+    let mut kvm = KvmVcpu::new();
     let mut ram = Ram { bytes: vec![0; RAM], before: Vec::new() };
     let mut random = Random(1);
     for byte in &mut ram.bytes {
         *byte = random.next() as u8;
     }
     ram.bytes[CODE..CODE + 0x1_0000].fill(OUT);
-    processor.memory.write_slice(&ram.bytes, GuestAddress(0)).unwrap();
-    let mut carried_out = 0;
+    kvm.memory.write_slice(&ram.bytes, GuestAddress(0)).unwrap();
+    let mut compared = 0;
     let mut seen = std::collections::BTreeSet::new();
     for n in 0..20_000 {
         let (protected, big) = random.of(&[(false, false), (true, false), (true, true)]);
-        processor.set_up(&mut random, protected, big);
+        kvm.set_up(&mut random, protected, big);
         let (bytes, undefined) = instruction(&mut random);
         let at = CODE + 0x8000;
         ram.bytes[at..at + bytes.len()].copy_from_slice(&bytes);
-        let (_, mut cpu) = processor.vcpu.take_registers().unwrap();
+        let (_, mut cpu) = kvm.vcpu.begin_emulation().unwrap();
         let length = step(&mut cpu, &mut ram, &mut u32::MAX.clone());
         let len = length.unwrap_or(0) as usize;
-        // Where it goes on there must be OUT, and not the instruction itself.
+        // KVM exits at the OUT that follows the instruction. Skip a jump into the instruction itself.
         ram.bytes[at + len..at + bytes.len()].fill(OUT);
         let again = (0x8000..0x8000 + len as u32).contains(&cpu.eip);
         if len == 0 || again || CHIPS.contains(&(cpu.regs[2] as u16)) {
@@ -244,33 +245,33 @@ fn instructions_do_what_they_do_on_a_processor() {
             ram.bytes[at..at + bytes.len()].fill(OUT);
             continue;
         }
-        carried_out += 1;
+        compared += 1;
         seen.insert(
             *bytes.iter().find(|b| !matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf2 | 0xf3)).unwrap(),
         );
-        let what = format!("{n}: {:02x?}, protected {protected}, 32 bits {big}", &bytes[..len]);
-        processor.memory.write_slice(&ram.bytes[at..at + 16], GuestAddress(at as u64)).unwrap();
-        match processor.vcpu.run().unwrap() {
+        let what = format!("{n}: {:02x?}, protected {protected}, 32-bit {big}", &bytes[..len]);
+        kvm.memory.write_slice(&ram.bytes[at..at + 16], GuestAddress(at as u64)).unwrap();
+        match kvm.vcpu.run().unwrap() {
             Exit::Out { port, .. } => assert_eq!(port, cpu.regs[2] as u16, "{what}"),
             exit => panic!("{what}: {exit:x?}"),
         }
-        assert!(matches!(processor.vcpu.finish_io(), Exit::Again));
-        processor.vcpu.clear_kick();
-        let (_, after) = processor.vcpu.take_registers().unwrap();
+        assert!(matches!(kvm.vcpu.finish_io(), Exit::Again));
+        kvm.vcpu.clear_kick();
+        let (_, after) = kvm.vcpu.begin_emulation().unwrap();
         assert_eq!(format!("{:x?}", cpu.regs), format!("{:x?}", after.regs), "{what}");
         assert_eq!(cpu.eip + 1, after.eip, "{what}");
         assert_eq!(cpu.flags & !undefined, after.flags & !undefined, "{what}");
         for (at, old) in ram.before.drain(..) {
             let mut now = vec![0; old.len()];
-            processor.memory.read_slice(&mut now, GuestAddress(at as u64)).unwrap();
+            kvm.memory.read_slice(&mut now, GuestAddress(at as u64)).unwrap();
             assert_eq!(now, ram.bytes[at..at + old.len()], "{what}: at {at:x}");
         }
         ram.bytes[at..at + bytes.len()].fill(OUT);
-        processor.memory.write_slice(&ram.bytes[at..at + 16], GuestAddress(at as u64)).unwrap();
+        kvm.memory.write_slice(&ram.bytes[at..at + 16], GuestAddress(at as u64)).unwrap();
     }
     let mut all = vec![0; RAM];
-    processor.memory.read_slice(&mut all, GuestAddress(0)).unwrap();
-    assert!(all == ram.bytes, "something else was written");
-    eprintln!("{carried_out} instructions, {} opcodes", seen.len());
-    assert!(carried_out > 10_000 && seen.len() > 150, "{carried_out} instructions, {} opcodes", seen.len());
+    kvm.memory.read_slice(&mut all, GuestAddress(0)).unwrap();
+    assert!(all == ram.bytes, "memory differs outside the emulator's writes");
+    eprintln!("{compared} instructions, {} opcodes", seen.len());
+    assert!(compared > 10_000 && seen.len() > 150, "{compared} instructions, {} opcodes", seen.len());
 }

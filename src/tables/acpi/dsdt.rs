@@ -1,7 +1,7 @@
-//! The DSDT: the devices of the board that cannot be found by probing, and how PCI interrupts are routed.
+//! DSDT: AML for devices that are not discoverable, and PCI interrupt routing.
 //!
-//! Every object is defined before it is named: Windows 7 stops with a blue screen at some forward references.
-//! Processors are `Processor` objects in `\_PR`, as Windows 2000 and XP know them.
+//! Every object is defined before it is referenced: Windows 7 stops with a blue screen at some forward references.
+//! Processors are `Processor` objects in `\_PR`, the form that Windows 2000 and XP support.
 
 use super::*;
 use crate::tables::e820;
@@ -17,42 +17,42 @@ pub const COM_PORTS: [u16; 4] = [0x3f8, 0x2f8, 0x3e8, 0x2e8];
 /// IRQs of COM1 to COM4.
 pub const COM_IRQS: [u8; 4] = [4, 3, 4, 3];
 
-/// `_STA`: present, enabled, shown, working.
+/// `_STA`: present, enabled, functioning; not shown in the user interface.
 const STA_ENABLED: u8 = 0x0b;
-/// `_STA`: present, disabled.
+/// `_STA`: present, functioning, not enabled.
 const STA_DISABLED: u8 = 0x09;
-/// PIRQRCx: the interrupt is not routed (82371SB data sheet, 2.3.8).
+/// PIRQRCx bit 7: the PIRQ is not routed (82371SB data sheet, 2.3.8).
 const PIRQ_DISABLED: u8 = 0x80;
-/// PIRQRCA's offset in the ISA bridge's configuration space.
+/// Offset of PIRQRCA in the ISA bridge's configuration space.
 const PIRQRC: u8 = 0x60;
-/// Where an Extended Interrupt descriptor has its (first) interrupt number (ACPI 1.0b, 6.4.3.5).
+/// Offset of the first interrupt number in an Extended Interrupt descriptor (ACPI 1.0b, 6.4.3.5).
 const EXT_IRQ_NUMBER: u8 = 5;
 const LINKS: [char; 4] = ['A', 'B', 'C', 'D'];
-/// The link that is wired to the SCI, for the power management function.
+/// The link device of the power management function, which is fixed to the SCI.
 const SCI_LINK: &str = "LNKS";
 
-/// AML that was made before.
-struct Raw(Vec<u8>);
+/// Encoded AML.
+struct AmlBytes(Vec<u8>);
 
-impl Aml for Raw {
+impl Aml for AmlBytes {
     fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
         sink.vec(&self.0);
     }
 }
 
-fn raw(aml: &dyn Aml) -> Raw {
+fn encode(aml: &dyn Aml) -> AmlBytes {
     let mut bytes = Vec::new();
     aml.to_aml_bytes(&mut bytes);
-    Raw(bytes)
+    AmlBytes(bytes)
 }
 
 /// IRQ descriptor (ACPI 1.0b, 6.4.2.1): edge-triggered, active high.
-struct Irq {
+struct IrqDescriptor {
     irq: u8,
     shared: bool,
 }
 
-impl Aml for Irq {
+impl Aml for IrqDescriptor {
     fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
         const EDGE_HIGH: u8 = 1;
         const SHARED: u8 = 1 << 4;
@@ -68,10 +68,10 @@ impl Aml for Irq {
     }
 }
 
-/// DMA descriptor (ACPI 1.0b, 6.4.2.2): a channel, not a bus master, 8-bit transfers, compatibility timing.
-struct Dma(u8);
+/// DMA descriptor (ACPI 1.0b, 6.4.2.2) of one channel: no bus master, 8-bit transfers, compatibility timing.
+struct DmaDescriptor(u8);
 
-impl Aml for Dma {
+impl Aml for DmaDescriptor {
     fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
         sink.byte(0x2a);
         sink.byte(1u8.checked_shl(self.0.into()).unwrap_or(0));
@@ -80,9 +80,9 @@ impl Aml for Dma {
 }
 
 /// Extended Interrupt descriptor (ACPI 1.0b, 6.4.3.5): consumer, level-triggered, active high, shared.
-struct PciIrqs<'a>(&'a [u8]);
+struct ExtendedInterrupt<'a>(&'a [u8]);
 
-impl Aml for PciIrqs<'_> {
+impl Aml for ExtendedInterrupt<'_> {
     fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
         const CONSUMER: u8 = 1;
         const SHARED: u8 = 1 << 3;
@@ -96,10 +96,10 @@ impl Aml for PciIrqs<'_> {
     }
 }
 
-/// `Processor` object without a P_BLK (ACPI 1.0b, 16.2.3): only C1.
-struct Processor(u8);
+/// `Processor` object without a P_BLK, so that only C1 is supported (ACPI 1.0b, 16.2.3).
+struct ProcessorObject(u8);
 
-impl Aml for Processor {
+impl Aml for ProcessorObject {
     fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
         const BODY: u8 = 4 + 1 + 4 + 1;
         sink.vec(&[0x5b, 0x83, BODY + 1]);
@@ -123,15 +123,15 @@ pub fn dsdt(config: &MachineConfig, ram: u64) -> Vec<u8> {
     table.as_slice().to_vec()
 }
 
-fn processors(count: u32) -> Raw {
-    let processors: Vec<_> = (0..count).map(|n| Processor(n as u8)).collect();
+fn processors(count: u32) -> AmlBytes {
+    let processors: Vec<_> = (0..count).map(|n| ProcessorObject(n as u8)).collect();
     let children = processors.iter().map(|p| p as &dyn Aml).collect();
-    raw(&Scope::new("\\_PR_".into(), children))
+    encode(&Scope::new("\\_PR_".into(), children))
 }
 
-fn pci0(config: &MachineConfig, ram: u64) -> Raw {
+fn pci0(config: &MachineConfig, ram: u64) -> AmlBytes {
     let window = e820::low_ram(ram) as u32;
-    raw(&Device::new(
+    encode(&Device::new(
         "PCI0".into(),
         vec![
             &Name::new("_HID".into(), &EISAName::new("PNP0A03")),
@@ -162,12 +162,12 @@ fn ports(base: u16, len: u8) -> IO {
     IO::new(base, base, 1, len)
 }
 
-fn isa_bridge(config: &MachineConfig) -> Raw {
+fn isa_bridge(config: &MachineConfig) -> AmlBytes {
     let registers = LINKS.map(|c| FieldEntry::Named([b'P', b'R', b'Q', c as u8], 8)).to_vec();
     let mut body = vec![
-        raw(&Name::new("_ADR".into(), &0x0001_0000u32)),
-        raw(&OpRegion::new("PIRQ".into(), OpRegionSpace::PCIConfig, &PIRQRC, &4u8)),
-        raw(&Field::new(
+        encode(&Name::new("_ADR".into(), &0x0001_0000u32)),
+        encode(&OpRegion::new("PIRQ".into(), OpRegionSpace::PCIConfig, &PIRQRC, &4u8)),
+        encode(&Field::new(
             "PIRQ".into(),
             FieldAccessType::Byte,
             FieldLockRule::NoLock,
@@ -178,27 +178,32 @@ fn isa_bridge(config: &MachineConfig) -> Raw {
             "PIC_",
             "PNP0000",
             None,
-            &[&ports(0x20, 2), &ports(0xa0, 2), &ports(0x4d0, 2), &Irq { irq: 2, shared: false }],
+            &[&ports(0x20, 2), &ports(0xa0, 2), &ports(0x4d0, 2), &IrqDescriptor { irq: 2, shared: false }],
         ),
-        isa_device("TIMR", "PNP0100", None, &[&ports(0x40, 4), &Irq { irq: 0, shared: false }]),
-        isa_device("DMAC", "PNP0200", None, &[&ports(0x00, 16), &ports(0x81, 15), &ports(0xc0, 32), &Dma(4)]),
+        isa_device("TIMR", "PNP0100", None, &[&ports(0x40, 4), &IrqDescriptor { irq: 0, shared: false }]),
+        isa_device("DMAC", "PNP0200", None, &[&ports(0x00, 16), &ports(0x81, 15), &ports(0xc0, 32), &DmaDescriptor(4)]),
         isa_device("SPKR", "PNP0800", None, &[&ports(0x61, 1)]),
-        isa_device("FPU_", "PNP0C04", None, &[&ports(0xf0, 16), &Irq { irq: 13, shared: false }]),
-        isa_device("RTC_", "PNP0B00", None, &[&ports(0x70, 2), &Irq { irq: 8, shared: false }]),
-        isa_device("KBD_", "PNP0303", None, &[&ports(0x60, 1), &ports(0x64, 1), &Irq { irq: 1, shared: false }]),
-        isa_device("MOU_", "PNP0F13", None, &[&Irq { irq: 12, shared: false }]),
+        isa_device("FPU_", "PNP0C04", None, &[&ports(0xf0, 16), &IrqDescriptor { irq: 13, shared: false }]),
+        isa_device("RTC_", "PNP0B00", None, &[&ports(0x70, 2), &IrqDescriptor { irq: 8, shared: false }]),
+        isa_device(
+            "KBD_",
+            "PNP0303",
+            None,
+            &[&ports(0x60, 1), &ports(0x64, 1), &IrqDescriptor { irq: 1, shared: false }],
+        ),
+        isa_device("MOU_", "PNP0F13", None, &[&IrqDescriptor { irq: 12, shared: false }]),
     ];
     for n in (0..4).filter(|&n| config.serial[n].is_some()) {
-        // COM1 and COM3 are on one IRQ, and so are COM2 and COM4.
+        // COM1 and COM3 share an IRQ, and so do COM2 and COM4.
         let shared = config.serial[n ^ 2].is_some();
         body.push(isa_device(
             &format!("COM{}", n + 1),
             "PNP0501",
             Some(n as u8 + 1),
-            &[&ports(COM_PORTS[n], 8), &Irq { irq: COM_IRQS[n], shared }],
+            &[&ports(COM_PORTS[n], 8), &IrqDescriptor { irq: COM_IRQS[n], shared }],
         ));
     }
-    // Ports that belong to nobody's driver: nothing else may be put there.
+    // Motherboard resources: ports without a device object, which the operating system must not assign.
     body.push(isa_device(
         "MBRD",
         "PNP0C02",
@@ -211,21 +216,22 @@ fn isa_bridge(config: &MachineConfig) -> Raw {
             &ports(GPE0, GPE0_LEN),
         ],
     ));
-    raw(&Device::new("ISA_".into(), body.iter().map(|part| part as &dyn Aml).collect()))
+    encode(&Device::new("ISA_".into(), body.iter().map(|part| part as &dyn Aml).collect()))
 }
 
-fn isa_device(name: &str, hid: &str, uid: Option<u8>, resources: &[&dyn Aml]) -> Raw {
-    let mut body = vec![raw(&Name::new("_HID".into(), &EISAName::new(hid)))];
-    body.extend(uid.map(|uid| raw(&Name::new("_UID".into(), &uid))));
-    body.push(raw(&Name::new("_CRS".into(), &ResourceTemplate::new(resources.to_vec()))));
-    raw(&Device::new(name.into(), body.iter().map(|part| part as &dyn Aml).collect()))
+fn isa_device(name: &str, hid: &str, uid: Option<u8>, resources: &[&dyn Aml]) -> AmlBytes {
+    let mut body = vec![encode(&Name::new("_HID".into(), &EISAName::new(hid)))];
+    body.extend(uid.map(|uid| encode(&Name::new("_UID".into(), &uid))));
+    body.push(encode(&Name::new("_CRS".into(), &ResourceTemplate::new(resources.to_vec()))));
+    encode(&Device::new(name.into(), body.iter().map(|part| part as &dyn Aml).collect()))
 }
 
-/// Two methods that all links use, LNKA to LNKD on PIRQRCA to PIRQRCD, and the link of the SCI.
-fn links() -> Raw {
+/// PCI interrupt link devices: LNKA to LNKD for PIRQRCA to PIRQRCD, the methods LSTA and LCRS that they share, and the link
+/// of the SCI.
+fn links() -> AmlBytes {
     let mut body = vec![
-        // The status of a link whose register is Arg0.
-        raw(&Method::new(
+        // LSTA: `_STA` of a link. Arg0 is the value of its PIRQRC register.
+        encode(&Method::new(
             "LSTA".into(),
             1,
             false,
@@ -234,13 +240,13 @@ fn links() -> Raw {
                 &Return::new(&STA_ENABLED),
             ],
         )),
-        // The resources of a link whose register is Arg0.
-        raw(&Method::new(
+        // LCRS: `_CRS` of a link. Arg0 is the value of its PIRQRC register.
+        encode(&Method::new(
             "LCRS".into(),
             1,
             true,
             vec![
-                &Name::new("BUFF".into(), &ResourceTemplate::new(vec![&PciIrqs(&[0])])),
+                &Name::new("BUFF".into(), &ResourceTemplate::new(vec![&ExtendedInterrupt(&[0])])),
                 &CreateDWordField::new(&Path::new("NUMB"), &Path::new("BUFF"), &EXT_IRQ_NUMBER),
                 &If::new(
                     &LessThan::new(&Arg(0), &PIRQ_DISABLED),
@@ -251,18 +257,18 @@ fn links() -> Raw {
             ],
         )),
     ];
-    let choices = ResourceTemplate::new(vec![&PciIrqs(&PIRQ_IRQS)]);
+    let choices = ResourceTemplate::new(vec![&ExtendedInterrupt(&PIRQ_IRQS)]);
     for (n, letter) in LINKS.into_iter().enumerate() {
         let register = Path::new(&format!("\\_SB_.PCI0.ISA_.PRQ{letter}"));
-        body.push(raw(&Device::new(
+        body.push(encode(&Device::new(
             Path::new(&format!("LNK{letter}")),
             vec![
                 &Name::new("_HID".into(), &EISAName::new("PNP0C0F")),
                 &Name::new("_UID".into(), &(n as u8 + 1)),
                 &Name::new("_PRS".into(), &choices),
-                &Method::new("_STA".into(), 0, false, vec![&Return::new(&Call("LSTA", &register))]),
+                &Method::new("_STA".into(), 0, false, vec![&Return::new(&MethodCall("LSTA", &register))]),
                 &Method::new("_DIS".into(), 0, false, vec![&Or::new(&register, &register, &PIRQ_DISABLED)]),
-                &Method::new("_CRS".into(), 0, false, vec![&Return::new(&Call("LCRS", &register))]),
+                &Method::new("_CRS".into(), 0, false, vec![&Return::new(&MethodCall("LCRS", &register))]),
                 &Method::new(
                     "_SRS".into(),
                     1,
@@ -275,8 +281,8 @@ fn links() -> Raw {
             ],
         )));
     }
-    let sci = ResourceTemplate::new(vec![&PciIrqs(&[SCI_IRQ])]);
-    body.push(raw(&Device::new(
+    let sci = ResourceTemplate::new(vec![&ExtendedInterrupt(&[SCI_IRQ])]);
+    body.push(encode(&Device::new(
         SCI_LINK.into(),
         vec![
             &Name::new("_HID".into(), &EISAName::new("PNP0C0F")),
@@ -288,25 +294,26 @@ fn links() -> Raw {
             &Method::new("_SRS".into(), 1, false, vec![]),
         ],
     )));
-    raw(&Scope::new("\\_SB_".into(), body.iter().map(|part| part as &dyn Aml).collect()))
+    encode(&Scope::new("\\_SB_".into(), body.iter().map(|part| part as &dyn Aml).collect()))
 }
 
-/// A call of a method with one argument.
-struct Call<'a>(&'static str, &'a dyn Aml);
+/// Invocation of a method with one argument.
+struct MethodCall<'a>(&'static str, &'a dyn Aml);
 
-impl Aml for Call<'_> {
+impl Aml for MethodCall<'_> {
     fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
         Path::new(self.0).to_aml_bytes(sink);
         self.1.to_aml_bytes(sink);
     }
 }
 
-/// Which link (0: LNKA) pin `pin` (0: INTA#) of slot `slot` is wired to: slot 1 to PIRQA, and on by one with each slot
-/// and pin.
-pub fn link(slot: u8, pin: u8) -> usize {
+/// The link (0: LNKA) of interrupt pin `pin` (0: INTA#) of slot `slot`. INTA# of slot 1 is PIRQA#; each further slot or pin
+/// advances by one.
+pub fn link_of(slot: u8, pin: u8) -> usize {
     usize::from(slot.wrapping_add(pin).wrapping_sub(1) & 3)
 }
 
+/// `_PRT`: the link of each pin of each slot.
 fn routing() -> Name {
     let mut table = PackageBuilder::new();
     for slot in 0..32u8 {
@@ -314,11 +321,11 @@ fn routing() -> Name {
             let mut entry = PackageBuilder::new();
             entry.add_element(&(u32::from(slot) << 16 | 0xffff));
             entry.add_element(&pin);
-            // INTA# of slot 1 is the power management function's, whose interrupt is the SCI.
+            // Only the power management function uses INTA# of slot 1; its interrupt is the SCI.
             if (slot, pin) == (1, 0) {
                 entry.add_element(&Path::new(SCI_LINK));
             } else {
-                entry.add_element(&Path::new(&format!("LNK{}", LINKS[link(slot, pin)])));
+                entry.add_element(&Path::new(&format!("LNK{}", LINKS[link_of(slot, pin)])));
             }
             entry.add_element(&0u8);
             table.add_element(&entry);
@@ -327,6 +334,7 @@ fn routing() -> Name {
     Name::new("_PRT".into(), &table)
 }
 
+/// `\_S5`: SLP_TYPa and SLP_TYPb of soft-off.
 fn soft_off() -> Name {
     let mut package = PackageBuilder::new();
     for value in [SLP_TYP_S5, SLP_TYP_S5, 0, 0] {

@@ -1,5 +1,5 @@
-//! The tables that are not AML: FACS, FADT, MADT, WAET, RSDT (ACPI 1.0b, chapter 5.2; Microsoft, "Windows ACPI
-//! Emulated Devices Table", 2009).
+//! ACPI tables without AML: FADT, FACS, MADT, WAET, RSDT (ACPI 1.0b, chapter 5.2; Microsoft, "Windows ACPI Emulated Devices
+//! Table", 2009).
 
 use super::*;
 use crate::config::CpuConfig;
@@ -9,14 +9,14 @@ use acpi_tables::{Aml, AmlSink};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, little_endian::U16, little_endian::U32};
 
 /// Offset of FIRMWARE_CTRL in the FADT.
-pub const FACP_FACS: usize = 36;
+pub const FADT_FIRMWARE_CTRL: usize = 36;
 /// Offset of DSDT in the FADT.
-pub const FACP_DSDT: usize = 40;
+pub const FADT_DSDT: usize = 40;
 
-/// FADT after its header (ACPI 1.0b, 5.2.5).
+/// The FADT after its header (ACPI 1.0b, 5.2.5).
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-struct Facp {
+struct Fadt {
     firmware_ctrl: U32,
     dsdt: U32,
     int_model: u8,
@@ -56,34 +56,34 @@ struct Facp {
     flags: U32,
 }
 
-/// INT_MODEL: there are local and I/O APICs besides the dual 8259.
+/// INT_MODEL: multiple APIC, besides the two 8259s.
 const INT_MODEL_APIC: u8 = 1;
-/// A latency that says that there is no C2 (> 100) and no C3 (> 1000).
-const NO_C_STATE: u16 = 0xfff;
-/// CMOS register of the century.
+/// P_LVL2_LAT above 100 us and P_LVL3_LAT above 1000 us: C2 and C3 are not supported.
+const LATENCY_UNSUPPORTED: u16 = 0xfff;
+/// CENTURY: CMOS register of the century.
 const CMOS_CENTURY: u8 = 0x32;
 
-/// FADT flags (ACPI 1.0b, table 5-6, and later versions for those that 1.0 reserves and Windows reads nevertheless).
+/// FADT flags (ACPI 1.0b, table 5-6). Version 1.0b reserves bits 15 and 18, but Windows reads them.
 mod flag {
-    /// WBINVD works.
+    /// WBINVD works correctly.
     pub const WBINVD: u32 = 1 << 0;
-    /// C1 on all processors.
+    /// All processors support C1.
     pub const PROC_C1: u32 = 1 << 2;
-    /// There is no fixed-feature sleep button. PWR_BUTTON (bit 4) is clear: there is a fixed-feature power button.
+    /// No fixed-feature sleep button. PWR_BUTTON (bit 4) stays clear: the machine has a fixed-feature power button.
     pub const SLP_BUTTON: u32 = 1 << 5;
-    /// Use the PM timer, rather than the TSC, to measure time (Windows reads it whatever the table's revision).
+    /// USE_PLATFORM_CLOCK: measure time by the PM timer instead of the TSC. Windows reads it in every table revision.
     pub const USE_PLATFORM_CLOCK: u32 = 1 << 15;
-    /// Interrupts must go to clusters of processors, as more than eight do not fit the flat logical mode.
+    /// FORCE_APIC_CLUSTER_MODEL: flat logical destination mode addresses only eight processors.
     pub const FORCE_APIC_CLUSTER_MODEL: u32 = 1 << 18;
 }
 
-/// FADT. Its two pointers are for the caller.
-pub fn facp(cpus: &CpuConfig) -> Vec<u8> {
+/// The FADT. The caller sets FIRMWARE_CTRL and DSDT.
+pub fn fadt(cpus: &CpuConfig) -> Vec<u8> {
     let mut flags = flag::WBINVD | flag::PROC_C1 | flag::SLP_BUTTON | flag::USE_PLATFORM_CLOCK;
     if cpus.count > 8 {
         flags |= flag::FORCE_APIC_CLUSTER_MODEL;
     }
-    let body = Facp {
+    let body = Fadt {
         firmware_ctrl: 0.into(),
         dsdt: 0.into(),
         int_model: INT_MODEL_APIC,
@@ -110,8 +110,8 @@ pub fn facp(cpus: &CpuConfig) -> Vec<u8> {
         gpe1_blk_len: 0,
         gpe1_base: 0,
         reserved3: 0,
-        p_lvl2_lat: NO_C_STATE.into(),
-        p_lvl3_lat: NO_C_STATE.into(),
+        p_lvl2_lat: LATENCY_UNSUPPORTED.into(),
+        p_lvl3_lat: LATENCY_UNSUPPORTED.into(),
         flush_size: 0.into(),
         flush_stride: 0.into(),
         duty_offset: 0,
@@ -127,7 +127,7 @@ pub fn facp(cpus: &CpuConfig) -> Vec<u8> {
     table.as_slice().to_vec()
 }
 
-/// FACS (ACPI 1.0b, 5.2.6): no waking vector, nobody holds the global lock.
+/// The FACS (ACPI 1.0b, 5.2.6): no waking vector, global lock free.
 pub fn facs() -> Vec<u8> {
     let mut facs = vec![0; 64];
     facs[..4].copy_from_slice(b"FACS");
@@ -137,15 +137,15 @@ pub fn facs() -> Vec<u8> {
 
 /// MPS INTI flags: level-triggered, active high.
 const LEVEL_HIGH: u16 = 3 << 2 | 1;
-/// MPS INTI flags: as the bus has it (ISA: edge, active high).
+/// MPS INTI flags: conforms to the bus (ISA: edge-triggered, active high).
 const BUS_DEFAULT: u16 = 0;
-/// Every processor.
+/// ACPI processor id that addresses all processors.
 const ALL_PROCESSORS: u8 = 0xff;
 
-/// Interrupt source override (ACPI 1.0b, 5.2.8.3.1).
+/// Interrupt Source Override (ACPI 1.0b, 5.2.8.3.1).
 #[derive(FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
-struct Override {
+struct InterruptSourceOverride {
     kind: u8,
     len: u8,
     bus: u8,
@@ -157,7 +157,7 @@ struct Override {
 /// Local APIC NMI (ACPI 1.0b, 5.2.8.4.1).
 #[derive(FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
-struct LocalNmi {
+struct LocalApicNmi {
     kind: u8,
     len: u8,
     processor: u8,
@@ -165,7 +165,7 @@ struct LocalNmi {
     lint: u8,
 }
 
-/// MADT (ACPI 1.0b, 5.2.8).
+/// The MADT (ACPI 1.0b, 5.2.8).
 pub fn madt(cpus: &CpuConfig) -> Vec<u8> {
     const LOCAL_APIC: u32 = 0xfee0_0000;
     const PCAT_COMPAT: u32 = 1;
@@ -176,18 +176,25 @@ pub fn madt(cpus: &CpuConfig) -> Vec<u8> {
         ProcessorLocalApic::new(index as u8, apic_id(index, cpus), EnabledStatus::Enabled).to_aml_bytes(&mut table);
     }
     IoApic::new(0, IOAPIC_BASE, 0).to_aml_bytes(&mut table);
-    // The PIT is wired to pin 2, where the cascade would be.
+    // The PIT is connected to I/O APIC pin 2, which the 8259 cascade (IRQ 2) leaves free.
     let mut overrides = vec![(0, 2, BUS_DEFAULT)];
-    // What PCI interrupts may be routed to is level-triggered and, behind the router, active high; so is the SCI.
+    // The IRQs of the PCI links and the SCI are level-triggered, and active high after the PIRQ router.
     overrides.extend([5, SCI_IRQ, 10, 11].map(|irq| (irq, u32::from(irq), LEVEL_HIGH)));
     for (source, gsi, flags) in overrides {
-        table.append(Override { kind: 2, len: 10, bus: 0, source, gsi: gsi.into(), flags: flags.into() });
+        table.append(InterruptSourceOverride {
+            kind: 2,
+            len: 10,
+            bus: 0,
+            source,
+            gsi: gsi.into(),
+            flags: flags.into(),
+        });
     }
-    table.append(LocalNmi { kind: 4, len: 6, processor: ALL_PROCESSORS, flags: BUS_DEFAULT.into(), lint: 1 });
+    table.append(LocalApicNmi { kind: 4, len: 6, processor: ALL_PROCESSORS, flags: BUS_DEFAULT.into(), lint: 1 });
     table.as_slice().to_vec()
 }
 
-/// WAET: the PM timer needs no second read. (The RTC's register C must be read after each interrupt.)
+/// The WAET: one read of the PM timer suffices. RTC register C must be read after each interrupt.
 pub fn waet() -> Vec<u8> {
     const PM_TIMER_GOOD: u32 = 1 << 1;
     let mut table = sdt(b"WAET", 1, 36);
@@ -195,7 +202,7 @@ pub fn waet() -> Vec<u8> {
     table.as_slice().to_vec()
 }
 
-/// RSDT with room for `count` pointers.
+/// The RSDT, with space for `count` pointers.
 pub fn rsdt(count: usize) -> Vec<u8> {
     sdt(b"RSDT", 1, (RSDT_ENTRIES + 4 * count) as u32).as_slice().to_vec()
 }

@@ -1,8 +1,8 @@
-//! `etc/table-loader`: commands by which a firmware places files that point at each other.
+//! ACPI table loader (`etc/table-loader`): commands by which the firmware allocates and links fw_cfg files.
 //!
 //! An array of 128-byte entries, each a little-endian u32 command followed by its operands; file names are 56 bytes,
-//! padded with zeros. Commands: allocate a file (alignment, zone), add the address of a file to a pointer in another,
-//! set a checksum. [`resolve`] does the same on the host, for machines that start without firmware.
+//! padded with zeros. Commands: allocate memory for a file (alignment, zone), add the address of a file to a pointer, set a
+//! checksum. [`resolve`] executes the commands on the host, for machines without firmware.
 
 use std::collections::BTreeMap;
 use zerocopy::{Immutable, IntoBytes, KnownLayout, little_endian::U32};
@@ -16,48 +16,48 @@ const ALLOCATE: u32 = 1;
 const ADD_POINTER: u32 = 2;
 const ADD_CHECKSUM: u32 = 3;
 
-/// Where a firmware puts a file.
+/// Memory in which the firmware allocates a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Zone {
     /// Anywhere below 4 GiB.
     High = 1,
-    /// F0000h to FFFFFh, where an RSDP is looked for.
+    /// F0000h-FFFFFh, which operating systems scan for the RSDP.
     FSegment = 2,
 }
 
-/// A step.
+/// A loader command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Give the file a place.
+    /// Allocate memory for a file and copy it there.
     Allocate {
         /// File.
         file: &'static str,
-        /// A power of two.
+        /// Alignment in bytes, a power of two.
         align: u32,
-        /// Where.
+        /// Memory to allocate from.
         zone: Zone,
     },
     /// Add the address of `target` to the `size` bytes at `offset` in `file`.
     AddPointer {
-        /// File with the pointer.
+        /// File that contains the pointer.
         file: &'static str,
-        /// File that it points into.
+        /// File to which it points.
         target: &'static str,
-        /// Where the pointer is.
+        /// Offset of the pointer in `file`.
         offset: u32,
-        /// 1, 2, 4 or 8.
+        /// Bytes of the pointer: 1, 2, 4 or 8.
         size: u8,
     },
-    /// Make the bytes from `start` sum up to zero by the byte at `offset`, which is zero before.
+    /// Set the byte at `offset`, which is zero, so that `len` bytes from `start` sum up to zero.
     AddChecksum {
         /// File.
         file: &'static str,
-        /// Where the checksum is.
+        /// Offset of the checksum.
         offset: u32,
-        /// What it covers.
+        /// First byte of the range that the checksum covers.
         start: u32,
-        /// Bytes that it covers.
+        /// Bytes of that range.
         len: u32,
     },
 }
@@ -95,7 +95,7 @@ struct AddChecksumEntry {
 }
 
 impl Command {
-    /// As the firmware reads it.
+    /// The command as an entry of the file.
     pub fn to_bytes(self) -> [u8; ENTRY_LEN] {
         let mut bytes = [0; ENTRY_LEN];
         match self {
@@ -138,37 +138,37 @@ impl Command {
 
 fn name(file: &str) -> [u8; NAME_LEN] {
     let mut bytes = [0; NAME_LEN];
-    // The last byte stays zero. Names are constants of this crate, far shorter.
+    // Terminated by a zero. The names are constants of this crate and shorter than this.
     for (to, from) in bytes[..NAME_LEN - 1].iter_mut().zip(file.bytes()) {
         *to = from;
     }
     bytes
 }
 
-/// The whole file.
+/// The content of `etc/table-loader`.
 pub fn to_bytes(commands: &[Command]) -> Vec<u8> {
     commands.iter().flat_map(|command| command.to_bytes()).collect()
 }
 
-/// Commands that do not fit the files.
+/// Commands that do not match the files.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ResolveError {
-    /// A command names a file that is not there.
+    /// A command names a file that does not exist or is not allocated yet.
     #[error("no table file named {0}")]
     NoFile(&'static str),
     /// A command reaches past the end of its file.
     #[error("a command reaches past the end of table file {0}")]
     OutOfRange(&'static str),
-    /// The tables need more room than there is.
+    /// The files need more memory than available.
     #[error("the tables do not fit into {0} bytes")]
     NoRoom(u64),
 }
 
-/// Does on the host what a firmware does with the commands: gives every file an address in `room` (whatever its
-/// zone), in the order of the allocations, and fixes pointers and checksums.
+/// Executes the commands on the host: gives each file an address in `room`, whatever its zone, in the order of the
+/// allocations, and sets pointers and checksums. Returns the addresses by file name.
 ///
 /// # Errors
-/// If the commands do not fit the files, or the files do not fit the room.
+/// If the commands do not match the files, or the files do not fit into `room`.
 pub fn resolve(
     commands: &[Command],
     files: &mut BTreeMap<&'static str, Vec<u8>>,

@@ -13,8 +13,8 @@ fn dword(bytes: &[u8], at: usize) -> usize {
     u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
 }
 
-/// The tables at `base`, and where the RSDP is.
-fn placed(cpus: u32, base: u64) -> (Vec<u8>, Vec<u8>, BTreeMap<&'static str, u64>) {
+/// The resolved tables, the resolved RSDP, and the address of each file, from `base` on.
+fn resolved(cpus: u32, base: u64) -> (Vec<u8>, Vec<u8>, BTreeMap<&'static str, u64>) {
     let mut config = machine(64 * MIB);
     config.cpus.count = cpus;
     config.cpus.sockets = cpus;
@@ -24,9 +24,9 @@ fn placed(cpus: u32, base: u64) -> (Vec<u8>, Vec<u8>, BTreeMap<&'static str, u64
     (files[TABLES_FILE].clone(), files[RSDP_FILE].clone(), at)
 }
 
-/// Every table by its signature, found the way an operating system does.
+/// All tables by signature, found by following pointers from the RSDP.
 fn walk(cpus: u32) -> BTreeMap<String, Vec<u8>> {
-    let (tables, rsdp, at) = placed(cpus, 0xf_0000);
+    let (tables, rsdp, at) = resolved(cpus, 0xf_0000);
     let base = at[TABLES_FILE] as usize;
     assert_eq!(&rsdp[..8], b"RSD PTR ");
     assert_eq!(sum(&rsdp), 0);
@@ -43,13 +43,13 @@ fn walk(cpus: u32) -> BTreeMap<String, Vec<u8>> {
     for table in &found {
         assert_eq!(sum(table), 0, "{:?}", std::str::from_utf8(&table[..4]));
     }
-    assert_eq!(dword(&facp, 36) % 64, 0, "the FACS is aligned");
+    assert_eq!(dword(&facp, 36) % 64, 0, "the FACS is not aligned to 64 bytes");
     found.push(table(dword(&facp, 36)));
     found.into_iter().map(|t| (String::from_utf8(t[..4].to_vec()).unwrap(), t)).collect()
 }
 
 #[test]
-fn every_table_is_reached_and_sums_to_zero() {
+fn every_table_is_reachable_from_the_rsdp_and_has_a_valid_checksum() {
     for cpus in [1, 2, 8, 9, 64] {
         let names: Vec<_> = walk(cpus).into_keys().collect();
         assert_eq!(names, ["APIC", "DSDT", "FACP", "FACS", "RSDT", "WAET"]);
@@ -57,7 +57,7 @@ fn every_table_is_reached_and_sums_to_zero() {
 }
 
 #[test]
-fn the_fadt_is_the_short_one_with_the_piix4s_ports() {
+fn the_fadt_has_revision_1_and_the_piix4s_ports() {
     let tables = walk(1);
     let facp = &tables["FACP"];
     assert_eq!((facp.len(), facp[8]), (116, 1));
@@ -69,20 +69,20 @@ fn the_fadt_is_the_short_one_with_the_piix4s_ports() {
     assert_eq!(dword(facp, 80), 0xafe0);
     assert_eq!(facp[88..93], [4, 2, 0, 4, 4]);
     assert_eq!(facp[108], 0x32);
-    assert_eq!(dword(facp, 112) & 1 << 10, 0, "no reset register in revision 1");
-    assert_eq!(dword(facp, 112) & 1 << 15, 1 << 15, "the platform's clock");
-    assert_eq!(dword(facp, 112) & 1 << 4, 0, "a fixed power button");
+    assert_eq!(dword(facp, 112) & 1 << 10, 0, "RESET_REG_SUP in revision 1");
+    assert_eq!(dword(facp, 112) & 1 << 15, 1 << 15, "USE_PLATFORM_CLOCK");
+    assert_eq!(dword(facp, 112) & 1 << 4, 0, "PWR_BUTTON hides the fixed power button");
 }
 
 #[test]
-fn more_than_eight_processors_need_clusters() {
+fn more_than_eight_processors_force_the_apic_cluster_model() {
     for (cpus, expect) in [(8, 0), (9, 1)] {
         assert_eq!(dword(&walk(cpus)["FACP"], 112) >> 18 & 1, expect);
     }
 }
 
 #[test]
-fn the_madt_has_the_overrides_that_windows_needs() {
+fn the_madt_has_interrupt_source_overrides_for_irq_0_the_pci_irqs_and_the_sci() {
     let tables = walk(2);
     let madt = &tables["APIC"];
     let mut at = 44;
@@ -103,12 +103,12 @@ fn the_madt_has_the_overrides_that_windows_needs() {
 }
 
 #[test]
-fn slots_and_pins_are_wired_in_turn() {
-    assert_eq!([(1, 0), (1, 1), (2, 0), (3, 0), (4, 0), (0, 0)].map(|(s, p)| dsdt::link(s, p)), [0, 1, 1, 2, 3, 3]);
+fn the_link_advances_with_slot_and_pin() {
+    assert_eq!([(1, 0), (1, 1), (2, 0), (3, 0), (4, 0), (0, 0)].map(|(s, p)| dsdt::link_of(s, p)), [0, 1, 1, 2, 3, 3]);
 }
 
 #[test]
-fn the_commands_are_in_the_firmwares_format() {
+fn commands_are_encoded_as_128_byte_entries() {
     let tables = Tables::new(&machine(64 * MIB), 64 * MIB);
     let bytes = to_bytes(&tables.commands);
     assert_eq!(bytes.len(), tables.commands.len() * 128);
@@ -126,7 +126,7 @@ fn the_commands_are_in_the_firmwares_format() {
 }
 
 #[test]
-fn commands_that_do_not_fit_are_refused() {
+fn commands_that_do_not_match_the_files_are_refused() {
     use loader::ResolveError::*;
     let files = || BTreeMap::from([("a", vec![0; 8])]);
     let allocate = Command::Allocate { file: "a", align: 16, zone: Zone::High };

@@ -1,41 +1,30 @@
 use super::*;
-use crate::config::{CpuConfig, Display, Payload, RtcBase};
+use crate::config::{CpuConfig, DriveConfig};
+use pcvm_devices::DiskId;
 
 const MIB: u64 = 1 << 20;
 
-/// A machine with one processor and nothing in it.
+/// A machine with one vCPU and COM1 and without drives and network cards.
 pub(crate) fn machine(memory: u64) -> MachineConfig {
     MachineConfig {
-        nics: Vec::new(),
         name: "test".into(),
         memory,
-        cpus: CpuConfig { count: 1, sockets: 1, cores: 1, threads: 1, model: Default::default() },
-        drives: [None, None, None, None],
-        boot: vec![],
-        payload: Payload::Firmware(None),
         serial: [Some(crate::config::CharSpec::Null), None, None, None],
-        debugcon: None,
-        rtc: RtcBase::Utc,
-        no_reboot: false,
-        control: crate::config::ControlSpec::None,
-        press_key_for_cd: false,
-        trace: None,
-        vnc: None,
-        tablet: false,
-        display: Display::None,
-        vga: Some(pcvm_devices::vga::Vga::DEFAULT_VRAM),
+        ..MachineConfig::minimal()
     }
 }
 
-fn drive(media: Media) -> Option<DriveConfig> {
-    Some(DriveConfig { media, path: None, read_only: true, serial: None })
+fn drive(media: Media) -> DriveConfig {
+    DriveConfig { media, path: None, read_only: true, serial: None }
 }
 
 #[test]
-fn boot_letters_name_the_drives_that_are_there() {
+fn a_boot_letter_names_every_drive_of_its_kind() {
     use BootDevice::*;
     let mut config = machine(MIB);
-    config.drives = [drive(Media::Disk), None, drive(Media::Cdrom), drive(Media::Disk)];
+    config.drives = [(0, Media::Disk), (2, Media::Cdrom), (3, Media::Disk)]
+        .map(|(unit, media)| (DiskId(unit), drive(media)))
+        .into();
     let (hda, hdc, hdd) =
         ("/pci@i0cf8/ide@1,1/drive@0/disk@0", "/pci@i0cf8/ide@1,1/drive@1/disk@0", "/pci@i0cf8/ide@1,1/drive@1/disk@1");
     for (letters, expect) in [
@@ -50,7 +39,7 @@ fn boot_letters_name_the_drives_that_are_there() {
 }
 
 #[test]
-fn the_firmware_gets_every_item_that_it_reads() {
+fn fw_cfg_has_every_item_that_the_firmware_reads() {
     let mut config = machine(4096 * MIB);
     config.cpus = CpuConfig { count: 6, sockets: 2, cores: 3, threads: 1, model: Default::default() };
     let memory = Memory::new(16 * MIB, 0).unwrap();
@@ -69,7 +58,7 @@ fn the_firmware_gets_every_item_that_it_reads() {
 }
 
 #[test]
-fn firmware_is_told_where_there_is_no_screen() {
+fn a_machine_without_a_display_adapter_has_nographic_and_a_serial_console() {
     let mut config = machine(16 * MIB);
     let memory = Memory::new(16 * MIB, 0).unwrap();
     let items = fw_cfg_items(&config, &memory);
@@ -83,18 +72,18 @@ fn firmware_is_told_where_there_is_no_screen() {
 }
 
 #[test]
-fn the_same_configuration_gives_the_same_items() {
+fn equal_configurations_give_equal_items() {
     let memory = Memory::new(16 * MIB, 0).unwrap();
     assert_eq!(fw_cfg_items(&machine(MIB), &memory), fw_cfg_items(&machine(MIB), &memory));
 }
 
 #[test]
-fn tables_are_found_in_memory_without_firmware() {
+fn place_tables_writes_rsdp_rsdt_and_smbios_entry_point_below_1_mib() {
     let mut config = machine(16 * MIB);
     for count in [1, 64] {
         config.cpus = CpuConfig { count, sockets: count, cores: 1, threads: 1, model: Default::default() };
         let memory = Memory::new(16 * MIB, 0).unwrap();
-        let placed = place(&config, &memory).unwrap();
+        let placed = place_tables(&config, &memory).unwrap();
         assert!(e820::BIOS_AREA.contains(&placed.rsdp) && placed.rsdp.is_multiple_of(16));
         assert!((0xf_0000..0x10_0000).contains(&placed.smbios) && placed.smbios.is_multiple_of(16));
         let mut rsdp = [0; 20];

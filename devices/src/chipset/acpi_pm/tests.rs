@@ -19,7 +19,7 @@ fn bench() -> Bench<AcpiPm> {
 }
 
 #[test]
-fn generic() {
+fn generic_device_tests_pass() {
     generic_tests(AcpiPm::new);
     generic_tests(|| bench().device);
 }
@@ -188,7 +188,7 @@ fn an_smbus_transfer_ends_with_a_device_error() {
     bench.outb(SMB + 4, 0xa1);
     bench.outb(SMB + 2, 0x48);
     assert_eq!(bench.inb(SMB), 0x04, "device error, not busy");
-    assert_eq!(bench.inb(SMB + 2), 0x08, "start reads back as 0");
+    assert_eq!(bench.inb(SMB + 2), 0x08, "START reads as 0");
     assert!(!bench.irq(SCI));
     bench.outb(SMB, 0xff);
     assert_eq!(bench.inb(SMB), 0);
@@ -197,7 +197,7 @@ fn an_smbus_transfer_ends_with_a_device_error() {
     bench.outb(SMB, 0x1f);
     assert!(!bench.irq(SCI));
     bench.outb(SMB + 2, 0x02);
-    assert_eq!(bench.inb(SMB), 0x10, "killed");
+    assert_eq!(bench.inb(SMB), 0x10, "KILL sets FAILED");
     for value in 0..40 {
         bench.outb(SMB + 7, value);
     }

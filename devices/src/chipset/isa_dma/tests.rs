@@ -37,7 +37,7 @@ const AUTO: u8 = 0x10;
 const DOWN: u8 = 0x20;
 
 #[test]
-fn generic() {
+fn generic_device_tests_pass() {
     generic_tests(IsaDma::new);
 }
 

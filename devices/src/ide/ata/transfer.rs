@@ -1,221 +1,271 @@
-//! Reading, writing and verifying sectors.
+//! READ, WRITE and READ VERIFY commands of an ATA disk, by PIO and DMA.
 //!
-//! PIO reads fetch up to 64 KiB ahead of the guest and hand it over DRQ block by DRQ block. PIO writes go to the
-//! image one DRQ block at a time. DMA is one request for the whole command, straight to and from guest memory.
+//! A PIO read requests up to 64 KiB at a time from the image and sends them in DRQ blocks. A PIO write makes one
+//! request per DRQ block. A DMA command is one request, directly to or from guest memory.
 
-use super::super::drive::{BUFFER, Event, Span, Step};
-use super::super::regs::{Error, SECTOR, TaskFile};
-use super::address::Form;
-use super::{Ata, Job, failure};
+use super::super::drive::{ActionResult, BUFFER_SIZE, DriveAction, ImageExtent};
+use super::super::regs::{AtaError, SECTOR_SIZE, TaskFile};
+use super::address::AddressMode;
+use super::{ActiveCommand, Ata, block_failure};
 use crate::BlockError;
 use serde::{Deserialize, Serialize};
 
-/// Sectors read at a time.
-const CHUNK: u32 = (BUFFER as u64 / SECTOR) as u32;
+/// The most sectors per read request.
+const CHUNK_SECTORS: u32 = (BUFFER_SIZE as u64 / SECTOR_SIZE) as u32;
 
-/// The sectors of a command that are still to be done.
+/// The sectors of a command that are not transferred yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
-    /// The next.
+pub struct SectorTransfer {
+    /// The next sector.
     lba: u64,
-    /// How many.
-    left: u32,
-    /// How many of them are under way.
-    now: u32,
+    /// Sectors not transferred yet.
+    remaining: u32,
+    /// Of these, sectors of the current request or DRQ block.
+    in_flight: u32,
     /// Sectors per DRQ block.
     block: u8,
-    form: Form,
+    address_mode: AddressMode,
     write: bool,
-    /// Flush before the end.
-    through: bool,
+    /// Flush before the command completes.
+    flush_after: bool,
 }
 
-impl Run {
-    /// Whether a saved run is one that a disk of this size can have.
-    pub fn is_possible(&self, sectors: u64) -> bool {
-        self.now <= self.left
-            && self.left <= 0x1_0000
-            && self.block as usize * SECTOR as usize <= BUFFER
-            && self.lba.checked_add(self.left.into()).is_some_and(|end| end <= sectors)
+impl SectorTransfer {
+    /// Whether a saved transfer is valid for a disk of this size.
+    pub fn is_valid(&self, sectors: u64) -> bool {
+        self.in_flight <= self.remaining
+            && self.remaining <= 0x1_0000
+            && self.block as usize * SECTOR_SIZE as usize <= BUFFER_SIZE
+            && self.lba.checked_add(self.remaining.into()).is_some_and(|end| end <= sectors)
     }
 
     fn offset(&self) -> u64 {
-        self.lba * SECTOR
+        self.lba * SECTOR_SIZE
     }
 
     fn bytes(&self) -> usize {
-        self.now as usize * SECTOR as usize
+        self.in_flight as usize * SECTOR_SIZE as usize
     }
 
-    /// What was under way is done.
+    /// Accounts for the sectors in flight as transferred.
     fn advance(&mut self) {
-        self.lba += u64::from(self.now);
-        self.left -= self.now;
-        self.now = 0;
+        self.lba += u64::from(self.in_flight);
+        self.remaining -= self.in_flight;
+        self.in_flight = 0;
     }
 }
 
 impl Ata {
-    fn run(&self, task: &mut TaskFile, ext: bool, block: u8, write: bool, fua: bool) -> Result<Run, Error> {
+    fn transfer(
+        &self,
+        task: &mut TaskFile,
+        ext: bool,
+        block: u8,
+        write: bool,
+        fua: bool,
+    ) -> Result<SectorTransfer, AtaError> {
         if block == 0 {
-            return Err(Error::ABORT);
+            return Err(AtaError::ABORT);
         }
         if write && self.read_only {
-            return Err(failure(task, BlockError::ReadOnly, true));
+            return Err(block_failure(task, BlockError::ReadOnly, true));
         }
-        let (lba, left, form) = self.extent(task, ext)?;
-        let through = write && (fua || !self.state.write_cache);
-        Ok(Run { lba, left, now: 0, block, form, write, through })
+        let (lba, remaining, address_mode) = self.extent(task, ext)?;
+        let flush_after = write && (fua || !self.state.write_cache);
+        Ok(SectorTransfer { lba, remaining, in_flight: 0, block, address_mode, write, flush_after })
     }
 
-    /// The command failed at the sector where the run is.
-    fn failed_at(&self, task: &mut TaskFile, run: &Run, error: BlockError) -> Error {
-        self.put_lba(task, run.lba, run.form);
-        self.put_count(task, run.left);
-        failure(task, error, run.write)
+    /// Sets the task file for a failure at the transfer's next sector and returns the Error register.
+    fn fail_at(&self, task: &mut TaskFile, transfer: &SectorTransfer, error: BlockError) -> AtaError {
+        self.set_lba(task, transfer.lba, transfer.address_mode);
+        self.set_sector_count(task, transfer.remaining);
+        block_failure(task, error, transfer.write)
     }
 
-    fn put_count(&self, task: &mut TaskFile, left: u32) {
+    fn set_sector_count(&self, task: &mut TaskFile, left: u32) {
         let [now, before, ..] = left.to_le_bytes();
-        task.count.now = now;
-        task.count.before = before;
+        task.sector_count.current = now;
+        task.sector_count.previous = before;
     }
 
-    /// All sectors are done: the registers name the last one.
-    fn succeeded(&self, task: &mut TaskFile, run: &Run) {
-        self.put_lba(task, run.lba.saturating_sub(1), run.form);
-        self.put_count(task, 0);
+    /// Sets the task file for a successful transfer: the address of the last sector, count 0.
+    fn set_final_address(&self, task: &mut TaskFile, transfer: &SectorTransfer) {
+        self.set_lba(task, transfer.lba.saturating_sub(1), transfer.address_mode);
+        self.set_sector_count(task, 0);
     }
 
     // ---- PIO ----
 
-    pub(super) fn read_pio(&mut self, task: &mut TaskFile, ext: bool, block: u8) -> Result<Step, Error> {
-        let run = self.run(task, ext, block, false, false)?;
-        Ok(self.read_chunk(run, CHUNK))
+    pub(super) fn read_pio(&mut self, task: &mut TaskFile, ext: bool, block: u8) -> Result<DriveAction, AtaError> {
+        let transfer = self.transfer(task, ext, block, false, false)?;
+        Ok(self.read_chunk(transfer, CHUNK_SECTORS))
     }
 
-    fn read_chunk(&mut self, mut run: Run, most: u32) -> Step {
-        // Whole DRQ blocks, but for the last.
-        let block = u32::from(run.block).max(1);
-        run.now = run.left.min((most / block).max(1) * block);
-        self.state.job = Job::ReadPio(run);
-        Step::Read { offset: run.offset(), len: run.bytes() }
+    fn read_chunk(&mut self, mut transfer: SectorTransfer, most: u32) -> DriveAction {
+        // Whole DRQ blocks, except at the end of the command.
+        let block = u32::from(transfer.block).max(1);
+        transfer.in_flight = transfer.remaining.min((most / block).max(1) * block);
+        self.state.active = ActiveCommand::ReadPio(transfer);
+        DriveAction::Read { offset: transfer.offset(), len: transfer.bytes() }
     }
 
-    pub(super) fn read_pio_goes_on(&mut self, task: &mut TaskFile, mut run: Run, event: Event) -> Result<Step, Error> {
-        match event {
-            Event::Read(data) => {
-                let block = usize::from(run.block.max(1)) * SECTOR as usize;
-                run.advance();
-                if run.left == 0 {
-                    self.succeeded(task, &run);
+    pub(super) fn continue_read_pio(
+        &mut self,
+        task: &mut TaskFile,
+        mut transfer: SectorTransfer,
+        result: ActionResult,
+    ) -> Result<DriveAction, AtaError> {
+        match result {
+            ActionResult::Read(data) => {
+                let block = usize::from(transfer.block.max(1)) * SECTOR_SIZE as usize;
+                transfer.advance();
+                if transfer.remaining == 0 {
+                    self.set_final_address(task, &transfer);
                 }
-                self.state.job = Job::ReadPio(run);
-                Ok(Step::PioIn { data, block })
+                self.state.active = ActiveCommand::ReadPio(transfer);
+                Ok(DriveAction::PioIn { data, block })
             }
-            Event::Sent if run.left == 0 => Ok(Step::Done { irq: false }),
-            Event::Sent => Ok(self.read_chunk(run, CHUNK)),
-            // Again by single blocks, so that the good ones before the bad one reach the guest.
-            Event::Host(Err(_)) if run.now > u32::from(run.block) => Ok(self.read_chunk(run, run.block.into())),
-            Event::Host(Err(error)) => Err(self.failed_at(task, &run, error)),
-            _ => Err(Error::ABORT),
+            ActionResult::Sent if transfer.remaining == 0 => Ok(DriveAction::Done { irq: false }),
+            ActionResult::Sent => Ok(self.read_chunk(transfer, CHUNK_SECTORS)),
+            // Retries in single DRQ blocks, so that the guest gets the good blocks before the bad sector.
+            ActionResult::Completed(Err(_)) if transfer.in_flight > u32::from(transfer.block) => {
+                Ok(self.read_chunk(transfer, transfer.block.into()))
+            }
+            ActionResult::Completed(Err(error)) => Err(self.fail_at(task, &transfer, error)),
+            _ => Err(AtaError::ABORT),
         }
     }
 
-    pub(super) fn write_pio(&mut self, task: &mut TaskFile, ext: bool, block: u8, fua: bool) -> Result<Step, Error> {
-        let run = self.run(task, ext, block, true, fua)?;
-        Ok(self.want_block(run, false))
+    pub(super) fn write_pio(
+        &mut self,
+        task: &mut TaskFile,
+        ext: bool,
+        block: u8,
+        fua: bool,
+    ) -> Result<DriveAction, AtaError> {
+        let transfer = self.transfer(task, ext, block, true, fua)?;
+        Ok(self.request_block(transfer, false))
     }
 
-    fn want_block(&mut self, mut run: Run, irq: bool) -> Step {
-        run.now = run.left.min(run.block.max(1).into());
-        self.state.job = Job::WritePio(run);
-        Step::PioOut { len: run.bytes(), irq }
+    fn request_block(&mut self, mut transfer: SectorTransfer, irq: bool) -> DriveAction {
+        transfer.in_flight = transfer.remaining.min(transfer.block.max(1).into());
+        self.state.active = ActiveCommand::WritePio(transfer);
+        DriveAction::PioOut { len: transfer.bytes(), irq }
     }
 
-    pub(super) fn write_pio_goes_on(&mut self, task: &mut TaskFile, mut run: Run, event: Event) -> Result<Step, Error> {
-        match event {
-            Event::Received(data) => {
-                self.state.job = Job::WritePio(run);
-                Ok(Step::Write { offset: run.offset(), data })
+    pub(super) fn continue_write_pio(
+        &mut self,
+        task: &mut TaskFile,
+        mut transfer: SectorTransfer,
+        result: ActionResult,
+    ) -> Result<DriveAction, AtaError> {
+        match result {
+            ActionResult::Received(data) => {
+                self.state.active = ActiveCommand::WritePio(transfer);
+                Ok(DriveAction::Write { offset: transfer.offset(), data })
             }
-            Event::Host(Ok(())) => {
-                run.advance();
-                if run.left > 0 { Ok(self.want_block(run, true)) } else { self.written(task, &run) }
+            ActionResult::Completed(Ok(())) => {
+                transfer.advance();
+                if transfer.remaining > 0 {
+                    Ok(self.request_block(transfer, true))
+                } else {
+                    self.written(task, &transfer)
+                }
             }
-            Event::Host(Err(error)) => Err(self.failed_at(task, &run, error)),
-            _ => Err(Error::ABORT),
+            ActionResult::Completed(Err(error)) => Err(self.fail_at(task, &transfer, error)),
+            _ => Err(AtaError::ABORT),
         }
     }
 
-    fn written(&mut self, task: &mut TaskFile, run: &Run) -> Result<Step, Error> {
-        self.succeeded(task, run);
-        if run.through { self.flush() } else { Ok(Step::Done { irq: true }) }
+    fn written(&mut self, task: &mut TaskFile, transfer: &SectorTransfer) -> Result<DriveAction, AtaError> {
+        self.set_final_address(task, transfer);
+        if transfer.flush_after { self.flush() } else { Ok(DriveAction::Done { irq: true }) }
     }
 
     // ---- DMA ----
 
-    pub(super) fn dma(&mut self, task: &mut TaskFile, ext: bool, write: bool, fua: bool) -> Result<Step, Error> {
-        let mut run = self.run(task, ext, 1, write, fua)?;
-        run.now = run.left;
-        self.state.job = Job::Dma(run);
-        let left = u64::from(run.left) * SECTOR;
-        Ok(Step::Dma(Span { write, offset: run.offset(), left, unit: SECTOR as u32 }))
+    pub(super) fn dma(
+        &mut self,
+        task: &mut TaskFile,
+        ext: bool,
+        write: bool,
+        fua: bool,
+    ) -> Result<DriveAction, AtaError> {
+        let mut transfer = self.transfer(task, ext, 1, write, fua)?;
+        transfer.in_flight = transfer.remaining;
+        self.state.active = ActiveCommand::Dma(transfer);
+        let remaining = u64::from(transfer.remaining) * SECTOR_SIZE;
+        Ok(DriveAction::Dma(ImageExtent {
+            write,
+            offset: transfer.offset(),
+            remaining,
+            sector_size: SECTOR_SIZE as u32,
+        }))
     }
 
-    pub(super) fn dma_goes_on(&mut self, task: &mut TaskFile, mut run: Run, event: Event) -> Result<Step, Error> {
-        match event {
-            Event::Host(Ok(())) => {
-                run.advance();
-                if run.write {
-                    self.written(task, &run)
+    pub(super) fn continue_dma(
+        &mut self,
+        task: &mut TaskFile,
+        mut transfer: SectorTransfer,
+        result: ActionResult,
+    ) -> Result<DriveAction, AtaError> {
+        match result {
+            ActionResult::Completed(Ok(())) => {
+                transfer.advance();
+                if transfer.write {
+                    self.written(task, &transfer)
                 } else {
-                    self.succeeded(task, &run);
-                    Ok(Step::Done { irq: true })
+                    self.set_final_address(task, &transfer);
+                    Ok(DriveAction::Done { irq: true })
                 }
             }
-            Event::Host(Err(error)) => Err(self.failed_at(task, &run, error)),
-            // A transfer that broke off is what the CRC bit is for: the driver tries again.
-            _ => Err(Error::new().with_icrc(true).with_abrt(true)),
+            ActionResult::Completed(Err(error)) => Err(self.fail_at(task, &transfer, error)),
+            // A lost transfer is reported as an interface CRC error, which drivers retry.
+            _ => Err(AtaError::new().with_icrc(true).with_abrt(true)),
         }
     }
 
-    // ---- VERIFY ----
+    // ---- READ VERIFY ----
 
-    pub(super) fn verify(&mut self, task: &mut TaskFile, ext: bool) -> Result<Step, Error> {
-        let run = self.run(task, ext, 1, false, false)?;
-        Ok(self.verify_chunk(run, CHUNK))
+    pub(super) fn verify(&mut self, task: &mut TaskFile, ext: bool) -> Result<DriveAction, AtaError> {
+        let transfer = self.transfer(task, ext, 1, false, false)?;
+        Ok(self.verify_chunk(transfer, CHUNK_SECTORS))
     }
 
-    fn verify_chunk(&mut self, mut run: Run, most: u32) -> Step {
-        run.now = run.left.min(most);
-        self.state.job = Job::Verify(run);
-        Step::Read { offset: run.offset(), len: run.bytes() }
+    fn verify_chunk(&mut self, mut transfer: SectorTransfer, most: u32) -> DriveAction {
+        transfer.in_flight = transfer.remaining.min(most);
+        self.state.active = ActiveCommand::Verify(transfer);
+        DriveAction::Read { offset: transfer.offset(), len: transfer.bytes() }
     }
 
-    pub(super) fn verify_goes_on(&mut self, task: &mut TaskFile, mut run: Run, event: Event) -> Result<Step, Error> {
-        match event {
-            Event::Read(_) => {
-                run.advance();
-                if run.left > 0 {
-                    return Ok(self.verify_chunk(run, CHUNK));
+    pub(super) fn continue_verify(
+        &mut self,
+        task: &mut TaskFile,
+        mut transfer: SectorTransfer,
+        result: ActionResult,
+    ) -> Result<DriveAction, AtaError> {
+        match result {
+            ActionResult::Read(_) => {
+                transfer.advance();
+                if transfer.remaining > 0 {
+                    return Ok(self.verify_chunk(transfer, CHUNK_SECTORS));
                 }
-                self.succeeded(task, &run);
-                Ok(Step::Done { irq: true })
+                self.set_final_address(task, &transfer);
+                Ok(DriveAction::Done { irq: true })
             }
-            Event::Host(Err(_)) if run.now > 1 => Ok(self.verify_chunk(run, 1)),
-            Event::Host(Err(error)) => Err(self.failed_at(task, &run, error)),
-            _ => Err(Error::ABORT),
+            ActionResult::Completed(Err(_)) if transfer.in_flight > 1 => Ok(self.verify_chunk(transfer, 1)),
+            ActionResult::Completed(Err(error)) => Err(self.fail_at(task, &transfer, error)),
+            _ => Err(AtaError::ABORT),
         }
     }
 
-    /// SET MULTIPLE MODE: a power of two up to the most there is, or 0 for off.
-    pub(super) fn set_multiple(&mut self, task: &TaskFile) -> Result<Step, Error> {
-        let sectors = task.count.now;
+    /// SET MULTIPLE MODE: a power of two up to [`super::MAX_MULTIPLE`], or 0 to disable.
+    pub(super) fn set_multiple(&mut self, task: &TaskFile) -> Result<DriveAction, AtaError> {
+        let sectors = task.sector_count.current;
         if sectors > super::MAX_MULTIPLE || (sectors != 0 && !sectors.is_power_of_two()) {
-            return Err(Error::ABORT);
+            return Err(AtaError::ABORT);
         }
-        self.state.multiple = sectors;
-        Ok(Step::Done { irq: true })
+        self.state.sectors_per_block = sectors;
+        Ok(DriveAction::Done { irq: true })
     }
 }

@@ -1,12 +1,13 @@
-//! An ATAPI CD-ROM and DVD-ROM drive (ATA/ATAPI-6, chapter 8.23 PACKET; MMC-3, T10 1363D; SPC-2 for what is common).
+//! ATAPI CD-ROM and DVD-ROM drive (PACKET: ATA/ATAPI-6, 8.23; packet commands: MMC-3, T10 1363D, and SPC-2).
 //!
-//! The disc is one data track of mode 1, whatever its size; above 80 minutes it is a DVD-ROM. Deliberately missing:
-//! audio and playing it, sub-channels in READ CD, changers, and copy protection.
+//! The disc is a single data track of mode 1. A disc of more than 80 minutes is a DVD-ROM. Not implemented: audio
+//! tracks and playback, sub-channel data of READ CD, changers, and copy protection.
 
 mod identify;
 mod inquiry;
 mod medium;
 mod mode;
+pub(super) mod opcode;
 mod read;
 mod sector;
 mod sense;
@@ -14,73 +15,73 @@ mod structure;
 mod toc;
 mod tray;
 
-use super::ata::TransferMode;
-use super::drive::{BUFFER, Env, Event, Step};
-use super::regs::{CD_SECTOR, Error, REASON_COMMAND, REASON_INPUT, Status, TaskFile, op};
+use super::ata::{TransferMode, subcommand};
+use super::drive::{ActionResult, BUFFER_SIZE, CommandContext, DriveAction};
+use super::regs::{AtaError, AtaStatus, CD_SECTOR_SIZE, REASON_CD, REASON_IO, TaskFile, op};
 use crate::BlockError;
-use mode::Pages;
-use read::Reading;
+use mode::ModePages;
+use read::ReadTransfer;
 use sense::Sense;
 use serde::{Deserialize, Serialize};
-use tray::{Attention, MediaEvent};
+use tray::{MediaEvent, UnitAttention};
 
 /// Bytes of a command packet.
-const CDB: usize = 12;
-/// Features register: the data of this command go by DMA.
+const CDB_LEN: usize = 12;
+/// Features register of PACKET: the command's data is transferred by DMA.
 const FEATURES_DMA: u8 = 0x01;
 
-/// Features register: overlapped, which is not there.
+/// Features register of PACKET: overlapped execution, which is not implemented.
 const FEATURES_OVERLAP: u8 = 0x02;
 
-/// A command packet.
-type Cdb = [u8; CDB];
+/// A command packet (command descriptor block).
+type Cdb = [u8; CDB_LEN];
 
-/// What a packet command wants, or why it fails.
-type Outcome = Result<Step, Sense>;
+/// The next action of a packet command, or the sense data of its failure.
+type PacketResult = Result<DriveAction, Sense>;
 
 /// A CD-ROM drive.
 #[derive(Debug)]
 pub struct Atapi {
     serial: String,
     model: String,
-    /// Sectors of the disc that is in the drive.
+    /// Sectors of the disc in the drive.
     disc: Option<u32>,
     state: AtapiState,
 }
 
-/// What the guest can change.
+/// The drive's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtapiState {
-    mode: TransferMode,
+    transfer_mode: TransferMode,
     power: super::ata::Power,
-    /// The byte count limit of the command that is under way: even, 2 to FFFEh.
-    limit: u16,
-    /// Its data go by DMA.
+    /// The byte count limit of the active command: even, 2 to FFFEh.
+    byte_count_limit: u16,
+    /// The active command's data is transferred by DMA.
     dma: bool,
-    job: Job,
+    active: ActiveCommand,
     sense: Sense,
-    attention: Option<Attention>,
+    attention: Option<UnitAttention>,
     event: MediaEvent,
     tray_open: bool,
-    locked: bool,
-    pages: Pages,
+    removal_prevented: bool,
+    pages: ModePages,
 }
 
-/// The command that is under way.
+/// The command in progress.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-enum Job {
+enum ActiveCommand {
     #[default]
     None,
-    /// IDENTIFY PACKET DEVICE: a reply as a disk gives it.
+    /// IDENTIFY PACKET DEVICE: PIO data-in as on a disk.
     Identify,
-    /// The packet comes.
+    /// PACKET: the guest writes the command packet.
     Packet,
-    /// The reply goes.
+    /// The guest reads a reply.
     Reply,
-    /// Sectors go straight to guest memory.
+    /// Sectors are read from the image directly into guest memory.
     Dma,
-    Read(Reading),
-    /// The parameters of MODE SELECT come: which form, and how many bytes in all.
+    Read(ReadTransfer),
+    /// MODE SELECT (10) or (6): the guest writes `len` bytes of parameters, of which `data` has arrived.
     ModeSelect {
         ten: bool,
         len: u16,
@@ -91,17 +92,17 @@ enum Job {
 impl AtapiState {
     fn power_on() -> Self {
         Self {
-            mode: TransferMode::default(),
+            transfer_mode: TransferMode::default(),
             power: super::ata::Power::default(),
-            limit: 0xfffe,
+            byte_count_limit: 0xfffe,
             dma: false,
-            job: Job::None,
+            active: ActiveCommand::None,
             sense: Sense::NONE,
-            attention: Some(Attention::Reset),
+            attention: Some(UnitAttention::Reset),
             event: MediaEvent::None,
             tray_open: false,
-            locked: false,
-            pages: Pages::default(),
+            removal_prevented: false,
+            pages: ModePages::default(),
         }
     }
 }
@@ -119,7 +120,12 @@ fn be32(bytes: &[u8]) -> u32 {
 impl Atapi {
     /// A drive; see [`super::DriveSpec::Cdrom`].
     pub fn new(size: Option<u64>, serial: &str, model: &str) -> Self {
-        Self { serial: serial.into(), model: model.into(), disc: size.map(sectors), state: AtapiState::power_on() }
+        Self {
+            serial: serial.into(),
+            model: model.into(),
+            disc: size.map(whole_sectors),
+            state: AtapiState::power_on(),
+        }
     }
 
     /// RESET#.
@@ -130,142 +136,152 @@ impl Atapi {
     /// SRST.
     pub fn soft_reset(&mut self) {
         self.device_reset();
-        self.state.attention.get_or_insert(Attention::Reset);
+        self.state.attention.get_or_insert(UnitAttention::Reset);
     }
 
-    /// DEVICE RESET: ends what is under way, keeps the settings.
+    /// DEVICE RESET: aborts the active command and keeps the settings.
     pub fn device_reset(&mut self) {
-        self.state.job = Job::None;
+        self.state.active = ActiveCommand::None;
         self.state.power = super::ata::Power::default();
     }
 
-    /// The command register is written.
-    pub fn command(&mut self, task: &mut TaskFile, env: Env, opcode: u8) -> Step {
-        self.state.job = Job::None;
+    /// Starts a command.
+    pub fn command(&mut self, task: &mut TaskFile, context: CommandContext, opcode: u8) -> DriveAction {
+        self.state.active = ActiveCommand::None;
         match opcode {
             op::PACKET => {
-                if task.features.now & FEATURES_OVERLAP != 0 {
-                    return Step::Failed(Error::ABORT);
+                if task.features.current & FEATURES_OVERLAP != 0 {
+                    return DriveAction::Failed(AtaError::ABORT);
                 }
-                self.state.dma = task.features.now & FEATURES_DMA != 0;
-                let limit = u16::from_le_bytes([task.mid.now, task.high.now]) & !1;
-                self.state.limit = if limit == 0 { 0xfffe } else { limit };
-                self.state.job = Job::Packet;
-                Step::PioOut { len: CDB, irq: false }
+                self.state.dma = task.features.current & FEATURES_DMA != 0;
+                let limit = u16::from_le_bytes([task.lba_mid.current, task.lba_high.current]) & !1;
+                self.state.byte_count_limit = if limit == 0 { 0xfffe } else { limit };
+                self.state.active = ActiveCommand::Packet;
+                DriveAction::PioOut { len: CDB_LEN, irq: false }
             }
-            op::IDENTIFY_PACKET => {
-                self.state.job = Job::Identify;
-                Step::PioIn { data: self.identify(env), block: 512 }
+            op::IDENTIFY_PACKET_DEVICE => {
+                self.state.active = ActiveCommand::Identify;
+                DriveAction::PioIn { data: self.identify(context), block: 512 }
             }
-            op::SET_FEATURES => match task.features.now {
-                0x03 => match self.state.mode.set(task.count.now) {
-                    Ok(()) => Step::Done { irq: true },
-                    Err(error) => Step::Failed(error),
+            op::SET_FEATURES => match task.features.current {
+                subcommand::SET_TRANSFER_MODE => match self.state.transfer_mode.set(task.sector_count.current) {
+                    Ok(()) => DriveAction::Done { irq: true },
+                    Err(error) => DriveAction::Failed(error),
                 },
-                0x66 | 0xcc => Step::Done { irq: true },
-                _ => Step::Failed(Error::ABORT),
+                subcommand::DISABLE_REVERTING_TO_DEFAULTS | subcommand::ENABLE_REVERTING_TO_DEFAULTS => {
+                    DriveAction::Done { irq: true }
+                }
+                _ => DriveAction::Failed(AtaError::ABORT),
             },
             _ => match self.state.power.command(task, opcode) {
-                Ok(step) => step,
-                Err(error) => Step::Failed(error),
+                Ok(action) => action,
+                Err(error) => DriveAction::Failed(error),
             },
         }
     }
 
-    /// A DRQ block begins: its size and direction are in the registers.
-    pub fn block_begins(&self, task: &mut TaskFile, len: usize, input: bool) {
-        match self.state.job {
-            Job::Identify => return,
-            Job::Packet => task.count.set(REASON_COMMAND),
-            _ => task.count.set(if input { REASON_INPUT } else { 0 }),
+    /// Sets Interrupt Reason and Byte Count for a DRQ block of `len` bytes.
+    pub fn begin_drq_block(&self, task: &mut TaskFile, len: usize, input: bool) {
+        match self.state.active {
+            ActiveCommand::Identify => return,
+            ActiveCommand::Packet => task.sector_count.set(REASON_CD),
+            _ => task.sector_count.set(if input { REASON_IO } else { 0 }),
         }
-        if !matches!(self.state.job, Job::Packet) {
+        if !matches!(self.state.active, ActiveCommand::Packet) {
             let [low, high, ..] = (len as u32).to_le_bytes();
-            task.mid.set(low);
-            task.high.set(high);
+            task.lba_mid.set(low);
+            task.lba_high.set(high);
         }
     }
 
-    /// What the drive asked for has happened.
-    pub fn event(&mut self, task: &mut TaskFile, event: Event) -> Step {
-        let job = std::mem::take(&mut self.state.job);
-        let outcome = match (job, event) {
-            (Job::Identify, Event::Sent) => return Step::Done { irq: false },
-            (Job::Packet, Event::Received(packet)) => match <Cdb>::try_from(packet.as_slice()) {
+    /// Continues the active command with the result of its last action.
+    pub fn resume(&mut self, task: &mut TaskFile, result: ActionResult) -> DriveAction {
+        let active = std::mem::take(&mut self.state.active);
+        let result = match (active, result) {
+            (ActiveCommand::Identify, ActionResult::Sent) => return DriveAction::Done { irq: false },
+            (ActiveCommand::Packet, ActionResult::Received(packet)) => match <Cdb>::try_from(packet.as_slice()) {
                 Ok(cdb) => self.packet(&cdb),
                 Err(_) => Err(Sense::INVALID_OPCODE),
             },
-            (Job::Reply, Event::Sent) | (Job::Dma, Event::Host(Ok(()))) => Ok(Step::Done { irq: true }),
-            (Job::Dma, Event::Host(Err(error))) => Err(failure(error)),
-            (Job::Read(reading), event) => self.read_goes_on(reading, event),
-            (Job::ModeSelect { ten, len, data }, Event::Received(more)) => self.mode_select_data(ten, len, data, more),
+            (ActiveCommand::Reply, ActionResult::Sent) | (ActiveCommand::Dma, ActionResult::Completed(Ok(()))) => {
+                Ok(DriveAction::Done { irq: true })
+            }
+            (ActiveCommand::Dma, ActionResult::Completed(Err(error))) => Err(block_failure(error)),
+            (ActiveCommand::Read(transfer), result) => self.continue_read(transfer, result),
+            (ActiveCommand::ModeSelect { ten, len, data }, ActionResult::Received(more)) => {
+                self.mode_select_data(ten, len, data, more)
+            }
             _ => Err(Sense::ABORTED),
         };
-        self.finish(task, outcome)
+        self.finish(task, result)
     }
 
-    fn finish(&mut self, task: &mut TaskFile, outcome: Outcome) -> Step {
-        let step = match outcome {
-            Ok(step @ Step::Done { .. }) => step,
-            Ok(step) => return step,
+    fn finish(&mut self, task: &mut TaskFile, result: PacketResult) -> DriveAction {
+        let action = match result {
+            Ok(action @ DriveAction::Done { .. }) => action,
+            Ok(action) => return action,
             Err(sense) => {
                 self.state.sense = sense;
-                self.state.job = Job::None;
-                Step::Failed(Error::from_bits(sense.key << 4).with_abrt(true))
+                self.state.active = ActiveCommand::None;
+                DriveAction::Failed(AtaError::from_bits(sense.key << 4).with_abrt(true))
             }
         };
-        task.status = Status::new().with_drdy(true).with_dsc(true);
-        task.count.set(REASON_COMMAND | REASON_INPUT);
-        step
+        task.status = AtaStatus::new().with_drdy(true).with_dsc(true);
+        task.sector_count.set(REASON_CD | REASON_IO);
+        action
     }
 
-    /// A command packet.
-    fn packet(&mut self, cdb: &Cdb) -> Outcome {
-        let code = cdb[0];
-        if !matches!(code, 0x03 | 0x12 | 0x46 | 0x4a)
-            && let Some(attention) = self.state.attention.take()
+    /// Executes a command packet.
+    fn packet(&mut self, cdb: &Cdb) -> PacketResult {
+        // These commands do not report a pending unit attention; all others fail with it.
+        if !matches!(
+            cdb[0],
+            opcode::REQUEST_SENSE | opcode::INQUIRY | opcode::GET_CONFIGURATION | opcode::GET_EVENT_STATUS_NOTIFICATION
+        ) && let Some(attention) = self.state.attention.take()
         {
             return Err(attention.sense());
         }
-        if code != 0x03 {
+        if cdb[0] != opcode::REQUEST_SENSE {
             self.state.sense = Sense::NONE;
         }
-        match code {
-            0x00 => self.ready().map(|_| Step::Done { irq: true }),
-            0x03 => self.request_sense(cdb),
-            0x12 => self.inquiry(cdb),
-            0x15 => self.mode_select(cdb, false),
-            0x1a => self.mode_sense(cdb, false),
-            0x1b => self.start_stop(cdb),
-            0x1e => self.prevent_removal(cdb),
-            0x25 => self.read_capacity(cdb),
-            0x28 => self.read(be32(&cdb[2..]), be16(&cdb[7..]).into()),
-            0x2b => self.seek(cdb),
-            0x35 | 0x4e => self.ready().map(|_| Step::Done { irq: true }),
-            0x42 => self.read_sub_channel(cdb),
-            0x43 => self.read_toc(cdb),
-            0x44 => self.read_header(cdb),
-            0x45 | 0x47 | 0x48 | 0xa5 => self.ready().and(Err(Sense::ILLEGAL_MODE)),
-            0x46 => self.get_configuration(cdb),
-            0x4a => self.get_event_status(cdb),
-            0x51 => self.read_disc_information(cdb),
-            0x52 => self.read_track_information(cdb),
-            0x55 => self.mode_select(cdb, true),
-            0x5a => self.mode_sense(cdb, true),
-            0xa8 => self.read(be32(&cdb[2..]), be32(&cdb[6..])),
-            0xad => self.read_dvd_structure(cdb),
-            0xb9 => self.read_cd_msf(cdb),
-            0xbb => Ok(Step::Done { irq: true }),
-            0xbd => self.mechanism_status(cdb),
-            0xbe => self.read_cd(cdb),
+        match cdb[0] {
+            opcode::TEST_UNIT_READY => self.ready().map(|_| DriveAction::Done { irq: true }),
+            opcode::REQUEST_SENSE => self.request_sense(cdb),
+            opcode::INQUIRY => self.inquiry(cdb),
+            opcode::MODE_SELECT_6 => self.mode_select(cdb, false),
+            opcode::MODE_SENSE_6 => self.mode_sense(cdb, false),
+            opcode::START_STOP_UNIT => self.start_stop(cdb),
+            opcode::PREVENT_ALLOW_MEDIUM_REMOVAL => self.prevent_removal(cdb),
+            opcode::READ_CAPACITY => self.read_capacity(cdb),
+            opcode::READ_10 => self.read(be32(&cdb[2..]), be16(&cdb[7..]).into()),
+            opcode::SEEK_10 => self.seek(cdb),
+            opcode::SYNCHRONIZE_CACHE | opcode::STOP_PLAY_SCAN => self.ready().map(|_| DriveAction::Done { irq: true }),
+            opcode::READ_SUB_CHANNEL => self.read_sub_channel(cdb),
+            opcode::READ_TOC => self.read_toc(cdb),
+            opcode::READ_HEADER => self.read_header(cdb),
+            opcode::PLAY_AUDIO_10 | opcode::PLAY_AUDIO_MSF | opcode::PLAY_AUDIO_TRACK_INDEX | opcode::PLAY_AUDIO_12 => {
+                self.ready().and(Err(Sense::ILLEGAL_MODE))
+            }
+            opcode::GET_CONFIGURATION => self.get_configuration(cdb),
+            opcode::GET_EVENT_STATUS_NOTIFICATION => self.get_event_status(cdb),
+            opcode::READ_DISC_INFORMATION => self.read_disc_information(cdb),
+            opcode::READ_TRACK_INFORMATION => self.read_track_information(cdb),
+            opcode::MODE_SELECT_10 => self.mode_select(cdb, true),
+            opcode::MODE_SENSE_10 => self.mode_sense(cdb, true),
+            opcode::READ_12 => self.read(be32(&cdb[2..]), be32(&cdb[6..])),
+            opcode::READ_DVD_STRUCTURE => self.read_dvd_structure(cdb),
+            opcode::READ_CD_MSF => self.read_cd_msf(cdb),
+            opcode::SET_CD_SPEED => Ok(DriveAction::Done { irq: true }),
+            opcode::MECHANISM_STATUS => self.mechanism_status(cdb),
+            opcode::READ_CD => self.read_cd(cdb),
             _ => Err(Sense::INVALID_OPCODE),
         }
     }
 
-    /// The disc's sectors.
+    /// The number of sectors of the disc.
     ///
     /// # Errors
-    /// If there is none.
+    /// If the drive is empty or its tray is open.
     fn ready(&self) -> Result<u32, Sense> {
         match self.disc {
             _ if self.state.tray_open => Err(Sense::NO_MEDIUM_TRAY_OPEN),
@@ -274,26 +290,26 @@ impl Atapi {
         }
     }
 
-    /// Gives the guest a reply, cut to its allocation length.
-    fn reply(&mut self, mut data: Vec<u8>, allocation: usize) -> Outcome {
-        data.truncate(allocation.min(BUFFER));
+    /// Sends a reply to the guest, truncated to the allocation length.
+    fn reply(&mut self, mut data: Vec<u8>, allocation: usize) -> PacketResult {
+        data.truncate(allocation.min(BUFFER_SIZE));
         if data.is_empty() {
-            return Ok(Step::Done { irq: true });
+            return Ok(DriveAction::Done { irq: true });
         }
-        self.state.job = Job::Reply;
+        self.state.active = ActiveCommand::Reply;
         Ok(self.send(data))
     }
 
-    /// Sends bytes the way that the guest asked for.
-    fn send(&self, data: Vec<u8>) -> Step {
+    /// Sends bytes by DMA or PIO, as the PACKET command requested.
+    fn send(&self, data: Vec<u8>) -> DriveAction {
         if self.state.dma {
-            return Step::DmaIn(data);
+            return DriveAction::DmaIn(data);
         }
-        let limit = usize::from(self.state.limit);
-        // Whole sectors per DRQ block where the limit has room for one.
-        let sector = CD_SECTOR as usize;
+        let limit = usize::from(self.state.byte_count_limit);
+        // DRQ blocks of whole sectors, if the byte count limit allows it.
+        let sector = CD_SECTOR_SIZE as usize;
         let block = if limit > sector && data.len() > limit { limit - limit % sector } else { limit };
-        Step::PioIn { data, block }
+        DriveAction::PioIn { data, block }
     }
 
     /// For a saved state.
@@ -302,45 +318,49 @@ impl Atapi {
         state.clone()
     }
 
-    /// Whether `state` is one that this drive can have.
+    /// Whether `state` is valid for this drive.
     pub fn accepts(&self, state: &AtapiState) -> bool {
         let AtapiState {
-            mode,
+            transfer_mode,
             power: _,
-            limit,
+            byte_count_limit,
             dma: _,
-            job,
+            active,
             sense,
             attention: _,
             event: _,
             tray_open: _,
-            locked: _,
+            removal_prevented: _,
             pages: _,
         } = state;
-        mode.is_possible()
-            && limit & 1 == 0
-            && *limit >= 2
+        transfer_mode.is_valid()
+            && byte_count_limit & 1 == 0
+            && *byte_count_limit >= 2
             && sense.key < 16
-            && match job {
-                Job::None | Job::Identify | Job::Packet | Job::Reply | Job::Dma => true,
-                Job::Read(reading) => reading.is_possible(),
-                Job::ModeSelect { ten: _, len, data } => data.len() < usize::from(*len),
+            && match active {
+                ActiveCommand::None
+                | ActiveCommand::Identify
+                | ActiveCommand::Packet
+                | ActiveCommand::Reply
+                | ActiveCommand::Dma => true,
+                ActiveCommand::Read(transfer) => transfer.is_valid(),
+                ActiveCommand::ModeSelect { ten: _, len, data } => data.len() < usize::from(*len),
             }
     }
 
-    /// Takes a state that [`Atapi::accepts`] accepts.
+    /// Restores a state that [`Atapi::accepts`] has accepted.
     pub fn load(&mut self, state: AtapiState) {
         self.state = state;
     }
 }
 
 /// Whole sectors of a disc of `size` bytes.
-fn sectors(size: u64) -> u32 {
-    u32::try_from(size / CD_SECTOR).unwrap_or(u32::MAX)
+fn whole_sectors(size: u64) -> u32 {
+    u32::try_from(size / CD_SECTOR_SIZE).unwrap_or(u32::MAX)
 }
 
-/// What a failure of the host looks like to the guest.
-fn failure(error: BlockError) -> Sense {
+/// The sense data of a failed block request.
+fn block_failure(error: BlockError) -> Sense {
     match error {
         BlockError::OutOfRange => Sense::OUT_OF_RANGE,
         BlockError::NoMedium => Sense::NO_MEDIUM,

@@ -1,16 +1,16 @@
 //! Sense data (SPC-2, 7.20; MMC-3, annex F).
 
-use super::{Atapi, Cdb, Outcome};
+use super::{Atapi, Cdb, PacketResult};
 use serde::{Deserialize, Serialize};
 
-/// Why a command failed.
+/// Sense data of a failed command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sense {
     /// Sense key, 0 to 15.
     pub key: u8,
     /// Additional sense code.
     pub asc: u8,
-    /// Its qualifier.
+    /// Additional sense code qualifier.
     pub ascq: u8,
 }
 
@@ -19,6 +19,7 @@ impl Sense {
         Self { key, asc, ascq }
     }
 
+    // Sense keys: 0 no sense, 2 not ready, 3 medium error, 5 illegal request, 6 unit attention, Bh aborted command.
     pub const NONE: Self = Self::new(0, 0, 0);
     pub const NO_MEDIUM: Self = Self::new(2, 0x3a, 1);
     pub const NO_MEDIUM_TRAY_OPEN: Self = Self::new(2, 0x3a, 2);
@@ -38,8 +39,8 @@ impl Sense {
 }
 
 impl Atapi {
-    /// REQUEST SENSE: why the last command failed; or, if it did not, what attention is due.
-    pub(super) fn request_sense(&mut self, cdb: &Cdb) -> Outcome {
+    /// REQUEST SENSE: the sense data of the last command, or, if it did not fail, of a pending unit attention.
+    pub(super) fn request_sense(&mut self, cdb: &Cdb) -> PacketResult {
         let mut sense = std::mem::replace(&mut self.state.sense, Sense::NONE);
         if sense == Sense::NONE
             && let Some(attention) = self.state.attention.take()
@@ -47,8 +48,10 @@ impl Atapi {
             sense = attention.sense();
         }
         let mut data = vec![0; 18];
+        // Response code: current error, fixed format.
         data[0] = 0x70;
         data[2] = sense.key;
+        // Additional sense length.
         data[7] = 10;
         data[12] = sense.asc;
         data[13] = sense.ascq;

@@ -1,25 +1,30 @@
 //! READ DVD STRUCTURE (MMC-3, 6.23): layer 0 of a single-layer DVD-ROM.
 
-use super::{Atapi, Cdb, Outcome, be16, sense::Sense};
+use super::{Atapi, Cdb, PacketResult, be16, sense::Sense};
 
 /// The first physical sector of the data area.
 const DATA_START: u32 = 0x3_0000;
 
+// Structure formats.
+const PHYSICAL_FORMAT: u8 = 0x00;
+const COPYRIGHT: u8 = 0x01;
+const MANUFACTURER: u8 = 0x04;
+const STRUCTURE_LIST: u8 = 0xff;
+
 impl Atapi {
-    pub(super) fn read_dvd_structure(&mut self, cdb: &Cdb) -> Outcome {
+    pub(super) fn read_dvd_structure(&mut self, cdb: &Cdb) -> PacketResult {
         let disc = self.ready()?;
         let (layer, format) = (cdb[6], cdb[7]);
-        if !self.is_dvd() && format != 0xff {
+        if !self.is_dvd() && format != STRUCTURE_LIST {
             return Err(Sense::INCOMPATIBLE_MEDIUM);
         }
         let body = match format {
-            // Physical format.
-            0x00 => {
+            PHYSICAL_FORMAT => {
                 if layer != 0 {
                     return Err(Sense::INVALID_FIELD);
                 }
                 let mut body = vec![0; 2048];
-                // DVD-ROM, part version 1; 120 mm, highest rate not specified; one layer, embossed; densities 0.
+                // DVD-ROM, part version 1; 120 mm, maximum rate not specified; one embossed layer; densities 0.
                 body[0] = 0x01;
                 body[1] = 0x0f;
                 body[2] = 0x01;
@@ -27,12 +32,11 @@ impl Atapi {
                 body[8..12].copy_from_slice(&DATA_START.saturating_add(disc.saturating_sub(1)).to_be_bytes());
                 body
             }
-            // Copyright: no protection, no regions.
-            0x01 => vec![0; 4],
-            // Manufacturer: empty.
-            0x04 => vec![0; 2048],
-            // The list of the structures, each readable.
-            0xff => [(0x00, 2052u16), (0x01, 8), (0x04, 2052)]
+            // No protection, no region restrictions.
+            COPYRIGHT => vec![0; 4],
+            MANUFACTURER => vec![0; 2048],
+            // Format, readable, length.
+            STRUCTURE_LIST => [(PHYSICAL_FORMAT, 2052u16), (COPYRIGHT, 8), (MANUFACTURER, 2052)]
                 .into_iter()
                 .flat_map(|(format, len)| {
                     let [high, low] = len.to_be_bytes();

@@ -1,21 +1,21 @@
-//! The tray and what is in it: START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL, GET EVENT STATUS NOTIFICATION, and the
-//! change of discs from outside (MMC-3, 6.13, 6.6; SPC-2).
+//! Tray and medium change: START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL, GET EVENT STATUS NOTIFICATION, MECHANISM
+//! STATUS, and discs that the host inserts or removes (MMC-3, 6.13, 6.6; SPC-2).
 
-use super::super::drive::Step;
-use super::{Atapi, Cdb, Outcome, be16, sectors, sense::Sense};
+use super::super::drive::DriveAction;
+use super::{Atapi, Cdb, PacketResult, be16, sense::Sense, whole_sectors};
 use serde::{Deserialize, Serialize};
 
-/// What the next command is told instead of being carried out.
+/// A unit attention condition: the next command fails with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Attention {
+pub enum UnitAttention {
     /// Power-on or reset.
     Reset,
-    /// There is another disc.
+    /// A disc was inserted.
     MediumChanged,
 }
 
-impl Attention {
-    /// As sense data.
+impl UnitAttention {
+    /// The sense data.
     pub fn sense(self) -> Sense {
         match self {
             Self::Reset => Sense::RESET,
@@ -24,7 +24,7 @@ impl Attention {
     }
 }
 
-/// What happened to the medium since GET EVENT STATUS last told.
+/// The media event that GET EVENT STATUS NOTIFICATION has not reported yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MediaEvent {
     #[default]
@@ -39,30 +39,30 @@ impl Atapi {
         self.state.tray_open
     }
 
-    /// Whether the guest forbids that it is opened.
+    /// Whether the guest prevents the removal of the medium.
     pub fn tray_locked(&self) -> bool {
-        self.state.locked
+        self.state.removal_prevented
     }
 
-    /// A disc of `size` bytes was put in, or taken out.
+    /// The host inserts a disc of `size` bytes, or removes the disc. Closes the tray.
     pub fn set_medium(&mut self, size: Option<u64>) {
-        self.disc = size.map(sectors);
+        self.disc = size.map(whole_sectors);
         self.state.tray_open = false;
         if self.disc.is_some() {
-            self.state.attention = Some(Attention::MediumChanged);
+            self.state.attention = Some(UnitAttention::MediumChanged);
             self.state.event = MediaEvent::New;
         } else {
             self.state.event = MediaEvent::Removed;
         }
     }
 
-    pub(super) fn start_stop(&mut self, cdb: &Cdb) -> Outcome {
+    pub(super) fn start_stop(&mut self, cdb: &Cdb) -> PacketResult {
         let (load_eject, start) = (cdb[4] & 2 != 0, cdb[4] & 1 != 0);
-        // Power conditions are taken and change nothing.
+        // A power condition request has no effect.
         if cdb[4] >> 4 == 0 && load_eject {
             match (start, self.state.tray_open) {
                 (false, false) => {
-                    if self.state.locked {
+                    if self.state.removal_prevented {
                         return Err(Sense::REMOVAL_PREVENTED);
                     }
                     self.state.tray_open = true;
@@ -71,32 +71,33 @@ impl Atapi {
                 (true, true) => {
                     self.state.tray_open = false;
                     if self.disc.is_some() {
-                        self.state.attention = Some(Attention::MediumChanged);
+                        self.state.attention = Some(UnitAttention::MediumChanged);
                         self.state.event = MediaEvent::New;
                     }
                 }
                 _ => {}
             }
         }
-        Ok(Step::Done { irq: true })
+        Ok(DriveAction::Done { irq: true })
     }
 
-    pub(super) fn prevent_removal(&mut self, cdb: &Cdb) -> Outcome {
-        self.state.locked = cdb[4] & 1 != 0;
-        Ok(Step::Done { irq: true })
+    pub(super) fn prevent_removal(&mut self, cdb: &Cdb) -> PacketResult {
+        self.state.removal_prevented = cdb[4] & 1 != 0;
+        Ok(DriveAction::Done { irq: true })
     }
 
-    /// GET EVENT STATUS NOTIFICATION, polled; the media class is all there is.
-    pub(super) fn get_event_status(&mut self, cdb: &Cdb) -> Outcome {
+    /// GET EVENT STATUS NOTIFICATION, polled mode only; the media class is the only class supported.
+    pub(super) fn get_event_status(&mut self, cdb: &Cdb) -> PacketResult {
         const MEDIA: u8 = 4;
         if cdb[1] & 1 == 0 {
             return Err(Sense::INVALID_FIELD);
         }
         let allocation = be16(&cdb[7..]).into();
         let data = if cdb[4] & 1 << MEDIA == 0 {
-            // No event of the classes asked for is available here.
+            // NEA: no supported event class was requested.
             vec![0, 2, 0x80, 1 << MEDIA]
         } else {
+            // Media event code.
             let code = match self.state.event {
                 MediaEvent::None => 0,
                 MediaEvent::New => 2,
@@ -111,7 +112,7 @@ impl Atapi {
         self.reply(data, allocation)
     }
 
-    pub(super) fn mechanism_status(&mut self, cdb: &Cdb) -> Outcome {
+    pub(super) fn mechanism_status(&mut self, cdb: &Cdb) -> PacketResult {
         let mut data = vec![0; 8];
         data[1] = u8::from(self.state.tray_open) << 4;
         self.reply(data, be16(&cdb[8..]).into())

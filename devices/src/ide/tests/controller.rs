@@ -1,10 +1,11 @@
-//! The function itself: configuration space, decoding, channels with one and no drive, resets, interrupts.
+//! Tests of the IDE function: configuration space, decoding, absent drives, resets and interrupts.
 
 use super::*;
+use crate::ide::{TAG_BUS_MASTER, TAG_CONTROL, TAG_DATA, TAG_TASK, TAG_TASK_SECONDARY};
 use crate::testing::{Rng, generic_tests};
-use crate::{Device, Effect};
+use crate::{Access, CONFIG_TAG, Device, Effect};
 
-fn all_kinds() -> Piix3Ide {
+fn disks_and_cds() -> Piix3Ide {
     Piix3Ide::new([
         Some(DriveSpec::disk(2048, false, "A")),
         Some(DriveSpec::disk(100, true, "B")),
@@ -14,17 +15,17 @@ fn all_kinds() -> Piix3Ide {
 }
 
 #[test]
-fn what_every_device_owes() {
-    generic_tests(all_kinds);
+fn generic_device_tests_pass() {
+    generic_tests(disks_and_cds);
     generic_tests(|| Piix3Ide::new([None, None, None, None]));
 }
 
-/// The generic accesses, with the ports enabled and commands that mean something.
+/// Random accesses like those of the generic tests, but with the ports enabled and valid commands.
 #[test]
-fn random_drivers_are_survived_and_their_states_come_back() {
+fn random_commands_neither_panic_nor_leave_an_invalid_state() {
     for seed in 0..8 {
         let mut rng = Rng(seed);
-        let mut bench = enabled(Bench::new(all_kinds()));
+        let mut bench = enabled(Bench::new(disks_and_cds()));
         for disk in 0..4 {
             bench.disks.insert(DiskId(disk), vec![0x5a; 1 << 20]);
         }
@@ -43,8 +44,20 @@ fn random_drivers_are_survived_and_their_states_come_back() {
                 2 | 3 => {
                     let mut cdb = [0; 12];
                     cdb.fill_with(|| (rng.next_u64() >> rng.below(64)) as u8);
-                    cdb[0] = [0x03, 0x12, 0x1a, 0x28, 0x43, 0x46, 0x4a, 0x55, 0x5a, 0xa8, 0xb9, 0xbe]
-                        [rng.below(12) as usize];
+                    cdb[0] = [
+                        opcode::REQUEST_SENSE,
+                        opcode::INQUIRY,
+                        opcode::MODE_SENSE_6,
+                        opcode::READ_10,
+                        opcode::READ_TOC,
+                        opcode::GET_CONFIGURATION,
+                        opcode::GET_EVENT_STATUS_NOTIFICATION,
+                        opcode::MODE_SELECT_10,
+                        opcode::MODE_SENSE_10,
+                        opcode::READ_12,
+                        opcode::READ_CD_MSF,
+                        opcode::READ_CD,
+                    ][rng.below(12) as usize];
                     let limit = rng.next_u64() as u16;
                     driver.packet(&cdb, limit, rng.below(2) == 0);
                 }
@@ -69,7 +82,7 @@ fn random_drivers_are_survived_and_their_states_come_back() {
                 }
                 _ => match rng.below(6) {
                     0 => bench.outb(base + 0x206, rng.next_u64() as u8),
-                    1 => bench.outb(base + 7, 0x08),
+                    1 => bench.outb(base + 7, op::DEVICE_RESET),
                     2 => bench.outb(base + 0x206, 0),
                     3 => {
                         let size = [None, Some(rng.next_u64() >> rng.below(64))][rng.below(2) as usize];
@@ -86,8 +99,8 @@ fn random_drivers_are_survived_and_their_states_come_back() {
             if rng.below(50) == 0 {
                 use crate::DynDevice;
                 let saved = bench.device.save_cbor();
-                let mut other = Bench::new(all_kinds());
-                other.device.load_cbor(&saved).expect("a device takes its own state");
+                let mut other = Bench::new(disks_and_cds());
+                other.device.load_cbor(&saved).expect("a device accepts its own state");
                 assert_eq!(other.device.save_cbor(), saved);
                 other.call(Device::resync);
             }
@@ -98,11 +111,11 @@ fn random_drivers_are_survived_and_their_states_come_back() {
 }
 
 #[test]
-fn damaged_states_of_a_busy_machine_are_refused_or_usable() {
+fn damaged_states_with_active_commands_are_rejected_or_usable() {
     use crate::DynDevice;
     let mut bench = machine();
-    primary(&mut bench).issue28(0x20, 5, 4);
-    ready_cdrom(&mut bench).packet(&[0x28, 0, 0, 0, 0, 3, 0, 0, 2], 2048, false);
+    primary(&mut bench).issue28(op::READ_SECTORS, 5, 4);
+    ready_cdrom(&mut bench).packet(&[opcode::READ_10, 0, 0, 0, 0, 3, 0, 0, 2], 2048, false);
     let saved = bench.device.save_cbor();
     let mut rng = Rng(5);
     for _ in 0..300 {
@@ -122,13 +135,38 @@ fn damaged_states_of_a_busy_machine_are_refused_or_usable() {
             let mut driver = Driver { bench: &mut other, base };
             driver.prds(&[(0x2_0000, 0x8000_0000)]);
             driver.start(true);
-            driver.issue28(0xc8, 1, 1);
+            driver.issue28(op::READ_DMA, 1, 1);
         }
     }
 }
 
 #[test]
-fn the_function_looks_like_a_piix3() {
+fn registers_have_their_data_sheet_names() {
+    let device = disks_and_cds();
+    for (tag, offset, name) in [
+        (CONFIG_TAG, 0x00, Some("VID")),
+        (CONFIG_TAG, 0x22, Some("BMIBA")),
+        (CONFIG_TAG, 0x43, Some("IDETIM")),
+        (CONFIG_TAG, 0x44, Some("SIDETIM")),
+        (CONFIG_TAG, 0x48, None),
+        (TAG_DATA, 0, Some("Data")),
+        (TAG_TASK, 0, Some("Error/Features")),
+        (TAG_TASK, 1, Some("Sector Count")),
+        (TAG_TASK_SECONDARY, 6, Some("Status/Command")),
+        (TAG_CONTROL + 1, 0, Some("Alternate Status/Device Control")),
+        (TAG_BUS_MASTER, 0x0, Some("BMICP")),
+        (TAG_BUS_MASTER, 0x1, None),
+        (TAG_BUS_MASTER, 0x6, Some("BMIDTPP")),
+        (TAG_BUS_MASTER, 0xa, Some("BMISS")),
+    ] {
+        for width in [1, 2, 4] {
+            assert_eq!(device.register_name(Access { tag, offset, width }), name, "tag {tag} offset {offset:x}");
+        }
+    }
+}
+
+#[test]
+fn ids_and_reset_values_match_the_data_sheet() {
     let mut bench = machine();
     assert_eq!(bench.config_read(0, 4), 0x7010_8086);
     assert_eq!(bench.config_read(8, 4), 0x0101_8000);
@@ -136,15 +174,15 @@ fn the_function_looks_like_a_piix3() {
     assert_eq!(bench.config_read(0x0e, 1), 0);
     bench.config_write(0x20, 4, 0xffff_ffff);
     assert_eq!(bench.config_read(0x20, 4), 0xffff_fff1);
-    assert_eq!(bench.config_read(0x41, 1) & 0x80, 0x80, "what ata_piix looks at");
+    assert_eq!(bench.config_read(0x41, 1) & 0x80, 0x80, "Linux's ata_piix checks the decode enable");
     assert_eq!(bench.config_read(0x43, 1) & 0x80, 0x80);
 }
 
 #[test]
-fn ports_are_decoded_when_both_enables_are_set() {
+fn ports_are_decoded_if_pcicmd_and_idetim_enable_them() {
     let drives = || [Some(DriveSpec::disk(100, false, "")), None, None, None];
     let mut bench = with_drives(drives());
-    assert_eq!(bench.inb(0x1f7), 0xff, "I/O is off after a reset");
+    assert_eq!(bench.inb(0x1f7), 0xff, "I/O is disabled after a reset");
     bench.config_write(4, 2, 1);
     assert_eq!(bench.inb(0x1f7), 0x50);
     assert_eq!(bench.effects.last(), Some(&Effect::Remap));
@@ -152,38 +190,38 @@ fn ports_are_decoded_when_both_enables_are_set() {
     bench.config_write(0x40, 2, 0);
     assert_eq!(bench.effects, [Effect::Remap]);
     assert_eq!(bench.inb(0x1f7), 0xff);
-    assert_eq!(bench.inb(0x177), 0x00, "the other channel is still there");
+    assert_eq!(bench.inb(0x177), 0x00, "the other channel is still decoded");
     bench.config_write(0x40, 2, 0x8000);
     assert_eq!(bench.inb(0x1f7), 0x50);
 }
 
-/// The probes of SeaBIOS and of Linux: they must end at once, and find what is there.
+/// SeaBIOS' and Linux's probes end at once and find exactly the drives that are present.
 #[test]
-fn drives_that_are_not_there_are_quiet() {
+fn absent_drives_are_neither_busy_nor_ready() {
     let only_slave = [None, Some(DriveSpec::disk(100, false, "")), None, None];
     for (drives, present) in [([None, None, None, None], [false, false]), (only_slave, [false, true])] {
         let mut bench = enabled(with_drives(drives));
         for (n, expect) in present.into_iter().enumerate() {
             bench.outb(0x1f6, 0xa0 | (n << 4) as u8);
             let status = bench.inb(0x1f7);
-            assert_eq!(status, if expect { 0x50 } else { 0 }, "never busy, never wanting data");
+            assert_eq!(status, if expect { 0x50 } else { 0 }, "neither BSY nor DRQ");
             bench.outb(0x1f2, 0x55);
             bench.outb(0x1f3, 0xaa);
             let echo = (bench.inb(0x1f2), bench.inb(0x1f3));
             assert_eq!(echo == (0x55, 0xaa), expect);
-            bench.outb(0x1f7, 0xec);
+            bench.outb(0x1f7, op::IDENTIFY_DEVICE);
             assert_eq!(bench.inb(0x1f7) & 8 != 0, expect);
         }
     }
 }
 
 #[test]
-fn a_soft_reset_gives_the_signatures() {
+fn a_software_reset_sets_the_device_signatures() {
     let mut bench =
         enabled(with_drives([Some(DriveSpec::disk(100, false, "")), Some(DriveSpec::cdrom(None, "")), None, None]));
-    primary(&mut bench).issue28(0xec, 0, 0);
+    primary(&mut bench).issue28(op::IDENTIFY_DEVICE, 0, 0);
     bench.outb(0x3f6, 4);
-    assert_eq!(bench.inb(0x3f6) & 0x80, 0x80, "busy while it lasts");
+    assert_eq!(bench.inb(0x3f6) & 0x80, 0x80, "busy while SRST is set");
     bench.outb(0x3f6, 0);
     for (device, status, signature) in [(0xa0, 0x50, [1, 1, 0, 0]), (0xb0, 0x00, [1, 1, 0x14, 0xeb])] {
         bench.outb(0x1f6, device);
@@ -191,18 +229,18 @@ fn a_soft_reset_gives_the_signatures() {
         assert_eq!(bench.inb(0x1f1), 1, "passed");
         assert_eq!([2, 3, 4, 5].map(|n| bench.inb(0x1f0 + n)), signature);
     }
-    bench.outb(0x1f7, 0x90);
+    bench.outb(0x1f7, op::EXECUTE_DEVICE_DIAGNOSTIC);
     let mut driver = primary(&mut bench);
     assert!(driver.irq());
-    assert_eq!(driver.status(), 0x50, "device 0 answers the diagnostic");
+    assert_eq!(driver.status(), 0x50, "device 0 reports the diagnostic result");
     assert_eq!(driver.error(), 1);
 }
 
 #[test]
-fn a_diagnostic_is_carried_out_though_the_selected_drive_is_absent() {
+fn a_diagnostic_is_executed_while_the_selected_drive_is_absent() {
     let mut bench = machine();
     bench.outb(0x1f6, 0xb0);
-    bench.outb(0x1f7, 0x90);
+    bench.outb(0x1f7, op::EXECUTE_DEVICE_DIAGNOSTIC);
     let mut driver = primary(&mut bench);
     assert!(driver.irq());
     assert_eq!(driver.status(), 0x50);
@@ -210,50 +248,50 @@ fn a_diagnostic_is_carried_out_though_the_selected_drive_is_absent() {
 }
 
 #[test]
-fn interrupts_are_cleared_by_reading_status_and_masked_by_nien() {
+fn reading_status_clears_the_interrupt_and_nien_masks_it() {
     let mut bench = machine();
     let mut driver = primary(&mut bench);
-    driver.issue28(0x40, 0, 1);
+    driver.issue28(op::READ_VERIFY_SECTORS, 0, 1);
     assert!(driver.irq());
     driver.bench.inb(0x3f6);
-    assert!(driver.irq(), "the alternate status leaves it");
+    assert!(driver.irq(), "reading Alternate Status does not clear it");
     assert_eq!(driver.bm_status() & 4, 4);
     driver.status();
     assert!(!driver.irq());
-    assert_eq!(driver.bm_status() & 4, 4, "the bus master's copy stays until it is cleared");
+    assert_eq!(driver.bm_status() & 4, 4, "IDEINTS stays set until it is cleared");
     driver.bench.outb(BM + 2, 4);
     assert_eq!(driver.bm_status() & 4, 0);
     driver.bench.outb(0x3f6, 2);
-    driver.issue28(0x40, 0, 1);
+    driver.issue28(op::READ_VERIFY_SECTORS, 0, 1);
     assert!(!driver.irq());
     assert_eq!(driver.bm_status() & 4, 0);
     driver.bench.outb(0x3f6, 0);
-    assert!(driver.irq(), "pending, and let through now");
+    assert!(driver.irq(), "pending and no longer masked");
     driver.bench.outb(0x1f6, 0xb0);
-    assert!(!driver.irq(), "the drive that is selected has none");
+    assert!(!driver.irq(), "the selected drive has no interrupt pending");
     driver.bench.outb(0x1f6, 0xa0);
     assert!(driver.irq());
-    driver.issue28(0x20, 0, 1);
+    driver.issue28(op::READ_SECTORS, 0, 1);
     assert_eq!(driver.edges(), 4);
 }
 
 #[test]
-fn the_task_file_ignores_writes_while_a_command_is_under_way() {
+fn the_task_file_ignores_writes_while_a_command_is_active() {
     let mut bench = machine();
     let mut driver = primary(&mut bench);
-    driver.issue28(0x20, 7, 1);
+    driver.issue28(op::READ_SECTORS, 7, 1);
     driver.bench.outb(0x1f6, 0xb0);
-    driver.bench.outb(0x1f7, 0xec);
+    driver.bench.outb(0x1f7, op::IDENTIFY_DEVICE);
     let data = driver.pio_in(512);
     assert_eq!(data, pattern(4096 * 512, 0)[7 * 512..8 * 512]);
 }
 
 #[test]
-fn a_machine_saved_in_a_pio_read_goes_on_where_it_was() {
+fn a_state_saved_during_a_pio_read_continues_at_the_same_byte() {
     use crate::DynDevice;
     let mut bench = machine();
     let mut driver = primary(&mut bench);
-    driver.issue28(0x20, 1, 2);
+    driver.issue28(op::READ_SECTORS, 1, 2);
     let mut first = [0; 100];
     driver.bench.ins(PRIMARY, 2, &mut first);
     let saved = bench.device.save_cbor();

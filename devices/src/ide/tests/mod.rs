@@ -1,23 +1,26 @@
-//! The controller as its drivers see it.
+//! Unit tests of the IDE function through its ports, as guest drivers access it.
 
 mod ata;
 mod atapi;
 mod bugs;
 mod controller;
 
+use super::ata::subcommand;
+use super::atapi::opcode;
+use super::regs::op;
 use super::{DriveSpec, Piix3Ide};
 use crate::testing::Bench;
 use crate::{DiskId, IrqLine};
 use std::sync::OnceLock;
 
-/// Where the tests put the bus master.
+/// BMIBA, as the tests set it.
 const BM: u16 = 0xc000;
 const PRD_TABLE: u32 = 0x1_0000;
 const PRIMARY: u16 = 0x1f0;
 const SECONDARY: u16 = 0x170;
 const DISK_SECTORS: u64 = 4096;
 
-/// A disk as hda with a pattern on it, a CD-ROM as hdc.
+/// The function with a disk as hda and a CD-ROM as hdc, both filled with a pattern.
 fn machine() -> Bench<Piix3Ide> {
     let bench = with_drives([
         Some(DriveSpec::disk(DISK_SECTORS, false, "SERIAL1")),
@@ -40,7 +43,7 @@ fn with_drives(drives: [Option<DriveSpec>; 4]) -> Bench<Piix3Ide> {
     bench
 }
 
-/// Firmware has been here.
+/// Sets BMIBA and PCICMD as firmware does.
 fn enabled(mut bench: Bench<Piix3Ide>) -> Bench<Piix3Ide> {
     bench.config_write(0x20, 4, BM.into());
     bench.config_write(0x04, 2, 5);
@@ -51,13 +54,13 @@ fn pattern(len: usize, seed: u8) -> Vec<u8> {
     (0..len).map(|n| (n as u32).wrapping_mul(2_654_435_761).to_be_bytes()[0] ^ seed).collect()
 }
 
-/// A driver of one channel.
+/// A guest driver of one channel.
 struct Driver<'a> {
     bench: &'a mut Bench<Piix3Ide>,
     base: u16,
 }
 
-/// Task file of a command.
+/// A command's task file.
 #[derive(Clone, Copy, Default)]
 struct Command {
     opcode: u8,
@@ -96,7 +99,7 @@ impl Driver<'_> {
         self.bench.inb(self.bm() + 2)
     }
 
-    /// Writes the whole task file, 48 bits deep, and the command.
+    /// Writes all task file registers, both bytes of each, and then the command.
     fn issue(&mut self, command: Command) {
         let base = self.base;
         let lba = command.lba.to_le_bytes();
@@ -113,7 +116,7 @@ impl Driver<'_> {
         self.bench.outb(base + 7, command.opcode);
     }
 
-    /// A 28-bit command.
+    /// Issues a command with a 28-bit address.
     fn issue28(&mut self, opcode: u8, lba: u32, count: u8) {
         let device = 0xe0 | (lba >> 24) as u8;
         self.issue(Command {
@@ -125,11 +128,12 @@ impl Driver<'_> {
         });
     }
 
+    /// Issues a command with a 48-bit address.
     fn issue48(&mut self, opcode: u8, lba: u64, count: u16) {
         self.issue(Command { opcode, lba, count, device: 0xe0, ..Command::default() });
     }
 
-    /// Reads DRQ blocks of `block` bytes until there is no more; counts an interrupt for each.
+    /// Reads DRQ blocks of `block` bytes while DRQ is set.
     fn pio_in(&mut self, block: usize) -> Vec<u8> {
         let mut all = Vec::new();
         while self.status() & 0x89 == 0x08 {
@@ -143,11 +147,12 @@ impl Driver<'_> {
 
     fn pio_out(&mut self, data: &[u8], block: usize) {
         for part in data.chunks(block) {
-            assert_eq!(self.status() & 0x89, 0x08, "the drive wants data");
+            assert_eq!(self.status() & 0x89, 0x08, "DRQ is set");
             self.bench.outs(self.base, 2, part);
         }
     }
 
+    /// Writes a descriptor table of (base, count) and sets BMIDTPX.
     fn prds(&mut self, entries: &[(u32, u32)]) {
         for ((base, count), at) in entries.iter().zip((PRD_TABLE..).step_by(8)) {
             self.bench.memory.write(at.into(), &base.to_le_bytes());
@@ -157,7 +162,7 @@ impl Driver<'_> {
         self.bench.outl(bm + 4, PRD_TABLE);
     }
 
-    /// As Linux does: status cleared, direction, command (by the caller), start.
+    /// Starts the bus master as Linux does: clears BMISX, sets the direction, then the start bit.
     fn start(&mut self, to_memory: bool) {
         let bm = self.bm();
         self.bench.outb(bm + 2, 0x66);
@@ -170,14 +175,14 @@ impl Driver<'_> {
         self.bench.outb(bm, 0);
     }
 
-    /// Sends a packet with a byte count limit, or for DMA.
+    /// Issues PACKET with a byte count limit, or for DMA, and writes the command packet.
     fn packet(&mut self, cdb: &[u8], limit: u16, dma: bool) {
         let base = self.base;
         let [low, high] = limit.to_le_bytes();
         self.bench.outb(base + 1, dma.into());
         self.bench.outb(base + 4, low);
         self.bench.outb(base + 5, high);
-        self.bench.outb(base + 7, 0xa0);
+        self.bench.outb(base + 7, op::PACKET);
         if self.status() & 0x89 != 0x08 {
             return;
         }
@@ -186,18 +191,19 @@ impl Driver<'_> {
         self.bench.outs(base, 2, &padded);
     }
 
-    /// A packet command by PIO: what it gives, or its sense key, code and qualifier.
+    /// Executes a packet command by PIO. Returns its data, or its sense key, code and qualifier.
     fn cdb(&mut self, cdb: &[u8]) -> Result<Vec<u8>, [u8; 3]> {
         self.packet(cdb, 0xfffe, false);
         let data = self.packet_in();
         if self.status() & 1 == 0 {
             return Ok(data);
         }
-        self.packet(&[3, 0, 0, 0, 18], 18, false);
+        self.packet(&[opcode::REQUEST_SENSE, 0, 0, 0, 18], 18, false);
         let sense = self.packet_in();
         Err([sense[2], sense[12], sense[13]])
     }
 
+    /// Reads the data of a packet command and checks the interrupt reasons.
     fn packet_in(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
         while self.status() & 0x89 == 0x08 {
@@ -217,14 +223,14 @@ fn primary(bench: &mut Bench<Piix3Ide>) -> Driver<'_> {
     Driver { bench, base: PRIMARY }
 }
 
-/// The CD-ROM's channel.
+/// A driver of the CD-ROM's channel.
 fn cdrom(bench: &mut Bench<Piix3Ide>) -> Driver<'_> {
     Driver { bench, base: SECONDARY }
 }
 
-/// The same, after its first unit attention.
+/// A driver of the CD-ROM's channel, after the power-on unit attention.
 fn ready_cdrom(bench: &mut Bench<Piix3Ide>) -> Driver<'_> {
     let mut driver = cdrom(bench);
-    assert_eq!(driver.cdb(&[0]), Err([6, 0x29, 0]));
+    assert_eq!(driver.cdb(&[opcode::TEST_UNIT_READY]), Err([6, 0x29, 0]));
     driver
 }

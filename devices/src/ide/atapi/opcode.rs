@@ -1,0 +1,34 @@
+//! Packet command operation codes (SPC-2, MMC-3).
+
+pub const TEST_UNIT_READY: u8 = 0x00;
+pub const REQUEST_SENSE: u8 = 0x03;
+pub const INQUIRY: u8 = 0x12;
+pub const MODE_SELECT_6: u8 = 0x15;
+pub const MODE_SENSE_6: u8 = 0x1a;
+pub const START_STOP_UNIT: u8 = 0x1b;
+pub const PREVENT_ALLOW_MEDIUM_REMOVAL: u8 = 0x1e;
+pub const READ_CAPACITY: u8 = 0x25;
+pub const READ_10: u8 = 0x28;
+pub const SEEK_10: u8 = 0x2b;
+pub const SYNCHRONIZE_CACHE: u8 = 0x35;
+pub const READ_SUB_CHANNEL: u8 = 0x42;
+pub const READ_TOC: u8 = 0x43;
+pub const READ_HEADER: u8 = 0x44;
+pub const PLAY_AUDIO_10: u8 = 0x45;
+pub const GET_CONFIGURATION: u8 = 0x46;
+pub const PLAY_AUDIO_MSF: u8 = 0x47;
+/// Obsolete: PLAY AUDIO TRACK INDEX.
+pub const PLAY_AUDIO_TRACK_INDEX: u8 = 0x48;
+pub const GET_EVENT_STATUS_NOTIFICATION: u8 = 0x4a;
+pub const STOP_PLAY_SCAN: u8 = 0x4e;
+pub const READ_DISC_INFORMATION: u8 = 0x51;
+pub const READ_TRACK_INFORMATION: u8 = 0x52;
+pub const MODE_SELECT_10: u8 = 0x55;
+pub const MODE_SENSE_10: u8 = 0x5a;
+pub const PLAY_AUDIO_12: u8 = 0xa5;
+pub const READ_12: u8 = 0xa8;
+pub const READ_DVD_STRUCTURE: u8 = 0xad;
+pub const READ_CD_MSF: u8 = 0xb9;
+pub const SET_CD_SPEED: u8 = 0xbb;
+pub const MECHANISM_STATUS: u8 = 0xbd;
+pub const READ_CD: u8 = 0xbe;
