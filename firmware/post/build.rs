@@ -1,4 +1,4 @@
-//! Links anew when the linker script changes.
+//! Relinks when the linker script changes.
 fn main() {
     println!("cargo::rerun-if-changed=link.ld");
 }

@@ -2,6 +2,7 @@
 #![cfg_attr(rom, no_std, no_main)]
 
 #[cfg(rom)]
+#[allow(unsafe_code, reason = "`rt::entry` calls these functions by name; no other symbol has these names")]
 mod rom {
     use pcvm_bios::{Bios, State};
     use pcvm_firmware_rt::entry::{self, Local};

@@ -1,8 +1,9 @@
-//! What programs of the project's own that a BIOS boots have in common: 16-bit code that calls the BIOS by interrupts
-//! and looks at the machine itself. Code, data and stack share segment 1000h; memory from 2000:0000 up to the end of base
-//! memory is theirs too, by far pointers.
+//! Runtime of bootable 16-bit test programs: boot sector, BIOS calls, IRQ counters, text formatting.
 //!
-//! All of their `unsafe` is here and in `pcvm_firmware_rt`.
+//! The programs call the BIOS by interrupts and access the hardware themselves. Code, data and stack share segment
+//! 1000h. Memory from 2000:0000 to the end of base memory is free, and accessed by far pointers.
+//!
+//! All `unsafe` of these programs is in this crate and in `pcvm_firmware_rt`.
 
 #![cfg_attr(rom, no_std)]
 
@@ -18,10 +19,10 @@ use pcvm_firmware_rt::Hw;
 
 /// Segment of code, data and stack.
 pub const SEGMENT: u16 = 0x1000;
-/// Bytes of parameters that whoever starts the program may patch into its image.
+/// Size of the parameter block, which the host may patch into the program's disk image.
 pub const PARAMETERS: usize = 32;
 
-/// Registers for a BIOS call: those that are named, the others 0.
+/// Registers for a BIOS call: the named ones, and 0 in all others.
 #[macro_export]
 macro_rules! regs {
     ($($name:ident: $value:expr),* $(,)?) => {{
@@ -31,27 +32,27 @@ macro_rules! regs {
     }};
 }
 
-/// The machine as a booted program sees it.
+/// The machine as a boot program sees it.
 pub trait Machine: Hw {
-    /// CPUID's EAX, EBX, ECX, EDX for a leaf; none on a processor without CPUID.
+    /// EAX, EBX, ECX and EDX of a CPUID leaf; `None` on a CPU without CPUID.
     fn cpuid(&mut self, leaf: u32) -> Option<[u32; 4]>;
-    /// The time stamp counter. Only where CPUID says that there is one.
+    /// The time stamp counter. CPUID must report one.
     fn timestamp(&mut self) -> u64;
-    /// Points the vector of hardware interrupt `irq` (0 to 15) at a counter, and returns what it was. The handler ends
-    /// the interrupt at the interrupt controllers, not at the device.
+    /// Points the vector of `irq` (0 to 15) to a handler that counts, and returns the old vector. The handler sends the
+    /// EOI to the 8259s, but does not acknowledge the device.
     fn count_irq(&mut self, irq: u8) -> u32;
-    /// How often the counter of `irq` has run.
+    /// How often the handler of `irq` has run.
     fn irqs(&mut self, irq: u8) -> u16;
-    /// Linear address of the byte at `offset` in the program's own segment, for DMA.
+    /// Linear address, for DMA, of the byte at `offset` in the program's segment.
     fn linear(&self, offset: u16) -> u32 {
         (u32::from(SEGMENT) << 4) + u32::from(offset)
     }
 }
 
-/// The vector of hardware interrupt `irq`, as the BIOS programs the controllers.
+/// Interrupt vector of `irq`, as the BIOS programs the 8259s.
 pub const fn irq_vector(irq: u8) -> u8 {
     if irq < 8 { 8 + irq } else { 0x70 - 8 + irq }
 }
 
 #[cfg(guest16)]
-pub use real::{Local, die, parameters};
+pub use real::{die, parameters};

@@ -1,10 +1,15 @@
-//! All assembly: the boot sector, the way into Rust, BIOS calls, interrupt counters, and memory above 1 MiB.
+//! Boot sector, program entry, BIOS calls, IRQ counters and block moves above 1 MiB, in assembly.
+
+#![allow(unsafe_code, reason = "the boot sector and the entry code are assembly")]
 
 use core::arch::global_asm;
 
-// The boot sector. It loads `image_sectors` sectors from sector 1 on to 1000:0000: at once by LBA where the BIOS can
-// (EDD 3.0, functions 41h and 42h), else as many at a time as are left on the track, with the geometry that the BIOS
-// names. A hard disk and a floppy do as well. Cylinders are below 256: the image is under 64 KiB.
+// SAFETY: the BIOS enters the boot sector, which loads the image to segment 1000h; Rust code calls the `rt_` functions
+// as `real.rs` of `pcvm_firmware_rt` declares them. They keep the registers that the C calling convention preserves.
+//
+// The boot sector loads `image_sectors` sectors from sector 1 to 1000:0000, from a hard disk or a floppy: in one call
+// by LBA if the BIOS has the extensions (EDD 3.0, functions 41h and 42h), otherwise track by track with the geometry
+// that the BIOS reports. Cylinder numbers stay below 256, because the image is smaller than 64 KiB.
 global_asm!(
     r#"
 .section .boot, "ax"
@@ -49,12 +54,12 @@ by_track:
     movw $0x1000, %ax
     movw %ax, %es
     xorw %bx, %bx
-    movw $1, %si               # next sector
-    movw $image_sectors, %di   # left
+    movw $1, %si               # next sector to load
+    movw $image_sectors, %di   # sectors left
 next:
     movw %si, %ax
     xorw %dx, %dx
-    divw track                 # AX tracks, DX sectors before it
+    divw track                 # AX: track, DX: sector on the track
     movw track, %bp
     subw %dx, %bp              # sectors left on the track
     cmpw %di, %bp
@@ -140,8 +145,8 @@ image_parameters: .space 32
 1:  hlt
     jmp 1b
 
-# rt_call(regs, target, interrupt): as INT does, with the flags of `regs`, or as a far call. What the callee leaves in
-# registers and flags goes to `regs`.
+# rt_call(regs, target, interrupt): calls the far pointer `target` with `regs`, as INT does (with the flags of `regs`)
+# or as a far call. Stores the callee's registers and flags to `regs`.
 .section .text.rt_call, "ax"
 .globl rt_call
 rt_call:
@@ -204,7 +209,7 @@ rt_call:
     popl %ebp
     retl
 
-# rt_block_move(from, to, words): flat data segments for as long as it takes, interrupts off.
+# rt_block_move(from, to, words): copies in protected mode with flat data segments, interrupts disabled.
 .section .text.rt_block_move, "ax"
 .globl rt_block_move
 rt_block_move:
@@ -239,7 +244,7 @@ rt_block_move:
     popl %esi
     retl
 
-# rt_wait(halt): interrupts on for a moment, or until one has come.
+# rt_wait(halt): enables interrupts for two instructions, or until one arrives.
 .section .text.rt_wait, "ax"
 .globl rt_wait
 rt_wait:
@@ -255,7 +260,7 @@ rt_wait:
     cli
     retl
 
-# A booted program boots nothing further, and has no use for protected mode.
+# Functions of `Hw` that a boot program does not use.
 .section .text.rt_enter, "ax"
 .globl rt_enter
 .globl rt_boot_again
@@ -278,7 +283,7 @@ move_gdtr:
     .word 31
     .long 0x10000 + move_gdt
 
-# Interrupt handlers that count and acknowledge.
+# IRQ handlers: count, and send the EOI.
 .macro counter n
 counter_\n:
     incw %cs:irq_counts + 2 * \n
@@ -290,7 +295,7 @@ counter_\n:
 .endr
 counter_end:
     pushw %ax
-    # In service on the second controller? Then both want an end of interrupt.
+    # An IRQ in service on the second 8259 needs an EOI on both.
     movb $0x0b, %al
     outb %al, $0xa0
     inb $0xa0, %al

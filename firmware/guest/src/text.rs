@@ -1,6 +1,6 @@
-//! A line of text, without `core::fmt`, which is as large as all the rest.
+//! Text formatting without `core::fmt`, which would double the size of a program.
 
-/// Up to `N` bytes; what does not fit is left out.
+/// A text of up to `N` bytes. Bytes beyond `N` are dropped.
 #[derive(Clone, Copy, Debug)]
 pub struct Text<const N: usize> {
     bytes: [u8; N],
@@ -14,41 +14,41 @@ impl<const N: usize> Default for Text<N> {
 }
 
 impl<const N: usize> Text<N> {
-    /// Empty.
+    /// An empty text.
     pub const fn new() -> Self {
         Self { bytes: [0; N], length: 0 }
     }
 
-    /// What is in it.
+    /// The text.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// Bytes in it.
+    /// Length in bytes.
     pub const fn len(&self) -> usize {
         self.length
     }
 
-    /// Whether nothing is.
+    /// Whether the text is empty.
     pub const fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// Empties it.
+    /// Removes all bytes.
     pub const fn clear(&mut self) {
         self.length = 0;
     }
 
     /// Appends a byte.
     pub fn byte(&mut self, byte: u8) -> &mut Self {
-        if let Some(place) = self.bytes.get_mut(self.length) {
-            *place = byte;
+        if let Some(free) = self.bytes.get_mut(self.length) {
+            *free = byte;
             self.length += 1;
         }
         self
     }
 
-    /// Appends text.
+    /// Appends a string.
     pub fn put(&mut self, text: &str) -> &mut Self {
         self.put_bytes(text.as_bytes())
     }
@@ -70,12 +70,12 @@ impl<const N: usize> Text<N> {
         self
     }
 
-    /// Appends a number.
+    /// Appends a decimal number.
     pub fn decimal(&mut self, value: u32) -> &mut Self {
         self.decimal_wide(value, 0)
     }
 
-    /// Appends a number, at least `width` wide with spaces before it.
+    /// Appends a decimal number, padded with spaces on the left to `width`.
     pub fn decimal_wide(&mut self, mut value: u32, width: usize) -> &mut Self {
         let mut digits = [0_u8; 10];
         let mut count = 0;
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_columns() {
+    fn numbers_are_padded_and_columns_aligned() {
         let mut text = Text::<32>::new();
         text.put("a").pad(4).decimal(0).byte(b' ').decimal_wide(42, 5).byte(b' ').hex(0xbeef, 6);
         text.byte(b' ').decimal(u32::MAX);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_left_out() {
+    fn bytes_beyond_the_capacity_are_dropped() {
         let mut text = Text::<3>::new();
         text.put("abcdef").pad(10);
         assert_eq!(text.bytes(), b"abc");

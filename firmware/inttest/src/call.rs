@@ -1,17 +1,18 @@
-//! A call, and the line about it.
+//! Makes a BIOS call and logs its arguments and results.
 
 use pcvm_firmware_rt::{FarPtr, Flags, Regs};
 use pcvm_guest::{Machine, Text};
 
-/// Memory that calls write to: 64 KiB.
+/// Segment of the 64 KiB buffer that calls read and write.
 pub const BUFFER: u16 = 0x2000;
-/// What the part of it that a call may write holds before.
+/// Value with which the captured part of the buffer is filled before a call.
 const FILL: u8 = 0xcc;
+/// Debug port, which the host logs.
 const DEBUG: u16 = 0x402;
-/// Longer memory is written as a sum.
-const SHOWN: u16 = 100;
+/// Bytes of memory that a line shows. Longer memory is logged as a hash.
+const MAX_SHOWN: u16 = 100;
 
-/// Registers, for [`Look::hide`].
+/// Bits of registers for [`Capture::hide`].
 pub mod hide {
     /// EAX.
     pub const EAX: u16 = 1 << 0;
@@ -29,42 +30,42 @@ pub mod hide {
     pub const ES: u16 = 1 << 8;
 }
 
-/// What of a call's result is looked at beyond the registers.
+/// What a line shows of a call's results.
 #[derive(Clone, Copy, Default)]
-pub struct Look {
-    /// Bytes from the start of [`BUFFER`] that the call may write; they are filled before.
+pub struct Capture {
+    /// Bytes to show from the start of [`BUFFER`], which are filled before the call.
     pub buffer: u16,
-    /// Leaves what is in the buffer as it is: the call reads it.
-    pub given: bool,
-    /// Registers (see [`hide`]) that are written as `~`.
+    /// Do not fill the buffer: the call reads it.
+    pub prefilled: bool,
+    /// Registers (see [`hide`]) to show as `~`.
     pub hide: u16,
-    /// Bytes at ES:BX, ES:DI, ES:BP after the call.
+    /// Bytes to show at ES:BX after the call.
     pub es_bx: u16,
-    /// See `es_bx`.
+    /// Bytes to show at ES:DI after the call.
     pub es_di: u16,
-    /// See `es_bx`.
+    /// Bytes to show at ES:BP after the call.
     pub es_bp: u16,
-    /// Video variables of the BIOS data area.
+    /// Show the video variables of the BIOS data area.
     pub video: bool,
-    /// Shift flags and the number of keys in the buffer.
+    /// Show the keyboard flags of the BIOS data area.
     pub keys: bool,
 }
 
-/// Nothing else.
-pub const REGISTERS: Look =
-    Look { buffer: 0, given: false, hide: 0, es_bx: 0, es_di: 0, es_bp: 0, video: false, keys: false };
+/// Shows registers and flags only.
+pub const REGISTERS_ONLY: Capture =
+    Capture { buffer: 0, prefilled: false, hide: 0, es_bx: 0, es_di: 0, es_bp: 0, video: false, keys: false };
 
-/// Bytes of the buffer.
-pub const fn buffer(bytes: u16) -> Look {
-    Look { buffer: bytes, ..REGISTERS }
+/// Shows bytes of the buffer too.
+pub const fn buffer(bytes: u16) -> Capture {
+    Capture { buffer: bytes, ..REGISTERS_ONLY }
 }
 
-/// Registers that differ from run to run, or are addresses.
-pub const fn hidden(registers: u16) -> Look {
-    Look { hide: registers, ..REGISTERS }
+/// Hides registers that vary from run to run or are addresses.
+pub const fn hidden(registers: u16) -> Capture {
+    Capture { hide: registers, ..REGISTERS_ONLY }
 }
 
-/// Makes calls.
+/// Makes BIOS calls and logs them.
 pub struct Calls<'a, M> {
     /// The machine.
     pub m: &'a mut M,
@@ -72,19 +73,19 @@ pub struct Calls<'a, M> {
 }
 
 impl<'a, M: Machine> Calls<'a, M> {
-    /// None was made yet.
+    /// A log without calls.
     pub fn new(m: &'a mut M) -> Self {
         Self { m, count: 0 }
     }
 
-    /// A line that is not about a call.
-    pub fn say(&mut self, what: &str) {
+    /// Logs a line that is not a call.
+    pub fn line(&mut self, what: &str) {
         let mut line = Text::<64>::new();
         line.put("inttest: ").put(what).byte(b'\n');
         self.out(line.bytes());
     }
 
-    /// The last line.
+    /// Logs the last line, with the number of calls.
     pub fn end(&mut self) {
         let mut line = Text::<64>::new();
         line.put("inttest: end ").decimal(self.count).byte(b'\n');
@@ -97,11 +98,11 @@ impl<'a, M: Machine> Calls<'a, M> {
         }
     }
 
-    /// Calls interrupt `number` and writes the line. A name must not have spaces.
-    pub fn call(&mut self, name: &str, number: u8, regs: &Regs, look: &Look) -> Regs {
+    /// Calls interrupt `number` and logs it. `name` must not contain spaces.
+    pub fn call(&mut self, name: &str, number: u8, regs: &Regs, capture: &Capture) -> Regs {
         let buffer = FarPtr::new(BUFFER, 0);
-        if look.buffer > 0 && !look.given {
-            self.m.fill(buffer, FILL, look.buffer);
+        if capture.buffer > 0 && !capture.prefilled {
+            self.m.fill(buffer, FILL, capture.buffer);
         }
         let before = regs;
         let mut regs = *before;
@@ -139,7 +140,7 @@ impl<'a, M: Machine> Calls<'a, M> {
         ];
         for (n, (name, value, digits)) in registers.into_iter().enumerate() {
             line.byte(b' ').put(name).byte(b'=');
-            if look.hide & 1 << n == 0 {
+            if capture.hide & 1 << n == 0 {
                 line.hex(value, digits);
             } else {
                 line.byte(b'~');
@@ -151,51 +152,51 @@ impl<'a, M: Machine> Calls<'a, M> {
                 line.byte(letter);
             }
         }
-        self.memory(&mut line, "mem", buffer, look.buffer);
-        self.memory(&mut line, "es:bx", FarPtr::new(regs.es, regs.bx()), look.es_bx);
-        self.memory(&mut line, "es:di", FarPtr::new(regs.es, regs.di()), look.es_di);
-        self.memory(&mut line, "es:bp", FarPtr::new(regs.es, regs.bp()), look.es_bp);
-        if look.video {
-            self.memory(&mut line, "bda49", FarPtr::new(0x40, 0x49), 0x1e);
-            self.memory(&mut line, "bda84", FarPtr::new(0x40, 0x84), 0x07);
+        self.append_memory(&mut line, "mem", buffer, capture.buffer);
+        self.append_memory(&mut line, "es:bx", FarPtr::new(regs.es, regs.bx()), capture.es_bx);
+        self.append_memory(&mut line, "es:di", FarPtr::new(regs.es, regs.di()), capture.es_di);
+        self.append_memory(&mut line, "es:bp", FarPtr::new(regs.es, regs.bp()), capture.es_bp);
+        if capture.video {
+            self.append_memory(&mut line, "bda49", FarPtr::new(0x40, 0x49), 0x1e);
+            self.append_memory(&mut line, "bda84", FarPtr::new(0x40, 0x84), 0x07);
         }
-        if look.keys {
-            self.memory(&mut line, "bda17", FarPtr::new(0x40, 0x17), 3);
-            self.memory(&mut line, "bda96", FarPtr::new(0x40, 0x96), 2);
+        if capture.keys {
+            self.append_memory(&mut line, "bda17", FarPtr::new(0x40, 0x17), 3);
+            self.append_memory(&mut line, "bda96", FarPtr::new(0x40, 0x96), 2);
         }
         line.byte(b'\n');
         self.out(line.bytes());
         regs
     }
 
-    /// Something else to compare, as if it were a call: bytes of memory.
-    pub fn note(&mut self, name: &str, at: FarPtr, bytes: u16) {
+    /// Logs bytes of memory in the format of a call.
+    pub fn memory(&mut self, name: &str, at: FarPtr, bytes: u16) {
         let mut line = Text::<1200>::new();
         line.put("call ").put(name).put(" in out");
-        self.memory(&mut line, "mem", at, bytes);
+        self.append_memory(&mut line, "mem", at, bytes);
         line.byte(b'\n');
         self.out(line.bytes());
         self.count += 1;
     }
 
-    /// The bytes, or their sum if they are many.
-    fn memory<const N: usize>(&mut self, line: &mut Text<N>, name: &str, at: FarPtr, bytes: u16) {
+    /// Appends the bytes, or a hash of them if there are more than [`MAX_SHOWN`].
+    fn append_memory<const N: usize>(&mut self, line: &mut Text<N>, name: &str, at: FarPtr, bytes: u16) {
         if bytes == 0 {
             return;
         }
         line.byte(b' ').put(name).byte(b'=');
-        if bytes <= SHOWN {
+        if bytes <= MAX_SHOWN {
             for n in 0..bytes {
                 let byte = self.m.read8(at.add(n));
                 line.hex(byte.into(), 2);
             }
             return;
         }
-        // Fowler, Noll and Vo's, by dwords.
-        let mut sum = 0x811c_9dc5_u32;
+        // FNV-1a by dwords.
+        let mut hash = 0x811c_9dc5_u32;
         for n in 0..bytes / 4 {
-            sum = (sum ^ self.m.read32(at.add(n * 4))).wrapping_mul(0x0100_0193);
+            hash = (hash ^ self.m.read32(at.add(n * 4))).wrapping_mul(0x0100_0193);
         }
-        line.put("sum").hex(sum, 8);
+        line.put("sum").hex(hash, 8);
     }
 }

@@ -1,16 +1,17 @@
-//! INT 13h: hard disks 80h and 81h, the CD-ROM as the drive after them where it is one, floppies, and drives that are not
-//! there.
+//! Calls of INT 13h: hard disks 80h and 81h, EDD functions, the CD-ROM, absent floppy and hard disk drives.
 
-use crate::call::{BUFFER, Calls, Look, REGISTERS, buffer, hide};
+use crate::call::{BUFFER, Calls, Capture, REGISTERS_ONLY, buffer, hide};
 use pcvm_firmware_rt::{FarPtr, bda};
 use pcvm_guest::{Machine, regs};
 
-/// Where address packets lie: a segment of their own, and an offset in it.
+/// Segment of the disk address packet.
 const PACKETS: u16 = 0x3000;
+/// Offset of the disk address packet.
 const PACKET: u16 = 0xf000;
+/// Drive number of hdb, which the calls write to.
 const SCRATCH_DISK: u32 = 0x81;
 
-/// An address packet (EDD 3.0, section 8.2) at [`PACKET`].
+/// Writes a disk address packet (EDD 3.0, section 8.2) at [`PACKET`].
 fn packet<M: Machine>(c: &mut Calls<'_, M>, size: u8, blocks: u16, to: (u16, u16), lba: u64) {
     let at = |offset| FarPtr::new(PACKETS, PACKET + offset);
     c.m.fill(at(0), 0, 32);
@@ -22,11 +23,11 @@ fn packet<M: Machine>(c: &mut Calls<'_, M>, size: u8, blocks: u16, to: (u16, u16
     c.m.write32(at(12), (lba >> 32) as u32);
 }
 
-/// A call with DS:SI at the packet.
-fn extended<M: Machine>(c: &mut Calls<'_, M>, name: &str, ax: u32, drive: u32, look: &Look) {
+/// Makes a call with DS:SI at the packet.
+fn extended<M: Machine>(c: &mut Calls<'_, M>, name: &str, ax: u32, drive: u32, capture: &Capture) {
     let regs = &regs! {eax: ax, edx: drive, esi: PACKET as u32, ds: PACKETS};
-    c.call(name, 0x13, regs, look);
-    c.note("packet", FarPtr::new(PACKETS, PACKET), 16);
+    c.call(name, 0x13, regs, capture);
+    c.memory("packet", FarPtr::new(PACKETS, PACKET), 16);
 }
 
 pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
@@ -38,7 +39,7 @@ pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
     functions(c);
 }
 
-/// Parameters, status, reset.
+/// Reset, status, parameters, seek.
 fn plain<M: Machine>(c: &mut Calls<'_, M>) {
     for drive in [0x80, 0x81] {
         for &(name, ax) in &[
@@ -51,24 +52,24 @@ fn plain<M: Machine>(c: &mut Calls<'_, M>) {
             ("type", 0x1500),
             ("alternate-reset", 0x0d00),
         ] {
-            c.call(name, 0x13, &regs! {eax: ax, edx: drive}, &REGISTERS);
+            c.call(name, 0x13, &regs! {eax: ax, edx: drive}, &REGISTERS_ONLY);
         }
-        // A hard disk's ES:DI is left alone.
-        c.call("parameters", 0x13, &regs! {eax: 0x0800, edx: drive, es: 0x1234, edi: 0x5678}, &REGISTERS);
-        c.call("init-parameters", 0x13, &regs! {eax: 0x0900, edx: drive}, &REGISTERS);
-        c.call("seek", 0x13, &regs! {eax: 0x0c00, ecx: 0x0201, edx: drive}, &REGISTERS);
-        c.call("seek-far", 0x13, &regs! {eax: 0x0c00, ecx: 0xffff, edx: 0xff00 | drive}, &REGISTERS);
+        // For a hard disk, AH=08h does not change ES:DI.
+        c.call("parameters", 0x13, &regs! {eax: 0x0800, edx: drive, es: 0x1234, edi: 0x5678}, &REGISTERS_ONLY);
+        c.call("init-parameters", 0x13, &regs! {eax: 0x0900, edx: drive}, &REGISTERS_ONLY);
+        c.call("seek", 0x13, &regs! {eax: 0x0c00, ecx: 0x0201, edx: drive}, &REGISTERS_ONLY);
+        c.call("seek-far", 0x13, &regs! {eax: 0x0c00, ecx: 0xffff, edx: 0xff00 | drive}, &REGISTERS_ONLY);
     }
-    // The fixed disk parameter tables.
+    // Fixed disk parameter tables.
     for &(name, vector) in &[("table-41h", 0x41), ("table-46h", 0x46)] {
         let at = FarPtr::from_u32(c.m.read32(FarPtr::vector(vector)));
-        c.note(name, at, 16);
+        c.memory(name, at, 16);
     }
     let count = bda::DISK_COUNT.at;
-    c.note("disk-count", count, 1);
+    c.memory("disk-count", count, 1);
 }
 
-/// Reads and verifies by cylinder, head and sector.
+/// Reads and verifies by CHS address.
 fn reads<M: Machine>(c: &mut Calls<'_, M>) {
     for &(name, ax, cx, dx, bytes) in &[
         ("read-1", 0x0201, 0x0001, 0x80, 512),
@@ -96,9 +97,9 @@ fn reads<M: Machine>(c: &mut Calls<'_, M>) {
         ("read-cd-range", 0x0201, 0x0001, 0xe0, 512),
     ] {
         c.call(name, 0x13, &regs! {eax: ax, ecx: cx, edx: dx, es: BUFFER}, &buffer(bytes));
-        c.note("status-byte", bda::DISK_STATUS.at, 1);
+        c.memory("status-byte", bda::DISK_STATUS.at, 1);
     }
-    // The same buffer by another address, and one that is odd.
+    // The buffer by another segment:offset, and at an odd address.
     c.call(
         "read-to-offset",
         0x13,
@@ -118,12 +119,12 @@ fn reads<M: Machine>(c: &mut Calls<'_, M>) {
     c.call("read-with-high-halves", 0x13, &const { regs! {eax: 0xaaaa_0201, ebx: 0xbbbb_0000, ecx: 0xcccc_0001, edx: 0xdddd_0080, es: BUFFER, esi: 0x5555_6666, edi: 0x7777_8888, ebp: 0x9999_aaaa} }, &const { buffer(512) });
 }
 
-/// Writes to the scratch disk, and what is then read.
+/// Writes to the scratch disk, and reads it back.
 fn writes<M: Machine>(c: &mut Calls<'_, M>) {
     for n in 0..512_u16 {
         c.m.write32(FarPtr::new(BUFFER, n * 4), u32::from(n).wrapping_mul(0x9e37_79b9));
     }
-    let given = Look { given: true, ..REGISTERS };
+    let given = Capture { prefilled: true, ..REGISTERS_ONLY };
     c.call(
         "write-4",
         0x13,
@@ -190,10 +191,10 @@ fn writes<M: Machine>(c: &mut Calls<'_, M>) {
     );
 }
 
-/// The extensions (EDD 3.0).
+/// Extensions (EDD 3.0).
 fn edd<M: Machine>(c: &mut Calls<'_, M>) {
     for drive in [0x80, 0x81, 0x82, 0xe0, 0x00, 0x7f, 0xff] {
-        c.call("installed", 0x13, &regs! {eax: 0x4100, ebx: 0x55aa, edx: drive}, &REGISTERS);
+        c.call("installed", 0x13, &regs! {eax: 0x4100, ebx: 0x55aa, edx: drive}, &REGISTERS_ONLY);
     }
     c.call(
         "installed-wrong-bx",
@@ -201,7 +202,7 @@ fn edd<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4100, ebx: 0x1234, edx: 0x80}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
 
     let to = (0, BUFFER);
@@ -222,10 +223,10 @@ fn edd<M: Machine>(c: &mut Calls<'_, M>) {
     ] {
         c.m.fill(FarPtr::new(BUFFER, 0), 0xcc, bytes);
         packet(c, size, blocks, to, lba);
-        extended(c, name, 0x4200, SCRATCH_DISK, &Look { buffer: bytes, given: true, ..REGISTERS });
+        extended(c, name, 0x4200, SCRATCH_DISK, &Capture { buffer: bytes, prefilled: true, ..REGISTERS_ONLY });
     }
-    // A packet with a flat address (FFFF:FFFF and 64 bits behind it) is not tried: a BIOS without it, as SeaBIOS is, writes
-    // over this program.
+    // Not tested: a packet with a flat 64-bit address (FFFF:FFFF). SeaBIOS does not implement it and overwrites this
+    // program.
     for &(name, ax, blocks, lba) in &[
         ("write-1", 0x4300, 1, 100),
         ("write-and-verify", 0x4302, 1, 101),
@@ -238,7 +239,7 @@ fn edd<M: Machine>(c: &mut Calls<'_, M>) {
         ("seek-beyond", 0x4700, 0, SCRATCH_SECTORS),
     ] {
         packet(c, 16, blocks, to, lba);
-        extended(c, name, ax, SCRATCH_DISK, &Look { given: true, ..REGISTERS });
+        extended(c, name, ax, SCRATCH_DISK, &Capture { prefilled: true, ..REGISTERS_ONLY });
     }
     for &(name, ax) in &[
         ("lock", 0x4501),
@@ -248,31 +249,31 @@ fn edd<M: Machine>(c: &mut Calls<'_, M>) {
         ("eject", 0x4600),
         ("media-change", 0x4900),
     ] {
-        c.call(name, 0x13, &regs! {eax: ax, edx: SCRATCH_DISK}, &REGISTERS);
+        c.call(name, 0x13, &regs! {eax: ax, edx: SCRATCH_DISK}, &REGISTERS_ONLY);
     }
     for size in [0, 25, 26, 27, 29, 30, 31, 65, 66, 73, 74, 80, 0xffff_u16] {
         for drive in [0x80, SCRATCH_DISK] {
             c.m.fill(FarPtr::new(BUFFER, 0), 0, 80);
             c.m.write16(FarPtr::new(BUFFER, 0), size);
-            let look = Look { buffer: 80, given: true, ..REGISTERS };
-            c.call("parameters", 0x13, &regs! {eax: 0x4800, edx: drive, ds: BUFFER}, &look);
+            let capture = Capture { buffer: 80, prefilled: true, ..REGISTERS_ONLY };
+            c.call("parameters", 0x13, &regs! {eax: 0x4800, edx: drive, ds: BUFFER}, &capture);
         }
     }
     for al in [0, 1, 2, 3, 4, 5, 6, 7, 0xff] {
-        c.call("set-configuration", 0x13, &regs! {eax: 0x4e00 | al, edx: 0x80}, &REGISTERS);
+        c.call("set-configuration", 0x13, &regs! {eax: 0x4e00 | al, edx: 0x80}, &REGISTERS_ONLY);
     }
     for ax in [0x4a00, 0x4b00, 0x4b01, 0x4c00, 0x4d00] {
         c.m.fill(FarPtr::new(BUFFER, 0), 0, 32);
         c.m.write8(FarPtr::new(BUFFER, 0), 0x13);
-        let look = Look { buffer: 32, given: true, ..REGISTERS };
-        c.call("cd-emulation", 0x13, &regs! {eax: ax, edx: 0x80, ds: BUFFER}, &look);
+        let capture = Capture { buffer: 32, prefilled: true, ..REGISTERS_ONLY };
+        c.call("cd-emulation", 0x13, &regs! {eax: ax, edx: 0x80, ds: BUFFER}, &capture);
     }
 }
 
-/// Sectors of hdb.
+/// Size of hdb in sectors.
 pub const SCRATCH_SECTORS: u64 = 65_536;
 
-/// Drives that are not there: a third hard disk, floppies.
+/// Absent drives: a third hard disk, floppies.
 fn absent<M: Machine>(c: &mut Calls<'_, M>) {
     for drive in [0x82, 0xff, 0x7f, 0x00, 0x01, 0x02] {
         for &(name, ax) in &[
@@ -289,19 +290,22 @@ fn absent<M: Machine>(c: &mut Calls<'_, M>) {
             ("edd-parameters", 0x4800),
         ] {
             let regs = &regs! {eax: ax, ecx: 1, edx: drive, es: BUFFER, ds: PACKETS, esi: PACKET as u32};
-            let look =
-                if drive < 0x80 && ax == 0x0800 { Look { hide: hide::ES | hide::EDI, ..REGISTERS } } else { REGISTERS };
-            c.call(name, 0x13, regs, &look);
+            let capture = if drive < 0x80 && ax == 0x0800 {
+                Capture { hide: hide::ES | hide::EDI, ..REGISTERS_ONLY }
+            } else {
+                REGISTERS_ONLY
+            };
+            c.call(name, 0x13, regs, &capture);
         }
     }
 }
 
-/// Functions that nobody has.
+/// Functions that no BIOS has.
 fn functions<M: Machine>(c: &mut Calls<'_, M>) {
     for ah in [
         0x06, 0x07, 0x0e, 0x0f, 0x12, 0x13, 0x17, 0x18, 0x19, 0x1a, 0x20, 0x22, 0x30, 0x40, 0x4f, 0x50, 0x7f, 0x80,
         0xfe,
     ] {
-        c.call("no-function", 0x13, &regs! {eax: ah << 8 | 1, ecx: 1, edx: 0x80, es: BUFFER}, &REGISTERS);
+        c.call("no-function", 0x13, &regs! {eax: ah << 8 | 1, ecx: 1, edx: 0x80, es: BUFFER}, &REGISTERS_ONLY);
     }
 }

@@ -1,6 +1,6 @@
-//! INT 16h, with keys that come by the controller's command D2h: what the keyboard would have sent, in scan code set 1.
+//! Calls of INT 16h. Keys are injected as scan codes of set 1 by the 8042's command D2h (write keyboard output buffer).
 
-use crate::call::{Calls, Look, REGISTERS};
+use crate::call::{Calls, Capture, REGISTERS_ONLY};
 use pcvm_firmware_rt::bda;
 use pcvm_guest::{Machine, Text, regs};
 
@@ -8,15 +8,15 @@ const DATA: u16 = 0x60;
 const STATUS: u16 = 0x64;
 const INPUT_FULL: u8 = 2;
 const OUTPUT_FULL: u8 = 1;
-/// "Write keyboard output buffer": the next byte is as if the keyboard had sent it.
-const FROM_KEYBOARD: u8 = 0xd2;
-const KEYS: Look = Look { keys: true, ..REGISTERS };
+/// Command "write keyboard output buffer": the 8042 returns the next byte as one from the keyboard.
+const WRITE_OUTPUT_BUFFER: u8 = 0xd2;
+const KEYS: Capture = Capture { keys: true, ..REGISTERS_ONLY };
 
-/// Sends scan codes and waits until INT 09h has taken each.
+/// Sends scan codes and waits until INT 09h has read each.
 fn send<M: Machine>(c: &mut Calls<'_, M>, codes: &[u8]) {
     for code in codes {
         ready(c);
-        c.m.outb(STATUS, FROM_KEYBOARD);
+        c.m.outb(STATUS, WRITE_OUTPUT_BUFFER);
         ready(c);
         c.m.outb(DATA, *code);
         for _ in 0..2000 {
@@ -26,7 +26,7 @@ fn send<M: Machine>(c: &mut Calls<'_, M>, codes: &[u8]) {
                 break;
             }
         }
-        // A lock key changes lights: a BIOS may still be talking to the keyboard when INT 09h has returned.
+        // A lock key changes the LEDs: the BIOS may still send commands to the keyboard after INT 09h has returned.
         if [0x3a, 0x45, 0x46].contains(code) {
             for _ in 0..500 {
                 c.m.poll_interrupts();
@@ -50,13 +50,13 @@ fn empty<M: Machine>(c: &mut Calls<'_, M>) {
     c.m.set(bda::KEYBOARD_TAIL, head);
 }
 
-/// How many keys wait.
+/// Number of keys in the buffer.
 fn waiting<M: Machine>(c: &mut Calls<'_, M>) -> u16 {
     let (head, tail) = (c.m.get(bda::KEYBOARD_HEAD), c.m.get(bda::KEYBOARD_TAIL));
     (tail.wrapping_sub(head) & 0x1f) / 2
 }
 
-/// What a key gives: peeked at by both functions, read by one, and the shift flags while it is down and after.
+/// Sends a key, and calls both peek functions and the extended read function, with the keyboard flags.
 fn key<M: Machine>(c: &mut Calls<'_, M>, name: &str, codes: &[u8], release: &[u8]) {
     empty(c);
     send(c, codes);
@@ -74,9 +74,9 @@ fn key<M: Machine>(c: &mut Calls<'_, M>, name: &str, codes: &[u8], release: &[u8
         &const {
             regs! {eax: 0x0100}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
-    // Function 01h throws away keys that it does not know.
+    // Function 01h removes extended keys from the buffer.
     if waiting(c) > 0 {
         c.call(
             name,
@@ -84,7 +84,7 @@ fn key<M: Machine>(c: &mut Calls<'_, M>, name: &str, codes: &[u8], release: &[u8
             &const {
                 regs! {eax: 0x1000}
             },
-            &REGISTERS,
+            &REGISTERS_ONLY,
         );
     }
     send(c, release);
@@ -111,7 +111,7 @@ pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
         ("no-function", 0x6f08),
         ("no-function", 0xff00),
     ] {
-        c.call(name, 0x16, &regs! {eax: ax}, &REGISTERS);
+        c.call(name, 0x16, &regs! {eax: ax}, &REGISTERS_ONLY);
     }
     c.call(
         "rate-set",
@@ -119,7 +119,7 @@ pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x0305, ebx: 0x000b}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "rate-set-wrong",
@@ -127,13 +127,13 @@ pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x0305, ebx: 0xffff}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
 
     // The buffer holds 15 keys.
     empty(c);
     for n in 0..17 {
-        c.call("stuff", 0x16, &regs! {eax: 0x0500, ecx: 0x1e61 + n}, &REGISTERS);
+        c.call("stuff", 0x16, &regs! {eax: 0x0500, ecx: 0x1e61 + n}, &REGISTERS_ONLY);
     }
     for _ in 0..3 {
         c.call(
@@ -142,7 +142,7 @@ pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
             &const {
                 regs! {eax: 0x0000}
             },
-            &REGISTERS,
+            &REGISTERS_ONLY,
         );
         c.call(
             "read-stuffed",
@@ -150,19 +150,19 @@ pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
             &const {
                 regs! {eax: 0x1000}
             },
-            &REGISTERS,
+            &REGISTERS_ONLY,
         );
     }
     empty(c);
-    // Keys that only the extended functions know.
+    // Keys that only the extended functions return.
     for &(name, key) in
         &[("extended-f11", 0x8500), ("extended-arrow", 0x48e0), ("extended-enter", 0xe00d), ("f0", 0x00f0)]
     {
         for ax in [0x0100, 0x1100] {
-            c.call("stuff", 0x16, &regs! {eax: 0x0500, ecx: key}, &REGISTERS);
-            c.call(name, 0x16, &regs! {eax: ax}, &REGISTERS);
+            c.call("stuff", 0x16, &regs! {eax: 0x0500, ecx: key}, &REGISTERS_ONLY);
+            c.call(name, 0x16, &regs! {eax: ax}, &REGISTERS_ONLY);
             if waiting(c) > 0 {
-                c.call(name, 0x16, &regs! {eax: ax & 0x1000}, &REGISTERS);
+                c.call(name, 0x16, &regs! {eax: ax & 0x1000}, &REGISTERS_ONLY);
             }
             empty(c);
         }
@@ -173,18 +173,19 @@ pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
     empty(c);
 }
 
-/// Each key of the main part, plain and with each shift key.
+/// Each key without a prefix, alone and with each shift key.
 fn every_key<M: Machine>(c: &mut Calls<'_, M>) {
     for &(name, down, up) in &[("plain", 0, 0), ("shift", 0x2a, 0xaa), ("ctrl", 0x1d, 0x9d), ("alt", 0x38, 0xb8)] {
         if down != 0 {
             send(c, &[down]);
         }
         for code in 0x01..=0x58_u8 {
-            // Shift keys and locks, and what makes an interrupt of its own: Print Screen, Ctrl-Break, Ctrl-Alt-Del, Sysreq.
+            // Shift and lock keys, and keys with interrupts of their own: Print Screen, Ctrl-Break, Ctrl-Alt-Del,
+            // SysRq.
             if [0x1d, 0x2a, 0x36, 0x37, 0x38, 0x3a, 0x45, 0x46, 0x53, 0x54].contains(&code) {
                 continue;
             }
-            // Alt with the keypad makes a character of its number: tested apart.
+            // Alt with the keypad enters a character code: tested in `special`.
             if down == 0x38 && (0x47..=0x53).contains(&code) {
                 continue;
             }
@@ -199,7 +200,7 @@ fn every_key<M: Machine>(c: &mut Calls<'_, M>) {
                 &const {
                     regs! {eax: 0x1100}
                 },
-                &REGISTERS,
+                &REGISTERS_ONLY,
             );
         }
         if up != 0 {
@@ -208,7 +209,7 @@ fn every_key<M: Machine>(c: &mut Calls<'_, M>) {
     }
 }
 
-/// Locks, prefixes, Alt with the keypad, keys that say nothing.
+/// Lock keys, prefixes, Alt with the keypad, codes that give no key.
 fn special<M: Machine>(c: &mut Calls<'_, M>) {
     for &(name, codes, release) in &[
         ("e0-home", &[0xe0, 0x47][..], &[0xe0, 0xc7][..]),
@@ -264,7 +265,7 @@ fn special<M: Machine>(c: &mut Calls<'_, M>) {
     ] {
         key(c, name, codes, release);
     }
-    // More than the buffer holds: the speaker beeps, and 15 keys stay.
+    // More keys than the buffer holds: the BIOS beeps and keeps the first 15.
     empty(c);
     for n in 0..18_u8 {
         send(c, &[0x02 + n % 9, 0x82 + n % 9]);
@@ -279,7 +280,7 @@ fn special<M: Machine>(c: &mut Calls<'_, M>) {
             &const {
                 regs! {eax: 0x1000}
             },
-            &REGISTERS,
+            &REGISTERS_ONLY,
         );
     }
 }

@@ -1,13 +1,17 @@
-//! Calls a BIOS's services several hundred times, with right and with wrong arguments, and writes a line for each on port
-//! 402h: its name, what went in, what came back. Two BIOSes are compared by comparing these lines (`tests/int_calls.rs`).
+//! BIOS call test: a boot disk that calls the BIOS's services with valid and invalid arguments and logs the results.
 //!
-//! A line has fields, `name=value`, with spaces between:
-//! `call NAME in eax=.. .. out eax=.. ebx=.. ecx=.. edx=.. esi=.. edi=.. ebp=.. ds=.. es=.. fl=.. [mem=..] [..]`.
-//! `fl` has the flags that a service tells with: C, Z (INT 16h only), I, D. What differs from run to run (a time), or is an
-//! address of the firmware's own, is written as `~`: each call says which of its registers that is, and, of an address, the
-//! bytes that lie there are written instead.
+//! It makes several hundred calls and writes a line for each to the debug port (402h): name, arguments, results.
+//! `tests/int_calls.rs` compares the lines of two BIOSes.
 //!
-//! It counts on drives: hda the disk that it is booted from, hdb a disk to write on, hdc a CD-ROM.
+//! A line has fields `name=value`, separated by spaces:
+//!
+//! `call NAME in eax=.. .. out eax=.. ebx=.. ecx=.. edx=.. esi=.. edi=.. ebp=.. ds=.. es=.. fl=.. [mem=..] [..]`
+//!
+//! `fl` has the flags by which services return results: C, Z (INT 16h only), I, D. A register is written as `~` if its
+//! value varies from run to run (a time) or is an address in the firmware; the call names these registers. Instead of
+//! an address, the line has the bytes at it.
+//!
+//! The drives must be: hda the boot disk, hdb a disk to write to, hdc a CD-ROM.
 
 #![cfg_attr(rom, no_std)]
 #![forbid(unsafe_code)]
@@ -24,10 +28,10 @@ mod video;
 use call::Calls;
 use pcvm_guest::Machine;
 
-/// All of them; then the machine is switched off or reset, whatever it does.
+/// Makes all calls, and powers the machine off by PM1a_CNT.
 pub fn run<M: Machine>(m: &mut M) {
     let mut calls = Calls::new(m);
-    calls.say("begin");
+    calls.line("begin");
     ports::all(&mut calls);
     disk::all(&mut calls);
     system::all(&mut calls);
@@ -36,7 +40,7 @@ pub fn run<M: Machine>(m: &mut M) {
     video::all(&mut calls);
     vbe::all(&mut calls);
     calls.end();
-    // Where SeaBIOS and our BIOS put PM1a control on this board: S5.
+    // S5: SeaBIOS and pcvm's BIOS place PM1a_CNT at port 604h on this board.
     m.outw(0x604, 0x2000);
     m.outw(0x604, 0x3400);
     loop {

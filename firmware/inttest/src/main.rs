@@ -1,11 +1,13 @@
-//! The calls as they are booted: built for 16-bit code by `firmware/build`.
+//! BIOS call test boot program: `firmware/build` builds it for 16-bit real mode.
 #![cfg_attr(rom, no_std, no_main)]
 
 #[cfg(rom)]
+#[allow(unsafe_code, reason = "the entry code calls `guest_main` by name")]
 mod rom {
     use pcvm_firmware_rt::Real;
 
-    /// Called by the entry code; the disk that was booted is drive 80h.
+    /// The entry code calls this. The boot disk is drive 80h.
+    // SAFETY: no other symbol has this name, and the signature is the one that the entry code expects.
     #[unsafe(no_mangle)]
     extern "C" fn guest_main(_drive: u32) {
         pcvm_inttest::run(&mut Real);
@@ -19,6 +21,6 @@ mod rom {
 
 #[cfg(not(rom))]
 fn main() {
-    eprintln!("this is a guest: firmware/build makes it");
+    eprintln!("inttest is not a host program: build its disk with firmware/build");
     std::process::exit(2);
 }

@@ -1,6 +1,6 @@
-//! INT 11h, 12h, 14h, 17h: equipment, memory, serial and parallel ports.
+//! Calls of INT 11h, 12h, 14h and 17h: equipment, base memory, serial ports, parallel ports.
 
-use crate::call::{Calls, REGISTERS};
+use crate::call::{Calls, REGISTERS_ONLY};
 use pcvm_guest::{Machine, regs};
 
 pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
@@ -10,7 +10,7 @@ pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x1234_5678, ebx: 0xdead_beef}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "base-memory",
@@ -18,10 +18,10 @@ pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x8765_4321, ecx: 0x1111_2222}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
 
-    // COM2 is connected to nothing; COM3 is not there.
+    // COM2 exists, with nothing connected. COM3 does not exist.
     for &(name, ax, dx) in &[
         ("init-9600", 0x00e3, 1),
         ("init-110", 0x0003, 1),
@@ -41,19 +41,19 @@ pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
         ("status-port-4", 0x0300, 4),
         ("status-port-65535", 0x0300, 0xffff),
     ] {
-        c.call(name, 0x14, &regs! {eax: ax, edx: dx}, &REGISTERS);
+        c.call(name, 0x14, &regs! {eax: ax, edx: dx}, &REGISTERS_ONLY);
     }
-    // The baud rate that the last one set.
+    // The settings of the last call before the absent ports.
     c.call(
         "init-again",
         0x14,
         &const {
             regs! {eax: 0x00e3, edx: 1}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
 
-    // There is no parallel port.
+    // The machine has no parallel port.
     for &(name, ax, dx) in &[
         ("print", 0x0041, 0),
         ("init", 0x0100, 0),
@@ -62,6 +62,6 @@ pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
         ("status-port-3", 0x0200, 3),
         ("status-port-65535", 0x0200, 0xffff),
     ] {
-        c.call(name, 0x17, &regs! {eax: ax, edx: dx}, &REGISTERS);
+        c.call(name, 0x17, &regs! {eax: ax, edx: dx}, &REGISTERS_ONLY);
     }
 }

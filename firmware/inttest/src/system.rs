@@ -1,6 +1,6 @@
-//! INT 15h.
+//! Calls of INT 15h: A20, memory, block moves, waits, pointing device, APM.
 
-use crate::call::{BUFFER, Calls, Look, REGISTERS, buffer, hidden, hide};
+use crate::call::{BUFFER, Calls, Capture, REGISTERS_ONLY, buffer, hidden, hide};
 use pcvm_firmware_rt::FarPtr;
 use pcvm_guest::{Machine, regs};
 
@@ -17,7 +17,7 @@ pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
         ("a20-no-function", 0x2404),
         ("a20-no-function", 0x24ff),
     ] {
-        c.call(name, 0x15, &regs! {eax: ax}, &REGISTERS);
+        c.call(name, 0x15, &regs! {eax: ax}, &REGISTERS_ONLY);
     }
     memory(c);
     block_moves(c);
@@ -48,7 +48,7 @@ pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
         ("no-function", 0xe8ff),
         ("no-function", 0xff00),
     ] {
-        c.call(name, 0x15, &regs! {eax: ax}, &REGISTERS);
+        c.call(name, 0x15, &regs! {eax: ax}, &REGISTERS_ONLY);
     }
     let address = hide::EBX | hide::ES;
     c.call(
@@ -57,7 +57,7 @@ pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0xc000}
         },
-        &Look { hide: address, es_bx: 10, ..REGISTERS },
+        &Capture { hide: address, es_bx: 10, ..REGISTERS_ONLY },
     );
     c.call(
         "ebda",
@@ -65,7 +65,7 @@ pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0xc100, es: 0x1234}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
 }
 
@@ -76,7 +76,7 @@ fn memory<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x8800}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "e801",
@@ -84,7 +84,7 @@ fn memory<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0xe801}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "e801-high-halves",
@@ -92,7 +92,7 @@ fn memory<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x1111_e801, ebx: 0x2222_3333, ecx: 0x4444_5555, edx: 0x6666_7777}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "e881",
@@ -100,9 +100,9 @@ fn memory<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0xe881}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
-    // The whole map, with 20 bytes and 24 asked for.
+    // The whole map, with 20 and 24 bytes requested.
     for size in [20, 24] {
         let mut next = 0;
         for _ in 0..16 {
@@ -143,7 +143,7 @@ fn memory<M: Machine>(c: &mut Calls<'_, M>) {
     );
 }
 
-/// Descriptor tables for AH=87h at 2000:E000.
+/// Block moves (AH=87h), with the descriptor table at 2000:E000.
 fn block_moves<M: Machine>(c: &mut Calls<'_, M>) {
     const TABLE: u16 = 0xe000;
     for &(name, from, to, words, rights) in &[
@@ -165,7 +165,7 @@ fn block_moves<M: Machine>(c: &mut Calls<'_, M>) {
         }
         let regs = &regs! {eax: 0x8700, ecx: words, es: BUFFER, esi: TABLE as u32};
         c.call("block-move", 0x15, regs, &const { buffer(512) });
-        c.note(name, FarPtr::new(BUFFER, 0), 100);
+        c.memory(name, FarPtr::new(BUFFER, 0), 100);
     }
 }
 
@@ -176,7 +176,7 @@ fn waits<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x8600, edx: 1000}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "wait-nothing",
@@ -184,7 +184,7 @@ fn waits<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x8600}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.m.write8(FarPtr::new(BUFFER, 0), 0);
     c.call(
@@ -193,7 +193,7 @@ fn waits<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x8300, ecx: 0x1e, edx: 0x8480, es: BUFFER}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "event-wait-again",
@@ -201,7 +201,7 @@ fn waits<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x8300, ecx: 0x1e, edx: 0x8480, es: BUFFER}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "wait-during-event-wait",
@@ -209,7 +209,7 @@ fn waits<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x8600, edx: 1000}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "event-wait-cancel",
@@ -217,7 +217,7 @@ fn waits<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x8301}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "event-wait-no-function",
@@ -225,7 +225,7 @@ fn waits<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x8302}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "event-wait-short",
@@ -233,16 +233,16 @@ fn waits<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x8300, edx: 1000, es: BUFFER}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
-    // Until the flag is set, or half a second of ticks has gone.
+    // Waits until the flag is set, or for 9 ticks (half a second).
     let start = c.m.get(pcvm_firmware_rt::bda::TICKS);
     while c.m.read8(FarPtr::new(BUFFER, 0)) & 0x80 == 0 && c.m.get(pcvm_firmware_rt::bda::TICKS).wrapping_sub(start) < 9
     {
         c.m.poll_interrupts();
         c.m.set_interrupts(true);
     }
-    c.note("event-flag", FarPtr::new(BUFFER, 0), 1);
+    c.memory("event-flag", FarPtr::new(BUFFER, 0), 1);
 }
 
 fn pointing_device<M: Machine>(c: &mut Calls<'_, M>) {
@@ -269,7 +269,7 @@ fn pointing_device<M: Machine>(c: &mut Calls<'_, M>) {
         ("extended-wrong", 0xc206, 0x0300),
         ("status", 0xc206, 0x0000),
     ] {
-        c.call(name, 0x15, &regs! {eax: ax, ebx: bx}, &REGISTERS);
+        c.call(name, 0x15, &regs! {eax: ax, ebx: bx}, &REGISTERS_ONLY);
     }
     c.call(
         "set-handler",
@@ -277,7 +277,7 @@ fn pointing_device<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0xc207, es: 0x2000, ebx: 0x0100}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "enable",
@@ -285,7 +285,7 @@ fn pointing_device<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0xc200, ebx: 0x0100}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "status-enabled",
@@ -293,7 +293,7 @@ fn pointing_device<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0xc206}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "disable",
@@ -301,7 +301,7 @@ fn pointing_device<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0xc200}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "enable-wrong",
@@ -309,7 +309,7 @@ fn pointing_device<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0xc200, ebx: 0x0200}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "clear-handler",
@@ -317,14 +317,14 @@ fn pointing_device<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0xc207}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     for al in [0x08, 0x09, 0x0a, 0xff] {
-        c.call("no-function", 0x15, &regs! {eax: 0xc200 | al}, &REGISTERS);
+        c.call("no-function", 0x15, &regs! {eax: 0xc200 | al}, &REGISTERS_ONLY);
     }
 }
 
-/// Advanced power management 1.2; the interface is disconnected at the end.
+/// APM 1.2. Disconnects the interface at the end.
 fn apm<M: Machine>(c: &mut Calls<'_, M>) {
     c.call(
         "apm-installed",
@@ -332,7 +332,7 @@ fn apm<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x5300}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "apm-installed-wrong-device",
@@ -340,7 +340,7 @@ fn apm<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x5300, ebx: 1}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "apm-disconnect-unconnected",
@@ -348,7 +348,7 @@ fn apm<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x5304}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "apm-idle-unconnected",
@@ -356,7 +356,7 @@ fn apm<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x5305}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "apm-real-connect",
@@ -364,7 +364,7 @@ fn apm<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x5301}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "apm-real-connect-again",
@@ -372,7 +372,7 @@ fn apm<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x5301}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     for &(name, ax, bx, cx) in &[
         ("version-1.2", 0x530e, 0, 0x0102),
@@ -394,7 +394,7 @@ fn apm<M: Machine>(c: &mut Calls<'_, M>) {
         ("no-function", 0x5320, 0, 0),
         ("no-function", 0x5380, 0, 0),
     ] {
-        c.call(name, 0x15, &regs! {eax: ax, ebx: bx, ecx: cx}, &REGISTERS);
+        c.call(name, 0x15, &regs! {eax: ax, ebx: bx, ecx: cx}, &REGISTERS_ONLY);
     }
     c.call(
         "apm-idle",
@@ -402,7 +402,7 @@ fn apm<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x5305}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "apm-status",
@@ -410,7 +410,7 @@ fn apm<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x530a, ebx: 1}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "apm-disconnect",
@@ -418,7 +418,7 @@ fn apm<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x5304}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     let entry = hide::EAX | hide::EBX | hide::ECX | hide::EDX | 1 << 4 | hide::EDI;
     c.call(
@@ -435,7 +435,7 @@ fn apm<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x5304}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "apm-32-bit-connect",
@@ -451,6 +451,6 @@ fn apm<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x5304}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
 }

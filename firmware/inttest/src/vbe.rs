@@ -1,10 +1,10 @@
-//! VBE 3.0: INT 10h AH=4Fh.
+//! Calls of VBE 3.0: INT 10h AH=4Fh.
 
-use crate::call::{BUFFER, Calls, Look, REGISTERS, hide};
+use crate::call::{BUFFER, Calls, Capture, REGISTERS_ONLY, hide};
 use pcvm_firmware_rt::{FarPtr, Regs};
 use pcvm_guest::{Machine, regs};
 
-/// Modes with a number that VESA gave them, some that it did not, and some that nobody has.
+/// VESA's mode numbers, some OEM mode numbers, and some that do not exist.
 const MODES: [u32; 36] = [
     0x100, 0x101, 0x102, 0x103, 0x104, 0x105, 0x106, 0x107, 0x108, 0x109, 0x10a, 0x10b, 0x10c, 0x10d, 0x10e, 0x10f,
     0x110, 0x111, 0x112, 0x113, 0x114, 0x115, 0x116, 0x117, 0x118, 0x119, 0x11a, 0x11b, 0x11c, 0x13f, 0x140, 0x141,
@@ -26,18 +26,18 @@ fn information<M: Machine>(c: &mut Calls<'_, M>) {
         let regs = &const {
             regs! {eax: 0x4f00, es: BUFFER}
         };
-        c.call(name, 0x10, regs, &REGISTERS);
-        // Without the pointers.
-        c.note("signature-version", at(0), 6);
-        c.note("capabilities", at(10), 4);
-        c.note("memory", at(18), 2);
+        c.call(name, 0x10, regs, &REGISTERS_ONLY);
+        // The block without its far pointers.
+        c.memory("signature-version", at(0), 6);
+        c.memory("capabilities", at(10), 4);
+        c.memory("memory", at(18), 2);
         let oem = FarPtr::from_u32(c.m.read32(at(6)));
-        c.note("oem-has-text", oem, 1);
+        c.memory("oem-has-text", oem, 1);
     }
     for mode in MODES {
-        let look = Look { buffer: 64, ..REGISTERS };
-        c.call("mode-information", 0x10, &regs! {eax: 0x4f01, ecx: mode, es: BUFFER}, &look);
-        // Attributes; window; bytes a line; size; planes, bits, memory model; masks.
+        let capture = Capture { buffer: 64, ..REGISTERS_ONLY };
+        c.call("mode-information", 0x10, &regs! {eax: 0x4f01, ecx: mode, es: BUFFER}, &capture);
+        // Fields of the ModeInfoBlock.
         for &(name, offset, bytes) in &[
             ("attributes", 0, 2),
             ("window", 2, 14 - 4),
@@ -49,7 +49,7 @@ fn information<M: Machine>(c: &mut Calls<'_, M>) {
             ("linear", 40, 4),
             ("linear-line", 50, 12),
         ] {
-            c.note(name, FarPtr::new(BUFFER, offset), bytes);
+            c.memory(name, FarPtr::new(BUFFER, offset), bytes);
         }
     }
 }
@@ -57,25 +57,25 @@ fn information<M: Machine>(c: &mut Calls<'_, M>) {
 fn modes<M: Machine>(c: &mut Calls<'_, M>) {
     for mode in MODES {
         for flags in [0x8000, 0xc000] {
-            c.call("set", 0x10, &regs! {eax: 0x4f02, ebx: mode | flags}, &Look { video: true, ..REGISTERS });
+            c.call("set", 0x10, &regs! {eax: 0x4f02, ebx: mode | flags}, &Capture { video: true, ..REGISTERS_ONLY });
             c.call(
                 "get",
                 0x10,
                 &const {
                     regs! {eax: 0x4f03}
                 },
-                &REGISTERS,
+                &REGISTERS_ONLY,
             );
         }
     }
-    // With a CRTC block that is not there.
+    // With a CRTCInfoBlock, which the buffer does not contain.
     c.call(
         "set-crtc",
         0x10,
         &const {
             regs! {eax: 0x4f02, ebx: 0x4801 + 0x100, es: BUFFER, edi: 0x100}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
 }
 
@@ -86,7 +86,7 @@ fn banks_and_lines<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f02, ebx: 0x0103}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     let calls: &[(&str, Regs); 29] = &[
         (
@@ -265,9 +265,9 @@ fn banks_and_lines<M: Machine>(c: &mut Calls<'_, M>) {
         ),
     ];
     for (name, regs) in calls {
-        c.call(name, 0x10, regs, &REGISTERS);
+        c.call(name, 0x10, regs, &REGISTERS_ONLY);
     }
-    let look = Look { buffer: 64, ..REGISTERS };
+    let capture = Capture { buffer: 64, ..REGISTERS_ONLY };
     for n in 0..16 {
         c.m.write32(FarPtr::new(BUFFER, 0x200 + n * 4), u32::from(n) * 0x0001_0203);
     }
@@ -277,7 +277,7 @@ fn banks_and_lines<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f09, ebx: 0, ecx: 16, edx: 8, es: BUFFER, edi: 0x200}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "palette-get",
@@ -285,7 +285,7 @@ fn banks_and_lines<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f09, ebx: 1, ecx: 16, edx: 8, es: BUFFER}
         },
-        &look,
+        &capture,
     );
     c.call(
         "palette-wrong",
@@ -293,13 +293,13 @@ fn banks_and_lines<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f09, ebx: 9, ecx: 16, edx: 8, es: BUFFER}
         },
-        &look,
+        &capture,
     );
 }
 
 fn rest<M: Machine>(c: &mut Calls<'_, M>) {
     for cx in [1, 2, 4, 8, 15, 0] {
-        c.call("state-size", 0x10, &regs! {eax: 0x4f04, edx: 0, ecx: cx}, &REGISTERS);
+        c.call("state-size", 0x10, &regs! {eax: 0x4f04, edx: 0, ecx: cx}, &REGISTERS_ONLY);
     }
     c.call(
         "state-save",
@@ -307,7 +307,7 @@ fn rest<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f04, edx: 1, ecx: 15, es: BUFFER, ebx: 0x1000}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "set",
@@ -315,7 +315,7 @@ fn rest<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f02, ebx: 0x0003}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "state-restore",
@@ -323,7 +323,7 @@ fn rest<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f04, edx: 2, ecx: 15, es: BUFFER, ebx: 0x1000}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "get",
@@ -331,7 +331,7 @@ fn rest<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f03}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "state-wrong",
@@ -339,7 +339,7 @@ fn rest<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f04, edx: 9, ecx: 15, es: BUFFER}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     let address = hide::EDI | hide::ES | hide::ECX;
     c.call(
@@ -348,7 +348,7 @@ fn rest<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f0a}
         },
-        &Look { hide: address, ..REGISTERS },
+        &Capture { hide: address, ..REGISTERS_ONLY },
     );
     c.call(
         "protected-interface-wrong",
@@ -356,7 +356,7 @@ fn rest<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f0a, ebx: 9}
         },
-        &Look { hide: address, ..REGISTERS },
+        &Capture { hide: address, ..REGISTERS_ONLY },
     );
     c.call(
         "pixel-clock",
@@ -364,7 +364,7 @@ fn rest<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f0b, ecx: 25_175_000, edx: 0x101}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "power-capabilities",
@@ -372,7 +372,7 @@ fn rest<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f10, ebx: 0, es: 0, edi: 0}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "power-on",
@@ -380,7 +380,7 @@ fn rest<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f10, ebx: 1}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "power-get",
@@ -388,7 +388,7 @@ fn rest<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f10, ebx: 2}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "edid-capabilities",
@@ -396,7 +396,7 @@ fn rest<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f15, ebx: 0}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     c.call(
         "edid",
@@ -404,7 +404,7 @@ fn rest<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f15, ebx: 1, es: BUFFER}
         },
-        &Look { buffer: 20, ..REGISTERS },
+        &Capture { buffer: 20, ..REGISTERS_ONLY },
     );
     c.call(
         "edid-block-1",
@@ -412,7 +412,7 @@ fn rest<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f15, ebx: 1, edx: 1, es: BUFFER}
         },
-        &Look { buffer: 8, ..REGISTERS },
+        &Capture { buffer: 8, ..REGISTERS_ONLY },
     );
     c.call(
         "edid-wrong",
@@ -420,10 +420,10 @@ fn rest<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x4f15, ebx: 9}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     for al in [0x0c, 0x0d, 0x0f, 0x11, 0x14, 0x16, 0x20, 0xff] {
-        c.call("no-function", 0x10, &regs! {eax: 0x4f00 | al}, &REGISTERS);
+        c.call("no-function", 0x10, &regs! {eax: 0x4f00 | al}, &REGISTERS_ONLY);
     }
     c.call(
         "mode-3",
@@ -431,6 +431,6 @@ fn rest<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x0003}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
 }

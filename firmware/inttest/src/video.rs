@@ -1,13 +1,13 @@
-//! INT 10h but for VBE: modes with their registers and variables, cursor, characters, palette, fonts, state.
+//! Calls of INT 10h without VBE: modes and their VGA registers, cursor, characters, palette, fonts, state.
 
 mod settings;
 
-use crate::call::{BUFFER, Calls, Look, REGISTERS};
+use crate::call::{BUFFER, Calls, Capture, REGISTERS_ONLY};
 use pcvm_firmware_rt::FarPtr;
 use pcvm_guest::{Machine, Text, regs};
 
-const VIDEO: Look = Look { video: true, ..REGISTERS };
-/// Where registers are gathered.
+const VIDEO: Capture = Capture { video: true, ..REGISTERS_ONLY };
+/// Offset in the buffer of the VGA registers.
 const REGISTERS_AT: u16 = 0xd000;
 
 pub fn all<M: Machine>(c: &mut Calls<'_, M>) {
@@ -26,7 +26,7 @@ fn set_mode<M: Machine>(c: &mut Calls<'_, M>, mode: u32) {
     c.call("mode", 0x10, &regs! {eax: mode, ebx: 0x1111_2222, ecx: 0x3333_4444, edx: 0x5555_6666}, &VIDEO);
 }
 
-/// Notes the registers of the VGA: miscellaneous, sequencer, CRT controller, graphics, attributes, and the DAC as a sum.
+/// Logs the VGA registers: miscellaneous output, sequencer, CRTC, graphics controller, attribute controller, DAC.
 fn registers<M: Machine>(c: &mut Calls<'_, M>, mode: u32) {
     let mut at = REGISTERS_AT;
     let mut put = |m: &mut M, value: u8| {
@@ -40,7 +40,7 @@ fn registers<M: Machine>(c: &mut Calls<'_, M>, mode: u32) {
         for n in 0..count {
             c.m.outb(port, n);
             let value = c.m.inb(port + 1);
-            // The cursor's place.
+            // Without the cursor location (CRTC 0Eh and 0Fh).
             put(c.m, if port == crtc && (0x0e..0x10).contains(&n) { 0 } else { value });
         }
     }
@@ -59,7 +59,11 @@ fn registers<M: Machine>(c: &mut Calls<'_, M>, mode: u32) {
     {
         let mut full = name;
         full.put(what);
-        c.note(core::str::from_utf8(full.bytes()).unwrap_or("mode"), FarPtr::new(BUFFER, REGISTERS_AT + offset), bytes);
+        c.memory(
+            core::str::from_utf8(full.bytes()).unwrap_or("mode"),
+            FarPtr::new(BUFFER, REGISTERS_AT + offset),
+            bytes,
+        );
     }
     dac(c, &name);
 }
@@ -73,7 +77,11 @@ fn dac<M: Machine>(c: &mut Calls<'_, M>, name: &Text<32>) {
     for &(what, offset, bytes) in &[("-dac16", 0, 48), ("-dac64", 48, 144), ("-dac256", 192, 576)] {
         let mut full = *name;
         full.put(what);
-        c.note(core::str::from_utf8(full.bytes()).unwrap_or("dac"), FarPtr::new(BUFFER, REGISTERS_AT + offset), bytes);
+        c.memory(
+            core::str::from_utf8(full.bytes()).unwrap_or("dac"),
+            FarPtr::new(BUFFER, REGISTERS_AT + offset),
+            bytes,
+        );
     }
 }
 
@@ -87,7 +95,7 @@ fn modes<M: Machine>(c: &mut Calls<'_, M>) {
             &const {
                 regs! {eax: 0x0f00}
             },
-            &REGISTERS,
+            &REGISTERS_ONLY,
         );
     }
     for mode in [0x08, 0x0c, 0x14, 0x54, 0x6a, 0x7f] {
@@ -98,16 +106,16 @@ fn modes<M: Machine>(c: &mut Calls<'_, M>) {
             &const {
                 regs! {eax: 0x0f00}
             },
-            &REGISTERS,
+            &REGISTERS_ONLY,
         );
     }
     set_mode(c, 3);
-    // Without clearing memory.
+    // Mode set without clearing memory.
     c.m.write16(FarPtr::new(0xb800, 0x100), 0x1f41);
     set_mode(c, 0x83);
-    c.note("kept", FarPtr::new(0xb800, 0x100), 4);
+    c.memory("kept", FarPtr::new(0xb800, 0x100), 4);
     set_mode(c, 3);
-    c.note("cleared", FarPtr::new(0xb800, 0x100), 4);
+    c.memory("cleared", FarPtr::new(0xb800, 0x100), 4);
 }
 
 fn text<M: Machine>(c: &mut Calls<'_, M>) {
@@ -331,16 +339,16 @@ fn text<M: Machine>(c: &mut Calls<'_, M>) {
         ),
     ] {
         c.call(name, 0x10, regs, &VIDEO);
-        c.note("screen", FarPtr::new(0xb800, 0), 4000);
+        c.memory("screen", FarPtr::new(0xb800, 0), 4000);
     }
-    // Strings, each way: with and without attributes, moving the cursor or not.
+    // Write string: with and without attributes, with and without cursor movement.
     for (n, byte) in b"P\x1fc\x2fv\x3fm\r\n\x08!".iter().enumerate() {
         c.m.write8(FarPtr::new(BUFFER, 0x100 + n as u16), *byte);
     }
     for al in 0..6 {
         let regs = &regs! {eax: 0x1300 | al, ebx: 0x001c, ecx: 5, edx: 0x0203 + al, es: BUFFER, ebp: 0x100};
         c.call("string", 0x10, regs, &VIDEO);
-        c.note("screen", FarPtr::new(0xb800, 0), 4000);
+        c.memory("screen", FarPtr::new(0xb800, 0), 4000);
     }
     c.call(
         "string-with-newline",
@@ -350,8 +358,8 @@ fn text<M: Machine>(c: &mut Calls<'_, M>) {
         },
         &VIDEO,
     );
-    c.note("screen", FarPtr::new(0xb800, 0), 4000);
-    // 40 columns, and the monochrome address.
+    c.memory("screen", FarPtr::new(0xb800, 0), 4000);
+    // Modes with 40 columns and with the monochrome address.
     set_mode(c, 1);
     c.call(
         "cursor-set",
@@ -377,7 +385,7 @@ fn text<M: Machine>(c: &mut Calls<'_, M>) {
         },
         &VIDEO,
     );
-    c.note("screen-40", FarPtr::new(0xb800, 0), 2000);
+    c.memory("screen-40", FarPtr::new(0xb800, 0), 2000);
     set_mode(c, 7);
     c.call(
         "write-character",
@@ -387,7 +395,7 @@ fn text<M: Machine>(c: &mut Calls<'_, M>) {
         },
         &VIDEO,
     );
-    c.note("screen-mono", FarPtr::new(0xb000, 0), 4000);
+    c.memory("screen-mono", FarPtr::new(0xb000, 0), 4000);
 }
 
 fn graphics<M: Machine>(c: &mut Calls<'_, M>) {
@@ -477,36 +485,36 @@ fn graphics<M: Machine>(c: &mut Calls<'_, M>) {
             ),
         ] {
             c.call(name, 0x10, regs, &VIDEO);
-            // In a planar mode, of the first plane.
+            // In planar modes, read plane 0.
             c.m.outw(0x3ce, 0x0004);
-            c.note("pixels", FarPtr::new(segment, 0), 8000);
+            c.memory("pixels", FarPtr::new(segment, 0), 8000);
         }
     }
 }
 
 fn state<M: Machine>(c: &mut Calls<'_, M>) {
-    let look = Look { buffer: 64, ..REGISTERS };
+    let capture = Capture { buffer: 64, ..REGISTERS_ONLY };
     c.call(
         "functionality",
         0x10,
         &const {
             regs! {eax: 0x1b00, es: BUFFER}
         },
-        &look,
+        &capture,
     );
-    // The static table's address comes first.
+    // The buffer starts with the address of the static functionality table.
     let at = FarPtr::from_u32(c.m.read32(FarPtr::new(BUFFER, 0)));
-    c.note("functionality-table", at, 16);
+    c.memory("functionality-table", at, 16);
     c.call(
         "functionality-wrong",
         0x10,
         &const {
             regs! {eax: 0x1b00, ebx: 1, es: BUFFER}
         },
-        &look,
+        &capture,
     );
     for cx in 0..8 {
-        c.call("state-size", 0x10, &regs! {eax: 0x1c00, ecx: cx}, &REGISTERS);
+        c.call("state-size", 0x10, &regs! {eax: 0x1c00, ecx: cx}, &REGISTERS_ONLY);
     }
     c.call(
         "state-save",
@@ -514,7 +522,7 @@ fn state<M: Machine>(c: &mut Calls<'_, M>) {
         &const {
             regs! {eax: 0x1c01, ecx: 7, es: BUFFER, ebx: 0x1000}
         },
-        &REGISTERS,
+        &REGISTERS_ONLY,
     );
     set_mode(c, 1);
     c.call(
@@ -530,6 +538,6 @@ fn state<M: Machine>(c: &mut Calls<'_, M>) {
 
 fn functions<M: Machine>(c: &mut Calls<'_, M>) {
     for ah in [0x14, 0x15, 0x16, 0x18, 0x1d, 0x20, 0x30, 0x40, 0x4e, 0x50, 0x70, 0xbf, 0xef, 0xf0, 0xfa, 0xfe, 0xff] {
-        c.call("no-function", 0x10, &regs! {eax: ah << 8, ebx: 0x1111, ecx: 0x2222, edx: 0x3333}, &REGISTERS);
+        c.call("no-function", 0x10, &regs! {eax: ah << 8, ebx: 0x1111, ecx: 0x2222, edx: 0x3333}, &REGISTERS_ONLY);
     }
 }

@@ -1,23 +1,26 @@
-//! fw_cfg: what a virtual machine tells its firmware (QEMU's `docs/specs/fw_cfg.rst`). DMA where it is offered, else the
-//! data port.
+//! fw_cfg client: reads the hypervisor's configuration items and files (QEMU, `docs/specs/fw_cfg.rst`).
 //!
-//! What the host says is not trusted: sizes and counts are bounded by the room that there is.
+//! It uses DMA if the device offers it, otherwise the data port. Values from the host are not trusted: sizes and counts
+//! are limited to the size of the buffers.
 
 use crate::{Machine, scratch};
 
 const SELECTOR: u16 = 0x510;
 const DATA: u16 = 0x511;
-/// Address of a transfer's description, big-endian: high half, then low half, which starts it.
+/// DMA address register, big-endian: physical address of the FWCfgDmaAccess structure. The low half starts the
+/// transfer.
 const DMA: u16 = 0x514;
-/// "QEMU" and " CFG" as the DMA register reads.
+/// Value of the DMA address register: "QEMU CFG".
 const DMA_SIGNATURE: [u32; 2] = [u32::from_le_bytes(*b"QEMU"), u32::from_le_bytes(*b" CFG")];
 const SIGNATURE: u32 = u32::from_le_bytes(*b"QEMU");
+/// Dwords of a file name.
 const NAME_WORDS: usize = 14;
+/// Bytes of a directory entry.
 const ENTRY: u32 = 64;
-/// Entries that one transfer fetches without knowing how many there are.
+/// Directory entries that the first transfer reads, before the number of entries is known.
 const FIRST_ENTRIES: u32 = 63;
 const MAX_ENTRIES: u32 = (scratch::DIRECTORY_SIZE - 4) / ENTRY;
-/// Polls of a transfer's control word, which every known host has written before the port access is over.
+/// Limit of polls of a transfer's control word. Known hosts complete the transfer within the port access.
 const MAX_POLLS: u32 = 1_000_000;
 
 mod control {
@@ -32,32 +35,32 @@ mod control {
 pub mod key {
     /// The signature.
     pub const SIGNATURE: u16 = 0x00;
-    /// u16, processors.
+    /// u16, number of processors.
     pub const PROCESSORS: u16 = 0x05;
-    /// u16, whether to show a menu.
+    /// u16, not 0: show the boot menu.
     pub const BOOT_MENU: u16 = 0x0e;
     /// The file directory.
     pub const DIRECTORY: u16 = 0x19;
 }
 
-/// The interface, if there is one.
+/// The fw_cfg device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FwCfg {
     dma: bool,
     files: u32,
 }
 
-/// A file.
+/// A file of the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct File {
-    /// Its selector key.
+    /// Selector key.
     pub key: u16,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u32,
 }
 
 impl FwCfg {
-    /// Looks for it, and reads the directory of files.
+    /// Detects the device and reads the file directory.
     pub fn find<M: Machine>(machine: &mut M) -> Option<Self> {
         let dma = machine.inl(DMA) == DMA_SIGNATURE[0] && machine.inl(DMA + 4) == DMA_SIGNATURE[1];
         let mut found = Self { dma, files: 0 };
@@ -68,7 +71,7 @@ impl FwCfg {
             }
         }
         let at = scratch::DIRECTORY;
-        // Without DMA each byte costs as much as a transfer.
+        // Without DMA, each byte costs an exit, as a whole transfer does with it.
         let first = if dma { FIRST_ENTRIES } else { 0 };
         found.read_key(machine, key::DIRECTORY, at, 4 + first * ENTRY);
         found.files = machine.read32(at).swap_bytes().min(MAX_ENTRIES);
@@ -78,7 +81,7 @@ impl FwCfg {
         Some(found)
     }
 
-    /// Reads `bytes` bytes of the item, zeros after its end.
+    /// Reads `bytes` bytes of an item to memory. The device returns zeros beyond its end.
     pub fn read_key<M: Machine>(&self, machine: &mut M, key: u16, to: u32, bytes: u32) -> bool {
         if self.dma {
             self.transfer(machine, u32::from(key) << 16 | control::SELECT | control::READ, to, bytes)
@@ -89,7 +92,7 @@ impl FwCfg {
         }
     }
 
-    /// Writes `bytes` bytes to the item at `offset`: only by DMA.
+    /// Writes `bytes` bytes from memory to an item at `offset`. Needs DMA.
     pub fn write_key<M: Machine>(&self, machine: &mut M, key: u16, offset: u32, from: u32, bytes: u32) -> bool {
         self.dma
             && self.transfer(machine, u32::from(key) << 16 | control::SELECT | control::SKIP, 0, offset)
@@ -97,14 +100,14 @@ impl FwCfg {
     }
 
     fn transfer<M: Machine>(&self, machine: &mut M, command: u32, at: u32, bytes: u32) -> bool {
-        let description = scratch::TRANSFER;
-        machine.write32(description, command.swap_bytes());
-        machine.write32(description + 4, bytes.swap_bytes());
-        machine.write32(description + 8, 0);
-        machine.write32(description + 12, at.swap_bytes());
-        machine.outl(DMA + 4, description.swap_bytes());
+        let access = scratch::DMA_ACCESS;
+        machine.write32(access, command.swap_bytes());
+        machine.write32(access + 4, bytes.swap_bytes());
+        machine.write32(access + 8, 0);
+        machine.write32(access + 12, at.swap_bytes());
+        machine.outl(DMA + 4, access.swap_bytes());
         for _ in 0..MAX_POLLS {
-            match machine.read32(description).swap_bytes() {
+            match machine.read32(access).swap_bytes() {
                 0 => return true,
                 control if control & control::ERROR != 0 => return false,
                 _ => {}
@@ -113,18 +116,18 @@ impl FwCfg {
         false
     }
 
-    /// A u16 item.
+    /// Reads a u16 item.
     pub fn word<M: Machine>(&self, machine: &mut M, key: u16) -> u16 {
         if self.read_key(machine, key, scratch::BUFFER, 2) { machine.read16(scratch::BUFFER) } else { 0 }
     }
 
-    /// The directory's entry `n`.
+    /// Entry `n` of the directory.
     fn entry<M: Machine>(&self, machine: &mut M, n: u32) -> File {
         let at = scratch::DIRECTORY + 4 + n * ENTRY;
         File { size: machine.read32(at).swap_bytes(), key: machine.read16(at + 4).swap_bytes() }
     }
 
-    /// The file of this name: up to 55 bytes.
+    /// The file with this name (up to 55 bytes).
     pub fn file<M: Machine>(&self, machine: &mut M, name: &[u8]) -> Option<File> {
         let mut words = [0; NAME_WORDS];
         for (n, byte) in name.iter().take(4 * NAME_WORDS - 1).enumerate() {
@@ -132,10 +135,10 @@ impl FwCfg {
                 *word |= u32::from(*byte) << (8 * (n % 4));
             }
         }
-        self.file_of_words(machine, words.get(..name.len() / 4 + 1)?)
+        self.file_by_words(machine, words.get(..name.len() / 4 + 1)?)
     }
 
-    /// The file whose name (up to a zero, 56 bytes at most) lies in memory.
+    /// The file whose name is in memory at `at`: zero-terminated, or 56 bytes.
     pub fn file_named_at<M: Machine>(&self, machine: &mut M, at: u32) -> Option<File> {
         let mut words = [0; NAME_WORDS];
         let mut count = 0;
@@ -146,10 +149,10 @@ impl FwCfg {
                 break;
             }
         }
-        self.file_of_words(machine, words.get(..count)?)
+        self.file_by_words(machine, words.get(..count)?)
     }
 
-    fn file_of_words<M: Machine>(&self, machine: &mut M, words: &[u32]) -> Option<File> {
+    fn file_by_words<M: Machine>(&self, machine: &mut M, words: &[u32]) -> Option<File> {
         for n in 0..self.files {
             let name = scratch::DIRECTORY + 4 + n * ENTRY + 8;
             if words.iter().enumerate().all(|(k, &word)| machine.read32(name + 4 * k as u32) == word) {
@@ -159,7 +162,7 @@ impl FwCfg {
         None
     }
 
-    /// Calls `each` for the files whose names start with `prefix`.
+    /// Calls `each` for all files whose names start with `prefix`.
     pub fn files_under<M: Machine>(&self, machine: &mut M, prefix: &[u8; 8], mut each: impl FnMut(&mut M, File)) {
         let [a, b, c, d, e, f, g, h] = *prefix;
         let wanted = [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])];
@@ -172,12 +175,12 @@ impl FwCfg {
         }
     }
 
-    /// Reads a whole file, for which there is room.
+    /// Reads a whole file to memory. The caller has checked its size.
     pub fn read_file<M: Machine>(&self, machine: &mut M, file: File, to: u32) -> bool {
         self.read_key(machine, file.key, to, file.size)
     }
 
-    /// A little-endian number of 1, 2 or 4 bytes in a file of that size (or longer).
+    /// Reads a little-endian number from a file of 1, 2, 4 or more bytes.
     pub fn number<M: Machine>(&self, machine: &mut M, name: &[u8]) -> Option<u32> {
         let file = self.file(machine, name).filter(|file| file.size > 0)?;
         let bytes = file.size.min(4);

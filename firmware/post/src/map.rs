@@ -1,4 +1,4 @@
-//! The memory map that INT 15h AX=E820h gives (ACPI specification 1.0b, chapter 14).
+//! E820 memory map, as INT 15h AX=E820h returns it (ACPI specification 1.0b, chapter 14).
 
 use crate::fw_cfg::FwCfg;
 use crate::{Machine, cmos, scratch};
@@ -8,22 +8,23 @@ use pcvm_firmware_rt::{E820, Handoff};
 pub const RAM: u32 = 1;
 /// Reserved.
 pub const RESERVED: u32 = 2;
-/// ACPI NVS: tables that the operating system must leave where they are.
+/// ACPI NVS: tables that the operating system must preserve.
 pub const NVS: u32 = 4;
-/// Nothing: [`Map::set`] takes the range out.
-pub const NOTHING: u32 = 0;
+/// No entry: [`Map::set`] removes the range.
+pub const REMOVE: u32 = 0;
 
-/// Ranges that fw_cfg may name; the firmware's own come on top.
-const MAX_TOLD: u32 = 40;
-const TOLD_ENTRY: u32 = 20;
+/// Entries of `etc/e820` that are used. The firmware adds ranges of its own.
+const MAX_FW_CFG_ENTRIES: u32 = 40;
+/// Bytes of an entry: u64 address, u64 length, u32 type.
+const FW_CFG_ENTRY: u32 = 20;
 const MIB: u64 = 1 << 20;
-/// Where RAM below 4 GiB ends at the latest, whatever the CMOS says: the rest is for devices.
+/// Limit of RAM below 4 GiB from the CMOS: the rest is for devices.
 const LOW_RAM_MAX: u64 = 0xe000_0000;
-/// The last KiB of base memory: the extended BIOS data area.
+/// The extended BIOS data area: the last KiB of base memory.
 const EBDA: (u64, u64) = (0x9_fc00, 0xa_0000);
-/// The BIOS, from its data segment on.
+/// The BIOS: its data segment and its code.
 const BIOS: (u64, u64) = (0xe_0000, 0x10_0000);
-/// Where ROMs lie below 4 GiB.
+/// The ROMs below 4 GiB.
 const ROM: (u64, u64) = (0xfffc_0000, 0x1_0000_0000);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +34,7 @@ struct Range {
     kind: u32,
 }
 
-/// Ranges in order, none empty, none overlapping, neighbours of different kinds or apart.
+/// Memory ranges in ascending order: not empty, not overlapping; adjacent ranges have different types.
 #[derive(Clone, Copy, Debug)]
 pub struct Map {
     ranges: [Range; Handoff::E820_MAX],
@@ -41,37 +42,37 @@ pub struct Map {
 }
 
 impl Map {
-    /// Empty.
+    /// An empty map.
     pub const fn new() -> Self {
         Self { ranges: [Range { start: 0, end: 0, kind: 0 }; Handoff::E820_MAX], count: 0 }
     }
 
-    /// What the machine says about itself, and what every PC has.
+    /// The machine's RAM according to fw_cfg or the CMOS, with the reserved ranges of a PC.
     pub fn of_machine<M: Machine>(machine: &mut M, fw_cfg: Option<&FwCfg>) -> Self {
         let mut map = Self::new();
-        if !fw_cfg.is_some_and(|fw_cfg| map.take_told(machine, fw_cfg)) {
-            map.take_cmos(machine);
+        if !fw_cfg.is_some_and(|fw_cfg| map.add_fw_cfg(machine, fw_cfg)) {
+            map.set_from_cmos(machine);
         }
-        map.set(0xa_0000, BIOS.0, NOTHING);
+        map.set(0xa_0000, BIOS.0, REMOVE);
         map.set(EBDA.0, EBDA.1, RESERVED);
         map.set(BIOS.0, BIOS.1, RESERVED);
         map.set(ROM.0, ROM.1, RESERVED);
         map
     }
 
-    /// Takes `etc/e820`: u64 address, u64 length, u32 kind. False if it is not there or names no RAM.
-    fn take_told<M: Machine>(&mut self, machine: &mut M, fw_cfg: &FwCfg) -> bool {
+    /// Adds the ranges of `etc/e820`. False if the file is missing or lists no RAM above 1 MiB.
+    fn add_fw_cfg<M: Machine>(&mut self, machine: &mut M, fw_cfg: &FwCfg) -> bool {
         let Some(file) = fw_cfg.file(machine, b"etc/e820") else { return false };
-        let count = (file.size / TOLD_ENTRY).min(MAX_TOLD);
-        if !fw_cfg.read_key(machine, file.key, scratch::BUFFER, count * TOLD_ENTRY) {
+        let count = (file.size / FW_CFG_ENTRY).min(MAX_FW_CFG_ENTRIES);
+        if !fw_cfg.read_key(machine, file.key, scratch::BUFFER, count * FW_CFG_ENTRY) {
             return false;
         }
-        // What is reserved wins over RAM.
+        // RAM first: reserved ranges override it.
         for ram in [true, false] {
             for n in 0..count {
-                let at = scratch::BUFFER + n * TOLD_ENTRY;
+                let at = scratch::BUFFER + n * FW_CFG_ENTRY;
                 let kind = machine.read32(at + 16);
-                if (kind == RAM) == ram && kind != NOTHING {
+                if (kind == RAM) == ram && kind != REMOVE {
                     let base = u64::from(machine.read32(at + 4)) << 32 | u64::from(machine.read32(at));
                     let length = u64::from(machine.read32(at + 12)) << 32 | u64::from(machine.read32(at + 8));
                     self.set(base, base.saturating_add(length), kind);
@@ -81,7 +82,7 @@ impl Map {
         self.low_ram_end() > MIB as u32
     }
 
-    fn take_cmos<M: Machine>(&mut self, machine: &mut M) {
+    fn set_from_cmos<M: Machine>(&mut self, machine: &mut M) {
         *self = Self::new();
         let above_16m = u64::from(cmos::word(machine, cmos::ABOVE_16M)) << 16;
         let low = if above_16m != 0 {
@@ -95,9 +96,9 @@ impl Map {
         self.set(1 << 32, (1 << 32) + high, RAM);
     }
 
-    /// Makes the range this kind, whatever was there. A map that is full stays as it is.
+    /// Sets the type of a range, overriding ranges that it overlaps. Does nothing if the map is full.
     pub fn set(&mut self, start: u64, end: u64, kind: u32) {
-        // It may split one range into two besides being one itself.
+        // Needs up to two free entries: the new range may split another one.
         if start >= end || self.count + 2 > self.ranges.len() {
             return;
         }
@@ -121,7 +122,7 @@ impl Map {
                 self.remove(n);
             }
         }
-        if kind == NOTHING {
+        if kind == REMOVE {
             return;
         }
         self.insert(n, Range { start, end, kind });
@@ -129,7 +130,7 @@ impl Map {
         self.join(n);
     }
 
-    /// Makes one of range `n` and the one before it, if they are neighbours of one kind.
+    /// Joins range `n` to the one before it, if they are adjacent and of the same type.
     fn join(&mut self, n: usize) {
         let before = n.checked_sub(1).and_then(|n| self.ranges.get(n)).copied();
         let (Some(before), Some(range)) = (before, self.ranges.get_mut(n).filter(|_| n < self.count)) else { return };
@@ -154,26 +155,25 @@ impl Map {
         }
     }
 
-    /// Where the RAM that starts at 1 MiB ends: 1 MiB if there is none.
+    /// End of the RAM that starts at 1 MiB; 1 MiB if there is none.
     pub fn low_ram_end(&self) -> u32 {
         let mut ranges = self.ranges.iter().take(self.count);
         let found = ranges.find(|r| r.kind == RAM && r.start <= MIB && r.end > MIB);
         found.map_or(MIB as u32, |range| range.end.min(0xffff_f000) as u32)
     }
 
-    /// Bytes of RAM from 1 MiB up to the first hole.
+    /// Bytes of RAM from 1 MiB to the first hole.
     pub fn extended_memory(&self) -> u32 {
         self.low_ram_end() - MIB as u32
     }
 
-    /// Where anything that is not a reserved range near the top of the first 4 GiB ends: above it there is room for
-    /// devices.
+    /// End of the last range below 4 GiB that is not reserved: the PCI window starts there or higher.
     pub fn devices_start(&self) -> u32 {
         let below = self.ranges.iter().take(self.count).filter(|r| r.kind != RESERVED && r.end <= 1 << 32);
         below.map(|range| range.end.min(0xffff_ffff) as u32).max().unwrap_or(MIB as u32)
     }
 
-    /// For the BIOS.
+    /// Writes the map to the handoff structure.
     pub fn write(&self, handoff: &mut Handoff) {
         let mut count = 0;
         for (to, from) in handoff.e820.iter_mut().zip(self.ranges.iter().take(self.count)) {

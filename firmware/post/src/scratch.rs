@@ -1,18 +1,18 @@
-//! Low memory that the power-on code uses while nothing else does. Its stack and statics lie below.
+//! Buffers of the power-on code in low memory, which is free until a boot sector runs. Stack and statics are below.
 
-/// What a fw_cfg transfer is described by: 16 bytes.
-pub const TRANSFER: u32 = 0x7_0000;
-/// fw_cfg's directory.
+/// fw_cfg DMA access structure: 16 bytes.
+pub const DMA_ACCESS: u32 = 0x7_0000;
+/// fw_cfg file directory.
 pub const DIRECTORY: u32 = 0x7_0100;
-/// Bytes for it.
+/// Its size in bytes.
 pub const DIRECTORY_SIZE: u32 = 0x7f00;
-/// What is read and looked at once.
+/// Buffer for short items and files.
 pub const BUFFER: u32 = 0x7_8000;
-/// Bytes for it.
+/// Its size in bytes.
 pub const BUFFER_SIZE: u32 = 0x7000;
-/// What other processors run first: a page of its own.
+/// Start-up code of the application processors: one page.
 pub const TRAMPOLINE: u32 = 0x7_f000;
-/// The table loader's script.
+/// Script of the table loader.
 pub const SCRIPT: u32 = 0x8_0000;
-/// Bytes for it.
+/// Its size in bytes.
 pub const SCRIPT_SIZE: u32 = 0x1_f000;

@@ -1,49 +1,50 @@
-//! Shadow RAM: C0000h to FFFFFh in pieces of 16 KiB (the F segment in one), each of which is RAM or what lies on the bus
-//! (Intel 82441FX data sheet 290549, 3.2.18, PAM0 to PAM6).
+//! Shadow RAM: maps RAM over the ROM area C0000h to FFFFFh by PAM0 to PAM6 (Intel 82441FX data sheet 290549, 3.2.18).
+//!
+//! The PAM registers control blocks of 16 KiB, and F0000h to FFFFFh as one block.
 
 use crate::Machine;
-use crate::pci::config::{read32, write32};
+use crate::pci::config::{Bdf, read32, write32};
 
-/// The host bridge.
-const HOST_BRIDGE: u16 = 0;
-/// DRAMT and PAM0 to PAM2; PAM3 to PAM6 follow.
+/// PCI function of the host bridge.
+const HOST_BRIDGE: Bdf = 0;
+/// Dwords with DRAMT and PAM0 to PAM2, and with PAM3 to PAM6.
 const PAM: [u8; 2] = [0x58, 0x5c];
-/// Read and write enable.
+/// Read-enable and write-enable bits of a block.
 const READ_WRITE: u64 = 3;
-/// First address.
+/// First address that the PAM registers control.
 pub const START: u32 = 0xc_0000;
-/// Bytes of a piece.
-pub const PIECE: u32 = 0x4000;
-/// Where the BIOS's data segment lies.
+/// Bytes of a block.
+pub const BLOCK: u32 = 0x4000;
+/// The BIOS's data segment.
 const DATA: u32 = 0xe_0000;
 const DATA_SIZE: u32 = 0x8000;
-/// Constants and statics at its start.
+/// Bytes of constants and statics at its start.
 const CONSTANTS_SIZE: u32 = 0x2000;
-/// Code that only the way to a boot sector needs.
+/// The BIOS's boot code, which runs only before a boot sector starts.
 pub const BOOT_CODE: u32 = 0xe_a800;
 const BOOT_CODE_SIZE: u32 = 0x5800;
-/// Where its code lies.
+/// The BIOS's code segment.
 const CODE: u32 = 0xf_0000;
 const CODE_SIZE: u32 = 0x1_0000;
-/// The same in the ROM below 4 GiB.
+/// The three in the ROM below 4 GiB.
 const ROM_DATA: u32 = 0xfffe_0000;
 const ROM_BOOT_CODE: u32 = ROM_DATA + CONSTANTS_SIZE;
 const ROM_CODE: u32 = 0xffff_0000;
 
-/// Which pieces are RAM.
+/// Which blocks are mapped to RAM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shadow {
-    /// The two dwords with PAM0 to PAM6.
+    /// The two dwords with PAM0 to PAM6; bits 0-7 are DRAMT.
     registers: u64,
 }
 
 impl Shadow {
-    /// Makes the BIOS's own segments RAM and copies it there from its place below 4 GiB.
+    /// Maps RAM at the BIOS's segments and copies the BIOS there from the ROM below 4 GiB.
     pub fn copy_bios<M: Machine>(machine: &mut M) -> Self {
         let low = read32(machine, HOST_BRIDGE, PAM[0]);
         let high = read32(machine, HOST_BRIDGE, PAM[1]);
         let mut shadow = Self { registers: u64::from(high) << 32 | u64::from(low) };
-        // A reset of the processor alone leaves RAM where it was.
+        // A CPU reset leaves PAM0 to PAM6 as they were: start with no RAM mapped.
         shadow.registers &= 0xff;
         let bios = shadow.with(DATA, DATA_SIZE).with(BOOT_CODE, BOOT_CODE_SIZE).with(CODE, CODE_SIZE);
         bios.write(machine);
@@ -61,15 +62,15 @@ impl Shadow {
 
     fn with(self, start: u32, bytes: u32) -> Self {
         let mut registers = self.registers;
-        let mut at = start & !(PIECE - 1);
+        let mut at = start & !(BLOCK - 1);
         while at < start + bytes && (START..0x10_0000).contains(&at) {
             registers |= READ_WRITE << shift(at);
-            at += PIECE;
+            at += BLOCK;
         }
         Self { registers }
     }
 
-    /// Makes the range RAM that can be read and written, if it is not yet.
+    /// Maps readable and writable RAM at the range.
     pub fn make_ram<M: Machine>(&mut self, machine: &mut M, start: u32, bytes: u32) {
         let wanted = self.with(start, bytes);
         if wanted != *self {
@@ -78,13 +79,13 @@ impl Shadow {
         }
     }
 
-    /// Whether the piece that `at` lies in is RAM.
+    /// Whether the block with the address `at` is mapped to RAM.
     pub fn is_ram(&self, at: u32) -> bool {
         self.registers >> shift(at) & 1 != 0
     }
 }
 
-/// Where the enable bits of the piece at `at` are in the two dwords.
+/// Bit number, in the two dwords, of the enable bits of the block with the address `at`.
 const fn shift(at: u32) -> u32 {
-    if at >= CODE { 12 } else { 16 + 4 * ((at - START) / PIECE) }
+    if at >= CODE { 12 } else { 16 + 4 * ((at - START) / BLOCK) }
 }

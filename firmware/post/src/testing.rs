@@ -1,4 +1,4 @@
-//! A machine for tests: RAM and shadow RAM, a ROM, PCI functions behind bridges, fw_cfg, CMOS, processors.
+//! Fake PC for POST tests: RAM, shadow RAM, ROM, PCI functions and bridges, fw_cfg, CMOS, application processors.
 
 use crate::{Machine, processors, scratch};
 use pcvm_devices::testing::Bench;
@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 
 pub use testing::Rng;
 
-/// A function's configuration space.
-pub trait Config {
+/// Configuration space of a PCI function.
+pub trait ConfigSpace {
     fn read(&mut self, register: u8, width: u8) -> u32;
     fn write(&mut self, register: u8, width: u8, value: u32);
-    /// For what the tests look at.
+    /// The model of the function, if it is one (and not a device of `pcvm_devices`).
     fn model(&self) -> Option<&Function> {
         None
     }
 }
 
-impl<D: Device> Config for Bench<D> {
+impl<D: Device> ConfigSpace for Bench<D> {
     fn read(&mut self, register: u8, width: u8) -> u32 {
         self.config_read(register, width)
     }
@@ -27,24 +27,24 @@ impl<D: Device> Config for Bench<D> {
     }
 }
 
-/// What a base address register asks for.
+/// A BAR: type and size.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Bar {
     None,
     Io(u32),
     Memory(u32),
     Prefetchable(u32),
-    /// 64 bits, prefetchable; takes the next register too.
+    /// 64-bit prefetchable memory. Uses the next BAR register too.
     Wide(u64),
 }
 
-/// A model of a function or bridge.
+/// Model of a PCI function or bridge.
 #[derive(Clone)]
 pub struct Function {
     pub bytes: [u8; 256],
     pub bars: Vec<Bar>,
     pub rom: u32,
-    /// The bus behind it, by its number among the board's buses.
+    /// Index among the board's buses of the bus behind it.
     pub bridge: Option<usize>,
     pub prefetchable_window: bool,
 }
@@ -98,7 +98,7 @@ impl Function {
         }
     }
 
-    fn fixed(&self, register: usize) -> u32 {
+    fn fixed_bits(&self, register: usize) -> u32 {
         if !(0x10..0x28).contains(&register) {
             return 0;
         }
@@ -110,8 +110,8 @@ impl Function {
         }
     }
 
-    /// Ranges that it answers now: (is I/O, first, last).
-    pub fn answers(&self) -> Vec<(bool, u64, u64)> {
+    /// Address ranges that it decodes now: (is I/O, first, last).
+    pub fn decoded(&self) -> Vec<(bool, u64, u64)> {
         let command = self.bytes[4];
         let mut all = Vec::new();
         for (n, bar) in self.bars.iter().enumerate() {
@@ -130,11 +130,11 @@ impl Function {
     }
 }
 
-impl Config for Function {
+impl ConfigSpace for Function {
     fn read(&mut self, register: u8, width: u8) -> u32 {
         let register = usize::from(register);
         let at = register & !3;
-        let whole = self.dword(at) | self.fixed(at);
+        let whole = self.dword(at) | self.fixed_bits(at);
         let shifted = whole >> (8 * (register & 3));
         if width == 4 { shifted } else { shifted & ((1 << (8 * width)) - 1) }
     }
@@ -151,27 +151,29 @@ impl Config for Function {
     }
 }
 
-/// The machine.
+/// The fake PC.
 pub struct Board {
     pub ram: Vec<u8>,
-    /// The end of the first 4 GiB.
+    /// ROM at the end of the first 4 GiB.
     pub rom: Vec<u8>,
-    /// Functions by bus (0: the first; others as bridges say) and device << 3 | function.
-    pub functions: BTreeMap<(usize, u8), Box<dyn Config>>,
-    /// What lies at addresses of devices: ROM contents by address.
+    /// Functions by bus (index, 0 is the root bus) and device << 3 | function.
+    pub functions: BTreeMap<(usize, u8), Box<dyn ConfigSpace>>,
+    /// ROM contents at addresses outside of RAM.
     pub mapped: BTreeMap<u32, Vec<u8>>,
     pub files: Vec<(String, Vec<u8>)>,
     pub keys: BTreeMap<u16, Vec<u8>>,
     pub has_fw_cfg: bool,
     pub has_dma: bool,
+    /// fw_cfg writes: key, offset, data.
     pub written: Vec<(u16, u32, Vec<u8>)>,
     pub cmos: [u8; 128],
     pub processors: u16,
     pub cpuid: BTreeMap<u32, [u32; 4]>,
     pub msrs: BTreeMap<u32, u64>,
     pub io_apic: bool,
+    /// Writes to the local APIC's ICR.
     pub icr: Vec<u32>,
-    /// Accesses to ports.
+    /// Number of port accesses.
     pub accesses: u32,
     address: u32,
     selected: u16,
@@ -215,7 +217,7 @@ impl Board {
         }
     }
 
-    /// With the functions that every board has.
+    /// A board with the PCI functions of every pcvm machine.
     pub fn pc(ram: usize) -> Self {
         use pcvm_devices::chipset::{acpi_pm::AcpiPm, i440fx::I440fx, piix3::Piix3};
         let mut board = Self::new(ram);
@@ -229,7 +231,7 @@ impl Board {
         board
     }
 
-    pub fn add(&mut self, bus: usize, devfn: u8, config: impl Config + 'static) {
+    pub fn add(&mut self, bus: usize, devfn: u8, config: impl ConfigSpace + 'static) {
         self.functions.insert((bus, devfn), Box::new(config));
     }
 
@@ -287,7 +289,7 @@ impl Board {
         self.write32(at, 0);
     }
 
-    /// The bus whose number is `number` now.
+    /// Index of the bus that the bridges currently number `number`.
     fn bus(&self, number: u8) -> Option<usize> {
         let mut bus = 0;
         if number == 0 {
@@ -306,7 +308,7 @@ impl Board {
         None
     }
 
-    fn function(&mut self) -> Option<&mut Box<dyn Config>> {
+    fn function(&mut self) -> Option<&mut Box<dyn ConfigSpace>> {
         let bus = self.bus((self.address >> 16) as u8)?;
         self.functions.get_mut(&(bus, (self.address >> 8) as u8))
     }
@@ -354,7 +356,7 @@ impl Board {
         }
     }
 
-    /// Whether C0000h to FFFFFh is RAM at `at`, for reads or for writes.
+    /// Whether the PAM registers map RAM at `at`, for reads or for writes.
     fn shadowed(&mut self, at: u32, write: bool) -> bool {
         let register = if at >= 0xf_0000 { 0x59 } else { 0x5a + ((at - 0xc_0000) >> 15) as u8 };
         let high = at >= 0xf_0000 || at & 0x4000 != 0;
@@ -363,7 +365,7 @@ impl Board {
         pam & if write { 2 } else { 1 } != 0
     }
 
-    /// What an access finds: a place in RAM.
+    /// Index in `ram` for an access; `None` if RAM is not mapped there.
     fn ram_at(&mut self, at: u32, write: bool) -> Option<usize> {
         if (0xa_0000..0x10_0000).contains(&at) && (at < 0xc_0000 || !self.shadowed(at, write)) {
             return None;
@@ -371,12 +373,12 @@ impl Board {
         Some(at as usize).filter(|&at| at < self.ram.len())
     }
 
-    /// The other processors do what the trampoline does.
+    /// Does what the trampoline does on each application processor.
     fn start_others(&mut self) {
         let table = scratch::TRAMPOLINE + u32::from(processors::TABLE_OFFSET);
         let others = self.processors - 1;
         for n in 0..others {
-            // They come in no order.
+            // In descending order, as an example of an arbitrary order.
             self.write8(scratch::TRAMPOLINE + u32::from(processors::IDS_OFFSET) + u32::from(n), (others - n) as u8);
         }
         self.write16(table - 2, others);
@@ -406,8 +408,8 @@ impl Ports for Board {
 
 impl Machine for Board {
     fn read8(&mut self, at: u32) -> u8 {
-        if let Some(place) = self.ram_at(at, false) {
-            return self.ram[place];
+        if let Some(index) = self.ram_at(at, false) {
+            return self.ram[index];
         }
         let rom_start = 0u32.wrapping_sub(self.rom.len() as u32);
         if at >= rom_start {
@@ -431,8 +433,8 @@ impl Machine for Board {
         u32::from(self.read16(at)) | u32::from(self.read16(at.wrapping_add(2))) << 16
     }
     fn write8(&mut self, at: u32, value: u8) {
-        if let Some(place) = self.ram_at(at, true) {
-            self.ram[place] = value;
+        if let Some(index) = self.ram_at(at, true) {
+            self.ram[index] = value;
         }
     }
     fn write16(&mut self, at: u32, value: u16) {
@@ -475,7 +477,7 @@ impl Machine for Board {
         if self.cpuid.is_empty() { None } else { Some(self.cpuid.get(&leaf).copied().unwrap_or_default()) }
     }
     fn rdmsr(&mut self, register: u32) -> u64 {
-        self.msrs.get(&register).copied().expect("a register that this processor has")
+        self.msrs.get(&register).copied().expect("rdmsr of an MSR that this CPU does not have")
     }
     fn wrmsr(&mut self, register: u32, value: u64) {
         self.msrs.insert(register, value);
@@ -485,7 +487,7 @@ impl Machine for Board {
     }
 }
 
-/// As `etc/e820` has them.
+/// Contents of `etc/e820`.
 pub fn e820(ranges: &[(u64, u64, u32)]) -> Vec<u8> {
     let bytes = |&(base, length, kind): &(u64, u64, u32)| {
         [&base.to_le_bytes()[..], &length.to_le_bytes(), &kind.to_le_bytes()].concat()
@@ -493,7 +495,7 @@ pub fn e820(ranges: &[(u64, u64, u32)]) -> Vec<u8> {
     ranges.iter().flat_map(bytes).collect()
 }
 
-/// An option ROM of `bytes` bytes with a good checksum, for a function.
+/// An option ROM of `bytes` bytes with a valid checksum, for a PCI device.
 pub fn option_rom(bytes: usize, id: u32, fill: u8) -> Vec<u8> {
     let mut rom = vec![fill; bytes];
     rom[..3].copy_from_slice(&[0x55, 0xaa, (bytes / 512) as u8]);
@@ -508,7 +510,7 @@ pub fn option_rom(bytes: usize, id: u32, fill: u8) -> Vec<u8> {
     rom
 }
 
-/// Powers the board on.
+/// Runs POST on the board.
 pub fn power_on(board: &mut Board) -> pcvm_firmware_rt::Handoff {
     let mut handoff = pcvm_firmware_rt::Handoff::EMPTY;
     crate::power_on(board, &mut crate::Pci::new(), &mut handoff);

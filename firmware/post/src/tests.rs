@@ -1,4 +1,4 @@
-//! The whole power-on code on a board, and its parts where they are easier seen through the whole.
+//! Tests of POST as a whole on a fake PC: handoff structure, option ROMs, processors, MTRRs, $PIR, SMBIOS.
 
 use crate::testing::*;
 use crate::{Machine, scratch};
@@ -19,23 +19,23 @@ fn roms(handoff: &Handoff) -> Vec<(u16, u16)> {
     handoff.roms.iter().take(handoff.rom_count.into()).map(|rom| (rom.segment, rom.function)).collect()
 }
 
-/// Bits of PAM0 to PAM6 as RAM, 16 KiB pieces from C0000h on and the F segment.
-fn ram_pieces(board: &mut Board) -> Vec<u32> {
+/// Blocks of shadow RAM that PAM0 to PAM6 map: 16 KiB blocks from C0000h, and F0000h.
+fn shadow_blocks(board: &mut Board) -> Vec<u32> {
     let pam = |board: &mut Board, register| board.config(0, 0, register, 1);
-    let mut pieces = Vec::new();
+    let mut blocks = Vec::new();
     for n in 0..12u8 {
         if pam(board, 0x5a + n / 2) >> (4 * (n % 2)) & 3 == 3 {
-            pieces.push(0xc_0000 + 0x4000 * u32::from(n));
+            blocks.push(0xc_0000 + 0x4000 * u32::from(n));
         }
     }
     if pam(board, 0x59) & 0x30 == 0x30 {
-        pieces.push(0xf_0000);
+        blocks.push(0xf_0000);
     }
-    pieces
+    blocks
 }
 
 #[test]
-fn the_board_of_every_day() {
+fn post_fills_in_the_handoff_and_sets_up_the_usual_board() {
     let mut board = Board::pc(16 * MIB);
     board.file("pci1234,1111.rom", &option_rom(0x9c00, 0x1111_1234, 7));
     board.file("bootorder", b"/pci@i0cf8/ide@1,1/drive@0/disk@0\0");
@@ -55,14 +55,14 @@ fn the_board_of_every_day() {
     );
     assert_eq!(handoff.extended_memory, 15 << 20);
     assert_eq!(roms(&handoff), [(0xc000, 0x10)]);
-    // 39 KiB take three pieces; the BIOS has the last 128 KiB. Nothing else is RAM.
+    // 39 KiB of VGA BIOS take three blocks. The BIOS has the last 128 KiB. No other block is RAM.
     assert_eq!(
-        ram_pieces(&mut board),
+        shadow_blocks(&mut board),
         [0xc_0000, 0xc_4000, 0xc_8000, 0xe_0000, 0xe_4000, 0xe_8000, 0xe_c000, 0xf_0000]
     );
     assert_eq!(board.read16(0xc_0000), 0xaa55);
     assert_eq!(board.read16(0xc_9c00), 0);
-    assert_eq!(board.read32(0xf_e000), u32::from_le_bytes(*b"pcvm"), "the BIOS is in RAM");
+    assert_eq!(board.read32(0xf_e000), u32::from_le_bytes(*b"pcvm"), "the BIOS must be copied to RAM");
 
     assert_eq!((handoff.menu, handoff.menu_wait, handoff.fail_wait), (1, 5000, u32::MAX));
     assert_eq!((handoff.slp_typ_s5, handoff.pm_timer, handoff.pm1a_control), (5, 0x608, 0x604));
@@ -71,7 +71,8 @@ fn the_board_of_every_day() {
     let order: Vec<u8> = (0..u32::from(handoff.boot_order_size)).map(|n| board.read8(handoff.boot_order + n)).collect();
     assert_eq!(order, b"/pci@i0cf8/ide@1,1/drive@0/disk@0\0");
 
-    // ISA bridge: routes. IDE: decoded, bus master at an I/O address. PM: at 600h. VGA: placed and enabled.
+    // ISA bridge: PIRQs routed. IDE: channels decoded, bus master BAR assigned. PM: base 600h. VGA: BAR assigned,
+    // enabled.
     assert_eq!(board.config(0, 0x08, 0x60, 4), 0x0b0b_0a0a);
     assert_eq!(board.config(0, 0x09, 0x40, 4) & 0x8000_8000, 0x8000_8000);
     assert_eq!(board.config(0, 0x09, 0x20, 4), 0xc001);
@@ -82,11 +83,11 @@ fn the_board_of_every_day() {
     assert_eq!(board.config(0, 0x0b, 0x3c, 1), 9);
     assert_eq!(board.config(0, 0x10, 0x10, 4), 0xfd00_0008);
     assert_eq!(board.config(0, 0x10, 0x04, 2) & 3, 3);
-    assert_eq!(board.config(0, 0x10, 0x30, 4) & 1, 0, "its ROM is not decoded");
+    assert_eq!(board.config(0, 0x10, 0x30, 4) & 1, 0, "the ROM BAR must stay disabled");
 }
 
 #[test]
-fn a_board_with_nothing_but_memory_survives() {
+fn a_board_without_pci_fw_cfg_and_cpuid_passes_post() {
     let mut board = Board::new(2 * MIB);
     board.has_fw_cfg = false;
     board.cpuid.clear();
@@ -98,26 +99,27 @@ fn a_board_with_nothing_but_memory_survives() {
 }
 
 #[test]
-fn power_on_makes_few_accesses() {
+fn post_makes_fewer_than_420_port_accesses() {
     let mut board = Board::pc(16 * MIB);
     power_on(&mut board);
-    // Each costs microseconds on a virtual machine. 32 slots are 64 of them.
-    assert!(board.accesses < 420, "{}", board.accesses);
+    // Each costs microseconds in a virtual machine. Probing 32 slots takes 64 of them.
+    assert!(board.accesses < 420, "{} port accesses", board.accesses);
 }
 
 #[test]
-fn fw_cfg_without_dma_says_the_same() {
-    let mut with = Board::pc(16 * MIB);
-    let mut without = Board::pc(16 * MIB);
-    without.has_dma = false;
-    let (one, other) = (power_on(&mut with), power_on(&mut without));
+fn fw_cfg_by_data_port_gives_the_same_map_as_by_dma() {
+    let mut with_dma = Board::pc(16 * MIB);
+    let mut without_dma = Board::pc(16 * MIB);
+    without_dma.has_dma = false;
+    let (one, other) = (power_on(&mut with_dma), power_on(&mut without_dma));
     assert_eq!(map(&one), map(&other));
     assert_eq!(other.has_fw_cfg, 1);
 }
 
 #[test]
-fn memory_maps_of_odd_cmos_values() {
-    // 64 KiB above 16 MiB, KiB above 1 MiB, 64 KiB above 4 GiB: RAM from 1 MiB, and from 4 GiB.
+fn memory_sizes_are_read_from_the_cmos_without_fw_cfg() {
+    // CMOS: 64 KiB units above 16 MiB, KiB above 1 MiB, 64 KiB units above 4 GiB. Result: bytes above 1 MiB, above 4
+    // GiB.
     for (above_16m, extended, above_4g, low, high) in [
         (0u16, 0u16, 0u32, 0, 0),
         (0, 1, 0, 1 << 10, 0),
@@ -139,7 +141,7 @@ fn memory_maps_of_odd_cmos_values() {
 }
 
 #[test]
-fn maps_that_fw_cfg_tells_are_put_in_order() {
+fn fw_cfg_e820_ranges_are_sorted_and_reserved_ones_override_ram() {
     let mut board = Board::pc(16 * MIB);
     board.file(
         "etc/e820",
@@ -168,11 +170,11 @@ fn maps_that_fw_cfg_tells_are_put_in_order() {
             (u64::MAX - 5, 5, 2),
         ]
     );
-    assert_eq!(handoff.extended_memory, 0x70_0000, "up to the first hole");
+    assert_eq!(handoff.extended_memory, 0x70_0000, "extended memory must end at the first hole");
 }
 
 #[test]
-fn random_maps_come_out_in_order_and_apart() {
+fn random_e820_files_give_sorted_maps_without_overlap() {
     for seed in 0..50 {
         let mut rng = Rng(seed);
         let mut ranges = vec![(0, 16 << 20, 1)];
@@ -192,17 +194,17 @@ fn random_maps_come_out_in_order_and_apart() {
 }
 
 #[test]
-fn option_roms_go_where_there_is_room_and_only_if_whole() {
+fn option_roms_are_installed_if_they_fit_and_their_checksum_is_right() {
     let mut board = Board::pc(16 * MIB);
     board.file("pci1234,1111.rom", &option_rom(0x8000, 0x1111_1234, 7));
-    // Two NICs: one ROM starts with an EFI image, the other is damaged.
+    // Two NICs: the ROM of one starts with an EFI image, that of the other has a wrong checksum.
     board.add(0, 0x18, Function::new(0x8139_10ec, 0x0200, 1, &[Bar::Io(0x100)]).with_rom(0x1_0000));
     board.add(0, 0x20, Function::new(0x8139_10ed, 0x0200, 1, &[Bar::Io(0x100)]).with_rom(0x1_0000));
     let mut efi = option_rom(0x400, 0x8139_10ec, 1);
     efi[0x54] = 3;
     efi[0x55] = 0;
     efi.extend(option_rom(0x4e00, 0x8139_10ec, 2));
-    // Where the power-on code will put them: after the VGA's memory and ROM.
+    // The addresses that POST will assign to the ROM BARs: after the VGA's memory and ROM.
     board.mapped.insert(0xfe01_0000, efi);
     let mut damaged = option_rom(0x1000, 0x8139_10ed, 3);
     damaged[0x900] ^= 1;
@@ -216,14 +218,14 @@ fn option_roms_go_where_there_is_room_and_only_if_whole() {
     assert_eq!(
         roms(&handoff),
         [(0xc000, 0x10), (0xc800, 0x18), (0xcd00, 0xffff), (0xce80, 0xffff), (0xd900, 0xffff)],
-        "the large one has no room, the short one is none"
+        "b.bin must not fit and c.bin is too short"
     );
     assert_eq!(board.read16(0xc_8000), 0xaa55);
     assert_eq!(board.read8(0xc_8100), 2);
 }
 
 #[test]
-fn an_isa_card_keeps_its_rom() {
+fn the_rom_of_an_isa_card_is_listed_and_not_covered_by_ram() {
     let mut board = Board::pc(16 * MIB);
     board.file("pci1234,1111.rom", &option_rom(0x8000, 0x1111_1234, 7));
     board.mapped.insert(0xc_8000, option_rom(0x2000, 0, 9));
@@ -231,11 +233,11 @@ fn an_isa_card_keeps_its_rom() {
     let handoff = power_on(&mut board);
     assert_eq!(roms(&handoff), [(0xc000, 0x10), (0xc800, 0xffff), (0xcc00, 0xffff)]);
     assert_eq!(board.read8(0xc_8100), 9);
-    assert!(!ram_pieces(&mut board).contains(&0xc_8000), "its own, not RAM");
+    assert!(!shadow_blocks(&mut board).contains(&0xc_8000), "RAM must not cover the card's ROM");
 }
 
 #[test]
-fn processors_are_counted_and_their_ids_sorted() {
+fn processors_are_counted_and_their_apic_ids_sorted() {
     for count in [1u16, 2, 4, 255] {
         let mut board = Board::pc(16 * MIB);
         board.processors = count;
@@ -244,7 +246,7 @@ fn processors_are_counted_and_their_ids_sorted() {
         assert_eq!(handoff.processors, count);
         let expect: &[u32] = if count == 1 { &[] } else { &[0xc_4500, 0xc_467f] };
         assert_eq!(board.icr, expect);
-        let table = find(&mut board, b"_MP_", 16).expect("an MP table");
+        let table = find(&mut board, b"_MP_", 16).expect("no MP floating pointer structure");
         let at = board.read32(table + 4);
         assert_eq!(board.read32(at), u32::from_le_bytes(*b"PCMP"));
         let length = u32::from(board.read16(at + 4));
@@ -255,7 +257,7 @@ fn processors_are_counted_and_their_ids_sorted() {
 }
 
 #[test]
-fn a_wrong_count_of_processors_ends_in_what_came() {
+fn processors_that_start_are_counted_if_fw_cfg_has_a_wrong_number_or_none() {
     let mut board = Board::pc(16 * MIB);
     board.processors = 3;
     board.keys.insert(5, vec![8, 0]);
@@ -263,11 +265,11 @@ fn a_wrong_count_of_processors_ends_in_what_came() {
     let mut board = Board::pc(16 * MIB);
     board.processors = 3;
     board.keys.remove(&5);
-    assert_eq!(power_on(&mut board).processors, 3, "nobody said how many");
+    assert_eq!(power_on(&mut board).processors, 3, "without a number in fw_cfg");
 }
 
 #[test]
-fn memory_types_are_listed_for_the_others_as_they_are_set() {
+fn application_processors_get_the_mtrrs_of_the_boot_processor() {
     let mut board = Board::pc(16 * MIB);
     board.processors = 2;
     board.keys.insert(5, vec![2, 0]);
@@ -300,19 +302,19 @@ fn memory_types_are_listed_for_the_others_as_they_are_set() {
 }
 
 #[test]
-fn the_routing_table_has_every_slot() {
+fn the_pir_table_has_an_entry_for_each_occupied_slot() {
     let mut board = Board::pc(16 * MIB);
     power_on(&mut board);
-    let at = find(&mut board, b"$PIR", 16).expect("a routing table");
+    let at = find(&mut board, b"$PIR", 16).expect("no $PIR table");
     let bytes = u32::from(board.read16(at + 6));
     assert_eq!(bytes, 32 + 2 * 16);
     assert_eq!(sum(&mut board, at, bytes), 0);
-    // Slot 2: INTA# on PIRQB.
+    // Slot 2: INTA# is on PIRQB#.
     assert_eq!((board.read8(at + 0x31), board.read8(at + 0x32), board.read16(at + 0x33)), (0x10, 0x61, 0xdef8));
 }
 
 #[test]
-fn smbios_gets_a_bios_structure_where_it_has_none() {
+fn smbios_gets_a_type_0_structure_if_it_has_none() {
     for (has, table) in
         [(true, &b"\0\x04\0\0\0\0\x7f\x04\0\0\0\0"[..]), (false, b"\x01\x05\0\0\x01a\0\0\x7f\x04\0\0\0\0")]
     {
@@ -322,13 +324,13 @@ fn smbios_gets_a_bios_structure_where_it_has_none() {
         board.file("etc/smbios/smbios-anchor", &anchor);
         board.file("etc/smbios/smbios-tables", table);
         power_on(&mut board);
-        let at = find(&mut board, b"_SM_", 16).expect("an entry point");
+        let at = find(&mut board, b"_SM_", 16).expect("no SMBIOS entry point");
         assert_eq!((sum(&mut board, at, 0x1f), sum(&mut board, at + 16, 15)), (0, 0));
         let structures = board.read32(at + 0x18);
-        assert_eq!(board.read8(structures), 0, "type 0 first");
+        assert_eq!(board.read8(structures), 0, "the first structure must be of type 0");
         assert_eq!(board.read16(at + 0x1c), if has { 2 } else { 3 });
         let bytes = u32::from(board.read16(at + 0x16));
-        assert_eq!(board.read8(structures + bytes - 6), 127, "the end comes last");
+        assert_eq!(board.read8(structures + bytes - 6), 127, "the last structure must be of type 127");
     }
 }
 

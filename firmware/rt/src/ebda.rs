@@ -1,21 +1,23 @@
-//! The extended BIOS data area: 1 KiB at the end of base memory (IBM PS/2 and PC BIOS Interface Technical Reference,
+//! Extended BIOS data area (EBDA): 1 KiB at the end of base memory (IBM PS/2 and PC BIOS Interface Technical Reference,
 //! section 3, "Extended BIOS Data Area").
+//!
+//! An operating system may move the EBDA (FreeDOS does) and update 40:0Eh. So [`current`] looks up the documented
+//! variables through 40:0Eh, and the BIOS's private variables are outside of the EBDA, at [`PRIVATE`].
 
 use crate::far::{FarPtr, Field};
 use crate::{Hw, bda};
 
-/// Where it is at first: base memory ends at 639 KiB. An operating system may move it (FreeDOS does) and says so at 40:0E, so
-/// what is documented is looked for there ([`current`]); what is the firmware's own is not in it ([`PRIVATE`]).
+/// Its segment after POST: base memory ends at 639 KiB.
 pub const SEGMENT: u16 = 0x9fc0;
-/// KiB of it.
+/// Its size in KiB.
 pub const SIZE: u8 = 1;
-/// KiB of base memory.
+/// Base memory in KiB.
 pub const BASE_MEMORY: u16 = 640 - SIZE as u16;
 
-/// 1 KiB of the firmware's own data segment.
+/// Segment of 1 KiB of private variables, in the firmware's data segment.
 pub const PRIVATE: u16 = 0xe6c0;
 
-/// Where a place in the area is now.
+/// The address at which a variable of the EBDA is now. Other addresses are returned unchanged.
 pub fn current<H: Hw>(hw: &mut H, at: FarPtr) -> FarPtr {
     if at.segment != SEGMENT {
         return at;
@@ -35,28 +37,28 @@ macro_rules! fields {
 
 fields! {
     SEGMENT;
-    /// Its size in KiB.
+    /// Size of the EBDA in KiB.
     LENGTH: u8 = 0x00;
-    /// The pointing device driver's far procedure.
+    /// Far pointer to the pointing device driver's handler.
     POINTER_HANDLER: u32 = 0x22;
-    /// First byte of flags: bits 0-2 index of the next byte.
+    /// Bits 0-2: index of the next byte of the packet.
     POINTER_FLAGS_1: u8 = 0x26;
-    /// Second byte of flags: bit 7 a handler is set, bits 0-2 package size less one.
+    /// Bit 7: a handler is set. Bits 0-2: packet size minus 1.
     POINTER_FLAGS_2: u8 = 0x27;
-    /// The package's bytes: 8.
+    /// Bytes of the current packet: 8.
     POINTER_DATA: u8 = 0x28;
 }
 
 fields! {
     PRIVATE;
-    /// Hard disk 0's parameter table: 16 bytes (INT 41h).
+    /// Parameter table of hard disk 0: 16 bytes (INT 41h).
     DISK_0: u8 = 0x3d;
-    /// Hard disk 1's parameter table: 16 bytes (INT 46h).
+    /// Parameter table of hard disk 1: 16 bytes (INT 46h).
     DISK_1: u8 = 0x4d;
-    /// Device parameter table extensions that INT 13h AH=48h points to: 16 bytes for each drive, 6 of them.
+    /// Device parameter table extensions that INT 13h AH=48h points to: 16 bytes for each of 6 drives.
     DISK_EXTENSIONS: u8 = 0x100;
     /// Parameter tables of floppy drives A and B: 16 bytes each.
     FLOPPY_TABLES: u8 = 0x160;
-    /// A sector that the disk driver looks at, or that is on its way to memory above 1 MiB: 512 bytes.
+    /// Sector buffer, 512 bytes: for sectors that the disk driver parses, or that it moves to memory above 1 MiB.
     SECTOR: u8 = 0x200;
 }

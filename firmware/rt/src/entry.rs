@@ -1,28 +1,34 @@
-//! How interrupts reach Rust, and how Rust calls them.
+//! Interrupt entry stubs, CPU reset entry and calls of real-mode code (assembly of the 16-bit BIOS).
 //!
-//! An interrupt's vector points into segment F000h, at the addresses that software knows by heart where there is one
-//! (IBM PS/2 and PC BIOS Interface Technical Reference; listed in `bios/link.ld`). From there it goes to a stub in segment E000h, which is RAM: a stub can
-//! therefore save registers by its own CS and change stacks without a push on the caller's, whose stack may be small or, with an IRQ, be one
-//! whose owner looks below its stack pointer. The caller's stack holds the 6 bytes that the processor
-//! pushed and nothing else. Then `bios_interrupt` runs with DS = ES = SS = E000h.
+//! Interrupt vectors point to segment F000h, where PC software expects fixed entry points (IBM PS/2 and PC BIOS
+//! Interface Technical Reference; `bios/link.ld` lists them). A far jump there leads to a stub in segment E000h, which
+//! is RAM. So the stub can save registers through its CS and switch stacks without a push on the caller's stack: that
+//! may be small, and code that an IRQ interrupts may use memory below its stack pointer. The caller's stack holds only
+//! the 6 bytes that the CPU pushes. `bios_interrupt` runs with DS = ES = SS = E000h.
 //!
-//! Entered with SS = E000h already (an IRQ or a nested call while the firmware runs), it goes on on the same stack. Else it
-//! starts at `stack_position`: the top, or below what is in use while the firmware calls somebody else's code or serves a call with
-//! interrupts on: handlers that come then may have changed stacks before they call us (DOS's do).
+//! If SS is E000h on entry (an IRQ or a nested call while the firmware runs), the stub stays on the current stack. If
+//! not, it starts at `stack_position`: the top of the firmware's stack, or lower while the firmware calls other code or
+//! handles a call with interrupts enabled. Interrupt handlers of other programs may have switched stacks before they
+//! call the BIOS (those of DOS do).
+
+#![allow(unsafe_code, reason = "the entry stubs are assembly, with fixed addresses and shared symbols")]
 
 use crate::STUBS;
 use crate::handoff::Handoff;
 use core::arch::global_asm;
-use core::cell::UnsafeCell;
 
-// What each vector's entry needs, in two places: a far jump in F000h (`entry_NN`, gathered or at its fixed address), and
-// the stub in E000h.
+// SAFETY: the code runs only when the CPU enters it (interrupt, reset) or when Rust code calls it as declared below and
+// in `real.rs`. It keeps the registers that the C calling convention preserves, and writes only its own variables, its
+// stack and what its arguments name.
+//
+// Each vector has two pieces of code: a far jump in F000h (`entry_NN`, at its fixed address if it has one), and the
+// stub in E000h.
 global_asm!(
     r#"
 .macro stub n
   .section .estubs, "awx"
   stub_\n:
-    cli                        # whoever hooked the vector may have called on with interrupts enabled
+    cli                        # a program that hooked the vector may chain here with IF set
     movw $0x\n, %cs:entry_vector
     jmp entry_common
 .endm
@@ -36,7 +42,7 @@ global_asm!(
   stub \n
   .section .fixed.\at, "ax"
   .globl entry_\n
-  entry_\n: jmp far_\n        # 3 bytes: some of these places have no more
+  entry_\n: jmp far_\n        # 3 bytes: the next fixed address may follow
   .section .text.entries, "ax"
   far_\n: ljmpw $0xe000, $stub_\n
 .endm
@@ -112,7 +118,7 @@ entry 77
 .globl entry_iret
 entry_iret: iretw
 
-# Where entry_NN lies, in STUBS' order, for the vector table.
+# Offsets of entry_NN in the order of STUBS, for the vector table.
 .section .rodata.entries, "a"
 .globl entry_offsets
 entry_offsets:
@@ -120,7 +126,7 @@ entry_offsets:
   .word entry_\n
 .endr
 
-# Written by code in the page of the stubs, so kept out of it.
+# The stubs' variables, in another page than the stubs: stores to a page with code are slow in emulators.
 .section .bss.entry, "aw", @nobits
 .balign 4
 entry_eax: .space 4
@@ -134,8 +140,8 @@ entry_vector: .space 2
 stack_position: .word {STACK_TOP}, 0
 
 .section .text.dispatch, "ax"
-# A handler may enable interrupts, and whoever hooked one may come back to the firmware from a stack of his own: he
-# starts below all that the handler may still use.
+# A handler may enable interrupts, and a program that hooks an interrupt may call the BIOS from its own stack. That call
+# starts HANDLER_RESERVE bytes lower, below the part of the stack that the handler uses.
 entry_dispatch:
     pushl stack_position
     movl %esp, %ecx
@@ -158,8 +164,8 @@ entry_dispatch:
 1:  lssl (%esp), %esp
     iretw
 
-# rt_wait(halt): lets interrupts in. Handlers of others than us may come first, change stacks and call us: the part of this
-# stack that is in use is marked so.
+# rt_wait(halt): enables interrupts for two instructions, or until one arrives. Handlers of other programs may switch
+# stacks and call the BIOS, which then starts below the part of this stack that is in use.
 .globl rt_wait
 rt_wait:
     movl 4(%esp), %ecx
@@ -169,7 +175,7 @@ rt_wait:
     movw %ax, stack_position
     jecxz 1f
     sti
-    hlt                        # nothing comes between these two
+    hlt                        # STI lets interrupts in only after HLT
     jmp 2f
 1:  sti
     nop
@@ -178,7 +184,8 @@ rt_wait:
     popl stack_position
     retl
 
-# rt_call(regs, target, interrupt, words)
+# rt_call(regs, target, interrupt, words): calls the far pointer `target` with `regs`. If `interrupt` is set, pushes
+# flags for the callee's IRET. Pushes four words first unless `words` is null.
 .globl rt_call
 rt_call:
     pushl %ebp
@@ -194,7 +201,7 @@ rt_call:
     subw ${CALL_RESERVE}, %ax
     movw %ax, stack_position
     pushl %ebx
-    calll 4f                   # where this is depends on the code segment
+    calll 4f                   # EIP: CS is F000h or the boot code's
 4:  popl %edi
     addw $(2f - 4b), %di
     testl %esi, %esi
@@ -264,8 +271,9 @@ rt_call:
     popl %ebp
     retl
 
-# rt_protected_mode(table, regs): INT 15h AH=89h. The table's descriptors 08h and 10h are what LGDT and LIDT want on an 80286:
-# limit, then base of 24 bits. 38h becomes this code's own. The caller's frame is taken off its stack.
+# rt_protected_mode(table, regs): INT 15h AH=89h. Descriptors 08h and 10h of the table are operands for LGDT and LIDT in
+# the 80286's format: limit, then 24-bit base. Descriptor 38h gets this code's segment. Pops the caller's interrupt
+# frame.
 .section .text.protected_mode, "ax"
 .globl rt_protected_mode
 rt_protected_mode:
@@ -303,7 +311,7 @@ rt_protected_mode:
     movw %ax, %gs
     lretw
 
-# rt_enter(regs, target)
+# rt_enter(regs, target): jumps to the far pointer `target` with `regs`, SS:ESP = 0000:7C00 and IF set.
 .section .text.enter, "ax"
 .globl rt_enter
 rt_enter:
@@ -329,8 +337,8 @@ rt_enter:
     sti
     lretw
 
-# rt_block_move(from, to, words): flat data segments for as long as it takes, interrupts off. Descriptors have their
-# accessed bits set, for they lie in read-only memory.
+# rt_block_move(from, to, words): copies in protected mode with flat data segments, interrupts disabled. The
+# descriptors' accessed bits are set because the CPU cannot write them: the GDT is in read-only memory.
 .section .text.block_move, "ax"
 .globl rt_block_move
 rt_block_move:
@@ -376,19 +384,18 @@ move_gdtr:
     .word 31
     .long 0xf0000 + move_gdt
 
-# INT 15h AH=C0h: system configuration (IBM PS/2 and PC BIOS Interface Technical Reference). Model FC, submodel 0, BIOS revision
-# 1. There are a second interrupt controller, a clock, the call of INT 15h AH=4Fh and an extended BIOS data area; INT
-# 16h AH=09h.
+# INT 15h AH=C0h: system configuration (IBM PS/2 and PC BIOS Interface Technical Reference). Model FCh, submodel 0, BIOS
+# revision 1; 74h: second interrupt controller, RTC, keyboard intercept (INT 15h AH=4Fh), EBDA; 40h: INT 16h AH=09h.
 .section .fixed.e6f5, "a"
     .word 8
     .byte 0xfc, 0x00, 0x01, 0x74, 0x40, 0x00, 0x00, 0x00
 
-# Divisors of INT 14h's rates.
+# Baud rate divisors of INT 14h.
 .section .fixed.e729, "a"
     .word 1047, 768, 384, 192, 96, 48, 24, 12
 
-# Power-on and every reset. CMOS 0Fh says whether a processor that was reset wants to go on where it left off (IBM AT
-# Technical Reference, "shutdown byte"); memory is intact then, and the caller's.
+# Power-on and reset. The shutdown byte, CMOS 0Fh, selects how a program that reset the CPU resumes (IBM AT Technical
+# Reference). Memory is intact then and belongs to that program.
 .section .fixed.fff0, "ax"
     ljmpw $0xf000, $0xe05b
     .ascii "11/22/26"
@@ -422,7 +429,7 @@ power_on:
     cmpb $0x0c, %bl
     je 8f
 cold:
-    # The 32-bit code is reached through the ROM's place below 4 GiB: A20 must be on.
+    # The 32-bit code runs from the ROM below 4 GiB, which needs A20.
     inb $0x92, %al
     orb $2, %al
     andb $0xfe, %al
@@ -433,24 +440,24 @@ cold:
     orb $1, %al
     movl %eax, %cr0
     ljmpl $0x08, $0xfffe8000
-5:  # Jump through 40:67 with an end of interrupt first.
+5:  # EOI, then jump through 40:67h.
     movb $0x20, %al
     outb %al, $0xa0
     outb %al, $0x20
 6:  xorw %ax, %ax
     movw %ax, %ds
     ljmpw *0x467
-7:  # Return by IRET from the stack at 40:67.
+7:  # IRET from the stack that 40:67h points to.
     xorw %ax, %ax
     movw %ax, %ds
     lssw 0x467, %sp
     iretw
-8:  # Return by RETF.
+8:  # RETF from the stack that 40:67h points to.
     xorw %ax, %ax
     movw %ax, %ds
     lssw 0x467, %sp
     lretw
-9:  # The end of a block move that somebody made the 286's way: registers on the stack at 40:67.
+9:  # End of a block move the 80286 way: registers and return address on the stack that 40:67h points to.
     xorw %ax, %ax
     movw %ax, %ds
     lssw 0x467, %sp
@@ -471,7 +478,7 @@ post_gdtr:
     .word 39
     .long 0xffff0000 + post_gdt
 
-# The 32-bit code comes back here, in shadow RAM, in protected mode with 16-bit code: first to real mode.
+# The 32-bit power-on code returns here, in shadow RAM, in protected mode with a 16-bit code segment: enters real mode.
 .section .text.to_real, "ax"
 to_real:
     movw $0x20, %ax
@@ -502,7 +509,7 @@ boot_start:
     calll bios_main
 1:  hlt
     jmp 1b
-# The firmware's stack is empty again, whoever asked.
+# Restarts the boot sequence on an empty stack. ECX: the interrupt vector, 18h or 19h.
 boot_again:
     movw ${STACK_TOP}, stack_position
     movl ${STACK_TOP}, %esp
@@ -511,7 +518,7 @@ boot_again:
 1:  hlt
     jmp 1b
 
-# rt_boot_again(vector)
+# rt_boot_again(vector): restarts the boot sequence in the boot code's segment.
 .section .text.boot_again, "ax"
 .globl rt_boot_again
 rt_boot_again:
@@ -519,8 +526,8 @@ rt_boot_again:
     movl 4(%esp), %ecx
     ljmpw ${BOOT_SEGMENT}, $boot_again + {BOOT_WINDOW}
 
-# Plug and Play BIOS, by C's calling convention: arguments from the far return address up, AX = status. The first entry
-# is for real and virtual-8086 mode. In protected mode the stack may be a 32-bit one.
+# Plug and Play BIOS functions, C calling convention: arguments above the far return address, status in AX. The first
+# entry point is for real and virtual-8086 mode. In protected mode the stack segment may be a 32-bit one.
 .section .fixed.e044, "ax"
     jmp pnp_real
     nop
@@ -564,7 +571,7 @@ pnp_real:
     popfw
     popl %ebp
     lretw
-# 00h: number of nodes, size of the largest.
+# Function 00h: number of nodes, size of the largest node.
 5:  lesw 10(%ebp), %di
     movb %cs:{NODES}+2, %al
     movb %al, %es:(%di)
@@ -573,7 +580,7 @@ pnp_real:
     movw %ax, %es:(%di)
     xorw %ax, %ax
     jmp 2b
-# 01h: one node. Now (1) and at the next boot (2) are the same.
+# Function 01h: one node. The current (1) and the next boot's (2) configuration are the same.
 6:  movw 18(%ebp), %cx
     decw %cx
     movw $0x84, %ax            # BAD_PARAMETER
@@ -600,7 +607,7 @@ pnp_real:
     xorw %ax, %ax
     jmp 2b
 
-# What the 32-bit code has to know of this image.
+# Header of this image for the 32-bit power-on code.
 .section .header, "ax"
     .ascii "pcvmBIOS"
     .word to_real
@@ -618,68 +625,67 @@ pnp_real:
     options(att_syntax)
 );
 
-/// See [`crate::pnp`].
+/// The installation structure at its fixed address, see [`crate::pnp`].
 #[used]
-// SAFETY: the linker script has a place for exactly this.
+// SAFETY: `bios/link.ld` reserves the size of this structure at this address.
 #[unsafe(link_section = ".fixed.e020")]
 static PNP_STRUCTURE: [u8; crate::pnp::STRUCTURE.len()] = crate::pnp::STRUCTURE;
-/// See [`crate::pnp`]: room, filled by whoever knows what devices there are.
+/// Space for the device nodes, which the BIOS fills in, see [`crate::pnp`].
 #[used]
-// SAFETY: the linker script has a place for this much.
+// SAFETY: `bios/link.ld` reserves this many bytes at this address.
 #[unsafe(link_section = ".fixed.e990")]
 static PNP_NODES: [u8; crate::pnp::NODES_SIZE] = [0; crate::pnp::NODES_SIZE];
 
-/// Code that only runs on the way to a boot sector lies this much below F000:0000, and runs with a code segment that starts there:
-/// near calls are relative, so it reaches as much of segment F000h as 64 KiB leave it. `bios/link.ld` places it, and
-/// `bios/reach.awk` sees to it that nothing calls beyond.
+/// Distance in bytes of the boot code's segment from segment F000h. Boot code runs only before a boot sector starts,
+/// with CS at its own start. Near calls are relative, so it can call the part of segment F000h that is within 64 KiB of
+/// there. `bios/link.ld` places the boot code, and `bios/reach.awk` checks that it makes no call beyond.
 const BOOT_WINDOW: u32 = 0x5800;
 
-// SAFETY: the assembly above defines them, with these types.
+// SAFETY: the assembly above defines the symbols with these types.
 unsafe extern "C" {
     static entry_offsets: [u16; STUBS.len()];
     static entry_iret: u8;
 }
 
-/// Offset in segment F000h of each of [`STUBS`]' entries, in order.
+/// Offsets in segment F000h of the entry points, in the order of [`STUBS`].
 pub fn offsets() -> &'static [u16; STUBS.len()] {
-    // SAFETY: made above, as many, never written.
+    // SAFETY: the assembly above defines this many words, and nothing writes them.
     unsafe { &entry_offsets }
 }
 
-/// Offset in segment F000h of an IRET.
+/// Offset in segment F000h of an IRET instruction.
 pub fn iret() -> u16 {
     (&raw const entry_iret) as usize as u16
 }
 
-/// What the power-on code found.
+/// Results of the power-on code.
 pub fn handoff() -> &'static Handoff {
-    // SAFETY: segment E000h at this offset belongs to nothing else, was filled before `bios_main` ran, and is not
-    // written after. An all-integer structure is valid whatever the bytes.
+    // SAFETY: the power-on code fills this memory before `bios_main` runs, and nothing writes it afterwards. The
+    // structure has only integers, for which all bit patterns are valid.
     unsafe { &*(Handoff::OFFSET as usize as *const Handoff) }
 }
 
-/// A static of the firmware. Only the boot processor runs it, so it may have interior mutability ([`core::cell::Cell`]).
-/// An interrupt may come between any two instructions: what both sides write must be whole at each of them.
-pub struct Local<T>(UnsafeCell<T>);
+/// A static of the BIOS, which may have interior mutability ([`core::cell::Cell`]): only the boot processor runs the
+/// BIOS. An interrupt may arrive between any two instructions, so what handlers share must be valid after each store.
+pub struct Local<T>(T);
 
-// SAFETY: one processor runs the firmware's 16-bit code. Shared references are all that is given out.
+// SAFETY: only the boot processor runs 16-bit code of the firmware, and `get` gives out shared references only.
 unsafe impl<T> Sync for Local<T> {}
 
 impl<T> Local<T> {
-    /// Holds `value`.
+    /// Wraps the initial value.
     pub const fn new(value: T) -> Self {
-        Self(UnsafeCell::new(value))
+        Self(value)
     }
 
-    /// The value.
+    /// A shared reference to the value.
     pub fn get(&self) -> &T {
-        // SAFETY: no exclusive reference is ever made.
-        unsafe { &*self.0.get() }
+        &self.0
     }
 }
 
-/// A panic has happened, or the processor met an invalid instruction in firmware code: says so on the debug port
-/// and stops.
+/// Writes `message` to the debug port (402h) and halts the CPU: after a panic, or an invalid instruction in firmware
+/// code.
 pub fn die(message: &str) -> ! {
     use crate::hw::{Hw, Ports};
     let mut hw = crate::real::Real;
@@ -688,7 +694,7 @@ pub fn die(message: &str) -> ! {
         hw.outb(0x402, byte);
     }
     loop {
-        // SAFETY: nothing is left to do; interrupts stay off.
+        // SAFETY: CLI and HLT access no memory.
         unsafe { core::arch::asm!("cli", "hlt") };
     }
 }

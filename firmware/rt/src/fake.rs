@@ -1,4 +1,4 @@
-//! A machine for tests: 1 MiB and 64 KiB of memory, ports that are somebody else's, and a record of what was called.
+//! Fake machine for unit tests: 1 MiB + 64 KiB of memory, ports from a [`Bus`], and a log of calls.
 
 use crate::far::FarPtr;
 use crate::hw::{Hw, Ports};
@@ -6,27 +6,27 @@ use crate::regs::Regs;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// What runs in place of an interrupt's handler: it gets memory by linear address, the number, and the registers.
+/// Stands in for interrupt handlers. Arguments: memory by linear address, interrupt number, registers.
 pub type OnInterrupt = Box<dyn FnMut(&mut Vec<u8>, u8, &mut Regs)>;
-/// What runs in place of a far procedure.
+/// Stands in for far procedures. Arguments: memory by linear address, address of the procedure, registers.
 pub type OnCall = Box<dyn FnMut(&mut Vec<u8>, FarPtr, &mut Regs)>;
 
-/// What runs while the processor waits for an interrupt, or lets pending ones in.
+/// Stands in for hardware interrupt handlers: runs when the BIOS waits for interrupts or polls them.
 pub type OnWait<B> = Rc<dyn Fn(&mut Fake<B>)>;
 
-/// Ports of a [`Fake`].
+/// Devices of a [`Fake`].
 pub trait Bus {
     /// Reads `size` (1, 2 or 4) bytes from `port`.
     fn read(&mut self, port: u16, size: u8) -> u32;
-    /// Writes them.
+    /// Writes `size` (1, 2 or 4) bytes to `port`.
     fn write(&mut self, port: u16, size: u8, value: u32);
-    /// The processor waits for an interrupt: let time pass. Returns the vectors of interrupts that came.
+    /// The CPU waits for an interrupt: lets time pass and returns the vectors of interrupts raised.
     fn wait(&mut self) -> Vec<u8> {
         Vec::new()
     }
 }
 
-/// No device at all: every read gives ones.
+/// No devices: reads return all ones.
 #[derive(Debug, Default)]
 pub struct Nothing;
 
@@ -37,44 +37,44 @@ impl Bus for Nothing {
     fn write(&mut self, _port: u16, _size: u8, _value: u32) {}
 }
 
-/// The machine.
+/// The fake machine.
 pub struct Fake<B> {
     /// Memory by linear address.
     pub memory: Vec<u8>,
     /// The devices.
     pub bus: B,
-    /// What runs for interrupts; nothing does without.
+    /// Runs for interrupt calls.
     pub on_interrupt: Option<OnInterrupt>,
-    /// As above, for far calls.
+    /// Runs for far calls.
     pub on_call: Option<OnCall>,
-    /// What serves interrupts while the processor waits; without, they are only noted.
+    /// Handles interrupts while the CPU waits. Without it, they stay in `pending`.
     pub on_wait: Option<OnWait<B>>,
-    /// Interrupts called, in order.
+    /// Log of interrupt calls.
     pub called: Vec<u8>,
-    /// Where [`Hw::enter`] went.
+    /// Arguments of the last [`Hw::enter`] or [`Hw::protected_mode`].
     pub entered: Option<(FarPtr, Regs)>,
-    /// What [`Hw::boot_again`] was last called for.
+    /// Vector of the last [`Hw::boot_again`].
     pub booted_again: Option<u8>,
-    /// Times [`Hw::reset`] was called.
+    /// Number of calls of [`Hw::reset`].
     pub resets: u32,
-    /// Interrupts that waits have brought and that the test has not served.
+    /// Interrupts raised that the test has not handled.
     pub pending: VecDeque<u8>,
-    /// Times that the processor halted.
+    /// Number of calls of [`Hw::wait_for_interrupt`].
     pub halts: u32,
-    /// Far calls with words on their stack.
+    /// Log of far calls with words on the stack.
     pub called_with: Vec<(FarPtr, [u16; 4])>,
-    /// Times that the processor was stopped for good.
+    /// Number of calls of [`Hw::stop`].
     pub stops: u32,
-    /// IF.
+    /// The interrupt flag.
     pub interrupts: bool,
-    /// PE.
+    /// Whether the CPU is in virtual-8086 or protected mode.
     pub protected: bool,
-    /// A20.
+    /// Whether the A20 gate is enabled.
     pub a20: bool,
 }
 
 impl<B: Bus> Fake<B> {
-    /// A machine with these devices, memory all zero.
+    /// A machine with these devices and zeroed memory.
     pub fn new(bus: B) -> Self {
         Self {
             memory: vec![0; 0x11_0000],
@@ -96,10 +96,10 @@ impl<B: Bus> Fake<B> {
         }
     }
 
-    fn served(&mut self) {
-        let came = self.bus.wait();
-        self.pending.extend(came);
-        // Handlers may wait too.
+    fn let_interrupts_in(&mut self) {
+        let raised = self.bus.wait();
+        self.pending.extend(raised);
+        // The hook may wait for interrupts itself, so the borrow must not last.
         if let Some(hook) = self.on_wait.clone() {
             hook(self);
         }
@@ -185,10 +185,10 @@ impl<B: Bus> Hw for Fake<B> {
     }
     fn wait_for_interrupt(&mut self) {
         self.halts += 1;
-        self.served();
+        self.let_interrupts_in();
     }
     fn poll_interrupts(&mut self) {
-        self.served();
+        self.let_interrupts_in();
     }
     fn set_interrupts(&mut self, enabled: bool) -> bool {
         std::mem::replace(&mut self.interrupts, enabled)

@@ -1,9 +1,9 @@
-//! Addresses in real mode.
+//! Real-mode addresses (segment:offset), and variables at such addresses.
 
 use core::marker::PhantomData;
 
-/// A real-mode address. It names a place in the first MiB (and 64 KiB) for whoever runs in real or virtual-8086 mode; it
-/// is not a physical address: under a memory manager the two differ.
+/// A real-mode address, in the first 1 MiB + 64 KiB - 16 bytes. Not a physical address: a memory manager that runs the
+/// BIOS in virtual-8086 mode may map it elsewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct FarPtr {
@@ -19,7 +19,7 @@ impl FarPtr {
         Self { offset, segment }
     }
 
-    /// The place `bytes` further on, in the same segment; the offset wraps as the processor's does.
+    /// The address `bytes` higher in the same segment. The offset wraps at 64 KiB.
     pub const fn add(self, bytes: u16) -> Self {
         Self { offset: self.offset.wrapping_add(bytes), segment: self.segment }
     }
@@ -29,12 +29,12 @@ impl FarPtr {
         ((self.segment as u32) << 4) + self.offset as u32
     }
 
-    /// The same place with the smallest offset: 0 to 15, or more above 1 MiB, where the last segment ends at 10FFEFh.
+    /// The same address with the smallest offset: 0 to 15, or more above 1 MiB, where the last segment ends at 10FFEFh.
     pub const fn normalized(self) -> Self {
         Self::from_linear(self.linear())
     }
 
-    /// The linear address, with the smallest offset. What real mode does not reach is its last byte.
+    /// The real-mode address of a linear address, with the smallest offset; FFFF:FFFF if real mode does not reach it.
     pub const fn from_linear(linear: u32) -> Self {
         const TOP: u32 = 0xf_fff0;
         match linear {
@@ -44,17 +44,17 @@ impl FarPtr {
         }
     }
 
-    /// From the dword that an interrupt vector or a pointer in memory is.
+    /// From a dword, as interrupt vectors and far pointers in memory are.
     pub const fn from_u32(vector: u32) -> Self {
         Self { offset: vector as u16, segment: (vector >> 16) as u16 }
     }
 
-    /// As the dword that an interrupt vector is.
+    /// As a dword, as in an interrupt vector.
     pub const fn to_u32(self) -> u32 {
         (self.segment as u32) << 16 | self.offset as u32
     }
 
-    /// The place of interrupt vector `number`.
+    /// The address of interrupt vector `number`.
     pub const fn vector(number: u8) -> Self {
         Self::new(0, number as u16 * 4)
     }
@@ -63,7 +63,7 @@ impl FarPtr {
 /// A variable of type `T` (u8, u16 or u32) at a fixed address.
 #[derive(Clone, Copy, Debug)]
 pub struct Field<T> {
-    /// Where it is.
+    /// Its address.
     pub at: FarPtr,
     kind: PhantomData<T>,
 }
@@ -75,11 +75,11 @@ impl<T> Field<T> {
     }
 }
 
-/// A number that lies in memory.
+/// An integer that a [`Field`] can have.
 pub trait Scalar: Copy {
-    /// Reads one from `at`.
+    /// Reads the integer at `at`.
     fn load<H: crate::Hw + ?Sized>(hw: &mut H, at: FarPtr) -> Self;
-    /// Writes it to `at`.
+    /// Writes the integer to `at`.
     fn store<H: crate::Hw + ?Sized>(self, hw: &mut H, at: FarPtr);
 }
 

@@ -1,72 +1,73 @@
-//! What the 32-bit power-on code tells the 16-bit BIOS.
+//! Handoff structure: results of the 32-bit power-on code for the 16-bit BIOS.
 
 /// One range of the memory map, as INT 15h AX=E820h returns it (ACPI specification, section 15.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct E820 {
-    /// First byte, low half.
+    /// Base address, low half.
     pub base: u32,
-    /// First byte, high half.
+    /// Base address, high half.
     pub base_high: u32,
-    /// Bytes, low half.
+    /// Length in bytes, low half.
     pub length: u32,
-    /// Bytes, high half.
+    /// Length in bytes, high half.
     pub length_high: u32,
-    /// 1 RAM, 2 reserved, 3 ACPI tables, 4 ACPI NVS.
+    /// 1 RAM, 2 reserved, 3 ACPI reclaimable, 4 ACPI NVS.
     pub kind: u32,
 }
 
-/// An option ROM that lies in memory, not yet initialised.
+/// An option ROM in memory that the BIOS has to initialize.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct OptionRom {
     /// Segment.
     pub segment: u16,
-    /// PCI bus, device and function (bus << 8 | device << 3 | function) that it came from, or FFFFh.
+    /// PCI function that it belongs to (bus << 8 | device << 3 | function), FFFFh if none.
     pub function: u16,
 }
 
-/// Written at E000:7800 by the power-on code, before the BIOS runs.
+/// Results of the power-on code, which writes them to E000:7800 before the BIOS runs.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Handoff {
     /// [`Handoff::MAGIC`].
     pub magic: u32,
-    /// Ranges in `e820`.
+    /// Number of ranges in `e820`.
     pub e820_count: u16,
-    /// Option ROMs in `roms`, the VGA BIOS (if there is one) first.
+    /// Number of option ROMs in `roms`. The VGA BIOS, if there is one, is the first.
     pub rom_count: u16,
-    /// The memory map, in order.
+    /// Memory map in ascending order.
     pub e820: [E820; Self::E820_MAX],
-    /// The option ROMs.
+    /// Option ROMs.
     pub roms: [OptionRom; Self::ROMS_MAX],
     /// Bytes of RAM from 1 MiB up to the first hole below 4 GiB.
     pub extended_memory: u32,
-    /// Processors that answered, 1 at least.
+    /// Number of processors that have started, the boot processor included.
     pub processors: u16,
     /// Highest PCI bus number.
     pub last_bus: u8,
-    /// Bit 0: the whole-machine menu is asked for (fw_cfg boot menu key), not only on a key.
+    /// Bit 0: show the boot menu even if no key is pressed (fw_cfg boot menu item).
     pub menu: u8,
-    /// Milliseconds to wait for a key that opens the menu (`etc/boot-menu-wait`); 0: look only at keys already pressed.
+    /// Milliseconds to wait for the key that opens the boot menu (`etc/boot-menu-wait`); 0: only a key pressed before
+    /// counts.
     pub menu_wait: u16,
-    /// Bytes of `boot_order`.
+    /// Length of the boot order in bytes.
     pub boot_order_size: u16,
-    /// Linear address of the boot order (fw_cfg `bootorder`), newline separated, below 1 MiB; 0 when there is none.
+    /// Linear address below 1 MiB of the boot order (fw_cfg `bootorder`, one device path a line); 0 if there is none.
     pub boot_order: u32,
-    /// Milliseconds until a reset when nothing boots (`etc/boot-fail-wait`); FFFFFFFFh: never.
+    /// Milliseconds until a reset if no device boots (`etc/boot-fail-wait`); FFFFFFFFh: no reset.
     pub fail_wait: u32,
-    /// CMOS boot order bytes (38h and 3Dh) count where there is no fw_cfg.
+    /// The machine has fw_cfg. Without it, CMOS 38h and 3Dh have the boot order.
     pub has_fw_cfg: u8,
-    /// Set if ACPI tables were installed.
+    /// ACPI tables are installed.
     pub has_acpi: u8,
-    /// Port base of the power management timer, 0 when there is none.
+    /// I/O port of the ACPI PM timer, 0 if there is none.
     pub pm_timer: u16,
-    /// Port base of PM1a control, 0 when there is none (for power-off).
+    /// I/O port of PM1a_CNT for power-off, 0 if there is none.
     pub pm1a_control: u16,
-    /// SLP_TYP of S5.
+    /// SLP_TYP value of S5.
     pub slp_typ_s5: u8,
-    /// IRQ lines of PIRQ A-D, 0 when not routed.
+    /// IRQs of PIRQA# to PIRQD#, 0 if not routed.
     pub pirq: [u8; 4],
     reserved: [u8; 5],
 }
@@ -74,13 +75,13 @@ pub struct Handoff {
 impl Handoff {
     /// "pcvm".
     pub const MAGIC: u32 = 0x6d76_6370;
-    /// Ranges of memory at most.
+    /// Maximum number of memory ranges.
     pub const E820_MAX: usize = 64;
-    /// Option ROMs at most.
+    /// Maximum number of option ROMs.
     pub const ROMS_MAX: usize = 16;
-    /// Its place: offset in segment E000h.
+    /// Offset of the structure in segment E000h.
     pub const OFFSET: u16 = 0x7800;
-    /// Nothing known.
+    /// An empty memory map, no option ROMs, one processor.
     pub const EMPTY: Self = Self {
         magic: Self::MAGIC,
         e820_count: 0,

@@ -1,10 +1,10 @@
-//! The machine as the firmware sees it.
+//! Hardware access traits of the BIOS: port I/O, real-mode memory, interrupts, calls.
 
 use crate::ebda;
 use crate::far::{FarPtr, Field, Scalar};
 use crate::regs::Regs;
 
-/// I/O ports.
+/// Port I/O.
 pub trait Ports {
     /// Reads a byte.
     fn inb(&mut self, port: u16) -> u8;
@@ -20,7 +20,7 @@ pub trait Ports {
     fn outl(&mut self, port: u16, value: u32);
 }
 
-/// What a BIOS service does its work with: ports, real-mode memory, and the processor's few services.
+/// The machine as BIOS services see it: ports, memory by real-mode address, interrupts and CPU modes.
 pub trait Hw: Ports {
     /// Reads a byte of memory.
     fn read8(&mut self, at: FarPtr) -> u8;
@@ -35,32 +35,32 @@ pub trait Hw: Ports {
     /// Writes a dword of memory.
     fn write32(&mut self, at: FarPtr, value: u32);
 
-    /// `rep insw`: `words` words from `port` to `to`. The offset wraps at 64 KiB.
+    /// `rep insw`: reads `words` words from `port` to `to`. The offset wraps at 64 KiB.
     fn insw(&mut self, port: u16, to: FarPtr, words: u16);
-    /// `rep insd`.
+    /// `rep insd`: the same with dwords.
     fn insl(&mut self, port: u16, to: FarPtr, dwords: u16);
-    /// `rep outsw`.
+    /// `rep outsw`: writes `words` words from `from` to `port`. The offset wraps at 64 KiB.
     fn outsw(&mut self, port: u16, from: FarPtr, words: u16);
-    /// `rep outsd`.
+    /// `rep outsd`: the same with dwords.
     fn outsl(&mut self, port: u16, from: FarPtr, dwords: u16);
-    /// Copies memory to memory, ascending. Offsets wrap.
+    /// Copies memory in ascending order. The offsets wrap at 64 KiB.
     fn copy(&mut self, from: FarPtr, to: FarPtr, bytes: u16);
-    /// Copies memory into the firmware's own.
+    /// Copies memory to a slice.
     fn copy_in(&mut self, from: FarPtr, to: &mut [u8]) {
         for (n, byte) in to.iter_mut().enumerate() {
             *byte = self.read8(from.add(n as u16));
         }
     }
-    /// Copies the firmware's own memory out.
+    /// Copies a slice to memory.
     fn copy_out(&mut self, from: &[u8], to: FarPtr) {
         for (n, byte) in from.iter().enumerate() {
             self.write8(to.add(n as u16), *byte);
         }
     }
-    /// Sets memory to one value.
+    /// Sets `bytes` bytes of memory to `value`.
     fn fill(&mut self, to: FarPtr, value: u8, bytes: u16);
 
-    /// The variable's value.
+    /// Reads a variable of the BIOS data areas.
     fn get<T: Scalar>(&mut self, field: Field<T>) -> T
     where
         Self: Sized,
@@ -68,7 +68,7 @@ pub trait Hw: Ports {
         let at = ebda::current(self, field.at);
         T::load(self, at)
     }
-    /// Sets the variable.
+    /// Writes a variable of the BIOS data areas.
     fn set<T: Scalar>(&mut self, field: Field<T>, value: T)
     where
         Self: Sized,
@@ -77,45 +77,45 @@ pub trait Hw: Ports {
         value.store(self, at)
     }
 
-    /// Enables interrupts, halts until one has been served, and disables them: `sti; hlt; cli`.
+    /// Halts until an interrupt has been handled: `sti; hlt; cli`.
     fn wait_for_interrupt(&mut self);
-    /// Serves what interrupts are pending: `sti; nop; cli`.
+    /// Lets pending interrupts in: `sti; nop; cli`.
     fn poll_interrupts(&mut self);
-    /// Sets IF to `enabled`, and returns what it was.
+    /// Sets IF to `enabled` and returns its previous value.
     fn set_interrupts(&mut self, enabled: bool) -> bool;
 
-    /// Calls interrupt `number`'s handler, through its vector, with `regs`, which takes its results. The handler
-    /// sees the flags of `regs` (arithmetic ones), with IF clear.
+    /// Calls the handler of interrupt `number` through its vector. `regs` has the arguments, and the results
+    /// afterwards. The handler starts with the arithmetic flags of `regs`, and with IF clear.
     fn call_interrupt(&mut self, number: u8, regs: &mut Regs);
-    /// Calls a far procedure (which ends by RETF) with `regs`, which takes its results.
+    /// Calls a far procedure, which returns by RETF. `regs` has the arguments, and the results afterwards.
     fn call_far(&mut self, at: FarPtr, regs: &mut Regs);
 
-    /// The same, with `words` on the stack, the first of them pushed first. The procedure leaves them there.
+    /// As [`Hw::call_far`], with `words` pushed on the stack in order. The procedure does not pop them.
     fn call_far_with(&mut self, at: FarPtr, words: [u16; 4], regs: &mut Regs);
 
-    /// Goes to protected mode for INT 15h AH=89h, with the caller's descriptor table: 08h describes the table itself, 10h the
-    /// interrupt table, 18h, 20h and 28h become DS, ES and SS, 30h CS; the caller goes on after its INT instruction. On the
-    /// real machine it does not return; a fake records it.
+    /// Enters protected mode (INT 15h AH=89h). Of the caller's descriptor table, descriptor 08h describes the table
+    /// itself, 10h the IDT; selectors 18h, 20h, 28h and 30h become DS, ES, SS and CS. The caller continues after its
+    /// INT instruction, so this does not return on hardware; a fake records the call.
     fn protected_mode(&mut self, table: FarPtr, regs: &Regs);
 
-    /// Stops the processor for good.
+    /// Halts the CPU until a reset.
     fn stop(&mut self);
 
-    /// Enters what was booted: jumps to `at` with `regs` and a stack at 0000:7C00, interrupts enabled. On the real machine it does not
-    /// return; a fake records it.
+    /// Starts a boot sector or boot image: jumps to `at` with `regs`, SS:ESP = 0000:7C00 and IF set. Does not return on
+    /// hardware; a fake records the call.
     fn enter(&mut self, at: FarPtr, regs: &Regs);
-    /// Drops what the firmware is doing and goes on with the way to a boot sector, for interrupt `vector` (18h or 19h). On the real machine it
-    /// does not return; a fake records it.
+    /// Abandons the current call and restarts the boot sequence, for interrupt `vector` (18h or 19h). Does not return
+    /// on hardware; a fake records the call.
     fn boot_again(&mut self, vector: u8);
-    /// Resets the machine. On the real machine it does not return.
+    /// Resets the machine. Does not return on hardware.
     fn reset(&mut self);
-    /// Moves `words` words between physical addresses of 32 bits by protected mode (INT 15h AH=87h), with interrupts off. Under a memory manager this is not
-    /// ours to do: the caller has made sure of real mode.
+    /// Copies `words` words between 32-bit physical addresses (INT 15h AH=87h), in protected mode with interrupts
+    /// disabled. The CPU must be in real mode: under a memory manager (virtual-8086 mode) the caller must not use this.
     fn block_move(&mut self, from: u32, to: u32, words: u16);
-    /// Whether the processor is in virtual-8086 mode (PE is set in the machine status word).
+    /// Whether the CPU is in virtual-8086 mode: PE is set in the machine status word.
     fn protected(&mut self) -> bool;
-    /// The A20 line's state is not changed by any service but INT 15h AH=24h and this.
+    /// Enables or disables the A20 gate. Only INT 15h AH=24h changes it.
     fn set_a20(&mut self, enabled: bool);
-    /// See [`Hw::set_a20`].
+    /// Whether the A20 gate is enabled.
     fn a20(&mut self) -> bool;
 }

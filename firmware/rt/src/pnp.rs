@@ -1,20 +1,21 @@
-//! The Plug and Play installation structure (Plug and Play BIOS Specification 1.0A, section 4.4), and where its functions
-//! (`entry`) look for device nodes.
+//! Plug and Play BIOS installation structure ($PnP) and device nodes (Plug and Play BIOS Specification 1.0A, 4.4).
+//!
+//! The functions that read the nodes are in `entry`.
 
 use crate::far::FarPtr;
 
-/// Where the structure is. Option ROMs and boot sectors get this in ES:DI.
+/// Address of the structure. The BIOS passes it to option ROMs and boot sectors in ES:DI.
 pub const AT: FarPtr = FarPtr::new(0xf000, 0xe020);
-/// Where the device nodes are: the size of the largest (u16), their number (u8), then one after the other. Segment F000h
-/// must not be locked yet when they are written.
+/// Address of the device nodes: size of the largest node (u16), number of nodes (u8), then the nodes. The BIOS writes
+/// them before it write-protects segment F000h.
 pub const NODES: FarPtr = FarPtr::new(0xf000, 0xe990);
-/// Bytes there.
+/// Bytes available for the device nodes.
 pub const NODES_SIZE: usize = 0xec59 - 0xe990;
 
 const REAL_ENTRY: u16 = 0xe044;
 const PROTECTED_ENTRY: u16 = 0xe048;
 
-/// The structure: no event notification, both entries in segment F000h.
+/// The structure: no event notification, both entry points in segment F000h.
 pub const STRUCTURE: [u8; 0x21] = {
     let [real, real_high] = REAL_ENTRY.to_le_bytes();
     let [protected, protected_high] = PROTECTED_ENTRY.to_le_bytes();

@@ -1,17 +1,24 @@
-//! Services that operating systems call in protected mode: APM with 16 and 32 bits ("Advanced Power Management (APM) BIOS Interface
-//! Specification", revision 1.2, section 4), the BIOS32 service directory ("Standard BIOS 32-bit Service Directory Proposal", revision 0.4) and
-//! the 32-bit PCI BIOS ("PCI BIOS Specification", revision 2.1, section 3).
+//! Protected-mode BIOS services: 16-bit and 32-bit APM, BIOS32 service directory, 32-bit PCI BIOS.
 //!
-//! All in assembly: the rest of the BIOS is 16-bit code. Callers' code segments for APM have base F0000h, and the selector after
-//! theirs (APM: after both code segments') is the data segment with base E0000h. The PCI BIOS may be called with any base that
-//! covers F0000h to FFFFFh, so it uses no address but its own, and no data but by CS.
+//! Specifications: "Advanced Power Management (APM) BIOS Interface Specification", revision 1.2, section 4; "Standard
+//! BIOS 32-bit Service Directory Proposal", revision 0.4; "PCI BIOS Specification", revision 2.1, section 3.
+//!
+//! All in assembly, because the rest of the BIOS is 16-bit code. APM callers enter through code segments with base
+//! F0000h. The data segment, base E0000h, has the selector after theirs: CS + 8 for the 16-bit interface, CS + 16 for
+//! the 32-bit one, whose first two selectors are code segments. A PCI BIOS caller may use any base from which F0000h to
+//! FFFFFh are in reach, so that code is position-independent and reads its constants through CS.
+
+#![allow(unsafe_code, reason = "the protected-mode services are assembly")]
 
 use crate::apm;
 use crate::handoff::Handoff;
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-// APM, once for each size of code. Functions that only a real-mode caller has (00h to 03h) are refused.
+// SAFETY: only callers in protected mode enter this code. It writes the APM variables in segment E000h, device
+// registers and the caller's registers.
+//
+// APM, once for each code size. Functions 00h to 03h, which are for real mode only, return an error.
 global_asm!(
     r#"
 .macro apm_failed code, ret
@@ -79,7 +86,7 @@ global_asm!(
     jz 82b
     cmpw $0x0003, %cx
     je 72f
-    pushf                               # standby, suspend: until an interrupt
+    pushf                               # standby, suspend: halt until an interrupt
     sti
     hlt
     popf
@@ -113,7 +120,7 @@ global_asm!(
     popl %edx
     jmp 83b
 
-8:  cmpw $0x0001, %bx                   # enable, disable
+8:  cmpw $0x0001, %bx                   # enable or disable power management
     je 84f
     cmpw $0xffff, %bx
     jne 81b
@@ -123,23 +130,23 @@ global_asm!(
     orb %cl, {FLAGS}
     jmp 90f
 
-9:  cmpw $0x0001, %bx                   # restore defaults
+9:  cmpw $0x0001, %bx                   # restore power-on defaults
     je 91f
     cmpw $0xffff, %bx
     jne 81b
 91: movb $3, {FLAGS}
     jmp 90f
 
-10: cmpw $0x0001, %bx                   # power status: on line, no battery
+10: cmpw $0x0001, %bx                   # get power status: on line, no battery
     jne 81b
     movw $0x01ff, %bx
     movw $0x80ff, %cx
     movw $0xffff, %dx
     jmp 90f
 
-11: apm_failed 0x80, \ret              # events: none
+11: apm_failed 0x80, \ret              # get PM event: no events
 
-12: cmpw $0x0001, %bx                   # power state: enabled
+12: cmpw $0x0001, %bx                   # get power state: enabled
     je 92f
     cmpb $0x01, %bh
     jb 81b
@@ -148,7 +155,7 @@ global_asm!(
 92: xorw %cx, %cx
     jmp 90f
 
-13: cmpw $0x0001, %bx                   # enable a device
+13: cmpw $0x0001, %bx                   # enable or disable device power management
     je 93f
     cmpb $0x01, %bh
     jb 81b
@@ -175,7 +182,7 @@ global_asm!(
     popw %ds
     \ret
 
-15: cmpw $0x0001, %bx                   # engage
+15: cmpw $0x0001, %bx                   # engage or disengage power management
     jne 81b
     cmpw $0x0001, %cx
     ja 82b
@@ -185,7 +192,7 @@ global_asm!(
     shrb $1, %cl
     jmp 90f
 
-16: testw %bx, %bx                      # capabilities: no battery, none
+16: testw %bx, %bx                      # get capabilities: no batteries, none
     jnz 81b
     movb $0, %bl
     xorw %cx, %cx
@@ -210,7 +217,7 @@ apm_32:
     jmp apm_16
     .balign 4, 0x90
 .code32
-    .byte 0x66                          # JMP with 16 bits, to save a byte; EIP keeps 16
+    .byte 0x66                          # JMP rel16, one byte shorter; clears EIP's high half
     .code16
     jmp apm_32
     .balign 4, 0x90
@@ -225,7 +232,10 @@ pci_last_bus: .byte 0
     options(att_syntax)
 );
 
-// BIOS32 and PCI.
+// SAFETY: only callers in protected mode enter this code. It writes device registers, the caller's registers and, for
+// function 0Eh, the caller's buffer.
+//
+// BIOS32 service directory and PCI BIOS.
 global_asm!(
     r#"
 .section .text.bios32, "ax"
@@ -280,7 +290,7 @@ pci_present:
     xorb %ah, %ah
     lretl
 
-# Selects register AL of function BX.
+# Writes the address of register AL of function BX to port CF8h.
 pci_select:
     pushl %eax
     pushl %edx
@@ -295,7 +305,7 @@ pci_select:
     popl %eax
     ret
 
-# Register AL of function BX, in EAX.
+# Reads register AL of function BX to EAX.
 pci_read:
     call pci_select
     pushl %edx
@@ -313,7 +323,7 @@ pci_config:
     cmpb $0x03, %al
     jb 1f
     subb $0x03, %al
-1:  movb %al, %ah                       # 0, 1, 2: byte, word, dword; 0, 1, 3: bits that must be 0
+1:  movb %al, %ah                       # 0, 1, 2 for byte, word, dword to 0, 1, 3: address bits that must be 0
     shrb $1, %ah
     addb %ah, %al
     movl %edi, %edx
@@ -375,7 +385,7 @@ pci_special:
     xorb %ah, %ah
     lretl
 
-# EDI: the value wanted; ESI, high half: the register, low half: how many to pass over.
+# EDI: value to find; ESI: register (high half), number of matches to skip (low half).
 pci_find_device:
     cmpw $0xffff, %dx
     jne 1f
@@ -404,7 +414,7 @@ pci_find:
     call 1f
 1:  popl %ebp
     movb %cs:pci_last_bus - 1b(%ebp), %ch
-    movb $0xff, %cl                     # CX: the last function
+    movb $0xff, %cl                     # CX: last function
     xorl %ebx, %ebx
 2:  movb $0x00, %al
     call pci_read
@@ -412,7 +422,7 @@ pci_find:
     jne 3f
     testb $7, %bl
     jnz 6f
-    orb $7, %bl                         # no device
+    orb $7, %bl                         # no device: skip the other functions
     jmp 6f
 3:  testl $0x00080000, %esi
     jz 4f
@@ -430,7 +440,7 @@ pci_find:
     call pci_read
     testl $0x00800000, %eax
     jnz 6f
-    orb $7, %bl                         # one function
+    orb $7, %bl                         # single-function device: skip the others
 6:  cmpw %cx, %bx
     je 8f
     incl %ebx
@@ -453,7 +463,7 @@ pci_find:
     stc
     lretl
 
-# ES:EDI: size, then offset (32 bits) and selector of a buffer for the entries of "$PIR".
+# ES:EDI: buffer size (word), then its offset (dword) and selector, for the slot entries of the $PIR table.
 pci_routing:
     pushl %ebp
     pushl %esi
@@ -461,7 +471,7 @@ pci_routing:
     pushl %eax
     call 1f
 1:  popl %ebp
-    subl $1b, %ebp                      # where offset 0 of this segment is
+    subl $1b, %ebp                      # offset of F0000h in the caller's segment
     xorl %esi, %esi
 2:  cmpl $0x52495024, %cs:(%ebp, %esi)  # "$PIR"
     je 3f

@@ -1,6 +1,6 @@
-//! The caller's registers.
+//! Register frame of the caller of a software interrupt.
 
-/// The flags register's low half.
+/// Bits of FLAGS, the low half of EFLAGS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags;
 
@@ -17,8 +17,8 @@ impl Flags {
     pub const DF: u16 = 1 << 10;
 }
 
-/// The registers of whoever called an interrupt. Entry code builds it on the firmware's stack (`entry`), so its layout
-/// is fixed. What a handler leaves in it is what the caller gets back; the caller's stack pointer is only to be read.
+/// Registers of the caller of an interrupt. The entry code (`entry`) builds this frame on the firmware's stack and
+/// loads the registers from it before it returns, so the layout is fixed. Handlers must not change `esp` and `ss`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Regs {
@@ -36,7 +36,7 @@ pub struct Regs {
     pub esi: u32,
     /// EBP.
     pub ebp: u32,
-    /// What PUSHAD pushed of ESP: nothing of use.
+    /// ESP as PUSHAD pushes it. Unused.
     pub pushed_esp: u32,
     /// EBX.
     pub ebx: u32,
@@ -46,15 +46,15 @@ pub struct Regs {
     pub ecx: u32,
     /// EAX.
     pub eax: u32,
-    /// Low half: the flags that the caller's IRET will load.
+    /// FLAGS that IRET loads. The dispatcher copies them from and to the caller's stack.
     pub flags: u16,
-    /// The interrupt's number.
+    /// Interrupt number.
     pub vector: u16,
     /// The caller's ESP, which points at IP, CS and flags.
     pub esp: u32,
     /// The caller's SS.
     pub ss: u16,
-    /// To a multiple of 4.
+    /// Aligns the size to 4 bytes.
     pub pad: u16,
 }
 
@@ -84,7 +84,7 @@ macro_rules! words {
 }
 
 impl Regs {
-    /// All 0.
+    /// All registers 0.
     pub const ZERO: Self = Self {
         gs: 0,
         fs: 0,
@@ -105,7 +105,7 @@ impl Regs {
         pad: 0,
     };
 
-    /// All zero but AX: to call an interrupt with.
+    /// Arguments of an interrupt call: AX, and 0 in all other registers.
     pub fn with_ax(ax: u16) -> Self {
         Self { eax: ax.into(), ..Self::default() }
     }
@@ -123,7 +123,7 @@ impl Regs {
         sp set_sp esp;
     }
 
-    /// Sets or clears a flag that the caller sees after IRET.
+    /// Sets or clears a flag for the caller.
     pub const fn set_flag(&mut self, flag: u16, on: bool) {
         self.flags = if on { self.flags | flag } else { self.flags & !flag };
     }
@@ -133,12 +133,12 @@ impl Regs {
         self.flags & flag != 0
     }
 
-    /// Sets or clears carry, the way most services tell of failure.
+    /// Sets or clears the carry flag, by which most services report failure.
     pub const fn set_cf(&mut self, on: bool) {
         self.set_flag(Flags::CF, on);
     }
 
-    /// Whether carry is set.
+    /// Whether the carry flag is set.
     pub const fn cf(&self) -> bool {
         self.flag(Flags::CF)
     }

@@ -1,25 +1,24 @@
-//! The ACPI tables (ACPI specification 2.0, section 5.2), the PM timer (section 4.7.3.3), and power-off by S5
-//! (section 7.3.4).
+//! Tests of the ACPI tables and the PM timer, and power-off (ACPI specification 2.0, sections 5.2, 4.7.3.3, 7.3.4).
 
 use crate::clock::Deadline;
 use crate::timer::agree;
-use crate::{Outcome, SCRATCH, SCRATCH_LINEAR, Stop, Test, pir};
+use crate::{NotPassed, Outcome, SCRATCH, SCRATCH_LINEAR, Test, pir};
 use pcvm_firmware_rt::{FarPtr, bda};
 use pcvm_guest::Machine;
 
 const HEADER: u32 = 36;
-/// A table's bytes are looked at in pieces.
-const PIECE: u32 = 4096;
-/// No table is larger.
-const MOST: u32 = 1 << 20;
-/// Clocks of the timer (3.579545 MHz) in one of the PIT.
+/// Bytes of a table that are copied to scratch memory at once.
+const CHUNK: u32 = 4096;
+/// Maximum length of a table.
+const MAX_LENGTH: u32 = 1 << 20;
+/// Clocks of the PM timer (3.579545 MHz) in one clock of the PIT.
 const CLOCKS: u32 = 3;
 
 fn name(bytes: &[u8; 4]) -> u32 {
     u32::from_le_bytes(*bytes)
 }
 
-/// Brings memory to the start of scratch memory.
+/// Copies memory to the start of scratch memory.
 fn fetch<M: Machine>(t: &mut Test<'_, M>, at: u32, bytes: u32) {
     t.m.block_move(at, SCRATCH_LINEAR, bytes.div_ceil(2) as u16);
 }
@@ -28,7 +27,7 @@ fn dword<M: Machine>(t: &mut Test<'_, M>, offset: u16) -> u32 {
     t.m.read32(FarPtr::new(SCRATCH, offset))
 }
 
-/// The sleep type in a package that follows the name `_S5_`: bytes of AML from the PackageOp on (section 20.2.5.4).
+/// SLP_TYP of the package that follows the name `_S5_`, given as AML from its PackageOp (section 20.2.5.4).
 pub fn sleep_type(aml: &[u8]) -> Option<u8> {
     const PACKAGE: u8 = 0x12;
     const BYTE: u8 = 0x0a;
@@ -42,17 +41,17 @@ pub fn sleep_type(aml: &[u8]) -> Option<u8> {
     }
 }
 
-/// Checks one table's sum and gives its signature and length. Its start is left in scratch memory. In the DSDT it looks
-/// for S5.
-fn table<M: Machine>(t: &mut Test<'_, M>, at: u32) -> Result<(u32, u32), Stop> {
+/// Checks the checksum of a table and returns its signature and length. Leaves its start in scratch memory. Searches
+/// the DSDT for `_S5_`.
+fn table<M: Machine>(t: &mut Test<'_, M>, at: u32) -> Result<(u32, u32), NotPassed> {
     fetch(t, at, HEADER);
     let (signature, length) = (dword(t, 0), dword(t, 4));
-    need!(t, (HEADER..=MOST).contains(&length), "a table has a wrong length")?;
+    check!(t, (HEADER..=MAX_LENGTH).contains(&length), "a table has a wrong length")?;
     let mut sum = 0_u8;
     let mut done = 0;
     while done < length {
-        let bytes = (length - done).min(PIECE);
-        // Beyond the piece too, so that a name is not cut in two.
+        let bytes = (length - done).min(CHUNK);
+        // 16 bytes more, for a name that crosses the end of the chunk.
         fetch(t, at + done, bytes + 16);
         sum = sum.wrapping_add(pir::sum(t.m, FarPtr::new(SCRATCH, 0), bytes as u16));
         if signature == name(b"DSDT") {
@@ -61,7 +60,7 @@ fn table<M: Machine>(t: &mut Test<'_, M>, at: u32) -> Result<(u32, u32), Stop> {
                     let mut aml = [0; 8];
                     t.m.copy_in(FarPtr::new(SCRATCH, n + 4), &mut aml);
                     if let Some(value) = sleep_type(&aml) {
-                        t.facts.sleep_type = 0x80 | value & 7;
+                        t.findings.sleep_type = 0x80 | value & 7;
                     }
                 }
             }
@@ -71,24 +70,24 @@ fn table<M: Machine>(t: &mut Test<'_, M>, at: u32) -> Result<(u32, u32), Stop> {
     if sum != 0 {
         let _ = t.fail("sum of ");
         t.note.put_bytes(&signature.to_le_bytes()).put(" is ").hex(sum.into(), 2);
-        return Err(Stop::Fail);
+        return Err(NotPassed::Fail);
     }
-    fetch(t, at, length.min(PIECE));
+    fetch(t, at, length.min(CHUNK));
     Ok((signature, length))
 }
 
-/// The RSDP is found, and every table that is reached from it is whole.
+/// The RSDP is found, and the checksums of all tables that it leads to are right.
 pub fn tables<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     let extended = t.m.get(bda::EBDA);
     let places = [(extended, 0x400), (0xe000, 0x1_0000), (0xf000, 0x1_0000)];
     let found = places.into_iter().find_map(|(segment, bytes)| pir::find(t.m, segment, bytes, b"RSD PTR "));
     let Some(rsdp) = found else {
-        return if t.expect.pcvm { t.fail("there is no RSDP") } else { Err(Stop::Absent) };
+        return if t.expect.pcvm { t.fail("there is no RSDP") } else { Err(NotPassed::Absent) };
     };
-    equal!(t, "sum of the RSDP:", pir::sum(t.m, rsdp, 20).into(), 0)?;
+    check_equal!(t, "sum of the RSDP:", pir::sum(t.m, rsdp, 20).into(), 0)?;
     let rsdt = t.m.read32(rsdp.add(16));
     let (signature, length) = table(t, rsdt)?;
-    equal!(t, "the RSDT's signature:", signature, name(b"RSDT"))?;
+    check_equal!(t, "the RSDT's signature:", signature, name(b"RSDT"))?;
     let mut entries = [0; 24];
     let count = ((length - HEADER) / 4).min(entries.len() as u32) as u16;
     for (n, entry) in entries.iter_mut().take(count.into()).enumerate() {
@@ -103,30 +102,30 @@ pub fn tables<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
         if signature != name(b"FACP") {
             continue;
         }
-        need!(t, length >= 116, "the FADT is too short")?;
+        check!(t, length >= 116, "the FADT is too short")?;
         fixed = true;
         let (facs, dsdt) = (dword(t, 36), dword(t, 40));
-        t.facts.pm1a_control = dword(t, 64) as u16;
-        t.facts.pm_timer = dword(t, 76) as u16;
+        t.findings.pm1a_control = dword(t, 64) as u16;
+        t.findings.pm_timer = dword(t, 76) as u16;
         let (signature, length) = table(t, dsdt)?;
-        equal!(t, "the DSDT's signature:", signature, name(b"DSDT"))?;
+        check_equal!(t, "the DSDT's signature:", signature, name(b"DSDT"))?;
         seen.put(" DSDT(").decimal(length).byte(b')');
-        // The FACS has no sum.
+        // The FACS has no checksum.
         fetch(t, facs, 64);
         let (signature, length) = (dword(t, 0), dword(t, 4));
-        need!(t, signature == name(b"FACS") && length >= 64 && facs & 63 == 0, "there is no FACS, 64-byte aligned")?;
+        check!(t, signature == name(b"FACS") && length >= 64 && facs & 63 == 0, "there is no FACS, 64-byte aligned")?;
         seen.put(" FACS");
     }
-    need!(t, fixed, "there is no FADT")?;
+    check!(t, fixed, "there is no FADT")?;
     t.note = seen;
     Ok(())
 }
 
-/// The timer that the FADT names counts at 3.58 MHz.
+/// The PM timer of the FADT counts at 3.58 MHz.
 pub fn pm_timer<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
-    let port = t.facts.pm_timer;
+    let port = t.findings.pm_timer;
     if port == 0 {
-        return if t.expect.pcvm { t.fail("no FADT names its port") } else { Err(Stop::Absent) };
+        return if t.expect.pcvm { t.fail("no FADT names its port") } else { Err(NotPassed::Absent) };
     }
     let (mut clocks, mut wanted) = (0, 0);
     for _ in 0..3 {
@@ -142,24 +141,24 @@ pub fn pm_timer<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
         }
     }
     let _ = t.fail("");
-    t.note.decimal(clocks).put(" clocks where the PIT says ").decimal(wanted);
-    Err(Stop::Fail)
+    t.note.decimal(clocks).put(" clocks, by the PIT ").decimal(wanted);
+    Err(NotPassed::Fail)
 }
 
-/// FADT and DSDT say how to switch off: the last test does not do it yet.
+/// FADT and DSDT have the port and the sleep type for power-off. Does not power off.
 pub fn power_off_known<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
-    let (port, sleep_type) = (t.facts.pm1a_control, t.facts.sleep_type);
+    let (port, sleep_type) = (t.findings.pm1a_control, t.findings.sleep_type);
     if port == 0 || sleep_type == 0 {
-        return if t.expect.pcvm { t.fail("no FADT with PM1a control, or no _S5_") } else { Err(Stop::Absent) };
+        return if t.expect.pcvm { t.fail("no FADT with PM1a control, or no _S5_") } else { Err(NotPassed::Absent) };
     }
     t.note.put("PM1a control at ").hex(port.into(), 4).put(", _S5_ is ").decimal(u32::from(sleep_type & 7));
     Ok(())
 }
 
-/// Switches off, if it is known how.
+/// Powers off, if port and sleep type are known.
 pub fn power_off<M: Machine>(t: &mut Test<'_, M>) {
     const SLEEP_ENABLE: u16 = 1 << 13;
-    if t.facts.pm1a_control != 0 && t.facts.sleep_type != 0 {
-        t.m.outw(t.facts.pm1a_control, SLEEP_ENABLE | u16::from(t.facts.sleep_type & 7) << 10);
+    if t.findings.pm1a_control != 0 && t.findings.sleep_type != 0 {
+        t.m.outw(t.findings.pm1a_control, SLEEP_ENABLE | u16::from(t.findings.sleep_type & 7) << 10);
     }
 }

@@ -1,34 +1,34 @@
-//! Time by the PIT's channel 0 and the BIOS's count of its interrupts.
+//! Clock of the self-test: channel 0 of the PIT and the BIOS's tick count.
 
 use pcvm_firmware_rt::bda;
 use pcvm_guest::Machine;
 
-/// Clocks of the PIT a second (Intel 8254 datasheet; 105/88 MHz on every PC).
+/// PIT frequency in Hz (Intel 8254 datasheet; 105/88 MHz on every PC).
 pub const HERTZ: u32 = 1_193_182;
-/// The PIT's command port and channel 0.
+/// Control word port of the PIT.
 pub const COMMAND: u16 = 0x43;
 const CHANNEL_0: u16 = 0x40;
-/// Channel 0, both bytes, mode 2 (rate generator).
+/// Control word: channel 0, both bytes, mode 2 (rate generator).
 const RATE_GENERATOR: u8 = 0x34;
 
-/// The time in PIT clocks; it wraps after an hour.
+/// Time in PIT clocks, which wraps after an hour.
 pub struct Clock;
 
 impl Clock {
-    /// Makes channel 0 count down by ones: a BIOS may have left it in mode 3, where it counts by twos.
+    /// Sets channel 0 to mode 2: in mode 3, which the BIOS may have set, it counts in steps of 2.
     pub fn start<M: Machine>(m: &mut M) {
         m.outb(COMMAND, RATE_GENERATOR);
         m.outb(CHANNEL_0, 0);
         m.outb(CHANNEL_0, 0);
     }
 
-    /// Now. Interrupts must be on, and channel 0's be served by the BIOS.
+    /// The current time. Interrupts must be enabled, and the BIOS must handle IRQ 0.
     pub fn now<M: Machine>(m: &mut M) -> u32 {
         for _ in 0..4 {
             let before = m.get(bda::TICKS);
             m.outb(COMMAND, 0);
             let left = u16::from_le_bytes([m.inb(CHANNEL_0), m.inb(CHANNEL_0)]);
-            // An interrupt that is due comes here.
+            // A pending timer interrupt is handled here.
             m.poll_interrupts();
             m.set_interrupts(true);
             if m.get(bda::TICKS) == before {
@@ -50,22 +50,22 @@ impl Clock {
     }
 }
 
-/// The end of patience: by the clock, and by the number of looks, should the clock stand still.
+/// A time limit, and a limit of polls in case the clock does not run.
 pub struct Deadline {
     end: u32,
-    looks: u32,
+    polls: u32,
 }
 
 impl Deadline {
-    /// `millis` (up to 1000) from now.
+    /// A deadline `millis` (up to 1000) ms from now.
     pub fn after<M: Machine>(m: &mut M, millis: u32) -> Self {
-        Self { end: Clock::now(m).wrapping_add(Clock::millis(millis)), looks: millis * 1000 }
+        Self { end: Clock::now(m).wrapping_add(Clock::millis(millis)), polls: millis * 1000 }
     }
 
-    /// Whether it is over.
+    /// Whether the deadline has passed.
     pub fn passed<M: Machine>(&mut self, m: &mut M) -> bool {
-        self.looks = self.looks.saturating_sub(1);
-        self.looks == 0 || (Clock::now(m).wrapping_sub(self.end) as i32) >= 0
+        self.polls = self.polls.saturating_sub(1);
+        self.polls == 0 || (Clock::now(m).wrapping_sub(self.end) as i32) >= 0
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tenths_of_milliseconds() {
+    fn clocks_are_converted_to_tenths_of_milliseconds() {
         for (clocks, tenths) in [(0, 0), (1194, 10), (HERTZ, 10_000), (HERTZ * 60, 600_000), (u32::MAX, 35_995_900)] {
             let got = Clock::tenths(clocks);
             assert!(got.abs_diff(tenths) <= 1 + tenths / 1000, "{clocks}: {got}, not {tenths}");

@@ -1,6 +1,6 @@
-//! Where results go: text on the screen's memory, COM1, and port 402h for whoever counts them.
+//! Output of results: VGA text memory, COM1, and the debug port (402h) for the host.
 
-use crate::{Outcome, Stop};
+use crate::{NotPassed, Outcome};
 use pcvm_firmware_rt::{FarPtr, bda};
 use pcvm_guest::{Machine, Text, regs};
 
@@ -11,24 +11,24 @@ const GREY: u8 = 0x07;
 const WHITE: u8 = 0x0f;
 const GREEN: u8 = 0x0a;
 const RED: u8 = 0x0c;
-/// Firmware's debug port.
+/// Debug port, which the host logs.
 const DEBUG: u16 = 0x402;
-/// Columns of a result's line.
+/// Columns of result, time and note.
 const RESULT: usize = 17;
 const TIME: usize = 24;
 const NOTE: usize = 32;
 
-/// Line status of a 16550: the transmitter takes a byte.
+/// LSR of a 16550: transmitter holding register empty (THRE).
 const LSR_READY: u8 = 0x20;
 
-/// The screen's row, and COM1.
+/// Output to screen and COM1.
 pub struct Console {
     row: u16,
     port: u16,
 }
 
 impl Console {
-    /// Clears the screen, and sets COM1 to 115200 baud, 8 bits, no parity.
+    /// Clears the screen, and sets COM1 to 115200 baud, 8 data bits, no parity.
     pub fn new<M: Machine>(m: &mut M) -> Self {
         let mut regs = regs! { eax: 3, flags: 0x202 };
         m.call_interrupt(0x10, &mut regs);
@@ -43,7 +43,7 @@ impl Console {
         Self { row: 0, port }
     }
 
-    /// A line; with an outcome, the word for it is in its colour.
+    /// Prints a line. With an outcome, the word for it is coloured.
     pub fn line<M: Machine>(&mut self, m: &mut M, text: &[u8], outcome: Option<Outcome>) {
         if self.row == ROWS {
             m.copy(FarPtr::new(TEXT_MEMORY, COLUMNS * 2), FarPtr::new(TEXT_MEMORY, 0), (ROWS - 1) * COLUMNS * 2);
@@ -51,7 +51,7 @@ impl Console {
         }
         let colour = match outcome {
             Some(Ok(())) => GREEN,
-            Some(Err(Stop::Fail)) => RED,
+            Some(Err(NotPassed::Fail)) => RED,
             _ => GREY,
         };
         for column in 0..COLUMNS {
@@ -84,12 +84,12 @@ impl Console {
         m.outb(self.port, byte);
     }
 
-    /// A test's result. `took` is in tenths of a millisecond.
+    /// Prints the result of a test. `took` is in tenths of a millisecond.
     pub fn result<M: Machine>(&mut self, m: &mut M, name: &str, outcome: Outcome, took: u32, note: &[u8]) {
         let word = match outcome {
             Ok(()) => "PASS",
-            Err(Stop::Fail) => "FAIL",
-            Err(Stop::Absent) => "absent",
+            Err(NotPassed::Fail) => "FAIL",
+            Err(NotPassed::Absent) => "absent",
         };
         let mut text = Text::<80>::new();
         text.put(name).pad(RESULT).put(word).pad(TIME);
@@ -100,7 +100,7 @@ impl Console {
         debug(m, text.bytes());
     }
 
-    /// The end. `took` is in tenths of a millisecond.
+    /// Prints the summary. `took` is in tenths of a millisecond.
     pub fn summary<M: Machine>(&mut self, m: &mut M, passed: u32, failed: u32, took: u32) {
         let mut text = Text::<80>::new();
         text.decimal(passed).put(" PASS, ").decimal(failed).put(" FAIL in ");

@@ -1,36 +1,36 @@
-//! What whoever boots the self-test knows of the machine, patched into the image.
+//! Expected configuration of the machine, which the host patches into the parameter block of the image.
 
-/// What is at a place on an IDE channel.
+/// The drive at a position of an IDE channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Drive {
-    /// Not said.
+    /// Not known.
     #[default]
     Unknown,
     /// No drive.
     None,
     /// A hard disk.
     Disk,
-    /// A CD-ROM drive, with a disc whose first block is the start of the self-test's own image.
+    /// A CD-ROM drive. The first block of its disc is the start of the self-test's image.
     Cdrom,
 }
 
-/// What should be there. All zero: nothing is known.
+/// What the machine should have. The default: nothing is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expect {
-    /// MiB of memory, 0 when not known.
+    /// Memory size in MiB, 0 if not known.
     pub memory: u32,
-    /// hda to hdd.
+    /// IDE drives hda to hdd.
     pub drives: [Drive; 4],
-    /// Serial ports, bit 0 for COM1; none when not known.
+    /// Serial ports, bit 0 for COM1; `None` if not known.
     pub serial: Option<u8>,
-    /// The machine is pcvm: it has fw_cfg, ACPI, SMBIOS and VGA.
+    /// The machine is pcvm, and has fw_cfg, ACPI, SMBIOS and VGA.
     pub pcvm: bool,
 }
 
 impl Expect {
     const MAGIC: &'static [u8] = b"pcvmdemo";
 
-    /// From the image's parameter block: the magic, MiB of memory, the four drives, the serial ports.
+    /// Reads the parameter block: magic, memory size in MiB, four drives, serial ports.
     pub fn from_parameters(bytes: &[u8]) -> Self {
         let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
         if bytes.get(..8) != Some(Self::MAGIC) {

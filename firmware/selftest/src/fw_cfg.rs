@@ -1,6 +1,6 @@
-//! QEMU's firmware configuration device (QEMU, docs/specs/fw_cfg.rst).
+//! Test of the fw_cfg device (QEMU, docs/specs/fw_cfg.rst).
 
-use crate::{Outcome, SCRATCH, SCRATCH_LINEAR, Stop, Test};
+use crate::{NotPassed, Outcome, SCRATCH, SCRATCH_LINEAR, Test};
 use pcvm_firmware_rt::FarPtr;
 use pcvm_guest::Machine;
 
@@ -11,22 +11,23 @@ const SIGNATURE: u16 = 0;
 const FEATURES: u16 = 1;
 const DIRECTORY: u16 = 0x19;
 const HAS_DMA: u8 = 2;
-/// DMA control: read, select, error.
+/// DMA control word: read and select.
 const READ_SELECTED: u32 = 0x02 | 0x08;
+/// DMA control word: error.
 const ERROR: u32 = 0x01;
 
-/// The signature is there, and the directory reads the same by port and by DMA.
+/// The signature is present, and the directory reads the same through the data port and by DMA.
 pub fn directory<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     t.m.outw(SELECT, SIGNATURE);
     let signature = [0; 4].map(|_: u8| t.m.inb(DATA));
     if &signature != b"QEMU" {
-        return if t.expect.pcvm { t.fail("no signature at port 511h") } else { Err(Stop::Absent) };
+        return if t.expect.pcvm { t.fail("no signature at port 511h") } else { Err(NotPassed::Absent) };
     }
     t.m.outw(SELECT, FEATURES);
     let features = t.m.inb(DATA);
     t.m.outw(SELECT, DIRECTORY);
     let count = u32::from_be_bytes([0; 4].map(|_: u8| t.m.inb(DATA)));
-    need!(t, (1..=200).contains(&count), "the directory has no files, or too many")?;
+    check!(t, (1..=200).contains(&count), "the directory has no files, or too many")?;
     t.note.decimal(count).put(" files");
     if features & HAS_DMA == 0 {
         return Ok(());
@@ -48,10 +49,10 @@ pub fn directory<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
             break;
         }
     }
-    equal!(t, "DMA control:", control, 0)?;
+    check_equal!(t, "DMA control:", control, 0)?;
     let same = t.m.read32(at(TARGET)).swap_bytes() == count
         && first.iter().enumerate().all(|(n, byte)| t.m.read8(at(TARGET + 4 + n as u16)) == *byte);
-    need!(t, same, "DMA reads something else than the port")?;
+    check!(t, same, "DMA reads other data than the port")?;
     t.note.clear();
     t.note.decimal(count).put(" files, the same by port and by DMA");
     Ok(())

@@ -1,12 +1,12 @@
-//! The IDE drives (ATA/ATAPI-4, Programming Interface for Bus Master IDE Controller 1.0).
+//! Tests of IDE disks and CD-ROM drives (ATA/ATAPI-4, Programming Interface for Bus Master IDE Controller 1.0).
 
 use crate::clock::Deadline;
 use crate::expect::Drive;
-use crate::{Outcome, SCRATCH, SCRATCH_LINEAR, Stop, Test, pci};
+use crate::{NotPassed, Outcome, SCRATCH, SCRATCH_LINEAR, Test, pci};
 use pcvm_firmware_rt::FarPtr;
 use pcvm_guest::{Machine, irq_vector, regs};
 
-/// Command block and control block of the two channels.
+/// Command block and control block ports of the two channels.
 const CHANNELS: [(u16, u16); 2] = [(0x1f0, 0x3f6), (0x170, 0x376)];
 const BUSY: u8 = 0x80;
 const DATA_REQUEST: u8 = 0x08;
@@ -20,15 +20,18 @@ const PACKET: u8 = 0xa0;
 const PIC_1_MASK: u16 = 0x21;
 const PIC_2_MASK: u16 = 0xa1;
 
-/// Where in scratch memory: by port, by DMA, by the BIOS, the PRD.
+/// Offset in scratch memory of data read by PIO.
 const BY_PORT: u16 = 0x0000;
+/// Offset of data read by bus master DMA.
 const BY_DMA: u16 = 0x2000;
+/// Offset of data read by the BIOS.
 const BY_BIOS: u16 = 0x4000;
+/// Offset of the PRD table.
 const PRD: u16 = 0x7000;
 const SECTORS: u8 = 8;
 const BYTES: u16 = SECTORS as u16 * 512;
 
-fn wait<M: Machine>(t: &mut Test<'_, M>, base: u16, what: &str) -> Result<u8, Stop> {
+fn wait<M: Machine>(t: &mut Test<'_, M>, base: u16, what: &str) -> Result<u8, NotPassed> {
     let mut deadline = Deadline::after(t.m, 900);
     loop {
         let status = t.m.inb(base + 7);
@@ -41,7 +44,7 @@ fn wait<M: Machine>(t: &mut Test<'_, M>, base: u16, what: &str) -> Result<u8, St
     }
 }
 
-/// Selects drive `n` (0 to 3) and gives its channel's command block, unless nothing answers.
+/// Selects drive `n` (0 to 3) and returns its channel's command block port, or `None` if the channel has no drive.
 fn select<M: Machine>(t: &mut Test<'_, M>, n: u16) -> Option<u16> {
     let (base, _) = *CHANNELS.get(usize::from(n / 2))?;
     t.m.outb(base + 6, 0xa0 | ((n & 1) as u8) << 4);
@@ -53,7 +56,7 @@ fn select<M: Machine>(t: &mut Test<'_, M>, n: u16) -> Option<u16> {
     Some(base)
 }
 
-/// Identifies drive `n`: 256 words at [`BY_PORT`]. None if there is no such drive.
+/// Reads IDENTIFY data of drive `n` to [`BY_PORT`], 256 words. `None` if the drive does not accept the command.
 fn identify<M: Machine>(t: &mut Test<'_, M>, n: u16, command: u8) -> Option<u16> {
     let base = select(t, n)?;
     t.m.outb(base + 7, command);
@@ -73,8 +76,8 @@ fn same<M: Machine>(t: &mut Test<'_, M>, one: u16, other: u16, bytes: u16) -> bo
         .all(|n| t.m.read32(FarPtr::new(SCRATCH, one + n * 4)) == t.m.read32(FarPtr::new(SCRATCH, other + n * 4)))
 }
 
-/// Without interrupts from the drives; they may still be counted.
-fn quietly<M: Machine>(t: &mut Test<'_, M>, inner: fn(&mut Test<'_, M>) -> Outcome) -> Outcome {
+/// Runs `inner` with the drives' interrupts disabled (nIEN).
+fn with_drive_irqs_disabled<M: Machine>(t: &mut Test<'_, M>, inner: fn(&mut Test<'_, M>) -> Outcome) -> Outcome {
     for (_, control) in CHANNELS {
         t.m.outb(control, NO_INTERRUPTS);
     }
@@ -86,11 +89,10 @@ fn quietly<M: Machine>(t: &mut Test<'_, M>, inner: fn(&mut Test<'_, M>) -> Outco
     outcome
 }
 
-/// The model's name in an IDENTIFY, where each word has two letters, the first one high.
+/// Appends the model number of IDENTIFY data (words 27 to 46) to the note. The high byte of a word is the first letter.
 fn model<M: Machine>(t: &mut Test<'_, M>) {
-    let letters = [0; 40].map(|_: u8| 0_u8);
+    let mut name = [0_u8; 40];
     let mut end = 0;
-    let mut name = letters;
     for (n, letter) in name.iter_mut().enumerate() {
         *letter = t.scratch(BY_PORT + 54 + (n as u16 ^ 1));
         if *letter != b' ' && *letter != 0 {
@@ -100,36 +102,36 @@ fn model<M: Machine>(t: &mut Test<'_, M>) {
     t.note.put_bytes(name.get(..end.min(24)).unwrap_or_default());
 }
 
-/// The first drives are those that are expected; drive 0 reads the same by port, by bus-master DMA and by INT 13h.
+/// The drives are the expected ones, and drive 0 reads the same by PIO, by bus master DMA and by INT 13h.
 pub fn disk<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
-    let first = quietly(t, |t| {
+    let first = with_drive_irqs_disabled(t, |t| {
         for n in (0..4_u16).rev() {
-            let there = identify(t, n, IDENTIFY).is_some();
-            let packet = !there && identify(t, n, IDENTIFY_PACKET).is_some();
-            let right = match t.expect.drives.get(usize::from(n)).copied().unwrap_or_default() {
+            let is_disk = identify(t, n, IDENTIFY).is_some();
+            let packet = !is_disk && identify(t, n, IDENTIFY_PACKET).is_some();
+            let ok = match t.expect.drives.get(usize::from(n)).copied().unwrap_or_default() {
                 Drive::Unknown => true,
-                Drive::None => !there && !packet,
-                Drive::Disk => there,
+                Drive::None => !is_disk && !packet,
+                Drive::Disk => is_disk,
                 Drive::Cdrom => packet,
             };
-            if !right {
+            if !ok {
                 let _ = t.fail("another drive than expected: hd");
                 t.note.byte(b'a' + n as u8);
-                return Err(Stop::Fail);
+                return Err(NotPassed::Fail);
             }
         }
-        let Some(base) = identify(t, 0, IDENTIFY) else { return Err(Stop::Absent) };
+        let Some(base) = identify(t, 0, IDENTIFY) else { return Err(NotPassed::Absent) };
         model(t);
         let sectors = t.m.read32(FarPtr::new(SCRATCH, BY_PORT + 120));
         let note = t.note;
-        need!(t, sectors >= u32::from(SECTORS), "IDENTIFY says no sectors")?;
+        check!(t, sectors >= u32::from(SECTORS), "IDENTIFY reports too few sectors")?;
         t.note = note;
         t.note.put(", ").decimal(sectors / 2).put(" KiB");
 
         task(t, base, READ_SECTORS);
         for n in 0..u16::from(SECTORS) {
             let status = wait(t, base, "READ SECTORS does not end")?;
-            need!(t, status & (ERROR | DATA_REQUEST) == DATA_REQUEST, "READ SECTORS fails")?;
+            check!(t, status & (ERROR | DATA_REQUEST) == DATA_REQUEST, "READ SECTORS fails")?;
             t.m.insw(base, FarPtr::new(SCRATCH, BY_PORT + n * 512), 256);
         }
         t.note = note;
@@ -139,10 +141,10 @@ pub fn disk<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     first?;
     let note = t.note;
 
-    if t.facts.bus_master != 0 {
+    if t.findings.bus_master != 0 {
         dma(t)?;
         let equal = same(t, BY_PORT, BY_DMA, BYTES);
-        need!(t, equal, "DMA reads something else than PIO")?;
+        check!(t, equal, "DMA reads other data than PIO")?;
     }
     let mut regs = regs! {
     eax: 0x0200 | u32::from(SECTORS),
@@ -151,13 +153,13 @@ pub fn disk<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     edx: 0x80,
     es: SCRATCH };
     t.bios(0x13, &mut regs);
-    need!(t, !regs.cf() && regs.ah() == 0, "INT 13h does not read drive 80h")?;
+    check!(t, !regs.cf() && regs.ah() == 0, "INT 13h does not read drive 80h")?;
     if t.drive == 0x80 {
         let equal = same(t, BY_PORT, BY_BIOS, BYTES);
-        need!(t, equal, "INT 13h reads something else than PIO")?;
+        check!(t, equal, "INT 13h reads other data than PIO")?;
     }
     t.note = note;
-    t.note.put(if t.facts.bus_master != 0 { "; PIO = DMA = INT 13h" } else { "; PIO = INT 13h" });
+    t.note.put(if t.findings.bus_master != 0 { "; PIO = DMA = INT 13h" } else { "; PIO = INT 13h" });
     Ok(())
 }
 
@@ -167,9 +169,9 @@ fn task<M: Machine>(t: &mut Test<'_, M>, base: u16, command: u8) {
     }
 }
 
-/// READ DMA of drive 0 by the bus master, with its interrupt on IRQ 14.
+/// READ DMA from drive 0 by the bus master, which must raise IRQ 14 once.
 fn dma<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
-    let port = t.facts.bus_master;
+    let port = t.findings.bus_master;
     let (base, _) = CHANNELS[0];
     let mut from = 0;
     while let Some(function) = pci::next(t.m, from, 0) {
@@ -187,7 +189,7 @@ fn dma<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     t.m.outb(PIC_1_MASK, masks.0 & !4);
     t.m.outb(PIC_2_MASK, masks.1 & !0x40);
     let before = t.m.irqs(14);
-    // Stop, clear, to memory.
+    // Stop the bus master, clear its status, set the direction to memory.
     t.m.outb(port, 0);
     t.m.outb(port + 2, 0x06);
     t.m.outl(port + 4, SCRATCH_LINEAR + u32::from(PRD));
@@ -204,39 +206,39 @@ fn dma<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     t.m.outb(PIC_1_MASK, masks.0);
     t.m.outb(PIC_2_MASK, masks.1);
     t.m.write32(FarPtr::vector(irq_vector(14)), old);
-    need!(t, drive? & ERROR == 0, "READ DMA fails")?;
-    equal!(t, "interrupts on IRQ 14:", interrupts.into(), 1)?;
-    equal!(t, "bus-master status:", u32::from(status & 0x07), 0x04)
+    check!(t, drive? & ERROR == 0, "READ DMA fails")?;
+    check_equal!(t, "interrupts on IRQ 14:", interrupts.into(), 1)?;
+    check_equal!(t, "bus-master status:", u32::from(status & 0x07), 0x04)
 }
 
-/// A CD-ROM drive, wherever it is, reads block 0 by PIO; where the disc is said to be a copy of the self-test, that is
-/// what it reads.
+/// The first CD-ROM drive reads block 0 by PIO. If [`Expect`](crate::Expect) names a CD-ROM drive, its disc must be a
+/// copy of the self-test's image.
 pub fn cdrom<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
-    quietly(t, |t| {
+    with_drive_irqs_disabled(t, |t| {
         let Some(n) = (0..4).find(|n| identify(t, *n, IDENTIFY_PACKET).is_some()) else {
             let wanted = t.expect.drives.contains(&Drive::Cdrom);
-            return if wanted { t.fail("there is no CD-ROM drive") } else { Err(Stop::Absent) };
+            return if wanted { t.fail("there is no CD-ROM drive") } else { Err(NotPassed::Absent) };
         };
         model(t);
         let note = t.note;
-        // A unit attention or two come first.
+        // The first commands may report UNIT ATTENTION.
         let ready = (0..4).any(|_| packet(t, n, [0; 12], 0).is_ok());
         if !ready && !t.expect.drives.contains(&Drive::Cdrom) {
             t.note = note;
             t.note.put(", no disc");
             return Ok(());
         }
-        need!(t, ready, "TEST UNIT READY fails")?;
+        check!(t, ready, "TEST UNIT READY fails")?;
         let bytes = packet(t, n, [0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], BY_BIOS)?;
-        equal!(t, "READ CAPACITY gives bytes", bytes.into(), 8)?;
+        check_equal!(t, "READ CAPACITY gives bytes", bytes.into(), 8)?;
         let last = t.m.read32(FarPtr::new(SCRATCH, BY_BIOS)).swap_bytes();
-        equal!(t, "bytes a block:", t.m.read32(FarPtr::new(SCRATCH, BY_BIOS + 4)).swap_bytes(), 2048)?;
+        check_equal!(t, "bytes a block:", t.m.read32(FarPtr::new(SCRATCH, BY_BIOS + 4)).swap_bytes(), 2048)?;
         let bytes = packet(t, n, [0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0], BY_DMA)?;
-        equal!(t, "READ(10) gives bytes", bytes.into(), 2048)?;
+        check_equal!(t, "READ(10) gives bytes", bytes.into(), 2048)?;
         if t.expect.drives.contains(&Drive::Cdrom) {
-            // The disc is a copy of what the BIOS booted: its first sector is still at 7C00h.
+            // The disc is a copy of the boot disk, whose first sector is still at 7C00h.
             let same = (0..0x40).all(|at| t.m.read8(FarPtr::new(0x7c0, at)) == t.scratch(BY_DMA + at));
-            need!(t, same, "block 0 is not what is on the disc")?;
+            check!(t, same, "block 0 is not what is on the disc")?;
         }
         t.note = note;
         t.note.put(", ").decimal((last + 1) * 2).put(" KiB disc read");
@@ -244,21 +246,21 @@ pub fn cdrom<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     })
 }
 
-/// Sends a command packet, and takes its data to `to`; gives how many bytes came.
-fn packet<M: Machine>(t: &mut Test<'_, M>, n: u16, command: [u8; 12], to: u16) -> Result<u16, Stop> {
+/// Sends a command packet and reads its data to offset `to`. Returns the number of bytes.
+fn packet<M: Machine>(t: &mut Test<'_, M>, n: u16, command: [u8; 12], to: u16) -> Result<u16, NotPassed> {
     let Some(base) = select(t, n) else { return t.fail("the drive is gone").map(|()| 0) };
     for (register, value) in [(1, 0), (4, 0x00), (5, 0x08), (7, PACKET)] {
         t.m.outb(base + register, value);
     }
     let status = wait(t, base, "PACKET does not end")?;
-    need!(t, status & (ERROR | DATA_REQUEST) == DATA_REQUEST, "PACKET is refused")?;
+    check!(t, status & (ERROR | DATA_REQUEST) == DATA_REQUEST, "PACKET is refused")?;
     for word in command.chunks_exact(2) {
         t.m.outw(base, u16::from_le_bytes([word[0], word[1]]));
     }
     let mut got = 0;
     for _ in 0..16 {
         let status = wait(t, base, "a packet command does not end")?;
-        need!(t, status & ERROR == 0, "a packet command fails")?;
+        check!(t, status & ERROR == 0, "a packet command fails")?;
         if status & DATA_REQUEST == 0 {
             return Ok(got);
         }

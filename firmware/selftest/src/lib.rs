@@ -1,26 +1,26 @@
-//! Tests each device of the PC that it is booted on, the way a guest sees it: by the BIOS's services, by ports and by
-//! memory. It prints a line for each on the screen and on COM1, tells whoever listens at port 402h, and switches the
-//! machine off by ACPI.
+//! Self-test: a boot disk that tests each device of the PC through BIOS calls, port I/O and memory.
 //!
-//! It knows nothing of the machine but what whoever boots it may have patched in ([`Expect`]), so it runs on other PCs as
-//! well. What it changes in a device it puts back.
+//! It prints one line for each test on the screen and on COM1, writes the results to the debug port (402h), and powers
+//! the machine off by ACPI. It restores the device state that it changes.
+//!
+//! The host may patch into the image what the machine should have ([`Expect`]). Without that, it runs on any PC.
 
 #![cfg_attr(rom, no_std)]
 #![forbid(unsafe_code)]
 
-/// [`Test::need`], with its condition worked out first: it may use the machine too.
-macro_rules! need {
-    ($t:expr, $right:expr, $why:expr $(,)?) => {{
-        let right = $right;
-        $t.need(right, $why)
+/// [`Test::check`] with a condition that borrows the machine: evaluates it first.
+macro_rules! check {
+    ($t:expr, $holds:expr, $why:expr $(,)?) => {{
+        let holds = $holds;
+        $t.check(holds, $why)
     }};
 }
 
-/// [`Test::equal`], likewise.
-macro_rules! equal {
+/// [`Test::check_equal`] with values that borrow the machine: evaluates them first.
+macro_rules! check_equal {
     ($t:expr, $what:expr, $got:expr, $wanted:expr $(,)?) => {{
         let (got, wanted): (u32, u32) = ($got, $wanted);
-        $t.equal($what, got, wanted)
+        $t.check_equal($what, got, wanted)
     }};
 }
 
@@ -52,64 +52,64 @@ use console::Console;
 use pcvm_firmware_rt::{FarPtr, Regs};
 use pcvm_guest::{Machine, Text};
 
-/// Why a test ends early.
+/// Reason for which a test ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// The device is not there, and nobody said that it had to be.
+pub enum NotPassed {
+    /// The device is absent, and [`Expect`] does not require it.
     Absent,
-    /// It does not do what it should; the note says what.
+    /// The device does not work as specified. [`Test::note`] has the reason.
     Fail,
 }
 
-/// What a test says.
-pub type Outcome = Result<(), Stop>;
+/// Result of a test.
+pub type Outcome = Result<(), NotPassed>;
 
-/// What one test has found and a later one uses.
+/// Findings of tests for later tests.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Facts {
-    /// Port of PM1a control, 0 when unknown.
+pub struct Findings {
+    /// Port of PM1a_CNT, 0 if unknown.
     pub pm1a_control: u16,
-    /// Port of the power management timer, 0 when unknown.
+    /// Port of the ACPI PM timer, 0 if unknown.
     pub pm_timer: u16,
-    /// SLP_TYP of S5, with bit 7 set when it is known.
+    /// SLP_TYP of S5. Bit 7: the value is known.
     pub sleep_type: u8,
-    /// Port of the IDE controller's bus-master registers, 0 when there is none.
+    /// Port of the IDE controller's bus master registers, 0 if there are none.
     pub bus_master: u16,
 }
 
-/// What a test works with.
+/// Context of a test.
 pub struct Test<'a, M> {
     /// The machine.
     pub m: &'a mut M,
-    /// What should be there.
+    /// What the machine should have.
     pub expect: Expect,
-    /// What earlier tests have found.
-    pub facts: Facts,
-    /// The BIOS's number of the disk that was booted.
+    /// Findings of earlier tests.
+    pub findings: Findings,
+    /// BIOS drive number of the boot disk.
     pub drive: u8,
-    /// What was seen, or what is wrong.
+    /// What the test has seen, or why it failed.
     pub note: Text<50>,
-    /// Further lines.
+    /// Further lines of output.
     pub lines: [Text<70>; 16],
-    /// How many of them.
+    /// Number of these lines.
     pub line_count: usize,
     last: u32,
 }
 
-/// Scratch memory, 64 KiB that a DMA can reach in one piece.
+/// Segment of 64 KiB of scratch memory, which does not cross an ISA DMA page.
 pub const SCRATCH: u16 = 0x2000;
-/// Where a piece of what lies elsewhere is looked at.
+/// Linear address of scratch memory.
 pub const SCRATCH_LINEAR: u32 = 0x2_0000;
 
 impl<'a, M: Machine> Test<'a, M> {
-    /// A machine about which nothing is known yet.
+    /// A context without findings.
     pub fn new(m: &'a mut M, expect: Expect, drive: u8) -> Self {
         let last = Clock::now(m);
         Self {
             last,
             m,
             expect,
-            facts: Facts::default(),
+            findings: Findings::default(),
             drive,
             note: Text::new(),
             lines: [Text::new(); 16],
@@ -117,49 +117,49 @@ impl<'a, M: Machine> Test<'a, M> {
         }
     }
 
-    /// Ends the test with `why` unless `right`.
-    pub fn need(&mut self, right: bool, why: &str) -> Outcome {
-        if right { Ok(()) } else { self.fail(why) }
+    /// Fails the test with `why` unless `holds`.
+    pub fn check(&mut self, holds: bool, why: &str) -> Outcome {
+        if holds { Ok(()) } else { self.fail(why) }
     }
 
-    /// Ends the test.
+    /// Fails the test with `why`.
     pub fn fail(&mut self, why: &str) -> Outcome {
         self.note.clear();
         self.note.put(why);
-        Err(Stop::Fail)
+        Err(NotPassed::Fail)
     }
 
-    /// Ends the test with what was read and what should have been unless they are the same.
-    pub fn equal(&mut self, what: &str, got: u32, wanted: u32) -> Outcome {
+    /// Fails the test with both values unless they are equal.
+    pub fn check_equal(&mut self, what: &str, got: u32, wanted: u32) -> Outcome {
         if got == wanted {
             return Ok(());
         }
         let _ = self.fail(what);
         self.note.put(" ").hex(got, 4).put(", not ").hex(wanted, 4);
-        Err(Stop::Fail)
+        Err(NotPassed::Fail)
     }
 
-    /// A line below the test's own.
+    /// Adds a line of output below the test's own.
     pub fn line(&mut self, line: Text<70>) {
-        if let Some(place) = self.lines.get_mut(self.line_count) {
-            *place = line;
+        if let Some(free) = self.lines.get_mut(self.line_count) {
+            *free = line;
             self.line_count += 1;
         }
     }
 
-    /// Calls the BIOS.
+    /// Calls BIOS interrupt `number`.
     pub fn bios(&mut self, number: u8, regs: &mut Regs) {
         regs.flags = INTERRUPTS_ON;
         self.m.call_interrupt(number, regs);
     }
 
-    /// Looks at a byte of scratch memory.
+    /// Reads a byte of scratch memory.
     pub fn scratch(&mut self, offset: u16) -> u8 {
         self.m.read8(FarPtr::new(SCRATCH, offset))
     }
 
-    /// The time, which goes on while interrupts are on. It never goes back: between the end of a count and its interrupt
-    /// the clock would.
+    /// The time in PIT clocks. Interrupts must be enabled. Monotonic, which `Clock::now` is not: the counter restarts
+    /// before the timer interrupt increments the tick count.
     pub fn now(&mut self) -> u32 {
         let now = Clock::now(self.m);
         if (now.wrapping_sub(self.last) as i32) > 0 {
@@ -169,13 +169,13 @@ impl<'a, M: Machine> Test<'a, M> {
     }
 }
 
-/// IF, and the bit that is always set.
+/// FLAGS with IF set; bit 1 is always set.
 const INTERRUPTS_ON: u16 = 0x0202;
 
-/// A test by its name.
+/// Name and function of a test.
 type Entry<M> = (&'static str, fn(&mut Test<'_, M>) -> Outcome);
 
-/// All tests, in order: first those that everything else counts on.
+/// All tests, in order: those on whose devices other tests depend come first.
 const fn tests<M: Machine>() -> [Entry<M>; 25] {
     [
         ("memory map", memory::map),
@@ -206,7 +206,7 @@ const fn tests<M: Machine>() -> [Entry<M>; 25] {
     ]
 }
 
-/// Runs all tests and switches the machine off.
+/// Runs all tests and powers the machine off.
 pub fn run<M: Machine>(m: &mut M, parameters: &[u8], drive: u8) {
     Clock::start(m);
     let mut console = Console::new(m);
@@ -222,8 +222,8 @@ pub fn run<M: Machine>(m: &mut M, parameters: &[u8], drive: u8) {
         let took = Clock::tenths(test.now().wrapping_sub(start));
         match outcome {
             Ok(()) => passed += 1,
-            Err(Stop::Fail) => failed += 1,
-            Err(Stop::Absent) => {}
+            Err(NotPassed::Fail) => failed += 1,
+            Err(NotPassed::Absent) => {}
         }
         console.result(test.m, name, outcome, took, test.note.bytes());
         for line in test.lines.iter().take(test.line_count) {

@@ -1,5 +1,6 @@
-//! The memory map as the BIOS gives it (ACPI specification, section 15; INT 15h AX=E820h, E801h, AH=88h; INT 12h), and
-//! the memory that is there.
+//! Tests of RAM and of the BIOS memory services: INT 12h, INT 15h AX=E820h, AX=E801h, AH=87h and AH=88h.
+//!
+//! Specification of AX=E820h: ACPI specification, section 15.
 
 use crate::{Outcome, SCRATCH, SCRATCH_LINEAR, Test};
 use pcvm_firmware_rt::{FarPtr, Regs};
@@ -13,16 +14,16 @@ const MIB: u64 = 1 << 20;
 /// A range of the map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Range {
-    /// First byte.
+    /// Base address.
     pub base: u64,
-    /// Bytes.
+    /// Length in bytes.
     pub length: u64,
     /// 1: RAM.
     pub kind: u32,
 }
 
-/// What is wrong with a map, if anything is. `base_memory` is what INT 12h says, in KiB.
-pub fn fault(map: &[Range], base_memory: u32) -> Option<&'static str> {
+/// Returns the first fault of a map. `base_memory` is the result of INT 12h in KiB.
+pub fn find_fault(map: &[Range], base_memory: u32) -> Option<&'static str> {
     let overlap =
         |range: &Range, start: u64, end: u64| range.base < end && start < range.base.wrapping_add(range.length);
     for (n, range) in map.iter().enumerate() {
@@ -48,7 +49,7 @@ pub fn fault(map: &[Range], base_memory: u32) -> Option<&'static str> {
     None
 }
 
-/// Bytes from 0 to the end of what follows 1 MiB without a hole: RAM, and what firmware keeps of it.
+/// End of the ranges that follow 1 MiB without a hole: RAM, and RAM that the firmware reserves.
 pub fn end_of_memory(map: &[Range]) -> u64 {
     let mut end = MIB;
     for _ in 0..map.len() {
@@ -59,16 +60,16 @@ pub fn end_of_memory(map: &[Range]) -> u64 {
     end
 }
 
-fn read_map<M: Machine>(t: &mut Test<'_, M>, map: &mut [Range; 32]) -> Result<usize, crate::Stop> {
+fn read_map<M: Machine>(t: &mut Test<'_, M>, map: &mut [Range; 32]) -> Result<usize, crate::NotPassed> {
     let mut next = 0;
     for (n, range) in map.iter_mut().enumerate() {
         let mut regs = regs! { eax: 0xe820, ebx: next, ecx: 20, edx: SIGNATURE, es: SCRATCH, edi: 0 };
         t.bios(0x15, &mut regs);
         if regs.cf() {
-            need!(t, n > 0, "INT 15h E820h fails")?;
+            check!(t, n > 0, "INT 15h E820h fails")?;
             return Ok(n);
         }
-        need!(t, regs.eax == SIGNATURE && regs.ecx >= 20, "INT 15h E820h answers without SMAP")?;
+        check!(t, regs.eax == SIGNATURE && regs.ecx >= 20, "INT 15h E820h answers without SMAP")?;
         let mut word = |at: u16| u64::from(t.m.read32(FarPtr::new(SCRATCH, at)));
         *range = Range { base: word(0) | word(4) << 32, length: word(8) | word(12) << 32, kind: word(16) as u32 };
         next = regs.ebx;
@@ -79,7 +80,7 @@ fn read_map<M: Machine>(t: &mut Test<'_, M>, map: &mut [Range; 32]) -> Result<us
     t.fail("more than 32 ranges").map(|()| 0)
 }
 
-/// The map is sane, and all services tell the same.
+/// The E820 map is valid, and all services report the same sizes.
 pub fn map<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     let mut map = [Range::default(); 32];
     let count = read_map(t, &mut map)?;
@@ -87,29 +88,29 @@ pub fn map<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     let mut regs = Regs::default();
     t.bios(0x12, &mut regs);
     let base_memory = u32::from(regs.ax());
-    if let Some(why) = fault(map, base_memory) {
+    if let Some(why) = find_fault(map, base_memory) {
         return t.fail(why);
     }
     let end = end_of_memory(map);
     let ram = map.iter().find(|range| range.base == MIB).map_or(0, |range| range.length);
     let mut regs = regs! { eax: 0xe801 };
     t.bios(0x15, &mut regs);
-    need!(t, !regs.cf(), "INT 15h E801h fails")?;
-    let told = (u64::from(regs.ax()) << 10) + (u64::from(regs.bx()) << 16);
-    need!(t, told <= ram && ram - told < 1 << 16, "INT 15h E801h and E820h differ")?;
+    check!(t, !regs.cf(), "INT 15h E801h fails")?;
+    let reported = (u64::from(regs.ax()) << 10) + (u64::from(regs.bx()) << 16);
+    check!(t, reported <= ram && ram - reported < 1 << 16, "INT 15h E801h and E820h differ")?;
     let mut regs = regs! { eax: 0x8800 };
     t.bios(0x15, &mut regs);
-    let told = u64::from(regs.ax()) << 10;
-    need!(t, !regs.cf() && told <= ram && told >= ram.min(15 * MIB), "INT 15h 88h and E820h differ")?;
+    let reported = u64::from(regs.ax()) << 10;
+    check!(t, !regs.cf() && reported <= ram && reported >= ram.min(15 * MIB), "INT 15h 88h and E820h differ")?;
     if t.expect.memory != 0 && t.expect.memory < 3072 {
-        equal!(t, "MiB in all", (end >> 20) as u32, t.expect.memory)?;
+        check_equal!(t, "MiB in all", (end >> 20) as u32, t.expect.memory)?;
     }
     t.note.decimal(base_memory).put(" KiB and ").decimal(((end - MIB) >> 20) as u32).put(" MiB, ");
     t.note.decimal(count as u32).put(" ranges");
     Ok(())
 }
 
-/// Dwords of a pattern that depends on the place.
+/// Dwords of the pattern, which depends on the address.
 const PATTERN: u16 = 64;
 
 fn fill_pattern<M: Machine>(t: &mut Test<'_, M>, seed: u32) {
@@ -128,55 +129,55 @@ fn has_pattern<M: Machine>(t: &mut Test<'_, M>, seed: u32) -> bool {
     })
 }
 
-/// Writes patterns at powers of two and at the end of memory, and reads them all back after the last is written: an address
-/// line that is stuck makes two places one.
+/// Writes patterns near powers of two and at the end of RAM, and reads all of them back after the last write: a stuck
+/// address line makes two addresses the same.
 pub fn pattern<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     let mut map = [Range::default(); 32];
     let count = read_map(t, &mut map)?;
     let ram = map.iter().take(count).find(|range| range.base == MIB).map_or(0, |range| range.length);
     let end = (MIB + ram) as u32;
-    let place = |n: u32| match n {
+    let address = |n: u32| match n {
         0 => Some(end - 4096),
         1..12 => Some(1_u32 << (n + 19)).filter(|at| *at < end - 8192),
         _ => Some((1 << 20) + (1 << n)).filter(|at| *at < end - 8192),
     };
     const WORDS: u16 = PATTERN * 2;
-    const PLACES: u32 = 20;
-    // What was there is put back: a BIOS may keep something.
-    const KEPT: u32 = SCRATCH_LINEAR + 0x1000;
+    const ADDRESSES: u32 = 20;
+    // Saved contents, restored at the end: the BIOS may use this memory.
+    const SAVED: u32 = SCRATCH_LINEAR + 0x1000;
     let mut used = 0;
-    for n in 0..PLACES {
-        if let Some(at) = place(n) {
-            t.m.block_move(at, KEPT + n * 512, WORDS);
+    for n in 0..ADDRESSES {
+        if let Some(at) = address(n) {
+            t.m.block_move(at, SAVED + n * 512, WORDS);
             fill_pattern(t, at);
             t.m.block_move(SCRATCH_LINEAR, at, WORDS);
             used += 1;
         }
     }
     let mut wrong = None;
-    for n in 0..PLACES {
-        if let Some(at) = place(n) {
+    for n in 0..ADDRESSES {
+        if let Some(at) = address(n) {
             t.m.block_move(at, SCRATCH_LINEAR, WORDS);
             if !has_pattern(t, at) {
                 wrong = Some(at);
             }
         }
     }
-    for n in 0..PLACES {
-        if let Some(at) = place(n) {
-            t.m.block_move(KEPT + n * 512, at, WORDS);
+    for n in 0..ADDRESSES {
+        if let Some(at) = address(n) {
+            t.m.block_move(SAVED + n * 512, at, WORDS);
         }
     }
     if let Some(at) = wrong {
-        let _ = t.fail("what was written is not read at ");
+        let _ = t.fail("memory does not hold what is written at ");
         t.note.hex(at, 8);
-        return Err(crate::Stop::Fail);
+        return Err(crate::NotPassed::Fail);
     }
     t.note.put("patterns at ").decimal(used).put(" places");
     Ok(())
 }
 
-/// INT 15h AH=87h moves what a protected-mode copy of our own sees (IBM AT BIOS).
+/// INT 15h AH=87h copies to the memory that this program's own protected-mode copy reads (IBM AT BIOS).
 pub fn block_move<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     const TABLE: u16 = 0x800;
     const TARGET: u32 = 0x11_0000;
@@ -193,11 +194,11 @@ pub fn block_move<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     let (failed, status) = (regs.cf(), regs.ah());
     t.m.fill(FarPtr::new(SCRATCH, 0), 0, PATTERN * 4);
     t.m.block_move(TARGET, SCRATCH_LINEAR, PATTERN * 2);
-    let right = has_pattern(t, 0x1234_5678);
+    let intact = has_pattern(t, 0x1234_5678);
     t.m.block_move(SCRATCH_LINEAR + 0x400, TARGET, PATTERN * 2);
-    need!(t, !failed, "INT 15h 87h fails")?;
-    equal!(t, "INT 15h 87h: AH", status.into(), 0)?;
-    need!(t, right, "INT 15h 87h moves something else")?;
+    check!(t, !failed, "INT 15h 87h fails")?;
+    check_equal!(t, "INT 15h 87h: AH", status.into(), 0)?;
+    check!(t, intact, "INT 15h 87h copies other data")?;
     t.note.put("INT 15h 87h, 256 bytes to 1 MiB + 64 KiB");
     Ok(())
 }

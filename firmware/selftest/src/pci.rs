@@ -1,4 +1,4 @@
-//! The PCI bus (PCI Local Bus Specification 2.1, sections 6.1 and 6.2.5), by mechanism 1 and by the BIOS.
+//! Test of PCI configuration space and the PCI BIOS (PCI Local Bus Specification 2.1, sections 6.1 and 6.2.5).
 
 use crate::{Outcome, Test};
 use pcvm_guest::{Machine, Text, regs};
@@ -6,37 +6,37 @@ use pcvm_guest::{Machine, Text, regs};
 const ADDRESS: u16 = 0xcf8;
 const DATA: u16 = 0xcfc;
 const COMMAND: u8 = 0x04;
-/// Command: ports and memory are decoded.
+/// Command register: I/O and memory decoding enabled.
 const DECODE: u32 = 3;
 const HEADER_TYPE: u8 = 0x0c;
 const BAR_0: u8 = 0x10;
 const INTERRUPT: u8 = 0x3c;
-/// Class and subclass of IDE.
+/// Class and subclass of an IDE controller.
 const IDE: u32 = 0x0101;
-/// Where IO APIC, local APIC and ROM begin.
+/// End of PCI memory: I/O APIC, local APIC and ROM follow.
 const MEMORY_END: u64 = 0xfec0_0000;
 
-/// Bus, device and function: bus << 8 | device << 3 | function.
-pub type Function = u16;
+/// Address of a function: bus << 8 | device << 3 | function.
+pub type Bdf = u16;
 
 /// Reads a dword of configuration space.
-pub fn read<M: Machine>(m: &mut M, function: Function, register: u8) -> u32 {
+pub fn read<M: Machine>(m: &mut M, function: Bdf, register: u8) -> u32 {
     m.outl(ADDRESS, 0x8000_0000 | u32::from(function) << 8 | u32::from(register & 0xfc));
     m.inl(DATA)
 }
 
-/// Writes one.
-pub fn write<M: Machine>(m: &mut M, function: Function, register: u8, value: u32) {
+/// Writes a dword of configuration space.
+pub fn write<M: Machine>(m: &mut M, function: Bdf, register: u8, value: u32) {
     m.outl(ADDRESS, 0x8000_0000 | u32::from(function) << 8 | u32::from(register & 0xfc));
     m.outl(DATA, value);
 }
 
-/// The functions that are there, in order: the next from `from` on, up to bus `last_bus`.
-pub fn next<M: Machine>(m: &mut M, from: u32, last_bus: u8) -> Option<Function> {
+/// The first function from address `from` up to bus `last_bus`.
+pub fn next<M: Machine>(m: &mut M, from: u32, last_bus: u8) -> Option<Bdf> {
     let mut at = from;
     while at < u32::from(last_bus) * 256 + 256 {
-        let function = at as Function;
-        // Functions beyond the first are there only where the first says so.
+        let function = at as Bdf;
+        // Only multifunction devices have functions 1 to 7.
         if function & 7 != 0 && read(m, function & !7, HEADER_TYPE) & 0x80_0000 == 0 {
             at = (at | 7) + 1;
             continue;
@@ -49,19 +49,19 @@ pub fn next<M: Machine>(m: &mut M, from: u32, last_bus: u8) -> Option<Function> 
     None
 }
 
-/// What a base address register decodes.
+/// Address range of a BAR.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {
-    /// Memory; else ports.
+    /// Memory (true) or I/O ports.
     pub memory: bool,
-    /// First address.
+    /// Base address.
     pub base: u64,
-    /// How many.
+    /// Size in bytes.
     pub size: u64,
 }
 
-/// What is wrong with where windows lie, if anything is. `memory_end` is the first address below 4 GiB that is not RAM.
-pub fn fault(windows: &[Window], memory_end: u64) -> Option<&'static str> {
+/// Returns the first fault of the windows' addresses. `memory_end` is the end of RAM below 4 GiB.
+pub fn find_fault(windows: &[Window], memory_end: u64) -> Option<&'static str> {
     for (n, window) in windows.iter().enumerate() {
         if window.base == 0 {
             return Some("a base address is not assigned");
@@ -71,10 +71,10 @@ pub fn fault(windows: &[Window], memory_end: u64) -> Option<&'static str> {
         }
         let end = window.base + window.size;
         if window.memory && (window.base < memory_end || end > MEMORY_END) {
-            return Some("a window lies outside of the PCI hole");
+            return Some("a window is outside of the PCI hole");
         }
         if !window.memory && (window.base < 0x100 || end > 0x1_0000) {
-            return Some("a window lies outside of the ports");
+            return Some("a window is outside of the I/O ports");
         }
         let same = |other: &&Window| other.memory == window.memory;
         if windows.iter().skip(n + 1).filter(same).any(|w| w.base < end && window.base < w.base + w.size) {
@@ -84,8 +84,8 @@ pub fn fault(windows: &[Window], memory_end: u64) -> Option<&'static str> {
     None
 }
 
-/// Reads the window of the base address register `register`, and says how many dwords the register has.
-fn window<M: Machine>(m: &mut M, function: Function, register: u8) -> (Option<Window>, u8) {
+/// Reads and sizes the BAR at `register`. Returns its window and its number of dwords.
+fn window<M: Machine>(m: &mut M, function: Bdf, register: u8) -> (Option<Window>, u8) {
     let value = read(m, function, register);
     write(m, function, register, u32::MAX);
     let mask = read(m, function, register);
@@ -102,11 +102,11 @@ fn window<M: Machine>(m: &mut M, function: Function, register: u8) -> (Option<Wi
     (Some(Window { memory, base: u64::from(high) << 32 | u64::from(value & fixed), size }), dwords)
 }
 
-/// Every function is listed; its windows lie where nothing else is; the BIOS finds it too.
+/// Lists all functions. Their windows do not overlap, and the PCI BIOS finds the functions.
 pub fn functions<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     let mut regs = regs! { eax: 0xb101 };
     t.bios(0x1a, &mut regs);
-    need!(t, !regs.cf() && regs.ah() == 0 && regs.edx == 0x2049_4350, "there is no PCI BIOS")?;
+    check!(t, !regs.cf() && regs.ah() == 0 && regs.edx == 0x2049_4350, "there is no PCI BIOS")?;
     let last_bus = regs.cl();
     let mut windows = [Window::default(); 32];
     let mut count = 0;
@@ -129,12 +129,12 @@ pub fn functions<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
             let (window, dwords) = window(t.m, function, register);
             if let Some(window) = window {
                 if class == IDE && register == 0x20 && !window.memory {
-                    t.facts.bus_master = window.base as u16;
+                    t.findings.bus_master = window.base as u16;
                 }
                 line.put(if window.memory { " mem " } else { " io " });
                 line.hex(window.base as u32, if window.memory { 8 } else { 4 });
-                if let Some(place) = windows.get_mut(count) {
-                    *place = window;
+                if let Some(free) = windows.get_mut(count) {
+                    *free = window;
                     count += 1;
                 }
             }
@@ -148,24 +148,24 @@ pub fn functions<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
         }
         t.line(line);
 
-        // The BIOS: read the id, and find it by the id.
+        // By the PCI BIOS: read the ID, and find the function by it.
         let mut regs = regs! { eax: 0xb10a, ebx: function.into(), edi: 0 };
         t.bios(0x1a, &mut regs);
-        need!(t, !regs.cf() && regs.ecx == id, "INT 1Ah B10Ah reads something else")?;
+        check!(t, !regs.cf() && regs.ecx == id, "INT 1Ah B10Ah reads another ID")?;
         let mut nth = 0;
         loop {
             let mut regs = regs! { eax: 0xb102, ecx: id >> 16, edx: id & 0xffff, esi: nth };
             t.bios(0x1a, &mut regs);
-            need!(t, !regs.cf() && nth < 32, "INT 1Ah B102h does not find a function")?;
+            check!(t, !regs.cf() && nth < 32, "INT 1Ah B102h does not find a function")?;
             if regs.bx() == function {
                 break;
             }
             nth += 1;
         }
     }
-    need!(t, found > 0, "no functions")?;
+    check!(t, found > 0, "no functions")?;
     let memory_end = u64::from(t.expect.memory.min(3072)) << 20;
-    if let Some(why) = fault(windows.get(..count).unwrap_or_default(), memory_end) {
+    if let Some(why) = find_fault(windows.get(..count).unwrap_or_default(), memory_end) {
         return t.fail(why);
     }
     t.note.decimal(found).put(" functions, ").decimal(count as u32).put(" windows");

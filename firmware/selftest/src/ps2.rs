@@ -1,8 +1,9 @@
-//! The 8042, and what is behind it: a keyboard and a mouse (IBM PS/2 Technical Reference, "Keyboard and Auxiliary Device
-//! Controller").
+//! Tests of the 8042 controller, the PS/2 keyboard and the PS/2 mouse.
+//!
+//! Specification: IBM PS/2 Technical Reference, "Keyboard and Auxiliary Device Controller".
 
 use crate::clock::Deadline;
-use crate::{Outcome, Stop, Test};
+use crate::{NotPassed, Outcome, Test};
 use pcvm_guest::Machine;
 
 const DATA: u16 = 0x60;
@@ -28,7 +29,7 @@ fn ready<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     let mut deadline = Deadline::after(t.m, 200);
     while t.m.inb(STATUS) & INPUT_FULL != 0 {
         if deadline.passed(t.m) {
-            return t.fail("the controller takes nothing");
+            return t.fail("the controller's input buffer stays full");
         }
     }
     Ok(())
@@ -46,8 +47,8 @@ fn send<M: Machine>(t: &mut Test<'_, M>, byte: u8) -> Outcome {
     Ok(())
 }
 
-/// The next byte, and whether it is the mouse's.
-fn receive<M: Machine>(t: &mut Test<'_, M>, what: &str) -> Result<(u8, bool), Stop> {
+/// Receives a byte. The result's second value is whether it is from the mouse.
+fn receive<M: Machine>(t: &mut Test<'_, M>, what: &str) -> Result<(u8, bool), NotPassed> {
     let mut deadline = Deadline::after(t.m, 500);
     loop {
         let status = t.m.inb(STATUS);
@@ -69,8 +70,8 @@ fn drain<M: Machine>(t: &mut Test<'_, M>) {
     }
 }
 
-/// Runs `inner` without keyboard and mouse interrupts, and puts the controller back as it was.
-fn quiet<M: Machine>(t: &mut Test<'_, M>, inner: fn(&mut Test<'_, M>) -> Outcome) -> Outcome {
+/// Runs `inner` with keyboard and mouse interrupts masked, and restores the controller's configuration byte.
+fn with_irqs_masked<M: Machine>(t: &mut Test<'_, M>, inner: fn(&mut Test<'_, M>) -> Outcome) -> Outcome {
     let masks = (t.m.inb(PIC_1_MASK), t.m.inb(PIC_2_MASK));
     t.m.outb(PIC_1_MASK, masks.0 | 1 << 1);
     t.m.outb(PIC_2_MASK, masks.1 | 1 << 4);
@@ -86,7 +87,7 @@ fn quiet<M: Machine>(t: &mut Test<'_, M>, inner: fn(&mut Test<'_, M>) -> Outcome
         t.note = note;
         outcome?;
         let (again, _) = again?;
-        equal!(t, "configuration reads", again.into(), configuration.into())
+        check_equal!(t, "configuration reads", again.into(), configuration.into())
     })();
     drain(t);
     t.m.outb(PIC_1_MASK, masks.0);
@@ -94,37 +95,37 @@ fn quiet<M: Machine>(t: &mut Test<'_, M>, inner: fn(&mut Test<'_, M>) -> Outcome
     outcome
 }
 
-/// The controller's self test, its line test, and the keyboard's echo and identification.
+/// Controller self test, keyboard interface test, keyboard echo and identification.
 pub fn keyboard<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
-    quiet(t, |t| {
+    with_irqs_masked(t, |t| {
         command(t, DISABLE_MOUSE)?;
         command(t, SELF_TEST)?;
         let (answer, _) = receive(t, "no answer to the self test AAh")?;
-        equal!(t, "self test AAh gives", answer.into(), 0x55)?;
+        check_equal!(t, "self test AAh gives", answer.into(), 0x55)?;
         command(t, TEST_KEYBOARD_LINE)?;
         let (answer, _) = receive(t, "no answer to the line test ABh")?;
-        equal!(t, "line test ABh gives", answer.into(), 0)?;
+        check_equal!(t, "line test ABh gives", answer.into(), 0)?;
         command(t, ENABLE_KEYBOARD)?;
-        // No interrupts, no translation: EEh shall come back as it is.
+        // Without interrupts and translation: EEh must be returned unchanged.
         command(t, WRITE_CONFIGURATION)?;
         send(t, 0x20)?;
         send(t, 0xee)?;
         let (answer, mouse) = receive(t, "no answer to the echo EEh")?;
-        equal!(t, "echo EEh gives", answer.into(), 0xee)?;
-        need!(t, !mouse, "the keyboard's byte is marked as the mouse's")?;
+        check_equal!(t, "echo EEh gives", answer.into(), 0xee)?;
+        check!(t, !mouse, "the keyboard's byte is marked as the mouse's")?;
         send(t, 0xf2)?;
         for wanted in [ACKNOWLEDGE, 0xab, 0x83] {
             let (answer, _) = receive(t, "no answer to identify F2h")?;
-            equal!(t, "identify F2h gives", answer.into(), wanted.into())?;
+            check_equal!(t, "identify F2h gives", answer.into(), wanted.into())?;
         }
         t.note.put("self test 55, echo EE, keyboard AB 83");
         Ok(())
     })
 }
 
-/// The mouse identifies itself and reports its settings.
+/// The mouse answers identification and status requests.
 pub fn mouse<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
-    quiet(t, |t| {
+    with_irqs_masked(t, |t| {
         command(t, DISABLE_KEYBOARD)?;
         command(t, WRITE_CONFIGURATION)?;
         send(t, 0x10)?;
@@ -133,8 +134,8 @@ pub fn mouse<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
             command(t, TO_MOUSE)?;
             send(t, what)?;
             let (answer, from_mouse) = receive(t, "no answer from a mouse")?;
-            equal!(t, "the mouse answers", answer.into(), ACKNOWLEDGE.into())?;
-            need!(t, from_mouse, "the mouse's byte is not marked as such")?;
+            check_equal!(t, "the mouse answers", answer.into(), ACKNOWLEDGE.into())?;
+            check!(t, from_mouse, "the mouse's byte is not marked as such")?;
             t.note.put(if what == 0xf2 { "ID" } else { ", status" });
             for _ in 0..bytes {
                 let note = t.note;
@@ -142,7 +143,7 @@ pub fn mouse<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
                 t.note = note;
                 t.note.byte(b' ').hex(answer.into(), 2);
                 if what == 0xf2 && ![0, 3, 4].contains(&answer) {
-                    return equal!(t, "the mouse's ID is", answer.into(), 0);
+                    return check_equal!(t, "the mouse's ID is", answer.into(), 0);
                 }
             }
         }

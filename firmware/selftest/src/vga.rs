@@ -1,4 +1,4 @@
-//! The VGA and its BIOS (IBM VGA Technical Reference; VESA BIOS Extension 3.0). Each test leaves the text screen as it was.
+//! Tests of the VGA and the VGA BIOS (IBM VGA Technical Reference; VESA BIOS Extension 3.0).
 
 use crate::{Outcome, SCRATCH, Test};
 use pcvm_firmware_rt::{FarPtr, Regs, bda};
@@ -18,8 +18,8 @@ fn set_mode<M: Machine>(t: &mut Test<'_, M>, mode: u32) {
     t.bios(0x10, &mut regs);
 }
 
-/// Runs `inner` with the screen saved, and sets mode 3 and the screen again.
-fn kept<M: Machine>(t: &mut Test<'_, M>, inner: fn(&mut Test<'_, M>) -> Outcome) -> Outcome {
+/// Runs `inner`, and restores mode 3, the text screen and the cursor afterwards.
+fn with_screen_saved<M: Machine>(t: &mut Test<'_, M>, inner: fn(&mut Test<'_, M>) -> Outcome) -> Outcome {
     let mut cursor = regs! { eax: 0x0300 };
     t.bios(0x10, &mut cursor);
     t.m.copy(FarPtr::new(TEXT, 0), FarPtr::new(SCRATCH, SAVED), SCREEN);
@@ -31,77 +31,77 @@ fn kept<M: Machine>(t: &mut Test<'_, M>, inner: fn(&mut Test<'_, M>) -> Outcome)
     outcome
 }
 
-/// Text memory holds characters, and the BIOS writes, reads and moves there.
+/// Text memory holds characters, and the BIOS's teletype, read and scroll functions work on it.
 pub fn text<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
-    kept(t, |t| {
-        equal!(t, "the BIOS's mode:", u32::from(t.m.get(bda::VIDEO_MODE)), 3)?;
+    with_screen_saved(t, |t| {
+        check_equal!(t, "the BIOS's mode:", u32::from(t.m.get(bda::VIDEO_MODE)), 3)?;
         for n in 0..SCREEN / 2 {
             t.m.write16(FarPtr::new(TEXT, n * 2), 0x0700 | (n & 0xff) ^ (n >> 8));
         }
         let held = (0..SCREEN / 2).all(|n| t.m.read16(FarPtr::new(TEXT, n * 2)) == 0x0700 | (n & 0xff) ^ (n >> 8));
-        need!(t, held, "text memory does not hold what is written")?;
-        // Teletype at row 10, column 20; then read what is there.
+        check!(t, held, "text memory does not hold what is written")?;
+        // Teletype output at row 10, column 20, then read the character.
         let mut regs = regs! { eax: 0x0200, edx: 0x0a14 };
         t.bios(0x10, &mut regs);
         let mut regs = regs! { eax: 0x0e00 | u32::from(b'p'), ebx: 7 };
         t.bios(0x10, &mut regs);
         let character = t.m.read8(FarPtr::new(TEXT, (10 * 80 + 20) * 2));
-        equal!(t, "teletype writes", character.into(), b'p'.into())?;
+        check_equal!(t, "teletype writes", character.into(), b'p'.into())?;
         let mut regs = regs! { eax: 0x0300 };
         t.bios(0x10, &mut regs);
-        equal!(t, "the cursor is at", regs.dx().into(), 0x0a15)?;
+        check_equal!(t, "the cursor is at", regs.dx().into(), 0x0a15)?;
         let mut regs = regs! { eax: 0x0200, edx: 0x0a14 };
         t.bios(0x10, &mut regs);
         let mut regs = regs! { eax: 0x0800 };
         t.bios(0x10, &mut regs);
-        equal!(t, "INT 10h 08h reads", regs.ax().into(), 0x0700 | u32::from(b'p'))?;
-        // Scroll up by one line: what was in row 11 is in row 10.
+        check_equal!(t, "INT 10h 08h reads", regs.ax().into(), 0x0700 | u32::from(b'p'))?;
+        // Scroll up by one line: row 11 moves to row 10.
         let mut regs = regs! { eax: 0x0601, ebx: 0x0700, ecx: 0, edx: 0x184f };
         t.bios(0x10, &mut regs);
         let moved = t.m.read16(FarPtr::new(TEXT, 10 * 160));
         let n = 11 * 80_u16;
-        equal!(t, "scrolled, row 10 begins with", moved.into(), u32::from(0x0700 | (n & 0xff) ^ (n >> 8)))?;
+        check_equal!(t, "scrolled, row 10 begins with", moved.into(), u32::from(0x0700 | (n & 0xff) ^ (n >> 8)))?;
         t.note.put("2000 cells held; teletype, cursor, scroll");
         Ok(())
     })
 }
 
-/// Mode 13h holds pixels, and the DAC colours; the BIOS writes and reads both.
+/// Mode 13h holds pixels and the DAC holds colours; the BIOS reads and writes both.
 pub fn pixels<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
-    kept(t, |t| {
+    with_screen_saved(t, |t| {
         set_mode(t, 0x13);
-        equal!(t, "the BIOS's mode:", u32::from(t.m.get(bda::VIDEO_MODE)), 0x13)?;
+        check_equal!(t, "the BIOS's mode:", u32::from(t.m.get(bda::VIDEO_MODE)), 0x13)?;
         let cleared = (0..64_000_u32).step_by(257).all(|at| t.m.read8(FarPtr::new(GRAPHICS, at as u16)) == 0);
-        need!(t, cleared, "setting mode 13h does not clear its memory")?;
+        check!(t, cleared, "setting mode 13h does not clear its memory")?;
         for at in (0..64_000_u32).step_by(331) {
             t.m.write8(FarPtr::new(GRAPHICS, at as u16), (at / 7) as u8);
         }
         let held = (0..64_000_u32).step_by(331).all(|at| t.m.read8(FarPtr::new(GRAPHICS, at as u16)) == (at / 7) as u8);
-        need!(t, held, "pixels do not hold what is written")?;
+        check!(t, held, "pixels do not hold what is written")?;
         let mut regs = regs! { eax: 0x0c5a, ebx: 0, ecx: 319, edx: 199 };
         t.bios(0x10, &mut regs);
         let pixel = t.m.read8(FarPtr::new(GRAPHICS, 63_999));
-        equal!(t, "INT 10h 0Ch writes", pixel.into(), 0x5a)?;
+        check_equal!(t, "INT 10h 0Ch writes", pixel.into(), 0x5a)?;
         let mut regs = regs! { eax: 0x0d00, ebx: 0, ecx: 319, edx: 199 };
         t.bios(0x10, &mut regs);
-        equal!(t, "INT 10h 0Dh reads", regs.al().into(), 0x5a)?;
-        // DAC entry 200, by ports, read back by the BIOS.
+        check_equal!(t, "INT 10h 0Dh reads", regs.al().into(), 0x5a)?;
+        // Write DAC entry 200 by ports, read it by ports and by the BIOS.
         t.m.outb(DAC_WRITE, 200);
         for value in [0x15, 0x2a, 0x3f] {
             t.m.outb(DAC_DATA, value);
         }
         t.m.outb(DAC_READ, 200);
         let colour = [0; 3].map(|_: u8| t.m.inb(DAC_DATA));
-        need!(t, colour == [0x15, 0x2a, 0x3f], "the DAC does not hold a colour")?;
+        check!(t, colour == [0x15, 0x2a, 0x3f], "the DAC does not hold a colour")?;
         let mut regs = regs! { eax: 0x1015, ebx: 200 };
         t.bios(0x10, &mut regs);
-        need!(t, regs.dh() == 0x15 && regs.cx() == 0x2a3f, "INT 10h 1015h reads another colour")?;
+        check!(t, regs.dh() == 0x15 && regs.cx() == 0x2a3f, "INT 10h 1015h reads another colour")?;
         t.note.put("320 x 200 pixels held; DAC by port and BIOS");
         Ok(())
     })
 }
 
-/// VBE tells of itself and of its modes, sets one with a linear frame buffer, and says so.
+/// VBE lists its modes, sets one with a linear frame buffer, and reports it as the current mode.
 pub fn vbe<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     const INFO: u16 = 0x0000;
     const MODE_INFO: u16 = 0x0400;
@@ -114,11 +114,11 @@ pub fn vbe<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     let mut regs = regs! { eax: 0x4f00, es: SCRATCH, edi: INFO.into() };
     let there = call(t, &mut regs);
     if !there && !t.expect.pcvm {
-        return Err(crate::Stop::Absent);
+        return Err(crate::NotPassed::Absent);
     }
-    need!(t, there && t.m.read32(at(INFO)) == u32::from_le_bytes(*b"VESA"), "INT 10h 4F00h fails")?;
+    check!(t, there && t.m.read32(at(INFO)) == u32::from_le_bytes(*b"VESA"), "INT 10h 4F00h fails")?;
     let (version, memory) = (t.m.read16(at(INFO + 4)), t.m.read16(at(INFO + 18)));
-    need!(t, version >= 0x0200, "VBE is older than 2.0")?;
+    check!(t, version >= 0x0200, "VBE is older than 2.0")?;
     let list = FarPtr::from_u32(t.m.read32(at(INFO + 14)));
     let (mut modes, mut wanted) = (0_u16, 0xffff_u16);
     for n in 0..256_u16 {
@@ -128,8 +128,8 @@ pub fn vbe<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
         }
         modes += 1;
         let mut regs = regs! { eax: 0x4f01, ecx: mode.into(), es: SCRATCH, edi: MODE_INFO.into() };
-        let right = call(t, &mut regs);
-        need!(t, right, "INT 10h 4F01h fails for a mode that is listed")?;
+        let ok = call(t, &mut regs);
+        check!(t, ok, "INT 10h 4F01h fails for a mode that is listed")?;
         let word = |t: &mut Test<'_, M>, offset| t.m.read16(at(MODE_INFO + offset));
         let (attributes, width, height, bits) = (word(t, 0), word(t, 18), word(t, 20), t.m.read8(at(MODE_INFO + 25)));
         // Supported, with a linear frame buffer.
@@ -137,21 +137,21 @@ pub fn vbe<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
             wanted = mode;
         }
     }
-    need!(t, modes > 0, "the list of modes is empty")?;
-    need!(t, wanted != 0xffff, "no mode has 800 x 600 x 32")?;
+    check!(t, modes > 0, "the list of modes is empty")?;
+    check!(t, wanted != 0xffff, "no mode has 800 x 600 x 32")?;
     let mut regs = regs! { eax: 0x4f01, ecx: wanted.into(), es: SCRATCH, edi: MODE_INFO.into() };
     call(t, &mut regs);
     let frame_buffer = t.m.read32(at(MODE_INFO + 40));
-    t.facts_mode(wanted);
-    let outcome = kept(t, |t| {
+    t.store_mode(wanted);
+    let outcome = with_screen_saved(t, |t| {
         let mode = t.m.read16(FarPtr::new(SCRATCH, MODE_WORD));
         let mut regs = regs! { eax: 0x4f02, ebx: u32::from(mode) | 0x4000 };
         t.bios(0x10, &mut regs);
-        need!(t, regs.ax() == 0x004f, "INT 10h 4F02h fails")?;
+        check!(t, regs.ax() == 0x004f, "INT 10h 4F02h fails")?;
         let mut regs = regs! { eax: 0x4f03 };
         t.bios(0x10, &mut regs);
-        equal!(t, "INT 10h 4F03h gives", u32::from(regs.bx() & 0x1ff), u32::from(mode & 0x1ff))?;
-        // A line of pixels, in the linear frame buffer.
+        check_equal!(t, "INT 10h 4F03h gives", u32::from(regs.bx() & 0x1ff), u32::from(mode & 0x1ff))?;
+        // One line of pixels in the linear frame buffer.
         let frame_buffer = t.m.read32(FarPtr::new(SCRATCH, MODE_INFO + 40));
         let line = |n: u16| u32::from(n).wrapping_mul(0x0001_0203) ^ 0x00ff_0000;
         for n in 0..200_u16 {
@@ -161,7 +161,7 @@ pub fn vbe<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
         t.m.fill(FarPtr::new(SCRATCH, 0x1000), 0, 800);
         t.m.block_move(frame_buffer, crate::SCRATCH_LINEAR + 0x1000, 400);
         let held = (0..200_u16).all(|n| t.m.read32(FarPtr::new(SCRATCH, 0x1000 + n * 4)) == line(n));
-        need!(t, held, "the frame buffer does not hold what is written")
+        check!(t, held, "the frame buffer does not hold what is written")
     });
     outcome?;
     t.note.decimal(u32::from(version >> 8)).byte(b'.').decimal(u32::from(version & 0xff)).put(", ");
@@ -170,11 +170,11 @@ pub fn vbe<M: Machine>(t: &mut Test<'_, M>) -> Outcome {
     Ok(())
 }
 
-/// Where the mode to be set is noted.
+/// Offset in scratch memory of the mode to set.
 const MODE_WORD: u16 = 0x0600;
 
 impl<M: Machine> Test<'_, M> {
-    fn facts_mode(&mut self, mode: u16) {
+    fn store_mode(&mut self, mode: u16) {
         self.m.write16(FarPtr::new(SCRATCH, MODE_WORD), mode);
     }
 }

@@ -11,5 +11,5 @@ fn main() {
 }
 
 #[cfg(target_os = "none")]
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "the ROM's entry code, port I/O and far memory accesses are assembly")]
 mod rom;

@@ -1,7 +1,7 @@
-//! INT 10h AH=10h to 12h: palettes, fonts, and the settings that a later mode set honours.
+//! Calls of INT 10h AH=10h to 12h and 1Ah: palette, fonts, alternate select, display combination.
 
 use super::{VIDEO, set_mode};
-use crate::call::{BUFFER, Calls, Look, REGISTERS, hide};
+use crate::call::{BUFFER, Calls, Capture, REGISTERS_ONLY, hide};
 use pcvm_firmware_rt::FarPtr;
 use pcvm_guest::{Machine, regs};
 
@@ -171,9 +171,9 @@ pub(super) fn palette<M: Machine>(c: &mut Calls<'_, M>) {
             },
         ),
     ] {
-        c.call(name, 0x10, regs, &REGISTERS);
+        c.call(name, 0x10, regs, &REGISTERS_ONLY);
     }
-    let get_all = Look { buffer: 17, ..REGISTERS };
+    let get_all = Capture { buffer: 17, ..REGISTERS_ONLY };
     c.call(
         "get-all",
         0x10,
@@ -182,7 +182,7 @@ pub(super) fn palette<M: Machine>(c: &mut Calls<'_, M>) {
         },
         &get_all,
     );
-    let block = Look { buffer: 96, ..REGISTERS };
+    let block = Capture { buffer: 96, ..REGISTERS_ONLY };
     c.call(
         "dac-get-block",
         0x10,
@@ -197,7 +197,7 @@ pub(super) fn fonts<M: Machine>(c: &mut Calls<'_, M>) {
     set_mode(c, 3);
     let address = hide::EBP | hide::ES;
     for bh in 0..=8 {
-        c.call("font-address", 0x10, &regs! {eax: 0x1130, ebx: bh << 8}, &Look { hide: address, ..REGISTERS });
+        c.call("font-address", 0x10, &regs! {eax: 0x1130, ebx: bh << 8}, &Capture { hide: address, ..REGISTERS_ONLY });
     }
     for &(name, ref regs) in &[
         (
@@ -421,9 +421,9 @@ pub(super) fn switches<M: Machine>(c: &mut Calls<'_, M>) {
     ] {
         c.call(name, 0x10, regs, &VIDEO);
     }
-    // 350 and 200 lines change what mode 3 is.
+    // The number of scan lines changes mode 3.
     for &(lines, al) in &[("200", 0), ("350", 1), ("400", 2)] {
-        c.call(lines, 0x10, &regs! {eax: 0x1200 | al, ebx: 0x30}, &REGISTERS);
+        c.call(lines, 0x10, &regs! {eax: 0x1200 | al, ebx: 0x30}, &REGISTERS_ONLY);
         set_mode(c, 3);
     }
 }

@@ -1,99 +1,102 @@
-//! PCI: finds every function behind every bridge, and gives each its bus numbers, addresses and interrupt line
-//! (PCI Local Bus Specification 2.1; PCI-to-PCI Bridge Architecture Specification 1.0).
+//! PCI enumeration: finds functions, numbers buses, assigns addresses and interrupt lines.
 //!
-//! All memory goes below 4 GiB, 64-bit registers too: 32-bit systems must reach it. What does not fit stays disabled,
-//! the largest first. Left out: room kept for cards that are plugged in later.
+//! Specifications: PCI Local Bus Specification 2.1; PCI-to-PCI Bridge Architecture Specification 1.0.
+//!
+//! All BARs, 64-bit ones too, get addresses below 4 GiB, where 32-bit operating systems reach them. If they do not all
+//! fit, the largest stay disabled. Not implemented: windows reserved for hot-plugged cards.
 
 pub mod config;
 mod layout;
 pub mod piix;
 
 use crate::Machine;
-use config::{Place, command, read8, read32, reg, write8, write16, write32};
-pub use layout::Windows;
+use config::{Bdf, command, read8, read32, reg, write8, write16, write32};
+pub use layout::MemoryWindow;
 
-/// Functions that are looked after; more stay as they are.
+/// Maximum number of functions. Further functions are not configured.
 pub const MAX_FUNCTIONS: usize = 128;
-/// Buses, likewise.
+/// Maximum number of buses.
 pub const MAX_BUSES: usize = 32;
-/// Address ranges of functions and windows of bridges, likewise.
+/// Maximum number of address ranges, bridge windows included.
 pub const MAX_RANGES: usize = 256;
 
-/// Class and sub-class of a VGA.
+/// Class and subclass of a VGA-compatible controller.
 pub const CLASS_VGA: u16 = 0x0300;
+/// Class and subclass of a VGA-compatible device from before PCI 2.0.
 const CLASS_OLD_VGA: u16 = 0x0001;
 const CLASS_IDE: u16 = 0x0101;
 const HEADER_MULTIFUNCTION: u8 = 0x80;
 const HEADER_DEVICE: u8 = 0;
 const HEADER_BRIDGE: u8 = 1;
-const NOBODY: u32 = u32::MAX;
+/// ID register if no function responds.
+const NO_FUNCTION: u32 = u32::MAX;
 
 /// A function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Function {
-    /// Where it is.
-    pub place: Place,
-    /// Vendor, and device << 16.
+    /// Its address.
+    pub bdf: Bdf,
+    /// Vendor ID | device ID << 16.
     pub id: u32,
-    /// Class << 8 | sub-class.
+    /// Class << 8 | subclass.
     pub class: u16,
-    /// Interrupt pin: 0 none, 1 INTA#.
+    /// Interrupt pin: 0 none, 1 INTA# to 4 INTD#.
     pub pin: u8,
-    /// Interrupt line that it was given.
+    /// Interrupt line that POST has written.
     pub line: u8,
-    /// Position in [`Pci::buses`] of the bus that it is on.
+    /// Index of its bus in [`Pci::buses`].
     pub bus: u8,
     /// It is a PCI-to-PCI bridge.
     pub bridge: bool,
-    /// Command bits that must not be set, as an address range behind them could not be had.
-    lacking: u16,
+    /// Decode bits of the command register that stay clear, because an address range did not fit.
+    disabled: u16,
 }
 
-/// A bus.
+/// A PCI bus.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bus {
     /// Its number.
     pub number: u8,
-    /// The highest number behind it.
+    /// Highest bus number behind it.
     pub last: u8,
-    /// Position in [`Pci::functions`] of the bridge to it. Bus 0 has none.
+    /// Index in [`Pci::functions`] of the bridge to it. `None` for bus 0.
     pub bridge: Option<u8>,
-    /// The bridge has a window for prefetchable memory.
+    /// The bridge has a prefetchable memory window.
     prefetchable: bool,
 }
 
-/// What an address range is for.
+/// Type of an address range.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Kind {
+pub enum RangeKind {
     /// Memory.
     #[default]
     Memory,
     /// I/O ports.
     Io,
-    /// Memory that may be read ahead.
+    /// Prefetchable memory.
     Prefetchable,
 }
 
-/// An address range that a function asks for, or a window of the bridge to a bus.
+/// An address range: a BAR of a function, or a window of a bridge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Range {
     function: u8,
     register: u8,
-    kind: Kind,
-    /// The register is two dwords.
+    kind: RangeKind,
+    /// The BAR has 64 bits.
     wide: bool,
-    /// A window onto this bus, rather than a base address register.
+    /// Index of the bus behind the window; `None` for a BAR.
     window: Option<u8>,
-    /// Position of the bus that it is on.
+    /// Index of the bus that it is on.
     bus: u8,
     size: u32,
     align: u32,
     base: u32,
-    /// It could not be had.
+    /// It did not fit and is disabled.
     dropped: bool,
 }
 
-/// Everything that was found.
+/// The PCI buses, functions and address ranges of the machine.
 pub struct Pci {
     functions: [Function; MAX_FUNCTIONS],
     function_count: usize,
@@ -105,15 +108,15 @@ pub struct Pci {
 }
 
 impl Pci {
-    /// Nothing found yet. Large: for a static.
-    #[allow(clippy::new_without_default)]
+    /// No functions yet. The value has about 10 KiB.
+    #[allow(clippy::new_without_default, reason = "a const fn, which Default::default is not")]
     pub const fn new() -> Self {
         const FUNCTION: Function =
-            Function { place: 0, id: 0, class: 0, pin: 0, line: 0, bus: 0, bridge: false, lacking: 0 };
+            Function { bdf: 0, id: 0, class: 0, pin: 0, line: 0, bus: 0, bridge: false, disabled: 0 };
         const RANGE: Range = Range {
             function: 0,
             register: 0,
-            kind: Kind::Memory,
+            kind: RangeKind::Memory,
             wide: false,
             window: None,
             bus: 0,
@@ -133,7 +136,7 @@ impl Pci {
         }
     }
 
-    /// Finds all functions, numbers the buses, and sizes what the functions ask for.
+    /// Finds all functions, numbers the buses and sizes the BARs.
     pub fn scan<M: Machine>(&mut self, machine: &mut M) {
         self.buses[0] = Bus::default();
         self.bus_count = 1;
@@ -141,12 +144,12 @@ impl Pci {
         self.buses[0].last = self.last_bus;
     }
 
-    /// The functions found, in the order in which they were: by bus (depth first), device and function.
+    /// The functions in the order of the scan: by bus (depth first), device and function.
     pub fn functions(&self) -> &[Function] {
         self.functions.get(..self.function_count).unwrap_or(&[])
     }
 
-    /// The buses found.
+    /// The buses in the order of the scan.
     pub fn buses(&self) -> &[Bus] {
         self.buses.get(..self.bus_count).unwrap_or(&[])
     }
@@ -156,12 +159,12 @@ impl Pci {
         self.last_bus
     }
 
-    /// The first display adapter that is a VGA.
+    /// The first VGA-compatible display adapter.
     pub fn vga(&self) -> Option<&Function> {
         self.functions().iter().find(|f| f.class == CLASS_VGA || f.class == CLASS_OLD_VGA)
     }
 
-    /// The function with this vendor and device.
+    /// The first function with this vendor ID and device ID.
     pub fn find(&self, vendor: u16, device: u16) -> Option<&Function> {
         self.functions().iter().find(|f| f.id == u32::from(vendor) | u32::from(device) << 16)
     }
@@ -174,62 +177,62 @@ impl Pci {
                 if function >= functions {
                     break;
                 }
-                let place = u16::from(number) << 8 | device << 3 | function;
-                let id = read32(machine, place, reg::ID);
-                if id == NOBODY || id & 0xffff == 0 {
+                let bdf = u16::from(number) << 8 | device << 3 | function;
+                let id = read32(machine, bdf, reg::ID);
+                if id == NO_FUNCTION || id & 0xffff == 0 {
                     if function == 0 {
                         break;
                     }
                     continue;
                 }
-                let header = read8(machine, place, reg::HEADER);
+                let header = read8(machine, bdf, reg::HEADER);
                 if function == 0 && header & HEADER_MULTIFUNCTION != 0 {
                     functions = 8;
                 }
-                self.add(machine, bus, place, id, header & !HEADER_MULTIFUNCTION);
+                self.add(machine, bus, bdf, id, header & !HEADER_MULTIFUNCTION);
             }
         }
     }
 
-    fn add<M: Machine>(&mut self, machine: &mut M, bus: u8, place: Place, id: u32, header: u8) {
+    fn add<M: Machine>(&mut self, machine: &mut M, bus: u8, bdf: Bdf, id: u32, header: u8) {
         let index = self.function_count;
         if index >= MAX_FUNCTIONS {
             return;
         }
-        let class = (read32(machine, place, reg::CLASS) >> 16) as u16;
-        let pin = (read32(machine, place, reg::INTERRUPT) >> 8) as u8;
+        let class = (read32(machine, bdf, reg::CLASS) >> 16) as u16;
+        let pin = (read32(machine, bdf, reg::INTERRUPT) >> 8) as u8;
         let bridge = header == HEADER_BRIDGE;
         let pin = if pin > 4 { 0 } else { pin };
-        self.functions[index] = Function { place, id, class, pin, bus, bridge, ..Function::default() };
+        self.functions[index] = Function { bdf, id, class, pin, bus, bridge, ..Function::default() };
         self.function_count += 1;
-        let now = read32(machine, place, reg::COMMAND) as u16;
+        let now = read32(machine, bdf, reg::COMMAND) as u16;
         if now & (command::IO | command::MEMORY) != 0 {
-            write16(machine, place, reg::COMMAND, now & !(command::IO | command::MEMORY));
+            write16(machine, bdf, reg::COMMAND, now & !(command::IO | command::MEMORY));
         }
         match header {
-            HEADER_DEVICE => self.size(machine, index as u8, bus, 6, reg::ROM),
+            HEADER_DEVICE => self.size_bars(machine, index as u8, bus, 6, reg::ROM),
             HEADER_BRIDGE => {
-                self.size(machine, index as u8, bus, 2, reg::BRIDGE_ROM);
-                self.enter(machine, index as u8, place);
+                self.size_bars(machine, index as u8, bus, 2, reg::BRIDGE_ROM);
+                self.scan_behind(machine, index as u8, bdf);
             }
-            // CardBus bridges and what is yet to come: theirs is another layout.
+            // CardBus bridges and unknown types have other header layouts.
             _ => {}
         }
     }
 
-    /// Numbers the bus behind a bridge, and finds what is on it.
-    fn enter<M: Machine>(&mut self, machine: &mut M, bridge: u8, place: Place) {
+    /// Numbers the bus behind a bridge and scans it.
+    fn scan_behind<M: Machine>(&mut self, machine: &mut M, bridge: u8, bdf: Bdf) {
         let bus = self.bus_count;
         if bus >= MAX_BUSES || self.last_bus == u8::MAX {
-            write32(machine, place, reg::BUSES, 0);
+            write32(machine, bdf, reg::BUSES, 0);
             return;
         }
         self.last_bus += 1;
         let number = self.last_bus;
-        let primary = u32::from(place >> 8);
+        let primary = u32::from(bdf >> 8);
         let numbers = |last: u8| u32::from(last) << 16 | u32::from(number) << 8 | primary;
-        write32(machine, place, reg::BUSES, numbers(u8::MAX));
-        let read = config::probe32(machine, place, reg::PREFETCHABLE_WINDOW, 0xfff0_fff0);
+        write32(machine, bdf, reg::BUSES, numbers(u8::MAX));
+        let read = config::probe32(machine, bdf, reg::PREFETCHABLE_WINDOW, 0xfff0_fff0);
         self.buses[bus] = Bus { number, last: number, bridge: Some(bridge), prefetchable: read != 0 };
         self.bus_count += 1;
         self.scan_bus(machine, bus as u8);
@@ -237,17 +240,17 @@ impl Pci {
         if let Some(bus) = self.buses.get_mut(bus) {
             bus.last = last;
         }
-        write32(machine, place, reg::BUSES, numbers(last));
+        write32(machine, bdf, reg::BUSES, numbers(last));
     }
 
-    /// Sizes base address registers by writing ones (PCI 2.1, 6.2.5.1).
-    fn size<M: Machine>(&mut self, machine: &mut M, function: u8, bus: u8, registers: u8, rom: u8) {
-        let Some(&Function { place, .. }) = self.functions.get(usize::from(function)) else { return };
+    /// Sizes BARs and the expansion ROM BAR by writing ones (PCI 2.1, 6.2.5.1).
+    fn size_bars<M: Machine>(&mut self, machine: &mut M, function: u8, bus: u8, registers: u8, rom: u8) {
+        let Some(&Function { bdf, .. }) = self.functions.get(usize::from(function)) else { return };
         let mut n = 0;
         while n < registers {
             let register = reg::BAR0 + 4 * n;
             n += 1;
-            let mask = config::probe32(machine, place, register, u32::MAX);
+            let mask = config::probe32(machine, bdf, register, u32::MAX);
             if mask == 0 {
                 continue;
             }
@@ -256,32 +259,32 @@ impl Pci {
             let mut bits = if io { mask & !3 | 0xffff_0000 } else { mask & !0xf };
             if wide {
                 n += 1;
-                // Registers of 4 GiB and more have no bit to be written in the low half.
-                if bits == 0 || config::probe32(machine, place, register + 4, u32::MAX) != u32::MAX {
+                // BARs of 4 GiB or more have no writable bit in the low dword.
+                if bits == 0 || config::probe32(machine, bdf, register + 4, u32::MAX) != u32::MAX {
                     bits = 0;
                 }
             }
             let kind = match (io, mask & 8 != 0) {
-                (true, _) => Kind::Io,
-                (false, true) => Kind::Prefetchable,
-                (false, false) => Kind::Memory,
+                (true, _) => RangeKind::Io,
+                (false, true) => RangeKind::Prefetchable,
+                (false, false) => RangeKind::Memory,
             };
-            self.ask(Range { function, register, kind, wide, bus, ..sized(bits) });
+            self.add_range(Range { function, register, kind, wide, bus, ..range_of_bits(bits) });
         }
-        let mask = config::probe32(machine, place, rom, !1) & !0x7ff;
+        let mask = config::probe32(machine, bdf, rom, !1) & !0x7ff;
         if mask != 0 {
-            self.ask(Range { function, register: rom, bus, ..sized(mask) });
+            self.add_range(Range { function, register: rom, bus, ..range_of_bits(mask) });
         }
     }
 
-    fn ask(&mut self, range: Range) {
-        if let Some(place) = self.ranges.get_mut(self.range_count) {
-            *place = range;
+    fn add_range(&mut self, range: Range) {
+        if let Some(free) = self.ranges.get_mut(self.range_count) {
+            *free = range;
             self.range_count += 1;
         }
     }
 
-    /// Address and size of a function's expansion ROM, if it has one and it could be placed.
+    /// Address and size of a function's expansion ROM, if it has one that did fit.
     pub fn rom(&self, function: usize) -> Option<(u32, u32)> {
         let ranges = self.ranges.iter().take(self.range_count);
         let mut of_function = ranges.filter(|r| usize::from(r.function) == function && r.window.is_none());
@@ -289,13 +292,13 @@ impl Pci {
         (!found.dropped).then_some((found.base, found.size))
     }
 
-    /// The pin (0 for INTA#) and slot of bus 0 that a function's interrupt arrives at: each bridge on the way turns the
-    /// pins by the slot (PCI-to-PCI Bridge Architecture 1.0, 9.1).
-    pub fn at_root(&self, function: &Function) -> Option<(u8, u8)> {
+    /// The slot and pin (0 for INTA#) of bus 0 at which a function's interrupt arrives: each bridge on the way rotates
+    /// the pins by the slot number (PCI-to-PCI Bridge Architecture 1.0, 9.1).
+    pub fn root_slot_and_pin(&self, function: &Function) -> Option<(u8, u8)> {
         let mut pin = function.pin.checked_sub(1)?;
         let mut at = *function;
         for _ in 0..MAX_BUSES {
-            let slot = (at.place >> 3) as u8 & 31;
+            let slot = (at.bdf >> 3) as u8 & 31;
             let Some(bridge) = self.buses.get(usize::from(at.bus)).and_then(|bus| bus.bridge) else {
                 return Some((slot, pin));
             };
@@ -305,21 +308,22 @@ impl Pci {
         None
     }
 
-    /// Writes interrupt lines: `lines` are those of PIRQA# to PIRQD#, `fixed` that of functions wired elsewhere.
+    /// Writes interrupt lines. `lines` are the IRQs of PIRQA# to PIRQD#; `fixed` returns that of functions with another
+    /// wiring.
     pub fn route<M: Machine>(&mut self, machine: &mut M, lines: [u8; 4], fixed: impl Fn(&Function) -> Option<u8>) {
         for n in 0..self.function_count {
             let Some(function) = self.functions.get(n).copied() else { break };
-            let Some((slot, pin)) = self.at_root(&function) else { continue };
+            let Some((slot, pin)) = self.root_slot_and_pin(&function) else { continue };
             let routed = lines.get(usize::from(piix::pirq(slot, pin))).copied().unwrap_or(0);
             let line = fixed(&function).unwrap_or(routed);
-            write8(machine, function.place, reg::INTERRUPT, line);
+            write8(machine, function.bdf, reg::INTERRUPT, line);
             if let Some(function) = self.functions.get_mut(n) {
                 function.line = line;
             }
         }
     }
 
-    /// Lets functions answer where they were put.
+    /// Enables decoding of the assigned addresses, and bus mastering of bridges and IDE controllers.
     pub fn enable<M: Machine>(&mut self, machine: &mut M) {
         let vga = self.vga().copied();
         for n in 0..self.function_count {
@@ -328,9 +332,9 @@ impl Pci {
             if function.bridge || function.class == CLASS_IDE {
                 bits |= command::MASTER;
             }
-            write16(machine, function.place, reg::COMMAND, bits & !function.lacking);
+            write16(machine, function.bdf, reg::COMMAND, bits & !function.disabled);
         }
-        // Bridges on the way to the VGA pass its fixed addresses on.
+        // Bridges between bus 0 and the VGA forward its legacy addresses.
         let mut at = vga;
         for _ in 0..MAX_BUSES {
             let Some(function) = at else { break };
@@ -338,14 +342,14 @@ impl Pci {
             at = bus.bridge.and_then(|bridge| self.functions.get(usize::from(bridge))).copied();
             if let Some(bridge) = at {
                 const VGA: u16 = 1 << 3;
-                write16(machine, bridge.place, reg::BRIDGE_CONTROL, VGA);
+                write16(machine, bridge.bdf, reg::BRIDGE_CONTROL, VGA);
             }
         }
     }
 }
 
-/// Size and alignment from a register's writable bits: size 0 if there is no such range below 4 GiB.
-fn sized(bits: u32) -> Range {
+/// A range with size and alignment from a BAR's writable bits; dropped if they mean 4 GiB or more.
+fn range_of_bits(bits: u32) -> Range {
     let size = bits & bits.wrapping_neg();
     Range { size, align: size, dropped: size == 0, ..Range::default() }
 }

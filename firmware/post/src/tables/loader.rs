@@ -1,16 +1,17 @@
-//! `etc/table-loader`: a script by which the machine has its ACPI tables placed (QEMU's `docs/specs/acpi_*` and
-//! `hw/acpi`'s file format as fw_cfg shows it): 128-byte commands, little-endian, with file names of 56 bytes.
+//! ACPI table loader: runs the script `etc/table-loader`, by which the host places and links the ACPI tables in memory.
+//!
+//! The script has 128-byte commands, little-endian, with file names of 56 bytes (QEMU, `hw/acpi/bios-linker-loader.c`).
 //!
 //! | command | operands, from byte 4 |
 //! |---|---|
-//! | 1 allocate | file, u32 alignment, u8 zone (1: anywhere below 4 GiB, 2: E0000h to FFFFFh) |
-//! | 2 add pointer | file with the pointer, file pointed to, u32 offset of the pointer, u8 its size |
-//! | 3 add checksum | file, u32 offset of the checksum, u32 first byte covered, u32 bytes covered |
-//! | 4 write pointer | fw_cfg file to be written, file pointed to, u32 offset in the first, u32 offset in the second, u8 size |
+//! | 1 ALLOCATE | file, u32 alignment, u8 zone (1: anywhere below 4 GiB, 2: E0000h to FFFFFh) |
+//! | 2 ADD_POINTER | file with the pointer, file pointed to, u32 offset of the pointer, u8 its size |
+//! | 3 ADD_CHECKSUM | file, u32 offset of the checksum, u32 first byte covered, u32 bytes covered |
+//! | 4 WRITE_POINTER | fw_cfg file to write, file pointed to, u32 offset in the one, u32 offset in the other, u8 size |
 //!
-//! A script with a command that does not fit is given up, and what it placed is made unrecognisable.
+//! If a command is invalid or its file does not fit, the loader stops and erases all files that it has placed.
 
-use super::{Room, sum};
+use super::{TableSpace, sum};
 use crate::fw_cfg::{FwCfg, has_zero};
 use crate::shadow::Shadow;
 use crate::{Machine, scratch};
@@ -25,19 +26,23 @@ const ADD_CHECKSUM: u32 = 3;
 const WRITE_POINTER: u32 = 4;
 const ZONE_HIGH: u8 = 1;
 const ZONE_LOW: u8 = 2;
-/// An entry point, rather than what it leads to.
-const SMALL: u32 = 64;
-/// Offsets in a command: the first file's name, the second's, and operands after one name and after two.
+/// Largest file that is taken for an entry point (RSDP), which must be in segment F000h.
+const ENTRY_POINT_MAX: u32 = 64;
+/// Offset in a command of the first file name.
 const NAME: u32 = 4;
+/// Offset of the second file name.
 const SECOND_NAME: u32 = 60;
+/// Offset of the operands after one file name.
 const AFTER_ONE: u32 = 60;
+/// Offset of the operands after two file names.
 const AFTER_TWO: u32 = 116;
 const NAME_WORDS: u32 = 14;
 const RSDP: [u32; 2] = [u32::from_le_bytes(*b"RSD "), u32::from_le_bytes(*b"PTR ")];
 
+/// A file in memory.
 #[derive(Clone, Copy, Default)]
 struct Placed {
-    /// Where a command names it.
+    /// Address of its name, in a command of the script.
     name: u32,
     at: u32,
     bytes: u32,
@@ -72,18 +77,18 @@ fn same_name<M: Machine>(machine: &mut M, one: u32, other: u32) -> bool {
     true
 }
 
-/// Runs the script. Returns where the RSDP is.
-pub fn run<M: Machine>(machine: &mut M, fw_cfg: &FwCfg, room: &mut Room, shadow: &mut Shadow) -> Option<u32> {
+/// Runs the script. Returns the address of the RSDP.
+pub fn run<M: Machine>(machine: &mut M, fw_cfg: &FwCfg, space: &mut TableSpace, shadow: &mut Shadow) -> Option<u32> {
     let script = fw_cfg.file(machine, FILE).filter(|file| file.size <= scratch::SCRIPT_SIZE)?;
     if !fw_cfg.read_file(machine, script, scratch::SCRIPT) {
         return None;
     }
     let mut files = Files::default();
-    let good = (0..script.size / ENTRY).all(|n| {
+    let valid = (0..script.size / ENTRY).all(|n| {
         let at = scratch::SCRIPT + n * ENTRY;
-        command(machine, fw_cfg, room, shadow, &mut files, at).is_some()
+        command(machine, fw_cfg, space, shadow, &mut files, at).is_some()
     });
-    if good {
+    if valid {
         let rsdp = |file: &&Placed| {
             file.bytes >= 20 && machine.read32(file.at) == RSDP[0] && machine.read32(file.at + 4) == RSDP[1]
         };
@@ -95,11 +100,11 @@ pub fn run<M: Machine>(machine: &mut M, fw_cfg: &FwCfg, room: &mut Room, shadow:
     None
 }
 
-/// Carries out the command at `at`. None if it does not fit.
+/// Runs the command at `at`. `None` if it is invalid or its file does not fit.
 fn command<M: Machine>(
     machine: &mut M,
     fw_cfg: &FwCfg,
-    room: &mut Room,
+    space: &mut TableSpace,
     shadow: &mut Shadow,
     files: &mut Files,
     at: u32,
@@ -112,9 +117,9 @@ fn command<M: Machine>(
                 return None;
             }
             let to = match machine.read8(at + AFTER_ONE + 4) {
-                ZONE_HIGH => room.high(file.size, align)?,
-                ZONE_LOW if file.size <= SMALL => room.code(file.size, align)?,
-                ZONE_LOW => room.low(machine, shadow, file.size, align)?,
+                ZONE_HIGH => space.high(file.size, align)?,
+                ZONE_LOW if file.size <= ENTRY_POINT_MAX => space.code(file.size, align)?,
+                ZONE_LOW => space.low(machine, shadow, file.size, align)?,
                 _ => return None,
             };
             *files.files.get_mut(files.count)? = Placed { name: at + NAME, at: to, bytes: file.size };
@@ -154,7 +159,7 @@ fn command<M: Machine>(
             machine.write32(scratch::BUFFER + 4, 0);
             fw_cfg.write_key(machine, file.key, offset, scratch::BUFFER, size).then_some(())
         }
-        // Later versions' commands, and entries left empty.
+        // Commands of later versions, and empty entries, are ignored.
         _ => Some(()),
     }
 }
@@ -163,7 +168,7 @@ fn pointer_size(size: u8) -> Option<u32> {
     matches!(size, 1 | 2 | 4 | 8).then_some(size.into())
 }
 
-/// The address of `bytes` bytes at `offset` in a file, if they are in it.
+/// Address of `bytes` bytes at `offset` in a file, if they are within it.
 fn part(file: &Placed, offset: u32, bytes: u32) -> Option<u32> {
     let end = offset.checked_add(bytes)?;
     (end <= file.bytes).then(|| file.at.wrapping_add(offset))

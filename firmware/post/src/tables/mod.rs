@@ -1,17 +1,17 @@
-//! Tables for operating systems: where there is room for them, and what is in them.
+//! Firmware tables for operating systems: ACPI, SMBIOS, MP configuration, PCI interrupt routing, and space for them.
 
 pub mod loader;
 pub mod mp;
 pub mod pir;
-mod room;
 pub mod smbios;
+mod space;
 
 use crate::Machine;
-pub use room::Room;
+pub use space::TableSpace;
 
-/// The sum of bytes: zero for what is whole.
+/// The checksum of bytes: 0 if they are intact.
 pub fn sum<M: Machine>(machine: &mut M, at: u32, bytes: u32) -> u8 {
-    // Two sums of 16 bits at once, by bytes 0 and 2 and by bytes 1 and 3: eight dwords do not overflow them.
+    // Two 16-bit lanes add four bytes of a dword in two steps. Eight dwords do not overflow a lane.
     const LANES: u32 = 0x00ff_00ff;
     const BLOCK: u32 = 32;
     let mut total = 0u32;
@@ -33,14 +33,14 @@ pub fn sum<M: Machine>(machine: &mut M, at: u32, bytes: u32) -> u8 {
     sum
 }
 
-/// Makes the bytes from `start` on sum up to zero by the byte at `checksum`, one of them.
+/// Sets the byte at `checksum` so that the `bytes` bytes from `start`, of which it is one, add up to 0.
 pub fn fix_sum<M: Machine>(machine: &mut M, checksum: u32, start: u32, bytes: u32) {
     machine.write8(checksum, 0);
     let sum = sum(machine, start, bytes);
     machine.write8(checksum, sum.wrapping_neg());
 }
 
-/// Writes bytes.
+/// Writes bytes to memory.
 pub fn put<M: Machine>(machine: &mut M, at: u32, bytes: &[u8]) {
     for (n, byte) in bytes.iter().enumerate() {
         machine.write8(at + n as u32, *byte);

@@ -1,7 +1,8 @@
-//! The MP configuration table (Intel MultiProcessor Specification 1.4, chapter 4): processors, buses, the I/O APIC and what
-//! is wired to it, PCI interrupts one by one: some systems route by nothing else.
+//! MP configuration table (Intel MultiProcessor Specification 1.4, chapter 4): processors, buses, I/O APIC, interrupts.
+//!
+//! The table has an entry for each PCI interrupt, because some operating systems have no other source of PCI routing.
 
-use super::{Room, fix_sum, put};
+use super::{TableSpace, fix_sum, put};
 use crate::Machine;
 use crate::pci::Pci;
 use crate::processors::Processors;
@@ -20,12 +21,14 @@ const LOCAL_INTERRUPT: u8 = 4;
 const INT: u8 = 0;
 const NMI: u8 = 1;
 const EXTINT: u8 = 3;
-/// As the bus has it; active high and level-triggered.
+/// Flags: polarity and trigger mode as usual for the bus.
 const CONFORMS: u16 = 0;
+/// Flags: active high, level-triggered.
 const LEVEL_HIGH: u16 = 3 << 2 | 1;
+/// Local APIC ID: all processors.
 const ALL: u8 = 0xff;
 
-/// Grows in memory.
+/// Writes the table's entries to memory.
 struct Writer {
     start: u32,
     next: u32,
@@ -45,12 +48,12 @@ impl Writer {
     }
 }
 
-/// Makes the table. Nothing where there is no local or I/O APIC.
+/// Writes the table and its floating pointer structure. `None` without a local APIC or I/O APIC.
 pub fn install<M: Machine>(
     machine: &mut M,
     processors: &Processors,
     pci: &Pci,
-    room: &mut Room,
+    space: &mut TableSpace,
     shadow: &mut Shadow,
 ) -> Option<u32> {
     if !processors.apic {
@@ -59,19 +62,19 @@ pub fn install<M: Machine>(
     let io_apic_version = io_apic_version(machine)?;
     let pci_pins = pci.functions().iter().filter(|function| function.pin != 0).count() as u32;
     let buses = pci.buses().len() as u32;
-    // Processors, PCI buses, ISA, the I/O APIC, 16 ISA interrupts, PCI's, two local ones.
-    let most = HEADER_LEN + 20 * u32::from(processors.count) + 8 * (buses + 1 + 1 + 16 + pci_pins + 2);
-    // The pointer to it is looked for from F0000h on; the table may lie anywhere.
-    let floating = room.code(16, 16)?;
-    let at = match room.low(machine, shadow, most, 16) {
+    // Processors, PCI buses, ISA bus, I/O APIC, 16 ISA interrupts, PCI interrupts, two local interrupts.
+    let max_size = HEADER_LEN + 20 * u32::from(processors.count) + 8 * (buses + 1 + 1 + 16 + pci_pins + 2);
+    // Operating systems search segment F000h for the floating pointer. The table may be anywhere.
+    let floating = space.code(16, 16)?;
+    let at = match space.low(machine, shadow, max_size, 16) {
         Some(at) => at,
-        None => room.high(most, 16)?,
+        None => space.high(max_size, 16)?,
     };
     let mut table = Writer { start: at, next: at + HEADER_LEN, entries: 0 };
 
     let [signature, features] = processors.signature;
     for (n, &id) in processors.ids.iter().take(processors.count.into()).enumerate() {
-        // Enabled; the first one is the boot processor.
+        // Bit 0: enabled; bit 1: boot processor.
         let flags = if n == 0 { 3 } else { 1 };
         let mut entry = [PROCESSOR, id, processors.apic_version, flags, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         for (to, from) in entry.iter_mut().skip(4).zip((signature & 0xfff).to_le_bytes()) {
@@ -95,16 +98,16 @@ pub fn install<M: Machine>(
     let [a, b, c, d] = IO_APIC.to_le_bytes();
     table.entry(machine, &[IO_APIC_ENTRY, io_apic, io_apic_version, 1, a, b, c, d]);
 
-    // PCI: the bus's own slot and pin, to the pin of the I/O APIC that has the number of the line it is routed to.
+    // PCI interrupts: bus, slot and pin are routed to the I/O APIC pin with the number of the function's IRQ.
     let mut used = 0u16;
     let mut last = None;
     for function in pci.functions() {
-        let source = ((function.place >> 3) as u8 & 31) << 2 | function.pin.wrapping_sub(1) & 3;
-        let bus = (function.place >> 8) as u8;
+        let source = ((function.bdf >> 3) as u8 & 31) << 2 | function.pin.wrapping_sub(1) & 3;
+        let bus = (function.bdf >> 8) as u8;
         if function.pin == 0 || function.line == 0 || function.line > 15 {
             continue;
         }
-        // Functions of a device often share a pin.
+        // Functions of one device often share a pin.
         if last.replace((bus, source)) == Some((bus, source)) {
             continue;
         }
@@ -112,7 +115,7 @@ pub fn install<M: Machine>(
         let what = (IO_INTERRUPT, INT, LEVEL_HIGH);
         table.interrupt(machine, what, (bus, source), (io_apic, function.line));
     }
-    // ISA: one to one, but that the timer is on pin 2, where the cascade would be. Lines that PCI has are not ISA's.
+    // ISA interrupts: IRQ n on pin n, except that IRQ 0 is on pin 2. IRQs that PCI uses are not ISA interrupts.
     for line in 0..16u8 {
         let to = match line {
             0 => 2,
@@ -147,7 +150,7 @@ pub fn install<M: Machine>(
     Some(floating)
 }
 
-/// None if there is no I/O APIC.
+/// Version of the I/O APIC, `None` if there is none.
 fn io_apic_version<M: Machine>(machine: &mut M) -> Option<u8> {
     const VERSION: u32 = 1;
     machine.write32(IO_APIC, VERSION);
@@ -155,8 +158,8 @@ fn io_apic_version<M: Machine>(machine: &mut M) -> Option<u8> {
     (version != u32::MAX && version != 0).then_some(version as u8)
 }
 
-/// An id that no processor has, as far as the chip's 4 bits go. The operating system gives it to the chip, which
-/// stays 0 here, as ACPI tables have it.
+/// An ID for the I/O APIC that no processor has, if one of its 4-bit IDs is free. The operating system writes it to the
+/// chip, whose ID register stays 0 here, as in the ACPI tables.
 fn io_apic_id(processors: &Processors) -> u8 {
     let taken = |id: u8| processors.ids.iter().take(processors.count.into()).any(|&other| other == id);
     (0..16).find(|&id| !taken(id)).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! The table loader with scripts that are right, wrong and random.
+//! Tests of the ACPI table loader with valid, invalid and random scripts.
 
 use crate::Machine;
 use crate::testing::*;
@@ -45,7 +45,7 @@ fn board() -> Board {
 }
 
 #[test]
-fn tables_are_placed_pointed_to_and_summed() {
+fn a_script_places_tables_links_them_and_sets_checksums() {
     let mut board = board();
     let script = [
         allocate(RSDP, 16, 2),
@@ -60,13 +60,13 @@ fn tables_are_placed_pointed_to_and_summed() {
     board.file("etc/table-loader", &script.concat());
     let handoff = power_on(&mut board);
     assert_eq!(handoff.has_acpi, 1);
-    let rsdp = super::find(&mut board, b"RSD ", 16).expect("an RSDP");
+    let rsdp = super::find(&mut board, b"RSD ", 16).expect("no RSDP");
     assert_eq!(super::sum(&mut board, rsdp, 20), 0);
     let tables = board.read32(rsdp + 16);
-    assert_eq!(tables, (4 << 20) - 0x200, "at the end of RAM");
+    assert_eq!(tables, (4 << 20) - 0x200, "the tables must be at the end of RAM");
     assert_eq!(board.read32(tables + 0x10), tables + 0x100);
     let wide = u64::from(board.read32(tables + 0x24)) << 32 | u64::from(board.read32(tables + 0x20));
-    assert_eq!(wide, 0x1_ffff_ff00 + u64::from(tables), "with the carry");
+    assert_eq!(wide, 0x1_ffff_ff00 + u64::from(tables), "an 8-byte pointer must be added with carry");
     assert_eq!(super::sum(&mut board, tables + 0x3d, 0x105), 0);
     let map = super::map(&handoff);
     assert!(map.contains(&(0x3f_f000, 0x1000, 4)), "{map:x?}");
@@ -74,7 +74,7 @@ fn tables_are_placed_pointed_to_and_summed() {
 }
 
 #[test]
-fn where_a_table_went_is_written_back() {
+fn write_pointer_writes_the_address_to_the_fw_cfg_file() {
     let mut board = board();
     board.file("etc/addr", &[0; 8]);
     let write = entry(4, &[&named("etc/addr"), &named(TABLES), &4u32.to_le_bytes(), &0x20u32.to_le_bytes(), &[4]]);
@@ -86,15 +86,15 @@ fn where_a_table_went_is_written_back() {
 }
 
 #[test]
-fn a_script_that_does_not_fit_leaves_no_rsdp() {
+fn an_invalid_command_leaves_no_rsdp() {
     let good = [allocate(RSDP, 16, 2), allocate(TABLES, 64, 1)].concat();
     for (bad, why) in [
-        (allocate("etc/none", 1, 1), "a file that is not there"),
+        (allocate("etc/none", 1, 1), "a missing file"),
         (allocate(TABLES, 64, 1), "the same file again"),
         (pointer(TABLES, TABLES, 0x1fd, 4), "a pointer past the end"),
         (pointer(TABLES, TABLES, u32::MAX - 1, 4), "a pointer that wraps"),
         (pointer(TABLES, TABLES, 0, 3), "a pointer of 3 bytes"),
-        (pointer(TABLES, "etc/e820", 0, 4), "a target that has no place"),
+        (pointer(TABLES, "etc/e820", 0, 4), "a target that is not allocated"),
         (checksum(TABLES, 0x200, 0, 1), "a checksum past the end"),
         (checksum(TABLES, 0, 0x100, 0x101), "a sum past the end"),
         (checksum(TABLES, 0, 1, u32::MAX), "a sum that wraps"),
@@ -105,9 +105,9 @@ fn a_script_that_does_not_fit_leaves_no_rsdp() {
         assert_eq!(super::find(&mut board, b"RSD ", 4), None, "{why}");
     }
     for (bad, why) in [
-        (allocate(TABLES, 3, 1), "not a power of two"),
-        (allocate(TABLES, 1 << 31, 1), "too large an alignment"),
-        (allocate(TABLES, 1, 3), "no such zone"),
+        (allocate(TABLES, 3, 1), "an alignment that is not a power of two"),
+        (allocate(TABLES, 1 << 31, 1), "an alignment of 2 GiB"),
+        (allocate(TABLES, 1, 3), "an unknown zone"),
     ] {
         let mut board = board();
         board.file("etc/table-loader", &[allocate(RSDP, 16, 2), bad].concat());
@@ -116,7 +116,7 @@ fn a_script_that_does_not_fit_leaves_no_rsdp() {
 }
 
 #[test]
-fn tables_that_fit_nowhere_are_left_out() {
+fn tables_larger_than_half_of_ram_are_not_installed() {
     let mut board = board();
     board.file(TABLES, &vec![0; 3 << 20]);
     board.file("etc/table-loader", &[allocate(RSDP, 16, 2), allocate(TABLES, 64, 1)].concat());
@@ -125,7 +125,7 @@ fn tables_that_fit_nowhere_are_left_out() {
 }
 
 #[test]
-fn random_scripts_neither_panic_nor_leave_their_room() {
+fn random_scripts_do_not_panic_or_write_outside_their_memory() {
     for seed in 0..120 {
         let mut rng = Rng(seed);
         let mut board = board();

@@ -1,11 +1,13 @@
-//! The real machine's side of [`Machine`], and the way in and out.
+//! Implementation of [`Machine`] by machine instructions, POST entry and exit, application processor start-up code.
+
+#![allow(unsafe_code, reason = "port I/O, physical memory accesses and the entry code are assembly or raw pointers")]
 
 use core::arch::{asm, global_asm};
 use pcvm_firmware_rt::{Handoff, Ports};
 use pcvm_post::Machine;
 
-// In 32-bit flat mode, at the start of this image; no stack yet. Statics and stack lie in low memory, which nothing else
-// uses before a boot sector does.
+// SAFETY: the BIOS's reset code enters `post_start` in 32-bit flat mode, without a stack. Statics and stack are in low
+// memory, which is free until a boot sector runs.
 global_asm!(
     r#"
 .section .text.start, "ax"
@@ -27,7 +29,7 @@ post_start:
     cld
     rep stosl
     call post_main
-    # The BIOS's header, now in RAM, says where in its segment (16-bit code, base F0000h) it wants to be entered.
+    # The BIOS's header, now in RAM, has its entry point in segment F000h (selector 18h: 16-bit code).
     movzwl 0xfe008, %eax
     pushl $0x18
     pushl %eax
@@ -37,9 +39,12 @@ post_start:
     options(att_syntax)
 );
 
-// What a processor runs that was woken by SIPI: 16-bit code at offset 0 of a segment of its own, whatever that is. At
-// TABLE there lie: far pointer to where it halts, words: count of MSRs, processors that have come; then for each MSR
-// its number and value; at IDS a byte for each processor. Nothing here needs a stack.
+// SAFETY: the application processors run a copy of this code, which writes only to the page that it is in.
+//
+// Start-up code of the application processors: real-mode code at offset 0 of the page that the SIPI names. At offset
+// TABLE of the page are a far pointer to the code that halts, the number of MSRs (word), the number of processors that
+// have started (word), then the number and value of each MSR. At IDS is a byte for the APIC ID of each processor. The
+// word before TABLE counts the processors that are done. The code uses no stack.
 global_asm!(
     r#"
 .section .rodata.trampoline, "a"
@@ -52,7 +57,7 @@ trampoline_start:
     movw %ax, %ds
     movw %ax, %es
     movl %cr0, %eax
-    andl $0x9fffffff, %eax     # caches on: INIT leaves them off or as they were
+    andl $0x9fffffff, %eax     # enable caches: INIT does not
     movl %eax, %cr0
     movw {TABLE} + 4, %bp
     movw ${TABLE} + 8, %si
@@ -67,14 +72,14 @@ trampoline_start:
     jmp 1b
 2:  movl $1, %eax
     cpuid
-    shrl $24, %ebx             # initial APIC id
+    shrl $24, %ebx             # initial APIC ID
     movw $1, %ax
     lock xaddw %ax, {TABLE} + 6
     cmpw $256, %ax
     jae 3f
     movw %ax, %di
     movb %bl, {IDS}(%di)
-3:  lock incw {TABLE} - 2      # after its id is there
+3:  lock incw {TABLE} - 2      # only after the ID is stored
     ljmpw *{TABLE}
 .globl trampoline_end
 trampoline_end:
@@ -85,31 +90,31 @@ trampoline_end:
     options(att_syntax)
 );
 
-// SAFETY: the assembly above defines them; only their addresses are taken.
+// SAFETY: the assembly above defines both labels. Only their addresses are used.
 unsafe extern "C" {
     static trampoline_start: u8;
     static trampoline_end: u8;
 }
 
-/// The machine that this code runs on.
-pub struct Real;
+/// The machine that this code runs on, in 32-bit flat mode.
+pub struct FlatModeHw;
 
 macro_rules! port {
     ($input:ident, $output:ident, $t:ty, $register:tt) => {
         fn $input(&mut self, port: u16) -> $t {
             let value: $t;
-            // SAFETY: reading a port touches no memory that Rust knows of.
+            // SAFETY: a port read accesses no memory of Rust's.
             unsafe { asm!(concat!("in ", $register, ", dx"), in("dx") port, out($register) value, options(nomem, nostack, preserves_flags)) };
             value
         }
         fn $output(&mut self, port: u16, value: $t) {
-            // SAFETY: DMA (fw_cfg's) is made to go only where `Machine` may write.
+            // SAFETY: the only DMA is fw_cfg's, to addresses that `Machine` may write.
             unsafe { asm!(concat!("out dx, ", $register), in("dx") port, in($register) value, options(nostack, preserves_flags)) };
         }
     };
 }
 
-impl Ports for Real {
+impl Ports for FlatModeHw {
     port!(inb, outb, u8, "al");
     port!(inw, outw, u16, "ax");
     port!(inl, outl, u32, "eax");
@@ -118,23 +123,24 @@ impl Ports for Real {
 macro_rules! memory {
     ($read:ident, $write:ident, $t:ty) => {
         fn $read(&mut self, at: u32) -> $t {
-            // SAFETY: flat segments: any address can be read, and integers have no invalid values.
+            // SAFETY: reads an integer. All addresses are readable: the segments are flat and paging is off.
             unsafe { (at as usize as *const $t).read_volatile() }
         }
         fn $write(&mut self, at: u32, value: $t) {
-            // SAFETY: callers name memory outside 10000h-6FFFFh, where statics and the stack lie.
+            // SAFETY: callers pass addresses outside of 10000h to 6FFFFh, where statics are, and of the stack below
+            // 10000h.
             unsafe { (at as usize as *mut $t).write_volatile(value) }
         }
     };
 }
 
-impl Machine for Real {
+impl Machine for FlatModeHw {
     memory!(read8, write8, u8);
     memory!(read16, write16, u16);
     memory!(read32, write32, u32);
 
     fn copy(&mut self, from: u32, to: u32, bytes: u32) {
-        // SAFETY: as for single reads and writes; ESI is put back.
+        // SAFETY: as for single reads and writes. ESI is restored.
         unsafe {
             asm!("xchg esi, {from}", "shr ecx, 2", "rep movsd", "mov ecx, {bytes}", "and ecx, 3", "rep movsb", "xchg esi, {from}",
                 from = inout(reg) from => _, bytes = in(reg) bytes, inout("edi") to => _, inout("ecx") bytes => _)
@@ -159,8 +165,8 @@ impl Machine for Real {
 
     fn cpuid(&mut self, leaf: u32) -> Option<[u32; 4]> {
         let changed: u32;
-        // SAFETY: flips the flag by which a processor shows that it has the instruction (Intel SDM, volume 1, 20.1.2), and
-        // puts the flags back.
+        // SAFETY: flips EFLAGS.ID, which only a CPU with CPUID allows (Intel SDM, volume 1, 20.1.2), and restores
+        // EFLAGS.
         unsafe {
             asm!("pushfd", "mov eax, [esp]", "xor dword ptr [esp], 0x200000", "popfd", "pushfd", "xor eax, [esp]", "popfd",
                 out("eax") changed)
@@ -169,7 +175,7 @@ impl Machine for Real {
             return None;
         }
         let (a, b, c, d): (u32, u32, u32, u32);
-        // SAFETY: CPUID only reads. EBX is put back, as the compiler may keep something there.
+        // SAFETY: CPUID changes only these four registers. EBX, which LLVM reserves, is restored.
         unsafe {
             asm!("xchg {b}, ebx", "cpuid", "xchg {b}, ebx", b = out(reg) b, inout("eax") leaf => a,
                 inout("ecx") 0 => c, out("edx") d, options(nomem, nostack, preserves_flags))
@@ -179,7 +185,7 @@ impl Machine for Real {
 
     fn rdmsr(&mut self, register: u32) -> u64 {
         let (low, high): (u32, u32);
-        // SAFETY: callers read registers that CPUID says are there.
+        // SAFETY: callers read only MSRs that CPUID reports.
         unsafe {
             asm!("rdmsr", in("ecx") register, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags))
         };
@@ -187,7 +193,7 @@ impl Machine for Real {
     }
 
     fn wrmsr(&mut self, register: u32, value: u64) {
-        // SAFETY: callers write memory types, which change no memory's content.
+        // SAFETY: callers write only MTRRs, which do not change the contents of memory.
         unsafe {
             asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
                 options(nostack, preserves_flags))
@@ -195,7 +201,7 @@ impl Machine for Real {
     }
 
     fn trampoline(&self) -> &'static [u8] {
-        // SAFETY: two labels of the code below, in order, in read-only memory.
+        // SAFETY: the labels delimit a section of the ROM, which is never written.
         unsafe {
             let start = &raw const trampoline_start;
             core::slice::from_raw_parts(start, (&raw const trampoline_end).byte_offset_from(start) as usize)
@@ -203,18 +209,18 @@ impl Machine for Real {
     }
 }
 
-/// Puts the handoff where the BIOS looks for it.
-pub fn hand_over(handoff: &Handoff) {
-    const PLACE: usize = 0xe_0000 + Handoff::OFFSET as usize;
-    // SAFETY: shadow RAM that belongs to nothing else.
-    unsafe { (PLACE as *mut Handoff).copy_from_nonoverlapping(handoff, 1) };
+/// Stores the handoff structure at its fixed address.
+pub fn store_handoff(handoff: &Handoff) {
+    const ADDRESS: usize = 0xe_0000 + Handoff::OFFSET as usize;
+    // SAFETY: shadow RAM that is reserved for this structure.
+    unsafe { (ADDRESS as *mut Handoff).copy_from_nonoverlapping(handoff, 1) };
 }
 
-/// Says so on the debug port, and stops.
+/// Writes `message` to the debug port (402h) and halts the CPU: after a panic.
 pub fn die(message: &str) -> ! {
-    message.bytes().for_each(|byte| Real.outb(0x402, byte));
+    message.bytes().for_each(|byte| FlatModeHw.outb(0x402, byte));
     loop {
-        // SAFETY: nothing is left to do.
+        // SAFETY: CLI and HLT access no memory.
         unsafe { asm!("cli", "hlt") };
     }
 }
