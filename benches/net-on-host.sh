@@ -1,5 +1,5 @@
-# The measuring half of benches/net: runs pcvm and QEMU with the bench guest on a bridge. Called as
-# `sh net-on-host.sh WHAT...`; see measuring.sh. It wants net-peer too.
+# The measurements of benches/net: runs pcvm and QEMU with the bench guest on a bridge. Called as `sh net-on-host.sh WHAT...`;
+# see measuring.sh. Needs net-peer too.
 . ./measuring.sh
 image=net-bench.bin
 cp "$here/pcvm" "$here/net-peer" "$here/net-bench.bin" .
@@ -13,7 +13,7 @@ printf '#!/bin/sh\nbrctl addif pcvmbr $1; ip link set $1 up\n' >join
 chmod +x join
 peer=
 
-# 1 MiB of RAM: the card's memory lies behind it, where real mode still reaches.
+# 1 MiB of RAM: the card's memory BAR follows it, within reach of real mode.
 start_pcvm() {
   exec ./pcvm run --memory 1M --firmware guest.bin --serial file:serial.out --display none --no-reboot \
     --net tap,bridge=pcvmbr,ifname=pcvmguest,mac=$mac,model=rtl8139c
@@ -25,7 +25,7 @@ start_qemu() {
     -netdev tap,id=net,ifname=pcvmguest,script=./join,downscript=no -device rtl8139,netdev=net,mac=$mac,addr=3,romfile=
 }
 
-# The other end, if there is to be one.
+# The peer of the guest's card, if the measurement needs one: $other is net-peer's mode.
 other= size=60
 before_run() {
   [ -n "$other" ] || return 0
@@ -35,25 +35,25 @@ before_run() {
 after_run() {
   [ -n "$other" ] || return 0
   kill $peer 2>/dev/null || true
-  # It says so only if something went wrong before the guest's end.
+  # net-peer prints this only if frames are missing before the guest's end.
   ! grep 'did not come' peer.out >&2 || exit 1
   wait $peer 2>/dev/null || true
   peer=
 }
 
-# marked VMM NAME MEASURE TURNS SIZE: time per turn, from the guest's mark after sixteen of them to the one at the end.
-# $ports is 0, or 256: added to the number of the measure it sets the byte behind that, the guest's NET_PORTS.
+# marked VMM NAME MEASURE ITERATIONS SIZE: time per iteration, from the guest's mark after sixteen of them to the one at the
+# end. $ports is 0 or 256; added to the measure's number it sets the next byte, the guest's NET_PORTS.
 marked() {
   guest $(($3 + ports)) "$4" "$5"
   echo 1 >$trace/events/kvm/kvm_msr/enable
   echo >$trace/trace
   run "$1"
   echo 0 >$trace/events/kvm/kvm_msr/enable
-  result "$1" "$2" "$(awk -v turns="$4" "$stamp"'
+  result "$1" "$2" "$(awk -v iterations="$4" "$stamp"'
     /kvm_msr: msr_read 1b / { before = last; last = stamp() }
-    END { printf "%.1f", (last - before) / (turns - 16) * 1000 }' $trace/trace)"
+    END { printf "%.1f", (last - before) / (iterations - 16) * 1000 }' $trace/trace)"
 }
-# all VMM NAME MEASURE FEW MANY SIZE: time and exits, by ports or not ($by goes before the name).
+# all VMM NAME MEASURE FEW MANY SIZE: time and exits, with registers in memory or by ports ($by precedes the name).
 all() {
   marked $1 $by$2_ns $3 $5 $6
   exits $1 $by$2_exits $(($3 + ports)) $4 $5 $6
@@ -81,10 +81,9 @@ measure_echo() {
     interrupts $1 ${by}echo_${size}_interrupts $((4 + ports)) 100 1000 60
   done
 }
-# Linux and its drivers: TCP by iperf3, in bytes per second, the other end being this host. There is no second run to
-# compare with: iperf3 itself counts from its beginning to its end. A nested host that counts instructions hangs a guest
-# after some thousand interrupts (tests/host/nested-host says why), so that streams are short there, and a guest that
-# hangs has one after it, which goes on with what is missing.
+# TCP streams of iperf3 between this host and Linux guests, in bytes per second; iperf3 itself measures the time. On a nested
+# host that counts instructions a guest hangs after some thousand interrupts (tests/host/nested-host says why): streams are
+# short there, and after a hang a new guest runs the streams that are missing.
 iperf=$here/iperf
 linux_options="console=ttyS0,115200n8 loglevel=4 panic=-1 address=10.99.0.10/24"
 linux_pcvm() {
@@ -98,7 +97,7 @@ linux_qemu() {
     -netdev tap,id=net,ifname=pcvmguest,script=./join,downscript=no -device rtl8139,netdev=net,mac=$mac,addr=3,romfile=
 }
 in_guest() { printf '%s\nexit\n' "$*" | nc -w 5 10.99.0.10 1; }
-# stream [-R]: KiB/s that arrived, in $streamed. False if nothing moves any more.
+# stream [-R]: sets $streamed to the received KiB/s. Fails if no packet moves for 3 s.
 stream() {
   $iperf/ld-linux-x86-64.so.2 --library-path $iperf $iperf/iperf3 -c 10.99.0.10 ${LENGTH:--t 2} -f K "$@" >iperf.out 2>&1 &
   client=$! moved='' still=0
@@ -113,7 +112,7 @@ stream() {
   [ -n "$streamed" ] || { cat iperf.out >&2; return 1; }
 }
 streams() { wc -l <$1; }
-# linux_once VMM: a machine, and streams by turns until there are three each way. False if it hung before.
+# linux_once VMM: starts a guest and runs streams in alternate directions until there are three of each. Fails if it hangs.
 linux_once() {
   rm -f linux.out
   linux_$1 >output 2>&1 </dev/null &
@@ -156,7 +155,7 @@ measure_linux() {
 
 for what in "$@"; do
   for vmm in ${VMMS:-pcvm qemu}; do
-    # Registers in memory, as Linux' drivers have them, and by ports.
+    # Registers in memory, as Linux' drivers use them, and by ports.
     ports=0 by=
     measure_$what $vmm
     [ $what != linux ] || continue

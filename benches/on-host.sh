@@ -1,16 +1,16 @@
-# The measuring half of benches/compare: runs pcvm and QEMU with the bench guest. Called as `sh on-host.sh WHAT...`; see
-# measuring.sh. It wants kvm-loop too.
+# The measurements of benches/compare: runs pcvm and QEMU with the bench guest. Called as `sh on-host.sh WHAT...`; see
+# measuring.sh. Needs kvm-loop too.
 . ./measuring.sh
 image=bench.bin
 cp "$here/pcvm" "$here/kvm-loop" "$here/bench.bin" .
-# Really there, and in memory: nothing here measures a disk.
+# All blocks are allocated and in the page cache: no measurement reads from the host's disk.
 dd if=/dev/zero of=disk.img bs=1M count=64 2>/dev/null
 
-# The machines: the same parts in both.
+# Two VMs with the same devices.
 start_pcvm() {
   exec ./pcvm run --memory 128M --firmware guest.bin --disk disk.img --serial file:serial.out --display none --no-reboot
 }
-# vmport and vapic off: QEMU's TPR patching aborts the software processor of a nested host. Neither is used here.
+# vmport and vapic off: both write a busy TSS back, which aborts the TCG of a nested host. No measurement uses them.
 start_qemu() {
   exec qemu-system-x86_64 -M pc,accel=kvm,vmport=off -global apic-common.vapic=off -m 128 -nodefaults -display none \
     -vga std -bios guest.bin -drive file=disk.img,format=raw,if=ide -serial file:serial.out -no-reboot
@@ -42,7 +42,7 @@ measure_serial() {
   exits $1 serial_blind_exits 8 100 600
 }
 
-# What the VMM has resident while a guest sits there that has written 16 pages.
+# Resident memory of the VMM with a halted guest that has written 16 pages.
 measure_memory() {
   guest 9 1
   start_"$1" >output 2>&1 </dev/null &
@@ -55,7 +55,7 @@ measure_memory() {
   result "$1" resident_kib $((rss - 64))
 }
 
-# From exec to the guest's first instruction, which writes to a port: the best of three.
+# From exec to the guest's first instruction, which writes to a port: the shortest of four runs.
 measure_start() {
   guest 0 1
   best=

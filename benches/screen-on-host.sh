@@ -1,9 +1,9 @@
-# The measuring half of benches/screen: runs pcvm and QEMU with guests that draw. Called as `sh screen-on-host.sh WHAT...`;
-# see measuring.sh. It wants vnc-watch and the guests too.
+# The measurements of benches/screen: runs pcvm and QEMU with guests that draw. Called as `sh screen-on-host.sh WHAT...`; see
+# measuring.sh. Needs vnc-watch and the guests too.
 . ./measuring.sh
 cp "$here/pcvm" "$here/vnc-watch" "$here"/*.bin "$here"/*.img .
 
-# guest NAME TURNS: the image that does this so often.
+# guest NAME ITERATIONS: writes guest.bin, the image NAME with this iteration count.
 guest() {
   cp "$1" guest.bin
   size=$(wc -c <guest.bin)
@@ -12,16 +12,16 @@ guest() {
   name=$1
 }
 
-looked_at=
+with_vnc=
 start_pcvm() {
   case $name in *.img) set -- --disk guest.bin ;; *) set -- --firmware guest.bin ;; esac
-  [ -z "$looked_at" ] || set -- "$@" --vnc unix:vnc
+  [ -z "$with_vnc" ] || set -- "$@" --vnc unix:vnc
   exec ./pcvm run --memory 64M "$@" --serial file:serial.out --display none --no-reboot
 }
 # vmport and vapic off: see on-host.sh.
 start_qemu() {
   case $name in *.img) set -- -drive file=guest.bin,format=raw,if=ide ;; *) set -- -bios guest.bin ;; esac
-  if [ -n "$looked_at" ]; then set -- "$@" -vnc unix:vnc; else set -- "$@" -display none; fi
+  if [ -n "$with_vnc" ]; then set -- "$@" -vnc unix:vnc; else set -- "$@" -display none; fi
   exec qemu-system-x86_64 -M pc,accel=kvm,vmport=off -global apic-common.vapic=off -m 64 -nodefaults -vga std "$@" \
     -name bench,debug-threads=on -serial file:serial.out -no-reboot
 }
@@ -45,10 +45,10 @@ measure_modes() {
   exits $1 modeset_exits modeset.img 1 4
 }
 
-# look VMM NAME ENCODING SECONDS AFTER: what a client gets that looks at the guest for so long, and what that costs. $drawn
-# is what the guest draws, a byte sent for each.
-look() {
-  looked_at=yes
+# watch VMM NAME ENCODING SECONDS AFTER: sets $bytes and $updates that a VNC client receives in SECONDS, $drawn (what the guest
+# draws; it sends a byte on COM1 for each), $ns and $wakeups of the VMM's threads.
+watch() {
+  with_vnc=yes
   guest $2.bin 1000000
   rm -f vnc serial.out
   start_$1 >output 2>&1 </dev/null &
@@ -60,7 +60,7 @@ look() {
   seen=$(./vnc-watch vnc $3 $pid serial.out $4 $5)
   kill $pid
   wait $pid 2>/dev/null || true
-  looked_at=
+  with_vnc=
   echo "$1 $2 $3: in $4 s $seen (bytes, updates, drawn by the guest, ns, wake-ups)" >&2
   read -r bytes updates drawn ns wakeups <<END
 $seen
@@ -68,17 +68,17 @@ END
 }
 measure_vnc() {
   for encoding in tight zrle; do
-    look $1 console $encoding 8 1
+    watch $1 console $encoding 8 1
     result $1 console_${encoding}_bytes "$(per 0 $bytes $drawn 1)"
     result $1 console_${encoding}_us "$(per 0 $ns $drawn 0.001)"
   done
   for encoding in tight zrle; do
-    look $1 window $encoding 8 1
+    watch $1 window $encoding 8 1
     result $1 window_${encoding}_updates "$(per 0 $updates 8 1)"
     result $1 window_${encoding}_bytes "$(per 0 $bytes $updates 1)"
     result $1 window_${encoding}_us "$(per 0 $ns $updates 0.001)"
   done
-  look $1 idle tight 20 25
+  watch $1 idle tight 20 25
   result $1 idle_us "$(per 0 $ns 20 0.001)"
   result $1 idle_wakeups "$(per 0 $wakeups 20 1)"
 }

@@ -1,22 +1,22 @@
-# Where the comparisons with QEMU measure; sourced by them in the project's directory. They set $dir, which goes there,
-# $pcvm, $vmms and $results.
+# Chooses the host for the comparisons with QEMU, which source this file in the project's directory and set $dir (the
+# measurements' directory), $pcvm, $vmms and $results.
 #
-# Where /dev/kvm runs guests on the processor, that is here (as root). Elsewhere it is a nested host with counted
-# instructions (tests/host/nested-host -i): there 2 ns of time are one instruction of guest, KVM or VMM, and the same run
-# gives the same numbers on a busy machine and an idle one. PCVM_TEST_HOST=here|nested overrides.
+# With a native /dev/kvm it is this machine (as root). Otherwise it is a nested host that counts instructions
+# (tests/host/nested-host -i): each instruction of guest, KVM or VMM takes 2 ns there, so that a busy machine gives the same
+# numbers as an idle one. PCVM_TEST_HOST=here|nested overrides.
 place=${PCVM_TEST_HOST:-}
 if [ -z "$place" ]; then
   case $("$(dirname "$pcvm")/kvm-loop") in native:*) place=here ;; *) place=nested ;; esac
 fi
 qemu=$(command -v qemu-system-x86_64) || { echo "qemu-system-x86_64 is missing: apt-get install qemu-system-x86" >&2; exit 1; }
 
-# measure COMMAND: runs it in $dir, there, and adds what it says to $results.
+# measure COMMAND: runs the command in $dir on that host and appends its output to $results.
 measure() {
   if [ "$place" = here ]; then
     (cd "$dir" && sh -c "$1") | tee -a "$results" >&2
     return
   fi
-  # QEMU comes with its libraries and ROMs, laid out as they are here, and with a cache that finds them as fast.
+  # QEMU needs its libraries and ROMs at the same paths, and a linker cache, which makes its start as fast as here.
   if [ "$vmms" != pcvm ]; then
     root=$dir/qemu-root
     mkdir -p "$root/usr/bin" "$root/usr/share" "$root/etc"
@@ -31,7 +31,7 @@ measure() {
   tests/host/nested-host -i -t 3600 -d "$dir" -- "PATH=/usr/bin:\$PATH $1 2>&1" | tee -a "$results" >&2
 }
 
-# What the tables' awk programs have in common.
+# Common functions of the awk programs that print tables.
 table_functions='
   function show(number, digits) { return number == "" ? "–" : group(sprintf("%." digits "f", number)) }
   function group(text,  whole, rest) {
@@ -43,11 +43,11 @@ table_functions='
     }
     return whole rest
   }
-  # A number of both machines; target is a text, and met is 1, 0 or empty. A target that is missed makes the bench fail:
-  # SPECIFICATION.md promises it.
-  function row(name, mine, its, digits, target, met) {
-    printf "| %s | %s | %s | %s | %s |\n", name, show(mine, digits), show(its, digits),
-      mine != "" && its != "" && its + 0 != 0 ? sprintf("%.3g", mine / its) : "–",
+  # A table row with a number of pcvm and of QEMU. target is a text; met is 1, 0 or empty. A missed target makes the bench
+  # fail: SPECIFICATION.md promises it.
+  function row(name, pcvm, qemu, digits, target, met) {
+    printf "| %s | %s | %s | %s | %s |\n", name, show(pcvm, digits), show(qemu, digits),
+      pcvm != "" && qemu != "" && qemu + 0 != 0 ? sprintf("%.3g", pcvm / qemu) : "–",
       target == "" ? "" : target " " (met == "" ? "" : met ? "✓" : "✗")
     if (met != "" && !met) missed++
   }

@@ -1,86 +1,59 @@
-//! Media that cannot be booted, and disks of sizes at which addresses once ended: the firmware says what is wrong with each,
-//! on the screen and on COM1, and goes on to the next in the order.
+//! Boot media that are damaged or unreadable: the BIOS prints the reason on the screen and on COM1 and tries the next
+//! device of the boot order. Disks at the size limits of ATA, INT 13h and the MBR.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use pcvm_test_guests::{flat, media::Media};
-use pcvm_test_host::require_kvm;
+use pcvm_test_host::{Process, TIME_LIMIT, assert_has, require_kvm, wait_for, wait_for_text};
 use tempfile::TempDir;
 
-/// A CD's block.
+/// Size of a CD's block.
 const BLOCK: usize = 2048;
-/// The block of the El Torito boot record, and where it says in which block the catalogue is (El Torito 1.0, figure 7).
+/// The block of the El Torito boot record, and the offset of its catalogue pointer (El Torito 1.0, figure 7).
 const BOOT_RECORD: usize = 17;
 const CATALOGUE: usize = BOOT_RECORD * BLOCK + 0x47;
 
-/// A machine with drives that are files of its directory.
+/// A VM, at most one at a time, and a directory for its images, its log of COM1 and its control socket.
 struct Machine {
+    vm: Option<Process>,
     dir: TempDir,
-    child: Option<Child>,
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        self.off();
-    }
 }
 
 impl Machine {
     fn new() -> Self {
         require_kvm();
-        Self { dir: TempDir::new().expect("a directory"), child: None }
+        Self { vm: None, dir: TempDir::new().expect("a temporary directory") }
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn file(&self, name: &str, bytes: &[u8]) {
+    fn write(&self, name: &str, bytes: &[u8]) {
         fs::write(self.path(name), bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 
-    fn on(&mut self, arguments: &[&str]) {
-        self.off();
-        let child = Command::new(env!("CARGO_BIN_EXE_pcvm"))
-            .current_dir(self.dir.path())
-            .args(["run", "--memory", "16M", "--serial", "file:serial", "--control", "unix:socket", "--no-reboot"])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("pcvm");
-        self.child = Some(child);
-    }
-
-    fn off(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+    /// Starts a VM in place of the one before.
+    fn start(&mut self, arguments: &[&str]) {
+        self.vm = None;
         let _ = fs::remove_file(self.path("serial"));
+        self.vm = Some(Process::start(
+            Command::new(env!("CARGO_BIN_EXE_pcvm"))
+                .current_dir(self.dir.path())
+                .args(["run", "--memory", "16M", "--serial", "file:serial", "--control", "unix:socket", "--no-reboot"])
+                .args(arguments)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null()),
+        ));
     }
 
-    fn serial(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.path("serial")).unwrap_or_default()).replace('\r', "")
-    }
-
-    /// Waits until `last` was said on COM1, and gives everything that was.
+    /// Waits until the guest has sent `text` on COM1; returns everything that it has sent.
     #[track_caller]
-    fn until(&self, last: &str) -> String {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            let said = self.serial();
-            if said.contains(last) {
-                return said;
-            }
-            assert!(Instant::now() < deadline, "no {last:?} in:\n{said}");
-            thread::sleep(Duration::from_millis(50));
-        }
+    fn wait_for_serial(&self, text: &str) -> String {
+        wait_for_text(&self.path("serial"), text, TIME_LIMIT)
     }
 
     #[track_caller]
@@ -97,17 +70,10 @@ impl Machine {
     }
 }
 
-#[track_caller]
-fn assert_has(text: &str, what: &[&str]) {
-    for wanted in what {
-        assert!(text.contains(wanted), "no {wanted:?} in:\n{text}");
-    }
-}
-
-/// What a good disk of the guests' says.
+/// What the test guests' bootable disk prints.
 const BOOTED: &str = "pcvm boot code, drive 80";
 
-/// A disk that boots: the image of a CD with hard disk emulation, by itself.
+/// A bootable disk: the image in a CD with hard disk emulation.
 fn good_disk(iso: &[u8]) -> Vec<u8> {
     let catalogue = word(iso, CATALOGUE) as usize * BLOCK;
     let image = word(iso, catalogue + 32 + 8) as usize * BLOCK;
@@ -118,43 +84,43 @@ fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
-/// A CD that boots, spoilt.
-fn spoilt(iso: &[u8], how: impl FnOnce(&mut Vec<u8>, usize)) -> Vec<u8> {
+/// A bootable CD, damaged by a function of its bytes and the offset of its boot catalogue.
+fn damaged(iso: &[u8], damage: impl FnOnce(&mut Vec<u8>, usize)) -> Vec<u8> {
     let mut bytes = iso.to_vec();
     let catalogue = word(iso, CATALOGUE) as usize * BLOCK;
-    how(&mut bytes, catalogue);
+    damage(&mut bytes, catalogue);
     bytes
 }
 
 #[test]
-fn software_spoilt_cds_are_reported_and_the_disk_behind_them_boots() {
+fn software_the_bios_reports_damaged_cds_and_boots_the_disk_after_them() {
     let media = Media::make().unwrap_or_else(|error| panic!("{error}"));
     let iso = fs::read(media.path("hard-disk.iso")).expect("the CD");
     let image = |bytes: &[u8], catalogue: usize| word(bytes, catalogue + 32 + 8);
 
     let cds: Vec<(&str, Vec<u8>)> = vec![
         ("the disc is not bootable", vec![0x20; 64 * BLOCK]),
-        ("the disc is not bootable", spoilt(&iso, |cd, _| cd[BOOT_RECORD * BLOCK] = 2)),
+        ("the disc is not bootable", damaged(&iso, |cd, _| cd[BOOT_RECORD * BLOCK] = 2)),
         (
             "the boot catalogue cannot be read",
-            spoilt(&iso, |cd, _| cd[CATALOGUE..CATALOGUE + 4].copy_from_slice(&0x00ff_ffff_u32.to_le_bytes())),
+            damaged(&iso, |cd, _| cd[CATALOGUE..CATALOGUE + 4].copy_from_slice(&0x00ff_ffff_u32.to_le_bytes())),
         ),
         (
             "the boot catalogue cannot be read",
-            spoilt(&iso, |cd, _| cd[CATALOGUE..CATALOGUE + 4].copy_from_slice(&u32::MAX.to_le_bytes())),
+            damaged(&iso, |cd, _| cd[CATALOGUE..CATALOGUE + 4].copy_from_slice(&u32::MAX.to_le_bytes())),
         ),
-        ("damaged boot catalogue (validation entry)", spoilt(&iso, |cd, at| cd[at] = 7)),
-        ("damaged boot catalogue (validation entry)", spoilt(&iso, |cd, at| cd[at + 30] = 0)),
-        ("damaged boot catalogue (checksum)", spoilt(&iso, |cd, at| cd[at + 4] ^= 1)),
-        ("no boot image", spoilt(&iso, |cd, at| cd[at + 32] = 0)),
+        ("damaged boot catalogue (validation entry)", damaged(&iso, |cd, at| cd[at] = 7)),
+        ("damaged boot catalogue (validation entry)", damaged(&iso, |cd, at| cd[at + 30] = 0)),
+        ("damaged boot catalogue (checksum)", damaged(&iso, |cd, at| cd[at + 4] ^= 1)),
+        ("no boot image", damaged(&iso, |cd, at| cd[at + 32] = 0)),
         (
             "the boot image cannot be read",
-            spoilt(&iso, |cd, at| cd[at + 40..at + 44].copy_from_slice(&0x0fff_ffff_u32.to_le_bytes())),
+            damaged(&iso, |cd, at| cd[at + 40..at + 44].copy_from_slice(&0x0fff_ffff_u32.to_le_bytes())),
         ),
-        ("the boot image cannot be read", spoilt(&iso, |cd, at| cd.truncate(image(cd, at) as usize * BLOCK))),
+        ("the boot image cannot be read", damaged(&iso, |cd, at| cd.truncate(image(cd, at) as usize * BLOCK))),
         (
             "the hard disk image has no partition",
-            spoilt(&iso, |cd, at| {
+            damaged(&iso, |cd, at| {
                 let image = image(cd, at) as usize * BLOCK;
                 cd[image + 446..image + 510].fill(0);
             }),
@@ -162,44 +128,44 @@ fn software_spoilt_cds_are_reported_and_the_disk_behind_them_boots() {
         ("cannot be read", iso[..16 * BLOCK].to_vec()),
     ];
 
-    // A machine has room for three of them before the disk.
+    // Three CDs at a time leave one unit for the disk.
     let mut machine = Machine::new();
-    machine.file("good.img", &good_disk(&iso));
+    machine.write("good.img", &good_disk(&iso));
     for cds in cds.chunks(3) {
         let mut arguments = vec!["--boot".to_owned(), "dc".into(), "--disk".into(), "good.img,unit=hda".into()];
         for (n, (_, bytes)) in cds.iter().enumerate() {
-            machine.file(&format!("{n}.iso"), bytes);
+            machine.write(&format!("{n}.iso"), bytes);
             arguments.extend(["--cdrom".into(), format!("{n}.iso,unit=hd{}", ["b", "c", "d"][n])]);
         }
-        machine.on(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-        let said = machine.until(BOOTED);
+        machine.start(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let serial = machine.wait_for_serial(BOOTED);
         for (n, (reason, _)) in cds.iter().enumerate() {
-            let (_, after) = said.split_once(&format!("Booting from CD-ROM {}", n + 1)).unwrap_or_default();
-            let failed = after.lines().nth(1).unwrap_or_default();
+            let (_, after) = serial.split_once(&format!("Booting from CD-ROM {}", n + 1)).unwrap_or_default();
+            let line = after.lines().nth(1).unwrap_or_default();
             assert!(
-                failed.starts_with("  failed: ") && failed.contains(reason),
-                "not {reason:?} but {failed:?}:\n{said}"
+                line.starts_with("  failed: ") && line.contains(reason),
+                "{line:?} instead of {reason:?}:\n{serial}"
             );
         }
-        assert_has(&said, &["Booting from hard disk 1 (PCVM HARDDISK, 0 MiB)"]);
+        assert_has(&serial, &["Booting from hard disk 1 (PCVM HARDDISK, 0 MiB)"]);
     }
 }
 
 #[test]
-fn software_spoilt_disks_are_reported_and_the_last_one_boots() {
+fn software_the_bios_reports_disks_without_boot_code_and_boots_the_last_one() {
     let media = Media::make().unwrap_or_else(|error| panic!("{error}"));
     let good = good_disk(&fs::read(media.path("hard-disk.iso")).expect("the CD"));
     let mut machine = Machine::new();
     let mut unsigned = good.clone();
     unsigned[510] = 0;
-    machine.file("unsigned.img", &unsigned);
-    // One sector, the smallest disk there is, with a signature and nothing else.
+    machine.write("unsigned.img", &unsigned);
+    // One sector, the smallest disk, with nothing but the boot signature.
     let mut empty = vec![0; 512];
     empty[510..].copy_from_slice(&[0x55, 0xaa]);
-    machine.file("empty.img", &empty);
-    machine.file("zeros.img", &vec![0; 1 << 20]);
-    machine.file("good.img", &good);
-    machine.on(&[
+    machine.write("empty.img", &empty);
+    machine.write("zeros.img", &vec![0; 1 << 20]);
+    machine.write("good.img", &good);
+    machine.start(&[
         "--disk",
         "unsigned.img",
         "--disk",
@@ -211,9 +177,9 @@ fn software_spoilt_disks_are_reported_and_the_last_one_boots() {
         "--boot",
         "c",
     ]);
-    let said = machine.until(BOOTED);
+    let serial = machine.wait_for_serial(BOOTED);
     assert_has(
-        &said,
+        &serial,
         &[
             "Booting from hard disk 1 (PCVM HARDDISK, 0 MiB)\n  failed: no boot signature (55AAh)\n",
             "Booting from hard disk 2 (PCVM HARDDISK, 0 MiB)\n  failed: the boot sector is empty\n",
@@ -224,39 +190,29 @@ fn software_spoilt_disks_are_reported_and_the_last_one_boots() {
 }
 
 #[test]
-fn software_drives_that_fail_are_reported_and_boot_when_they_work_again() {
+fn software_the_bios_reports_read_errors_and_boots_after_they_are_gone() {
     let media = Media::make().unwrap_or_else(|error| panic!("{error}"));
     let iso = fs::read(media.path("hard-disk.iso")).expect("the CD");
     let good = good_disk(&iso);
     let mut machine = Machine::new();
-    machine.file("disk.img", &vec![0; good.len()]);
-    machine.file("cd.iso", &vec![0; iso.len()]);
-    machine.on(&["--disk", "disk.img", "--cdrom", "cd.iso", "--boot", "dc"]);
-    machine.until("Press F12 or Esc for the boot menu, any other key to try again.");
+    machine.write("disk.img", &vec![0; good.len()]);
+    machine.write("cd.iso", &vec![0; iso.len()]);
+    machine.start(&["--disk", "disk.img", "--cdrom", "cd.iso", "--boot", "dc"]);
+    machine.wait_for_serial("Press F12 or Esc for the boot menu, any other key to try again.");
 
-    // The host takes the images away: every read fails.
-    let cut = |name: &str, len: usize| {
+    // Every read of a truncated image fails.
+    let set_size = |name: &str, len: usize| {
         let file = File::options().write(true).open(machine.path(name)).expect("the image");
-        file.set_len(len as u64).expect("another size");
+        file.set_len(len as u64).expect("the image's new size");
     };
-    cut("disk.img", 0);
-    cut("cd.iso", 0);
+    set_size("disk.img", 0);
+    set_size("cd.iso", 0);
     machine.control("key", &["a"]);
-    let said = machine.until("failed: cannot be read");
-    let said = if said.matches("any other key").count() < 2 {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            let said = machine.serial();
-            if said.matches("any other key").count() == 2 {
-                break said;
-            }
-            assert!(Instant::now() < deadline, "no second round:\n{said}");
-            thread::sleep(Duration::from_millis(50));
-        }
-    } else {
-        said
-    };
-    let summary = said.rsplit("No bootable device.\n").next().unwrap_or_default();
+    let serial = wait_for("the second prompt", TIME_LIMIT, || {
+        let serial = machine.wait_for_serial("failed: cannot be read");
+        if serial.matches("any other key").count() == 2 { Ok(serial) } else { Err(serial) }
+    });
+    let summary = serial.rsplit("No bootable device.\n").next().unwrap_or_default();
     assert_has(
         summary,
         &["  CD-ROM 1 (PCVM DVD-ROM): cannot be read: ", "  hard disk 1 (PCVM HARDDISK, 0 MiB): cannot be read: "],
@@ -264,35 +220,35 @@ fn software_drives_that_fail_are_reported_and_boot_when_they_work_again() {
     let screen = machine.control("screen", &["--text"]);
     assert_has(&screen, &["No bootable device.", "hard disk 1 (PCVM HARDDISK, 0 MiB): cannot be read: "]);
 
-    // And gives the disk back, as it should have been.
-    cut("disk.img", good.len());
+    // The disk becomes readable and bootable.
+    set_size("disk.img", good.len());
     fs::write(machine.path("disk.img"), &good).expect("the image");
     machine.control("key", &["a"]);
-    machine.until(BOOTED);
+    machine.wait_for_serial(BOOTED);
 }
 
 #[test]
-fn software_disks_of_all_sizes_have_a_geometry_and_a_last_sector() {
+fn software_int13_reports_geometry_and_reads_the_last_sector_at_every_size_limit() {
     const MIB: u64 = 2048;
-    /// Cylinders, heads and sectors by INT 13h AH=08h (IBM AT; Phoenix EDD 1.1, LBA assist), by the disk's sectors.
+    /// The disk's number of sectors; cylinders, heads and sectors of INT 13h AH=08h (IBM AT; Phoenix EDD 1.1, LBA assist).
     const DISKS: [(u64, u32, u32, u32); 16] = [
         (1, 1, 1, 1),
         (62, 1, 1, 62),
         (MIB, 2, 16, 63),
-        // 504 MiB: what 1024 cylinders of 16 heads and 63 sectors hold.
+        // 504 MiB: 1024 cylinders of 16 heads and 63 sectors.
         (1024 * 16 * 63 - 1, 1023, 16, 63),
         (1024 * 16 * 63, 1024, 16, 63),
         (1024 * 16 * 63 + 1, 1024, 16, 63),
         (4 * 1024 * MIB, 522, 255, 63),
-        // 8 GiB: what 1024 cylinders of 255 heads hold.
+        // 8 GiB: 1024 cylinders of 255 heads.
         (1024 * 255 * 63 - 1, 1023, 255, 63),
         (1024 * 255 * 63, 1024, 255, 63),
         (1024 * 255 * 63 + 1, 1024, 255, 63),
-        // 137 GB: what 28 bits name.
+        // 137 GB: 28-bit LBA.
         ((1 << 28) - 1, 1024, 255, 63),
         (1 << 28, 1024, 255, 63),
         ((1 << 28) + 1, 1024, 255, 63),
-        // 2 TiB: what 32 bits name.
+        // 2 TiB: 32-bit LBA of the MBR.
         ((1 << 32) - 1, 1024, 255, 63),
         (1 << 32, 1024, 255, 63),
         ((1 << 32) + 1, 1024, 255, 63),
@@ -306,25 +262,25 @@ fn software_disks_of_all_sizes_have_a_geometry_and_a_last_sector() {
             sparse(&path, sectors, n == 0);
             arguments.extend(["--disk".into(), format!("{n}.img")]);
         }
-        machine.on(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-        let said = machine.until("disks: end");
+        machine.start(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let serial = machine.wait_for_serial("disks: end");
         for (n, &(sectors, cylinders, heads, per_track)) in disks.iter().enumerate() {
             let last = if sectors == 1 { "\u{0}" } else { "LAST" };
             let line = format!("8{n} {cylinders:04x} {heads:02x} {per_track:02x} {sectors:016x} ");
-            let found = said.lines().find(|found| found.starts_with(&format!("8{n} "))).unwrap_or_default();
-            assert!(found.starts_with(&line), "{sectors} sectors: not {line:?} but {found:?}:\n{said}");
-            // 04h: sector not found.
+            let found = serial.lines().find(|found| found.starts_with(&format!("8{n} "))).unwrap_or_default();
+            assert!(found.starts_with(&line), "{sectors} sectors: {found:?} instead of {line:?}:\n{serial}");
+            // Reading behind the end fails with 04h, sector not found.
             assert!(sectors == 1 || found.ends_with(&format!("{last} 04")), "{sectors} sectors: {found:?}");
         }
     }
 }
 
-/// A disk of so many sectors, its last one marked, with the boot sector or without.
-fn sparse(path: &Path, sectors: u64, boots: bool) {
+/// Creates a sparse disk image with a mark in its last sector, and with a boot sector if `bootable`.
+fn sparse(path: &Path, sectors: u64, bootable: bool) {
     let file = File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     file.set_len(sectors * 512).expect("a sparse file");
     file.write_all_at(b"LAST", (sectors - 1) * 512).expect("the last sector");
-    if boots {
+    if bootable {
         file.write_all_at(&flat::disks(), 0).expect("the boot sector");
     }
 }

@@ -1,26 +1,26 @@
-//! Operating systems that nobody here wrote boot on the machine.
+//! Operating systems boot: the Debian installer, Debian's kernel on a hard disk, FreeDOS.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use pcvm_test_guests::debian::Arch;
 use pcvm_test_guests::{disk, floppy, installer};
-use pcvm_test_host::{Host, Job, Output, require_kvm};
+use pcvm_test_host::{Host, Job, Output, assert_has, require_kvm};
 
-/// Warnings that are not about our hardware: Linux prints them on every i440FX PC, whoever made it.
+/// Warnings that Linux prints on every i440FX PC.
 const USUAL: [&str; 14] = [
-    // About the time that a busy nested host leaves to its guest.
+    // A busy nested host gives its guest little time.
     "clocksource: Long readout interval",
     "hrtimer: interrupt took",
     "Unstable clock detected",
     "If you want to keep using the local clock, then add:",
     "\"trace_clock=local\"",
     "] on the kernel command line",
-    // A conventional PCI host bridge has no memory-mapped configuration space.
+    // The 440FX has no memory-mapped configuration space.
     "fail to add MMCONFIG information",
-    // The 64-bit window lies above what an emulated 32-bit or 40-bit processor addresses.
+    // The 64-bit window is above the physical address space of a 32-bit or 40-bit CPU.
     "not CPU addressable",
-    // About the processor that the host has, not the PC.
+    // Properties of the host's CPU.
     "Spectre",
     "MDS CPU bug",
     "TSX",
@@ -29,11 +29,10 @@ const USUAL: [&str; 14] = [
     "kvm: ",
 ];
 
-/// The disk offers UDMA in IDENTIFY; Linux's ata_piix drives a PIIX3 (8086:7010) by multi-word DMA 2 at most, as it does
-/// with every machine that has this controller.
+/// The disk offers UDMA in IDENTIFY DEVICE; Linux's ata_piix drives a PIIX3 (8086:7010) with multiword DMA mode 2 at most.
 const DMA: [&str; 2] = ["max UDMA/", "dev1.0: ata, XFER_MW_DMA_2"];
 
-/// The kernel's messages of warning level and above in a `dmesg -r` that are not usual.
+/// Kernel messages of level warning and above in the output of `dmesg -r`, except the usual ones.
 fn warnings(log: &str) -> Vec<&str> {
     log.lines()
         .filter(|line| {
@@ -44,28 +43,20 @@ fn warnings(log: &str) -> Vec<&str> {
         .collect()
 }
 
-#[track_caller]
-fn assert_has(log: &str, what: &[&str]) {
-    for text in what {
-        assert!(log.contains(text), "no {text:?} in:\n{}", pcvm_test_host::tail(log));
-    }
-}
-
-/// Makes a directory for the disk and the logs, `$scratch`, outside the job's own: on a nested host that is a network
-/// file system, to which a byte costs a processor of the guest most of a millisecond. The logs come along every few
-/// seconds and at the end.
+/// Creates `$scratch`, a directory for the disk and the logs. The job's own directory is 9p on a nested host, where each
+/// byte on a serial port would cost a vCPU most of a millisecond. The logs are copied every few seconds and at the end.
 const SCRATCH: &str = "scratch=$(mktemp -d /tmp/pcvm.XXXXXX)
      while sleep 5; do cp $scratch/*.log . 2>/dev/null; done &
      copier=$!
      trap 'kill $copier; cp $scratch/*.log .; rm -rf $scratch' EXIT
      disk=$scratch/disk.img";
 
-/// What tells pcvm which firmware: its own, or Debian's SeaBIOS.
+/// Options for the firmware: pcvm's own, or Debian's SeaBIOS.
 const OURS: &str = "";
 const SEABIOS: &str = "--firmware bios.bin";
 
-/// `start` is what tells pcvm how to start it.
-fn the_installer_reaches_its_first_screen(arch: Arch, name: &str, start: &str) {
+/// Starts the installer with the options `start`, and checks its report on the hardware.
+fn check_installer(arch: Arch, name: &str, start: &str) {
     let installer = installer::make(arch).unwrap_or_else(|error| panic!("{error}"));
     let job = Job::new(
         name,
@@ -95,27 +86,27 @@ fn the_installer_reaches_its_first_screen(arch: Arch, name: &str, start: &str) {
 
 #[test]
 fn nested_the_i386_installer_boots_from_cd() {
-    the_installer_reaches_its_first_screen(Arch::I386, "installer-i386", &format!("{OURS} --boot dc"));
+    check_installer(Arch::I386, "installer-i386", &format!("{OURS} --boot dc"));
 }
 
 #[test]
 fn nested_the_amd64_installer_boots_from_cd() {
-    the_installer_reaches_its_first_screen(Arch::Amd64, "installer-amd64", &format!("{OURS} --boot dc"));
+    check_installer(Arch::Amd64, "installer-amd64", &format!("{OURS} --boot dc"));
 }
 
 #[test]
 fn nested_the_amd64_installer_boots_from_cd_by_seabios() {
-    the_installer_reaches_its_first_screen(Arch::Amd64, "installer-seabios", &format!("{SEABIOS} --boot dc"));
+    check_installer(Arch::Amd64, "installer-seabios", &format!("{SEABIOS} --boot dc"));
 }
 
 #[test]
-fn nested_a_kernel_starts_without_firmware() {
+fn nested_the_amd64_installer_boots_from_a_kernel_without_firmware() {
     let start = format!("--kernel vmlinuz --initrd initrd.img --append '{}'", installer::COMMAND_LINE);
-    the_installer_reaches_its_first_screen(Arch::Amd64, "kernel-amd64", &start);
+    check_installer(Arch::Amd64, "kernel-amd64", &start);
 }
 
-/// A disk is written by one machine and verified by another, which differ in their processors and firmware.
-fn a_disk_keeps_what_was_written(name: &str, [writer, reader]: [(u32, &str); 2]) {
+/// Boots a disk twice, with different numbers of vCPUs and firmware: the first boot writes files, the second verifies them.
+fn check_disk(name: &str, [writer, reader]: [(u32, &str); 2]) {
     let image = disk::image().unwrap_or_else(|error| panic!("{error}"));
     let boot = |n: u32, (cpus, firmware): (u32, &str)| {
         format!(
@@ -136,7 +127,7 @@ fn a_disk_keeps_what_was_written(name: &str, [writer, reader]: [(u32, &str); 2])
         assert_eq!(warnings(&log), Vec::<&str>::new());
     }
     if reader.0 >= 4 {
-        return; // Its report is a short one (disk-init.sh).
+        return; // disk-init.sh reports no more then.
     }
     let log = output.text("boot2.log").replace('\r', "");
     assert_has(
@@ -156,36 +147,33 @@ fn a_disk_keeps_what_was_written(name: &str, [writer, reader]: [(u32, &str); 2])
     }
     assert_has(&log, &["DefinitionBlock (\"\", \"DSDT\"", "_S5"]);
     for complaint in ["Could not", "<BAD INDEX>", "Invalid entry", "<TRUNCATED>", "Incorrect checksum"] {
-        assert!(!log.contains(complaint), "iasl or dmidecode says {complaint:?}:\n{log}");
+        assert!(!log.contains(complaint), "iasl or dmidecode prints {complaint:?}:\n{log}");
     }
 }
 
 #[test]
-fn nested_a_disk_keeps_what_was_written_with_1_and_2_processors() {
-    a_disk_keeps_what_was_written("disk-1-2", [(1, OURS), (2, OURS)]);
+fn nested_a_disk_keeps_its_files_from_a_boot_with_1_vcpu_to_one_with_2() {
+    check_disk("disk-1-2", [(1, OURS), (2, OURS)]);
 }
 
 #[test]
-fn nested_a_disk_keeps_what_was_written_by_seabios_and_with_4_processors() {
-    a_disk_keeps_what_was_written("disk-seabios-4", [(2, SEABIOS), (4, OURS)]);
+fn nested_a_disk_keeps_its_files_from_seabios_with_2_vcpus_to_pcvm_bios_with_4() {
+    check_disk("disk-seabios-4", [(2, SEABIOS), (4, OURS)]);
 }
 
-/// Boots a floppy image as the CD's emulated floppy on this /dev/kvm itself, which a software KVM can also do.
+/// Boots a CD's emulated floppy on the local /dev/kvm, which may be a software KVM, until COM1's output matches `pattern`.
 fn boot_floppy(name: &str, iso: PathBuf, firmware: &str, pattern: &str) -> Output {
     require_kvm();
     let job = Job::new(
         name,
         format!(
-            // Our own guest switches the machine off, DOS is ended when it has said what it has to, or after two minutes.
             "./pcvm run --memory 32M {firmware} --cdrom floppy.iso --boot d --serial file:serial.log \
                --debugcon firmware.log --display none &
-             machine=$!
-             tries=0
-             while ! grep -q '{pattern}' serial.log 2>/dev/null && [ $tries -lt 120 ] && kill -0 $machine; do
-               sleep 1; tries=$((tries + 1))
-             done
-             sleep 1; kill $machine 2>/dev/null; wait $machine
-             grep -q '{pattern}' serial.log"
+             vm=$!
+             finished() {{ has serial.log '{pattern}' || ended $vm; }}
+             wait_for 120 finished
+             kill $vm 2>/dev/null; wait $vm
+             has serial.log '{pattern}'"
         ),
     );
     let job = job.pcvm().unwrap_or_else(|error| panic!("{error}")).file(iso, "floppy.iso");
@@ -195,18 +183,17 @@ fn boot_floppy(name: &str, iso: PathBuf, firmware: &str, pattern: &str) -> Outpu
 }
 
 #[test]
-fn software_a_boot_sector_of_our_own_reads_its_floppy_by_bios() {
+fn software_the_checksum_boot_sector_reads_its_floppy_by_int13() {
     let iso = floppy::checksum_iso().unwrap_or_else(|error| panic!("{error}"));
     for (name, firmware) in [("own-floppy", OURS), ("own-floppy-seabios", SEABIOS)] {
-        let output = boot_floppy(name, iso.clone(), firmware, "pcvm boot sector: ");
-        assert_has(&output.text("serial.log"), &["pcvm boot sector: 2879 sectors read, sum right"]);
+        boot_floppy(name, iso.clone(), firmware, "pcvm boot sector: 2879 sectors read, sum right");
     }
 }
 
 #[test]
 fn software_freedos_boots_to_its_prompt() {
     let Some(iso) = floppy::freedos_iso().unwrap_or_else(|error| panic!("{error}")) else {
-        eprintln!("there is no FreeDOS image: only the project's own boot sector is tested");
+        eprintln!("not tested: there is no FreeDOS image");
         return;
     };
     for (name, firmware) in [("freedos", OURS), ("freedos-seabios", SEABIOS)] {

@@ -2,7 +2,8 @@
 
 mod echo;
 
-use echo::{Machine, machine, pcvm, until};
+use echo::{Machine, machine, pcvm};
+use pcvm_test_host::wait_until;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -61,18 +62,18 @@ impl Qmp {
 #[test]
 fn software_commands_read_the_screen_and_type() {
     let machine = machine("Ready", &[]);
-    machine.does("wait", &["--text", "^Ready$", "--timeout", "60"]);
-    machine.does("key", &["f1"]);
+    machine.run_ok("wait", &["--text", "^Ready$", "--timeout", "60"]);
+    machine.run_ok("key", &["f1"]);
     let typed = "Hello, World! {\"key\": [~|`^]} -- \\/?";
-    machine.does("type", &[typed]);
-    machine.does("wait", &["--text", &format!("►{}$", regex::escape(typed)), "--timeout", "60"]);
-    machine.does("type", &["--enter", "-x"]);
-    machine.does("key", &["shift-a", "B", "kp_5"]);
-    let screen = machine.does("screen", &["--text"]);
+    machine.run_ok("type", &[typed]);
+    machine.run_ok("wait", &["--text", &format!("►{}$", regex::escape(typed)), "--timeout", "60"]);
+    machine.run_ok("type", &["--enter", "-x"]);
+    machine.run_ok("key", &["shift-a", "B", "kp_5"]);
+    let screen = machine.run_ok("screen", &["--text"]);
     assert_eq!(screen.lines().count(), 25, "{screen}");
 
-    machine.does("screenshot", &["a.png"]);
-    machine.does("screenshot", &["a.ppm"]);
+    machine.run_ok("screenshot", &["a.png"]);
+    machine.run_ok("screenshot", &["a.ppm"]);
     let picture = fs::File::open(machine.dir.path().join("a.png")).unwrap();
     let mut reader = png::Decoder::new(BufReader::new(picture)).read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
@@ -83,7 +84,7 @@ fn software_commands_read_the_screen_and_type() {
     assert_eq!(ppm.strip_prefix(b"P6\n720 400\n255\n".as_slice()).unwrap().len(), pixels.len());
 
     let fails = |command: &str, arguments: &[&str], status: i32, line: &str| {
-        let output = machine.tell(command, arguments);
+        let output = machine.run_command(command, arguments);
         assert_eq!(String::from_utf8_lossy(&output.stderr), format!("pcvm: {line}\n"));
         assert_eq!(output.status.code(), Some(status));
     };
@@ -143,7 +144,7 @@ fn software_qmp_follows_its_specification() {
     assert_eq!(other.event("RESET")["data"], json!({ "guest": false, "reason": "host-qmp-system-reset" }));
     assert!(!running(&mut qmp));
     qmp.execute(json!({ "execute": "cont" }));
-    machine.does("wait", &["--text", "Ready", "--timeout", "60"]);
+    machine.run_ok("wait", &["--text", "Ready", "--timeout", "60"]);
 
     let key = |code: Value| json!({ "type": "key", "data": { "down": true, "key": code } });
     for (events, valid) in [
@@ -171,7 +172,7 @@ fn software_qmp_follows_its_specification() {
 #[test]
 fn software_a_client_that_does_not_read_does_not_block_others() {
     let machine = machine("Ready", &[]);
-    machine.does("wait", &["--text", "Ready", "--timeout", "60"]);
+    machine.run_ok("wait", &["--text", "Ready", "--timeout", "60"]);
     let before = machine.resident_kib();
     let mut stalled = Qmp::negotiated(&machine);
     stalled.0.get_mut().set_nonblocking(true).unwrap();
@@ -207,7 +208,7 @@ fn software_a_client_that_does_not_read_does_not_block_others() {
     let mut refused = UnixStream::connect(machine.socket()).unwrap();
     assert_eq!(refused.read(&mut [0; 16]).unwrap(), 0);
     clients.pop();
-    until(|| {
+    wait_until("room for a client", || {
         let mut stream = UnixStream::connect(machine.socket()).unwrap();
         stream.read(&mut [0; 16]).is_ok_and(|count| count > 0)
     });
@@ -226,14 +227,14 @@ fn software_commands_of_a_client_that_disconnects_at_once_are_executed() {
 fn software_the_prompt_to_boot_from_cd_is_answered_once() {
     let machine = machine("Press any key to boot from CD..", &["--press-key-for-cd"]);
     // The guest prints an arrow after the key.
-    machine.does("wait", &["--text", "boot from CD\\.\\.►", "--timeout", "60"]);
+    machine.run_ok("wait", &["--text", "boot from CD\\.\\.►", "--timeout", "60"]);
     // The prompt is not answered again after a reset.
-    machine.does("key", &["x"]);
+    machine.run_ok("key", &["x"]);
     let mut qmp = Qmp::negotiated(&machine);
     qmp.execute(json!({ "execute": "system_reset" }));
-    machine.does("wait", &["--text", "boot from CD\\.\\.$", "--timeout", "60"]);
+    machine.run_ok("wait", &["--text", "boot from CD\\.\\.$", "--timeout", "60"]);
     std::thread::sleep(Duration::from_secs(1));
-    machine.does("wait", &["--text", "boot from CD\\.\\.$", "--timeout", "0"]);
+    machine.run_ok("wait", &["--text", "boot from CD\\.\\.$", "--timeout", "0"]);
 }
 
 #[test]
@@ -254,16 +255,18 @@ fn software_a_control_socket_in_use_is_an_error() {
 fn software_a_trace_records_what_the_guest_does_and_stats_count_it() {
     let machine = machine("Ready", &["--trace", "boot.trace,access,irq"]);
     let trace = |name: &str| fs::read_to_string(machine.dir.path().join(name)).unwrap();
-    machine.does("wait", &["--text", "^Ready$", "--timeout", "60"]);
-    machine.does("trace", &["keys.trace,ps2"]);
+    machine.run_ok("wait", &["--text", "^Ready$", "--timeout", "60"]);
+    machine.run_ok("trace", &["keys.trace,ps2"]);
     let boot = trace("boot.trace");
     let has = |text: &str, line: &str| text.lines().any(|l| l.contains(line));
     assert!(has(&boot, "vcpu0  access      read  cmos port 0071"), "{}", &boot[..boot.len().min(2000)]);
     assert!(boot.lines().all(|line| [" access ", " irq "].iter().any(|class| line.contains(class))));
-    machine.does("type", &["x"]);
-    until(|| has(&trace("keys.trace"), "ps2 gsi 1 raised") && has(&trace("keys.trace"), "read  ps2 port 0060"));
-    machine.does("trace", &["off"]);
-    let stats: Value = serde_json::from_str(&machine.does("stats", &["--json", "--interval", "0"])).unwrap();
+    machine.run_ok("type", &["x"]);
+    wait_until("IRQ 1 and a read of port 60h in the trace", || {
+        has(&trace("keys.trace"), "ps2 gsi 1 raised") && has(&trace("keys.trace"), "read  ps2 port 0060")
+    });
+    machine.run_ok("trace", &["off"]);
+    let stats: Value = serde_json::from_str(&machine.run_ok("stats", &["--json", "--interval", "0"])).unwrap();
     for name in ["vcpu.0.port-writes", "device.cmos.reads", "device.ps2.writes", "irq.1", "resets", "uptime-ns"] {
         assert!(stats[name]["total"].as_u64().is_some_and(|total| total > 0), "{name}: {stats}");
     }
@@ -276,6 +279,6 @@ fn software_a_trace_records_what_the_guest_does_and_stats_count_it() {
     assert_eq!(error["error"]["desc"], "Parameter 'target' does not accept value 'disk'");
     let schemas = qmp.execute(json!({ "execute": "query-stats-schemas" }));
     assert_eq!(schemas["return"][1]["target"], "vcpu");
-    let table = machine.does("stats", &["--interval", "0"]);
+    let table = machine.run_ok("stats", &["--interval", "0"]);
     assert!(table.lines().count() > 10 && table.starts_with("counter"), "{table}");
 }

@@ -1,14 +1,18 @@
-//! Our firmware on another machine, and other firmware on ours: what boots is the self-test's disk, and floppies.
+//! The project's firmware on QEMU, and Bochs' BIOS on pcvm. They boot the self-test's disk, a floppy and FreeDOS.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use pcvm_test_guests::floppy;
-use pcvm_test_host::{project, require_kvm};
+use pcvm_test_host::{Process, assert_has, project, require_kvm, tail, wait_for};
 
-/// Room behind the self-test's image, so that the drive has a few cylinders.
+/// Size of the self-test's disk: large enough for a few cylinders.
 const DISK: u64 = 4 << 20;
+
+/// What the self-test prints after its last test.
+const SELFTEST_END: &str = " FAIL in ";
 
 fn prebuilt(name: &str) -> PathBuf {
     project().join("firmware/prebuilt").join(name)
@@ -16,42 +20,32 @@ fn prebuilt(name: &str) -> PathBuf {
 
 fn selftest(dir: &Path) -> PathBuf {
     let disk = dir.join("selftest.img");
-    std::fs::copy(prebuilt("selftest.img"), &disk).unwrap();
-    std::fs::OpenOptions::new().write(true).open(&disk).unwrap().set_len(DISK).unwrap();
+    fs::copy(prebuilt("selftest.img"), &disk).unwrap();
+    fs::OpenOptions::new().write(true).open(&disk).unwrap().set_len(DISK).unwrap();
     disk
 }
 
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts a machine whose COM1 is the file `serial` and waits until that has `pattern`; gives the file.
+/// Starts a VM whose COM1 is the file `serial`, waits until the file contains `pattern`, and returns its contents.
 #[track_caller]
-fn until(command: &mut Command, serial: &Path, pattern: &str, patience: Duration) -> String {
-    let log = serial.with_extension("messages");
-    let messages = std::fs::File::create(&log).unwrap();
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(messages).spawn();
-    let mut machine = Running(child.unwrap_or_else(|error| panic!("{command:?}: {error}")));
-    let deadline = Instant::now() + patience;
-    loop {
-        let text = String::from_utf8_lossy(&std::fs::read(serial).unwrap_or_default()).replace('\r', "");
+fn run_until(command: &mut Command, serial: &Path, pattern: &str, limit: Duration) -> String {
+    let messages = serial.with_extension("messages");
+    let stderr = fs::File::create(&messages).unwrap();
+    let mut vm = Process::start(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr));
+    let mut ended = None;
+    wait_for(&format!("{pattern:?} on COM1"), limit, || {
+        let text = String::from_utf8_lossy(&fs::read(serial).unwrap_or_default()).replace('\r', "");
         if text.contains(pattern) {
-            return text;
+            return Ok(text);
         }
-        let ended = machine.0.try_wait().unwrap();
-        if ended.is_some() || Instant::now() > deadline {
-            let messages = std::fs::read_to_string(&log).unwrap_or_default();
-            panic!("no {pattern:?}, {ended:?}:\n{}\n{messages}", pcvm_test_host::tail(&text));
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        let report = format!("{}\n{}", tail(&text), fs::read_to_string(&messages).unwrap_or_default());
+        // Its last output may have come after the file was read: it ended before that the second time.
+        assert!(ended.is_none(), "the VM has ended ({ended:?}) without {pattern:?}:\n{report}");
+        ended = vm.try_wait().unwrap();
+        Err(report)
+    })
 }
 
+/// QEMU with the project's firmware, and the file that its COM1 writes.
 fn qemu(dir: &Path, machine: &str, further: &[&str]) -> (Command, PathBuf) {
     let serial = dir.join("serial.log");
     let mut command = Command::new("qemu-system-x86_64");
@@ -63,7 +57,7 @@ fn qemu(dir: &Path, machine: &str, further: &[&str]) -> (Command, PathBuf) {
     (command, serial)
 }
 
-/// The self-test's lines that do not pass, by the name of the test.
+/// Names of the self-test's tests that fail or lack their device.
 fn not_passed(text: &str) -> Vec<&str> {
     let lines = text
         .lines()
@@ -76,17 +70,17 @@ fn our_bios_passes_the_self_test_on_qemu() {
     let dir = tempfile::tempdir().unwrap();
     let disk = format!("file={},format=raw,if=ide,snapshot=on", selftest(dir.path()).display());
     let (mut command, serial) = qemu(dir.path(), "pc", &["-drive", &disk]);
-    let text = until(&mut command, &serial, " FAIL in ", Duration::from_secs(60));
+    let text = run_until(&mut command, &serial, SELFTEST_END, Duration::from_secs(60));
     assert_eq!(not_passed(&text), [""; 0], "{text}");
-    assert!(text.contains("RSDT FACP"), "{text}");
+    assert_has(&text, &["RSDT FACP"]);
 }
 
 #[test]
-fn our_bios_boots_a_disk_on_qemu_without_acpi() {
+fn our_bios_boots_a_disk_on_qemu_with_acpi_off() {
     let dir = tempfile::tempdir().unwrap();
     let disk = format!("file={},format=raw,if=ide,snapshot=on", selftest(dir.path()).display());
     let (mut command, serial) = qemu(dir.path(), "pc,acpi=off", &["-drive", &disk]);
-    let text = until(&mut command, &serial, " FAIL in ", Duration::from_secs(60));
+    let text = run_until(&mut command, &serial, SELFTEST_END, Duration::from_secs(60));
     assert_eq!(not_passed(&text), ["ACPI tables", "ACPI PM timer", "ACPI power-off"], "{text}");
 }
 
@@ -95,28 +89,27 @@ fn our_bios_boots_an_emulated_floppy_on_qemu() {
     let dir = tempfile::tempdir().unwrap();
     let iso = floppy::checksum_iso().unwrap_or_else(|error| panic!("{error}"));
     let (mut command, serial) = qemu(dir.path(), "pc", &["-boot", "d", "-cdrom", iso.to_str().unwrap()]);
-    let text = until(&mut command, &serial, "sectors read, ", Duration::from_secs(120));
-    std::thread::sleep(Duration::from_millis(100));
-    assert!(text.contains("pcvm boot sector: 2879 sectors read"), "{text}");
+    let sum = "pcvm boot sector: 2879 sectors read, sum right";
+    run_until(&mut command, &serial, sum, Duration::from_secs(120));
 }
 
 #[test]
 fn our_bios_boots_freedos_on_qemu() {
     let Some(iso) = floppy::freedos_iso().unwrap_or_else(|error| panic!("{error}")) else {
-        eprintln!("there is no FreeDOS image: only the project's own boot sector is tested");
+        eprintln!("not tested: there is no FreeDOS image");
         return;
     };
     for machine in ["pc", "pc,acpi=off"] {
         let dir = tempfile::tempdir().unwrap();
         let (mut command, serial) = qemu(dir.path(), machine, &["-boot", "d", "-cdrom", iso.to_str().unwrap()]);
-        let text = until(&mut command, &serial, "A:\\>", Duration::from_secs(120));
-        assert!(text.contains("Welcome to FreeDOS"), "{text}");
+        let text = run_until(&mut command, &serial, "A:\\>", Duration::from_secs(120));
+        assert_has(&text, &["Welcome to FreeDOS"]);
     }
 }
 
-/// Bochs' BIOS sets up PCI, ACPI and SMBIOS in its own way.
+/// Bochs' BIOS configures PCI, ACPI and SMBIOS differently from SeaBIOS and the project's BIOS.
 #[test]
-fn software_bochs_bios_boots_a_disk() {
+fn software_bochs_bios_boots_a_disk_and_finds_the_devices() {
     require_kvm();
     for name in ["BIOS-bochs-latest", "BIOS-bochs-legacy"] {
         let firmware = Path::new("/usr/share/bochs").join(name);
@@ -127,8 +120,8 @@ fn software_bochs_bios_boots_a_disk() {
         command.args(["run", "--memory", "64M", "--boot", "c", "--display", "none", "--no-reboot", "--firmware"]);
         command.arg(&firmware).arg("--disk").arg(selftest(dir.path()));
         command.arg("--serial").arg(format!("file:{}", serial.display())).args(["--serial", "null"]);
-        let text = until(&mut command, &serial, " FAIL in ", Duration::from_secs(120));
-        // What is of the machine passes; what is of the BIOS may not.
+        let text = run_until(&mut command, &serial, SELFTEST_END, Duration::from_secs(120));
+        // Tests of devices must pass; tests of BIOS tables may fail.
         for device in ["memory", "processor", "8259 PIC", "8254 PIT", "8237 DMA", "8042, keyboard", "fw_cfg"] {
             let line =
                 text.lines().find(|line| line.get(..17).is_some_and(|name| name.trim() == device)).unwrap_or_default();

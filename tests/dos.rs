@@ -1,22 +1,22 @@
-//! Programs for DOS that draw as programs of its time did, in FreeDOS.
+//! FreeDOS programs that draw in the VGA's graphics modes by registers and video memory.
 
 use pcvm_test_guests::floppy;
-use pcvm_test_host::{Host, Job, require_kvm};
+use pcvm_test_host::{Host, Job, assert_has, require_kvm};
 use std::time::Duration;
 
 #[path = "screen/picture.rs"]
-#[expect(dead_code, reason = "pictures are only read here")]
+#[expect(dead_code, reason = "this test only reads pictures")]
 mod picture;
 
 use picture::Picture;
 
-/// What DRAW.COM (dos-draw.s) leaves on the screen: bars and a diagonal in the adapter's sixteen colours, twice.
+/// The pixels that DRAW.COM (dos-draw.s) draws: bars and a diagonal in the sixteen default colours, twice.
 fn mode_12h(x: usize, y: usize) -> [u8; 3] {
     let y = y % 240;
     let colour = if x == y { 15 } else { x / 32 % 16 };
     let [half, full] = [0xaa, 0xff];
     match colour {
-        // Brown, and not dark yellow.
+        // Brown instead of dark yellow.
         6 => [half, 0x55, 0],
         colour => [4, 2, 1].map(|bit| match (colour & bit != 0, colour & 8 != 0) {
             (true, true) => full,
@@ -27,8 +27,8 @@ fn mode_12h(x: usize, y: usize) -> [u8; 3] {
     }
 }
 
-/// One of the colours that it sets for the other modes.
-fn colour(number: usize) -> [u8; 3] {
+/// The palette that DRAW.COM sets for modes 13h and X.
+fn palette(number: usize) -> [u8; 3] {
     let number = number as u8;
     [number >> 2, number & 63, 63 - (number >> 2)].map(|six| six << 2 | six >> 4)
 }
@@ -37,7 +37,7 @@ fn colour(number: usize) -> [u8; 3] {
 fn software_a_dos_program_draws_and_reads_back_in_modes_12h_13h_and_x() {
     require_kvm();
     let Some(iso) = floppy::freedos_iso().unwrap_or_else(|error| panic!("{error}")) else {
-        eprintln!("there is no FreeDOS image");
+        eprintln!("not tested: there is no FreeDOS image");
         return;
     };
     let script = floppy::CONSOLE.to_string()
@@ -45,16 +45,16 @@ fn software_a_dos_program_draws_and_reads_back_in_modes_12h_13h_and_x() {
         mkfifo keys; exec 3<>keys
         ./pcvm run --control unix:$PWD/dos.sock --memory 16M --cdrom freedos.iso --boot d --serial stdio \
           --display none <keys >serial.log 2>errors.log &
-        machine=$!
-        says 'A:.>'
-        types draw
+        vm=$!
+        expect 'A:.>'
+        type_line draw
         for mode in 12h 13h X; do
-          says "mode $mode: [rw]"
+          expect "mode $mode: [rw]"
           ./pcvm screenshot ./dos.sock $mode.png || exit
           printf ' ' >&3
         done
-        says 'X: right'
-        kill $machine; wait $machine
+        expect 'X: right'
+        kill $vm; wait $vm
         exit 0"#;
     let job = Job::new("dos-draw", script).pcvm().unwrap_or_else(|error| panic!("{error}"));
     let job = job.file(iso, "freedos.iso").timeout(Duration::from_secs(240));
@@ -62,17 +62,17 @@ fn software_a_dos_program_draws_and_reads_back_in_modes_12h_13h_and_x() {
     output.expect_status(0, &["serial.log", "errors.log"]);
     let serial = output.text("serial.log");
     for mode in ["12h", "13h", "X"] {
-        assert!(serial.contains(&format!("mode {mode}: right")), "{serial}");
+        assert_has(&serial, &[&format!("mode {mode}: right")]);
     }
-    let shows = |name: &str, height: usize, dot: &dyn Fn(usize, usize) -> [u8; 3]| {
+    let check = |name: &str, height: usize, dot: &dyn Fn(usize, usize) -> [u8; 3]| {
         let picture = Picture::read_png(&output.dir.join(name)).unwrap();
         assert_eq!((picture.width, picture.height), (640, height), "{name}");
         for (at, rgb) in picture.rgb.chunks_exact(3).enumerate() {
             assert_eq!(rgb, dot(at % 640, at / 640), "{name}: {}, {}", at % 640, at / 640);
         }
     };
-    shows("12h.png", 480, &mode_12h);
-    // Each dot is two wide and two high on the screen.
-    shows("13h.png", 400, &|x, y| colour((x / 2) ^ (y / 2)));
-    shows("X.png", 480, &|x, y| colour(x / 2 + y / 2));
+    check("12h.png", 480, &mode_12h);
+    // Each dot of mode 13h is two pixels wide and high on the screen.
+    check("13h.png", 400, &|x, y| palette((x / 2) ^ (y / 2)));
+    check("X.png", 480, &|x, y| palette(x / 2 + y / 2));
 }

@@ -1,8 +1,8 @@
-//! BIOS services call by call: our BIOS and VGA BIOS against SeaBIOS and its VGA BIOS, on pcvm and on QEMU. What differs
-//! is what `tests/int_calls/*.txt` say, with the reason; a difference that is not there, and a line there that nothing
-//! differs by any more, fail.
+//! BIOS services, compared call by call: the project's BIOS and VGA BIOS with SeaBIOS and its VGA BIOS, on pcvm and on
+//! QEMU. `tests/int_calls/*.txt` list the known differences with their reasons; a difference that is not listed fails, and
+//! so does a listed one that no longer exists.
 //!
-//! `PCVM_CALLS_DIR=DIR` keeps the logs and the differences there.
+//! `PCVM_CALLS_DIR=DIR` writes the logs and the differences to that directory.
 
 use std::fmt::Write;
 use std::fs;
@@ -12,14 +12,13 @@ use std::time::Duration;
 use pcvm_test_guests::calls::{KnownDifference, Log, drives};
 use pcvm_test_host::{Host, Job, project, require_kvm};
 
-/// Which firmware.
 #[derive(Clone, Copy)]
 enum Firmware {
     Sea,
     Ours,
 }
 
-/// Runs the calls and gives what came back.
+/// Runs the calls and returns their results.
 fn calls(name: &str, firmware: Firmware, command: &str) -> Log {
     let drives = drives().unwrap_or_else(|error| panic!("{error}"));
     let ours = match firmware {
@@ -42,7 +41,11 @@ fn calls(name: &str, firmware: Firmware, command: &str) -> Log {
         fs::write(Path::new(&dir).join(format!("{name}.log")), &text).unwrap_or_else(|error| panic!("{error}"));
     }
     Log::parse(&text).unwrap_or_else(|| {
-        panic!("{name}: no end\n{}\n{}", pcvm_test_host::tail(&output.console), pcvm_test_host::tail(&text))
+        panic!(
+            "{name}: the log is incomplete\n{}\n{}",
+            pcvm_test_host::tail(&output.console),
+            pcvm_test_host::tail(&text)
+        )
     })
 }
 
@@ -54,9 +57,9 @@ const ON_QEMU: &str = "timeout 250 qemu-system-x86_64 -accel tcg -m 64 -L . -bio
     -drive file=cd.iso,format=raw,if=ide,index=2,media=cdrom,file.locking=off \
     -debugcon file:calls.log -global isa-debugcon.iobase=0x402 -no-reboot";
 
-/// Asserts that the two differ exactly as the list says.
+/// Asserts that the results differ exactly as listed.
 #[track_caller]
-fn differ_as_explained(name: &str, sea: &Log, ours: &Log, lists: &[&str]) {
+fn assert_known_differences(name: &str, sea: &Log, ours: &Log, lists: &[&str]) {
     let lists: Vec<_> = lists
         .iter()
         .flat_map(|list| {
@@ -71,9 +74,9 @@ fn differ_as_explained(name: &str, sea: &Log, ours: &Log, lists: &[&str]) {
     for d in differences.iter().filter(|d| !lists.iter().any(|line| line.covers(d))) {
         let _ = writeln!(report, "{} | {} | {} -> {}", d.call, d.field, d.one, d.other);
     }
-    let unexplained = report.lines().count();
+    let unlisted = report.lines().count();
     for line in lists.iter().filter(|line| !differences.iter().any(|d| line.covers(d))) {
-        let _ = writeln!(report, "nothing differs by: {}", line.title());
+        let _ = writeln!(report, "listed, but no difference: {}", line.title());
     }
     if let Some(dir) = std::env::var_os("PCVM_CALLS_DIR") {
         let all: String =
@@ -82,26 +85,26 @@ fn differ_as_explained(name: &str, sea: &Log, ours: &Log, lists: &[&str]) {
         fs::write(dir.join(format!("{name}.all")), all).unwrap_or_else(|error| panic!("{error}"));
         fs::write(dir.join(format!("{name}.open")), &report).unwrap_or_else(|error| panic!("{error}"));
     }
-    assert!(sea.calls.len() > 2000, "only {} calls and looks", sea.calls.len());
+    assert!(sea.calls.len() > 2000, "only {} results", sea.calls.len());
     assert!(
         report.is_empty(),
-        "{} differences, {unexplained} of them unexplained:\n{}",
+        "{} differences, {unlisted} of them not listed:\n{}",
         differences.len(),
         report.lines().take(60).collect::<Vec<_>>().join("\n")
     );
 }
 
 #[test]
-fn software_services_on_pcvm_differ_from_seabios_as_explained() {
+fn software_services_on_pcvm_differ_from_seabios_only_as_listed() {
     require_kvm();
     let sea = calls("pcvm-sea", Firmware::Sea, ON_PCVM);
     let ours = calls("pcvm-ours", Firmware::Ours, ON_PCVM);
-    differ_as_explained("pcvm", &sea, &ours, &["differences.txt", "on-pcvm.txt"]);
+    assert_known_differences("pcvm", &sea, &ours, &["differences.txt", "on-pcvm.txt"]);
 }
 
 #[test]
-fn services_on_qemu_differ_from_seabios_as_explained() {
+fn services_on_qemu_differ_from_seabios_only_as_listed() {
     let sea = calls("qemu-sea", Firmware::Sea, ON_QEMU);
     let ours = calls("qemu-ours", Firmware::Ours, ON_QEMU);
-    differ_as_explained("qemu", &sea, &ours, &["differences.txt", "on-qemu.txt"]);
+    assert_known_differences("qemu", &sea, &ours, &["differences.txt", "on-qemu.txt"]);
 }

@@ -1,12 +1,12 @@
-//! Linux finds the machine in every way in which our firmware tells about it: by ACPI, by the MP table, by $PIR and the
-//! PCI BIOS, and switches it off by ACPI or by APM. Chosen as a person would: in GRUB's menu, by a digit on the keyboard.
+//! Linux finds processors, IRQs and PCI devices by every interface of the firmware: ACPI, the MP table, $PIR, the PCI BIOS
+//! and the PnP BIOS; it powers off by ACPI or APM. A key selects the kernel command line in GRUB's menu.
 
 use std::time::Duration;
 
 use pcvm_test_guests::options;
-use pcvm_test_host::{Host, Job};
+use pcvm_test_host::{Host, Job, assert_has};
 
-/// Starts all choices of the CD one after another; the log of choice N is `N.log`.
+/// Boots the choices of the CD one after another; the log of choice N is `N.log`, with the end of the VM in its last lines.
 const SCRIPT: &str = "
     scratch=$(mktemp -d /tmp/pcvm.XXXXXX)
     trap 'cp $scratch/*.log .' EXIT
@@ -14,34 +14,30 @@ const SCRIPT: &str = "
     while [ $n -lt COUNT ]; do
       n=$((n + 1))
       echo \"== choice $n\"
-      # The last is for a machine of the time of APM, with one processor.
+      # Linux uses APM with one processor only.
       cpus=2; [ $n -lt COUNT ] || cpus=1
       ./pcvm run --control unix:$scratch/control --memory 256M --cpus $cpus --cdrom options.iso --boot d --no-reboot \
         --serial file:$scratch/$n.log --debugcon $scratch/firmware.log --display none &
-      machine=$!
-      tries=0
-      while [ ! -S $scratch/control ] && [ $tries -lt 50 ]; do sleep 0.2; tries=$((tries + 1)); done
+      vm=$!
+      wait_for 10 test -S $scratch/control
       ./pcvm wait $scratch/control --timeout 60 --text '\\*Linux' || exit
       ./pcvm key $scratch/control $n || exit
-      tries=0
-      while kill -0 $machine 2>/dev/null && [ $tries -lt 150 ]; do
-        # Without ACPI and APM it cannot switch the machine off.
-        grep -q 'reboot: System halted' $scratch/$n.log && break
-        sleep 1; tries=$((tries + 1))
-      done
-      if kill $machine 2>/dev/null; then echo halted >>$scratch/$n.log; else echo off >>$scratch/$n.log; fi
-      wait $machine
+      # Without ACPI and APM it cannot power off.
+      finished() { ended $vm || has $scratch/$n.log 'reboot: System halted'; }
+      wait_for 150 finished
+      if kill $vm 2>/dev/null; then echo halted >>$scratch/$n.log; else echo off >>$scratch/$n.log; fi
+      wait $vm
       echo \"status $?\" >>$scratch/$n.log
       rm -f $scratch/control
     done";
 
-/// Warnings that are not about our hardware.
+/// Warnings about the host.
 const USUAL: [&str; 5] = [
-    // The processor that the host has.
+    // Its CPU.
     "Speculative Return Stack Overflow",
     "PMU not available due to virtualization",
     "Spectre",
-    // The time that a busy nested host leaves to its guest.
+    // A busy nested host gives its guest little time.
     "clocksource: Long readout interval",
     "hrtimer: interrupt took",
 ];
@@ -51,15 +47,8 @@ fn warnings(log: &str) -> Vec<&str> {
     log.lines().filter(severe).filter(|line| !USUAL.iter().any(|usual| line.contains(usual))).collect()
 }
 
-#[track_caller]
-fn assert_has(log: &str, what: &[&str]) {
-    for text in what {
-        assert!(log.contains(text), "no {text:?} in:\n{}", pcvm_test_host::tail(log));
-    }
-}
-
 #[test]
-fn nested_linux_finds_the_machine_in_every_way_that_firmware_tells_of_it() {
+fn nested_linux_finds_the_hardware_by_every_firmware_interface() {
     let iso = options::iso().unwrap_or_else(|error| panic!("{error}"));
     let script = SCRIPT.replace("COUNT", &options::CHOICES.len().to_string());
     let job = Job::new("linux-options", script).pcvm().unwrap_or_else(|error| panic!("{error}"));
@@ -81,14 +70,14 @@ fn nested_linux_finds_the_machine_in_every_way_that_firmware_tells_of_it() {
         &["ACPI: Using IOAPIC for interrupt routing", "9-fasteoi   acpi", "Interrupt link LNKA configured"],
     );
     for log in [no_acpi, pci_bios] {
-        // By the MP table: two processors, and an IOAPIC whose inputs are known.
+        // The MP table: two processors, and the IOAPIC's inputs.
         assert_has(log, &["ACPI: Interpreter disabled", "Intel MultiProcessor Specification v1.4"]);
         assert_has(log, &["up with 2 processors", "IO-APIC  15-edge      ata_piix", "IO-APIC  14-edge      ata_piix"]);
     }
     assert_has(no_apic, &["up with 2 processors", "15:        ", "XT-PIC      ata_piix"]);
     assert_has(no_lapic, &["up with 1 processors", "XT-PIC      timer", "XT-PIC      ata_piix"]);
     for log in [no_acpi, no_apic, no_lapic, pci_bios, apm] {
-        // By $PIR, and by the Plug and Play BIOS, which is called in 16-bit protected mode.
+        // $PIR, and the PnP BIOS, which Linux calls in 16-bit protected mode.
         assert_has(
             log,
             &["PIIX/ICH IRQ router [8086:7000]", "PnPBIOS: 9 nodes reported by PnP BIOS; 9 recorded by driver"],

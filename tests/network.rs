@@ -1,10 +1,11 @@
-//! The network as Linux drives it: cards on taps, on a bridge of the host.
+//! Linux guests with RTL8139 cards on taps of a bridge.
 
 mod lan;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lan::{assert_has, assert_no_errors, run};
+use lan::{assert_no_errors, run};
+use pcvm_test_host::assert_has;
 
 #[test]
 fn nested_two_guests_on_a_bridge_reach_the_host_and_each_other() {
@@ -13,18 +14,19 @@ fn nested_two_guests_on_a_bridge_reach_the_host_and_each_other() {
         r#"
         boot a --net tap,bridge=br0,ifname=tapa,mac=00:16:3e:00:00:0a,dump=$scratch/a.pcap
         boot b --net tap,bridge=br0,ifname=tapb,mac=00:16:3e:00:00:0b,model=rtl8139c
-        until_said a '==== ready'
-        until_said b '==== ready'
+        wait_log a '==== ready'
+        wait_log b '==== ready'
         grep -h '====' $scratch/a.log $scratch/b.log
         for address in 10.9.0.10 10.9.0.11; do
-          # Sizes up to the largest there is: the larger ones come in fragments.
+          # Sizes up to the largest of IPv4; from 1473 on they are fragmented.
           for size in 0 1 56 1472 1473 9000 65507; do
             ping -c 3 -W 20 -s $size $address | grep -q ' 3 packets received' || fail "ping $address with $size bytes"
           done
           in_guest $address "ping -c 2 -W 20 -s 20000 10.9.0.1" | grep -q ' 2 packets received' || fail "ping from $address"
         done
         in_guest 10.9.0.10 "ping -c 2 -W 20 -s 4000 10.9.0.11" | grep -q ' 2 packets received' || fail 'ping between guests'
-        # TCP both ways with sums, and at the same time. The C chip, whose frames are all short, is slow on a nested host.
+        # TCP in each direction and in both at once, with checksums. The RTL8139C has no segmentation offload and is slow on
+        # a nested host.
         for address in 10.9.0.10 10.9.0.11; do
           amount=64
           [ $address = 10.9.0.10 ] || amount=2
@@ -39,11 +41,13 @@ fn nested_two_guests_on_a_bridge_reach_the_host_and_each_other() {
           [ "$(cat $scratch/sum)" = "$sum" ] || fail "TCP from $address while it receives"
           echo "TCP $address: OK"
         done
-        # VLAN 7 between the guests, IPv6 neighbours, and what the driver counted.
+        # VLAN 7 between the guests, IPv6 neighbour discovery, and the drivers' counters.
         for n in 10 11; do
-          in_guest 10.9.0.$n "vconfig add eth0 7; ip link set eth0.7 up; ip addr add 10.9.7.$n/24 dev eth0.7; sleep 1"
+          in_guest 10.9.0.$n "vconfig add eth0 7; ip link set eth0.7 up; ip addr add 10.9.7.$n/24 dev eth0.7"
         done
-        # The longest frame has four bytes more with its tag.
+        vlan() { in_guest 10.9.0.10 "ping -c 1 -W 2 10.9.7.11" | grep -q ' 1 packets received'; }
+        wait_for 60 vlan || fail 'VLAN: no connection'
+        # The longest frame is four bytes longer with its VLAN tag.
         in_guest 10.9.0.10 "ping -c 3 -W 20 -s 1472 10.9.7.11" | grep -q ' 3 packets received' || fail VLAN
         echo "VLAN: OK"
         for n in 10 11; do
@@ -51,17 +55,20 @@ fn nested_two_guests_on_a_bridge_reach_the_host_and_each_other() {
         done
         ping6 -c 2 -W 20 fe80::216:3eff:fe00:a%br0 | grep -q ' 2 packets received' || fail 'IPv6'
         echo "IPv6: OK"
-        # The cable out and in again, as the driver sees it.
+        # The link goes down and up again. The guest reports the carrier on COM1.
+        in_guest 10.9.0.10 '{ for carrier in 0 1; do
+            until [ $(cat /sys/class/net/eth0/carrier) = $carrier ]; do sleep 0.2; done; echo "==== carrier $carrier"
+          done; } </dev/null >/dev/ttyS0 2>&1 &'
         ./pcvm link $scratch/a 0 down || fail 'link down'
-        sleep 6
+        wait_log a '==== carrier 0'
         ./pcvm link $scratch/a 0 up || fail 'link up'
-        sleep 6
-        ping -c 2 -W 20 10.9.0.10 | grep -q ' 2 packets received' || fail 'ping after the cable was out'
+        wait_log a '==== carrier 1'
+        ping -c 2 -W 20 10.9.0.10 | grep -q ' 2 packets received' || fail 'ping after the link was down'
         in_guest 10.9.0.10 "dmesg | grep -i link" >$scratch/link.log
-        # The tap goes away under a machine, which goes on.
-        ip link del tapb; sleep 2
-        kill -0 $(jobs -p | tail -n 1) 2>/dev/null
-        ./pcvm screen $scratch/b --text >/dev/null || fail 'the machine whose tap is gone'
+        # pcvm keeps running when its tap is deleted.
+        ip link del tapb
+        wait_for 60 has $scratch/b.pcvm.log 'tap tapb: ' || fail 'no warning about the deleted tap'
+        ./pcvm screen $scratch/b --text >/dev/null || fail 'the VM without its tap'
         brctl show br0
         cp $scratch/a.pcap .
         "#,
@@ -73,16 +80,15 @@ fn nested_two_guests_on_a_bridge_reach_the_host_and_each_other() {
             "driver 8139too 00:16:3e:00:00:0b",
             "==== address 10.9.0.10",
             "==== address 10.9.0.11",
-            "tapb: ",
         ],
     );
     assert_no_errors(&output);
     assert_has(&output.text("link.log"), &["link down", "link up"]);
 }
 
-/// `PCVM_IPERF_SECONDS` has each run take so long.
+/// `PCVM_IPERF_SECONDS` sets the length of each run.
 #[test]
-fn nested_iperf3_runs_each_way_and_both_at_once() {
+fn nested_iperf3_streams_in_each_direction_and_in_both_at_once() {
     let seconds: u32 = std::env::var("PCVM_IPERF_SECONDS").map_or(3, |seconds| seconds.parse().unwrap());
     let script = format!(
         "seconds={seconds}\n{}",
@@ -92,20 +98,19 @@ fn nested_iperf3_runs_each_way_and_both_at_once() {
         initrd=initrd.gz
         start a --net tap,bridge=br0,ifname=tapa,mac=00:16:3e:00:00:0a
         start b --net tap,bridge=br0,ifname=tapb,mac=00:16:3e:00:00:0b,model=rtl8139c
-        until_said a '==== ready'
-        until_said b '==== ready'
+        wait_log a '==== ready'
+        wait_log b '==== ready'
         for n in 10 11; do
           in_guest 10.9.0.$n 'iperf3 -s -D'
-          sleep 2
-          for how in '' -R --bidir '-u -b 1M'; do
-            tries=0
-            until iperf -c 10.9.0.$n -t $seconds --connect-timeout 20000 $how >$scratch/iperf.log 2>&1; do
-              # The server may not be done with the run before.
-              tries=$((tries + 1))
-              grep -q 'the server is busy' $scratch/iperf.log && [ $tries -lt 20 ] || fail "iperf3 $how"
-              sleep 1
-            done
-            echo "iperf3 $n $how:" $(grep receiver $scratch/iperf.log)
+          for options in '' -R --bidir '-u -b 1M'; do
+            # The server may not listen yet, or may not have finished the run before.
+            try() {
+              iperf -c 10.9.0.$n -t $seconds --connect-timeout 20000 $options >$scratch/iperf.log 2>&1 ||
+                ! grep -q -e 'the server is busy' -e 'unable to connect' $scratch/iperf.log
+            }
+            wait_for 60 try
+            has $scratch/iperf.log receiver || { cat $scratch/iperf.log; fail "iperf3 $options"; }
+            echo "iperf3 $n $options:" $(grep receiver $scratch/iperf.log)
           done
           in_guest 10.9.0.$n "cat /proc/net/dev; dmesg -r | grep '^<[0-4]>'" >counters-$n.log
         done
@@ -116,8 +121,8 @@ fn nested_iperf3_runs_each_way_and_both_at_once() {
     assert_no_errors(&output);
 }
 
-/// Which of the 64 bits of MAR a group is heard by: the upper six bits of the CRC of its address (RTL8139C(L), 5.8), here by
-/// the shift register of IEEE 802.3, 3.2.9.
+/// The bit of MAR that accepts a group: the upper six bits of the CRC of its address (RTL8139C(L), 5.8), computed by the
+/// shift register of IEEE 802.3, 3.2.9.
 fn bucket(address: [u8; 6]) -> usize {
     let mut crc = u32::MAX;
     for bit in (0..48).map(|n| (address[n / 8] >> (n % 8)) & 1) {
@@ -127,17 +132,18 @@ fn bucket(address: [u8; 6]) -> usize {
     (crc >> 26) as usize
 }
 
-/// A group nobody else uses, the `skip`-th of a bucket.
+/// The `skip`-th unused group address of a bit of MAR.
 fn group_in(wanted: usize, skip: usize) -> [u8; 6] {
     let all = (0..=u16::MAX).map(|n| [0x03, 0x50, 0x43, 0x56, n.to_be_bytes()[0], n.to_be_bytes()[1]]);
-    all.filter(|&address| bucket(address) == wanted).nth(skip).expect("each bucket has some")
+    all.filter(|&address| bucket(address) == wanted).nth(skip).expect("a group for each bit")
 }
 
 fn address(bytes: [u8; 6]) -> String {
     bytes.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-/// What a guest that watched was a member of, and how often it saw what.
+/// From the output of `net-frames watch`: the bits of the groups that the guest has joined, and how often it received a frame
+/// to each address.
 #[track_caller]
 fn watched(text: &str) -> (BTreeSet<usize>, BTreeMap<String, u32>) {
     assert!(text.contains("\ndone"), "{text}");
@@ -154,12 +160,12 @@ fn watched(text: &str) -> (BTreeSet<usize>, BTreeMap<String, u32>) {
 }
 
 #[test]
-fn nested_cards_hear_the_groups_they_joined_and_refuse_jumbo_frames() {
+fn nested_cards_receive_the_groups_that_linux_joins_and_drop_jumbo_frames() {
     const OTHER: &str = "02:00:00:00:77:77";
     const ALL: &str = "ff:ff:ff:ff:ff:ff";
-    /// What the guests listen to, one after another; a group that has the same bit of the filter as group 40.
+    /// What the guests receive in each turn. GROUP is a group with the same bit of MAR as group 40.
     const TURNS: [&str; 5] = ["own", "GROUP", "all-multicast", "everything", "own"];
-    // One group for each bit of the filter.
+    // One group for each bit of MAR.
     let groups: Vec<String> = (0..64).map(|bucket| address(group_in(bucket, 0))).collect();
     let joined = address(group_in(40, 1));
     let addresses = [&groups[..], &[joined.clone(), OTHER.to_owned(), ALL.to_owned()]].concat().join(" ");
@@ -171,34 +177,28 @@ fn nested_cards_hear_the_groups_they_joined_and_refuse_jumbo_frames() {
         with_frames
         start a --net tap,bridge=br0,ifname=tapa,mac=00:16:3e:00:00:0a
         start b --net tap,bridge=br0,ifname=tapb,mac=00:16:3e:00:00:0b,model=rtl8139c
-        until_said a '==== ready'
-        until_said b '==== ready'
-        until_file() {{ # FILE WORD
-          tries=0
-          until grep -q $2 $1; do
-            sleep 0.2; tries=$((tries + 1))
-            [ $tries -lt 500 ] || fail "no $2 in $1"
-          done
-        }}
+        wait_log a '==== ready'
+        wait_log b '==== ready'
+        wait_output() {{ wait_for 100 has $1 $2 || fail "$1 does not contain '$2'"; }} # FILE WORD
         turn=0
         for what in {turns}; do
           for n in 10 11; do in_guest 10.9.0.$n "/net-frames watch eth0 $what" >$scratch/$n-$turn.log & done
-          for n in 10 11; do until_file $scratch/$n-$turn.log watching; done
+          for n in 10 11; do wait_output $scratch/$n-$turn.log watching; done
           ./net-frames send tapa 2 {addresses} 00:16:3e:00:00:0a || fail sending
           ./net-frames send tapb 2 {addresses} 00:16:3e:00:00:0b || fail sending
-          for n in 10 11; do until_file $scratch/$n-$turn.log done; done
+          for n in 10 11; do wait_output $scratch/$n-$turn.log done; done
           turn=$((turn + 1))
         done
         ip route add 224.0.0.0/4 dev br0
         for n in 10 11; do
           in_guest 10.9.0.$n 'echo 0 >/proc/sys/net/ipv4/icmp_echo_ignore_broadcasts'
-          ping -c 3 -W 20 -I br0 224.0.0.1 | grep -q "from 10.9.0.$n" || fail "$n does not hear the group of all systems"
+          ping -c 3 -W 20 -I br0 224.0.0.1 | grep -q "from 10.9.0.$n" || fail "$n does not answer the group of all systems"
         done
-        # A frame longer than any that the chip takes: lost, and all goes on.
+        # A frame longer than the chip's limit is lost; shorter ones still arrive.
         for interface in tapa tapb br0; do ip link set $interface mtu 9000; done
         for n in 10 11; do
-          ping -c 2 -W 2 -s 6000 10.9.0.$n | grep -q ' 0 packets received' || fail "$n takes jumbo frames"
-          ping -c 3 -W 20 10.9.0.$n | grep -q ' 3 packets received' || fail "$n is silent after a jumbo frame"
+          ping -c 2 -W 2 -s 6000 10.9.0.$n | grep -q ' 0 packets received' || fail "$n receives jumbo frames"
+          ping -c 3 -W 20 10.9.0.$n | grep -q ' 3 packets received' || fail "$n does not answer after a jumbo frame"
           echo "$n: rx errors $(in_guest 10.9.0.$n 'cat /sys/class/net/eth0/statistics/rx_errors')"
         done
         "#
@@ -209,8 +209,8 @@ fn nested_cards_hear_the_groups_they_joined_and_refuse_jumbo_frames() {
             let text = output.text(&format!("{n}-{turn}.log"));
             let (members, seen) = watched(&text);
             let times = |address: &str| seen.get(address).copied().unwrap_or(0);
-            let expect = |heard: bool| if heard { 2 } else { 0 };
-            // At the end nothing is left of what was joined.
+            let expect = |received: bool| if received { 2 } else { 0 };
+            // The guest leaves the group at the end of its turn.
             assert_eq!(members.contains(&40), what == "GROUP", "{n} {what}\n{text}");
             let every = matches!(what, "all-multicast" | "everything");
             for (bucket, group) in groups.iter().enumerate() {
@@ -225,12 +225,11 @@ fn nested_cards_hear_the_groups_they_joined_and_refuse_jumbo_frames() {
             assert_eq!(times(ALL), 2, "{n} {what}\n{text}");
         }
     }
-    // The card refused both; of the drivers only 8139too counts them.
+    // Both cards dropped them; only the driver 8139too counts that.
     assert_has(&output.console, &["10: rx errors 0", "11: rx errors 2"]);
 }
 
-/// What the trace tells of a tap: bytes of each writev(2) of a machine's, and length and segment size of each packet that the
-/// host's network got from the tap.
+/// From a trace: the bytes of each writev(2), and length and segment size of each packet that the host received from the tap.
 fn traced(text: &str) -> (Vec<usize>, Vec<(usize, usize)>) {
     let field = |line: &str, name: &str| -> Option<usize> {
         line.split_whitespace().find_map(|word| word.strip_prefix(name)).and_then(|number| number.parse().ok())
@@ -243,8 +242,8 @@ fn traced(text: &str) -> (Vec<usize>, Vec<(usize, usize)>) {
 }
 
 #[test]
-fn nested_a_large_send_is_one_writev() {
-    // The virtio-net header, and Ethernet's, which the host no longer counts.
+fn nested_a_large_send_is_one_writev_on_the_tap() {
+    // The virtio-net header, and the Ethernet header, which the trace's length does not include.
     const HEADERS: usize = 10 + 14;
     let output = run(
         "network-large-sends",
@@ -252,13 +251,13 @@ fn nested_a_large_send_is_one_writev() {
         trace=/sys/kernel/tracing
         with_frames
         start a --net tap,bridge=br0,ifname=tapa,mac=00:16:3e:00:00:0a
-        until_said a '==== ready'
+        wait_log a '==== ready'
         in_guest 10.9.0.10 '/net-frames offload eth0' >$scratch/offload.log
-        # Linux sends as much at once as goes in a millisecond, which on a slow host is little: more, then, if there is more.
+        # By default Linux sends at once what it expects to transmit in 1 ms, which is little on a slow host.
         in_guest 10.9.0.10 'cd /proc/sys/net/ipv4; echo 44 >tcp_min_tso_segs; echo 1 >tcp_tso_win_divisor'
-        # A server that hands whole files to the kernel (sendfile(2)); nc writes a kilobyte at a time.
+        # httpd passes whole files to the kernel (sendfile(2)); nc would write a kilobyte at a time.
         in_guest 10.9.0.10 'mkdir /tmp/www; httpd -h /tmp/www'
-        # traced NAME MIB: what happens while the guest sends so much.
+        # traced NAME MIB: traces the host while the guest sends this much.
         traced() {
           in_guest 10.9.0.10 "dd if=/dev/zero of=/tmp/www/file bs=1M count=$2 2>/dev/null"
           echo 0 >$trace/tracing_on
@@ -281,7 +280,7 @@ fn nested_a_large_send_is_one_writev() {
     let mut frames = Vec::new();
     for (name, mib) in [("large", 8), ("small", 1)] {
         let (written, packets) = traced(&output.text(&format!("{name}.log")));
-        // One call for each packet, however long.
+        // One system call per packet, of any length.
         let lengths: Vec<usize> = packets.iter().map(|&(len, _)| len + HEADERS).collect();
         assert_eq!(written, lengths, "{name}");
         let (longest, total) = (packets.iter().max().unwrap(), written.iter().sum::<usize>());

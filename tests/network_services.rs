@@ -1,11 +1,12 @@
-//! What networks offer, to whole guests: booting by PXE, and the outside world without root.
+//! Network services for guests: PXE boot, passt, and error messages for taps and bridges.
 
 mod lan;
 
-use lan::{assert_has, run_with_servers};
+use lan::run_with_servers;
+use pcvm_test_host::assert_has;
 
 #[test]
-fn nested_a_guest_without_disks_boots_by_pxe() {
+fn nested_a_guest_without_disks_boots_linux_by_pxe() {
     let output = run_with_servers(
         "network-pxe",
         r#"
@@ -19,8 +20,8 @@ fn nested_a_guest_without_disks_boots_by_pxe() {
           >$scratch/dnsmasq.log 2>&1 &
         ./pcvm run --control unix:$scratch/a --memory 256M --boot n --no-reboot --serial file:$scratch/a.log --display none \
           --net tap,bridge=br0,mac=00:16:3e:00:00:0a,rom=ipxe.rom &
-        patience=480
-        until_said a '==== ready'
+        limit=240
+        wait_log a '==== ready'
         ping -c 1 -W 20 10.9.0.10 | grep -q ' 1 packets received' || fail ping
         "#,
     );
@@ -41,7 +42,7 @@ fn nested_a_guest_without_disks_boots_by_pxe() {
 }
 
 #[test]
-fn nested_passt_gives_a_guest_an_address_names_and_files_without_root() {
+fn nested_passt_connects_a_guest_to_dhcp_dns_and_tcp_without_root() {
     let output = run_with_servers(
         "network-passt",
         r#"
@@ -53,7 +54,7 @@ echo "==== route" $(ip route | grep default)
 echo "==== resolver" $(cat /etc/resolv.conf)
 echo "==== name" $(nslookup -type=a files.test | tail -n 3)
 echo "==== file" $(wget -q -O - http://files.test/file | md5sum)
-# Debian 12's passt does not hand on that the server has closed a connection that the guest had half closed.
+# Debian 12's passt does not forward the server's FIN on a connection that the guest has half closed.
 dd if=/dev/zero bs=1k count=256 2>/dev/null | nc -w 60 files.test 3 >/tmp/sum &
 tries=0
 until [ -s /tmp/sum ] || [ $((tries += 1)) -gt 300 ]; do sleep 0.2; done
@@ -61,7 +62,7 @@ echo "==== sum" $(cat /tmp/sum)
 GUEST
         echo "file $(md5sum <$scratch/served/file)"
         echo "sum $(dd if=/dev/zero bs=1k count=256 2>/dev/null | md5sum)"
-        # A host as passt wants to see it: with a default route and a name server, which is on its loopback.
+        # passt needs a host with a default route and a name server; this one is on its loopback interface.
         cat >$scratch/inner <<'INNER'
 export PATH=$PATH:/usr/bin:/usr/sbin
 ip link set lo up
@@ -77,12 +78,11 @@ as_user 'echo "user $(id -u)"; exec ./pcvm run --control unix:$scratch/a --memor
 echo "pcvm ended with $?"
 tries=0
 while pidof passt passt.avx2 && [ $tries -lt 20 ]; do sleep 0.5; tries=$((tries + 1)); done
-echo "left: $(pidof passt passt.avx2)."
+echo "passt processes left: $(pidof passt passt.avx2)."
 killall dnsmasq nc httpd
 INNER
         if [ -d .nested-host ]; then
-          # Where nobody is root but root, and where there is a root for passt to leave: pivot_root(2) does not take the initial
-          # RAM file system.
+          # pcvm runs as a user other than root, in a chroot: passt calls pivot_root(2), which does not work on an initramfs.
           chmod 666 /dev/kvm
           chmod 777 $scratch
           mkdir $scratch/new
@@ -112,71 +112,69 @@ INNER
         assert!(wanted.len() > 32, "{}", output.console);
         assert_has(&guest, &[format!("==== {what} {wanted}").trim_end_matches([' ', '-'])]);
     }
-    assert_has(&output.console, &["pcvm ended with 0", "left: ."]);
+    assert_has(&output.console, &["pcvm ended with 0", "passt processes left: ."]);
 }
 
 #[test]
-fn nested_taps_and_bridges_that_cannot_be_are_told_of() {
+fn nested_pcvm_explains_why_it_cannot_use_a_tap_or_bridge() {
     let output = run_with_servers(
         "network-errors",
         r#"
-        # pcvm as somebody who may nothing.
-        cat >$scratch/nobody <<'NOBODY'
+        # as_nobody ARGUMENT...: runs pcvm as a user without permissions.
+        cat >$scratch/as_nobody <<'NOBODY'
 exec su nobody -s /bin/sh -c "exec ./pcvm $*"
 NOBODY
-        # told STATUS TEXT NET: pcvm says that, in one line, and nothing else.
+        # fails STATUS TEXT NET: pcvm ends with this status and prints only this line.
         pcvm=./pcvm
-        told() {
-          said=$($pcvm run --display none --serial none --control none --net $3 2>&1 </dev/null); status=$?
-          [ $status/"$said" = "$1/pcvm: $2" ] || fail "--net $3: status $status: $said"
-          echo "OK: $said"
+        fails() {
+          message=$($pcvm run --display none --serial none --control none --net $3 2>&1 </dev/null); status=$?
+          [ $status/"$message" = "$1/pcvm: $2" ] || fail "--net $3: status $status: $message"
+          echo "OK: $message"
         }
-        # A machine that has nothing to boot.
+        # idle NET: starts a VM that has nothing to boot.
+        answers() { ./pcvm screen $scratch/idle --text >/dev/null 2>&1; }
         idle() {
           $pcvm run --display none --serial null --control unix:$scratch/idle --net $1 >$scratch/idle.log 2>&1 </dev/null &
-          machine=$! tries=0
-          until ./pcvm screen $scratch/idle --text >/dev/null 2>&1; do
-            sleep 0.2; tries=$((tries + 1))
-            [ $tries -lt 150 ] || fail "the machine with $1"
-          done
+          vm=$!
+          wait_for 30 answers || fail "no answer from the VM with $1"
         }
-        # ended STATUS: the machine, which is told to by a signal.
-        ended() {
-          kill $machine; wait $machine; status=$?
-          echo "the machine with $2 ended with $status"
-          [ $status = $1 ] || fail "the machine with $2: status $status"
+        # stop STATUS NAME: sends SIGTERM to the VM, which must end with this status.
+        stop() {
+          kill $vm; wait $vm; status=$?
+          echo "the VM with $2 ended with $status"
+          [ $status = $1 ] || fail "the VM with $2: status $status"
         }
-        told 1 '--net: bridge br9: does not exist' tap,bridge=br9
-        told 1 '--net: bridge lo: is not a bridge' tap,bridge=lo
-        told 1 '--net: cannot use tap br0: an interface of this name exists that is not a single-queue tap device' tap,ifname=br0
+        fails 1 '--net: bridge br9: does not exist' tap,bridge=br9
+        fails 1 '--net: bridge lo: is not a bridge' tap,bridge=lo
+        fails 1 '--net: cannot use tap br0: an interface of this name exists that is not a single-queue tap device' tap,ifname=br0
         idle tap,ifname=tapx,bridge=br0
-        told 1 '--net: cannot use tap tapx: in use by another program' tap,ifname=tapx
-        # The tap goes away under the machine, which goes on.
+        fails 1 '--net: cannot use tap tapx: in use by another program' tap,ifname=tapx
+        # pcvm keeps running when its tap is deleted.
         [ -e /sys/class/net/br0/brif/tapx ] || fail 'tapx is not on br0'
         ip link del tapx
-        sleep 1
-        ./pcvm screen $scratch/idle --text >/dev/null || fail 'the machine whose tap is gone'
-        ended 0 'a tap that is gone'
+        wait_for 30 has $scratch/idle.log 'tap tapx: ' || fail 'no warning about the deleted tap'
+        answers || fail 'no answer from the VM without its tap'
+        stop 0 'a deleted tap'
         cat $scratch/idle.log
-        # Without permission. What root has made is fit for others, and stays when they go.
+        # Without permissions. Others may use a tap that root has created; it remains when pcvm ends.
         kvm=$(stat -c %a /dev/kvm) tun=$(stat -c %a /dev/net/tun)
-        pcvm="sh $scratch/nobody"
+        pcvm="sh $scratch/as_nobody"
         chmod 666 /dev/kvm
         chmod 777 $scratch
         chmod 600 /dev/net/tun
-        told 1 '--net: /dev/net/tun: Permission denied' tap
+        fails 1 '--net: /dev/net/tun: Permission denied' tap
         chmod 666 /dev/net/tun
-        may='not permitted; create it as root: ip tuntap add NAME mode tap user USER'
-        told 1 "--net: cannot use tap (new): $may" tap
-        told 1 "--net: cannot use tap tapr: $may" tap,ifname=tapr
-        # busybox' tunctl makes it for everybody.
+        hint='not permitted; create it as root: ip tuntap add NAME mode tap user USER'
+        fails 1 "--net: cannot use tap (new): $hint" tap
+        fails 1 "--net: cannot use tap tapr: $hint" tap,ifname=tapr
+        # Every user may use a tap of busybox' tunctl.
         tunctl -t tapn >/dev/null
-        told 1 '--net: cannot bring up tap tapn: Operation not permitted' tap,ifname=tapn
-        told 1 '--net: cannot join bridge br0: Operation not permitted' tap,ifname=tapn,bridge=br0
+        fails 1 '--net: cannot bring up tap tapn: Operation not permitted' tap,ifname=tapn
+        fails 1 '--net: cannot join bridge br0: Operation not permitted' tap,ifname=tapn,bridge=br0
         brctl addif br0 tapn
         ip link set tapn up
         idle tap,ifname=tapn,bridge=br0
-        ended 0 'a tap of its own'
+        stop 0 'an existing tap'
         [ -e /sys/class/net/br0/brif/tapn ] || fail 'tapn is no longer on br0'
         tunctl -d tapn >/dev/null
         chmod $kvm /dev/kvm
@@ -185,11 +183,8 @@ NOBODY
     );
     let console = &output.console;
     assert_eq!(console.matches("OK: pcvm: --net: ").count(), 9, "{console}");
-    assert_has(
-        console,
-        &["the machine with a tap that is gone ended with 0", "the machine with a tap of its own ended with 0"],
-    );
-    // Once, however many frames are lost.
+    assert_has(console, &["the VM with a deleted tap ended with 0", "the VM with an existing tap ended with 0"]);
+    // One warning, however many frames are lost.
     assert_eq!(console.matches("WARN tap tapx: ").count(), 1, "{console}");
     assert_has(console, &[": the guest's link is down"]);
 }

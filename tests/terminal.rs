@@ -1,20 +1,22 @@
-//! `--serial stdio` on real terminals and pipes. Each test starts this program again as a process of its own, with the
-//! test [`child`] as its main function.
+//! `--serial stdio` on real terminals and pipes. Each test starts this test program again as a child process, which runs
+//! only the test [`child`].
+
+mod pty;
 
 use pcvm::chardev::Chardev;
 use pcvm::config::CharSpec;
+use pcvm_test_host::{Process, TIME_LIMIT, wait_for, wait_until};
+use pty::{Pty, same_modes};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::ioctl_fionread;
 use rustix::process::Signal;
-use rustix::termios::{LocalModes, Termios, tcgetattr};
-use std::fs::File;
 use std::io::{Read, Seek, Write};
-use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const MODE: &str = "PCVM_TERMINAL_TEST";
 
-/// Not a test by itself: what the other tests start.
+/// Main function of the processes that the other tests start; without [`MODE`] it does nothing.
 #[test]
 fn child() {
     let Ok(mode) = std::env::var(MODE) else { return };
@@ -40,9 +42,9 @@ fn child() {
             drop(device);
             std::process::exit(0);
         }
-        // Nothing is dropped.
+        // These end without running `Chardev`'s destructor.
         "exit" => std::process::exit(3),
-        "panic" => panic!("as asked"),
+        "panic" => panic!("mode panic"),
         "abort" => std::process::abort(),
         "wait" => loop {
             std::thread::sleep(Duration::from_secs(60));
@@ -63,95 +65,74 @@ fn start(mode: &str, stdin: impl Into<Stdio>, stdout: impl Into<Stdio>) -> Child
 }
 
 struct Terminal {
-    ours: File,
-    theirs: OwnedFd,
-    seen: Vec<u8>,
+    pty: Pty,
+    /// Everything that the program has written.
+    output: Vec<u8>,
 }
 
 impl Terminal {
     fn new() -> Self {
-        use rustix::fs::{Mode, OFlags};
-        use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        unlockpt(&ours).unwrap();
-        let name = ptsname(&ours, Vec::new()).unwrap();
-        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let theirs = rustix::fs::open(name, flags, Mode::empty()).unwrap();
-        Self { ours: ours.into(), theirs, seen: Vec::new() }
-    }
-
-    fn settings(&self) -> Termios {
-        tcgetattr(&self.theirs).unwrap()
+        Self { pty: Pty::new(), output: Vec::new() }
     }
 
     fn start(&self, mode: &str) -> Child {
-        start(mode, self.theirs.try_clone().unwrap(), self.theirs.try_clone().unwrap())
+        start(mode, self.pty.stdio(), self.pty.stdio())
     }
 
-    /// Reads until `text` has appeared.
+    /// Waits until the program has written `text`.
+    #[track_caller]
     fn expect(&mut self, text: &[u8]) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let mut part = [0; 4096];
-        while !self.seen.windows(text.len()).any(|window| window == text) {
-            let left = rustix::event::Timespec { tv_sec: 1, tv_nsec: 0 };
-            if poll(&mut [PollFd::new(&self.ours, PollFlags::IN)], Some(&left)).unwrap() > 0 {
-                let count = self.ours.read(&mut part).unwrap();
-                self.seen.extend_from_slice(&part[..count]);
-            }
-            assert!(Instant::now() < deadline, "{:?}", String::from_utf8_lossy(&self.seen));
-        }
+        wait_for(&format!("{:?}", String::from_utf8_lossy(text)), TIME_LIMIT, || {
+            self.output.extend(self.pty.read(Duration::from_millis(100)));
+            let written = self.output.windows(text.len()).any(|window| window == text);
+            if written { Ok(()) } else { Err(String::from_utf8_lossy(&self.output).into_owned()) }
+        });
     }
-}
-
-fn same(a: &Termios, b: &Termios) -> bool {
-    (a.input_modes, a.output_modes, a.control_modes, a.local_modes)
-        == (b.input_modes, b.output_modes, b.control_modes, b.local_modes)
 }
 
 #[test]
-fn the_terminal_is_raw_and_is_given_back_on_every_way_out() {
+fn a_terminal_is_raw_while_pcvm_runs_and_restored_however_it_ends() {
     for mode in ["exit", "panic", "abort"] {
         let mut terminal = Terminal::new();
-        let before = terminal.settings();
+        let before = terminal.pty.settings();
         let mut child = terminal.start(mode);
         terminal.expect(b"<ready>");
         assert!(!child.wait().unwrap().success());
-        assert!(same(&terminal.settings(), &before), "{mode}");
+        assert!(same_modes(&terminal.pty.settings(), &before), "{mode}");
     }
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut terminal = Terminal::new();
-        let before = terminal.settings();
+        let before = terminal.pty.settings();
         let mut child = terminal.start("wait");
         terminal.expect(b"<ready>");
-        let raw = LocalModes::ICANON | LocalModes::ISIG | LocalModes::ECHO;
-        assert!(!terminal.settings().local_modes.intersects(raw));
+        assert!(terminal.pty.is_raw());
         rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
         let status = child.wait().unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(signal.as_raw()));
-        assert!(same(&terminal.settings(), &before), "{signal:?}");
+        assert!(same_modes(&terminal.pty.settings(), &before), "{signal:?}");
     }
 }
 
 #[test]
-fn keys_reach_the_guest_and_the_escape_ends_the_machine() {
+fn keys_reach_the_guest_and_ctrl_a_x_quits() {
     let mut terminal = Terminal::new();
-    let before = terminal.settings();
+    let before = terminal.pty.settings();
     let mut child = terminal.start("echo");
     terminal.expect(b"<ready>");
-    terminal.ours.write_all(b"abc\x03\x04\x01\x01\x1adef").unwrap();
+    terminal.pty.controller.write_all(b"abc\x03\x04\x01\x01\x1adef").unwrap();
     terminal.expect(b"abc\x03\x04\x01\x1adef");
-    terminal.ours.write_all(b"\x01").unwrap();
-    std::thread::sleep(Duration::from_millis(20));
-    terminal.ours.write_all(b"x").unwrap();
+    terminal.pty.controller.write_all(b"\x01").unwrap();
+    terminal.pty.wait_until_read();
+    terminal.pty.controller.write_all(b"x").unwrap();
     terminal.expect(b"<quit>");
     assert!(child.wait().unwrap().success());
-    assert!(same(&terminal.settings(), &before));
+    assert!(same_modes(&terminal.pty.settings(), &before));
 }
 
-/// A processor that halts for ever, as firmware.
+/// Firmware that halts the vCPU for good.
 fn halted() -> tempfile::NamedTempFile {
     let mut image = vec![0; 0x1_0000];
-    // hlt; jmp to it.
+    // hlt; jmp $-1
     image[0xfff0..0xfff3].copy_from_slice(&[0xf4, 0xeb, 0xfd]);
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&image).unwrap();
@@ -159,39 +140,26 @@ fn halted() -> tempfile::NamedTempFile {
 }
 
 #[test]
-fn software_a_guest_that_reads_nothing_does_not_hide_the_escape() {
+fn software_ctrl_a_x_quits_while_the_guest_reads_no_input() {
     pcvm_test_host::require_kvm();
     let mut terminal = Terminal::new();
     let firmware = halted();
-    let mut machine = Command::new(env!("CARGO_BIN_EXE_pcvm"))
-        .args(["run", "--memory", "16M", "--serial", "stdio", "--display", "none", "--firmware"])
-        .arg(firmware.path())
-        .stdin(terminal.theirs.try_clone().unwrap())
-        .stdout(terminal.theirs.try_clone().unwrap())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while terminal.settings().local_modes.contains(LocalModes::ICANON) {
-        assert!(Instant::now() < deadline, "no raw mode");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let mut machine = Process::start(
+        Command::new(env!("CARGO_BIN_EXE_pcvm"))
+            .args(["run", "--memory", "16M", "--serial", "stdio", "--display", "none", "--firmware"])
+            .arg(firmware.path())
+            .stdin(terminal.pty.stdio())
+            .stdout(terminal.pty.stdio())
+            .stderr(Stdio::null()),
+    );
+    wait_until("raw mode", || terminal.pty.is_raw());
     // More than the port's queue holds.
     for _ in 0..20 {
-        terminal.ours.write_all(&[b'a'; 1000]).unwrap();
-        std::thread::sleep(Duration::from_millis(20));
+        terminal.pty.controller.write_all(&[b'a'; 1000]).unwrap();
+        terminal.pty.wait_until_read();
     }
-    terminal.ours.write_all(b"\x01x").unwrap();
-    let status = loop {
-        if let Some(status) = machine.try_wait().unwrap() {
-            break status;
-        }
-        if Instant::now() > deadline {
-            let _ = machine.kill();
-            panic!("Ctrl-A x was not seen");
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    };
+    terminal.pty.controller.write_all(b"\x01x").unwrap();
+    let status = wait_for("pcvm to end", TIME_LIMIT, || machine.try_wait().unwrap().ok_or("it runs"));
     assert!(status.success());
 }
 
@@ -203,7 +171,7 @@ fn all_output(mut child: Child) -> Vec<u8> {
 }
 
 #[test]
-fn without_a_terminal_every_byte_passes_and_the_end_of_input_is_only_that() {
+fn without_a_terminal_every_byte_passes_and_end_of_input_does_not_quit() {
     let bytes: Vec<u8> = (0..=255).chain(*b"\x01x").collect();
     let expect = [&b"<ready>"[..], &bytes, b"<closed>"].concat();
     let ends_well = |out: &[u8]| out.ends_with(&expect);
@@ -215,17 +183,17 @@ fn without_a_terminal_every_byte_passes_and_the_end_of_input_is_only_that() {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&bytes).unwrap();
     file.rewind().unwrap();
-    assert!(ends_well(&all_output(start("echo", file, Stdio::piped()))), "a file, which cannot be watched");
+    assert!(ends_well(&all_output(start("echo", file, Stdio::piped()))), "a file, which epoll refuses");
 
     let out = all_output(start("echo", Stdio::null(), Stdio::piped()));
-    assert!(out.ends_with(b"<ready><closed>"), "nothing");
+    assert!(out.ends_with(b"<ready><closed>"), "/dev/null");
 }
 
 #[test]
-fn a_reader_that_closes_its_end_does_not_kill_the_machine() {
+fn a_reader_that_closes_its_end_does_not_kill_pcvm() {
     let mut child = start("flood", Stdio::null(), Stdio::piped());
     let mut stdout = child.stdout.take().unwrap();
-    // Until the test harness in the child has said what it has to: it would not survive a closed pipe itself.
+    // The test harness in the child would not survive a closed pipe, so it must have printed its lines.
     let mut seen = Vec::new();
     while !seen.ends_with(b"<ready>") {
         let mut byte = [0];
@@ -237,13 +205,16 @@ fn a_reader_that_closes_its_end_does_not_kill_the_machine() {
 }
 
 #[test]
-fn a_log_through_a_slow_pipe_or_to_a_file_is_whole() {
+fn a_log_through_a_slow_pipe_or_to_a_file_is_complete() {
     let expect: String = (0..200_000).map(|n| format!("{n}\n")).collect();
     let mut child = start("flood", Stdio::null(), Stdio::piped());
     let mut stdout = child.stdout.take().unwrap();
-    // Longer than it takes to fill the pipe and the queue.
-    std::thread::sleep(Duration::from_millis(500));
-    let mut all = Vec::new();
+    // A reader slower than the writer: it waits until most of the pipe, which holds 64 KiB, is full.
+    let mut all = vec![0; 256 << 10];
+    for part in all.chunks_mut(4096) {
+        wait_until("the pipe to fill", || ioctl_fionread(&stdout).unwrap() >= 48 << 10);
+        stdout.read_exact(part).unwrap();
+    }
     stdout.read_to_end(&mut all).unwrap();
     assert!(child.wait().unwrap().success());
     assert!(all.ends_with(expect.as_bytes()));

@@ -1,22 +1,21 @@
-//! The BIOS and the VGA BIOS are called in virtual-8086 mode, under paging, as by DOS programs under EMM386: they do what they
-//! do in real mode, without an instruction that a monitor would not let them have.
+//! BIOS and VGA BIOS services in virtual-8086 mode with paging, as under EMM386: they return what they return in real
+//! mode, and execute no instruction that faults in a V86 monitor.
 //!
-//! The monitor is the project's own (`tests/guests/src/v86.s`), booted from a CD before what runs in V86 mode. It reports
-//! and stops at what must not happen. A software KVM has no 32-bit paging, so this runs on QEMU's software processor and,
-//! on pcvm, where operating systems run.
+//! The monitor (`tests/guests/src/v86.s`) is booted from a CD and then starts the guest in V86 mode. It reports a fault and
+//! stops. A software KVM has no 32-bit paging, so this runs under QEMU's TCG, and under pcvm where operating systems run.
 
 use std::fs;
 use std::time::Duration;
 
 use pcvm_test_guests::calls::{KnownDifference, Log, drives};
 use pcvm_test_guests::{floppy, v86};
-use pcvm_test_host::{Host, Job, Output, project};
+use pcvm_test_host::{Host, Job, Output, assert_has, project, tail};
 
-/// Runs the calls: after the monitor, in V86 mode, or after a CD that looks like it and does nothing, in real mode.
-/// `command` leaves what comes out of port 402h in `calls.log`.
+/// Runs the calls: in V86 mode after the monitor, or in real mode after a CD with the same layout but no monitor.
+/// `command` writes the output on port 402h to `calls.log`.
 fn calls(host: Host, name: &str, in_v86: bool, command: &str) -> Log {
     let drives = drives().unwrap_or_else(|error| panic!("{error}"));
-    // Not in the job's own directory: on a nested host that is a slow file system.
+    // The job's own directory is a slow file system (9p) on a nested host.
     let script = format!(
         "here=$PWD
          scratch=$(mktemp -d /tmp/pcvm.XXXXXX)
@@ -37,26 +36,29 @@ fn calls(host: Host, name: &str, in_v86: bool, command: &str) -> Log {
     let output = host.run(&job.timeout(Duration::from_secs(280))).unwrap_or_else(|error| panic!("{error}"));
     let text = output.text("calls.log");
     assert_eq!(text.contains(v86::INSTALLED), in_v86, "{text}");
-    Log::parse(&text).unwrap_or_else(|| {
-        panic!("{name}: no end\n{}\n{}", pcvm_test_host::tail(&output.console), pcvm_test_host::tail(&text))
-    })
+    Log::parse(&text)
+        .unwrap_or_else(|| panic!("{name}: the log is incomplete\n{}\n{}", tail(&output.console), tail(&text)))
 }
 
 #[track_caller]
-fn the_same_but_for_what_is_explained(real: &Log, v86: &Log) {
+fn assert_known_differences(real: &Log, v86: &Log) {
     let list = project().join("tests/int_calls/in-v86.txt");
     let list =
         KnownDifference::list(&fs::read_to_string(&list).unwrap_or_else(|error| panic!("{}: {error}", list.display())));
-    assert!(real.calls.len() > 2000, "only {} calls and looks", real.calls.len());
+    assert!(real.calls.len() > 2000, "only {} results", real.calls.len());
     let differences = real.differences(v86);
-    let open: Vec<String> = differences
+    let unlisted: Vec<String> = differences
         .iter()
         .filter(|difference| !list.iter().any(|line| line.covers(difference)))
         .map(|d| format!("{} | {} | {} -> {}", d.call, d.field, d.one, d.other))
         .collect();
-    assert!(open.is_empty(), "{} unexplained differences:\n{}", open.len(), open.join("\n"));
+    assert!(unlisted.is_empty(), "{} differences are not listed:\n{}", unlisted.len(), unlisted.join("\n"));
     for line in &list {
-        assert!(differences.iter().any(|difference| line.covers(difference)), "nothing differs by: {}", line.title());
+        assert!(
+            differences.iter().any(|difference| line.covers(difference)),
+            "listed, but no difference: {}",
+            line.title()
+        );
     }
 }
 
@@ -69,35 +71,36 @@ const ON_PCVM: &str = "./pcvm run --memory 64M --disk hda.img,readonly --disk hd
     --boot dc --serial null --serial null --debugcon calls.log --display none --no-reboot";
 
 #[test]
-fn services_in_v86_mode_on_qemu_are_those_of_real_mode() {
+fn services_on_qemu_return_the_same_in_v86_mode_as_in_real_mode() {
     let real = calls(Host::Here, "v86-qemu-real", false, ON_QEMU);
-    the_same_but_for_what_is_explained(&real, &calls(Host::Here, "v86-qemu", true, ON_QEMU));
+    assert_known_differences(&real, &calls(Host::Here, "v86-qemu", true, ON_QEMU));
 }
 
 #[test]
-fn nested_services_in_v86_mode_are_those_of_real_mode() {
+fn nested_services_return_the_same_in_v86_mode_as_in_real_mode() {
     let real = calls(Host::Here, "v86-calls-real", false, ON_PCVM);
-    the_same_but_for_what_is_explained(&real, &calls(Host::pick(), "v86-calls", true, ON_PCVM));
+    assert_known_differences(&real, &calls(Host::pick(), "v86-calls", true, ON_PCVM));
 }
 
-/// DOS in V86 mode, typed to at its console on COM1.
+/// Runs DOS in V86 mode and types commands on its console, COM1.
 fn freedos(iso: std::path::PathBuf) -> Output {
     let script = floppy::CONSOLE.to_string()
         + r#"
         mkfifo /tmp/keys; exec 3<>/tmp/keys
         ./pcvm run --control unix:/tmp/dos.sock --memory 64M --cdrom v86.iso --cdrom freedos.iso --boot d --no-reboot \
           --serial stdio --debugcon firmware.log --display none </tmp/keys >serial.log 2>errors.log &
-        machine=$!
-        says 'A:.>'
-        types 'dir'
-        says 'bytes free'
-        types 'hello'
-        says 'Hello'
-        types 'cpulevel'
-        sleep 3
+        vm=$!
+        expect 'A:.>'
+        type_line 'dir'
+        expect 'bytes free'
+        type_line 'hello'
+        expect 'Hello'
+        type_line 'cpulevel'
+        prompts() { [ $(tr -d '\r' <serial.log | grep -c 'A:.>') -ge 4 ]; }
+        wait_for 60 prompts || exit
         ./pcvm screenshot /tmp/dos.sock screen.png || exit
         ./pcvm screen /tmp/dos.sock --text >screen.txt || exit
-        kill $machine; wait $machine
+        kill $vm; wait $vm
         exit 0"#;
     let job = Job::new("v86-freedos", script);
     let job = job.pcvm().unwrap_or_else(|error| panic!("{error}"));
@@ -108,14 +111,14 @@ fn freedos(iso: std::path::PathBuf) -> Output {
 }
 
 #[test]
-fn nested_freedos_works_in_v86_mode() {
+fn nested_freedos_runs_commands_in_v86_mode() {
     let Some(iso) = floppy::freedos_iso().unwrap_or_else(|error| panic!("{error}")) else {
-        eprintln!("there is no FreeDOS image");
+        eprintln!("not tested: there is no FreeDOS image");
         return;
     };
     let output = freedos(iso);
     let firmware = output.text("firmware.log");
     assert!(firmware.contains(v86::INSTALLED), "{firmware}");
-    assert_eq!(firmware.matches("V86:").count(), 1, "a fault:\n{firmware}");
-    assert!(output.text("serial.log").contains("Welcome to FreeDOS"));
+    assert_eq!(firmware.matches("V86:").count(), 1, "the monitor reports a fault:\n{firmware}");
+    assert_has(&output.text("serial.log"), &["Welcome to FreeDOS"]);
 }

@@ -5,6 +5,7 @@ use super::raw::RawFile;
 use super::*;
 use crate::config::{DriveConfig, Media};
 use pcvm_devices::{BlockData, BlockDone, BlockError, BlockOp, BlockRequest, DiskId, GuestRange, Memory};
+use pcvm_test_host::wait_until;
 use proptest::prelude::*;
 use std::io::Write;
 use std::path::Path;
@@ -257,11 +258,7 @@ fn a_completion_sets_the_eventfd() {
     // A flush of an image that may have unflushed writes goes to the worker thread.
     let flush = BlockRequest { disk: DiskId(0), tag: 1, op: BlockOp::Flush, offset: 0, data: BlockData::None };
     assert!(rig.engine.start(flush.clone()).is_none());
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while rig.engine.completion_event().read().is_err() {
-        assert!(std::time::Instant::now() < deadline, "no completion within 10 s");
-        std::thread::yield_now();
-    }
+    wait_until("a completion", || rig.engine.completion_event().read().is_ok());
     assert_eq!(rig.engine.take_completions().len(), 1);
     assert!(rig.engine.start(flush).is_some(), "a flush without a write before it goes to the worker thread");
 }

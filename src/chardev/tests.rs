@@ -1,10 +1,11 @@
 //! Character devices on real pipes, files and pseudo-terminals.
 
 use super::*;
+use pcvm_test_host::wait_for;
 use proptest::prelude::*;
 use rustix::pipe::PipeFlags;
 use std::io::{Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn feed_all(parts: &[&[u8]]) -> (Vec<u8>, Vec<EscapeCommand>) {
     let mut parser = EscapeParser::default();
@@ -181,16 +182,12 @@ fn a_file_that_cannot_be_created_is_an_error_with_its_path() {
     assert_eq!(error.to_string(), format!("{}: No such file or directory", absent.display()));
 }
 
+#[track_caller]
 fn wait_for_input(device: &Chardev) -> Input {
-    let deadline = Instant::now() + TIMEOUT;
-    loop {
-        let input = device.read_input();
-        if input != Input::default() {
-            return input;
-        }
-        assert!(Instant::now() < deadline, "no input after {TIMEOUT:?}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_for("input", TIMEOUT, || match device.read_input() {
+        input if input == Input::default() => Err("none received"),
+        input => Ok(input),
+    })
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::*;
 use crate::config::parse;
 use crate::config::{NicModel, TapSource};
 use pcvm_devices::net::{ChecksumAt, Offload, Segmentation, sum};
+use pcvm_test_host::{TIME_LIMIT, wait_for};
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -87,14 +88,12 @@ fn frames_with_invalid_offload_are_dropped_without_a_panic() {
 }
 
 /// Waits for a frame or a disconnection.
-fn wait_for(port: &NetPort) -> Received {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        match receive(port) {
-            Received::Nothing => assert!(Instant::now() < deadline, "no frame within 10 s"),
-            received => return received,
-        }
-    }
+#[track_caller]
+fn wait_for_frame(port: &NetPort) -> Received {
+    wait_for("a frame", TIME_LIMIT, || match receive(port) {
+        Received::Nothing => Err("none received"),
+        received => Ok(received),
+    })
 }
 
 /// One attempt to read a frame.
@@ -117,11 +116,11 @@ fn a_pair_exchanges_frames_and_its_second_end_may_reconnect() {
         let second = port(&format!("pair:unix:{}", path.display()));
         let frame = Frame::from((0..100).collect::<Vec<u8>>());
         second.send(&frame);
-        assert_eq!(wait_for(&first), Received::Frame(frame));
+        assert_eq!(wait_for_frame(&first), Received::Frame(frame));
         let long = segment(40_000, 1460);
         first.send(&long);
         for len in std::iter::repeat_n(1514, 27).chain([54 + 40_000 - 27 * 1460]) {
-            assert!(matches!(wait_for(&second), Received::Frame(frame) if frame.bytes.len() == len));
+            assert!(matches!(wait_for_frame(&second), Received::Frame(frame) if frame.bytes.len() == len));
         }
         drop(second);
         assert_eq!(receive(&first), Received::Nothing);
@@ -154,13 +153,13 @@ fn the_rx_descriptor_is_readable_until_all_buffered_frames_are_read() {
         peer.write_all(&frame[..10]).unwrap();
         for n in 0..3 * BATCH {
             assert!(readable(first.rx_fd()), "{round}: {n}");
-            assert_eq!(wait_for(&first), Received::Frame(Frame::from(vec![round; 60])));
+            assert_eq!(wait_for_frame(&first), Received::Frame(Frame::from(vec![round; 60])));
         }
         assert_eq!(receive(&first), Received::Nothing);
         assert!(!readable(first.rx_fd()), "{round}: readable for an incomplete frame");
         peer.write_all(&frame[10..]).unwrap();
         assert!(readable(first.rx_fd()), "{round}: not readable for a complete frame");
-        assert_eq!(wait_for(&first), Received::Frame(Frame::from(vec![round; 60])));
+        assert_eq!(wait_for_frame(&first), Received::Frame(Frame::from(vec![round; 60])));
     }
 }
 
@@ -227,7 +226,7 @@ fn statistics_count_frames_with_offload_once_and_drops() {
     malformed.bytes.truncate(40);
     first.send(&malformed);
     for _ in 0..3 {
-        assert!(matches!(wait_for(&second), Received::Frame(_)));
+        assert!(matches!(wait_for_frame(&second), Received::Frame(_)));
     }
     assert_eq!(first.stats(), PortStats { tx_frames: 1, tx_bytes: 3554, tx_dropped: 2, ..PortStats::default() });
     let received = 1514 + 1514 + 54 + 580;
@@ -254,7 +253,7 @@ fn an_invalid_length_ends_the_connection() {
         assert_eq!(receive(&first), Received::Nothing);
     }
     peer.write_all(&[9]).unwrap();
-    assert_eq!(wait_for(&first), Received::Frame(Frame::from(vec![7, 8, 9])));
+    assert_eq!(wait_for_frame(&first), Received::Frame(Frame::from(vec![7, 8, 9])));
 }
 
 #[test]
@@ -353,15 +352,12 @@ fn discover(mac: [u8; 6]) -> Vec<u8> {
 fn a_started_passt_offers_an_address_by_dhcp() {
     let mac = [0x00, 0x16, 0x3e, 1, 2, 3];
     let passt = port("passt");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
+    let offer = wait_for("DHCPOFFER", TIME_LIMIT, || {
         passt.send(&Frame::from(discover(mac)));
-        let Received::Frame(frame) = wait_for(&passt) else { panic!("passt has disconnected") };
-        // From the DHCP server's port, with an address for this MAC.
-        if frame.bytes.get(34..36) == Some(&[0, 67]) && frame.bytes.get(0..6) == Some(&mac) {
-            assert_ne!(frame.bytes[42 + 16..42 + 20], [0; 4], "the offer has no address");
-            break;
-        }
-        assert!(Instant::now() < deadline, "no DHCPOFFER within 20 s");
-    }
+        let Received::Frame(frame) = wait_for_frame(&passt) else { panic!("passt has disconnected") };
+        // From the DHCP server's port to this MAC.
+        let offer = frame.bytes.get(34..36) == Some(&[0, 67]) && frame.bytes.get(0..6) == Some(&mac);
+        if offer { Ok(frame) } else { Err("only other frames are received") }
+    });
+    assert_ne!(offer.bytes[42 + 16..42 + 20], [0; 4], "the offer has no address");
 }

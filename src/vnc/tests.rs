@@ -11,6 +11,7 @@ use crate::config::{VncAddress, VncConfig};
 use crate::screen::{GuestScreen, Waker};
 use pcvm_devices::InputEvent;
 use pcvm_devices::vga::Canvas;
+use pcvm_test_host::wait_until;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use std::io::{self, Read, Write};
@@ -140,16 +141,6 @@ impl Setup {
 
     fn input(&self) -> Vec<InputEvent> {
         self.guest.lock().input.clone()
-    }
-}
-
-/// Waits for `condition`.
-#[track_caller]
-fn until(mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + TIMEOUT;
-    while !condition() {
-        assert!(Instant::now() < deadline, "the condition was still false after {TIMEOUT:?}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -352,10 +343,10 @@ fn extensions_are_acknowledged_and_a_client_that_disconnects_releases_its_keys()
     client.send(&[255, 0, 0, 1, 0, 0, 0, 0x61, 0, 0, 0, 0x10]);
     client.send(&[5, 1, 0x80, 0x04, 0x7f, 0xff]);
     let expect = [InputEvent::Key { code: 0x10, down: true }, InputEvent::Mouse { dx: 5, dy: 0, dz: 0, buttons: 1 }];
-    until(|| setup.input() == expect);
+    wait_until("input", || setup.input() == expect);
     // The client disconnects with a key and a button held.
     drop(client);
-    until(|| setup.input().len() == 4);
+    wait_until("input", || setup.input().len() == 4);
     assert_eq!(setup.input()[2], InputEvent::Key { code: 0x10, down: false });
     assert_eq!(setup.input()[3], InputEvent::Mouse { dx: 0, dy: 0, dz: 0, buttons: 0 });
 }
@@ -376,21 +367,21 @@ fn pointer_motion_change_follows_the_guests_tablet_and_other_clients_send_positi
     plain.follow(&noise(200, 100, 1));
     assert_eq!(client.screen.pointer_motion_change, 0);
     client.send(&[5, 0, 0x80, 0x04, 0x7f, 0xff]);
-    until(|| setup.input() == [InputEvent::Mouse { dx: 5, dy: 0, dz: 0, buttons: 0 }]);
+    wait_until("input", || setup.input() == [InputEvent::Mouse { dx: 5, dy: 0, dz: 0, buttons: 0 }]);
 
     setup.guest.lock().absolute = true;
     assert_eq!(pointer_motion_change(&mut client), Some(1));
     client.send(&[5, 1, 0, 199, 0, 99]);
     let pointer = |x, y, buttons| InputEvent::Pointer { x: Some(x), y: Some(y), dz: 0, buttons };
-    until(|| setup.input().get(1) == Some(&pointer(0x7fff, 0x7fff, 1)));
+    wait_until("input", || setup.input().get(1) == Some(&pointer(0x7fff, 0x7fff, 1)));
     // A client without Pointer Motion Change always sends positions.
     plain.send(&[5, 0, 0, 0, 0, 99]);
-    until(|| setup.input().get(2) == Some(&pointer(0, 0x7fff, 0)));
+    wait_until("input", || setup.input().get(2) == Some(&pointer(0, 0x7fff, 0)));
 
     setup.guest.lock().absolute = false;
     assert_eq!(pointer_motion_change(&mut client), Some(0));
     plain.send(&[5, 0, 0, 7, 0, 99]);
-    until(|| setup.input().get(3) == Some(&InputEvent::Mouse { dx: 7, dy: 0, dz: 0, buttons: 0 }));
+    wait_until("input", || setup.input().get(3) == Some(&InputEvent::Mouse { dx: 7, dy: 0, dz: 0, buttons: 0 }));
 }
 
 /// Whether the server closes the connection.

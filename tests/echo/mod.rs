@@ -1,12 +1,10 @@
 //! A VM whose guest prints a text, waits for a key and then echoes typed characters.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of this module")]
 
-use pcvm_test_host::require_kvm;
+use pcvm_test_host::{Process, connect, require_kvm};
 use std::fs;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// Boot sector: prints the text at 7C40h, waits for a key, prints an arrow, then echoes keys.
@@ -32,16 +30,10 @@ pub const GRAPHICS_SECTOR: &[u8] = &[
     0xf4, 0xeb, 0xfd, // hlt; jmp $-1
 ];
 
+/// A running VM and the directory with its disk and control socket.
 pub struct Machine {
+    pub child: Process,
     pub dir: TempDir,
-    pub child: Child,
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// A command that runs pcvm.
@@ -70,25 +62,13 @@ pub fn boot(code: &[u8], text: &str, arguments: &[&str], pcvm: &mut Command) -> 
     // Use SeaBIOS unless the test names a firmware.
     let has_firmware = arguments.contains(&"--firmware");
     let firmware = if has_firmware { &[][..] } else { &["--firmware", "/usr/share/seabios/bios-256k.bin"] };
-    let child = pcvm
-        .current_dir(dir.path())
+    pcvm.current_dir(dir.path())
         .args(["run", "--memory", "16M", "--serial", "none", "--disk", "disk.img", "--control", "unix:socket"])
         .args(firmware)
-        .args(arguments)
-        .spawn()
-        .unwrap();
-    let machine = Machine { dir, child };
-    until(|| UnixStream::connect(machine.socket()).is_ok());
+        .args(arguments);
+    let machine = Machine { child: Process::start(pcvm), dir };
+    connect(&machine.socket());
     machine
-}
-
-#[track_caller]
-pub fn until(mut what: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !what() {
-        assert!(Instant::now() < deadline, "the condition was not met within 60 seconds");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 impl Machine {
@@ -96,18 +76,27 @@ impl Machine {
         self.dir.path().join("socket")
     }
 
-    pub fn tell(&self, command: &str, arguments: &[&str]) -> Output {
+    /// Runs `pcvm COMMAND SOCKET ARGUMENTS...`.
+    pub fn run_command(&self, command: &str, arguments: &[&str]) -> Output {
         pcvm().current_dir(self.dir.path()).arg(command).arg("./socket").args(arguments).output().unwrap()
     }
 
+    /// Runs a command that must succeed without messages; returns what it prints.
     #[track_caller]
-    pub fn does(&self, command: &str, arguments: &[&str]) -> String {
-        let output = self.tell(command, arguments);
+    pub fn run_ok(&self, command: &str, arguments: &[&str]) -> String {
+        let output = self.run_command(command, arguments);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && errors.is_empty(), "{command} {arguments:?}: {errors}");
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Waits until a line of the text screen matches a regular expression.
+    #[track_caller]
+    pub fn wait_for_screen(&self, pattern: &str) {
+        self.run_ok("wait", &["--text", pattern, "--timeout", "60"]);
+    }
+
+    /// The process's anonymous memory in RAM, in KiB.
     pub fn resident_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();

@@ -1,4 +1,5 @@
 # Shell functions for network test jobs: a bridge, VMs on it, and commands sent to their guests over TCP.
+# Files of a VM NAME in $scratch: NAME (control socket), NAME.log (COM1), NAME.pcvm.log (pcvm's messages).
 scratch=$(mktemp -d /tmp/pcvm.XXXXXX)
 trap 'kill $(jobs -p) 2>/dev/null; wait; ip link show br0; cp $scratch/*.log . 2>/dev/null' EXIT
 brctl addbr br0
@@ -30,29 +31,24 @@ dnsmasq() {
   $scratch/root/lib64/ld-linux-x86-64.so.2 --library-path $scratch/root/lib/x86_64-linux-gnu \
     $scratch/root/usr/sbin/dnsmasq --conf-file=/dev/null --no-daemon --user=root --group=root --no-hosts --no-resolv "$@"
 }
-# boot NAME NET...: starts a VM that boots the CD; its log is NAME.log, its control socket $scratch/NAME.
+# boot NAME OPTION...: starts a VM that boots the CD.
 boot() {
   name=$1; shift
   ./pcvm run --control unix:$scratch/$name --memory 256M --cdrom net.iso --boot d --no-reboot \
-    --serial file:$scratch/$name.log --display none "$@" &
+    --serial file:$scratch/$name.log --display none "$@" 2>$scratch/$name.pcvm.log &
 }
-# start NAME NET...: the same with a direct kernel boot, which is faster; initrd=initrd.gz adds iperf3.
+# start NAME OPTION...: starts a VM without firmware, which is faster; initrd=initrd.gz adds iperf3.
 start() {
   name=$1; shift
   ./pcvm run --control unix:$scratch/$name --memory 256M --kernel vmlinuz --initrd ${initrd:-small.gz} --no-reboot \
-    --append 'console=ttyS0,115200n8 loglevel=5 panic=-1' --serial file:$scratch/$name.log --display none "$@" &
+    --append 'console=ttyS0,115200n8 loglevel=5 panic=-1' --serial file:$scratch/$name.log --display none "$@" 2>$scratch/$name.pcvm.log &
 }
 fail() { echo "FAILED: $*"; dmesg | tail -n 5; tail -n 30 $scratch/*.log; exit 1; }
-until_said() { # NAME PATTERN: waits until the VM's log contains the pattern
-  tries=0
-  while ! grep -q "$2" $scratch/$1.log 2>/dev/null; do
-    sleep 0.5; tries=$((tries + 1))
-    [ $tries -lt ${patience:-240} ] || fail "$1's log does not contain '$2'"
-  done
-}
+# wait_log NAME PATTERN: waits for a line of the VM's output on COM1; $limit is the time limit in seconds.
+wait_log() { wait_for ${limit:-120} has $scratch/$1.log "$2" || fail "$1's log does not contain '$2'"; }
 # in_guest ADDRESS COMMANDS: runs commands in the guest and prints their output.
 in_guest() { address=$1; shift; printf '%s\nexit\n' "$*" | nc -w 60 $address 1; }
-# with_frames: VMs started from now on have the program /net-frames.
+# with_frames: adds the program /net-frames to the VMs that are started afterwards.
 with_frames() {
   { echo net-frames | cpio -o -H newc 2>/dev/null; cat ${initrd:-small.gz}; } >$scratch/initrd
   initrd=$scratch/initrd
@@ -63,5 +59,5 @@ from_guest() {
   in_guest $1 "dd if=/dev/zero of=/tmp/$amount bs=1M count=$amount 2>/dev/null; httpd -p 4 -h /tmp 2>/dev/null" >/dev/null
   printf 'GET /%s HTTP/1.0\r\n\r\n' $amount | nc -w 100 $1 4 | tail -c $((amount << 20)) | md5sum
 }
-# data MIB: the same bytes on every machine.
+# data MIB: prints this many MiB of zeros.
 data() { dd if=/dev/zero bs=1M count=$1 2>/dev/null; }

@@ -1,4 +1,4 @@
-//! Common parts of the network tests: a bridge on a host, VMs on it, and commands to their guests.
+//! Jobs of the network tests: a bridge on the host, VMs on it, and commands to their guests.
 
 #![allow(dead_code)]
 
@@ -19,7 +19,7 @@ pub fn run(name: &str, script: &str) -> Output {
     run_job(job(name, &format!("give_addresses\n{script}")))
 }
 
-/// The same without the DHCP server and with Debian's dnsmasq, passt and PXELINUX.
+/// Runs a script with [`FUNCTIONS`], the guest's files and Debian's dnsmasq, passt and PXELINUX.
 pub fn run_with_servers(name: &str, script: &str) -> Output {
     let made = made(servers::make());
     let job = job(name, script).file(made.join("root.tar"), "servers.tar");
@@ -44,13 +44,6 @@ fn run_job(job: Job) -> Output {
     let output = Host::pick().run(&job).unwrap_or_else(|error| panic!("{error}"));
     output.expect_status(0, &[]);
     output
-}
-
-#[track_caller]
-pub fn assert_has(text: &str, what: &[&str]) {
-    for wanted in what {
-        assert!(text.contains(wanted), "{wanted:?} is missing in:\n{text}");
-    }
 }
 
 /// Asserts that both guests' drivers counted no errors (counters-10.log and counters-11.log).

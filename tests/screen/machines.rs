@@ -1,35 +1,29 @@
 //! Virtual machines that run a firmware image: pcvm, and QEMU's `pc` with TCG.
 
 use crate::picture::Picture;
+use pcvm_test_host::{Process, connect};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub struct Machine {
-    child: Child,
+    _process: Process,
     stdin: ChildStdin,
     bytes: Receiver<u8>,
     dir: tempfile::TempDir,
     qemu: Option<UnixStream>,
 }
 
-impl Drop for Machine {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 impl Machine {
     fn start(mut command: Command, dir: tempfile::TempDir) -> Self {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the VMM starts");
-        let stdin = child.stdin.take().expect("stdio is piped");
-        let mut stdout = child.stdout.take().expect("stdio is piped");
+        let mut process = Process::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
+        let stdin = process.stdin.take().expect("stdio is piped");
+        let mut stdout = process.stdout.take().expect("stdio is piped");
         let (sender, bytes) = channel();
         std::thread::spawn(move || {
             let mut buffer = [0; 256];
@@ -39,7 +33,7 @@ impl Machine {
                 }
             }
         });
-        Self { child, stdin, bytes, dir, qemu: None }
+        Self { _process: process, stdin, bytes, dir, qemu: None }
     }
 
     pub fn pcvm(image: &Path) -> Self {
@@ -62,14 +56,7 @@ impl Machine {
             },
             dir,
         );
-        let deadline = Instant::now() + TIMEOUT;
-        let monitor = loop {
-            match UnixStream::connect(machine.dir.path().join("monitor")) {
-                Ok(monitor) => break monitor,
-                Err(error) => assert!(Instant::now() < deadline, "cannot connect to QEMU's monitor: {error}"),
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        };
+        let monitor = connect(&machine.dir.path().join("monitor"));
         monitor.set_read_timeout(Some(TIMEOUT)).expect("the monitor's read timeout is set");
         machine.qemu = Some(monitor);
         machine.wait_prompt();

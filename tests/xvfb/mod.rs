@@ -1,37 +1,31 @@
 //! Xvfb, an X server whose frame buffer is a file, for tests of windows. Packages: xvfb, xdotool.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of this module")]
 
+use pcvm_test_host::Process;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// An X server with a 1024x768 screen.
+/// An X server with a screen of 1024x768.
 pub struct Screen {
+    _server: Process,
     dir: TempDir,
-    server: Child,
     pub display: String,
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
 }
 
 impl Screen {
     pub fn new() -> Self {
         let dir = TempDir::new().unwrap();
-        let mut server = Command::new("Xvfb")
-            .args(["-displayfd", "1", "-screen", "0", "1024x768x24", "-nolisten", "tcp", "-noreset", "-fbdir"])
-            .arg(dir.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start Xvfb (package xvfb): {error}"));
+        let mut server = Process::start(
+            Command::new("Xvfb")
+                .args(["-displayfd", "1", "-screen", "0", "1024x768x24", "-nolisten", "tcp", "-noreset", "-fbdir"])
+                .arg(dir.path())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null()),
+        );
         let mut number = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut number).unwrap();
-        Self { dir, server, display: format!(":{}", number.trim()) }
+        Self { _server: server, dir, display: format!(":{}", number.trim()) }
     }
 
     #[track_caller]

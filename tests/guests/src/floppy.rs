@@ -15,17 +15,15 @@ const SUM: usize = 506;
 /// Size of DRAW.COM: one cluster.
 const PROGRAM: usize = 1024;
 
-/// Shell functions for jobs that run FreeDOS with its console on COM1: `says PATTERN` waits until `serial.log` contains
-/// the pattern and ends the job after 120 seconds; `types TEXT` types a line through file descriptor 3.
+/// Shell functions for jobs that run FreeDOS with its console on COM1, whose output is `serial.log`, in the process `$vm`:
+/// `expect PATTERN` waits until the output contains the pattern and ends the job after 120 seconds; `type_line TEXT` types a
+/// line through file descriptor 3.
 pub const CONSOLE: &str = r#"
-    says() {
-      tries=0
-      while ! tr -d '\r' <serial.log | grep -q -- "$1"; do
-        sleep 0.25; tries=$((tries + 1))
-        [ $tries -lt 480 ] || { echo "no $1"; tail -n 20 serial.log; kill $machine; exit 1; }
-      done
+    printed() { tr -d '\r' <serial.log | grep -q -e "$1"; }
+    expect() {
+      wait_for 120 printed "$1" || { echo "COM1 did not print $1"; tail -n 20 serial.log; kill $vm; exit 1; }
     }
-    types() { printf '%s\r' "$1" >&3; }
+    type_line() { printf '%s\r' "$1" >&3; }
 "#;
 
 /// Code of the boot sector (floppy.s) and of DRAW.COM (dos-draw.s).

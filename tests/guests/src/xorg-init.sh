@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# Init of the graphics guest. It announces on the serial port what the screen shows, and waits for the test to check.
+# Init of the graphics guest. It announces on the serial port what the screen shows, and waits until the test sends a line.
 export PATH=/bin:/usr/bin HOME=/ DISPLAY=:0
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
@@ -8,7 +8,7 @@ mount -t devtmpfs dev /dev
 mkdir -p /tmp /var/log /var/lib/xkb /run
 exec >/dev/ttyS0 2>&1
 section() { echo "==== $*"; }
-show() { section "look: $*"; sleep 10; }
+show() { section "screen: $*"; read -r _ </dev/ttyS0; }
 # Coloured text on the console.
 colours() { printf '\033[2J\033[H\033[31mred on a console \033[32mgreen \033[37mwhite\r\n' >/dev/tty0; }
 module() { while read -r name; do insmod "/modules/$name"; done <"/modules/$1.order"; }
@@ -96,7 +96,7 @@ usb() {
   configure modesetting 'Option "AccelMethod" "none"'
   server modesetting
   xsetroot -cursor_name left_ptr
-  section "look: X.Org with a tablet"
+  section "screen: X.Org with a tablet"
   before=
   while ! grep -q 'KEY_F12.*value 1' /tmp/keys; do
     now=$(xdotool getmouselocation 2>/dev/null | sed 's/ screen.*//')

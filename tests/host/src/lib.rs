@@ -4,9 +4,12 @@
 //! or lacks paging, the job runs on a nested host instead (the script `nested-host` beside this crate). Without
 //! /dev/kvm tests fail; they are never skipped.
 //!
-//! A [`Job`] is a shell command in a directory with files, and runs in the same way in both places.
+//! A [`Job`] is a shell script in a directory with files, and runs in the same way in both places; `job-functions.sh`
+//! beside this crate has the functions that every script may use. For tests that start processes themselves there are
+//! [`Process`], [`wait_for`] and its variants.
 
 pub mod probe;
+mod wait;
 
 use std::fmt;
 use std::fs::{self, File};
@@ -19,6 +22,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use probe::Speed;
+pub use wait::{Process, TIME_LIMIT, assert_has, connect, wait_for, wait_for_text, wait_until};
+
+/// Shell functions that precede the command of each job.
+const JOB_FUNCTIONS: &str = include_str!("../job-functions.sh");
 
 /// Why a job could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -100,16 +107,17 @@ impl Host {
         let console = dir.join("console");
         let sink = File::create(&console).map_err(file_error(&console))?;
         let errors = sink.try_clone().map_err(file_error(&console))?;
+        let script = format!("{JOB_FUNCTIONS}{}", job.command);
         let mut command = match self {
             Self::Here => {
                 let mut command = Command::new("sh");
-                command.arg("-c").arg(&job.command).current_dir(&dir);
+                command.arg("-c").arg(script).current_dir(&dir);
                 command
             }
             Self::Nested => {
                 let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/nested-host"));
                 command.arg("-d").arg(&dir).arg("-t").arg(job.timeout.as_secs().to_string());
-                command.arg("-m").arg(job.host_memory.to_string()).arg("--").arg(&job.command);
+                command.arg("-m").arg(job.host_memory.to_string()).arg("--").arg(script);
                 command
             }
         };
@@ -151,7 +159,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// A shell command, its files and its time limit.
+/// A shell script, its files and its time limit.
 #[derive(Clone, Debug)]
 pub struct Job {
     name: String,
