@@ -228,7 +228,7 @@ impl Board {
                     done += part.len();
                     continue;
                 }
-                // Shadow RAM that is written but not read lies behind the ROM; elsewhere this does nothing.
+                // Shadow RAM with writes enabled and reads disabled takes the write; elsewhere this does nothing.
                 if (0xc_0000..0x10_0000).contains(&at) {
                     self.memory.write(at, &data[done..=done]);
                 } else if done == 0 {
