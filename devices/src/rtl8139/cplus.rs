@@ -179,6 +179,7 @@ impl Rtl8139 {
         let base = base([self.regs.tsad[2 * n], self.regs.tsad[2 * n + 1]]);
         if !is_ram(cx.memory(), base.wrapping_add(DESCRIPTOR_SIZE * u64::from(self.tx_rings[n].index))) {
             // PCI master abort.
+            cx.guest_error("transmit descriptor outside RAM");
             self.regs.isr |= int::SERR;
             return false;
         }
@@ -270,6 +271,7 @@ impl Rtl8139 {
         };
         let oversized = bytes.len() > MAX_FRAME && offload.segmentation.is_none();
         if too_long || oversized || command & OWN == 0 {
+            cx.guest_error("transmit frame too long or without FS");
             cx.recycle(bytes);
             self.count_tx_error();
             return TX_TES;
@@ -280,7 +282,13 @@ impl Rtl8139 {
     }
 
     /// Stores a frame with its FCS in the next receive descriptors. Returns false if they have too little room.
-    pub(super) fn deliver_to_cplus_ring(&mut self, cx: &Ctx<'_>, bytes: &[u8], status: u16, verified: bool) -> bool {
+    pub(super) fn deliver_to_cplus_ring(
+        &mut self,
+        cx: &mut Ctx<'_>,
+        bytes: &[u8],
+        status: u16,
+        verified: bool,
+    ) -> bool {
         let memory = cx.memory();
         let base = base(self.regs.rdsar);
         let tag = self.vlan_tag(bytes);
@@ -300,7 +308,11 @@ impl Rtl8139 {
             let Some(slot) = used.get_mut(count) else { return false };
             let at = base.wrapping_add(DESCRIPTOR_SIZE * u64::from(index));
             let descriptor = Descriptor::read(memory, at);
-            if descriptor.command & OWN == 0 || count == 0 && !is_ram(memory, at) {
+            if descriptor.command & OWN == 0 {
+                return false;
+            }
+            if count == 0 && !is_ram(memory, at) {
+                cx.guest_error("receive descriptor outside RAM");
                 return false;
             }
             *slot = (at, descriptor);

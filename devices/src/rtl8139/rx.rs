@@ -246,7 +246,7 @@ impl Rtl8139 {
     }
 
     /// Stores a frame with its FCS for the guest. Returns false if there is no room.
-    fn deliver(&mut self, cx: &Ctx<'_>, bytes: &[u8], verified: bool) -> bool {
+    fn deliver(&mut self, cx: &mut Ctx<'_>, bytes: &[u8], verified: bool) -> bool {
         if !self.pci.bus_master() {
             return false;
         }

@@ -56,6 +56,7 @@ impl Rtl8139 {
     fn send_tx_slot(&mut self, cx: &mut Ctx<'_>, n: usize) -> u32 {
         let size = self.regs.tsd[n] & tsd::SIZE;
         if size > MAX_SLOT {
+            cx.guest_error("TSD.SIZE above 1792 bytes");
             self.count_tx_error();
             self.tally.tx_abt = self.tally.tx_abt.wrapping_add(1);
             return tsd::TABT;
@@ -107,6 +108,7 @@ impl Rtl8139 {
             bytes.truncate(body);
         }
         if bytes.len() < ETHERNET_HEADER {
+            cx.guest_error("transmit frame shorter than an Ethernet header");
             cx.recycle(bytes);
             return TxOutcome::Sent;
         }

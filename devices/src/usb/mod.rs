@@ -297,6 +297,12 @@ impl Piix3Usb {
             *fetches_left = fetches_left.saturating_sub(outcome.fetches);
         }
         let FrameOutcome { ioc, short_packet, error, host_system_error, process_error, active, fetches: _ } = outcome;
+        if host_system_error {
+            cx.guest_error("schedule or buffer outside RAM");
+        }
+        if process_error {
+            cx.guest_error("TD with an illegal PID or MaxLen");
+        }
         self.ioc_pending |= ioc;
         self.short_packet_pending |= short_packet;
         let usbsts = &mut self.usbsts;

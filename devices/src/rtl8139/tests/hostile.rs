@@ -80,9 +80,12 @@ fn rings_outside_ram_set_serr_and_stop() {
         assert_eq!(bench.timers.len(), 0, "{at:x}: no timer is armed");
         let serr = bench.inw(ISR) & 0x8000 != 0;
         assert_eq!(serr, at != (2 << 20) - 256, "{at:x}: SERR after a master abort");
+        let reported = bench.guest_errors.drain(..).any(|what| what == "transmit descriptor outside RAM");
+        assert_eq!(reported, serr, "{at:x}");
         bench.receive(NIC, (0..10).map(|_| frame(MAC, 100).into()));
         bench.advance(2_000_000_000);
         assert_eq!((bench.inl(MPC), bench.timers.len()), (10, 0), "{at:x}");
+        assert_eq!(bench.guest_errors.contains(&"receive descriptor outside RAM"), serr, "{at:x}");
     }
 }
 
@@ -146,6 +149,8 @@ fn frame_lengths_from_0_to_64_kib_are_sent_or_rejected() {
             descriptor(&bench, TX, ALL | flags | len, 0x0002_ffff, DATA);
             bench.outb(TPPOLL, 0x40);
             assert_eq!(bench.memory.read_u32(TX) >> 31, 0);
+            let rejected = bench.guest_errors.contains(&"transmit frame too long or without FS");
+            assert_eq!(rejected, bench.memory.read_u32(TX) & 1 << 23 != 0, "{flags:x} {len}: TES");
             for (_, frame) in bench.sent.drain(..) {
                 let plain = frame.offload.segmentation.is_none();
                 assert!(frame.bytes.len() >= 60 && (frame.bytes.len() <= 4114 || !plain), "{flags:x} {len}");

@@ -63,6 +63,7 @@ fn short_frames_are_padded_and_frames_without_a_header_are_dropped() {
         assert_eq!(send(&mut bench, slot, &vec![0xee; len]) & 0xa000, 0xa000);
     }
     assert!(sent(&mut bench).is_empty());
+    assert_eq!(bench.guest_errors, ["transmit frame shorter than an Ethernet header"; 3]);
     let bytes = frame(OTHER, 42);
     send(&mut bench, 3, &bytes);
     assert_eq!(sent(&mut bench), [[bytes, vec![0; 18]].concat()]);
@@ -73,6 +74,7 @@ fn frames_longer_than_1792_bytes_are_aborted() {
     let mut bench = running();
     assert_eq!(send(&mut bench, 0, &vec![0; 1793]) & 0x4000_a000, 0x4000_2000);
     assert_eq!((bench.inw(ISR), bench.inw(TSAD_ALL)), (0x0008, 0x001f));
+    assert_eq!(bench.guest_errors, ["TSD.SIZE above 1792 bytes"]);
     assert!(sent(&mut bench).is_empty());
     bench.outl(TCR, bench.device.regs.tcr | 1);
     assert_eq!(send(&mut bench, 1, &frame(OTHER, 60)) & 0xa000, 0xa000, "the next slot is sent");

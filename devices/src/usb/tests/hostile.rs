@@ -80,6 +80,7 @@ fn a_schedule_outside_ram_sets_host_system_error_and_stops_the_controller() {
         fill_frame_list(&mut driver, link);
         driver.frames(2);
         assert_eq!(driver.usbsts(), 0x28, "Host System Error and HCHalted for link {link:x}");
+        assert_eq!(driver.bench.guest_errors, ["schedule or buffer outside RAM"]);
         assert!(driver.irq());
         driver.bench.outw(USBSTS, 8);
         assert!(!driver.irq());
@@ -103,6 +104,7 @@ fn an_illegal_pid_or_maxlen_sets_process_error_and_stops_the_controller() {
     driver.queue(&[TdSpec { pid: 0x12, ..TdSpec::new(IN, 0, 8) }]);
     driver.frames(2);
     assert_eq!(driver.usbsts(), 0x30, "Host Controller Process Error and HCHalted");
+    assert_eq!(driver.bench.guest_errors, ["TD with an illegal PID or MaxLen"]);
     let mut driver = Driver::running();
     driver.queue(&[TdSpec::new(OUT, 0, 1281)]);
     driver.frames(2);
