@@ -1,7 +1,0 @@
-//! libFuzzer target: the PIIX3 IDE function with disks and a CD-ROM, driven by a script.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-use pcvm_devices::testing::subjects;
-
-fuzz_target!(|bytes: &[u8]| subjects::ide(bytes));
