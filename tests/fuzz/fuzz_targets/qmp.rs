@@ -10,7 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
     for part in bytes.chunks(usize::from(size) * 64 + 1) {
         reader.feed(part);
         while reader.next(false).is_some() {}
-        assert!(reader.() <= REQUEST_MAX + part.len());
+        assert!(reader.buffered() <= REQUEST_MAX + part.len());
     }
     while reader.next(true).is_some() {}
 });
