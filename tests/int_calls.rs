@@ -95,7 +95,7 @@ fn assert_known_differences(name: &str, sea: &Log, ours: &Log, lists: &[&str]) {
 }
 
 #[test]
-fn software_services_on_pcvm_differ_from_seabios_only_as_listed() {
+fn software_slow_services_on_pcvm_differ_from_seabios_only_as_listed() {
     require_kvm();
     let sea = calls("pcvm-sea", Firmware::Sea, ON_PCVM);
     let ours = calls("pcvm-ours", Firmware::Ours, ON_PCVM);
