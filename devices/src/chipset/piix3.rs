@@ -250,12 +250,7 @@ impl Device for Piix3 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Bench, generic_tests};
-
-    #[test]
-    fn generic_device_tests_pass() {
-        generic_tests(Piix3::new);
-    }
+    use crate::testing::Bench;
 
     #[test]
     fn registers_have_their_data_sheet_names() {

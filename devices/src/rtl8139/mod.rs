@@ -34,7 +34,7 @@ mod tx_coalescing;
 use crate::ctx::{Ctx, Effect, TimerId};
 use crate::device::{Access, CONFIG_TAG, Devfn, Device, Owned, Region, Wake};
 use crate::net::NicId;
-use crate::pci::{ConfigSpace, ConfigState};
+use crate::pci::{ConfigSpace, ConfigState, config_register_name};
 use crate::state::RestoreError;
 use cplus::TxRing;
 use eeprom::Eeprom;
@@ -326,6 +326,7 @@ impl Device for Rtl8139 {
     fn register_name(&self, at: Access) -> Option<&'static str> {
         match at.tag {
             TAG_IO | TAG_MEMORY => regs::name(u8::try_from(at.offset).ok()?, self.chip == Chip::CPlus, self.cplus_tx()),
+            CONFIG_TAG => config_register_name(&[], at.offset),
             _ => None,
         }
     }

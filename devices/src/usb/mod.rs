@@ -30,7 +30,7 @@ mod tests;
 
 use crate::chipset::{SUBSYSTEM_ID, SUBSYSTEM_VENDOR, VENDOR_INTEL};
 use crate::ctx::{IrqLine, TimerId};
-use crate::pci::{COMMAND, ConfigSpace, ConfigState, STATUS};
+use crate::pci::{COMMAND, ConfigSpace, ConfigState, STATUS, config_register_name};
 use crate::time::VmTime;
 use crate::{Access, CONFIG_TAG, Ctx, Devfn, Device, Effect, InputEvent, Region, RestoreError, Wake};
 use function::HidFunction;
@@ -462,7 +462,11 @@ impl Device for Piix3Usb {
     }
 
     fn register_name(&self, at: Access) -> Option<&'static str> {
-        if at.tag == TAG { regs::name(at.offset) } else { None }
+        match at.tag {
+            TAG => regs::name(at.offset),
+            CONFIG_TAG => config_register_name(&[], at.offset),
+            _ => None,
+        }
     }
 
     fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {

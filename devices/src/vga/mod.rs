@@ -27,7 +27,7 @@ pub use text::{TextCursor, TextScreen, cp437, cp437_code};
 
 use crate::ctx::{Ctx, Effect};
 use crate::device::{Access, CONFIG_TAG, Devfn, Device, Region, Wake};
-use crate::pci::{ConfigSpace, ConfigState};
+use crate::pci::{ConfigSpace, ConfigState, config_register_name};
 use crate::state::RestoreError;
 use regs::{GR6_MISC, Registers, Timing};
 use serde::{Deserialize, Serialize};
@@ -435,6 +435,7 @@ impl Device for Vga {
             REGISTERS_TAG if PAGE_DISPI.contains(&at.offset) => vbe::name(((at.offset - PAGE_DISPI.start) / 2) as u16),
             REGISTERS_TAG if PAGE_QEXT_SIZE.contains(&at.offset) => Some("QEXT_SIZE"),
             REGISTERS_TAG if PAGE_QEXT_BYTEORDER.contains(&at.offset) => Some("QEXT_BYTEORDER"),
+            CONFIG_TAG => config_register_name(&[], at.offset),
             _ => self.regs.name(Self::port(at)?),
         }
     }

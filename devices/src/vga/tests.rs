@@ -4,7 +4,7 @@ use super::regs::*;
 use super::vbe::*;
 use super::*;
 use crate::memory::Memory;
-use crate::testing::{Bench, Rng, generic_tests};
+use crate::testing::{Bench, Rng};
 
 mod canvas;
 mod registers;
@@ -127,11 +127,6 @@ fn set_mode(vga: &mut Bench<Vga>, mode: &Mode) {
 
 fn window(vga: &Bench<Vga>) -> Option<Region> {
     Device::regions(&vga.device).into_iter().find(|r| r.tag == WINDOW_TAG)
-}
-
-#[test]
-fn the_adapter_passes_the_generic_device_tests() {
-    generic_tests(|| Vga::new(Vga::DEFAULT_VRAM, rom()));
 }
 
 #[test]

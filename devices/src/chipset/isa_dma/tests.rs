@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{Bench, generic_tests};
+use crate::testing::Bench;
 
 /// Programs and unmasks a channel as a driver does. `count` is in transfers, less one.
 fn program(bench: &mut Bench<IsaDma>, channel: u16, mode: u8, page: u8, address: u16, count: u16) {
@@ -35,11 +35,6 @@ const READ_SINGLE: u8 = 0x48;
 const VERIFY_SINGLE: u8 = 0x40;
 const AUTO: u8 = 0x10;
 const DOWN: u8 = 0x20;
-
-#[test]
-fn generic_device_tests_pass() {
-    generic_tests(IsaDma::new);
-}
 
 #[test]
 fn registers_have_their_data_sheet_names() {

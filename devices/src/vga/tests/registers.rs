@@ -40,7 +40,7 @@ fn registers_have_the_vga_and_dispi_names() {
         (REGISTERS_TAG, 0x604, Some("QEXT_BYTEORDER")),
         (REGISTERS_TAG, 0, None),
         (WINDOW_TAG, 0, None),
-        (CONFIG_TAG, 0, None),
+        (CONFIG_TAG, 0, Some("VID")),
     ] {
         let at = Access { tag, offset, width: 1 };
         assert_eq!(Device::register_name(&vga.device, at), expect, "tag {tag} offset {offset:x}");
