@@ -1,6 +1,6 @@
 //! Error messages of the command line: one line on standard error and the exit status for each. No guest runs.
 
-use pcvm::kvm::cpu_model::CpuModel;
+use pcvm::config::cpu_model::CpuModel;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};

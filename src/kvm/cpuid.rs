@@ -6,9 +6,9 @@
 //! A named model keeps its vendor on every host. Where vendors differ (SYSENTER and SYSCALL outside 64-bit mode), KVM
 //! follows the vendor that the guest sees.
 
-use super::cpu_features::{Feature, Features, Register, Word};
-use super::cpu_model::{CpuModel, NamedModel, Vendor};
 use crate::config::CpuConfig;
+use crate::config::cpu_features::{Feature, Features, Register, Word};
+use crate::config::cpu_model::{CpuModel, NamedModel, Vendor};
 use kvm_bindings::{CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 
 /// The CPUID leaves of one vCPU.

@@ -4,8 +4,9 @@
 //! so the guest cannot select the other drive. At most one block request is in flight, identified by its tag. A
 //! completion with another tag is stale and ignored.
 
+use super::action::{ActionResult, BUFFER_SIZE, CommandContext, DriveAction, ImageExtent};
 use super::busmaster::{self, BusMaster};
-use super::drive::{ActionResult, BUFFER_SIZE, CommandContext, Drive, DriveAction, DriveState, ImageExtent};
+use super::drive::{Drive, DriveState};
 use super::regs::{self, AtaStatus, DEVICE_DEV, DeviceControl, op};
 use crate::{BlockData, BlockDone, BlockOp, BlockRequest, Ctx, DiskId, GuestRange, IrqLine};
 use serde::{Deserialize, Serialize};
