@@ -83,3 +83,32 @@ fn unsafe_code_is_only_in_the_files_that_the_architecture_page_names() {
     }
     assert_eq!(used, named, "files that ARCHITECTURE.md names and that have no unsafe code");
 }
+
+/// The modules below `crate::` that a file imports, without its unit tests.
+fn imports(source: &str) -> BTreeSet<String> {
+    let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let name =
+        |text: &str| text.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_' || c.is_ascii_digit()).collect();
+    code.split("crate::").skip(1).map(name).filter(|name: &String| !name.is_empty()).collect()
+}
+
+#[test]
+fn no_two_rooms_import_each_other() {
+    let src = root().join("src");
+    let mut files = Vec::new();
+    rust_files(&src, &mut files);
+    let mut rooms = std::collections::BTreeMap::<String, BTreeSet<String>>::new();
+    for file in files.iter().filter(|file| !file.to_str().unwrap().contains("tests")) {
+        let first = file.strip_prefix(&src).unwrap().components().next().unwrap();
+        let room = first.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        rooms.entry(room).or_default().extend(imports(&fs::read_to_string(file).unwrap()));
+    }
+    let imports = |a: &String, b: &String| rooms.get(a).is_some_and(|imported| imported.contains(b));
+    let circles: Vec<_> = rooms
+        .keys()
+        .flat_map(|a| rooms.keys().map(move |b| (a, b)))
+        .filter(|(a, b)| a < b && imports(a, b) && imports(b, a))
+        .collect();
+    assert_eq!(circles, []);
+    assert!(!imports(&"machine".to_owned(), &"control".to_owned()), "services are added, not imported");
+}

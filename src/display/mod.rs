@@ -4,12 +4,9 @@
 //! the video memory that was written. It never holds the board's lock while it draws. Keys and pointer events go through a
 //! [`Feed`], which sends them to the guest as fast as its driver reads the keyboard.
 
-mod feed;
 #[cfg(feature = "sdl")]
 mod sdl;
 mod terminal;
-
-pub use feed::Feed;
 
 use crate::config;
 use crate::screen::LocalScreen;

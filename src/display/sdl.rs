@@ -5,8 +5,9 @@
 //! other keys. Ctrl-Alt-G releases them. Ctrl-Alt-F toggles full screen, Ctrl-Alt-U resizes the window to the picture.
 //! Closing the window ends the machine at once.
 
-use super::{DisplayError, Feed, aspect_ratio};
+use super::{DisplayError, aspect_ratio};
 use crate::keys;
+use crate::screen::Feed;
 use crate::screen::{LocalScreen, PollPace, Waker};
 use crate::tablet;
 use pcvm_devices::InputEvent;

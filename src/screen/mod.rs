@@ -3,9 +3,11 @@
 //! A viewer thread polls a [`GuestScreen`] at the times that a [`PollPace`] gives: 30 times a second while the screen
 //! changes, less often while it is idle. The machine calls a [`Waker`] when it sees a write to the display adapter.
 
+mod feed;
 mod poll_pace;
 mod wake_fd;
 
+pub use feed::Feed;
 pub use poll_pace::PollPace;
 pub use wake_fd::WakeFd;
 

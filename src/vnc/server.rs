@@ -4,7 +4,7 @@ use super::connection::{ClientSocket, Connection, ConnectionClosed};
 use super::listen::Listeners;
 use super::picture::{Damage, Picture, PictureChange};
 use super::session::{Disconnect, Session, SessionOptions, SessionRequest};
-use crate::display::Feed;
+use crate::screen::Feed;
 use crate::screen::{GuestScreen, PollPace, WakeFd, Waker};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, ErrorKind};

@@ -13,7 +13,8 @@ mod compose;
 mod keys;
 mod messages;
 
-use super::{DisplayError, Feed};
+use super::DisplayError;
+use crate::screen::Feed;
 use crate::screen::{LocalScreen, PollPace, View, WakeFd, Waker};
 use crate::tty::RawMode;
 use cells::Painter;
