@@ -5,6 +5,7 @@ use super::qmp::{self, Arguments, Class, Failure, Outcome};
 use super::stats;
 use crate::keys;
 use crate::machine::Handle;
+use pcvm_devices::NicId;
 use pcvm_devices::vga::Bitmap;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -82,18 +83,20 @@ pub(super) fn run(
             let events = arguments.list("events")?;
             arguments.end()?;
             // Check all events before the first one is delivered.
-            let tablet = handle.tablet_in_use();
+            let tablet = handle.with_board(|board| board.tablet_in_use());
             let mut after = *held;
             let mut all = Vec::new();
             for event in events {
                 pointer::input(event, tablet, &mut after, &mut all)?;
             }
             *held = after;
-            all.into_iter().for_each(|event| handle.input(event));
+            all.into_iter().for_each(|event| handle.with_board(|board| board.input(event)));
             return done(json!({}));
         }
         "x-pointer-to" => {
-            pointer::point(arguments, handle, held)?.into_iter().for_each(|event| handle.input(event));
+            pointer::point(arguments, handle, held)?
+                .into_iter()
+                .for_each(|event| handle.with_board(|board| board.input(event)));
             return done(json!({}));
         }
         "set_link" => {
@@ -102,7 +105,7 @@ pub(super) fn run(
             let up = Arguments::required("up", arguments.boolean("up")?)?;
             arguments.end()?;
             let number = name.strip_prefix("net").unwrap_or(&name).parse().ok();
-            if !number.is_some_and(|number| handle.set_link(number, up)) {
+            if !number.is_some_and(|number| handle.with_board(|board| board.set_link(NicId(number), up))) {
                 return Err(Failure::not_found(format!("Device '{name}' not found")));
             }
             return done(json!({}));
@@ -155,7 +158,7 @@ pub(super) fn run(
             Ok(CommandReply::Events)
         }
         "system_powerdown" => {
-            handle.power_button();
+            handle.with_board(|board| board.power_button());
             done(json!({}))
         }
         _ => Err(Failure {

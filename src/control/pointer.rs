@@ -51,7 +51,7 @@ pub(super) fn point(
     let x = Arguments::required("x", arguments.integer("x")?)?;
     let y = Arguments::required("y", arguments.integer("y")?)?;
     arguments.end()?;
-    require_tablet(handle.tablet_in_use())?;
+    require_tablet(handle.with_board(|board| board.tablet_in_use()))?;
     let (width, height) = handle.screen_size().ok_or_else(no_screen)?;
     let scaled = |pixel: i64, size: u32| scale(u16::try_from(pixel).ok()?, u16::try_from(size).ok()?);
     let (Some(x), Some(y)) = (scaled(x, width), scaled(y, height)) else {

@@ -129,7 +129,11 @@ impl Typist {
         let _ = rustix::io::read(&self.timer, &mut [0; 8]);
         self.armed = false;
         let Self { handle, queue, .. } = self;
-        let next = queue.send_due(Instant::now(), || handle.keys_waiting(), |event| handle.input(event));
+        let next = queue.send_due(
+            Instant::now(),
+            || handle.with_board(|board| board.keys_waiting()),
+            |event| handle.with_board(|board| board.input(event)),
+        );
         if let Some(after) = next {
             self.arm(after);
         }

@@ -57,19 +57,19 @@ impl GuestScreen for Display {
     }
 
     fn leds(&self) -> u8 {
-        self.handle.keyboard_leds()
+        self.handle.with_board(|board| board.keyboard_leds())
     }
 
     fn absolute(&self) -> bool {
-        self.handle.tablet_in_use() == Some(true)
+        self.handle.with_board(|board| board.tablet_in_use()) == Some(true)
     }
 
     fn keys_waiting(&self) -> usize {
-        self.handle.keys_waiting()
+        self.handle.with_board(|board| board.keys_waiting())
     }
 
     fn input(&self, event: InputEvent) {
-        self.handle.input(event);
+        self.handle.with_board(|board| board.input(event));
     }
 }
 
@@ -101,7 +101,7 @@ impl LocalScreen for Display {
     }
 
     fn power_button(&self) {
-        self.handle.power_button();
+        self.handle.with_board(|board| board.power_button());
     }
 
     fn quit(&self) {

@@ -113,36 +113,6 @@ impl Handle {
         pcvm_devices::Clock::now(&*self.0.clock).0
     }
 
-    /// Delivers a key or a pointer event.
-    pub fn input(&self, event: pcvm_devices::InputEvent) {
-        self.with_board(|board| board.input(event));
-    }
-
-    /// Plugs (true) or unplugs a network card's cable, 0 for the first card. False if there is no such card.
-    pub fn set_link(&self, nic: u8, up: bool) -> bool {
-        self.with_board(|board| board.set_link(pcvm_devices::NicId(nic), up))
-    }
-
-    /// Presses the power button.
-    pub fn power_button(&self) {
-        self.with_board(Board::power_button);
-    }
-
-    /// See [`Board::keys_waiting`].
-    pub fn keys_waiting(&self) -> usize {
-        self.with_board(|board| board.keys_waiting())
-    }
-
-    /// See [`Board::keyboard_leds`].
-    pub fn keyboard_leds(&self) -> u8 {
-        self.with_board(|board| board.keyboard_leds())
-    }
-
-    /// See [`Board::tablet_in_use`].
-    pub fn tablet_in_use(&self) -> Option<bool> {
-        self.with_board(|board| board.tablet_in_use())
-    }
-
     /// Pauses or resumes the machine.
     pub fn pause(&self, pause: bool) {
         self.post(if pause { MachineEvent::Stop } else { MachineEvent::Continue });
