@@ -1,6 +1,6 @@
 //! Error messages of the command line: one line on standard error and the exit status for each. No guest runs.
 
-use pcvm::kvm::cpu_model::CpuModel;
+use pcvm::config::cpu_model::CpuModel;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -454,7 +454,8 @@ fn a_network_backend_that_cannot_be_opened_is_an_error() {
     fails(at, &["--net", "passt=absent"], 1, "--net: absent: No such file or directory");
     fails(at, &["--net", "pair:unix:new,dump=dir"], 1, "--net: dir: Is a directory");
     fails(at, &["--net", "pair:unix:new,rom=absent"], 1, "absent: No such file or directory");
-    fails(at, &["--net", "pair:unix:new,rom=a.img"], 1, "a.img: not an expansion ROM (55h AAh first, at most 1 MiB)");
+    let rom = "a.img: is not an expansion ROM (it must begin with 55h AAh and have at most 1 MiB)";
+    fails(at, &["--net", "pair:unix:new,rom=a.img"], 1, rom);
     assert!(!at.join("new").exists(), "a machine that cannot be built leaves its socket behind");
 }
 

@@ -1,4 +1,4 @@
-//! The self-test sees what is there, and what is not: a machine that is not as it is told to be fails.
+//! The self-test disk (`pcvm demo`): it passes on a complete machine, and names the device that is missing or different.
 
 use pcvm::config::{CharSpec, Media};
 use pcvm::demo::{Demo, Report, Verdict};

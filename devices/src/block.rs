@@ -1,10 +1,10 @@
-//! What a disk controller asks of the host: reads and writes of a drive's image.
+//! Block requests: what a disk controller requests from the host, and the completions.
 
 use crate::ctx::Ctx;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A drive of the machine: 0 to 3 are IDE hda, hdb, hdc, hdd.
+/// A drive of the machine. 0 to 3 are IDE hda, hdb, hdc, hdd; another controller owns other numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DiskId(pub u8);
 
@@ -17,37 +17,36 @@ pub struct GuestRange {
     pub len: u32,
 }
 
-/// What to do to the image.
+/// The operation of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BlockOp {
-    /// Image to [`BlockRequest::data`].
+    /// From the image to [`BlockRequest::data`].
     Read,
-    /// [`BlockRequest::data`] to image.
+    /// From [`BlockRequest::data`] to the image.
     Write,
     /// Everything written so far reaches stable storage. Offset and data are unused.
     Flush,
-    /// The bytes from the offset on, this many, are no longer needed and read as zero or as before.
+    /// The guest no longer needs these bytes. They read as zero or as before.
     Discard {
         /// Bytes.
         len: u64,
     },
 }
 
-/// Where a request's bytes come from or go to.
+/// The memory side of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BlockData {
-    /// Nothing is moved.
+    /// No data.
     #[default]
     None,
-    /// Straight to or from guest memory. Parts that are not RAM swallow what is written and read as FFh.
+    /// Directly to or from guest memory. Ranges that are not RAM ignore what is written and read as FFh.
     Guest(Vec<GuestRange>),
-    /// To or from a buffer that travels with the request and comes back in [`BlockDone::data`]; its length is the
-    /// length of the transfer.
+    /// To or from a buffer that the completion returns in [`BlockDone::data`]. Its length is the length of the transfer.
     Buffer(Vec<u8>),
 }
 
 impl BlockData {
-    /// Bytes to move.
+    /// Bytes to transfer.
     pub fn len(&self) -> u64 {
         match self {
             Self::None => 0,
@@ -56,38 +55,38 @@ impl BlockData {
         }
     }
 
-    /// Whether there is nothing to move.
+    /// Whether there is no data to transfer.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// One request. The device chooses `tag`, unique among its requests under way (and never reused across a reset), and
-/// finds it again in the [`BlockDone`].
+/// A request. The device chooses `tag`, unique among its requests in flight and never reused across a reset; the
+/// completion carries it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockRequest {
     /// The drive.
     pub disk: DiskId,
-    /// The device's own name for this request.
+    /// The device's number for this request.
     pub tag: u64,
-    /// What to do.
+    /// The operation.
     pub op: BlockOp,
     /// Byte offset in the image.
     pub offset: u64,
-    /// The bytes.
+    /// The memory side.
     pub data: BlockData,
 }
 
-/// The end of a request.
+/// The completion of a request.
 #[derive(Clone, Debug)]
 pub struct BlockDone {
     /// The drive.
     pub disk: DiskId,
     /// [`BlockRequest::tag`].
     pub tag: u64,
-    /// The request's data, given back (a read's buffer is filled).
+    /// The request's data; a read has filled its buffer.
     pub data: BlockData,
-    /// How it went.
+    /// The result.
     pub result: Result<(), BlockError>,
 }
 
@@ -112,8 +111,8 @@ pub enum BlockError {
 }
 
 impl Ctx<'_> {
-    /// Starts a disk request. The answer comes as [`crate::Wake::Block`], often before the guest runs again, never
-    /// inside this call.
+    /// Submits a disk request. The completion is a [`crate::Wake::Block`], often before the guest runs again, never inside
+    /// this call.
     pub fn submit(&mut self, request: BlockRequest) {
         self.out.requests.push(request);
     }

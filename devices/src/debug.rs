@@ -116,7 +116,6 @@ mod tests {
 
     #[test]
     fn generic_device_tests_pass() {
-        generic_tests(|| DebugPorts::new(true));
         generic_tests(|| DebugPorts::new(false));
     }
 

@@ -1,4 +1,4 @@
-//! What a device is.
+//! The `Device` trait: regions, accesses, wake-ups, reset and saved state.
 
 use crate::block::BlockDone;
 use crate::ctx::{Ctx, TimerId};
@@ -30,7 +30,7 @@ impl Devfn {
     }
 }
 
-/// Which address space a region lies in.
+/// An address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Space {
     /// Ports, 0 to FFFFh.
@@ -42,7 +42,7 @@ pub enum Space {
 /// The [`Access::tag`] of accesses to a PCI function's configuration space; `offset` is the register, 0 to FFh.
 pub const CONFIG_TAG: u8 = 0xff;
 
-/// Where in a device an access falls.
+/// The register that an access addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
     /// [`Region::tag`], or [`CONFIG_TAG`].
@@ -50,12 +50,12 @@ pub struct Access {
     /// Bytes from the region's start.
     pub offset: u64,
     /// Bytes per access: 1, 2, 4 or 8. `data` is that long, except that string I/O on a [`Region::fifo`] region
-    /// brings the whole string: `data.len() / width` accesses, all at this same offset.
+    /// is one call with the whole string: `data.len() / width` accesses, all at this offset.
     pub width: u8,
 }
 
-/// Offsets of a region to which a write only latches a value until another access acts on it, so that KVM may keep
-/// it in its ring for a while ("coalesced").
+/// Offsets of a region at which a write only latches a value until another access acts on it, so that KVM may coalesce
+/// the write.
 pub type Coalesce = Vec<Range<u64>>;
 
 /// A range of ports or of memory that a device answers.
@@ -67,13 +67,13 @@ pub struct Region {
     pub base: u64,
     /// Bytes, at least 1.
     pub len: u64,
-    /// The device's own name for it.
+    /// The device's number for it, which comes back as [`Access::tag`].
     pub tag: u8,
-    /// Offset 0 is a FIFO: string I/O is handed over whole.
+    /// Offset 0 is a FIFO: string I/O is one call.
     pub fifo: bool,
-    /// Offsets whose writes may be kept back.
+    /// Offsets whose writes may be coalesced.
     pub coalesce: Coalesce,
-    /// Not trapped at all, but a window into video memory from this offset on.
+    /// Accesses do not trap: the region is a window into video memory, which starts at this offset.
     pub video: Option<u64>,
 }
 
@@ -113,16 +113,16 @@ impl Region {
     }
 }
 
-/// Why a device is called without the guest having touched it.
+/// Why the board calls a device without an access of the guest.
 #[derive(Debug)]
 pub enum Wake {
     /// An armed timer is due.
     Timer(TimerId),
-    /// A disk request ended.
+    /// A disk request completed.
     Block(BlockDone),
     /// [`Ctx::take_char`] has bytes of this stream.
     CharReady(CharId),
-    /// A person did something (keyboard controller).
+    /// A key or pointer event (keyboard controller, USB).
     Input(InputEvent),
     /// The power button was pressed (power management).
     PowerButton,
@@ -148,23 +148,23 @@ pub struct Owned {
     pub chars: Vec<CharId>,
 }
 
-/// A chip. See the crate's documentation for what it may and may not do.
+/// A chip. The crate's documentation says what a device may do.
 pub trait Device: Send + 'static {
-    /// Everything that a restored machine needs to go on: plain data. Not in it: what the configuration says (sizes,
-    /// names, ROM contents).
+    /// Everything that a restored machine needs to continue, as plain data. It excludes what the configuration defines:
+    /// sizes, names, ROM contents.
     type State: Serialize + DeserializeOwned;
 
-    /// Its name in saved states, for ever.
+    /// The device's name in saved states. It never changes.
     const KIND: &'static str;
 
     /// Counts incompatible changes of `State`.
     const VERSION: u32;
 
-    /// What it answers now. When that changes, the device asks for [`crate::Effect::Remap`]. Where regions of several
-    /// devices overlap, the device that was put on the board first wins.
+    /// The ports and memory that the device answers now. When they change, the device requests [`crate::Effect::Remap`].
+    /// Where regions of several devices overlap, the device that comes first on the board wins.
     fn regions(&self) -> Vec<Region>;
 
-    /// Where its PCI configuration space is, if it has one.
+    /// The device's PCI function, if it is one.
     fn pci(&self) -> Option<Devfn> {
         None
     }
@@ -181,30 +181,30 @@ pub trait Device: Send + 'static {
         None
     }
 
-    /// The guest reads. `data` is preset to all ones: a register that does not exist is left alone.
+    /// The guest reads. `data` is preset to all ones; the device leaves bytes without a register as they are.
     fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]);
 
     /// The guest writes.
     fn write(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]);
 
-    /// Something happened outside.
+    /// The board reports a timer, a completion or input.
     fn wake(&mut self, cx: &mut Ctx<'_>, why: Wake) {
         let _ = (cx, why);
     }
 
-    /// Hard reset (PCIRST#), and power-on. Also drives the outputs (IRQs, effects) to their reset levels.
+    /// Hard reset (PCIRST#) and power-on. It also drives the outputs (IRQs, effects) to their reset levels.
     fn reset(&mut self, cx: &mut Ctx<'_>);
 
-    /// The state.
+    /// The state to save.
     fn save(&self) -> Self::State;
 
-    /// Takes a state.
+    /// Restores a state.
     ///
     /// # Errors
-    /// If the state is one that the device can never have; the device is then unchanged.
+    /// If the device can never have that state; the device is then unchanged.
     fn load(&mut self, state: Self::State) -> Result<(), RestoreError>;
 
-    /// After [`Device::load`]: drives IRQ levels, timers and effects again, as the state says.
+    /// Called after [`Device::load`]: drives IRQ levels, timers and effects as the restored state requires.
     fn resync(&mut self, cx: &mut Ctx<'_>);
 }
 
@@ -237,7 +237,7 @@ pub trait DynDevice: Send {
     /// [`Device::load`] from CBOR.
     ///
     /// # Errors
-    /// If the bytes are no state of this device.
+    /// If the bytes are not a state of this device.
     fn load_cbor(&mut self, bytes: &[u8]) -> Result<(), RestoreError>;
     /// The device itself.
     fn as_any(&self) -> &dyn Any;
@@ -281,8 +281,7 @@ impl<D: Device> DynDevice for D {
     }
     fn save_cbor(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        // Writing plain data to a Vec fails only for types that CBOR cannot express, which the round-trip test of
-        // every device would show.
+        // This fails only for types that CBOR cannot express, which every device's round-trip test would show.
         if let Err(error) = ciborium::into_writer(&self.save(), &mut bytes) {
             tracing::error!("{}: state not saved: {error}", D::KIND);
         }

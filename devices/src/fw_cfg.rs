@@ -163,7 +163,11 @@ impl FwCfg {
     }
 
     /// Carries out the DMA access at guest address `at`.
-    fn dma(&mut self, memory: &Memory, at: u64) {
+    fn dma(&mut self, cx: &mut Ctx<'_>, at: u64) {
+        let memory = cx.memory();
+        if !memory.is_ram(at, size_of::<DmaAccess>() as u64, true) {
+            cx.guest_error("DMA structure outside RAM");
+        }
         // Fetched once: later guest writes to the structure have no effect on the transfer.
         let mut access = DmaAccess { control: U32::ZERO, length: U32::ZERO, address: U64::ZERO };
         memory.read(at, access.as_mut_bytes());
@@ -173,8 +177,12 @@ impl FwCfg {
             self.select(control.key());
         }
         let success = if control.read() {
+            if !memory.is_ram(access.address.get(), length, true) {
+                cx.guest_error("DMA read to an address outside RAM");
+            }
             self.dma_read(memory, access.address.get(), length)
         } else if control.write() {
+            cx.guest_error("DMA write, but all items are read-only");
             false
         } else {
             if control.skip() {
@@ -252,7 +260,7 @@ impl Device for FwCfg {
             (TAG_DMA, 4, &[a, b, c, d]) => {
                 let low = u32::from_be_bytes([a, b, c, d]);
                 let high = std::mem::take(&mut self.registers.dma_high);
-                self.dma(cx.memory(), u64::from(high) << 32 | u64::from(low));
+                self.dma(cx, u64::from(high) << 32 | u64::from(low));
             }
             // Other access sizes have no effect, and the data port is read-only.
             _ => {}

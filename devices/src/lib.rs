@@ -1,11 +1,10 @@
 //! The chips of a classic PC, as plain data.
 //!
-//! A device owns its registers and nothing else. Whatever it may do to the world (raise an IRQ, arm a timer, copy
-//! to guest memory, start a disk request) is lent to it for the length of one call as a [`Ctx`]. So every device is
-//! tested, fuzzed, saved and restored without a virtual machine.
+//! A device owns its registers and nothing else. For the length of one call it borrows a [`Ctx`], by which it raises an IRQ,
+//! arms a timer, accesses guest memory or submits a disk request. Every device can therefore be tested, fuzzed, saved and
+//! restored without a virtual machine.
 //!
-//! The guest is hostile: whatever it writes, a device neither panics nor loops without bound nor allocates without
-//! bound.
+//! The guest is hostile: no access makes a device panic, loop without bound or allocate without bound.
 #![forbid(unsafe_code)]
 
 pub mod block;

@@ -245,6 +245,13 @@ impl Memory {
         }
     }
 
+    /// Whether an access in this direction reaches RAM with all of its `len` bytes.
+    pub fn is_ram(&self, addr: u64, len: u64, write: bool) -> bool {
+        let mut all = true;
+        self.for_each_run(addr, len, write, |slice, _| all &= slice.is_some());
+        all
+    }
+
     /// DMA read. Addresses that are not RAM read as FFh.
     pub fn read(&self, addr: u64, buf: &mut [u8]) {
         let mut done = 0;

@@ -1,8 +1,8 @@
-//! What a network card asks of the host: frames to send, and frames that came in.
+//! Ethernet frames between a network card and its backend, with offload metadata.
 //!
 //! Frames are Ethernet frames from the destination address to the end of the payload, without preamble and frame check
-//! sequence (IEEE 802.3, 3.2). A frame that is sent has been copied out of guest memory once, whole, before the device
-//! says that it is done with the guest's buffer: what the guest changes afterwards changes nothing.
+//! sequence (IEEE 802.3, 3.2). The device copies a frame that it sends from guest memory once, as a whole,
+//! before it reports the guest's buffer as sent: later changes of the guest have no effect.
 
 use crate::ctx::Ctx;
 use serde::{Deserialize, Serialize};
@@ -12,55 +12,56 @@ use serde::{Deserialize, Serialize};
 pub struct NicId(pub u8);
 
 impl NicId {
-    /// How many there can be.
+    /// The largest number of network cards.
     pub const COUNT: usize = 8;
 }
 
-/// The longest frame, in bytes, that a card may send: an IPv4 packet of 65,535 bytes to be cut into segments, behind an
-/// Ethernet header with a VLAN tag.
+/// The longest frame that a card may send, in bytes: an IPv4 packet of 65,535 bytes for segmentation, behind an Ethernet
+/// header with a VLAN tag.
 pub const MAX_SEND: usize = 65_535 + 18;
 
-/// How many empty buffers are kept for frames to come: enough for a batch.
+/// Empty frame buffers in the pool: enough for a batch.
 pub const FRAME_POOL: usize = 64;
 
-/// A TCP or UDP checksum that is not filled in: its field holds the sum over the pseudo header, and the one's complement
-/// sum from `start` to the frame's end belongs there (virtio 1.2, 5.1.6.2, VIRTIO_NET_HDR_F_NEEDS_CSUM).
+/// A partial TCP or UDP checksum: its field holds the sum over the pseudo header, and the backend replaces it by the one's
+/// complement sum from `start` to the frame's end (virtio 1.2, 5.1.6.2, VIRTIO_NET_HDR_F_NEEDS_CSUM).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChecksumAt {
-    /// Where the sum starts, in bytes from the frame's first.
+    /// Start of the summed bytes, as an offset in the frame.
     pub start: u16,
-    /// Where the field is, in bytes from `start`.
+    /// Position of the checksum field, as an offset from `start`.
     pub offset: u16,
 }
 
-/// A TCP segment that is too long for the wire and is cut on the way (virtio 1.2, 5.1.6.2, gso_type).
+/// Segmentation offload: a TCP segment that is longer than a frame and that the backend splits (virtio 1.2, 5.1.6.2,
+/// gso_type).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segmentation {
-    /// Carried by IPv6 instead of IPv4.
+    /// Over IPv6 instead of IPv4.
     pub ipv6: bool,
-    /// Bytes of headers that each piece repeats: Ethernet, IP and TCP.
+    /// Bytes of the headers that each segment repeats: Ethernet, IP and TCP.
     pub header: u16,
-    /// Bytes of TCP payload in each piece, at least 1.
+    /// Bytes of TCP payload in each segment, at least 1.
     pub mss: u16,
 }
 
-/// What of a frame is left to others to do.
+/// The work on a frame that is left to its receiver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offload {
-    /// A checksum is not filled in. Always so with `segmentation`.
+    /// The checksum is partial. Always set with `segmentation`.
     pub checksum: Option<ChecksumAt>,
-    /// The frame is to be cut. Never set on a frame that was received: the host's side cuts those.
+    /// The frame needs segmentation. Never set on a received frame: the host side segments those.
     pub segmentation: Option<Segmentation>,
     /// The host has verified the checksums (received frames only).
     pub verified: bool,
 }
 
-/// A frame.
+/// An Ethernet frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
     /// Its bytes, as the module's header says.
     pub bytes: Vec<u8>,
-    /// What is left to do.
+    /// Offload metadata.
     pub offload: Offload,
 }
 
@@ -72,7 +73,7 @@ impl From<Vec<u8>> for Frame {
 
 /// The one's complement sum of 16-bit words (RFC 1071), with `start` added, not complemented.
 pub fn sum(bytes: &[u8], start: u32) -> u16 {
-    // The order of bytes does not matter to the sum, but for the result's.
+    // The sum does not depend on the byte order, except for the order of the result's bytes (RFC 1071, 2).
     let mut total = 0u64;
     let mut chunks = bytes.chunks_exact(4);
     for chunk in &mut chunks {
@@ -91,7 +92,7 @@ pub fn sum(bytes: &[u8], start: u32) -> u16 {
     total as u16
 }
 
-/// Fills in a checksum that was left to others; true if the frame has room for it.
+/// Completes a partial checksum. False if its field lies outside the frame.
 pub fn fill_checksum(frame: &mut [u8], at: ChecksumAt) -> bool {
     let (start, field) = (usize::from(at.start), usize::from(at.start) + usize::from(at.offset));
     if start > frame.len() || field + 2 > frame.len() {
@@ -107,15 +108,15 @@ pub fn fill_checksum(frame: &mut [u8], at: ChecksumAt) -> bool {
 }
 
 impl Ctx<'_> {
-    /// Sends a frame. The host takes it after this call, before the processor that asked for it runs on; what the host
-    /// cannot take is lost, as on a wire.
+    /// Sends a frame. The backend gets it after this call, before the vCPU enters the guest again. A frame that the backend
+    /// cannot take is dropped, as on a wire.
     pub fn send(&mut self, nic: NicId, frame: Frame) {
         self.out.frames.push((nic, frame));
     }
 
-    /// The next frame that came in for a card. New ones are announced by [`crate::Wake::Frames`]; the card takes as many
-    /// as it has room for, and comes back for more by itself when the guest makes room. What it does not take waits, and
-    /// the host's side stops reading when enough is waiting.
+    /// The next received frame of a card. [`crate::Wake::Frames`] announces new frames; the card takes as many as the guest
+    /// has buffers for and calls this again when the guest has made room. The board stops reading the backend while too
+    /// many frames wait.
     pub fn take_frame(&mut self, nic: NicId) -> Option<Frame> {
         self.inbox.frames(nic).pop_front()
     }
@@ -125,12 +126,12 @@ impl Ctx<'_> {
         self.inbox.frames_waiting(nic) > 0
     }
 
-    /// An empty buffer for a frame, used before if there is one.
+    /// An empty frame buffer, from the pool if it has one.
     pub fn frame_buffer(&mut self) -> Vec<u8> {
         self.inbox.frame_pool.pop().unwrap_or_default()
     }
 
-    /// Gives back the buffer of a frame that came in.
+    /// Returns the buffer of a received frame to the pool.
     pub fn recycle(&mut self, mut buffer: Vec<u8>) {
         if self.inbox.frame_pool.len() < FRAME_POOL {
             buffer.clear();

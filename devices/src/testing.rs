@@ -416,19 +416,19 @@ pub fn generic_tests<D: Device>(make: impl Fn() -> D) {
 
         let saved = bench.device.save_cbor();
         let mut other = Bench::new(make());
-        other.device.load_cbor(&saved).expect("a device takes its own state");
-        assert_eq!(other.device.save_cbor(), saved, "{}: a state comes back as it was (seed {seed})", D::KIND);
+        other.device.load_cbor(&saved).expect("a device loads its own state");
+        assert_eq!(other.device.save_cbor(), saved, "{}: a round trip changes the state (seed {seed})", D::KIND);
         other.call(|device, cx| Device::resync(device, cx));
 
         bench.hold_requests = false;
         while bench.complete() {}
         bench.call(|device, cx| Device::reset(device, cx));
         let mut untouched = make();
-        untouched.load_cbor(&fresh).expect("a device takes its own state");
+        untouched.load_cbor(&fresh).expect("a device loads its own state");
         assert_eq!(
             Device::regions(&bench.device),
             Device::regions(&untouched),
-            "{}: a reset gives back the power-on regions (seed {seed})",
+            "{}: a reset does not restore the power-on regions (seed {seed})",
             D::KIND
         );
     }

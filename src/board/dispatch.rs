@@ -8,10 +8,10 @@ impl Board {
     /// A vCPU reads a register of a device.
     #[inline]
     fn read_device(&mut self, device: usize, at: Access, address: Address, data: &mut [u8]) {
-        if let Some(stats) = self.stats.devices.get_mut(device) {
-            stats.reads += 1;
-        }
-        self.call(device, |device, cx| device.read(cx, at, data));
+        self.call(device, |slot, cx| {
+            slot.stats.reads += 1;
+            slot.chip.read(cx, at, data);
+        });
         if self.tracer.is_some() {
             self.trace_access(device, at, address, data, false);
         }
@@ -20,21 +20,21 @@ impl Board {
     /// A vCPU writes a register of a device.
     #[inline]
     fn write_device(&mut self, device: usize, at: Access, address: Address, data: &[u8]) {
-        if let Some(stats) = self.stats.devices.get_mut(device) {
-            stats.writes += 1;
-        }
         // Before the call, so that the access comes before its consequences.
         if self.tracer.is_some() {
             self.trace_access(device, at, address, data, true);
         }
-        self.call(device, |device, cx| device.write(cx, at, data));
+        self.call(device, |slot, cx| {
+            slot.stats.writes += 1;
+            slot.chip.write(cx, at, data);
+        });
     }
 
     #[cold]
     fn trace_access(&mut self, device: usize, at: Access, address: Address, data: &[u8], write: bool) {
         let Some(tracer) = &mut self.tracer else { return };
         let Some(kind) = tracer.device(Class::Access, device) else { return };
-        let register = self.devices.get(device).and_then(|device| device.register_name(at)).unwrap_or("-");
+        let register = self.devices.get(device).and_then(|slot| slot.chip.register_name(at)).unwrap_or("-");
         let (verb, value) = (if write { "write" } else { "read" }, Value { data, width: at.width });
         let now = Stamp { time: self.clock.now(), vcpu: self.vcpu };
         tracer.line(now, Class::Access, format_args!("{verb:<5} {kind} {address} {register} {value}"));
@@ -228,7 +228,7 @@ impl Board {
                     done += part.len();
                     continue;
                 }
-                // Shadow RAM that is written but not read lies behind the ROM; elsewhere this does nothing.
+                // Shadow RAM with writes enabled and reads disabled takes the write; elsewhere this does nothing.
                 if (0xc_0000..0x10_0000).contains(&at) {
                     self.memory.write(at, &data[done..=done]);
                 } else if done == 0 {

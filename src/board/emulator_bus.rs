@@ -5,12 +5,6 @@ use crate::emulator::{Bus, NotEmulated};
 use pcvm_devices::Memory;
 use vm_memory::{VolatileMemory, VolatileSlice};
 
-fn is_ram(memory: &Memory, at: u64, len: usize, write: bool) -> bool {
-    let mut all = true;
-    memory.for_each_run(at, len as u64, write, |slice, _| all &= slice.is_some());
-    all
-}
-
 impl Board {
     /// Whether the display adapter answers a port.
     fn is_adapters_port(&self, port: u16) -> bool {
@@ -62,7 +56,7 @@ impl<'a> EmulatorBus<'a> {
     #[cold]
     fn find_ram(&mut self, page: u32) -> Option<VolatileSlice<'a>> {
         let mut found = None;
-        if is_ram(self.memory, page.into(), 0x1000, true) {
+        if self.memory.is_ram(page.into(), 0x1000, true) {
             self.memory.for_each_run(page.into(), 0x1000, false, |slice, _| found = slice);
         }
         let found = found.filter(|slice| slice.len() == 0x1000);
@@ -144,7 +138,7 @@ impl Bus for EmulatorBus<'_> {
     }
 
     fn read_table(&mut self, at: u32, data: &mut [u8]) -> Result<(), NotEmulated> {
-        if !is_ram(self.memory, at.into(), data.len(), false) {
+        if !self.memory.is_ram(at.into(), data.len() as u64, false) {
             return Err(NotEmulated);
         }
         self.memory.read(at.into(), data);

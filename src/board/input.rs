@@ -10,7 +10,7 @@ impl Board {
     /// PS/2 devices take the rest. A key is released where it was pressed.
     pub fn input(&mut self, event: InputEvent) {
         let for_usb = self.usb().is_some_and(|usb| match event {
-            InputEvent::Key { code, down: true } => usb.takes_key(code),
+            InputEvent::Key { code, down: true } => usb.accepts_key(code),
             InputEvent::Key { code, down: false } => usb.holds_key(code),
             InputEvent::Pointer { .. } => usb.tablet_in_use(),
             InputEvent::Mouse { .. } => false,

@@ -110,9 +110,18 @@ struct Decoder {
     last: u16,
 }
 
+/// A device and its counters.
+struct Slot {
+    chip: Box<dyn DynDevice>,
+    stats: DeviceStats,
+    guest_error_limit: RateLimit,
+    /// Its PCI function, if it is one.
+    devfn: Devfn,
+}
+
 /// The board.
 pub struct Board {
-    devices: Vec<Box<dyn DynDevice>>,
+    devices: Vec<Slot>,
     roles: Roles,
     routes: Routes,
     memory: Arc<Memory>,
@@ -131,8 +140,6 @@ pub struct Board {
     mem: Vec<Mapped>,
     /// By devfn: the device.
     functions: [Option<u8>; 256],
-    /// By device: its devfn, if it is a PCI function.
-    devfns: Vec<Devfn>,
     /// By character stream: bytes on their way to the host.
     chars_out: Vec<Vec<u8>>,
     /// Deferred work.
@@ -144,8 +151,6 @@ pub struct Board {
     tracer: Option<Box<Tracer>>,
     /// The vCPU whose exit is being handled.
     vcpu: Option<u32>,
-    /// By device.
-    guest_error_limits: Vec<RateLimit>,
 }
 
 impl Board {
@@ -158,19 +163,22 @@ impl Board {
         rom: Rom,
     ) -> Self {
         let mut functions = [None; 256];
-        let devfns = devices.iter().map(|device| device.pci().unwrap_or_default()).collect();
         for (n, device) in devices.iter().enumerate() {
             if let Some(devfn) = device.pci() {
                 functions[usize::from(devfn.0)] = Some(n as u8);
             }
         }
-        let stats = devices.iter().map(|device| DeviceStats { kind: device.kind(), ..DeviceStats::default() });
+        let slot = |chip: Box<dyn DynDevice>| Slot {
+            stats: DeviceStats { kind: chip.kind(), ..DeviceStats::default() },
+            guest_error_limit: RateLimit::default(),
+            devfn: chip.pci().unwrap_or_default(),
+            chip,
+        };
         Self {
             roles: Roles::new(&devices),
             routes: Routes::new(&devices),
-            stats: BoardStats { devices: stats.collect(), ..BoardStats::default() },
-            guest_error_limits: vec![RateLimit::default(); devices.len()],
-            devices,
+            stats: BoardStats::default(),
+            devices: devices.into_iter().map(slot).collect(),
             memory,
             clock,
             outputs,
@@ -185,7 +193,6 @@ impl Board {
             io: Vec::new(),
             mem: Vec::new(),
             functions,
-            devfns,
             chars_out: Vec::new(),
             work: HostQueue::new(),
             video: VideoLog::default(),
@@ -204,7 +211,7 @@ impl Board {
         self.memory.set_shadow(&self.shadow);
         self.inbox.a20 = true;
         for device in 0..self.devices.len() {
-            self.call(device, |device, cx| device.reset(cx));
+            self.call(device, |slot, cx| slot.chip.reset(cx));
         }
         self.remap();
         // The interrupt controllers were reset too and have lost the levels.
@@ -217,9 +224,9 @@ impl Board {
 
     /// Calls a device and carries out its requests.
     #[inline]
-    fn call(&mut self, device: usize, f: impl FnOnce(&mut dyn DynDevice, &mut Ctx<'_>)) {
-        let Some(chip) = self.devices.get_mut(device) else { return };
-        f(&mut **chip, &mut Ctx::new(&*self.clock, &self.memory, &mut self.outbox, &mut self.inbox));
+    fn call(&mut self, device: usize, f: impl FnOnce(&mut Slot, &mut Ctx<'_>)) {
+        let Some(slot) = self.devices.get_mut(device) else { return };
+        f(slot, &mut Ctx::new(&*self.clock, &self.memory, &mut self.outbox, &mut self.inbox));
         if !self.outbox.is_empty() {
             self.settle(device);
         }
@@ -230,10 +237,10 @@ impl Board {
 
     /// Wakes a device.
     fn wake(&mut self, device: usize, why: Wake) {
-        if let Some(stats) = self.stats.devices.get_mut(device) {
-            stats.wakes += 1;
-        }
-        self.call(device, |device, cx| device.wake(cx, why));
+        self.call(device, |slot, cx| {
+            slot.stats.wakes += 1;
+            slot.chip.wake(cx, why);
+        });
     }
 
     fn settle(&mut self, device: usize) {
@@ -266,7 +273,7 @@ impl Board {
     }
 
     fn set_irqs(&mut self, device: usize) {
-        let devfn = self.devfns[device];
+        let devfn = self.devices[device].devfn;
         for (line, level) in self.outbox.irqs.drain(..) {
             let Some((gsi, level)) = self.irqs.set(device as u8, devfn, line, level) else { continue };
             if level && let Some(raised) = self.stats.irqs_raised.get_mut(gsi as usize) {
@@ -320,13 +327,9 @@ impl Board {
     fn report_guest_errors(&mut self, device: usize) {
         let now = self.clock.now();
         for what in self.outbox.guest_errors.drain(..) {
-            let (Some(stats), Some(limit)) =
-                (self.stats.devices.get_mut(device), self.guest_error_limits.get_mut(device))
-            else {
-                continue;
-            };
+            let Some(Slot { stats, guest_error_limit, .. }) = self.devices.get_mut(device) else { continue };
             stats.guest_errors += 1;
-            let Some(suppressed) = limit.pass(now) else { continue };
+            let Some(suppressed) = guest_error_limit.pass(now) else { continue };
             let more = if suppressed > 0 { format!(" ({suppressed} more not shown)") } else { String::new() };
             tracing::debug!("{}: guest error: {what}{more}", stats.kind);
             if let Some(tracer) = &mut self.tracer
@@ -367,7 +370,7 @@ impl Board {
         self.coalesce.clear();
         for (n, device) in self.devices.iter().enumerate() {
             let screen = self.roles.vga == Some(n);
-            for region in device.regions() {
+            for region in device.chip.regions() {
                 match region.space {
                     Space::Io => {
                         self.io.push(Decoder {
@@ -435,7 +438,7 @@ impl Board {
 
     /// A device, by its position and type.
     pub fn device<D: 'static>(&self, at: usize) -> Option<&D> {
-        self.devices.get(at)?.as_any().downcast_ref()
+        self.devices.get(at)?.chip.as_any().downcast_ref()
     }
 
     /// Guest memory.
@@ -444,13 +447,13 @@ impl Board {
     }
 
     /// Counters since the machine was built.
-    pub fn stats(&self) -> &BoardStats {
-        &self.stats
+    pub fn stats(&self) -> BoardStats {
+        BoardStats { devices: self.devices.iter().map(|slot| slot.stats.clone()).collect(), ..self.stats.clone() }
     }
 
     /// The kinds of the devices, in the board's order.
     pub fn kinds(&self) -> Vec<&'static str> {
-        self.devices.iter().map(|device| device.kind()).collect()
+        self.devices.iter().map(|slot| slot.chip.kind()).collect()
     }
 
     /// Starts a trace, or ends it. The caller drops the earlier one after it has released the lock: that waits for a file.

@@ -33,8 +33,8 @@ impl Board {
     }
 
     /// The pages of video memory that were written after generation `since` (0 for all of it), and the generation to
-    /// pass the next time. `waker` is called once, at the next write to the adapter that exits or is coalesced. Writes of
-    /// a vCPU through a window that does not trap wake nobody.
+    /// pass the next time. `waker` is called once, at the next write to the adapter that exits or is coalesced. A
+    /// vCPU's write through a window that does not trap wakes no client.
     pub fn video_changes(&mut self, since: u64, waker: Option<&Waker>) -> (DirtyPages, u64) {
         if let Some(waker) = waker {
             self.subscribe(waker);

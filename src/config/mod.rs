@@ -1,6 +1,8 @@
 //! Machine configuration: plain values that name host files, devices and addresses but open none of them. The parser that
 //! produced a value has checked its range; [`MachineConfig::minimal`] is the base for machines built in code.
 
+pub mod cpu_features;
+pub mod cpu_model;
 pub mod firmware;
 pub mod parse;
 
@@ -92,7 +94,7 @@ pub struct CpuConfig {
     /// Threads per core.
     pub threads: u32,
     /// The CPU model that CPUID reports.
-    pub model: crate::kvm::cpu_model::CpuModel,
+    pub model: cpu_model::CpuModel,
 }
 
 impl Default for CpuConfig {

@@ -126,6 +126,11 @@ impl Reader {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Bytes of an incomplete request that are kept: at most [`REQUEST_MAX`] and what was fed last.
+    pub fn buffered(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The next request, or its error with its identifier; `None` if the request is incomplete. `ended`: the client has
     /// closed its side, so an incomplete request is an error.
     pub fn next(&mut self, ended: bool) -> Option<Result<Request, (Failure, Option<Value>)>> {

@@ -1,6 +1,6 @@
-//! The main loop's side of the control socket.
+//! QMP server: control clients on the main loop.
 
-use super::command::{self, CommandReply as Step};
+use super::command::{self, CommandReply};
 use super::press_key;
 use super::qmp::{self, Arguments, Class, Failure, Outcome, Reader};
 use super::typist::Typist;
@@ -21,28 +21,28 @@ const LISTENER: u32 = 0;
 const TYPIST: u32 = 1;
 const WAKE: u32 = 2;
 const SCREEN: u32 = 3;
-/// Plus the client's number.
+/// Event ids of clients begin here.
 const CLIENT: u32 = 16;
 
-/// Clients at a time.
+/// Clients that may be connected at a time.
 const CLIENTS: usize = 16;
-/// Bytes read from a client before others have their turn.
+/// Bytes read from a client before the main loop serves others.
 const PART: usize = 4096;
-/// How many such parts a socket's buffer can hold, about.
+/// Reads of that size that empty a socket's receive buffer.
 const PARTS_LEFT: usize = 256;
-/// Bytes of events that wait for a client; one that leaves more unread is let go.
+/// Unread reply and event bytes per client; the server disconnects a client that exceeds it.
 const OUT_MAX: usize = 256 << 10;
 
-/// What a thread has done, and for which client.
+/// The result of a command that ran on a thread, and its client.
 type Answer = (u32, Outcome);
 
-/// What the answer to a client's command waits for.
+/// What the reply to a client's command waits for.
 enum Waiting {
-    /// The main loop.
+    /// The main loop handles the machine event.
     Events,
-    /// The typist.
+    /// The typist has typed the keys.
     Keys(u64),
-    /// A thread.
+    /// A thread executes the command.
     Thread,
 }
 
@@ -52,31 +52,31 @@ struct Client {
     negotiated: bool,
     out: Vec<u8>,
     waiting: Option<(Waiting, Option<Value>)>,
-    /// Nothing more comes from it.
+    /// The client has closed its sending side.
     ended: bool,
-    /// It is gone, or is not worth keeping.
+    /// The client has disconnected or is to be disconnected.
     gone: bool,
     pointer: super::pointer::Pointer,
     watched: EventSet,
 }
 
-/// Control clients, keys that are typed for them, and `--press-key-for-cd`.
+/// Control clients, the typist that types for them, and `--press-key-for-cd`.
 pub struct Server {
     handle: Handle,
     machine: String,
-    place: Option<SocketPath>,
-    /// The listener is not watched because a client could not be accepted.
-    deaf: bool,
+    socket: Option<SocketPath>,
+    /// The listener is not polled, because accepting a client failed.
+    accept_paused: bool,
     clients: BTreeMap<u32, Client>,
-    /// A client has asked for the next reset.
+    /// A client has requested the next reset.
     reset_asked: bool,
     next: u32,
     typist: Typist,
-    /// What threads have done.
+    /// Results of threads.
     results: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
-    /// There are results, or answers that waited for the main loop.
+    /// Signals results, and replies that waited for the main loop.
     wake: EventFd,
-    /// The timer of looks at the screen, and how many are left.
+    /// The timer that polls the screen for the prompt, and the polls that are left.
     press_key: Option<(OwnedFd, u32)>,
 }
 
@@ -87,8 +87,8 @@ impl MutEventSubscriber for Server {
         if let Some((timer, _)) = &self.press_key {
             watch(ops, timer.as_raw_fd(), SCREEN);
         }
-        if let Some(place) = &self.place {
-            watch(ops, place.listener.as_raw_fd(), LISTENER);
+        if let Some(socket) = &self.socket {
+            watch(ops, socket.listener.as_raw_fd(), LISTENER);
         }
     }
 
@@ -98,7 +98,7 @@ impl MutEventSubscriber for Server {
             TYPIST => {
                 self.typist.tick();
                 let done = self.typist.done();
-                self.answer_those(ops, |waiting| matches!(waiting, Waiting::Keys(ticket) if *ticket <= done));
+                self.reply_to_ready(ops, |waiting| matches!(waiting, Waiting::Keys(ticket) if *ticket <= done));
             }
             WAKE => {
                 let _ = self.wake.read();
@@ -108,12 +108,12 @@ impl MutEventSubscriber for Server {
                         self.advance(number, ops);
                     }
                 }
-                // Events go out, and clients go on whose command waited for the main loop.
+                // Writes events, and serves clients whose command waited for the main loop.
                 for number in self.clients.keys().copied().collect::<Vec<_>>() {
                     self.advance(number, ops);
                 }
             }
-            SCREEN => self.look(ops),
+            SCREEN => self.poll_prompt(ops),
             n => self.client(n - CLIENT, events.event_set(), ops),
         }
     }
@@ -131,13 +131,13 @@ impl Service for Server {
         let by = |guest, inside, outside| json!({ "guest": guest, "reason": if guest { inside } else { outside } });
         for change in changes {
             match *change {
-                Change::Paused => self.tell_all("STOP", &Value::Null),
-                Change::Resumed => self.tell_all("RESUME", &Value::Null),
+                Change::Paused => self.broadcast("STOP", &Value::Null),
+                Change::Resumed => self.broadcast("RESUME", &Value::Null),
                 Change::Reset => {
                     let guest = !std::mem::take(&mut self.reset_asked);
-                    self.tell_all("RESET", &by(guest, "guest-reset", "host-qmp-system-reset"));
+                    self.broadcast("RESET", &by(guest, "guest-reset", "host-qmp-system-reset"));
                 }
-                Change::Shutdown { guest } => self.tell_all("SHUTDOWN", &by(guest, "guest-shutdown", "host-qmp-quit")),
+                Change::Shutdown { guest } => self.broadcast("SHUTDOWN", &by(guest, "guest-shutdown", "host-qmp-quit")),
             }
         }
     }
@@ -148,11 +148,11 @@ impl Service for Server {
 }
 
 impl Server {
-    /// For a machine that is called `name`, listening at `place` if anywhere.
+    /// A server for the machine `name`, which listens on `socket` if there is one.
     ///
     /// # Errors
     /// If the host has no more descriptors.
-    pub fn new(handle: Handle, name: &str, place: Option<SocketPath>, press_key: bool) -> std::io::Result<Self> {
+    pub fn new(handle: Handle, name: &str, socket: Option<SocketPath>, press_key: bool) -> std::io::Result<Self> {
         let screen = || -> std::io::Result<OwnedFd> {
             let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
             let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
@@ -165,8 +165,8 @@ impl Server {
             typist: Typist::new(handle.clone())?,
             handle,
             machine: name.to_owned(),
-            place,
-            deaf: false,
+            socket,
+            accept_paused: false,
             clients: BTreeMap::new(),
             reset_asked: false,
             next: 0,
@@ -176,22 +176,22 @@ impl Server {
         })
     }
 
-    /// Tells every client of an event.
-    fn tell_all(&mut self, name: &str, data: &Value) {
+    /// Sends an event to every client.
+    fn broadcast(&mut self, name: &str, data: &Value) {
         for client in self.clients.values_mut().filter(|client| client.negotiated) {
-            client.say(&qmp::event(name, data.clone()));
+            client.send(&qmp::event(name, data.clone()));
         }
-        // They are written to from there.
+        // The wake-up writes them.
         let _ = self.wake.write(1);
     }
 
     fn accept(&mut self, ops: &mut EventOps<'_>) {
-        let Some(place) = &self.place else { return };
-        let fd = place.listener.as_raw_fd();
-        match place.listener.accept() {
+        let Some(socket) = &self.socket else { return };
+        let fd = socket.listener.as_raw_fd();
+        match socket.listener.accept() {
             Ok((stream, _)) => {
                 if self.clients.len() >= CLIENTS || stream.set_nonblocking(true).is_err() {
-                    tracing::warn!("a control client was turned away: there are {CLIENTS} already");
+                    tracing::warn!("a control client was refused: {CLIENTS} clients are connected");
                     return;
                 }
                 let number = self.next;
@@ -208,17 +208,17 @@ impl Server {
                     watched: EventSet::IN,
                 };
                 watch(ops, client.stream.as_raw_fd(), CLIENT + number);
-                client.say(&qmp::greeting());
+                client.send(&qmp::greeting());
                 self.clients.insert(number, client);
                 self.advance(number, ops);
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                // No descriptors, say: it would be told again at once, and for ever.
+                // For example no free descriptor: polling the listener again at once would spin.
                 tracing::warn!("a control client cannot be accepted: {}", crate::error::host_error(&error));
                 let _ = ops.remove(Events::empty_raw(fd));
-                self.deaf = true;
+                self.accept_paused = true;
             }
         }
     }
@@ -229,7 +229,8 @@ impl Server {
             client.receive();
         }
         if set.intersects(EventSet::HANG_UP | EventSet::ERROR) {
-            // Nobody hears answers any more, but what was sent counts, as far as it waits for nothing.
+            // The client cannot receive replies any more. Commands that it has sent are executed all the same, except
+            // those that wait.
             for _ in 0..PARTS_LEFT {
                 while self.run(number).is_some() && self.clients.get(&number).is_some_and(|c| c.waiting.is_none()) {}
                 let Some(client) = self.clients.get_mut(&number) else { return };
@@ -246,8 +247,8 @@ impl Server {
         self.advance(number, ops);
     }
 
-    /// Answers what waited and need not wait any longer.
-    fn answer_those(&mut self, ops: &mut EventOps<'_>, ready: impl Fn(&Waiting) -> bool) {
+    /// Replies to the commands whose wait has ended.
+    fn reply_to_ready(&mut self, ops: &mut EventOps<'_>, ready: impl Fn(&Waiting) -> bool) {
         let is_ready = |client: &Client| client.waiting.as_ref().is_some_and(|(waiting, _)| ready(waiting));
         let numbers: Vec<_> =
             self.clients.iter().filter(|(_, client)| is_ready(client)).map(|(number, _)| *number).collect();
@@ -259,7 +260,7 @@ impl Server {
         }
     }
 
-    /// Does what can be done for a client now, and watches for what is next.
+    /// Serves a client as far as possible without waiting, and polls for what it waits for.
     fn advance(&mut self, number: u32, ops: &mut EventOps<'_>) {
         loop {
             let Some(client) = self.clients.get_mut(&number) else { return };
@@ -273,10 +274,10 @@ impl Server {
         if client.gone || client.ended && idle {
             let _ = ops.remove(Events::empty_raw(client.stream.as_raw_fd()));
             self.clients.remove(&number);
-            if let Some(place) = &self.place
-                && std::mem::take(&mut self.deaf)
+            if let Some(socket) = &self.socket
+                && std::mem::take(&mut self.accept_paused)
             {
-                watch(ops, place.listener.as_raw_fd(), LISTENER);
+                watch(ops, socket.listener.as_raw_fd(), LISTENER);
             }
             return;
         }
@@ -296,13 +297,13 @@ impl Server {
         }
     }
 
-    /// Carries out a client's next command, if one has come.
+    /// Executes a client's next command, if a complete one has arrived.
     fn run(&mut self, number: u32) -> Option<()> {
         let client = self.clients.get_mut(&number)?;
         let request = match client.reader.next(client.ended)? {
             Ok(request) => request,
             Err((failure, id)) => {
-                client.say(&qmp::reply(Err(failure), id));
+                client.send(&qmp::reply(Err(failure), id));
                 return Some(());
             }
         };
@@ -313,7 +314,7 @@ impl Server {
         let step = match (client.negotiated, request.execute.as_str()) {
             (false, "qmp_capabilities") => negotiate(Arguments(request.arguments)).map(|()| {
                 client.negotiated = true;
-                Step::Done(Ok(json!({})))
+                CommandReply::Done(Ok(json!({})))
             }),
             (false, _) => Err(not_now("Expecting capabilities negotiation with 'qmp_capabilities'")),
             (true, "qmp_capabilities") => Err(not_now("Capabilities negotiation is already complete, command ignored")),
@@ -321,22 +322,22 @@ impl Server {
                 command::run(name, Arguments(request.arguments), &self.handle, &self.machine, &mut client.pointer)
             }
         };
-        match step.unwrap_or_else(|failure| Step::Done(Err(failure))) {
-            Step::Done(outcome) => {
-                client.say(&qmp::reply(outcome, id));
+        match step.unwrap_or_else(|failure| CommandReply::Done(Err(failure))) {
+            CommandReply::Done(outcome) => {
+                client.send(&qmp::reply(outcome, id));
                 if powerdown {
-                    self.tell_all("POWERDOWN", &Value::Null);
+                    self.broadcast("POWERDOWN", &Value::Null);
                 }
             }
-            Step::Events => {
+            CommandReply::Events => {
                 client.waiting = Some((Waiting::Events, id));
                 self.reset_asked |= reset;
             }
-            Step::Type(keys, hold) => match self.typist.chord(&keys, hold) {
+            CommandReply::Type(keys, hold) => match self.typist.chord(&keys, hold) {
                 Ok(ticket) => client.waiting = Some((Waiting::Keys(ticket), id)),
-                Err(_) => client.say(&qmp::reply(Err(Failure::generic("too many keys wait to be typed")), id)),
+                Err(_) => client.send(&qmp::reply(Err(Failure::generic("too many keys wait to be typed")), id)),
             },
-            Step::Dump(dump) => {
+            CommandReply::Dump(dump) => {
                 let (handle, results) = (self.handle.clone(), self.results.0.clone());
                 let spawned = self.wake.try_clone().and_then(|wake| {
                     std::thread::Builder::new().name("screendump".to_owned()).spawn(move || {
@@ -348,7 +349,7 @@ impl Server {
                     Ok(_) => client.waiting = Some((Waiting::Thread, id)),
                     Err(error) => {
                         let why = crate::error::host_error(&error);
-                        client.say(&qmp::reply(Err(Failure::generic(why)), id));
+                        client.send(&qmp::reply(Err(Failure::generic(why)), id));
                     }
                 }
             }
@@ -356,8 +357,8 @@ impl Server {
         Some(())
     }
 
-    /// Looks whether the screen asks for a key.
-    fn look(&mut self, ops: &mut EventOps<'_>) {
+    /// Polls the screen for the prompt to press a key.
+    fn poll_prompt(&mut self, ops: &mut EventOps<'_>) {
         let Some((timer, left)) = &mut self.press_key else { return };
         let _ = rustix::io::read(&*timer, &mut [0; 8]);
         *left = left.saturating_sub(1);
@@ -374,11 +375,11 @@ impl Server {
 
 fn watch(ops: &mut EventOps<'_>, fd: RawFd, data: u32) {
     if let Err(error) = ops.add(Events::with_data_raw(fd, data, EventSet::IN)) {
-        tracing::warn!("a descriptor cannot be watched: {error}");
+        tracing::warn!("descriptor {fd} cannot be polled: {error}");
     }
 }
 
-/// What capabilities a client enables: there are none.
+/// Checks the capabilities that a client enables. The server has none.
 fn negotiate(mut arguments: Arguments) -> Result<(), Failure> {
     if arguments.0.contains_key("enable")
         && let Some(wanted) = arguments.list("enable")?.first()
@@ -390,7 +391,7 @@ fn negotiate(mut arguments: Arguments) -> Result<(), Failure> {
 }
 
 impl Client {
-    fn say(&mut self, value: &Value) {
+    fn send(&mut self, value: &Value) {
         self.out.extend_from_slice(value.to_string().as_bytes());
         self.out.extend_from_slice(b"\r\n");
         if self.out.len() > OUT_MAX {
@@ -400,7 +401,7 @@ impl Client {
 
     fn answer(&mut self, outcome: Outcome) {
         if let Some((_, id)) = self.waiting.take() {
-            self.say(&qmp::reply(outcome, id));
+            self.send(&qmp::reply(outcome, id));
         }
     }
 
@@ -420,8 +421,8 @@ impl Client {
                 Ok(count @ 1..) => drop(self.out.drain(..count)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                // Nobody reads any more. What was sent before may still have to be carried out: the end is seen when
-                // that is read.
+                // The client does not read any more. Commands that it sent before are still executed; the server sees the end
+                // of the stream when it reads on.
                 _ => self.out.clear(),
             }
         }

@@ -222,7 +222,7 @@ impl<'a> WindowLoop<'a> {
         let canvas = self.screen.canvas();
         let frame = canvas.frame();
         let (width, height) = (frame.width, frame.height);
-        let mut lines: Vec<u32> = canvas.changed().collect();
+        let mut lines: Vec<u32> = canvas.changed_lines().collect();
         if (width, height) != self.size {
             if width == 0 || height == 0 {
                 return;

@@ -1,5 +1,5 @@
-//! x86 ALU: 8, 16 and 32-bit arithmetic and its status flags (Intel SDM volume 2, the pages of the instructions). A flag that
-//! the manual leaves undefined gets the value that Intel CPUs give it, or stays unchanged.
+//! x86 ALU: 8, 16 and 32-bit arithmetic and its status flags (Intel SDM volume 2, the pages of the instructions). A flag
+//! that the manual leaves undefined gets the value that Intel CPUs give it, or stays unchanged.
 
 pub(super) const CF: u32 = 1 << 0;
 pub(super) const PF: u32 = 1 << 2;
@@ -62,8 +62,8 @@ pub(super) const ADD: u8 = 0;
 pub(super) const SUB: u8 = 5;
 pub(super) const CMP: u8 = 7;
 
-/// Arithmetic operation `op`, 0 (ADD) to 7 (CMP). Returns the result, which the caller does not store for CMP, and all status
-/// flags. ADC and SBB add the CF of `flags`.
+/// Arithmetic operation `op`, 0 (ADD) to 7 (CMP). Returns the result, which the caller does not store for CMP, and all
+/// status flags. `flags` holds the CF that ADC and SBB use.
 pub(super) fn arithmetic(op: u8, size: Size, a: u32, b: u32, flags: u32) -> (u32, u32) {
     let carry = flags & CF;
     match op & 7 {
@@ -105,8 +105,8 @@ pub(super) fn inc_dec(size: Size, value: u32, dec: bool, flags: u32) -> (u32, u3
     (result, new & !CF | flags & CF)
 }
 
-/// Group 2 by its /digit: ROL (0), ROR (1), SHL (4), SHR (5), SAR (7). Returns the result and all status flags. None for RCL
-/// (2), RCR (3) and the undocumented /6.
+/// Group 2 by its /digit: ROL (0), ROR (1), SHL (4), SHR (5), SAR (7). Returns the result and all status flags. None for
+/// RCL (2), RCR (3) and the undocumented /6.
 pub(super) fn shift(op: u8, size: Size, value: u32, count: u8, flags: u32) -> Option<(u32, u32)> {
     let (count, bits, value) = (u32::from(count & 31), size.bits(), value & size.mask());
     if matches!(op, 2 | 3 | 6) {

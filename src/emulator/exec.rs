@@ -1,5 +1,5 @@
-//! Instruction decoder and execution: one-byte opcodes, the 0Fh map, string instructions. An instruction either completes or
-//! leaves the CPU unchanged.
+//! Instruction decoder and execution: one-byte opcodes, the 0Fh map, string instructions. An instruction either completes
+//! or leaves the CPU unchanged.
 
 use super::alu::{self, CF, DF, OF, STATUS, Size, ZF};
 use super::cpu::{AX, BP, BX, CODE, CS, CX, Cpu, DI, DS, DX, ES, FS, GS, SI, SP, SS};
@@ -441,8 +441,8 @@ impl<B: Bus> Instruction<'_, B> {
         Ok(())
     }
 
-    /// XCHG. With a memory operand it is a locked access, which the emulator cannot do in RAM. The board's lock makes it atomic
-    /// in the display adapter's memory.
+    /// XCHG. With a memory operand it is a locked access, which the emulator cannot do in RAM. In the display adapter's
+    /// memory the board's lock makes it atomic.
     fn xchg(&mut self, size: Size, reg: usize, rm: Operand) -> Result<(), NotEmulated> {
         if let Operand::Memory(segment, offset) = rm {
             let at = self.cpu.physical(self.bus, segment, offset, size, true)?;

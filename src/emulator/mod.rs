@@ -2,11 +2,11 @@
 //!
 //! A program that draws in planar modes reads video memory byte by byte to fill the VGA latches. Each read exits, and an
 //! exit costs about a hundred times as much as the instructions between two reads. After such an exit the vCPU's thread
-//! therefore emulates the following instructions here, without entering the guest. It stops at the first instruction that is
-//! not implemented, would fault, or accesses anything but RAM, ROM and the display adapter. KVM executes that instruction.
+//! therefore emulates the following instructions, without entering the guest: a burst. It ends at the first instruction
+//! that is not implemented, would fault, or accesses anything but RAM, ROM and the display adapter. KVM executes that one.
 //!
-//! The emulator covers real, virtual-8086 and protected mode, not long mode. It delivers no exceptions and no interrupts. It
-//! keeps no state between two bursts.
+//! The emulator covers real, virtual-8086 and protected mode, not long mode. It delivers no exceptions and no interrupts,
+//! and keeps no state between two bursts.
 
 mod alu;
 mod cpu;

@@ -3,12 +3,12 @@
 //! The leaves follow from what KVM supports (KVM_GET_SUPPORTED_CPUID), the configured model and the vCPU's position in the
 //! topology. Sources: Intel SDM volume 2A "CPUID", AMD APM volume 3 appendix E.
 //!
-//! A named model keeps its vendor on every host. Where vendors differ (SYSENTER and SYSCALL outside 64-bit mode) KVM follows
-//! the vendor that the guest sees.
+//! A named model keeps its vendor on every host. Where vendors differ (SYSENTER and SYSCALL outside 64-bit mode), KVM
+//! follows the vendor that the guest sees.
 
-use super::cpu_features::{Feature, Features, Register, Word};
-use super::cpu_model::{CpuModel, NamedModel, Vendor};
 use crate::config::CpuConfig;
+use crate::config::cpu_features::{Feature, Features, Register, Word};
+use crate::config::cpu_model::{CpuModel, NamedModel, Vendor};
 use kvm_bindings::{CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 
 /// The CPUID leaves of one vCPU.
@@ -85,8 +85,8 @@ fn width(count: u32) -> u32 {
     count.max(1).next_power_of_two().trailing_zeros()
 }
 
-/// Sets TSC-Deadline (leaf 1 ECX bit 24) in the supported leaves. KVM reports it as KVM_CAP_TSC_DEADLINE_TIMER instead of by
-/// KVM_GET_SUPPORTED_CPUID. The caller checks that capability.
+/// Sets TSC-Deadline (leaf 1 ECX bit 24) in the supported leaves. KVM reports it as KVM_CAP_TSC_DEADLINE_TIMER, which the
+/// caller checks, instead of by KVM_GET_SUPPORTED_CPUID.
 pub fn offer_tsc_deadline(supported: &mut [kvm_cpuid_entry2]) {
     for entry in supported.iter_mut().filter(|entry| entry.function == 1) {
         entry.ecx |= 1 << 24;

@@ -29,8 +29,8 @@ pub struct SavedRegs(kvm_regs);
 
 impl Vcpu {
     /// Reads the registers for the emulator, between two instructions. None in a state that the emulator does not cover: a
-    /// pending event, single-stepping, breakpoints, alignment checks, SMEP or SMAP, long mode, or a guest that may itself be
-    /// a hypervisor.
+    /// pending event, single-stepping, breakpoints, alignment checks, SMEP or SMAP, long mode, or VMX or SVM enabled by the
+    /// guest.
     pub fn begin_emulation(&self) -> Option<(SavedRegs, Cpu)> {
         let fd = self.vcpu_fd();
         let (regs, sregs) = (fd.get_regs().ok()?, fd.get_sregs().ok()?);

@@ -68,20 +68,20 @@ pub(super) fn enter(vcpu: &VcpuFd) -> Result<(), Errno> {
 
 /// Decodes the exit.
 ///
-/// Safety relies on `run` being the mapping that kvm-ioctls made, of KVM_GET_VCPU_MMAP_SIZE bytes (`run_size`): it holds the
-/// I/O data after the structure.
+/// Safety relies on `run` being the mapping that kvm-ioctls made, of KVM_GET_VCPU_MMAP_SIZE bytes (`run_size`): it holds
+/// the I/O data after the structure.
 #[inline(always)]
 pub fn decode(run: &mut kvm_run, run_size: usize) -> Exit<'_> {
     match run.exit_reason {
         KVM_EXIT_IO => {
-            // SAFETY: exit_reason says that `io` is the member the kernel filled; all its bit patterns are valid.
+            // SAFETY: by exit_reason the kernel filled the member `io`; all its bit patterns are valid.
             let io = unsafe { run.__bindgen_anon_1.io };
             let len = usize::from(io.size) * io.count as usize;
             let offset = io.data_offset as usize;
             if offset.checked_add(len).is_none_or(|end| end > run_size) {
                 return Exit::Failed(format!("I/O data at {offset:#x}+{len:#x} is outside the kvm_run mapping"));
             }
-            // SAFETY: [offset, offset+len) lies within the mapping of `run_size` bytes, checked just above; the kernel
+            // SAFETY: [offset, offset+len) is within the mapping of `run_size` bytes, checked just above; the kernel
             // does not touch it until the next KVM_RUN, which needs the vCPU from which `run` is borrowed.
             let data = unsafe {
                 let start = std::ptr::from_mut(run).cast::<u8>().add(offset);
@@ -93,7 +93,7 @@ pub fn decode(run: &mut kvm_run, run_size: usize) -> Exit<'_> {
             }
         }
         KVM_EXIT_MMIO => {
-            // SAFETY: exit_reason says that `mmio` is the member the kernel filled; all its bit patterns are valid.
+            // SAFETY: by exit_reason the kernel filled the member `mmio`; all its bit patterns are valid.
             let mmio = unsafe { &mut run.__bindgen_anon_1.mmio };
             let len = (mmio.len as usize).min(8);
             if mmio.is_write == 0 {
@@ -111,11 +111,11 @@ pub fn decode(run: &mut kvm_run, run_size: usize) -> Exit<'_> {
         | KVM_EXIT_TPR_ACCESS
         | KVM_EXIT_IOAPIC_EOI => Exit::Again,
         KVM_EXIT_SYSTEM_EVENT => {
-            // SAFETY: exit_reason says that `system_event` is the member the kernel filled.
+            // SAFETY: by exit_reason the kernel filled the member `system_event`.
             Exit::SystemEvent(unsafe { run.__bindgen_anon_1.system_event.type_ })
         }
         KVM_EXIT_INTERNAL_ERROR => {
-            // SAFETY: exit_reason says that `internal` is the member the kernel filled.
+            // SAFETY: by exit_reason the kernel filled the member `internal`.
             let error = unsafe { run.__bindgen_anon_1.internal };
             let what = match error.suberror {
                 KVM_INTERNAL_ERROR_EMULATION => "KVM cannot emulate an instruction",
@@ -128,7 +128,7 @@ pub fn decode(run: &mut kvm_run, run_size: usize) -> Exit<'_> {
             Exit::Failed(format!("{what} (suberror {}, data {data:x?})", error.suberror))
         }
         KVM_EXIT_FAIL_ENTRY => {
-            // SAFETY: exit_reason says that `fail_entry` is the member the kernel filled.
+            // SAFETY: by exit_reason the kernel filled the member `fail_entry`.
             let entry = unsafe { run.__bindgen_anon_1.fail_entry };
             Exit::Failed(format!(
                 "the host CPU failed to enter the guest (hardware reason {:#x})",
@@ -136,7 +136,7 @@ pub fn decode(run: &mut kvm_run, run_size: usize) -> Exit<'_> {
             ))
         }
         KVM_EXIT_UNKNOWN => {
-            // SAFETY: exit_reason says that `hw` is the member the kernel filled.
+            // SAFETY: by exit_reason the kernel filled the member `hw`.
             let hw = unsafe { run.__bindgen_anon_1.hw };
             Exit::Failed(format!("KVM does not know hardware exit {:#x}", hw.hardware_exit_reason))
         }
@@ -148,7 +148,7 @@ pub fn decode(run: &mut kvm_run, run_size: usize) -> Exit<'_> {
 pub(super) fn set_elcr(chip: &mut kvm_irqchip, elcr: u16) {
     let [master, slave] = elcr.to_le_bytes();
     match chip.chip_id {
-        // SAFETY: chip_id says that `pic` is the member that KVM filled; all its bit patterns are valid.
+        // SAFETY: by chip_id KVM filled the member `pic`; all its bit patterns are valid.
         KVM_IRQCHIP_PIC_MASTER => unsafe { &mut chip.chip.pic }.elcr = master,
         // SAFETY: as above.
         KVM_IRQCHIP_PIC_SLAVE => unsafe { &mut chip.chip.pic }.elcr = slave,

@@ -1,11 +1,9 @@
 //! KVM: virtual machine, memory slots, vCPUs, exits, coalescing ring and CPUID. No other module imports kvm-ioctls.
 //!
 //! [`vm`] is the virtual machine with its in-kernel interrupt controllers, [`slots`] its memory slots, [`vcpu`] a vCPU,
-//! [`exit`] the decoded exits, [`ring`] the coalesced writes, [`cpuid`] and [`cpu_model`] the CPUID leaves of `--cpu`.
+//! [`exit`] the decoded exits, [`ring`] the coalesced writes, [`cpuid`] the CPUID leaves of `--cpu`.
 //! All `unsafe` of this module is in `slots`, `exit`, `ring` and `kick`.
 
-pub mod cpu_features;
-pub mod cpu_model;
 pub mod cpuid;
 mod emulation;
 pub mod exit;

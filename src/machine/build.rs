@@ -38,7 +38,7 @@ pub enum BuildError {
     /// Guest memory.
     #[error("--memory: {0}")]
     Memory(#[from] pcvm_devices::memory::AllocateError),
-    /// `--cpu` and this host.
+    /// This host cannot provide the CPU of `--cpu`.
     #[error(transparent)]
     Cpu(#[from] crate::kvm::cpuid::CpuidError),
     /// More vCPUs than KVM has.
@@ -46,7 +46,7 @@ pub enum BuildError {
     TooManyCpus {
         /// As configured.
         wanted: u32,
-        /// As KVM says.
+        /// KVM's limit.
         most: usize,
     },
     /// `--trace`.

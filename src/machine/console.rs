@@ -2,7 +2,7 @@
 
 use super::Handle;
 use crate::screen::{GuestScreen, LocalScreen, View, Waker};
-use pcvm_devices::vga::{Blink, Canvas, Vga};
+use pcvm_devices::vga::{BlinkPhase, Canvas, Vga};
 use pcvm_devices::{DirtyPages, InputEvent, Memory};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub struct Display {
     /// Pages that were written since the canvas was drawn.
     dirty: DirtyPages,
     canvas: Canvas,
-    blink: Blink,
+    blink: BlinkPhase,
     /// The last view was a picture.
     was_picture: bool,
 }
@@ -26,14 +26,14 @@ impl Display {
     /// A view that has drawn nothing yet.
     pub fn new(handle: Handle) -> Self {
         let (canvas, dirty) = (Canvas::default(), DirtyPages::all());
-        Self { handle, shown: None, generation: 0, dirty, canvas, blink: Blink::SHOWN, was_picture: false }
+        Self { handle, shown: None, generation: 0, dirty, canvas, blink: BlinkPhase::VISIBLE, was_picture: false }
     }
 
     /// Whether there is anything to draw.
     fn changed(&mut self, waker: Option<&Waker>) -> bool {
         let (vga, memory, dirty, generation) = self.handle.shown_and_changes(self.generation, waker);
         let Some(vga) = vga else { return false };
-        let same = dirty.is_empty() && self.shown.as_ref().is_some_and(|(shown, _)| shown.shows_like(&vga));
+        let same = dirty.is_empty() && self.shown.as_ref().is_some_and(|(shown, _)| shown.renders_same_as(&vga));
         self.generation = generation;
         self.dirty.merge(&dirty);
         self.shown = Some((vga, memory));
@@ -92,7 +92,7 @@ impl LocalScreen for Display {
         let Some((vga, _)) = self.shown.as_ref().filter(|_| self.canvas.blinks()) else {
             return (false, None);
         };
-        let (blink, until) = vga.blink(time.as_nanos() as u64);
+        let (blink, until) = vga.blink_phase(time.as_nanos() as u64);
         let changed = blink != self.blink && {
             self.blink = blink;
             self.draw()

@@ -52,14 +52,14 @@ impl Handle {
     /// A copy of the registers that the screen depends on, and the memory with its pixels. The guest runs on while the
     /// caller renders.
     fn shown(&self) -> (Option<Vga>, Arc<Memory>) {
-        self.with_board(|board| (board.vga().map(Vga::shown), board.memory().clone()))
+        self.with_board(|board| (board.vga().map(Vga::render_state), board.memory().clone()))
     }
 
     /// The same, and [`Board::video_changes`].
     pub fn shown_and_changes(&self, since: u64, waker: Option<&Waker>) -> (Option<Vga>, Arc<Memory>, DirtyPages, u64) {
         self.with_board(|board| {
             let (dirty, generation) = board.video_changes(since, waker);
-            (board.vga().map(Vga::shown), board.memory().clone(), dirty, generation)
+            (board.vga().map(Vga::render_state), board.memory().clone(), dirty, generation)
         })
     }
 

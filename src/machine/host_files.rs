@@ -1,5 +1,5 @@
-//! The host files, devices and sockets that a configuration names, opened before KVM so that a wrong file name is reported
-//! even on a host without KVM.
+//! Opens the host files, devices and sockets of a configuration. This comes before KVM, so that a wrong file name is
+//! reported even on a host without KVM.
 
 use crate::block::{Image, ImageError};
 use crate::chardev::{CharError, Chardev};
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// A machine's files and character devices.
 pub struct HostFiles {
-    /// Images by [`pcvm_devices::DiskId`]; none for no drive and for a CD-ROM drive without a disc.
+    /// Images by [`pcvm_devices::DiskId`]. None without a drive, and for a CD-ROM drive without a disc.
     pub images: Vec<Option<Image>>,
     /// Character devices, by [`pcvm_devices::CharId`].
     pub chardevs: Vec<Option<Chardev>>,
@@ -31,7 +31,7 @@ pub struct HostFiles {
 /// A file, device or socket that the configuration names cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-    /// More than the host has.
+    /// The configuration needs more than the host has.
     #[error(transparent)]
     Limit(#[from] LimitError),
     /// A disk or CD-ROM image.
@@ -63,14 +63,17 @@ pub enum InputError {
 }
 
 impl From<NetError> for InputError {
-    /// Without a source: this error's text contains the other's.
+    /// Has no `source`, because its text contains the text of `error`.
     fn from(error: NetError) -> Self {
         Self::Net(error)
     }
 }
 
 impl HostFiles {
-    /// Opens all of it. The terminal comes last, so that errors are printed before it enters raw mode.
+    /// Opens all files, devices and sockets. The terminal comes last, so that errors are printed before it enters raw mode.
+    ///
+    /// # Errors
+    /// If one of them cannot be opened or used.
     pub fn open(config: &MachineConfig) -> Result<Self, InputError> {
         limits::check_memory(config.memory)?;
         match &config.payload {
@@ -114,7 +117,7 @@ impl HostFiles {
 /// ipxe-qemu.
 fn nic_rom(nic: &NicConfig, boot: &[BootDevice]) -> Result<Vec<u8>, InputError> {
     const IPXE: &str = "/usr/lib/ipxe/qemu/pxe-rtl8139.rom";
-    const MOST: u64 = 1 << 20;
+    const MAX: u64 = 1 << 20;
     let path = match &nic.rom {
         Some(path) => path.as_path(),
         None if boot.contains(&BootDevice::Network) && Path::new(IPXE).exists() => Path::new(IPXE),
@@ -123,8 +126,10 @@ fn nic_rom(nic: &NicConfig, boot: &[BootDevice]) -> Result<Vec<u8>, InputError> 
     let fail = |why| InputError::File { path: path.to_owned(), why };
     check_file(path)?;
     let bytes = std::fs::read(path).map_err(fail)?;
-    if bytes.len() as u64 > MOST || !bytes.starts_with(&[0x55, 0xaa]) {
-        return Err(fail(std::io::Error::other("not an expansion ROM (55h AAh first, at most 1 MiB)")));
+    if bytes.len() as u64 > MAX || !bytes.starts_with(&[0x55, 0xaa]) {
+        return Err(fail(std::io::Error::other(
+            "is not an expansion ROM (it must begin with 55h AAh and have at most 1 MiB)",
+        )));
     }
     Ok(bytes)
 }

@@ -24,7 +24,7 @@ use vm_memory::{ByteValued, Bytes, GuestAddress};
 
 /// Address of the GDT that the protocols require ([`GDT`]).
 pub const GDT_BASE: u64 = 0x500;
-/// Null, null, code at selector 10h, data at 18h: flat, 4 GiB, 32-bit.
+/// GDT entries: null, null, 32-bit flat code (selector 10h), 32-bit flat data (18h).
 pub const GDT: [u64; 4] = [0, 0, 0x00cf_9b00_0000_ffff, 0x00cf_9300_0000_ffff];
 /// Code segment at the entry.
 pub const CODE_SELECTOR: u16 = 0x10;
@@ -36,7 +36,7 @@ const MODULE_LIST: u64 = 0x6100;
 const MEMORY_MAP: u64 = 0x6200;
 const BOOT_PARAMS: u64 = 0x7000;
 const COMMAND_LINE: u64 = 0x2_0000;
-/// Room for the command line and its terminating zero, in bytes.
+/// Bytes for the command line and its terminating zero.
 const COMMAND_LINE_MAX: u64 = 0x1_0000;
 const HIGH_MEMORY: u64 = 0x10_0000;
 const PAGE: u64 = 0x1000;
@@ -56,7 +56,7 @@ const CONFIG_SETUP: [(Devfn, u8, u8); 16] = [
     (Devfn::new(1, 1), 0x04, 0x01),
     (Devfn::new(1, 1), 0x41, 0x80),
     (Devfn::new(1, 1), 0x43, 0x80),
-    // 82371AB power management: PMBA, PMIOSE; the SCI's number.
+    // 82371AB power management: interrupt line (the SCI), PMBA, PMREGMISC (PMIOSE).
     (Devfn::new(1, 3), 0x3c, 9),
     (Devfn::new(1, 3), 0x40, 0x01),
     (Devfn::new(1, 3), 0x41, (crate::tables::acpi::PM_BASE >> 8) as u8),
@@ -65,7 +65,7 @@ const CONFIG_SETUP: [(Devfn, u8, u8); 16] = [
     (Devfn::new(1, 3), 0x80, 0x01),
 ];
 
-/// Writes the chipset registers that firmware would have set ([`CONFIG_SETUP`]).
+/// Writes the chipset registers that firmware would have set: `CONFIG_SETUP`.
 pub fn configure_chipset(board: &mut Board) {
     for (function, register, value) in CONFIG_SETUP {
         board.configure(function, register, &[value]);
@@ -98,7 +98,7 @@ pub enum KernelEntry {
 /// The kernel cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// The configuration has no kernel.
+    /// The payload is not a kernel.
     #[error("the configuration names no kernel")]
     NoKernel,
     /// A file cannot be read.
@@ -109,7 +109,7 @@ pub enum KernelError {
         /// Why.
         why: std::io::Error,
     },
-    /// A file has the wrong content.
+    /// The content of a file is not usable.
     #[error("{}: {why}", path.display())]
     Bad {
         /// File.
@@ -117,27 +117,27 @@ pub enum KernelError {
         /// What is wrong.
         why: String,
     },
-    /// It does not fit.
+    /// The kernel or the initial RAM disk does not fit into RAM.
     #[error("{}: needs {need} MiB of memory below 3 GiB, but the machine has {have} MiB (--memory)", path.display())]
     TooBig {
         /// File.
         path: PathBuf,
-        /// MiB.
+        /// MiB of RAM needed.
         need: u64,
-        /// MiB.
+        /// MiB of RAM below 3 GiB.
         have: u64,
     },
-    /// Longer than the kernel takes.
-    #[error("--append: {len} bytes, but {} takes at most {max}", path.display())]
+    /// The command line is longer than the kernel accepts.
+    #[error("--append: {len} bytes, but {} accepts at most {max}", path.display())]
     CommandLine {
         /// Kernel.
         path: PathBuf,
-        /// Bytes.
+        /// Length in bytes.
         len: usize,
-        /// Bytes.
+        /// Limit in bytes.
         max: u64,
     },
-    /// The tables.
+    /// ACPI and SMBIOS tables cannot be written.
     #[error(transparent)]
     Tables(#[from] fw_cfg::TablePlacementError),
     /// Guest memory below 1 MiB is missing.
@@ -151,7 +151,7 @@ pub enum KernelError {
 /// If a file cannot be read, is not a kernel, or is too big.
 pub fn load(memory: &Memory, config: &MachineConfig, payload: &Payload) -> Result<KernelEntry, KernelError> {
     let Payload::Kernel { kernel, initrd, append } = payload else { return Err(KernelError::NoKernel) };
-    let boot = Boot { memory, path: kernel, initrd: initrd.as_deref(), append: append.as_bytes() };
+    let boot = DirectBoot { memory, path: kernel, initrd: initrd.as_deref(), append: append.as_bytes() };
     if boot.low() <= HIGH_MEMORY {
         return Err(boot.too_big(kernel, HIGH_MEMORY + PAGE));
     }
@@ -194,31 +194,41 @@ fn read_up_to(file: &mut File, path: &Path, buf: &mut [u8]) -> Result<usize, Ker
 /// Offsets in a bzImage (boot.rst, "The Real-Mode Kernel Header").
 mod offset {
     pub const SETUP_HEADER: usize = 0x1f1;
-    /// The base of the length in [`super::HEADER_LEN`].
+    /// Base of the header length that is stored at [`super::HEADER_LEN`].
     pub const HEADER: usize = 0x202;
 }
+/// Offset of the header's length: the operand of its jump instruction.
 const HEADER_LEN: usize = 0x201;
 const HEADER_MAGIC: u32 = u32::from_le_bytes(*b"HdrS");
+/// `loadflags` bit 0: the protected-mode code is loaded at 100000h.
 const LOADED_HIGH: u8 = 1;
-/// No assigned id.
+/// `type_of_loader` of a boot loader without an assigned id.
 const LOADER_UNKNOWN: u8 = 0xff;
+/// The oldest supported protocol: 2.05.
 const OLDEST: u16 = 0x205;
+/// Protocol 2.06 adds `cmdline_size`.
 const HAS_CMDLINE_SIZE: u16 = 0x206;
+/// Protocol 2.10 adds `pref_address` and `init_size`.
 const HAS_INIT_SIZE: u16 = 0x20a;
+/// Protocol 2.14 adds `acpi_rsdp_addr`.
 const HAS_ACPI_RSDP: u16 = 0x20e;
-/// Limit of kernels whose header has no `cmdline_size`, in bytes.
+/// Bytes of command line that a kernel without `cmdline_size` accepts.
 const OLD_COMMAND_LINE: u64 = 255;
+/// Offset of EI_CLASS; 2 is a 64-bit file.
 const ELF_CLASS: usize = 4;
+/// Offset of the low byte of e_machine; 62 is x86-64.
 const ELF_MACHINE: usize = 18;
 
-struct Boot<'a> {
+/// A direct boot while files are loaded.
+struct DirectBoot<'a> {
     memory: &'a Memory,
     path: &'a Path,
     initrd: Option<&'a Path>,
     append: &'a [u8],
 }
 
-impl Boot<'_> {
+impl DirectBoot<'_> {
+    /// Bytes of RAM below the PCI hole.
     fn low(&self) -> u64 {
         e820::low_ram(self.memory.ram_size())
     }
@@ -231,7 +241,7 @@ impl Boot<'_> {
         KernelError::TooBig { path: path.to_owned(), need: need.div_ceil(1 << 20), have: self.low() >> 20 }
     }
 
-    /// Writes the command line, at most `max` bytes without the zero.
+    /// Writes the command line, at most `max` bytes without the terminating zero.
     fn command_line(&self, max: u64) -> Result<(), KernelError> {
         let max = max.min(COMMAND_LINE_MAX - 1);
         if self.append.len() as u64 > max {
@@ -280,9 +290,11 @@ impl Boot<'_> {
         let version = header.version;
         if version < OLDEST || header.loadflags & LOADED_HIGH == 0 {
             let (major, minor) = (version >> 8, version & 0xff);
-            return Err(self.bad(format!("kernel is too old: boot protocol {major}.{minor:02}, 2.05 is needed")));
+            return Err(
+                self.bad(format!("kernel is too old: boot protocol {major}.{minor:02}, but 2.05 or later is needed"))
+            );
         }
-        // Behind a shorter header is code, not fields.
+        // The bytes after a shorter header are code.
         let fields = offset::HEADER + usize::from(sector[HEADER_LEN]) - offset::SETUP_HEADER;
         if let Some(beyond) = header.as_mut_slice().get_mut(fields..) {
             beyond.fill(0);
@@ -294,7 +306,7 @@ impl Boot<'_> {
         if size <= setup || size.next_multiple_of(16) < setup + code {
             return Err(self.bad(format!("kernel is truncated: {size} of {} bytes", setup + code)));
         }
-        // The end of the area into which the kernel unpacks itself.
+        // End of the area into which the kernel decompresses itself.
         let mut end = HIGH_MEMORY + (size - setup);
         if version >= HAS_INIT_SIZE {
             end = end.max(header.pref_address.max(HIGH_MEMORY).saturating_add(header.init_size.into()));
@@ -339,7 +351,8 @@ impl Boot<'_> {
             return Err(self.bad("is an ELF file, but not for x86-64: use the bzImage of this kernel"));
         }
         let loaded = Elf::load(self.memory.ram(), None, &mut file, None);
-        let loaded = loaded.map_err(|why| self.bad(format!("{why} (or the machine's memory is too small)")))?;
+        let loaded =
+            loaded.map_err(|why| self.bad(format!("{why}, or the machine's memory is too small (--memory)")))?;
         let PvhBootCapability::PvhEntryPresent(entry) = loaded.pvh_boot_cap else {
             return Err(self.bad("has no PVH entry (CONFIG_PVH): use the bzImage of this kernel"));
         };
@@ -347,7 +360,7 @@ impl Boot<'_> {
             return Err(self.too_big(self.path, loaded.kernel_end));
         }
         if entry.0 < HIGH_MEMORY || entry.0 >= self.low() {
-            return Err(self.bad(format!("PVH entry {:x}h is not in memory", entry.0)));
+            return Err(self.bad(format!("PVH entry {:x}h is outside RAM", entry.0)));
         }
         self.command_line(COMMAND_LINE_MAX)?;
         let (initrd, initrd_len) = self.initrd(loaded.kernel_end.next_multiple_of(PAGE), u32::MAX.into())?;
@@ -364,7 +377,7 @@ impl Boot<'_> {
         ram.write_obj(module, GuestAddress(MODULE_LIST))?;
         let info = hvm_start_info {
             magic: 0x336e_c578,
-            // Version 1 has the memory map.
+            // Version 1 adds the memory map.
             version: 1,
             nr_modules: u32::from(initrd_len != 0),
             modlist_paddr: if initrd_len == 0 { 0 } else { MODULE_LIST },

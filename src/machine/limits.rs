@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// The machine wants more than the host has.
+/// The configuration needs more than the host has.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum LimitError {
     /// More memory than RAM and swap.

@@ -1,7 +1,7 @@
-//! The classic PC: which devices are on the board, and in which slots.
+//! The i440FX PC: its devices, PCI slots, ports and IRQs.
 //!
-//! Slots, ids, ports and IRQs are those of QEMU's `pc` machine and Xen's HVM guests, and are frozen: installed guests
-//! break when they move.
+//! PCI slots, ids, ports and IRQs are those of QEMU's `pc` machine and of Xen's HVM guests. They are frozen: a change breaks
+//! installed guests.
 
 use crate::board::slots::FIRST_NIC;
 use crate::config::{BootDevice, DriveConfig, MachineConfig, Media, NicModel, RtcBase};
@@ -24,14 +24,14 @@ use pcvm_devices::{CharId, Devfn, DiskId, DynDevice, NicId};
 use sha1::{Digest, Sha1};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Base, IRQ of COM1 to COM4.
+/// Base port and IRQ of COM1 to COM4.
 const COM: [(u16, u8); 4] = [(0x3f8, 4), (0x2f8, 3), (0x3e8, 4), (0x2e8, 3)];
 
-/// What goes onto the board beyond the configuration.
+/// Parts of the devices that do not follow from the configuration.
 pub struct BoardParts {
     /// The items that firmware reads through fw_cfg.
     pub fw_cfg: FwCfgItems,
-    /// The VGA BIOS, or empty.
+    /// The VGA BIOS; may be empty.
     pub vga_rom: Vec<u8>,
     /// Expansion ROMs of the network cards, in order.
     pub nic_roms: Vec<Vec<u8>>,
@@ -39,7 +39,7 @@ pub struct BoardParts {
     pub sizes: Vec<Option<u64>>,
 }
 
-/// All devices, in order of priority where their regions overlap.
+/// All devices of the machine. Where regions overlap, the earlier device wins.
 pub fn devices(config: &MachineConfig, parts: BoardParts) -> Vec<Box<dyn DynDevice>> {
     let mut all: Vec<Box<dyn DynDevice>> = Vec::new();
     let mut put = |device: Box<dyn DynDevice>| all.push(device);

@@ -1,4 +1,4 @@
-//! SIGTERM, SIGINT and SIGHUP end the machine in an orderly way.
+//! Signal handlers: SIGTERM, SIGINT and SIGHUP make the main loop shut the machine down.
 #![allow(unsafe_code)]
 
 use std::os::fd::AsRawFd;
@@ -6,19 +6,20 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use vmm_sys_util::eventfd::EventFd;
 use vmm_sys_util::signal::register_signal_handler;
 
+/// Descriptor of the eventfd, or -1.
 static QUIT: AtomicI32 = AtomicI32::new(-1);
 
 extern "C" fn quit(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
     let one: u64 = 1;
-    // SAFETY: write is async-signal-safe; the buffer is 8 bytes, as an eventfd takes them; the descriptor is never
-    // closed once it is in QUIT.
+    // SAFETY: write is async-signal-safe. The buffer has the 8 bytes that an eventfd takes. The descriptor in QUIT is
+    // never closed.
     unsafe { libc::write(QUIT.load(Ordering::Relaxed), (&raw const one).cast(), 8) };
 }
 
-/// Makes the signals count on an eventfd, which lives until the process ends.
+/// Installs the handlers. Each signal adds 1 to the returned eventfd, which stays open until the process ends.
 ///
 /// # Errors
-/// If the descriptor cannot be had.
+/// If the host refuses an eventfd or a signal handler.
 pub fn quit_event() -> std::io::Result<EventFd> {
     let event = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)?;
     let kept = event.try_clone()?;

@@ -13,7 +13,7 @@ impl Handle {
     /// are numbered: `device.serial.1.reads`.
     pub fn machine_counters(&self) -> Vec<Counter> {
         let mut counters = vec![("uptime-ns".to_owned(), self.now())];
-        let board = self.with_board(|board| board.stats().clone());
+        let board = self.with_board(|board| board.stats());
         counters.push(("resets".to_owned(), board.resets));
         counters.push(("unclaimed.reads".to_owned(), board.unclaimed_reads));
         counters.push(("unclaimed.writes".to_owned(), board.unclaimed_writes));

@@ -136,7 +136,7 @@ fn run_emulator(
     Ok(failure)
 }
 
-/// What an exit is handled with.
+/// What `handle_exit` needs besides the exit.
 struct ExitContext<'a> {
     shared: &'a Shared,
     /// Number of the vCPU.

@@ -1,7 +1,7 @@
 //! E820 memory map (ACPI specification, "System Address Map Interfaces").
 //!
-//! [`for_firmware`] lists the board's RAM; the firmware derives the map of INT 15h AX=E820h from it. [`for_kernel`] is the map
-//! of a kernel that starts without firmware.
+//! [`for_firmware`] lists the board's RAM; the firmware derives the map of INT 15h AX=E820h from it. [`for_kernel`] is the
+//! map of a kernel that starts without firmware.
 
 use pcvm_devices::memory::{HIGH_RAM_BASE, LOW_RAM_MAX};
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! SMBIOS tables, which `dmidecode` and Windows' system information show (DMTF DSP0134, version 2.8).
 //!
-//! A 32-bit entry point and structures of type 0, 1, 3, 4 (one per socket), 16, 17, 19, 32 and 127. A configuration must give
-//! the same bytes in every version of pcvm, because Windows' activation depends on them.
+//! A 32-bit entry point and structures of type 0, 1, 3, 4 (one per socket), 16, 17, 19, 32 and 127. A configuration must
+//! give the same bytes in every version of pcvm, because Windows' activation depends on them.
 
 use crate::config::MachineConfig;
 use crate::tables::e820;
@@ -28,8 +28,8 @@ const ANCHOR_LEN: usize = 31;
 /// Entry point and structures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Smbios {
-    /// The entry point, 31 bytes. The address of the structures is 0 until [`Smbios::set_table_address`] or the firmware sets
-    /// it.
+    /// The entry point, 31 bytes. The address of the structures is 0 until [`Smbios::set_table_address`] or the firmware
+    /// sets it.
     pub anchor: Vec<u8>,
     /// The structures.
     pub tables: Vec<u8>,

@@ -73,7 +73,7 @@ impl Picture {
             return PictureChange::Resized;
         }
         let mut damage = Damage::none(self.size());
-        let lines: Vec<usize> = canvas.changed().map(|y| y as usize).collect();
+        let lines: Vec<usize> = canvas.changed_lines().map(|y| y as usize).collect();
         for &y in &lines {
             damage.mark_differences(y, frame.line(y as u32), self.line(y));
         }
@@ -380,8 +380,8 @@ pub(super) mod tests {
         /// The change that is reported when the screen shows `next`.
         fn change_to(&self, next: &Self) -> PictureChange {
             let mut canvas = Canvas::default();
-            canvas.show(self.frame());
-            canvas.show(next.frame());
+            canvas.set_frame(self.frame());
+            canvas.set_frame(next.frame());
             let mut picture = self.clone();
             let change = picture.follow(&canvas);
             assert!(picture == *next);
@@ -486,20 +486,20 @@ pub(super) mod tests {
     fn a_picture_that_follows_a_canvas_equals_it_and_reports_its_changes() {
         let mut canvas = Canvas::default();
         let mut picture = Picture::black(33, 50);
-        canvas.show(noise(33, 50, 1).frame());
+        canvas.set_frame(noise(33, 50, 1).frame());
         // A new canvas of the same size counts as damaged, not as resized.
         assert!(matches!(picture.follow(&canvas), PictureChange::Damaged(..)));
         assert_eq!(picture, noise(33, 50, 1));
         let mut next = noise(33, 50, 2);
         next.pixels[33 * 10..33 * 40].copy_from_slice(&picture.pixels[33 * 10..33 * 40]);
-        canvas.show(next.frame());
+        canvas.set_frame(next.frame());
         let PictureChange::Damaged(damage, None) = picture.follow(&canvas) else { panic!() };
         assert_eq!(picture, next);
         let rows: Vec<bool> = damage.tiles.chunks(damage.columns).map(|row| row[0]).collect();
         assert_eq!(rows, [true, false, true, true], "lines 10 to 39 did not change");
-        assert!(!canvas.show(next.frame()));
+        assert!(!canvas.set_frame(next.frame()));
         assert_eq!(picture.follow(&canvas), PictureChange::Unchanged);
-        canvas.show(noise(34, 50, 3).frame());
+        canvas.set_frame(noise(34, 50, 3).frame());
         assert_eq!(picture.follow(&canvas), PictureChange::Resized);
         assert_eq!(picture, noise(34, 50, 3));
     }
@@ -513,10 +513,10 @@ pub(super) mod tests {
             picture
         };
         let mut canvas = Canvas::default();
-        canvas.show(part(0).frame());
+        canvas.set_frame(part(0).frame());
         let mut picture = part(0);
         for top in (16..700).step_by(16) {
-            canvas.show(part(top).frame());
+            canvas.set_frame(part(top).frame());
             let PictureChange::Damaged(_, Some(scroll)) = picture.follow(&canvas) else { panic!("{top}") };
             assert_eq!((scroll.to.y, scroll.to.height, scroll.from), (0, 184, 16));
         }

@@ -69,7 +69,7 @@ impl GuestScreen for FakeScreen {
             guest.polls += 1;
             guest.picture.take()
         };
-        picture.is_some_and(|picture| self.canvas.show(picture.frame()))
+        picture.is_some_and(|picture| self.canvas.set_frame(picture.frame()))
     }
 
     fn canvas(&self) -> &Canvas {

@@ -2,7 +2,7 @@
 
 use crate::picture::Picture;
 use pcvm_devices::testing::Bench;
-use pcvm_devices::vga::{Bitmap, Blink, Canvas, Vga};
+use pcvm_devices::vga::{Bitmap, BlinkPhase, Canvas, Vga};
 use pcvm_devices::{Device, DirtyPages, Region, Space};
 use pcvm_test_guests::screen::{self, Op};
 
@@ -107,10 +107,10 @@ impl screen::Adapter for VgaModel {
             |frame: Bitmap| Picture { width: frame.width as usize, height: frame.height as usize, rgb: frame.rgb() };
         let (vga, memory) = (&self.vga.device, &self.vga.memory);
         let mut canvas = Canvas::default();
-        canvas.draw(vga, memory, &DirtyPages::all(), Blink::SHOWN);
+        canvas.draw(vga, memory, &DirtyPages::all(), BlinkPhase::VISIBLE);
         let shown = picture(canvas.frame().clone());
-        let nothing = Blink { cursor: false, characters: false };
-        let hidden = canvas.blinks().then(|| picture(vga.render_in(memory, nothing)));
+        let nothing = BlinkPhase { cursor: false, characters: false };
+        let hidden = canvas.blinks().then(|| picture(vga.render_at(memory, nothing)));
         self.hidden.push(hidden.filter(|hidden| *hidden != shown));
         self.pictures.push(shown);
     }

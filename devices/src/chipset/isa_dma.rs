@@ -116,6 +116,7 @@ struct ChannelMode {
 const TRANSFER_VERIFY: u8 = 0;
 const TRANSFER_WRITE: u8 = 1;
 const TRANSFER_READ: u8 = 2;
+const TRANSFER_ILLEGAL: u8 = 3;
 const MODE_CASCADE: u8 = 3;
 /// Command register: controller disable.
 const COMMAND_DISABLE: u8 = 1 << 2;
@@ -180,7 +181,7 @@ impl Controller8237 {
         }
     }
 
-    fn write(&mut self, register: u64, value: u8) {
+    fn write(&mut self, cx: &mut Ctx<'_>, register: u64, value: u8) {
         let n = usize::from(value & 3);
         match register {
             0..8 => {
@@ -199,7 +200,13 @@ impl Controller8237 {
             COMMAND => self.command = value,
             REQUEST => put_bit(&mut self.requests, n, value & 4 != 0),
             SINGLE_MASK => put_bit(&mut self.mask, n, value & 4 != 0),
-            MODE => self.channels[n].mode = value & !3,
+            MODE => {
+                let mode = ChannelMode::from_bits(value);
+                if mode.transfer() == TRANSFER_ILLEGAL && mode.mode() != MODE_CASCADE {
+                    cx.guest_error("illegal transfer type in DCM");
+                }
+                self.channels[n].mode = value & !3;
+            }
             CLEAR_BYTE_POINTER => self.upper_byte = false,
             MASTER_CLEAR => {
                 (self.command, self.mask, self.requests, self.terminal_counts, self.upper_byte) = (0, 0xf, 0, 0, false);
@@ -346,11 +353,11 @@ impl Device for IsaDma {
         }
     }
 
-    fn write(&mut self, _cx: &mut Ctx<'_>, at: Access, data: &[u8]) {
+    fn write(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]) {
         for (offset, &value) in (at.offset..).zip(data) {
             match at.tag {
-                TAG_BYTES => self.controllers[0].write(offset, value),
-                TAG_WORDS => self.controllers[1].write(offset / 2, value),
+                TAG_BYTES => self.controllers[0].write(cx, offset, value),
+                TAG_WORDS => self.controllers[1].write(cx, offset / 2, value),
                 _ => {
                     if let Some(page) = self.pages.get_mut(offset as usize) {
                         *page = value;

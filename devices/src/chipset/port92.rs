@@ -88,12 +88,7 @@ impl Device for Port92 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Bench, generic_tests};
-
-    #[test]
-    fn generic_device_tests_pass() {
-        generic_tests(Port92::new);
-    }
+    use crate::testing::Bench;
 
     #[test]
     fn the_register_is_named_at_every_width() {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{Bench, generic_tests};
+use crate::testing::Bench;
 
 /// 2024-02-28 23:59:50.
 const EPOCH: i64 = 1_709_164_790;
@@ -27,11 +27,6 @@ fn put(bench: &mut Bench<Cmos>, at: u8, value: u8) {
 /// Century, year, month, day, weekday, hour, minute, second.
 fn time(bench: &mut Bench<Cmos>) -> [u8; 8] {
     [0x32, 9, 8, 7, 6, 4, 2, 0].map(|at| get(bench, at))
-}
-
-#[test]
-fn generic_device_tests_pass() {
-    generic_tests(|| Cmos::new(EPOCH, contents()));
 }
 
 #[test]

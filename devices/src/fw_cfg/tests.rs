@@ -31,7 +31,6 @@ fn dma(bench: &mut Bench<FwCfg>, control: u32, length: u32, address: u64) -> u32
 
 #[test]
 fn generic_device_tests_pass() {
-    generic_tests(device);
     generic_tests(|| FwCfg::new(FwCfgItems::default()));
 }
 
@@ -153,4 +152,23 @@ fn a_reset_selects_the_signature() {
     bench.inb(0x511);
     bench.call(Device::reset);
     assert_eq!(bench.inb(0x511), b'Q');
+}
+
+#[test]
+fn dma_outside_ram_and_dma_writes_are_guest_errors() {
+    let mut bench = Bench::new(device());
+    dma(&mut bench, 0x21 << 16 | 1 << 3 | 1 << 1, 16, 0x2000);
+    assert_eq!(bench.guest_errors, [""; 0]);
+    dma(&mut bench, 1 << 1, 4, 0xa_0000);
+    dma(&mut bench, 1 << 4, 4, 0x2000);
+    bench.outl(0x514, 0);
+    bench.outl(0x518, 0xf000_0000_u32.swap_bytes());
+    // A structure outside RAM reads as FFh, which requests a read.
+    let expect = [
+        "DMA read to an address outside RAM",
+        "DMA write, but all items are read-only",
+        "DMA structure outside RAM",
+        "DMA read to an address outside RAM",
+    ];
+    assert_eq!(bench.guest_errors, expect);
 }

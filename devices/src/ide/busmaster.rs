@@ -5,7 +5,7 @@
 //! once. At most 8192 descriptors (64 KiB, the largest table) are fetched per start.
 
 use crate::pci::RegisterNames;
-use crate::{GuestRange, Memory};
+use crate::{Ctx, GuestRange};
 use bitfield_struct::bitfield;
 use serde::{Deserialize, Serialize};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, little_endian::U32};
@@ -163,7 +163,7 @@ impl BusMaster {
 
     /// Takes the next `count` bytes of guest memory from the table, or fewer if it ends before. `ranges` is cleared and
     /// reused for the result.
-    pub fn take_ranges(&mut self, memory: &Memory, count: u64, mut ranges: Vec<GuestRange>) -> Vec<GuestRange> {
+    pub fn take_ranges(&mut self, cx: &mut Ctx<'_>, count: u64, mut ranges: Vec<GuestRange>) -> Vec<GuestRange> {
         ranges.clear();
         let mut need = count;
         while need > 0 {
@@ -171,7 +171,7 @@ impl BusMaster {
                 if self.cursor.last {
                     break;
                 }
-                self.fetch_descriptor(memory);
+                self.fetch_descriptor(cx);
             }
             let len = u64::from(self.cursor.remaining).min(need) as u32;
             let addr = u64::from(self.cursor.addr);
@@ -186,18 +186,25 @@ impl BusMaster {
         ranges
     }
 
-    fn fetch_descriptor(&mut self, memory: &Memory) {
+    fn fetch_descriptor(&mut self, cx: &mut Ctx<'_>) {
         let mut entry = PrdEntry { base: U32::ZERO, count: U32::ZERO };
-        memory.read(self.cursor.next.into(), entry.as_mut_bytes());
-        let count = entry.count.get();
+        cx.memory().read(self.cursor.next.into(), entry.as_mut_bytes());
+        let (base, count) = (entry.base.get(), entry.count.get());
         self.cursor.fetched = self.cursor.fetched.saturating_add(1);
         self.cursor.next = self.cursor.next.wrapping_add(size_of::<PrdEntry>() as u32);
-        self.cursor.addr = entry.base.get() & !1;
+        self.cursor.addr = base & !1;
         self.cursor.remaining = match count & 0xfffe {
             0 => 0x1_0000,
             bytes => bytes,
         };
         self.cursor.last = count >> 31 == 1 || self.cursor.fetched >= MAX_DESCRIPTORS;
+        if (base | count) & 1 == 1 {
+            cx.guest_error("PRD with an odd base address or byte count");
+        } else if (base & 0xffff) + self.cursor.remaining > 0x1_0000 {
+            cx.guest_error("PRD memory region crosses a 64 KiB boundary");
+        } else if self.cursor.last && count >> 31 == 0 {
+            cx.guest_error("PRD table without an EOT bit");
+        }
     }
 
     /// Whether a saved state is valid.

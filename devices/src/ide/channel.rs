@@ -4,8 +4,9 @@
 //! so the guest cannot select the other drive. At most one block request is in flight, identified by its tag. A
 //! completion with another tag is stale and ignored.
 
+use super::action::{ActionResult, BUFFER_SIZE, CommandContext, DriveAction, ImageExtent};
 use super::busmaster::{self, BusMaster};
-use super::drive::{ActionResult, BUFFER_SIZE, CommandContext, Drive, DriveAction, DriveState, ImageExtent};
+use super::drive::{Drive, DriveState};
 use super::regs::{self, AtaStatus, DEVICE_DEV, DeviceControl, op};
 use crate::{BlockData, BlockDone, BlockOp, BlockRequest, Ctx, DiskId, GuestRange, IrqLine};
 use serde::{Deserialize, Serialize};
@@ -298,7 +299,7 @@ impl Channel {
             return;
         }
         if self.is_busy() {
-            return;
+            return cx.guest_error("Command register written while BSY or DRQ is set");
         }
         if opcode == op::EXECUTE_DEVICE_DIAGNOSTIC && self.drives.iter().any(Option::is_some) {
             // Both drives execute it, whichever is selected, and device 0 reports the result.
@@ -483,7 +484,7 @@ impl Channel {
 
     /// Reads the Data register. Bytes past the end of the DRQ block are not changed in `out`.
     pub fn read_data(&mut self, cx: &mut Ctx<'_>, out: &mut [u8]) {
-        let Phase::PioIn { data, at, end, .. } = &mut self.phase else { return };
+        let Phase::PioIn { data, at, end, .. } = &mut self.phase else { return self.report_no_drq(cx) };
         let len = out.len().min(*end - *at);
         out[..len].copy_from_slice(&data[*at..*at + len]);
         *at += len;
@@ -499,7 +500,7 @@ impl Channel {
 
     /// Writes the Data register. Bytes past the end of the DRQ block are dropped.
     pub fn write_data(&mut self, cx: &mut Ctx<'_>, bytes: &[u8]) {
-        let Phase::PioOut { data, len } = &mut self.phase else { return };
+        let Phase::PioOut { data, len } = &mut self.phase else { return self.report_no_drq(cx) };
         let take = bytes.len().min(len.saturating_sub(data.len()));
         data.extend_from_slice(&bytes[..take]);
         if data.len() < *len {
@@ -507,6 +508,14 @@ impl Channel {
         }
         let data = std::mem::take(data);
         self.report(cx, ActionResult::Received(data));
+    }
+
+    /// An access to the Data register outside a PIO data phase. Without a drive it is a probe and no error.
+    #[cold]
+    fn report_no_drq(&self, cx: &mut Ctx<'_>) {
+        if self.drive(self.device1).is_some() {
+            cx.guest_error("Data register accessed without DRQ");
+        }
     }
 
     // ---- DMA ----
@@ -540,12 +549,11 @@ impl Channel {
         if !self.bus_master_enabled || !self.bus_master.running() || self.in_flight.is_some() {
             return;
         }
-        let memory = cx.memory();
         match &mut self.phase {
             Phase::DmaIn { data, at } => {
-                for range in self.bus_master.take_ranges(memory, (data.len() - *at) as u64, Vec::new()) {
+                for range in self.bus_master.take_ranges(cx, (data.len() - *at) as u64, Vec::new()) {
                     let part = &data[*at..*at + range.len as usize];
-                    memory.write(range.addr, part);
+                    cx.memory().write(range.addr, part);
                     *at += part.len();
                 }
                 self.bus_master.update_active();
@@ -554,10 +562,10 @@ impl Channel {
                 }
             }
             Phase::DmaOut { data, len } => {
-                for range in self.bus_master.take_ranges(memory, (*len - data.len()) as u64, Vec::new()) {
+                for range in self.bus_master.take_ranges(cx, (*len - data.len()) as u64, Vec::new()) {
                     let old = data.len();
                     data.resize(old + range.len as usize, 0);
-                    memory.read(range.addr, &mut data[old..]);
+                    cx.memory().read(range.addr, &mut data[old..]);
                 }
                 self.bus_master.update_active();
                 if data.len() == *len {
@@ -568,7 +576,7 @@ impl Channel {
             Phase::Dma { extent, requested } => {
                 let extent = *extent;
                 let mut ranges =
-                    self.bus_master.take_ranges(memory, extent.remaining, std::mem::take(&mut self.spare_ranges));
+                    self.bus_master.take_ranges(cx, extent.remaining, std::mem::take(&mut self.spare_ranges));
                 let total: u64 = ranges.iter().map(|range| u64::from(range.len)).sum();
                 // Requests consist of whole sectors: the rest of the table's memory is skipped.
                 let whole = total - total % u64::from(extent.sector_size.max(1));

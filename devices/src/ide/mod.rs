@@ -15,6 +15,7 @@
 //! The PIIX3 has no Ultra DMA timing registers, which the PIIX4 introduced. The drives offer Ultra DMA modes 0 to 5 and
 //! accept any of them. Linux's `ata_piix` uses multiword DMA mode 2 on this chip.
 
+mod action;
 mod ata;
 mod atapi;
 mod busmaster;

@@ -348,7 +348,8 @@ impl Ps2Controller {
             op::READ_TEST_INPUTS => self.respond(0),
             // Line 0 is the CPU reset. A pulse on A20 (line 1) ends before the guest's next instruction.
             op::PULSE_FIRST..=op::PULSE_LAST if command & 1 == 0 => cx.effect(Effect::Reset(ResetKind::Init)),
-            _ => {}
+            op::PULSE_FIRST..=op::PULSE_LAST => {}
+            _ => cx.guest_error("unknown controller command"),
         }
         self.fill_output_buffer(cx);
     }

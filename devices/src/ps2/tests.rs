@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{Bench, Rng, generic_tests};
+use crate::testing::{Bench, Rng};
 
 type Ps2 = Bench<Ps2Controller>;
 
@@ -75,11 +75,6 @@ fn tap(ps2: &mut Ps2, code: u16) -> Vec<u8> {
 
 fn mouse(ps2: &mut Ps2, dx: i32, dy: i32, dz: i32, buttons: u8) {
     ps2.call(|d, cx| Device::wake(d, cx, Wake::Input(InputEvent::Mouse { dx, dy, dz, buttons })));
-}
-
-#[test]
-fn generic_device_tests_pass() {
-    generic_tests(Ps2Controller::new);
 }
 
 #[test]
@@ -498,4 +493,14 @@ fn random_input_and_random_commands_leave_a_valid_state() {
         let saved = Device::save(&ps2.device);
         Device::load(&mut ps2.device, saved).expect("a device accepts its own state");
     }
+}
+
+#[test]
+fn an_unknown_controller_command_is_a_guest_error() {
+    let mut ps2 = bench();
+    ps2.outb(0x64, 0xff);
+    ps2.outb(0x64, 0xae);
+    assert_eq!(ps2.guest_errors, [""; 0]);
+    ps2.outb(0x64, 0xb0);
+    assert_eq!(ps2.guest_errors, ["unknown controller command"]);
 }

@@ -1,41 +1,41 @@
-//! Which frames are for this card (RTL8139C(L) data sheet, 5.8).
+//! RTL8139 receive address filter: RCR, IDR and MAR (RTL8139C(L) data sheet, 5.8).
 
 use super::regs::{Registers, rcr};
 
-/// How a destination address matched.
+/// The kind of destination address of an accepted frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Match {
+pub(super) enum AddressMatch {
     Physical,
     Multicast,
     Broadcast,
-    /// Somebody else's, taken because everything is.
+    /// Another station's address, accepted in promiscuous mode (RCR.AAP).
     Other,
 }
 
-/// The FCS of a frame (IEEE 802.3, 3.2.9), in the order of its bytes on the wire.
+/// The FCS of a frame (IEEE 802.3, 3.2.9), in wire byte order.
 pub(super) fn fcs(bytes: &[u8]) -> [u8; 4] {
     crc32fast::hash(bytes).to_le_bytes()
 }
 
-/// Which of MAR's 64 bits a multicast address hashes to: the upper six bits of its CRC, in the order in which the chip's
-/// shift register holds them.
-pub(super) fn hash(address: &[u8]) -> usize {
+/// The bit of MAR that a multicast address selects: the upper six bits of the address's CRC, in the bit order of the
+/// chip's shift register.
+pub(super) fn mar_hash(address: &[u8]) -> usize {
     ((!crc32fast::hash(address)).reverse_bits() >> 26) as usize
 }
 
-/// Whether a frame to `address` is accepted.
-pub(super) fn accepts(regs: &Registers, address: &[u8]) -> Option<Match> {
+/// How a frame to `address` is accepted; `None` if the filter rejects it.
+pub(super) fn accepts(regs: &Registers, address: &[u8]) -> Option<AddressMatch> {
     let mode = regs.rcr;
     let (matched, bit) = if address == [0xff; 6] {
-        (Match::Broadcast, rcr::AB)
+        (AddressMatch::Broadcast, rcr::AB)
     } else if address.first().is_some_and(|byte| byte & 1 != 0) {
-        let at = hash(address);
+        let at = mar_hash(address);
         let hit = regs.mar[at / 8] >> (at % 8) & 1 != 0;
-        (Match::Multicast, if hit { rcr::AM } else { 0 })
+        (AddressMatch::Multicast, if hit { rcr::AM } else { 0 })
     } else if address == regs.idr {
-        (Match::Physical, rcr::APM)
+        (AddressMatch::Physical, rcr::APM)
     } else {
-        (Match::Other, 0)
+        (AddressMatch::Other, 0)
     };
     (mode & (bit | rcr::AAP) != 0).then_some(matched)
 }

@@ -1,123 +1,123 @@
-//! INTA#: ISR and IMR, and when a frame that was sent is worth an interrupt.
+//! RTL8139 interrupt: INTA# from ISR and IMR, with transmit interrupt moderation.
 //!
-//! The real chip takes 7 to 121 us to send a frame, and a driver that sends several at a time finds more than one sent when
-//! it is interrupted. Here a frame is sent at once, and one interrupt for each would be the dearest part of sending. So,
-//! where the guest is seen to send on without waiting, INTA# (not ISR, which is always exact) is held back until a few
-//! frames are sent or [`DELAY`] has passed. A guest that sends one frame and waits for its interrupt is found out by the
-//! first delay in which no second frame came, and gets its interrupts at once for some time then, longer each time.
-//! Nothing but TOK and TDU is ever held back.
+//! The real chip takes 7 to 121 us to send a frame, so a driver that sends several frames at a time finds more than one
+//! completed per interrupt. This model sends a frame at once, and an interrupt per frame would be the largest cost of
+//! sending. While the guest sends without waiting, INTA# (not ISR, which is always exact) is therefore deferred until a
+//! batch of frames is sent or [`MAX_DELAY`] has passed. If no second frame is sent during a delay, the guest waits for
+//! each interrupt: moderation backs off, for a number of frames that doubles each time. Only TOK and TDU are ever
+//! deferred.
 
 use super::regs::int;
-use super::{Rtl8139, TIMER_SENT};
+use super::{Rtl8139, TIMER_TX_INTERRUPT};
 use crate::ctx::{Ctx, IrqLine};
 use crate::time::VmTime;
 use serde::{Deserialize, Serialize};
 
-/// How long INTA# is held back at most, in nanoseconds.
-const DELAY: u64 = 250_000;
-/// Frames that are worth an interrupt: all slots, or a good part of a ring.
-const ENOUGH_SLOTS: u8 = 4;
-const ENOUGH_DESCRIPTORS: u8 = 16;
-/// Frames announced at once after a guest was found to wait for each: 8 to 2048.
-const FEWEST: u8 = 3;
-const MOST: u8 = 11;
+/// The longest time that INTA# is deferred, in nanoseconds.
+const MAX_DELAY: u64 = 250_000;
+/// Frames that raise INTA# at once: all four slots in C mode, a quarter of a ring in C+ mode.
+const BATCH_SLOTS: u8 = 4;
+const BATCH_DESCRIPTORS: u8 = 16;
+/// Binary logarithm of the number of frames that are not moderated after an unprofitable delay: 8 to 2048 frames.
+const MIN_BACKOFF: u8 = 3;
+const MAX_BACKOFF: u8 = 11;
 
-/// What was sent and not announced.
+/// State of transmit interrupt moderation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Moderation {
-    /// Frames.
-    frames: u8,
-    /// Until when they may wait.
+pub(super) struct TxModeration {
+    /// Frames sent since the last interrupt.
+    unannounced: u8,
+    /// When the deferred interrupt is due.
     deadline: Option<VmTime>,
-    /// So many frames are announced at once before waiting is tried again.
-    at_once: u16,
-    /// How often trying did not pay, as an exponent.
-    vain: u8,
+    /// Frames that still interrupt at once before moderation is tried again.
+    immediate: u16,
+    /// Binary logarithm of the next back-off, in frames.
+    backoff: u8,
 }
 
-impl Default for Moderation {
+impl Default for TxModeration {
     fn default() -> Self {
-        Self { frames: 0, deadline: None, at_once: 1 << FEWEST, vain: FEWEST }
+        Self { unannounced: 0, deadline: None, immediate: 1 << MIN_BACKOFF, backoff: MIN_BACKOFF }
     }
 }
 
-impl Moderation {
-    /// The guest knows of all.
-    pub(super) fn forget(&mut self) {
-        (self.frames, self.deadline) = (0, None);
+impl TxModeration {
+    /// Clears the deferred frames: the guest has seen them, or was interrupted.
+    pub(super) fn clear(&mut self) {
+        (self.unannounced, self.deadline) = (0, None);
     }
 
     /// A frame was sent.
-    pub(super) fn note(&mut self) {
-        self.frames = self.frames.saturating_add(1);
+    pub(super) fn frame_sent(&mut self) {
+        self.unannounced = self.unannounced.saturating_add(1);
     }
 
-    /// Whether INTA# may wait.
-    fn waits(&mut self, cx: &mut Ctx<'_>, enough: u8) -> bool {
-        if self.frames == 0 || self.at_once > 0 {
-            // Announced before, and still or again to be seen; or not to be held back.
-            self.at_once = self.at_once.saturating_sub(self.frames.into());
+    /// Whether to defer INTA# for the frames sent so far.
+    fn defers(&mut self, cx: &mut Ctx<'_>, batch: u8) -> bool {
+        if self.unannounced == 0 || self.immediate > 0 {
+            // No new frame (ISR was unmasked again, for example), or moderation is backing off.
+            self.immediate = self.immediate.saturating_sub(self.unannounced.into());
             return false;
         }
-        if self.frames >= enough {
-            self.vain = FEWEST;
+        if self.unannounced >= batch {
+            self.backoff = MIN_BACKOFF;
             return false;
         }
         if self.deadline.is_none() {
-            let deadline = cx.now().plus_nanos(DELAY);
+            let deadline = cx.now().plus_nanos(MAX_DELAY);
             self.deadline = Some(deadline);
-            cx.arm(TIMER_SENT, deadline);
+            cx.arm(TIMER_TX_INTERRUPT, deadline);
         }
         true
     }
 }
 
 impl Rtl8139 {
-    /// Sets INTA# as ISR and IMR say.
+    /// Updates INTA# from ISR and IMR.
     pub(super) fn update_irq(&mut self, cx: &mut Ctx<'_>) {
         let pending = self.regs.isr & self.regs.imr;
         if self.regs.isr & int::TOK == 0 {
-            self.sent.forget();
+            self.tx_moderation.clear();
         }
-        let mut level = pending != 0 && self.awake();
-        if level && !self.irq && pending & !(int::TOK | int::TDU) == 0 {
-            let enough = if self.sends_descriptors() { ENOUGH_DESCRIPTORS } else { ENOUGH_SLOTS };
-            level = !self.sent.waits(cx, enough);
+        let mut level = pending != 0 && self.in_d0();
+        if level && !self.inta && pending & !(int::TOK | int::TDU) == 0 {
+            let batch = if self.cplus_tx() { BATCH_DESCRIPTORS } else { BATCH_SLOTS };
+            level = !self.tx_moderation.defers(cx, batch);
         }
         if level {
-            self.sent.forget();
+            self.tx_moderation.clear();
         }
-        if level != self.irq {
-            self.irq = level;
+        if level != self.inta {
+            self.inta = level;
             self.drive_irq(cx);
         }
     }
 
-    /// Drives INTA# to what it is.
+    /// Drives INTA# to its current level.
     pub(super) fn drive_irq(&self, cx: &mut Ctx<'_>) {
-        cx.set_irq(IrqLine::Pci(0), self.irq);
+        cx.set_irq(IrqLine::Pci(0), self.inta);
     }
 
-    /// Frames have waited long enough to be announced.
-    pub(super) fn announce_late(&mut self, cx: &mut Ctx<'_>) {
-        let Some(deadline) = self.sent.deadline else { return };
+    /// The deadline timer of a deferred interrupt.
+    pub(super) fn on_tx_interrupt_timer(&mut self, cx: &mut Ctx<'_>) {
+        let Some(deadline) = self.tx_moderation.deadline else { return };
         if cx.now() < deadline {
-            return cx.arm(TIMER_SENT, deadline);
+            return cx.arm(TIMER_TX_INTERRUPT, deadline);
         }
-        if self.sent.frames > 1 {
-            self.sent.vain = FEWEST;
+        if self.tx_moderation.unannounced > 1 {
+            self.tx_moderation.backoff = MIN_BACKOFF;
         } else {
-            self.sent.at_once = 1 << self.sent.vain.min(MOST);
-            self.sent.vain = (self.sent.vain + 1).min(MOST);
+            self.tx_moderation.immediate = 1 << self.tx_moderation.backoff.min(MAX_BACKOFF);
+            self.tx_moderation.backoff = (self.tx_moderation.backoff + 1).min(MAX_BACKOFF);
         }
-        // From now on there is nothing to wait for.
-        self.sent.forget();
+        // With no frame deferred, `update_irq` raises INTA#.
+        self.tx_moderation.clear();
     }
 
-    /// The timer of a restored machine.
-    pub(super) fn announce_again(&self, cx: &mut Ctx<'_>) {
-        if let Some(deadline) = self.sent.deadline {
-            cx.arm(TIMER_SENT, deadline);
+    /// Arms the deadline timer after a restore.
+    pub(super) fn rearm_tx_interrupt_timer(&self, cx: &mut Ctx<'_>) {
+        if let Some(deadline) = self.tx_moderation.deadline {
+            cx.arm(TIMER_TX_INTERRUPT, deadline);
         }
     }
 }

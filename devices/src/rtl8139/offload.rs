@@ -1,10 +1,11 @@
-//! Checksums and segments that the chip does for the guest (RTL8139C(L)+ data sheet, "Task Offload"; RFC 791, 768, 793,
-//! 1071). Only IPv4 is looked into, as the chip does. Whatever the bytes are, nothing outside them is touched.
+//! RTL8139C+ task offload: IPv4, TCP and UDP checksums and TCP segmentation (RTL8139C(L)+ data sheet, "Task Offload";
+//! RFC 791, 768, 793, 1071). As in the chip, only IPv4 is supported. No header content causes an access outside the
+//! frame.
 
-pub(super) use crate::net::fill_checksum as fill;
+pub(super) use crate::net::fill_checksum;
 use crate::net::{ChecksumAt, Offload, Segmentation, sum};
 
-const ETHERNET: usize = 14;
+const ETHERNET_HEADER: usize = 14;
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_VLAN: u16 = 0x8100;
 const IPV4_MIN: usize = 20;
@@ -15,27 +16,27 @@ const UDP: u8 = 17;
 const TCP_CHECKSUM: u16 = 16;
 const UDP_CHECKSUM: u16 = 6;
 
-/// What a transmit descriptor asks for.
+/// The offloads that a transmit descriptor requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tasks {
+pub(super) struct OffloadTasks {
     pub(super) ip: bool,
     pub(super) udp: bool,
     pub(super) tcp: bool,
-    /// Cut into segments with so many bytes of payload.
+    /// Segment the TCP payload into this many bytes each.
     pub(super) mss: Option<u16>,
 }
 
-/// An IPv4 packet in a frame: whole, as far as its headers say.
+/// An IPv4 packet that lies completely within the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Packet {
-    /// Where the IP header begins.
+struct Ipv4Packet {
+    /// Offset of the IP header.
     ip: usize,
-    /// Where its payload begins.
+    /// Offset of the IP payload.
     payload: usize,
-    /// Where that ends: the total length field; the frame may go on.
+    /// End of the packet by its total length field; padding may follow in the frame.
     end: usize,
     protocol: u8,
-    /// One of several fragments.
+    /// The packet is a fragment.
     fragment: bool,
 }
 
@@ -49,11 +50,11 @@ fn put_be16(bytes: &mut [u8], at: usize, value: u16) {
     }
 }
 
-/// Where an IPv4 header begins, if the frame has one that is whole.
-fn ip_header(frame: &[u8]) -> Option<(usize, usize)> {
-    let ip = match be16(frame, ETHERNET - 2)? {
-        ETHERTYPE_IPV4 => ETHERNET,
-        ETHERTYPE_VLAN if be16(frame, ETHERNET + 2)? == ETHERTYPE_IPV4 => ETHERNET + 4,
+/// Offsets of the IPv4 header and of its payload, if the frame has a complete IPv4 header.
+fn ipv4_header(frame: &[u8]) -> Option<(usize, usize)> {
+    let ip = match be16(frame, ETHERNET_HEADER - 2)? {
+        ETHERTYPE_IPV4 => ETHERNET_HEADER,
+        ETHERTYPE_VLAN if be16(frame, ETHERNET_HEADER + 2)? == ETHERTYPE_IPV4 => ETHERNET_HEADER + 4,
         _ => return None,
     };
     let first = *frame.get(ip)?;
@@ -61,45 +62,45 @@ fn ip_header(frame: &[u8]) -> Option<(usize, usize)> {
     (first >> 4 == 4 && header >= IPV4_MIN && frame.len() >= ip + header).then_some((ip, ip + header))
 }
 
-fn packet(frame: &[u8]) -> Option<Packet> {
-    let (ip, payload) = ip_header(frame)?;
+fn ipv4_packet(frame: &[u8]) -> Option<Ipv4Packet> {
+    let (ip, payload) = ipv4_header(frame)?;
     let end = ip + usize::from(be16(frame, ip + 2)?);
     if end < payload || end > frame.len() {
         return None;
     }
-    // More fragments, or an offset.
+    // MF, or a fragment offset.
     let fragment = be16(frame, ip + 6)? & 0x3fff != 0;
-    Some(Packet { ip, payload, end, protocol: *frame.get(ip + 9)?, fragment })
+    Some(Ipv4Packet { ip, payload, end, protocol: *frame.get(ip + 9)?, fragment })
 }
 
-/// The sum over the pseudo header of a TCP or UDP packet of `len` bytes.
+/// The one's complement sum of the pseudo header of a TCP or UDP packet of `len` bytes.
 fn pseudo_header(frame: &[u8], ip: usize, protocol: u8, len: usize) -> u16 {
     let addresses = frame.get(ip + 12..ip + 20).unwrap_or(&[]);
     sum(addresses, u32::from(protocol) + len as u32)
 }
 
-fn fill_ip(frame: &mut [u8], ip: usize, payload: usize) {
+fn fill_ipv4_checksum(frame: &mut [u8], ip: usize, payload: usize) {
     put_be16(frame, ip + 10, 0);
     let checksum = !sum(frame.get(ip..payload).unwrap_or(&[]), 0);
     put_be16(frame, ip + 10, checksum);
 }
 
-/// Does what it can of `tasks`, and says what is left to others: nothing, if `whole`. What the headers are too short or
-/// too odd for is not done.
-pub(super) fn transmit(frame: &mut [u8], tasks: Tasks, whole: bool) -> Offload {
+/// Performs `tasks` as far as the chip does and returns what is left to the host; nothing is left if `in_software`.
+/// Packets with invalid or truncated headers are left unchanged.
+pub(super) fn prepare_tx(frame: &mut [u8], tasks: OffloadTasks, in_software: bool) -> Offload {
     let mut offload = Offload::default();
     if let Some(mss) = tasks.mss {
-        if let Some(cut) = large_send(frame, mss, whole) {
-            return cut;
+        if let Some(offload) = large_send(frame, mss, in_software) {
+            return offload;
         }
-    } else if tasks == Tasks::default() {
+    } else if tasks == OffloadTasks::default() {
         return offload;
     }
-    let Some((ip, payload)) = ip_header(frame) else { return offload };
+    let Some((ip, payload)) = ipv4_header(frame) else { return offload };
     if tasks.ip || tasks.mss.is_some() {
-        fill_ip(frame, ip, payload);
+        fill_ipv4_checksum(frame, ip, payload);
     }
-    let Some(packet) = packet(frame).filter(|packet| !packet.fragment) else { return offload };
+    let Some(packet) = ipv4_packet(frame).filter(|packet| !packet.fragment) else { return offload };
     let (minimum, field) = match packet.protocol {
         TCP if tasks.tcp || tasks.mss.is_some() => (TCP_MIN, TCP_CHECKSUM),
         UDP if tasks.udp => (UDP_HEADER, UDP_CHECKSUM),
@@ -112,19 +113,20 @@ pub(super) fn transmit(frame: &mut [u8], tasks: Tasks, whole: bool) -> Offload {
     let pseudo = pseudo_header(frame, packet.ip, packet.protocol, len);
     put_be16(frame, packet.payload + usize::from(field), pseudo);
     let at = ChecksumAt { start: packet.payload as u16, offset: field };
-    // Whoever fills it in later sums to the frame's end.
-    let clean = frame[packet.end..].iter().all(|&byte| byte == 0);
-    if clean && !whole {
+    // The host sums to the frame's end, so whatever follows the packet must be zero.
+    let zero_padded = frame[packet.end..].iter().all(|&byte| byte == 0);
+    if zero_padded && !in_software {
         offload.checksum = Some(at);
     } else {
-        fill(&mut frame[..packet.end], at);
+        fill_checksum(&mut frame[..packet.end], at);
     }
     offload
 }
 
-/// Prepares a TCP segment that is longer than `mss` for whoever cuts it. None if it needs no cutting, or is none.
-fn large_send(frame: &mut [u8], mss: u16, whole: bool) -> Option<Offload> {
-    let (ip, payload) = ip_header(frame)?;
+/// Prepares a TCP segment longer than `mss` for segmentation by the host. `None` if it needs no segmentation or is no
+/// TCP segment.
+fn large_send(frame: &mut [u8], mss: u16, in_software: bool) -> Option<Offload> {
+    let (ip, payload) = ipv4_header(frame)?;
     let length = u16::try_from(frame.len() - ip).ok()?;
     if frame[ip + 9] != TCP || be16(frame, ip + 6)? & 0x3fff != 0 {
         return None;
@@ -133,12 +135,12 @@ fn large_send(frame: &mut [u8], mss: u16, whole: bool) -> Option<Offload> {
     if header < payload + TCP_MIN || header > frame.len() {
         return None;
     }
-    // Drivers leave the length as they like: the pieces' are what counts.
+    // Drivers leave the total length field undefined; the host sets it in each segment.
     put_be16(frame, ip + 2, length);
-    if mss == 0 || frame.len() - header <= usize::from(mss) || whole {
+    if mss == 0 || frame.len() - header <= usize::from(mss) || in_software {
         return None;
     }
-    fill_ip(frame, ip, payload);
+    fill_ipv4_checksum(frame, ip, payload);
     let pseudo = pseudo_header(frame, ip, TCP, frame.len() - payload);
     put_be16(frame, payload + usize::from(TCP_CHECKSUM), pseudo);
     Some(Offload {
@@ -148,38 +150,38 @@ fn large_send(frame: &mut [u8], mss: u16, whole: bool) -> Option<Offload> {
     })
 }
 
-/// What the receive descriptor says of the headers.
+/// The checksum results in a receive descriptor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Verdict {
-    /// 0 no IP, 1 TCP, 2 UDP, 3 other IP.
+pub(super) struct RxChecksumStatus {
+    /// PID: 0 not IP, 1 TCP, 2 UDP, 3 other IP.
     pub(super) protocol: u8,
     pub(super) ip_failed: bool,
     pub(super) udp_failed: bool,
     pub(super) tcp_failed: bool,
 }
 
-/// Looks at the checksums of a frame that came in, or takes somebody's word for them.
-pub(super) fn receive(frame: &[u8], verified: bool) -> Verdict {
-    let Some((ip, payload)) = ip_header(frame) else { return Verdict::default() };
-    let mut verdict = Verdict { protocol: 3, ..Verdict::default() };
-    verdict.ip_failed = sum(&frame[ip..payload], 0) != 0xffff;
-    let Some(packet) = packet(frame).filter(|packet| !packet.fragment) else { return verdict };
+/// Checks the checksums of a received frame. TCP and UDP checksums count as correct if the host has `verified` them.
+pub(super) fn check_rx(frame: &[u8], verified: bool) -> RxChecksumStatus {
+    let Some((ip, payload)) = ipv4_header(frame) else { return RxChecksumStatus::default() };
+    let mut checksums = RxChecksumStatus { protocol: 3, ..RxChecksumStatus::default() };
+    checksums.ip_failed = sum(&frame[ip..payload], 0) != 0xffff;
+    let Some(packet) = ipv4_packet(frame).filter(|packet| !packet.fragment) else { return checksums };
     let len = packet.end - packet.payload;
-    let right = || {
+    let is_correct = || {
         let pseudo = pseudo_header(frame, packet.ip, packet.protocol, len);
         sum(&frame[packet.payload..packet.end], pseudo.into()) == 0xffff
     };
     match packet.protocol {
         TCP => {
-            verdict.protocol = 1;
-            verdict.tcp_failed = len < TCP_MIN || !verified && !right();
+            checksums.protocol = 1;
+            checksums.tcp_failed = len < TCP_MIN || !verified && !is_correct();
         }
         UDP => {
-            verdict.protocol = 2;
-            let none = len >= UDP_HEADER && be16(frame, packet.payload + usize::from(UDP_CHECKSUM)) == Some(0);
-            verdict.udp_failed = len < UDP_HEADER || !none && !verified && !right();
+            checksums.protocol = 2;
+            let unused = len >= UDP_HEADER && be16(frame, packet.payload + usize::from(UDP_CHECKSUM)) == Some(0);
+            checksums.udp_failed = len < UDP_HEADER || !unused && !verified && !is_correct();
         }
         _ => {}
     }
-    verdict
+    checksums
 }

@@ -1,36 +1,37 @@
-//! Receiving: into the ring (RTL8139C(L) data sheet, sections 5.8 and 9.2), or into descriptors (`cplus`).
+//! RTL8139 reception: into the receive ring of C mode (RTL8139C(L) data sheet, sections 5.8 and 9.2) or into C+
+//! descriptors (`cplus`).
 //!
-//! Frames come in batches, and a batch sets ROK once. A frame for which there is no room waits for a while, and the
-//! others behind it in the host's queue: a guest that is a little late loses nothing. CAPR may lie in the coalescing ring
-//! and a descriptor is given back without the chip being told, so a timer looks again. If the guest makes no room for
-//! [`PATIENCE`] looks, the chip does what the real one does at once: frames are lost, counted and reported, until there
-//! is room again, or the guest reads on.
+//! Frames are received in batches, and a batch sets ROK once. A frame that finds no room stays pending, with the frames
+//! behind it in the host's queue, so that a guest that is late loses nothing. A timer polls for room, because a CAPR
+//! write may be in the coalescing ring and descriptors are returned without a register access. If the guest makes no
+//! room for [`MAX_POLLS`] polls, the NIC does what the real chip does at once: it drops frames, counts them and sets
+//! RXOVW, until there is room or the guest writes CAPR.
 
-use super::filter::{self, Match};
+use super::filter::{self, AddressMatch};
 use super::regs::{int, rcr};
-use super::{Rtl8139, TIMER_RX, offload};
+use super::{Rtl8139, TIMER_RX_POLL, offload};
 use crate::ctx::Ctx;
 use crate::net::Frame;
 use crate::time::VmTime;
 use serde::{Deserialize, Serialize};
 
-/// Frames taken in one call; the rest follow in the next.
-const BATCH: u32 = 256;
-/// The first look for room after so many nanoseconds, then after twice as many each time.
-const FIRST_LOOK: u64 = 500_000;
-/// Looks before frames are lost: about a second, in which even a host that has little time for the guest gives it some.
-const PATIENCE: u8 = 11;
-/// A frame of less is padded on its way, without FCS (IEEE 802.3, 4.2.3.3).
+/// Frames taken in one call, at most.
+const MAX_FRAMES: u32 = 256;
+/// Delay of the first poll for room, in nanoseconds. It doubles with each poll.
+const FIRST_POLL: u64 = 500_000;
+/// Polls before frames are dropped: about one second, enough for a guest on an overloaded host.
+const MAX_POLLS: u8 = 11;
+/// Minimum length of a frame without FCS; shorter ones are padded (IEEE 802.3, 4.2.3.3).
 pub(super) const MIN_FRAME: usize = 60;
-/// Length of the FCS.
+/// Length of the FCS in bytes.
 pub(super) const FCS: usize = 4;
-/// The longest frame that is received, with FCS: more sets LONG (5.1).
+/// The longest frame received, with FCS; longer ones would set LONG (5.1).
 const MAX_FRAME: usize = 4096;
-/// Destination, source and type.
+/// Length of the Ethernet header: destination, source and type.
 const HEADER: usize = 14;
 
-/// The status before each frame in the ring (5.1); the descriptors' has the same meanings elsewhere.
-pub(super) mod status {
+/// Bits of the status before each frame in the ring (5.1). Descriptors have the same bits at other places.
+pub(super) mod rx_status {
     pub(in super::super) const ROK: u16 = 1 << 0;
     pub(in super::super) const CRC: u16 = 1 << 2;
     pub(in super::super) const RUNT: u16 = 1 << 4;
@@ -39,153 +40,154 @@ pub(super) mod status {
     pub(in super::super) const MAR: u16 = 1 << 15;
 }
 
-/// What waits.
+/// State of the receiver.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Receiver {
-    /// Accepted, with its FCS, and no room for it.
-    held: Option<Frame>,
-    /// How often there was no room when the timer looked.
-    looks: u8,
-    /// When it looks again.
-    next_look: Option<VmTime>,
-    /// Patience is over: what there is no room for is lost.
-    lossy: bool,
-    /// The guest was reminded of what it has left in the ring, and has not gone on since.
-    reminded: bool,
-    /// Filled descriptors that it had not given back when it last let receive interrupts through.
+    /// An accepted frame, with its FCS, that found no room.
+    pending: Option<Frame>,
+    /// Polls that found no room.
+    polls: u8,
+    /// When the next poll is due.
+    next_poll: Option<VmTime>,
+    /// `MAX_POLLS` polls found no room: frames without room are dropped.
+    dropping: bool,
+    /// ROK was set again for frames that the guest left unread, and the guest has read none since.
+    rok_repeated: bool,
+    /// Filled descriptors that the guest had not returned when it last unmasked ROK.
     unread: u8,
 }
 
 impl Receiver {
-    /// Whether a saved state is one that there can be.
-    pub(super) fn is_possible(&self) -> bool {
-        self.looks <= PATIENCE
-            && self.held.as_ref().is_none_or(|frame| {
+    /// Whether the state, from a saved state, is possible.
+    pub(super) fn is_valid(&self) -> bool {
+        self.polls <= MAX_POLLS
+            && self.pending.as_ref().is_none_or(|frame| {
                 (HEADER + FCS..=MAX_FRAME).contains(&frame.bytes.len()) && frame.offload.checksum.is_none()
             })
     }
 
     /// Whether a frame waits for room.
-    pub(super) fn waits(&self) -> bool {
-        self.held.is_some()
+    pub(super) fn has_pending_frame(&self) -> bool {
+        self.pending.is_some()
     }
 
-    /// There was room.
-    fn start_over(&mut self) {
-        (self.looks, self.next_look, self.lossy, self.reminded) = (0, None, false, false);
+    /// A frame found room: ends the polling.
+    fn on_room_found(&mut self) {
+        (self.polls, self.next_poll, self.dropping, self.rok_repeated) = (0, None, false, false);
     }
 }
 
 impl Rtl8139 {
-    /// Whether anything comes in from the cable.
-    fn hears(&self) -> bool {
-        self.regs.receiving() && self.regs.phy.link() && !self.regs.loopback() && self.awake()
+    /// Whether the NIC receives frames from the host.
+    fn rx_enabled(&self) -> bool {
+        self.regs.receiver_enabled() && self.regs.phy.link() && !self.regs.loopback() && self.in_d0()
     }
 
-    /// Takes what came in, as far as there is room.
+    /// Takes frames from the host while there is room.
     pub(super) fn receive(&mut self, cx: &mut Ctx<'_>) {
-        let mut left = BATCH;
-        if !self.hears() {
-            self.flush_receiver(cx);
+        let mut budget = MAX_FRAMES;
+        if !self.rx_enabled() {
+            self.discard_pending_frame(cx);
         }
-        while left > 0 {
-            left -= 1;
-            let waiting = self.rx.held.take();
-            let Some(frame) = waiting.or_else(|| self.next_accepted(cx, &mut left)) else { break };
+        while budget > 0 {
+            budget -= 1;
+            let pending = self.rx.pending.take();
+            let Some(frame) = pending.or_else(|| self.next_accepted(cx, &mut budget)) else { break };
             if self.deliver(cx, &frame.bytes, frame.offload.verified) {
-                self.rx.start_over();
+                self.rx.on_room_found();
                 cx.recycle(frame.bytes);
-            } else if self.rx.lossy {
-                self.lose();
+            } else if self.rx.dropping {
+                self.drop_frame();
                 cx.recycle(frame.bytes);
             } else {
-                self.rx.held = Some(frame);
+                self.rx.pending = Some(frame);
                 break;
             }
         }
-        if self.rx.waits() {
-            // Frames that keep coming do not put off the look.
-            if self.rx.next_look.is_none() {
-                let at = cx.now().plus_nanos(FIRST_LOOK << self.rx.looks.min(PATIENCE));
-                self.rx.next_look = Some(at);
-                cx.arm(TIMER_RX, at);
+        if self.rx.has_pending_frame() {
+            // Frames that keep arriving do not postpone the poll.
+            if self.rx.next_poll.is_none() {
+                let at = cx.now().plus_nanos(FIRST_POLL << self.rx.polls.min(MAX_POLLS));
+                self.rx.next_poll = Some(at);
+                cx.arm(TIMER_RX_POLL, at);
             }
-        } else if left == 0 && cx.has_frame(self.nic) {
-            cx.arm(TIMER_RX, cx.now());
+        } else if budget == 0 && cx.has_frame(self.nic) {
+            cx.arm(TIMER_RX_POLL, cx.now());
         }
     }
 
-    /// The timer looks for room.
-    pub(super) fn look_for_room(&mut self, cx: &mut Ctx<'_>) {
-        if self.rx.next_look.is_some_and(|at| at > cx.now()) {
-            // An earlier timer.
-            return self.look_again(cx);
+    /// The poll timer.
+    pub(super) fn on_rx_poll_timer(&mut self, cx: &mut Ctx<'_>) {
+        if self.rx.next_poll.is_some_and(|at| at > cx.now()) {
+            // The timer was armed for an earlier poll.
+            return self.rearm_rx_poll_timer(cx);
         }
-        if self.rx.waits() {
-            self.rx.next_look = None;
-            self.rx.looks = (self.rx.looks + 1).min(PATIENCE);
-            self.rx.lossy |= self.rx.looks == PATIENCE;
+        if self.rx.has_pending_frame() {
+            self.rx.next_poll = None;
+            self.rx.polls = (self.rx.polls + 1).min(MAX_POLLS);
+            self.rx.dropping |= self.rx.polls == MAX_POLLS;
         }
         self.receive(cx);
-        self.remind();
+        self.repeat_rok();
     }
 
-    /// The timer has found no room: ROK is set again. A driver may have cleared it and stopped short of the ring's end, and
-    /// the real chip would tell it of the next frame at the latest, if only by RXOVW.
-    fn remind(&mut self) {
-        if self.rx.waits() {
+    /// Sets ROK again after a poll without room. The driver may have cleared ROK and stopped before the end of the
+    /// ring; on the real chip the next frame would interrupt again, at the latest by RXOVW.
+    fn repeat_rok(&mut self) {
+        if self.rx.has_pending_frame() {
             self.regs.isr |= int::ROK;
         }
     }
 
-    /// The guest lets receive interrupts through again. If it has left frames behind, ROK is set again, once: as room is
-    /// filled at once from what waits, there may be more than a driver's budget in one go, where on a wire the next frame
-    /// would come in time to tell it. Descriptors are left behind if they are not given back; each time that there are
-    /// fewer of them the guest has gone on. (FreeBSD's re(4) takes 16 frames and waits for the next interrupt.)
-    pub(super) fn unmasked(&mut self, cx: &Ctx<'_>) {
-        let left = if self.receives_descriptors() {
-            let unread = self.unread_descriptors(cx);
-            self.rx.reminded &= unread >= self.rx.unread;
+    /// The guest unmasks ROK. If it left frames unread, ROK is set again, once. Pending frames fill the ring at once,
+    /// so there may be more frames than a driver's budget, where on a wire the next frame would interrupt in time.
+    /// Descriptors count as unread until the guest returns them; ROK is set again whenever their number has decreased.
+    /// (FreeBSD's re(4) takes 16 frames and waits for the next interrupt.)
+    pub(super) fn on_rok_unmasked(&mut self, cx: &Ctx<'_>) {
+        let frames_left = if self.cplus_rx() {
+            let unread = self.count_unread_descriptors(cx);
+            self.rx.rok_repeated &= unread >= self.rx.unread;
             self.rx.unread = unread;
             unread > 0
         } else {
-            !self.regs.ring_empty()
+            !self.regs.rx_ring_empty()
         };
-        if (left || self.rx.waits()) && !std::mem::replace(&mut self.rx.reminded, true) {
+        if (frames_left || self.rx.has_pending_frame()) && !std::mem::replace(&mut self.rx.rok_repeated, true) {
             self.regs.isr |= int::ROK;
         }
     }
 
-    /// The guest has read on, which may not be enough for the frame that waits: many small ones make room for a large one.
-    pub(super) fn read_on(&mut self) {
-        (self.rx.looks, self.rx.lossy, self.rx.reminded) = (0, false, false);
+    /// The guest wrote CAPR: dropping ends. There may still be too little room for the pending frame, as it takes many
+    /// small frames to make room for a large one.
+    pub(super) fn on_capr_written(&mut self) {
+        (self.rx.polls, self.rx.dropping, self.rx.rok_repeated) = (0, false, false);
     }
 
-    /// The timer, of a restored machine too.
-    pub(super) fn look_again(&self, cx: &mut Ctx<'_>) {
-        if let Some(at) = self.rx.next_look {
-            cx.arm(TIMER_RX, at);
+    /// Arms the poll timer, also after a restore.
+    pub(super) fn rearm_rx_poll_timer(&self, cx: &mut Ctx<'_>) {
+        if let Some(at) = self.rx.next_poll {
+            cx.arm(TIMER_RX_POLL, at);
         }
     }
 
-    /// Forgets what waits, at a reset of the chip.
-    pub(super) fn flush_receiver(&mut self, cx: &mut Ctx<'_>) {
-        if let Some(frame) = self.rx.held.take() {
+    /// Discards the pending frame, when the receiver is reset or disabled.
+    pub(super) fn discard_pending_frame(&mut self, cx: &mut Ctx<'_>) {
+        if let Some(frame) = self.rx.pending.take() {
             cx.recycle(frame.bytes);
         }
-        self.rx.start_over();
+        self.rx.on_room_found();
     }
 
-    /// The next frame that the filter lets through, as it is on the wire: padded, and with its FCS.
-    fn next_accepted(&mut self, cx: &mut Ctx<'_>, left: &mut u32) -> Option<Frame> {
+    /// The next frame that passes the filter, padded and with its FCS.
+    fn next_accepted(&mut self, cx: &mut Ctx<'_>, budget: &mut u32) -> Option<Frame> {
         loop {
             let mut frame = cx.take_frame(self.nic)?;
-            if self.hears() && self.wants(&frame.bytes) {
+            if self.rx_enabled() && self.passes_filter(&frame.bytes) {
                 let filled = match frame.offload.checksum.take() {
                     Some(at) => {
-                        // It is right then, as far as anybody can know.
+                        // The checksum was never computed, so it counts as correct once filled in.
                         frame.offload.verified = true;
-                        offload::fill(&mut frame.bytes, at)
+                        offload::fill_checksum(&mut frame.bytes, at)
                     }
                     None => true,
                 };
@@ -197,79 +199,79 @@ impl Rtl8139 {
                     frame.bytes.extend_from_slice(&fcs);
                     return Some(frame);
                 }
-                self.receive_error();
+                self.count_rx_error();
             }
             cx.recycle(frame.bytes);
-            if *left == 0 {
+            if *budget == 0 {
                 return None;
             }
-            *left -= 1;
+            *budget -= 1;
         }
     }
 
-    fn wants(&self, bytes: &[u8]) -> bool {
+    fn passes_filter(&self, bytes: &[u8]) -> bool {
         bytes.len() >= HEADER && filter::accepts(&self.regs, &bytes[..6]).is_some()
     }
 
-    fn receive_error(&mut self) {
+    fn count_rx_error(&mut self) {
         self.regs.isr |= int::RER;
-        self.tally.rx_err = self.tally.rx_err.wrapping_add(1);
+        self.tally.rx_er = self.tally.rx_er.wrapping_add(1);
     }
 
-    /// A frame is lost because there is no room for it.
-    fn lose(&mut self) {
+    /// Counts a frame that is dropped for lack of room.
+    fn drop_frame(&mut self) {
         self.regs.isr |= int::RXOVW;
-        self.regs.missed = (self.regs.missed + 1) & 0x00ff_ffff;
-        self.tally.missed = self.tally.missed.wrapping_add(1);
+        self.regs.mpc = (self.regs.mpc + 1) & 0x00ff_ffff;
+        self.tally.miss_pkt = self.tally.miss_pkt.wrapping_add(1);
     }
 
-    /// A frame that this card sent comes back to it (TCR.LBK), with the FCS that it was sent with.
-    pub(super) fn loop_back(&mut self, cx: &mut Ctx<'_>, bytes: &[u8]) {
-        if !self.regs.receiving() || bytes.len() < HEADER + FCS || !self.wants(bytes) {
+    /// Receives a frame that this NIC sent in loopback mode (TCR.LBK), with the FCS that it was sent with.
+    pub(super) fn receive_loopback(&mut self, cx: &mut Ctx<'_>, bytes: &[u8]) {
+        if !self.regs.receiver_enabled() || bytes.len() < HEADER + FCS || !self.passes_filter(bytes) {
             return;
         }
         if bytes.len() > MAX_FRAME {
-            return self.receive_error();
+            return self.count_rx_error();
         }
         if bytes.len() < MIN_FRAME + FCS && self.regs.rcr & rcr::AR == 0 {
             return;
         }
         let (body, fcs) = bytes.split_at(bytes.len() - FCS);
         if fcs != filter::fcs(body) && self.regs.rcr & rcr::AER == 0 {
-            return self.receive_error();
+            return self.count_rx_error();
         }
         if !self.deliver(cx, bytes, false) {
-            self.lose();
+            self.drop_frame();
         }
     }
 
-    /// Puts a frame with its FCS where the guest reads it. False if there is no room.
-    fn deliver(&mut self, cx: &Ctx<'_>, bytes: &[u8], verified: bool) -> bool {
+    /// Stores a frame with its FCS for the guest. Returns false if there is no room.
+    fn deliver(&mut self, cx: &mut Ctx<'_>, bytes: &[u8], verified: bool) -> bool {
         if !self.pci.bus_master() {
             return false;
         }
         let (body, fcs) = bytes.split_at(bytes.len() - FCS);
         let matched = filter::accepts(&self.regs, &bytes[..6]);
         let mut status = match matched {
-            Some(Match::Physical) => status::PAM,
-            Some(Match::Multicast) => status::MAR,
-            Some(Match::Broadcast) => status::BAR,
-            // A filter that was changed while the frame waited has let it through before.
-            Some(Match::Other) | None => 0,
+            Some(AddressMatch::Physical) => rx_status::PAM,
+            Some(AddressMatch::Multicast) => rx_status::MAR,
+            Some(AddressMatch::Broadcast) => rx_status::BAR,
+            // The filter was changed while the frame was pending.
+            Some(AddressMatch::Other) | None => 0,
         };
         if bytes.len() < MIN_FRAME + FCS {
-            status |= status::RUNT;
+            status |= rx_status::RUNT;
         }
-        // Only what was looped back can be wrong.
+        // Only a looped-back frame can have a wrong FCS.
         if self.regs.loopback() && fcs != filter::fcs(body) {
-            status |= status::CRC;
+            status |= rx_status::CRC;
         } else {
-            status |= status::ROK;
+            status |= rx_status::ROK;
         }
-        let placed = if self.receives_descriptors() {
-            self.deliver_to_descriptors(cx, bytes, status, verified)
+        let placed = if self.cplus_rx() {
+            self.deliver_to_cplus_ring(cx, bytes, status, verified)
         } else {
-            self.deliver_to_ring(cx, bytes, status)
+            self.deliver_to_c_ring(cx, bytes, status)
         };
         if placed {
             self.count(matched, status);
@@ -277,25 +279,25 @@ impl Rtl8139 {
         placed
     }
 
-    fn count(&mut self, matched: Option<Match>, status: u16) {
-        if status & status::ROK == 0 {
-            return self.receive_error();
+    fn count(&mut self, matched: Option<AddressMatch>, status: u16) {
+        if status & rx_status::ROK == 0 {
+            return self.count_rx_error();
         }
         self.regs.isr |= int::ROK;
         self.tally.rx_ok = self.tally.rx_ok.wrapping_add(1);
         match matched {
-            Some(Match::Physical) => self.tally.rx_physical = self.tally.rx_physical.wrapping_add(1),
-            Some(Match::Broadcast) => self.tally.rx_broadcast = self.tally.rx_broadcast.wrapping_add(1),
-            Some(Match::Multicast) => self.tally.rx_multicast = self.tally.rx_multicast.wrapping_add(1),
+            Some(AddressMatch::Physical) => self.tally.rx_ok_phy = self.tally.rx_ok_phy.wrapping_add(1),
+            Some(AddressMatch::Broadcast) => self.tally.rx_ok_brd = self.tally.rx_ok_brd.wrapping_add(1),
+            Some(AddressMatch::Multicast) => self.tally.rx_ok_mul = self.tally.rx_ok_mul.wrapping_add(1),
             _ => {}
         }
     }
 
-    /// A header of status and length, the frame, its FCS; the next one begins at a multiple of four. The ring is never
-    /// filled to the last byte: it would look empty.
-    fn deliver_to_ring(&mut self, cx: &Ctx<'_>, bytes: &[u8], status: u16) -> bool {
-        let size = self.regs.ring_size();
-        let (read, write) = (self.regs.ring_read(), self.regs.ring_write());
+    /// Stores a header of status and length, the frame and its FCS, aligned to four bytes. One byte of the ring stays
+    /// unused, because a full ring would look empty.
+    fn deliver_to_c_ring(&mut self, cx: &Ctx<'_>, bytes: &[u8], status: u16) -> bool {
+        let size = self.regs.rx_ring_size();
+        let (read, write) = (self.regs.rx_read_offset(), self.regs.rx_write_offset());
         let need = (4 + bytes.len() as u32).next_multiple_of(4);
         let free = if read == write { size } else { read.wrapping_sub(write) & (size - 1) };
         if need >= free {
@@ -306,8 +308,7 @@ impl Rtl8139 {
         let [length_low, length_high] = (bytes.len() as u16).to_le_bytes();
         let at = base + u64::from(write);
         cx.memory().write(at, &[status_low, status_high, length_low, length_high]);
-        // A header never wraps; a frame does, unless the guest has room behind the ring for it (RCR.WRAP, which means
-        // nothing to a ring of 64 KiB).
+        // A header never wraps. A frame wraps unless RCR.WRAP is set, which has no effect with a ring of 64 KiB.
         let to_end = (size - write - 4) as usize;
         let straight = self.regs.rcr & rcr::WRAP != 0 && size < 0x1_0000;
         let (first, second) = if straight || bytes.len() <= to_end { (bytes, &[][..]) } else { bytes.split_at(to_end) };

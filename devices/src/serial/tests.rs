@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{Bench, generic_tests};
+use crate::testing::Bench;
 
 const BASE: u16 = 0x3f8;
 const COM1: CharId = CharId(0);
@@ -22,11 +22,6 @@ fn open(ier: u8) -> Bench<Uart16550> {
     com.outb(BASE + 4, MCR_ON);
     com.outb(BASE + 1, ier);
     com
-}
-
-#[test]
-fn generic_device_tests_pass() {
-    generic_tests(|| Uart16550::new(BASE, 4, COM1));
 }
 
 #[test]

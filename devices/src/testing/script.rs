@@ -1,5 +1,5 @@
-//! Scripts: bytes decoded into things that happen to a device on a bench. Whatever the bytes are, they are a script, so
-//! that random ones and a fuzzer's are of equal use.
+//! Test scripts: bytes decoded to accesses, timers, completions and input for a device on a bench. Any bytes are a valid
+//! script, so a random generator and a fuzzer can both write them.
 
 use super::Bench;
 use crate::block::{BlockData, BlockError, BlockOp, DiskId};
@@ -8,22 +8,22 @@ use crate::device::{Device, DynDevice, Region, Space, Wake};
 use crate::input::InputEvent;
 use std::collections::BTreeSet;
 
-/// What is left of a script. Past its end there are zeros.
+/// The unread part of a script. Reads past its end return zeros.
 #[derive(Clone, Debug)]
 pub struct Script<'a>(&'a [u8]);
 
 impl<'a> Script<'a> {
-    /// A script of these bytes.
+    /// A script with these bytes.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    /// Whether nothing is left.
+    /// Whether the script has ended.
     pub fn is_over(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The next `len` bytes, or as many as there are.
+    /// The next `len` bytes, or fewer at the end.
     pub fn take(&mut self, len: usize) -> &'a [u8] {
         let (now, later) = self.0.split_at(len.min(self.0.len()));
         self.0 = later;
@@ -55,11 +55,10 @@ impl<'a> Script<'a> {
     }
 }
 
-/// Plays a script to its end. `make` makes the same device again; `extra` is a step of the device's own.
+/// Plays a script to its end. `make` creates an identical device; `extra` is a step that is specific to the device.
 ///
 /// # Panics
-/// If the device does, if a state that it saved does not come back as it was, or if it asks for something that is not
-/// its to ask for.
+/// If the device panics, if a saved state changes by a round trip, or if a request of the device is invalid.
 pub fn play<D: Device>(
     bench: &mut Bench<D>,
     make: &impl Fn() -> D,
@@ -184,7 +183,7 @@ fn wake<D: Device>(bench: &mut Bench<D>, script: &mut Script<'_>) {
         }),
         4 => {
             let size = script.number(3);
-            // Where there is no drive, or one whose medium stays.
+            // Units without a drive, and drives without a removable medium.
             Wake::Medium(DiskId([0, 3, 4, 255][script.below(4)]), (size & 1 == 0).then_some(size))
         }
         _ => {
@@ -196,15 +195,15 @@ fn wake<D: Device>(bench: &mut Bench<D>, script: &mut Script<'_>) {
     bench.call(|device, cx| Device::wake(device, cx, why));
 }
 
-/// What is asked of an image lies within it, is no more than the host should hold at a time, and has a name of its own.
+/// Checks the device's requests: within the image, buffers of bounded size, unique tags.
 fn check_requests<D: Device>(bench: &Bench<D>) {
     for request in &bench.pending {
         if let BlockData::Buffer(buffer) = &request.data {
             assert!(buffer.len() <= 0x1_0000, "{}: a buffer of {} bytes", D::KIND, buffer.len());
         }
     }
-    let names: BTreeSet<_> = bench.pending.iter().map(|request| request.tag).collect();
-    assert_eq!(names.len(), bench.pending.len(), "{}: two requests of the same name", D::KIND);
+    let tags: BTreeSet<_> = bench.pending.iter().map(|request| request.tag).collect();
+    assert_eq!(tags.len(), bench.pending.len(), "{}: two requests with the same tag", D::KIND);
     for &(disk, op, offset, len) in &bench.log {
         let len = if let BlockOp::Discard { len } = op { len } else { len };
         if !bench.trusted {
@@ -219,14 +218,14 @@ fn check_requests<D: Device>(bench: &Bench<D>) {
     }
 }
 
-/// The device goes on as another one that took its state.
+/// Replaces the device by another one that has loaded its state.
 pub(super) fn save_and_load<D: Device>(bench: &mut Bench<D>, make: &impl Fn() -> D) {
     let saved = bench.device.save_cbor();
     let mut other = make();
     if let Err(error) = other.load_cbor(&saved) {
-        panic!("{}: does not take its own state: {error}", D::KIND);
+        panic!("{}: does not load its own state: {error}", D::KIND);
     }
-    assert_eq!(other.save_cbor(), saved, "{}: a state comes back as it was", D::KIND);
+    assert_eq!(other.save_cbor(), saved, "{}: a round trip changes the state", D::KIND);
     bench.device = other;
     bench.call(|device, cx| Device::resync(device, cx));
 }

@@ -487,7 +487,7 @@ fn damage<D: Device>(make: impl Fn() -> D, bytes: &[u8], mut extra: impl FnMut(&
     }
     let untouched = second.device.save_cbor();
     if second.device.load_cbor(&state).is_err() {
-        assert_eq!(second.device.save_cbor(), untouched, "{}: a state that is refused changes nothing", D::KIND);
+        assert_eq!(second.device.save_cbor(), untouched, "{}: a refused state has changed the device", D::KIND);
         return;
     }
     second.call(|device, cx| Device::resync(device, cx));

@@ -1,7 +1,7 @@
-//! Descriptors (USB 1.1, 9.6; HID 1.11, 6.2 and appendix E).
+//! USB and HID descriptors of the tablet and the keyboard (USB 1.1, 9.6; HID 1.11, 6.2 and appendix E).
 //!
-//! Vendor and product are those that QEMU's pointer and keyboard have: a guest that was installed there keeps its
-//! drivers, and Linux' hardware database knows them.
+//! The vendor and product IDs are those of QEMU's tablet and keyboard: a guest that was installed under QEMU keeps its
+//! drivers, and Linux's hardware database has entries for them.
 
 /// Descriptor types.
 pub(super) const DEVICE: u8 = 1;
@@ -10,11 +10,11 @@ pub(super) const STRING: u8 = 3;
 pub(super) const HID: u8 = 0x21;
 pub(super) const REPORT: u8 = 0x22;
 
-/// The configuration's value.
+/// bConfigurationValue of the only configuration.
 pub(super) const CONFIGURATION_VALUE: u8 = 1;
-/// The interrupt endpoint: 1, IN.
+/// The interrupt IN endpoint's number.
 pub(super) const ENDPOINT: u8 = 1;
-/// Its address.
+/// bEndpointAddress of the interrupt IN endpoint.
 pub(super) const ENDPOINT_ADDRESS: u8 = 0x80 | ENDPOINT;
 
 const VENDOR: u16 = 0x0627;
@@ -25,39 +25,39 @@ const PRODUCT_STRING: u8 = 2;
 const LANGUAGE: u16 = 0x0409;
 /// Bus-powered, with remote wakeup.
 const ATTRIBUTES: u8 = 0xa0;
-/// 100 mA, in 2 mA.
+/// bMaxPower: 100 mA in units of 2 mA.
 const MAX_POWER: u8 = 50;
 const HID_CLASS: u8 = 3;
 
-/// What tells one function from another.
+/// The descriptors in which the functions differ.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Identity {
+pub(super) struct HidIdentity {
     pub(super) product: &'static str,
     /// bInterfaceSubClass and bInterfaceProtocol (HID 1.11, 4.2 and 4.3).
-    pub(super) boot: (u8, u8),
-    /// How often to ask for reports, in milliseconds.
+    pub(super) boot_protocol: (u8, u8),
+    /// bInterval, in milliseconds.
     pub(super) interval: u8,
     pub(super) report: &'static [u8],
 }
 
-impl Identity {
-    fn hid(&self) -> [u8; 9] {
+impl HidIdentity {
+    fn hid_descriptor(&self) -> [u8; 9] {
         let [low, high] = (self.report.len() as u16).to_le_bytes();
         [9, HID, 0x11, 0x01, 0, 1, REPORT, low, high]
     }
 
-    fn configuration(&self) -> Vec<u8> {
-        let (subclass, protocol) = self.boot;
+    fn configuration_descriptor(&self) -> Vec<u8> {
+        let (subclass, protocol) = self.boot_protocol;
         let interface = [9, 4, 0, 0, 1, HID_CLASS, subclass, protocol, 0];
-        let endpoint = [7, 5, ENDPOINT_ADDRESS, 3, super::packet::MAX as u8, 0, self.interval];
-        let hid = self.hid();
+        let endpoint = [7, 5, ENDPOINT_ADDRESS, 3, super::packet::MAX_PACKET as u8, 0, self.interval];
+        let hid = self.hid_descriptor();
         let total = (9 + interface.len() + hid.len() + endpoint.len()) as u8;
         let configuration = [9, CONFIGURATION, total, 0, 1, CONFIGURATION_VALUE, 0, ATTRIBUTES, MAX_POWER];
         [&configuration[..], &interface, &hid, &endpoint].concat()
     }
 
-    /// A descriptor that the device is asked for.
-    pub(super) fn device(&self, kind: u8, index: u8, language: u16) -> Option<Vec<u8>> {
+    /// A descriptor of the device (GET_DESCRIPTOR, USB 1.1, 9.4.3).
+    pub(super) fn device_descriptor(&self, kind: u8, index: u8, language: u16) -> Option<Vec<u8>> {
         match (kind, index) {
             (DEVICE, 0) => {
                 let [[vendor, vendor_high], [product, product_high]] = [VENDOR, PRODUCT].map(u16::to_le_bytes);
@@ -69,7 +69,7 @@ impl Identity {
                     0,
                     0,
                     0,
-                    super::packet::MAX as u8,
+                    super::packet::MAX_PACKET as u8,
                     vendor,
                     vendor_high,
                     product,
@@ -82,29 +82,29 @@ impl Identity {
                     1,
                 ])
             }
-            (CONFIGURATION, 0) => Some(self.configuration()),
+            (CONFIGURATION, 0) => Some(self.configuration_descriptor()),
             (STRING, 0) => {
                 let [low, high] = LANGUAGE.to_le_bytes();
                 Some(vec![4, STRING, low, high])
             }
-            // Some systems ask before they know the languages.
-            (STRING, MANUFACTURER_STRING) if matches!(language, 0 | LANGUAGE) => Some(string("pcvm")),
-            (STRING, PRODUCT_STRING) if matches!(language, 0 | LANGUAGE) => Some(string(self.product)),
+            // Some systems request strings with language 0, before they read the list of languages.
+            (STRING, MANUFACTURER_STRING) if matches!(language, 0 | LANGUAGE) => Some(string_descriptor("pcvm")),
+            (STRING, PRODUCT_STRING) if matches!(language, 0 | LANGUAGE) => Some(string_descriptor(self.product)),
             _ => None,
         }
     }
 
-    /// A descriptor that the interface is asked for (HID 1.11, 7.1.1).
-    pub(super) fn interface(&self, kind: u8, index: u8) -> Option<Vec<u8>> {
+    /// A descriptor of the interface (HID 1.11, 7.1.1).
+    pub(super) fn interface_descriptor(&self, kind: u8, index: u8) -> Option<Vec<u8>> {
         match (kind, index) {
-            (HID, 0) => Some(self.hid().to_vec()),
+            (HID, 0) => Some(self.hid_descriptor().to_vec()),
             (REPORT, 0) => Some(self.report.to_vec()),
             _ => None,
         }
     }
 }
 
-fn string(text: &str) -> Vec<u8> {
+fn string_descriptor(text: &str) -> Vec<u8> {
     let mut bytes = vec![0, STRING];
     bytes.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
     bytes[0] = bytes.len() as u8;

@@ -1,17 +1,20 @@
-//! The USB function of the PIIX3 (82371SB data sheet, order 290550, section 2.4): a UHCI host controller (Universal Host
-//! Controller Interface Design Guide, revision 1.1), with a tablet in port 1 and a keyboard in port 2.
+//! UHCI USB host controller of the PIIX3 (82371SB data sheet, order 290550, section 2.4; Intel Universal Host
+//! Controller Interface Design Guide, revision 1.1, whose sections are cited), with a tablet at port 1 and a keyboard
+//! at port 2.
 //!
-//! PCI 00:01.2, 8086:7020; 32 ports at BAR 4; INTD#, while LEGSUP says so. The tablet (`tablet`) is a full-speed
-//! function, the keyboard (`keyboard`) a low-speed one; both are of class HID 1.11 and speak USB 1.1 (`function`).
+//! PCI 00:01.2, 8086:7020; 32 I/O ports at BAR 4; INTD#, routed to PIRQD# while LEGSUP.USBPIRQDEN is set. The tablet
+//! (`tablet`) is a full-speed function, the keyboard (`keyboard`) a low-speed function; both are HID 1.11 class
+//! functions on USB 1.1 (`function`).
 //!
-//! A real controller reads the schedule every millisecond, and a guest's driver tells it nothing when it adds to it.
-//! Here frames are carried out in one go when somebody could see the difference: when the guest looks at a register,
-//! when there is input, and by a timer, every frame while something happens and less and less often while nothing does
-//! but NAKs, `LAZIEST` at a time at last. Every frame has its turn and FRNUM is always exact; what a driver adds while
-//! nothing happened may be found up to that much later.
+//! The real controller reads the schedule every millisecond, and a guest driver adds work to it without any register
+//! access. This model runs frames in batches, at the moments when their effects can be observed: on a register access,
+//! on an input event, and on a timer. The timer fires every frame while transfers complete. While all polls end in NAK
+//! the interval grows, to `MAX_BATCH` frames at most. Every frame is run and FRNUM is always exact; a transfer that the
+//! driver queues while the schedule is idle may start up to `MAX_BATCH` frames late.
 //!
-//! Deliberately missing: SMI# and the traps of ports 60h and 64h (LEGSUP reads back what was written); other devices,
-//! and pulling these out; ports that are disabled because of babble at the end of a frame. A frame that is more than `CATCH_UP` late is lost.
+//! Deliberately missing: SMI# and the traps of ports 60h and 64h (LEGSUP reads back what was written); devices other
+//! than these two, and unplugging them; disabling a port because of babble at the end of a frame. Frames that are more
+//! than `MAX_CATCH_UP` behind are skipped.
 
 mod descriptors;
 mod function;
@@ -27,87 +30,90 @@ mod tests;
 
 use crate::chipset::{SUBSYSTEM_ID, SUBSYSTEM_VENDOR, VENDOR_INTEL};
 use crate::ctx::{IrqLine, TimerId};
-use crate::pci::{COMMAND, ConfigSpace, ConfigState, STATUS};
+use crate::pci::{COMMAND, ConfigSpace, ConfigState, STATUS, config_register_name};
 use crate::time::VmTime;
 use crate::{Access, CONFIG_TAG, Ctx, Devfn, Device, Effect, InputEvent, Region, RestoreError, Wake};
-use function::Function;
-use port::Port;
-use regs::{Command, Enables, FRAME_MASK, LEGSUP, LEGSUP_PIRQ, PortStatus, Status};
-use schedule::{Frame, Outcome, Place};
+use function::HidFunction;
+use port::RootPort;
+use regs::{FRNUM_MASK, LEGSUP, LEGSUP_USBPIRQDEN, PortSc, UsbCmd, UsbIntr, UsbSts};
+use schedule::{FrameOutcome, FrameWalk, SchedulePosition};
 use serde::{Deserialize, Serialize};
 
-/// Where the function is.
+/// PCI address: 00:01.2.
 pub const DEVFN: Devfn = Devfn::new(1, 2);
-/// 82371SB function 2.
+/// PCI device ID of function 2 of the 82371SB.
 pub const DEVICE_ID: u16 = 0x7020;
-/// USB, UHCI.
+/// Class code: serial bus controller, USB, UHCI.
 const CLASS: u32 = 0x0c_0300;
-/// INTD#.
+/// Interrupt pin INTD#, counted from INTA# = 0.
 const PIN: u8 = 3;
-/// SBRNUM: USB 1.0.
+/// SBRNUM, the serial bus release number: USB 1.0.
 const RELEASE: u8 = 0x10;
 const PORTS: u32 = 32;
 const TAG: u8 = 0;
 const TIMER: TimerId = TimerId(0);
 
-/// Frames that are carried out at a time at most while nothing happens.
-const LAZIEST: u64 = 64;
-/// For so many frames after something happened each is carried out by itself.
-const AWAKE: u32 = 8;
-/// Frames after FRNUM was read that are carried out by themselves: drivers wait for the next frame to be over.
-const LOOKED: u8 = 2;
-/// Frames that are made up for at a time.
-const CATCH_UP: u64 = 256;
-/// TDs and QHs that are looked at per call, whatever the frames: several times what an idle Linux has in that many.
-const VISITS: u32 = 8192;
-/// Frames after which a function that was not asked for a report is not in use any more, less one; a power of two.
-const AGE_MASK: u32 = 0x3ff;
+/// The longest interval between two timer wake-ups, in frames.
+const MAX_BATCH: u64 = 64;
+/// Frames after the last activity during which the timer fires every frame.
+const ACTIVE_FRAMES: u32 = 8;
+/// Frames after a read of FRNUM during which the timer fires every frame: drivers read FRNUM to wait for the next
+/// frame.
+const FRNUM_READ_FRAMES: u8 = 2;
+/// Frames that one call runs at most; the controller skips those that remain.
+const MAX_CATCH_UP: u64 = 256;
+/// TDs and QHs that one call fetches at most, over all its frames: several times what an idle Linux has in
+/// `MAX_CATCH_UP` frames.
+const MAX_FETCHES: u32 = 8192;
+/// The functions' poll flags age every `POLL_AGE_MASK` + 1 frames, a power of two. A function that the guest has not
+/// polled for one to two such periods counts as unused.
+const POLL_AGE_MASK: u32 = 0x3ff;
 
-/// The USB function.
+/// The UHCI function of the PIIX3.
 #[derive(Debug)]
 pub struct Piix3Usb {
     config: ConfigSpace,
-    command: Command,
-    status: Status,
-    /// Why USBINT is set: a TD with IOC, a short packet.
-    complete: bool,
-    short: bool,
-    enables: Enables,
-    /// FRNUM while stopped; the frame that is going on while running.
-    frame: u16,
-    frame_list: u32,
-    start_of_frame: u8,
-    ports: [Port; 2],
-    /// When the frame that is going on is over.
+    usbcmd: UsbCmd,
+    usbsts: UsbSts,
+    /// The causes of USBSTS.USBINT: a completed TD with IOC set, a short packet.
+    ioc_pending: bool,
+    short_packet_pending: bool,
+    usbintr: UsbIntr,
+    /// FRNUM: the frame number that software wrote while stopped; the current frame while running.
+    frnum: u16,
+    frbaseadd: u32,
+    sofmod: u8,
+    ports: [RootPort; 2],
+    /// When the current frame ends.
     frame_end: VmTime,
     /// Frames since reset.
-    frames: u32,
-    /// Frames since something happened.
-    quiet: u32,
-    /// Frames that are yet to be carried out one by one.
-    looked: u8,
-    /// Where to go on after a single step.
-    place: Option<Place>,
+    frame_count: u32,
+    /// Frames since the last activity (a completed transaction other than NAK, an input event, a port change).
+    idle_frames: u32,
+    /// Frames for which the timer still fires every frame after a read of FRNUM.
+    unbatched_frames: u8,
+    /// Where the next transaction of the frame is, after a single step (USBCMD.SWDBG).
+    position: Option<SchedulePosition>,
 }
 
-/// [`Piix3Usb`] in a saved state.
+/// Saved state of [`Piix3Usb`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Piix3UsbState {
     config: ConfigState,
-    command: Command,
-    status: Status,
-    complete: bool,
-    short: bool,
-    enables: Enables,
-    frame: u16,
-    frame_list: u32,
-    start_of_frame: u8,
-    ports: [Port; 2],
+    usbcmd: UsbCmd,
+    usbsts: UsbSts,
+    ioc_pending: bool,
+    short_packet_pending: bool,
+    usbintr: UsbIntr,
+    frnum: u16,
+    frbaseadd: u32,
+    sofmod: u8,
+    ports: [RootPort; 2],
     frame_end: VmTime,
-    frames: u32,
-    quiet: u32,
-    looked: u8,
-    place: Option<Place>,
+    frame_count: u32,
+    idle_frames: u32,
+    unbatched_frames: u8,
+    position: Option<SchedulePosition>,
 }
 
 impl Default for Piix3Usb {
@@ -117,11 +123,11 @@ impl Default for Piix3Usb {
 }
 
 impl Piix3Usb {
-    /// The function with a tablet and a keyboard, at power-on.
+    /// The function at power-on, with its tablet and keyboard.
     pub fn new() -> Self {
         let config = ConfigSpace::new(VENDOR_INTEL, DEVICE_ID, CLASS, 0)
             .subsystem(SUBSYSTEM_VENDOR, SUBSYSTEM_ID)
-            // I/O and bus master only; fast back-to-back, medium DEVSEL; the abort bits.
+            // PCI command: I/O and bus master. PCI status: fast back-to-back, medium DEVSEL, the abort bits.
             .writable(COMMAND, &[0x05, 0x00])
             .preset(STATUS, &[0x80, 0x02])
             .write_1_to_clear(STATUS, &[0x00, 0x38])
@@ -130,303 +136,314 @@ impl Piix3Usb {
             .writable(0x22, &[0, 0])
             .interrupt_pin(PIN + 1)
             .preset(0x60, &[RELEASE])
-            .preset(LEGSUP.into(), &[0x00, LEGSUP_PIRQ])
-            .writable(LEGSUP.into(), &[0xbf, LEGSUP_PIRQ]);
+            .preset(LEGSUP.into(), &[0x00, LEGSUP_USBPIRQDEN])
+            .writable(LEGSUP.into(), &[0xbf, LEGSUP_USBPIRQDEN]);
         Self {
             config,
-            command: Command::new(),
-            status: Status::new(),
-            complete: false,
-            short: false,
-            enables: Enables::new(),
-            frame: 0,
-            frame_list: 0,
-            start_of_frame: regs::START_OF_FRAME_RESET,
-            ports: [Port::new(Function::tablet()), Port::new(Function::keyboard())],
+            usbcmd: UsbCmd::new(),
+            usbsts: UsbSts::new(),
+            ioc_pending: false,
+            short_packet_pending: false,
+            usbintr: UsbIntr::new(),
+            frnum: 0,
+            frbaseadd: 0,
+            sofmod: regs::SOFMOD_RESET,
+            ports: [RootPort::new(HidFunction::tablet()), RootPort::new(HidFunction::keyboard())],
             frame_end: VmTime::ZERO,
-            frames: 0,
-            quiet: 0,
-            looked: 0,
-            place: None,
+            frame_count: 0,
+            idle_frames: 0,
+            unbatched_frames: 0,
+            position: None,
         }
     }
 
-    /// Whether the guest has a driver for the tablet: pointer events are for it.
+    /// Whether a guest driver polls the tablet, so that pointer events go to it.
     pub fn tablet_in_use(&self) -> bool {
         self.in_use(0)
     }
 
-    /// Whether the guest has a driver for the keyboard and there is such a key on it.
-    pub fn takes_key(&self, code: u16) -> bool {
+    /// Whether a guest driver polls the keyboard and the keyboard has this key.
+    pub fn accepts_key(&self, code: u16) -> bool {
         self.keyboard_in_use() && keyboard::usage(code).is_some()
     }
 
-    /// Whether the guest has a driver for the keyboard.
+    /// Whether a guest driver polls the keyboard.
     pub fn keyboard_in_use(&self) -> bool {
         self.in_use(1)
     }
 
     fn in_use(&self, port: usize) -> bool {
-        let asleep = self.command.global_suspend();
-        (self.command.run() || asleep) && self.ports[port].in_use(asleep)
+        let global_suspend = self.usbcmd.egsm();
+        (self.usbcmd.rs() || global_suspend) && self.ports[port].in_use(global_suspend)
     }
 
-    /// Whether a key of the keyboard is down.
+    /// Whether a key of the keyboard is held down.
     pub fn holds_key(&self, code: u16) -> bool {
         let keyboard = self.ports[1].function.as_keyboard();
         keyboard.zip(keyboard::usage(code)).is_some_and(|(keyboard, usage)| keyboard.holds(usage))
     }
 
-    /// Key presses and releases that the guest has not taken, of the sixteen that there is room for.
+    /// Queued key presses and releases that the guest has not read yet; the keyboard queues up to 16 presses.
     pub fn keys_waiting(&self) -> usize {
-        self.ports[1].function.as_keyboard().map_or(0, keyboard::Keyboard::waiting)
+        self.ports[1].function.as_keyboard().map_or(0, keyboard::Keyboard::queued_events)
     }
 
-    /// The keyboard's LEDs, as those of a PS/2 keyboard: bit 0 scroll lock, 1 num lock, 2 caps lock.
+    /// The keyboard's LEDs in the order of a PS/2 keyboard: bit 0 Scroll Lock, 1 Num Lock, 2 Caps Lock.
     pub fn leds(&self) -> u8 {
-        // HID Usage Tables 1.12, 11: Num Lock, Caps Lock, Scroll Lock.
+        // The LED report is in the order Num Lock, Caps Lock, Scroll Lock (HID Usage Tables 1.12, 11).
         let leds = self.ports[1].function.as_keyboard().map_or(0, keyboard::Keyboard::leds);
         leds << 1 & 6 | leds >> 2 & 1
     }
 
-    /// How long a frame takes, in nanoseconds: 11936 to 12063 bit times of 12 MHz (2.1.6).
+    /// The length of a frame in nanoseconds: 11,936 to 12,063 bit times of 12 MHz (2.1.6, SOFMOD).
     fn frame_nanos(&self) -> u64 {
-        (11_936 + u64::from(self.start_of_frame)) * 250 / 3
+        (11_936 + u64::from(self.sofmod)) * 250 / 3
     }
 
     fn is_running(&self) -> bool {
-        self.command.run() && !self.command.global_suspend()
+        self.usbcmd.rs() && !self.usbcmd.egsm()
     }
 
-    fn input(&mut self, event: InputEvent) {
+    fn handle_input(&mut self, event: InputEvent) {
         let [tablet, keyboard] = &mut self.ports;
         let port = match event {
             InputEvent::Key { code, down } => {
                 if let Some((keyboard, usage)) = keyboard.function.as_keyboard_mut().zip(keyboard::usage(code)) {
-                    keyboard.key(usage, down);
+                    keyboard.key_event(usage, down);
                 }
                 keyboard
             }
             InputEvent::Pointer { x, y, dz, buttons } => {
                 if let Some(tablet) = tablet.function.as_tablet_mut() {
-                    tablet.point(x, y, dz, buttons);
+                    tablet.move_to(x, y, dz, buttons);
                 }
                 tablet
             }
             InputEvent::Mouse { .. } => return,
         };
-        if !port.function.is_waiting() {
+        if !port.function.has_report() {
             return;
         }
-        self.quiet = 0;
-        let wakes = port.wake() || port.in_use(true);
-        // In global suspend the whole bus resumes (2.1.1, FGR; 2.1.2, Resume Detect).
-        if self.command.global_suspend() && !self.command.global_resume() && wakes {
-            self.command.set_global_resume(true);
-            self.status.set_resume(true);
+        self.idle_frames = 0;
+        let resume = port.signal_resume() || port.in_use(true);
+        // In global suspend a resume signal resumes the whole bus (2.1.1, FGR; 2.1.2, Resume Detect).
+        if self.usbcmd.egsm() && !self.usbcmd.fgr() && resume {
+            self.usbcmd.set_fgr(true);
+            self.usbsts.set_resume_detect(true);
         }
     }
 
-    /// Carries out the frames that are over.
+    /// Runs the frames that have ended by now.
     fn catch_up(&mut self, cx: &mut Ctx<'_>) {
         if !self.is_running() {
             return;
         }
         let now = cx.now();
         let length = self.frame_nanos();
-        let mut visits = VISITS;
-        for _ in 0..CATCH_UP {
+        let mut fetches_left = MAX_FETCHES;
+        for _ in 0..MAX_CATCH_UP {
             if self.frame_end > now {
                 return;
             }
-            self.carry_out(cx, &mut visits);
+            self.run_frame(cx, &mut fetches_left);
             if !self.is_running() {
                 return;
             }
-            self.over(1, length);
-            if self.command.debug() {
+            self.end_frames(1, length);
+            if self.usbcmd.swdbg() {
                 break;
             }
         }
         if self.frame_end <= now {
-            let lost = now.since(self.frame_end).as_nanos() as u64 / length + 1;
-            self.over(lost, length);
+            let skipped = now.since(self.frame_end).as_nanos() as u64 / length + 1;
+            self.end_frames(skipped, length);
         }
     }
 
-    /// So many frames are over.
-    fn over(&mut self, frames: u64, length: u64) {
-        self.frame = self.frame.wrapping_add(frames as u16) & FRAME_MASK;
-        let before = self.frames;
-        self.frames = before.wrapping_add(frames as u32);
-        if frames > AGE_MASK.into() || (before ^ self.frames) & !AGE_MASK != 0 {
-            self.ports.iter_mut().for_each(|port| port.function.age());
+    /// Advances the frame counters by `frames`.
+    fn end_frames(&mut self, frames: u64, length: u64) {
+        self.frnum = self.frnum.wrapping_add(frames as u16) & FRNUM_MASK;
+        let before = self.frame_count;
+        self.frame_count = before.wrapping_add(frames as u32);
+        if frames > POLL_AGE_MASK.into() || (before ^ self.frame_count) & !POLL_AGE_MASK != 0 {
+            self.ports.iter_mut().for_each(|port| port.function.age_poll_flags());
         }
         self.frame_end = self.frame_end.plus_nanos(frames.saturating_mul(length));
     }
 
-    fn carry_out(&mut self, cx: &mut Ctx<'_>, visits: &mut u32) {
-        let mut outcome = Outcome::default();
+    fn run_frame(&mut self, cx: &mut Ctx<'_>, fetches_left: &mut u32) {
+        let mut outcome = FrameOutcome::default();
         if self.config.bus_master() {
-            let place = match self.place.take() {
-                Some(place) => Some(place),
+            let position = match self.position.take() {
+                Some(position) => Some(position),
                 None => {
-                    let at = u64::from(self.frame_list) + 4 * u64::from(self.frame & 0x3ff);
-                    outcome.host_error = !schedule::is_memory(cx.memory(), at, 4, false);
-                    (!outcome.host_error).then(|| Place::start(cx.memory().read_u32(at)))
+                    let at = u64::from(self.frbaseadd) + 4 * u64::from(self.frnum & 0x3ff);
+                    outcome.host_system_error = !schedule::is_ram(cx.memory(), at, 4, false);
+                    (!outcome.host_system_error).then(|| SchedulePosition::start(cx.memory().read_u32(at)))
                 }
             };
-            let mut frame = Frame {
+            let mut frame = FrameWalk {
                 memory: cx.memory(),
                 ports: &mut self.ports,
-                number: self.frames,
-                left: 1_000_000,
-                max_packet_64: self.command.max_packet_64(),
-                visits: *visits,
-                single: self.command.debug(),
+                number: self.frame_count,
+                nanos_left: 1_000_000,
+                maxp: self.usbcmd.maxp(),
+                fetches_left: *fetches_left,
+                single_step: self.usbcmd.swdbg(),
             };
-            if let Some(place) = place {
-                self.place = frame.run(place, &mut outcome);
+            if let Some(position) = position {
+                self.position = frame.run(position, &mut outcome);
             }
-            *visits = visits.saturating_sub(outcome.visits);
+            *fetches_left = fetches_left.saturating_sub(outcome.fetches);
         }
-        let Outcome { complete, short, error, host_error, process_error, busy, visits: _ } = outcome;
-        self.complete |= complete;
-        self.short |= short;
-        let status = &mut self.status;
-        status.set_interrupt(status.interrupt() || complete || short);
-        status.set_error(status.error() || error);
-        status.set_host_error(status.host_error() || host_error);
-        status.set_process_error(status.process_error() || process_error);
-        // 2.1.1: a fatal error stops it, and so does every transaction of a single step.
-        if host_error || process_error || self.place.is_some() {
-            self.command.set_run(false);
+        let FrameOutcome { ioc, short_packet, error, host_system_error, process_error, active, fetches: _ } = outcome;
+        if host_system_error {
+            cx.guest_error("schedule or buffer outside RAM");
         }
-        self.quiet = if busy { 0 } else { self.quiet.saturating_add(1) };
-        self.looked = self.looked.saturating_sub(1);
+        if process_error {
+            cx.guest_error("TD with an illegal PID or MaxLen");
+        }
+        self.ioc_pending |= ioc;
+        self.short_packet_pending |= short_packet;
+        let usbsts = &mut self.usbsts;
+        usbsts.set_usbint(usbsts.usbint() || ioc || short_packet);
+        usbsts.set_usb_error(usbsts.usb_error() || error);
+        usbsts.set_host_system_error(usbsts.host_system_error() || host_system_error);
+        usbsts.set_process_error(usbsts.process_error() || process_error);
+        // 2.1.1: a fatal error clears RS, and so does every transaction in single-step mode.
+        if host_system_error || process_error || self.position.is_some() {
+            self.usbcmd.set_rs(false);
+        }
+        self.idle_frames = if active { 0 } else { self.idle_frames.saturating_add(1) };
+        self.unbatched_frames = self.unbatched_frames.saturating_sub(1);
     }
 
     fn set_timer(&self, cx: &mut Ctx<'_>) {
         if !self.is_running() {
             return cx.disarm(TIMER);
         }
-        let frames = if self.looked > 0 || self.quiet < AWAKE { 1 } else { u64::from(self.quiet / 4).min(LAZIEST) };
+        let frames = if self.unbatched_frames > 0 || self.idle_frames < ACTIVE_FRAMES {
+            1
+        } else {
+            u64::from(self.idle_frames / 4).min(MAX_BATCH)
+        };
         cx.arm(TIMER, self.frame_end.plus_nanos((frames - 1) * self.frame_nanos()));
     }
 
     fn set_irq(&self, cx: &mut Ctx<'_>) {
-        let (status, enables) = (self.status, self.enables);
-        let level = status.interrupt() && (self.complete && enables.complete() || self.short && enables.short_packet())
-            || status.error() && enables.error()
-            || status.resume() && enables.resume()
-            || status.host_error()
-            || status.process_error();
-        let routed = self.config.byte(LEGSUP + 1) & LEGSUP_PIRQ != 0;
+        let (usbsts, usbintr) = (self.usbsts, self.usbintr);
+        let level = usbsts.usbint()
+            && (self.ioc_pending && usbintr.ioc() || self.short_packet_pending && usbintr.short_packet())
+            || usbsts.usb_error() && usbintr.timeout_crc()
+            || usbsts.resume_detect() && usbintr.resume()
+            || usbsts.host_system_error()
+            || usbsts.process_error();
+        let routed = self.config.byte(LEGSUP + 1) & LEGSUP_USBPIRQDEN != 0;
         cx.set_irq(IrqLine::Pci(PIN), level && routed);
     }
 
-    /// Registers as they are after a reset of the controller.
-    fn reset_registers(&mut self) {
-        self.command = Command::new();
-        self.status = Status::new();
-        (self.complete, self.short) = (false, false);
-        self.enables = Enables::new();
-        self.frame = 0;
-        self.frame_list = 0;
-        self.start_of_frame = regs::START_OF_FRAME_RESET;
-        self.quiet = 0;
-        self.looked = 0;
-        self.place = None;
+    /// Sets the registers to their values after HCRESET.
+    fn hcreset_registers(&mut self) {
+        self.usbcmd = UsbCmd::new();
+        self.usbsts = UsbSts::new();
+        (self.ioc_pending, self.short_packet_pending) = (false, false);
+        self.usbintr = UsbIntr::new();
+        self.frnum = 0;
+        self.frbaseadd = 0;
+        self.sofmod = regs::SOFMOD_RESET;
+        self.idle_frames = 0;
+        self.unbatched_frames = 0;
+        self.position = None;
     }
 
-    fn global_reset(&mut self) {
-        self.reset_registers();
-        self.ports.iter_mut().for_each(Port::power_on);
+    fn greset(&mut self) {
+        self.hcreset_registers();
+        self.ports.iter_mut().for_each(RootPort::bus_reset);
     }
 
     fn word(&self, offset: u64) -> u16 {
         match offset {
-            regs::COMMAND => self.command.into_bits(),
-            regs::STATUS => self.status.with_halted(!self.command.run()).into_bits(),
-            regs::INTERRUPTS => self.enables.into_bits(),
-            regs::FRAME_NUMBER => self.frame,
-            regs::FRAME_LIST => self.frame_list as u16,
-            regs::FRAME_LIST_HIGH => (self.frame_list >> 16) as u16,
-            regs::START_OF_FRAME => self.start_of_frame.into(),
-            regs::PORT_1 | regs::PORT_2 => {
-                let port = &self.ports[usize::from(offset == regs::PORT_2)];
-                if self.command.global_reset() {
-                    // Nothing is seen to be plugged in during a reset of the bus.
-                    return PortStatus::new().with_one(true).into_bits();
+            regs::USBCMD => self.usbcmd.into_bits(),
+            regs::USBSTS => self.usbsts.with_hc_halted(!self.usbcmd.rs()).into_bits(),
+            regs::USBINTR => self.usbintr.into_bits(),
+            regs::FRNUM => self.frnum,
+            regs::FRBASEADD => self.frbaseadd as u16,
+            regs::FRBASEADD_HIGH => (self.frbaseadd >> 16) as u16,
+            regs::SOFMOD => self.sofmod.into(),
+            regs::PORTSC1 | regs::PORTSC2 => {
+                let port = &self.ports[usize::from(offset == regs::PORTSC2)];
+                if self.usbcmd.greset() {
+                    // No device is detected while the bus is in reset.
+                    return PortSc::new().with_always_one(true).into_bits();
                 }
-                port.status(self.command.global_resume()).into_bits()
+                port.status(self.usbcmd.fgr()).into_bits()
             }
-            // Ports are counted by bit 7: there is no third one.
+            // Drivers count ports by bit 7, which is 0 here: there is no third port.
             _ => 0,
         }
     }
 
-    /// Software writes the bits of `mask` of a word.
+    /// Software writes the bits in `mask` of the word at `offset`.
     fn write_word(&mut self, cx: &mut Ctx<'_>, offset: u64, value: u16, mask: u16) {
         let merged = |old: u16| old & !mask | value & mask;
         match offset {
-            regs::COMMAND => self.write_command(cx, Command::from_bits(merged(self.command.into_bits()) & 0xff)),
-            regs::STATUS => {
+            regs::USBCMD => self.write_usbcmd(cx, UsbCmd::from_bits(merged(self.usbcmd.into_bits()) & 0xff)),
+            regs::USBSTS => {
                 let clear = value & mask;
-                if Status::from_bits(clear).interrupt() {
-                    (self.complete, self.short) = (false, false);
+                if UsbSts::from_bits(clear).usbint() {
+                    (self.ioc_pending, self.short_packet_pending) = (false, false);
                 }
-                self.status = Status::from_bits(self.status.into_bits() & !clear);
+                self.usbsts = UsbSts::from_bits(self.usbsts.into_bits() & !clear);
             }
-            regs::INTERRUPTS => self.enables = Enables::from_bits(merged(self.enables.into_bits()) & 0xf),
-            // 2.1.4: only while stopped.
-            regs::FRAME_NUMBER if !self.command.run() => {
-                self.frame = merged(self.frame) & FRAME_MASK;
-                self.place = None;
+            regs::USBINTR => self.usbintr = UsbIntr::from_bits(merged(self.usbintr.into_bits()) & 0xf),
+            // 2.1.4: FRNUM is writable only while the controller is stopped.
+            regs::FRNUM if !self.usbcmd.rs() => {
+                self.frnum = merged(self.frnum) & FRNUM_MASK;
+                self.position = None;
             }
-            regs::FRAME_LIST => {
-                let low = merged(self.frame_list as u16) & 0xf000;
-                self.frame_list = self.frame_list & 0xffff_0000 | u32::from(low);
+            regs::FRBASEADD => {
+                let low = merged(self.frbaseadd as u16) & 0xf000;
+                self.frbaseadd = self.frbaseadd & 0xffff_0000 | u32::from(low);
             }
-            regs::FRAME_LIST_HIGH => {
-                let high = merged((self.frame_list >> 16) as u16);
-                self.frame_list = self.frame_list & 0xffff | u32::from(high) << 16;
+            regs::FRBASEADD_HIGH => {
+                let high = merged((self.frbaseadd >> 16) as u16);
+                self.frbaseadd = self.frbaseadd & 0xffff | u32::from(high) << 16;
             }
-            regs::START_OF_FRAME => self.start_of_frame = merged(self.start_of_frame.into()) as u8 & 0x7f,
-            regs::PORT_1 | regs::PORT_2 if !self.command.global_reset() => {
-                let port = &mut self.ports[usize::from(offset == regs::PORT_2)];
+            regs::SOFMOD => self.sofmod = merged(self.sofmod.into()) as u8 & 0x7f,
+            regs::PORTSC1 | regs::PORTSC2 if !self.usbcmd.greset() => {
+                let port = &mut self.ports[usize::from(offset == regs::PORTSC2)];
                 if port.write(value, mask).changed {
-                    self.quiet = 0;
+                    self.idle_frames = 0;
                 }
             }
             _ => {}
         }
     }
 
-    fn write_command(&mut self, cx: &mut Ctx<'_>, new: Command) {
-        let old = self.command;
-        if new.global_reset() {
-            if !old.global_reset() {
-                self.global_reset();
+    fn write_usbcmd(&mut self, cx: &mut Ctx<'_>, new: UsbCmd) {
+        let old = self.usbcmd;
+        if new.greset() {
+            if !old.greset() {
+                self.greset();
             }
-            // It lasts until software ends it.
-            self.command.set_global_reset(true);
+            // GRESET stays set until software clears it.
+            self.usbcmd.set_greset(true);
             return;
         }
-        if new.host_reset() {
-            self.reset_registers();
-            self.ports.iter_mut().for_each(Port::host_reset);
+        if new.hcreset() {
+            self.hcreset_registers();
+            self.ports.iter_mut().for_each(RootPort::hcreset);
             return;
         }
         let was_running = self.is_running();
-        // 2.1.1: SWDBG changes only while it is stopped.
-        self.command = if old.run() && new.run() { new.with_debug(old.debug()) } else { new };
-        if !self.command.debug() {
-            self.place = None;
+        // 2.1.1: SWDBG changes only while the controller is stopped.
+        self.usbcmd = if old.rs() && new.rs() { new.with_swdbg(old.swdbg()) } else { new };
+        if !self.usbcmd.swdbg() {
+            self.position = None;
         }
         if self.is_running() && !was_running {
             self.frame_end = cx.now().plus_nanos(self.frame_nanos());
-            self.quiet = 0;
+            self.idle_frames = 0;
         }
     }
 }
@@ -444,14 +461,22 @@ impl Device for Piix3Usb {
         Some(DEVFN)
     }
 
+    fn register_name(&self, at: Access) -> Option<&'static str> {
+        match at.tag {
+            TAG => regs::name(at.offset),
+            CONFIG_TAG => config_register_name(&[], at.offset),
+            _ => None,
+        }
+    }
+
     fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
         if at.tag == CONFIG_TAG {
             return self.config.read(at.offset, data);
         }
         self.catch_up(cx);
         let end = at.offset + data.len() as u64;
-        if at.offset <= regs::FRAME_NUMBER + 1 && end > regs::FRAME_NUMBER {
-            self.looked = LOOKED;
+        if at.offset <= regs::FRNUM + 1 && end > regs::FRNUM {
+            self.unbatched_frames = FRNUM_READ_FRAMES;
         }
         for (byte, offset) in data.iter_mut().zip(at.offset..) {
             let [low, high] = self.word(offset & !1).to_le_bytes();
@@ -468,7 +493,8 @@ impl Device for Piix3Usb {
                 cx.effect(Effect::Remap);
             }
         } else {
-            // Word by word: bits that are cleared by writing 1 must not be where nothing was written.
+            // One write per 16-bit register, with a mask of the bytes written: bytes that were not written must not
+            // clear write-1-to-clear bits.
             let mut rest = data;
             let mut offset = at.offset;
             while let [first, more @ ..] = rest {
@@ -492,7 +518,7 @@ impl Device for Piix3Usb {
             Wake::Timer(_) => self.catch_up(cx),
             Wake::Input(event) => {
                 self.catch_up(cx);
-                self.input(event);
+                self.handle_input(event);
             }
             _ => return,
         }
@@ -503,108 +529,109 @@ impl Device for Piix3Usb {
     fn reset(&mut self, cx: &mut Ctx<'_>) {
         let Self {
             config,
-            command: _,
-            status: _,
-            complete: _,
-            short: _,
-            enables: _,
-            frame: _,
-            frame_list: _,
-            start_of_frame: _,
+            usbcmd: _,
+            usbsts: _,
+            ioc_pending: _,
+            short_packet_pending: _,
+            usbintr: _,
+            frnum: _,
+            frbaseadd: _,
+            sofmod: _,
             ports: _,
             frame_end,
-            frames,
-            quiet: _,
-            looked: _,
-            place: _,
+            frame_count,
+            idle_frames: _,
+            unbatched_frames: _,
+            position: _,
         } = self;
         config.reset();
         *frame_end = VmTime::ZERO;
-        *frames = 0;
-        self.global_reset();
+        *frame_count = 0;
+        self.greset();
         self.resync(cx);
     }
 
     fn save(&self) -> Piix3UsbState {
         let Self {
             config,
-            command,
-            status,
-            complete,
-            short,
-            enables,
-            frame,
-            frame_list,
-            start_of_frame,
+            usbcmd,
+            usbsts,
+            ioc_pending,
+            short_packet_pending,
+            usbintr,
+            frnum,
+            frbaseadd,
+            sofmod,
             ports,
             frame_end,
-            frames,
-            quiet,
-            looked,
-            place,
+            frame_count,
+            idle_frames,
+            unbatched_frames,
+            position,
         } = self;
         Piix3UsbState {
             config: config.save(),
-            command: *command,
-            status: *status,
-            complete: *complete,
-            short: *short,
-            enables: *enables,
-            frame: *frame,
-            frame_list: *frame_list,
-            start_of_frame: *start_of_frame,
+            usbcmd: *usbcmd,
+            usbsts: *usbsts,
+            ioc_pending: *ioc_pending,
+            short_packet_pending: *short_packet_pending,
+            usbintr: *usbintr,
+            frnum: *frnum,
+            frbaseadd: *frbaseadd,
+            sofmod: *sofmod,
             ports: ports.clone(),
             frame_end: *frame_end,
-            frames: *frames,
-            quiet: *quiet,
-            looked: *looked,
-            place: *place,
+            frame_count: *frame_count,
+            idle_frames: *idle_frames,
+            unbatched_frames: *unbatched_frames,
+            position: *position,
         }
     }
 
     fn load(&mut self, state: Piix3UsbState) -> Result<(), RestoreError> {
-        let impossible = |what| Err(RestoreError::Impossible { kind: Self::KIND, what });
-        if !state.ports.iter().zip(&self.ports).all(|(port, like)| port.is_possible(like)) {
-            return impossible("USB port");
+        let refused = |what| Err(RestoreError::Impossible { kind: Self::KIND, what });
+        if !state.ports.iter().zip(&self.ports).all(|(port, template)| port.is_valid(template)) {
+            return refused("USB port");
         }
-        let known_status = Status::from_bits(0x1f);
-        if state.command.into_bits() & !0xfd != 0
-            || state.status.into_bits() & !known_status.into_bits() != 0
-            || state.status.interrupt() != (state.complete || state.short)
-            || state.enables.into_bits() & !0xf != 0
-            || state.frame & !FRAME_MASK != 0
-            || state.frame_list & 0xfff != 0
-            || state.start_of_frame > 0x7f
-            || state.looked > LOOKED
+        let known_status = UsbSts::from_bits(0x1f);
+        if state.usbcmd.into_bits() & !0xfd != 0
+            || state.usbsts.into_bits() & !known_status.into_bits() != 0
+            || state.usbsts.usbint() != (state.ioc_pending || state.short_packet_pending)
+            || state.usbintr.into_bits() & !0xf != 0
+            || state.frnum & !FRNUM_MASK != 0
+            || state.frbaseadd & 0xfff != 0
+            || state.sofmod > 0x7f
+            || state.unbatched_frames > FRNUM_READ_FRAMES
         {
-            return impossible("register");
+            return refused("register");
         }
         self.config.load(Self::KIND, &state.config, &[])?;
         let Piix3UsbState {
             config: _,
-            command,
-            status,
-            complete,
-            short,
-            enables,
-            frame,
-            frame_list,
-            start_of_frame,
+            usbcmd,
+            usbsts,
+            ioc_pending,
+            short_packet_pending,
+            usbintr,
+            frnum,
+            frbaseadd,
+            sofmod,
             ports,
             frame_end,
-            frames,
-            quiet,
-            looked,
-            place,
+            frame_count,
+            idle_frames,
+            unbatched_frames,
+            position,
         } = state;
-        self.command = command;
-        self.status = status;
-        (self.complete, self.short) = (complete, short);
-        self.enables = enables;
-        (self.frame, self.frame_list, self.start_of_frame) = (frame, frame_list, start_of_frame);
+        self.usbcmd = usbcmd;
+        self.usbsts = usbsts;
+        (self.ioc_pending, self.short_packet_pending) = (ioc_pending, short_packet_pending);
+        self.usbintr = usbintr;
+        (self.frnum, self.frbaseadd, self.sofmod) = (frnum, frbaseadd, sofmod);
         self.ports = ports;
-        (self.frame_end, self.frames, self.quiet, self.looked) = (frame_end, frames, quiet, looked);
-        self.place = place;
+        (self.frame_end, self.frame_count, self.idle_frames, self.unbatched_frames) =
+            (frame_end, frame_count, idle_frames, unbatched_frames);
+        self.position = position;
         Ok(())
     }
 

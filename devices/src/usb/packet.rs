@@ -1,42 +1,42 @@
-//! What goes over the bus: transactions and their answers (USB 1.1, chapter 8).
+//! USB data packets and handshakes (USB 1.1, chapter 8).
 
-/// A data packet of a function here: at most [`MAX`] bytes.
+/// The payload of a data packet, at most [`MAX_PACKET`] bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Packet {
-    bytes: [u8; MAX],
+pub(super) struct DataPacket {
+    bytes: [u8; MAX_PACKET],
     len: u8,
 }
 
-/// The largest packet of every endpoint here.
-pub(super) const MAX: usize = 8;
+/// wMaxPacketSize of every endpoint here, in bytes.
+pub(super) const MAX_PACKET: usize = 8;
 
-impl Packet {
-    /// As many of `bytes` as a packet takes.
+impl DataPacket {
+    /// A packet with the first [`MAX_PACKET`] bytes of `bytes`.
     pub(super) fn new(bytes: &[u8]) -> Self {
-        let mut packet = Self { bytes: [0; MAX], len: bytes.len().min(MAX) as u8 };
+        let mut packet = Self { bytes: [0; MAX_PACKET], len: bytes.len().min(MAX_PACKET) as u8 };
         for (to, from) in packet.bytes.iter_mut().zip(bytes) {
             *to = *from;
         }
         packet
     }
 
-    /// Its bytes.
+    /// The payload.
     pub(super) fn bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or(&self.bytes)
     }
 }
 
-/// What a function answers.
+/// A function's response to a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// Taken.
+pub(super) enum Response {
+    /// ACK: the data were accepted.
     Ack,
-    /// Data, DATA1 if `toggle`; the host acknowledges it.
-    Data { toggle: bool, packet: Packet },
-    /// Not now.
+    /// A data packet, DATA1 if `toggle`, else DATA0. The host acknowledges it.
+    Data { toggle: bool, packet: DataPacket },
+    /// NAK: no data, or no buffer space, at this time.
     Nak,
-    /// Never.
+    /// STALL: the endpoint is halted or the request is not supported.
     Stall,
-    /// Nothing.
-    Silence,
+    /// No response; the host's bus turn-around timer expires.
+    Timeout,
 }

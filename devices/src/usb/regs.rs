@@ -1,71 +1,86 @@
-//! The controller's I/O registers (UHCI Design Guide 1.1, section 2.1).
+//! UHCI I/O registers (UHCI Design Guide 1.1, section 2.1).
 
 use bitfield_struct::bitfield;
 use serde::{Deserialize, Serialize};
 
-/// USBCMD.
-pub const COMMAND: u64 = 0x00;
-/// USBSTS.
-pub const STATUS: u64 = 0x02;
-/// USBINTR.
-pub const INTERRUPTS: u64 = 0x04;
-/// FRNUM.
-pub const FRAME_NUMBER: u64 = 0x06;
-/// FRBASEADD, low word.
-pub const FRAME_LIST: u64 = 0x08;
-/// FRBASEADD, high word.
-pub const FRAME_LIST_HIGH: u64 = 0x0a;
-/// SOFMOD (a byte).
-pub const START_OF_FRAME: u64 = 0x0c;
-/// PORTSC1.
-pub const PORT_1: u64 = 0x10;
-/// PORTSC2.
-pub const PORT_2: u64 = 0x12;
+/// USB Command.
+pub const USBCMD: u64 = 0x00;
+/// USB Status.
+pub const USBSTS: u64 = 0x02;
+/// USB Interrupt Enable.
+pub const USBINTR: u64 = 0x04;
+/// Frame Number.
+pub const FRNUM: u64 = 0x06;
+/// Frame List Base Address, low word.
+pub const FRBASEADD: u64 = 0x08;
+/// Frame List Base Address, high word.
+pub const FRBASEADD_HIGH: u64 = 0x0a;
+/// Start of Frame Modify, one byte.
+pub const SOFMOD: u64 = 0x0c;
+/// Port 1 Status and Control.
+pub const PORTSC1: u64 = 0x10;
+/// Port 2 Status and Control.
+pub const PORTSC2: u64 = 0x12;
 
-/// SOFMOD at reset: a frame of 12000 bit times.
-pub const START_OF_FRAME_RESET: u8 = 0x40;
-/// What of FRNUM there is.
-pub const FRAME_MASK: u16 = 0x7ff;
+/// SOFMOD after reset: a frame of 12,000 bit times.
+pub const SOFMOD_RESET: u8 = 0x40;
+/// The implemented bits of FRNUM.
+pub const FRNUM_MASK: u16 = 0x7ff;
+
+/// The name of the register at `offset`.
+pub fn name(offset: u64) -> Option<&'static str> {
+    match offset & !1 {
+        USBCMD => Some("USBCMD"),
+        USBSTS => Some("USBSTS"),
+        USBINTR => Some("USBINTR"),
+        FRNUM => Some("FRNUM"),
+        FRBASEADD | FRBASEADD_HIGH => Some("FRBASEADD"),
+        SOFMOD if offset == SOFMOD => Some("SOFMOD"),
+        PORTSC1 => Some("PORTSC1"),
+        PORTSC2 => Some("PORTSC2"),
+        _ => None,
+    }
+}
 
 /// USBCMD (2.1.1).
 #[bitfield(u16)]
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
-pub struct Command {
-    /// RS.
-    pub run: bool,
-    /// HCRESET.
-    pub host_reset: bool,
-    /// GRESET.
-    pub global_reset: bool,
-    /// EGSM.
-    pub global_suspend: bool,
-    /// FGR.
-    pub global_resume: bool,
-    /// SWDBG: stop after every transaction.
-    pub debug: bool,
-    /// CF, for software.
-    pub configured: bool,
-    /// MAXP: near the end of a frame packets of up to 64 bytes may begin, else of 32.
-    pub max_packet_64: bool,
+pub struct UsbCmd {
+    /// Run/Stop.
+    pub rs: bool,
+    /// Host Controller Reset.
+    pub hcreset: bool,
+    /// Global Reset.
+    pub greset: bool,
+    /// Enter Global Suspend Mode.
+    pub egsm: bool,
+    /// Force Global Resume.
+    pub fgr: bool,
+    /// Software Debug: the controller stops after every transaction.
+    pub swdbg: bool,
+    /// Configure Flag, scratch for software.
+    pub cf: bool,
+    /// Max Packet: near the end of a frame a packet of up to 64 bytes may start, else one of up to 32 bytes.
+    pub maxp: bool,
     __: u8,
 }
 
-/// USBSTS (2.1.2), without HCHalted, which follows from USBCMD.
+/// USBSTS (2.1.2). HCHalted is not stored: it follows from USBCMD.RS.
 #[bitfield(u16)]
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    /// USBINT: a TD with IOC is done, or a packet was short.
-    pub interrupt: bool,
-    /// A transaction ended in error.
-    pub error: bool,
-    /// A device asked for a resume in global suspend.
-    pub resume: bool,
-    /// PCI did not give what was to be read.
-    pub host_error: bool,
-    /// The schedule makes no sense.
+pub struct UsbSts {
+    /// USBINT: a TD with IOC is complete, or a short packet was detected.
+    pub usbint: bool,
+    /// USB Error Interrupt: a transaction ended in an error.
+    pub usb_error: bool,
+    /// Resume Detect: a function signalled resume in global suspend.
+    pub resume_detect: bool,
+    /// Host System Error: a PCI transfer failed.
+    pub host_system_error: bool,
+    /// Host Controller Process Error: the schedule is inconsistent.
     pub process_error: bool,
-    /// Only in what software reads.
-    pub halted: bool,
+    /// HCHalted; set only in the value that software reads.
+    pub hc_halted: bool,
     #[bits(10)]
     __: u16,
 }
@@ -73,10 +88,14 @@ pub struct Status {
 /// USBINTR (2.1.3).
 #[bitfield(u16)]
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
-pub struct Enables {
-    pub error: bool,
+pub struct UsbIntr {
+    /// Timeout/CRC Interrupt Enable.
+    pub timeout_crc: bool,
+    /// Resume Interrupt Enable.
     pub resume: bool,
-    pub complete: bool,
+    /// Interrupt On Complete Enable.
+    pub ioc: bool,
+    /// Short Packet Interrupt Enable.
     pub short_packet: bool,
     #[bits(12)]
     __: u16,
@@ -85,20 +104,20 @@ pub struct Enables {
 /// PORTSC (2.1.7).
 #[bitfield(u16)]
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
-pub struct PortStatus {
-    pub connected: bool,
-    pub connect_change: bool,
-    pub enabled: bool,
-    pub enable_change: bool,
-    /// D+ is high.
+pub struct PortSc {
+    pub connect_status: bool,
+    pub connect_status_change: bool,
+    pub port_enabled: bool,
+    pub port_enable_change: bool,
+    /// Line Status: D+ is high.
     pub d_plus: bool,
-    /// D- is high.
+    /// Line Status: D- is high.
     pub d_minus: bool,
-    pub resume: bool,
-    /// Always 1: how software counts ports.
-    pub one: bool,
+    pub resume_detect: bool,
+    /// Bit 7 always reads 1; drivers count ports by it.
+    pub always_one: bool,
     pub low_speed: bool,
-    pub reset: bool,
+    pub port_reset: bool,
     #[bits(2)]
     __: u8,
     pub suspend: bool,
@@ -106,8 +125,8 @@ pub struct PortStatus {
     __: u8,
 }
 
-/// LEGSUP, configuration space C0h (82371SB, 2.4.16): USB interrupts go to PIRQD#. Its other bits are about SMI# for
-/// a keyboard that DOS is to see at port 60h, and software's: none comes.
+/// LEGSUP, Legacy Support, at C0h of the PCI configuration space (82371SB, 2.4.16). Only USBPIRQDEN has an effect; the
+/// bits for SMI# and for the traps of ports 60h and 64h just read back.
 pub const LEGSUP: u8 = 0xc0;
-/// LEGSUP, high byte: USBPIRQDEN.
-pub const LEGSUP_PIRQ: u8 = 0x20;
+/// USBPIRQDEN in the high byte of LEGSUP: USB interrupts go to PIRQD#.
+pub const LEGSUP_USBPIRQDEN: u8 = 0x20;

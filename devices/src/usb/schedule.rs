@@ -1,139 +1,141 @@
-//! One frame of the schedule (UHCI Design Guide 1.1, sections 3 and 4).
+//! UHCI schedule traversal for one frame (UHCI Design Guide 1.1, sections 3 and 4).
 //!
-//! Everything that the controller does in a frame takes bus time, of which a frame has 1 ms: transactions by USB 1.1,
-//! 5.9.3, and each TD or QH that is only looked at as long as a PCI read. That is also what ends a schedule that has no
-//! end. One that goes round (as drivers let it, so that full-speed endpoints get what is left of a frame) ends already
-//! when a round brought nothing: only NAKs came, and would again.
+//! A frame has 1 ms of bus time. A transaction costs its duration by USB 1.1, 5.9.3; a fetch of a TD or QH costs the
+//! time of a PCI read. The bus time therefore also ends a schedule that links back to itself. Drivers build such loops
+//! on purpose, so that full-speed endpoints get the rest of the frame (bandwidth reclamation). The walk leaves a loop
+//! early when a whole round of it completed no TD: all polls ended in NAK and would again.
 
-use super::packet::Answer;
-use super::port::Port;
-use super::td::{CONTROL_AT, Control, ELEMENT_AT, Link, MAX_PACKET, Td, Token, TokenKind};
+use super::packet::Response;
+use super::port::RootPort;
+use super::td::{LinkPointer, MAX_LEN_LIMIT, Pid, QH_ELEMENT_OFFSET, TD_STATUS_OFFSET, Td, TdStatus, Token};
 use crate::memory::Memory;
 use serde::{Deserialize, Serialize};
 
-/// Nanoseconds that looking at a TD or QH takes.
-const FETCH: u64 = 500;
-/// Nanoseconds without which no packet begins: one of 64 or 32 bytes still fits (USBCMD, MAXP).
-const ROOM_64: u64 = 60_000;
-const ROOM_32: u64 = 35_000;
+/// Bus time that the fetch of a TD or QH costs, in nanoseconds.
+const FETCH_NANOS: u64 = 500;
+/// Bus time in nanoseconds that must be left for a packet to start: enough for 64 bytes (USBCMD.MAXP set) or 32 bytes
+/// (clear). A shorter transaction needs only its own duration.
+const MIN_TIME_64: u64 = 60_000;
+const MIN_TIME_32: u64 = 35_000;
 
-/// What a frame brought.
+/// The result of running one frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Outcome {
-    /// A TD with IOC.
-    pub(super) complete: bool,
-    /// A packet was short, and a TD asked for that.
-    pub(super) short: bool,
-    /// A TD ended in error.
+pub(super) struct FrameOutcome {
+    /// A TD with IOC set is complete.
+    pub(super) ioc: bool,
+    /// A packet was short in a TD with SPD set.
+    pub(super) short_packet: bool,
+    /// A TD ended in an error.
     pub(super) error: bool,
-    /// The controller must stop: PCI did not answer.
-    pub(super) host_error: bool,
-    /// The controller must stop: nonsense.
+    /// The controller must stop: a TD, QH or buffer is not in RAM.
+    pub(super) host_system_error: bool,
+    /// The controller must stop: a TD has an illegal PID or MaxLen.
     pub(super) process_error: bool,
-    /// Something happened besides NAKs.
-    pub(super) busy: bool,
-    /// TDs and QHs looked at.
-    pub(super) visits: u32,
+    /// A transaction had another result than NAK.
+    pub(super) active: bool,
+    /// TDs and QHs fetched.
+    pub(super) fetches: u32,
 }
 
-/// Where in the schedule the controller is.
+/// The position in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Place {
+pub(super) struct SchedulePosition {
     link: u32,
-    /// The QH that it is in: its address, and its head link pointer.
-    queue: Option<(u32, u32)>,
+    /// The QH being processed: its address and its head link pointer.
+    qh: Option<(u32, u32)>,
 }
 
-impl Place {
-    /// At an entry of the frame list.
+impl SchedulePosition {
+    /// The start of a frame: an entry of the frame list.
     pub(super) fn start(entry: u32) -> Self {
-        Self { link: entry, queue: None }
+        Self { link: entry, qh: None }
     }
 }
 
-/// A frame.
-pub(super) struct Frame<'a> {
+/// The walk through one frame's schedule.
+pub(super) struct FrameWalk<'a> {
     pub(super) memory: &'a Memory,
-    pub(super) ports: &'a mut [Port; 2],
-    /// Its number, of all.
+    pub(super) ports: &'a mut [RootPort; 2],
+    /// The frame's number, counted from reset.
     pub(super) number: u32,
-    /// Nanoseconds left.
-    pub(super) left: u64,
-    pub(super) max_packet_64: bool,
-    /// TDs and QHs that may be looked at.
-    pub(super) visits: u32,
-    /// Stop after one transaction.
-    pub(super) single: bool,
+    /// Bus time left, in nanoseconds.
+    pub(super) nanos_left: u64,
+    pub(super) maxp: bool,
+    /// TDs and QHs that may still be fetched.
+    pub(super) fetches_left: u32,
+    /// Return after one transaction (USBCMD.SWDBG).
+    pub(super) single_step: bool,
 }
 
-/// Finds out that a walk goes in circles without getting anywhere (R. P. Brent, 1980): the place that was marked is met
-/// again, and nothing was done meanwhile.
+/// Detects that the walk loops without progress (Brent's algorithm, 1980): it reaches the marked address again and
+/// completed no TD in between.
 #[derive(Default)]
-struct Circle {
-    mark: Option<u32>,
-    steps: u32,
-    next: u32,
+struct CycleDetector {
+    marked: Option<u32>,
+    since_mark: u32,
+    next_mark: u32,
 }
 
-impl Circle {
-    fn closes(&mut self, at: u32) -> bool {
-        if self.mark == Some(at) {
+impl CycleDetector {
+    fn is_cycle(&mut self, at: u32) -> bool {
+        if self.marked == Some(at) {
             return true;
         }
-        if self.steps == self.next {
-            self.mark = Some(at);
-            self.next = self.next.saturating_mul(2).max(8);
-            self.steps = 0;
+        if self.since_mark == self.next_mark {
+            self.marked = Some(at);
+            self.next_mark = self.next_mark.saturating_mul(2).max(8);
+            self.since_mark = 0;
         }
-        self.steps += 1;
+        self.since_mark += 1;
         false
     }
 
-    /// Something was done.
-    fn forget(&mut self) {
+    /// A TD completed: the detection starts over.
+    fn restart(&mut self) {
         *self = Self::default();
     }
 }
 
-/// How a TD's transaction went.
-enum Done {
-    /// The queue goes on to the next TD.
-    Next(Control),
-    /// The queue stays at this one.
-    Stay(Control),
-    Fatal,
+/// The result of a TD's transaction, with the TD's new status.
+enum TransactionResult {
+    /// The element link pointer advances to the next TD.
+    Advance(TdStatus),
+    /// The element link pointer stays at this TD.
+    Hold(TdStatus),
+    HostError,
 }
 
-impl Frame<'_> {
-    /// Follows the schedule from `place` to the frame's end. The place, if it is to go on there.
-    pub(super) fn run(&mut self, place: Place, outcome: &mut Outcome) -> Option<Place> {
-        let Place { link, mut queue } = place;
-        let mut link = Link::from(link);
-        let mut circle = Circle::default();
+impl FrameWalk<'_> {
+    /// Walks the schedule from `position` to the frame's end. In single-step mode returns the position after the first
+    /// transaction.
+    pub(super) fn run(&mut self, position: SchedulePosition, outcome: &mut FrameOutcome) -> Option<SchedulePosition> {
+        let SchedulePosition { link, mut qh } = position;
+        let mut link = LinkPointer::from(link);
+        let mut cycle = CycleDetector::default();
         loop {
             if link.terminate() {
-                let (_, next) = queue.take()?;
+                let (_, next) = qh.take()?;
                 link = next.into();
                 continue;
             }
-            if outcome.visits >= self.visits || self.left < FETCH {
+            if outcome.fetches >= self.fetches_left || self.nanos_left < FETCH_NANOS {
                 return None;
             }
-            outcome.visits += 1;
-            self.left -= FETCH;
+            outcome.fetches += 1;
+            self.nanos_left -= FETCH_NANOS;
             let at = link.address();
-            // From a QH on, or from a TD outside of queues, it goes on in the same way each time.
-            if (link.queue() || queue.is_none()) && circle.closes(at) {
+            // Only QHs, and TDs outside of queues, determine what follows, so only these need checking for loops.
+            if (link.qh() || qh.is_none()) && cycle.is_cycle(at) {
                 return None;
             }
-            if link.queue() {
+            if link.qh() {
                 let mut head = [0; 8];
                 if !self.fetch(at, &mut head, outcome) {
                     return None;
                 }
-                let [a, b, c, d, e, f, g, h] = head;
-                queue = Some((at, u32::from_le_bytes([a, b, c, d])));
-                link = u32::from_le_bytes([e, f, g, h]).into();
+                let [h0, h1, h2, h3, e0, e1, e2, e3] = head;
+                qh = Some((at, u32::from_le_bytes([h0, h1, h2, h3])));
+                link = u32::from_le_bytes([e0, e1, e2, e3]).into();
                 continue;
             }
             let mut bytes = [0; 16];
@@ -141,158 +143,180 @@ impl Frame<'_> {
                 return None;
             }
             let td = Td::parse(&bytes);
-            if !td.control.active() {
-                // 3.2.2, IOC: even then.
-                outcome.complete |= td.control.complete_interrupt();
-                outcome.busy |= td.control.complete_interrupt();
-                link = queue.take().map_or(td.link, |(_, next)| next.into());
+            if !td.status.active() {
+                // 3.2.2: an inactive TD with IOC set interrupts too.
+                outcome.ioc |= td.status.ioc();
+                outcome.active |= td.status.ioc();
+                link = qh.take().map_or(td.link, |(_, next)| next.into());
                 continue;
             }
-            let Some((kind, bytes)) = td.token.kind().zip(td.token.bytes()) else {
+            let Some((pid, bytes)) = td.token.pid().zip(td.token.max_len()) else {
                 outcome.process_error = true;
                 return None;
             };
-            let room = if self.max_packet_64 { ROOM_64 } else { ROOM_32 };
-            let cost = cost(kind, td.control.low_speed(), bytes);
-            if self.left < room.min(cost) {
+            let min_time = if self.maxp { MIN_TIME_64 } else { MIN_TIME_32 };
+            let time = bus_time(pid, td.status.ls(), bytes);
+            if self.nanos_left < min_time.min(time) {
                 return None;
             }
-            let done = self.transact(&td, kind, bytes, queue.is_some(), outcome);
-            let (control, goes_on) = match done {
-                Done::Next(control) => (control, true),
-                Done::Stay(control) => (control, false),
-                Done::Fatal => return None,
+            let done = self.transact(&td, pid, bytes, qh.is_some(), outcome);
+            let (status, advance) = match done {
+                TransactionResult::Advance(status) => (status, true),
+                TransactionResult::Hold(status) => (status, false),
+                TransactionResult::HostError => return None,
             };
-            self.left = self.left.saturating_sub(cost);
-            if control != td.control && !self.store(u64::from(at) + CONTROL_AT, control.into_bits(), outcome) {
+            self.nanos_left = self.nanos_left.saturating_sub(time);
+            if status != td.status && !self.store(u64::from(at) + TD_STATUS_OFFSET, status.into_bits(), outcome) {
                 return None;
             }
-            if !control.active() {
-                outcome.complete |= control.complete_interrupt();
-                circle.forget();
+            if !status.active() {
+                outcome.ioc |= status.ioc();
+                cycle.restart();
             }
-            link = match queue {
+            link = match qh {
                 None => td.link,
-                Some((head, next)) if goes_on => {
-                    if !self.store(u64::from(head) + ELEMENT_AT, td.link.into_bits(), outcome) {
+                Some((head, next)) if advance => {
+                    if !self.store(u64::from(head) + QH_ELEMENT_OFFSET, td.link.into_bits(), outcome) {
                         return None;
                     }
-                    if td.link.depth() {
+                    if td.link.vf() {
                         td.link
                     } else {
-                        queue = None;
+                        qh = None;
                         next.into()
                     }
                 }
                 Some((_, next)) => {
-                    queue = None;
+                    qh = None;
                     next.into()
                 }
             };
-            if self.single {
-                return Some(Place { link: link.into_bits(), queue });
+            if self.single_step {
+                return Some(SchedulePosition { link: link.into_bits(), qh });
             }
         }
     }
 
-    fn transact(&mut self, td: &Td, kind: TokenKind, bytes: usize, queued: bool, outcome: &mut Outcome) -> Done {
-        let control = td.control.cleared();
-        let mut buffer = [0; MAX_PACKET];
+    fn transact(
+        &mut self,
+        td: &Td,
+        pid: Pid,
+        bytes: usize,
+        in_queue: bool,
+        outcome: &mut FrameOutcome,
+    ) -> TransactionResult {
+        let status = td.status.with_errors_cleared();
+        let mut buffer = [0; MAX_LEN_LIMIT];
         let data = &mut buffer[..bytes];
-        if kind != TokenKind::In && !self.fetch(td.buffer, data, outcome) {
-            return Done::Fatal;
+        if pid != Pid::In && !self.fetch(td.buffer, data, outcome) {
+            return TransactionResult::HostError;
         }
-        let answer = self.send(td.token, kind, control.low_speed(), data);
-        outcome.busy |= answer != Answer::Nak;
-        if control.isochronous() {
-            return self.isochronous(td, answer, bytes, outcome);
+        let response = self.send(td.token, pid, status.ls(), data);
+        outcome.active |= response != Response::Nak;
+        if status.ios() {
+            return self.isochronous(td, response, bytes, outcome);
         }
-        match (answer, kind) {
-            (Answer::Ack, TokenKind::Out | TokenKind::Setup) => {
-                Done::Next(control.with_active(false).with_bytes(bytes))
+        match (response, pid) {
+            (Response::Ack, Pid::Out | Pid::Setup) => {
+                TransactionResult::Advance(status.with_active(false).with_transferred(bytes))
             }
-            (Answer::Data { packet, .. }, TokenKind::In) if packet.bytes().len() > bytes => {
+            (Response::Data { packet, .. }, Pid::In) if packet.bytes().len() > bytes => {
                 outcome.error = true;
-                Done::Stay(control.with_active(false).with_babble(true).with_stalled(true).with_bytes(0))
+                TransactionResult::Hold(
+                    status.with_active(false).with_babble(true).with_stalled(true).with_transferred(0),
+                )
             }
-            // It was acknowledged, but is the packet before once more: the host wants the one after it.
-            (Answer::Data { toggle, .. }, TokenKind::In) if toggle != td.token.toggle() => Done::Stay(control),
-            (Answer::Data { packet, .. }, TokenKind::In) => {
+            // A retransmission of the packet before, which the host acknowledges and ignores.
+            (Response::Data { toggle, .. }, Pid::In) if toggle != td.token.data_toggle() => {
+                TransactionResult::Hold(status)
+            }
+            (Response::Data { packet, .. }, Pid::In) => {
                 let len = packet.bytes().len();
                 if !self.store_bytes(td.buffer.into(), packet.bytes(), outcome) {
-                    return Done::Fatal;
+                    return TransactionResult::HostError;
                 }
-                let control = control.with_active(false).with_bytes(len);
-                if len < bytes && control.short_packet() && queued {
-                    outcome.short = true;
-                    return Done::Stay(control);
+                let status = status.with_active(false).with_transferred(len);
+                if len < bytes && status.spd() && in_queue {
+                    outcome.short_packet = true;
+                    return TransactionResult::Hold(status);
                 }
-                Done::Next(control)
+                TransactionResult::Advance(status)
             }
-            (Answer::Nak, TokenKind::In | TokenKind::Out) => Done::Stay(control.with_nak(true)),
-            (Answer::Stall, _) => {
+            (Response::Nak, Pid::In | Pid::Out) => TransactionResult::Hold(status.with_nak(true)),
+            (Response::Stall, _) => {
                 outcome.error = true;
-                let setup = kind == TokenKind::Setup;
-                Done::Stay(control.with_active(false).with_stalled(true).with_timeout(setup).with_bytes(0))
+                let setup = pid == Pid::Setup;
+                TransactionResult::Hold(
+                    status.with_active(false).with_stalled(true).with_crc_timeout(setup).with_transferred(0),
+                )
             }
-            // Nobody, or nothing that makes sense.
+            // No response, or one that does not fit the token.
             _ => {
-                let control = control.with_timeout(true).with_bytes(0);
-                match control.errors() {
-                    0 => Done::Stay(control),
+                let status = status.with_crc_timeout(true).with_transferred(0);
+                match status.c_err() {
+                    0 => TransactionResult::Hold(status),
                     1 => {
                         outcome.error = true;
-                        Done::Stay(control.with_errors(0).with_active(false).with_stalled(true))
+                        TransactionResult::Hold(status.with_c_err(0).with_active(false).with_stalled(true))
                     }
-                    left => Done::Stay(control.with_errors(left - 1)),
+                    left => TransactionResult::Hold(status.with_c_err(left - 1)),
                 }
             }
         }
     }
 
-    /// No function here has an isochronous endpoint: whatever a TD says, it is done after one try (3.2.2, IOS).
-    fn isochronous(&mut self, td: &Td, answer: Answer, bytes: usize, outcome: &mut Outcome) -> Done {
-        let control = td.control.cleared().with_active(false);
-        Done::Next(match answer {
-            Answer::Data { packet, .. } if packet.bytes().len() <= bytes => {
+    /// An isochronous TD is retired after one attempt, whatever the result (3.2.2, IOS). No function here has an
+    /// isochronous endpoint.
+    fn isochronous(
+        &mut self,
+        td: &Td,
+        response: Response,
+        bytes: usize,
+        outcome: &mut FrameOutcome,
+    ) -> TransactionResult {
+        let status = td.status.with_errors_cleared().with_active(false);
+        TransactionResult::Advance(match response {
+            Response::Data { packet, .. } if packet.bytes().len() <= bytes => {
                 if !self.store_bytes(td.buffer.into(), packet.bytes(), outcome) {
-                    return Done::Fatal;
+                    return TransactionResult::HostError;
                 }
-                control.with_bytes(packet.bytes().len())
+                status.with_transferred(packet.bytes().len())
             }
-            Answer::Ack => control.with_bytes(bytes),
-            _ => control.with_timeout(true).with_bytes(0),
+            Response::Ack => status.with_transferred(bytes),
+            _ => status.with_crc_timeout(true).with_transferred(0),
         })
     }
 
-    /// Puts a token on the bus.
-    fn send(&mut self, token: Token, kind: TokenKind, low_speed: bool, data: &[u8]) -> Answer {
+    /// Sends a token to the function that it addresses.
+    fn send(&mut self, token: Token, pid: Pid, low_speed: bool, data: &[u8]) -> Response {
         let frame = self.number;
-        let heard = |port: &&mut Port| {
-            port.is_live() && port.function.address() == token.address() && port.function.low_speed() == low_speed
+        let addressed = |port: &&mut RootPort| {
+            port.accepts_transactions()
+                && port.function.address() == token.device_address()
+                && port.function.low_speed() == low_speed
         };
-        match self.ports.iter_mut().find(heard) {
-            Some(port) => port.function.transact(kind, token.endpoint(), token.toggle(), data, frame),
-            None => Answer::Silence,
+        match self.ports.iter_mut().find(addressed) {
+            Some(port) => port.function.transact(pid, token.endpt(), token.data_toggle(), data, frame),
+            None => Response::Timeout,
         }
     }
 
-    fn fetch(&self, at: u32, data: &mut [u8], outcome: &mut Outcome) -> bool {
-        if !is_memory(self.memory, at.into(), data.len(), false) {
-            outcome.host_error = true;
+    fn fetch(&self, at: u32, data: &mut [u8], outcome: &mut FrameOutcome) -> bool {
+        if !is_ram(self.memory, at.into(), data.len(), false) {
+            outcome.host_system_error = true;
             return false;
         }
         self.memory.read(at.into(), data);
         true
     }
 
-    fn store(&self, at: u64, value: u32, outcome: &mut Outcome) -> bool {
+    fn store(&self, at: u64, value: u32, outcome: &mut FrameOutcome) -> bool {
         self.store_bytes(at, &value.to_le_bytes(), outcome)
     }
 
-    fn store_bytes(&self, at: u64, data: &[u8], outcome: &mut Outcome) -> bool {
-        if !is_memory(self.memory, at, data.len(), true) {
-            outcome.host_error = true;
+    fn store_bytes(&self, at: u64, data: &[u8], outcome: &mut FrameOutcome) -> bool {
+        if !is_ram(self.memory, at, data.len(), true) {
+            outcome.host_system_error = true;
             return false;
         }
         self.memory.write(at, data);
@@ -300,20 +324,20 @@ impl Frame<'_> {
     }
 }
 
-/// Whether all of it is RAM in this direction.
-pub(super) fn is_memory(memory: &Memory, at: u64, len: usize, write: bool) -> bool {
+/// Whether the whole range is RAM that can be read (or, for `write`, written).
+pub(super) fn is_ram(memory: &Memory, at: u64, len: usize, write: bool) -> bool {
     let mut all = true;
     memory.for_each_run(at, len as u64, write, |slice, _| all &= slice.is_some());
     all
 }
 
-/// Bus time of a transaction, in nanoseconds (USB 1.1, 5.9.3), with bit stuffing at its worst.
-fn cost(kind: TokenKind, low_speed: bool, bytes: usize) -> u64 {
-    // Bytes, in bit times times 6.
+/// Duration of a transaction on the bus in nanoseconds (USB 1.1, 5.9.3), with worst-case bit stuffing.
+fn bus_time(pid: Pid, low_speed: bool, bytes: usize) -> u64 {
+    // The data's bit times with bit stuffing (7/6), multiplied by 6.
     let bits = bytes as u64 * 8 * 7 + 19;
-    match (low_speed, kind) {
+    match (low_speed, pid) {
         (false, _) => 9_107 + bits * 8_354 / 600,
-        (true, TokenKind::In) => 64_060 + bits * 67_667 / 600,
+        (true, Pid::In) => 64_060 + bits * 67_667 / 600,
         (true, _) => 64_107 + bits * 66_700 / 600,
     }
 }

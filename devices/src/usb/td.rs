@@ -1,141 +1,141 @@
-//! What lies in guest memory: link pointers, transfer descriptors and queue heads (UHCI Design Guide 1.1, section 3).
+//! UHCI transfer descriptors, queue heads and link pointers in guest memory (UHCI Design Guide 1.1, section 3).
 
 use bitfield_struct::bitfield;
 
-/// A link pointer, of the frame list (3.1), a TD (3.2.1) or a QH (3.3).
+/// A link pointer in the frame list (3.1), a TD (3.2.1) or a QH (3.3).
 #[bitfield(u32)]
 #[derive(PartialEq, Eq)]
-pub struct Link {
-    /// It leads nowhere.
+pub struct LinkPointer {
+    /// T: the pointer is invalid; the list ends here.
     pub terminate: bool,
-    /// It leads to a QH, else to a TD.
-    pub queue: bool,
-    /// Vf: what it leads to comes next, before other queues.
-    pub depth: bool,
+    /// Q: the pointer refers to a QH, else to a TD.
+    pub qh: bool,
+    /// Vf: depth first, the referenced TD is processed next; else breadth first.
+    pub vf: bool,
     #[bits(29)]
     __: u32,
 }
 
-impl Link {
-    /// Where it leads, 16-byte aligned.
+impl LinkPointer {
+    /// The address of the TD or QH, a multiple of 16.
     pub fn address(self) -> u32 {
         self.into_bits() & !0xf
     }
 }
 
-/// A TD's control and status dword (3.2.2).
+/// TD Control and Status (3.2.2).
 #[bitfield(u32)]
 #[derive(PartialEq, Eq)]
-pub struct Control {
-    /// Bytes less one; 7FFh for none.
+pub struct TdStatus {
+    /// ActLen: bytes transferred minus one; 7FFh for 0 bytes.
     #[bits(11)]
-    pub actual: u16,
+    pub act_len: u16,
     #[bits(6)]
     __: u8,
-    pub bit_stuff: bool,
-    pub timeout: bool,
+    pub bitstuff_error: bool,
+    pub crc_timeout: bool,
     pub nak: bool,
     pub babble: bool,
-    pub data_buffer: bool,
+    pub data_buffer_error: bool,
     pub stalled: bool,
     pub active: bool,
-    pub complete_interrupt: bool,
-    pub isochronous: bool,
-    pub low_speed: bool,
-    /// Tries left; 0 for no limit.
+    pub ioc: bool,
+    pub ios: bool,
+    pub ls: bool,
+    /// C_ERR: error retries left; 0 for no limit.
     #[bits(2)]
-    pub errors: u8,
-    pub short_packet: bool,
+    pub c_err: u8,
+    pub spd: bool,
     #[bits(2)]
     __: u8,
 }
 
-impl Control {
-    /// Without what earlier tries left.
-    pub fn cleared(self) -> Self {
-        self.with_bit_stuff(false)
-            .with_timeout(false)
+impl TdStatus {
+    /// The same with the error and NAK bits of earlier attempts cleared.
+    pub fn with_errors_cleared(self) -> Self {
+        self.with_bitstuff_error(false)
+            .with_crc_timeout(false)
             .with_nak(false)
             .with_babble(false)
-            .with_data_buffer(false)
+            .with_data_buffer_error(false)
             .with_stalled(false)
     }
 
-    /// With this many bytes transferred.
-    pub fn with_bytes(self, bytes: usize) -> Self {
-        self.with_actual((bytes as u16).wrapping_sub(1) & 0x7ff)
+    /// The same with ActLen set to `bytes`.
+    pub fn with_transferred(self, bytes: usize) -> Self {
+        self.with_act_len((bytes as u16).wrapping_sub(1) & 0x7ff)
     }
 }
 
-/// A TD's token (3.2.3).
+/// TD Token (3.2.3).
 #[bitfield(u32)]
 #[derive(PartialEq, Eq)]
 pub struct Token {
-    pub pid: u8,
+    pub pid_code: u8,
     #[bits(7)]
-    pub address: u8,
+    pub device_address: u8,
     #[bits(4)]
-    pub endpoint: u8,
-    pub toggle: bool,
+    pub endpt: u8,
+    pub data_toggle: bool,
     __: bool,
-    /// Bytes less one; 7FFh for none.
+    /// MaxLen: maximum bytes minus one; 7FFh for 0 bytes.
     #[bits(11)]
-    max: u16,
+    max_len_code: u16,
 }
 
-/// The longest packet that a TD may be for, in bytes.
-pub const MAX_PACKET: usize = 1280;
+/// The largest MaxLen that a TD may have, in bytes.
+pub const MAX_LEN_LIMIT: usize = 1280;
 
 impl Token {
-    /// Bytes at most; none if the value is not allowed.
-    pub fn bytes(self) -> Option<usize> {
-        let bytes = usize::from(self.max().wrapping_add(1) & 0x7ff);
-        (bytes <= MAX_PACKET).then_some(bytes)
+    /// MaxLen in bytes; `None` if the encoded value is illegal.
+    pub fn max_len(self) -> Option<usize> {
+        let bytes = usize::from(self.max_len_code().wrapping_add(1) & 0x7ff);
+        (bytes <= MAX_LEN_LIMIT).then_some(bytes)
     }
 
-    /// The same token for so many bytes.
+    /// The same token with MaxLen set to `bytes`.
     #[cfg(test)]
-    pub fn with_bytes(self, bytes: usize) -> Self {
-        self.with_max((bytes as u16).wrapping_sub(1) & 0x7ff)
+    pub fn with_max_len(self, bytes: usize) -> Self {
+        self.with_max_len_code((bytes as u16).wrapping_sub(1) & 0x7ff)
     }
 
-    /// What kind of transaction; none if there is no such token (USB 1.1, 8.3.1).
-    pub fn kind(self) -> Option<TokenKind> {
-        match self.pid() {
-            0x69 => Some(TokenKind::In),
-            0xe1 => Some(TokenKind::Out),
-            0x2d => Some(TokenKind::Setup),
+    /// The token's packet ID; `None` if it is no token PID (USB 1.1, 8.3.1).
+    pub fn pid(self) -> Option<Pid> {
+        match self.pid_code() {
+            0x69 => Some(Pid::In),
+            0xe1 => Some(Pid::Out),
+            0x2d => Some(Pid::Setup),
             _ => None,
         }
     }
 }
 
-/// What a transaction is.
+/// Token packet IDs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenKind {
+pub enum Pid {
     In,
     Out,
     Setup,
 }
 
-/// A TD.
+/// A transfer descriptor.
 #[derive(Clone, Copy, Debug)]
 pub struct Td {
-    pub link: Link,
-    pub control: Control,
+    pub link: LinkPointer,
+    pub status: TdStatus,
     pub token: Token,
     pub buffer: u32,
 }
 
 impl Td {
-    /// Its four dwords.
+    /// Decodes the four dwords of a TD.
     pub fn parse(bytes: &[u8; 16]) -> Self {
         let dword = |n: usize| u32::from_le_bytes([bytes[n], bytes[n + 1], bytes[n + 2], bytes[n + 3]]);
-        Self { link: dword(0).into(), control: dword(4).into(), token: dword(8).into(), buffer: dword(12) }
+        Self { link: dword(0).into(), status: dword(4).into(), token: dword(8).into(), buffer: dword(12) }
     }
 }
 
-/// Where a TD's control and status dword is.
-pub const CONTROL_AT: u64 = 4;
-/// Where a QH's element link pointer is.
-pub const ELEMENT_AT: u64 = 4;
+/// Offset of Control and Status in a TD.
+pub const TD_STATUS_OFFSET: u64 = 4;
+/// Offset of the element link pointer in a QH.
+pub const QH_ELEMENT_OFFSET: u64 = 4;

@@ -1,50 +1,100 @@
-//! The register file of the IBM VGA (IBM Personal System/2 Hardware Interface Technical Reference, "Video Subsystem").
+//! VGA registers: sequencer (SR), graphics controller (GR), CRT controller (CR), attribute controller (AR), DAC, MISC,
+//! FEAT, ST0 and ST1 (IBM Personal System/2 Hardware Interface Technical Reference, "Video Subsystem").
 
 use bitfield_struct::bitfield;
 use serde::{Deserialize, Serialize};
 
-// Ports of the colour addresses; the monochrome ones of the CRTC and the status register are 20h lower.
-pub(super) const CRTC_INDEX: u16 = 0x3d4;
-pub(super) const CRTC_DATA: u16 = 0x3d5;
-pub(super) const STATUS_1: u16 = 0x3da;
-const MONO_OFFSET: u16 = 0x20;
-const ATTRIBUTE: u16 = 0x3c0;
-const ATTRIBUTE_READ: u16 = 0x3c1;
-const MISC_WRITE: u16 = 0x3c2;
-const SEQUENCER_INDEX: u16 = 0x3c4;
-const SEQUENCER_DATA: u16 = 0x3c5;
-const DAC_MASK: u16 = 0x3c6;
-const DAC_READ_INDEX: u16 = 0x3c7;
-const DAC_WRITE_INDEX: u16 = 0x3c8;
-const DAC_DATA: u16 = 0x3c9;
-const FEATURE_READ: u16 = 0x3ca;
-const MISC_READ: u16 = 0x3cc;
-const GRAPHICS_INDEX: u16 = 0x3ce;
-const GRAPHICS_DATA: u16 = 0x3cf;
+// Ports at the colour addresses; the monochrome addresses of CR and of ST1 are 20h lower.
+pub(super) const CR_INDEX: u16 = 0x3d4;
+pub(super) const CR_DATA: u16 = 0x3d5;
+pub(super) const ST1: u16 = 0x3da;
+pub(super) const MONO_OFFSET: u16 = 0x20;
+pub(super) const AR_INDEX: u16 = 0x3c0;
+pub(super) const AR_READ: u16 = 0x3c1;
+pub(super) const MISC_WRITE: u16 = 0x3c2;
+pub(super) const SR_INDEX: u16 = 0x3c4;
+pub(super) const SR_DATA: u16 = 0x3c5;
+pub(super) const DAC_MASK: u16 = 0x3c6;
+pub(super) const DAC_READ_INDEX: u16 = 0x3c7;
+pub(super) const DAC_WRITE_INDEX: u16 = 0x3c8;
+pub(super) const DAC_DATA: u16 = 0x3c9;
+pub(super) const FEAT_READ: u16 = 0x3ca;
+pub(super) const MISC_READ: u16 = 0x3cc;
+pub(super) const GR_INDEX: u16 = 0x3ce;
+pub(super) const GR_DATA: u16 = 0x3cf;
 
-/// Input status register 0: the monitor answers the DAC's test, so there is one.
-const STATUS_0: u8 = 0x10;
-const STATUS_1_BLANK: u8 = 1 << 0;
-const STATUS_1_RETRACE: u8 = 1 << 3;
+// Indexes of registers.
+pub(super) const SR1_CLOCKING_MODE: usize = 1;
+pub(super) const SR2_MAP_MASK: usize = 2;
+pub(super) const SR3_CHARACTER_MAP: usize = 3;
+pub(super) const SR4_MEMORY_MODE: usize = 4;
+pub(super) const GR0_SET_RESET: usize = 0;
+pub(super) const GR1_ENABLE_SET_RESET: usize = 1;
+pub(super) const GR2_COLOUR_COMPARE: usize = 2;
+pub(super) const GR3_DATA_ROTATE: usize = 3;
+pub(super) const GR4_READ_MAP: usize = 4;
+pub(super) const GR5_MODE: usize = 5;
+pub(super) const GR6_MISC: usize = 6;
+pub(super) const GR7_COLOUR_DONT_CARE: usize = 7;
+pub(super) const GR8_BIT_MASK: usize = 8;
+pub(super) const CR00_HORIZONTAL_TOTAL: usize = 0x00;
+pub(super) const CR01_HORIZONTAL_DISPLAY_END: usize = 0x01;
+pub(super) const CR06_VERTICAL_TOTAL: usize = 0x06;
+pub(super) const CR07_OVERFLOW: usize = 0x07;
+pub(super) const CR08_PRESET_ROW_SCAN: usize = 0x08;
+pub(super) const CR09_MAX_SCAN_LINE: usize = 0x09;
+pub(super) const CR0A_CURSOR_START: usize = 0x0a;
+pub(super) const CR0B_CURSOR_END: usize = 0x0b;
+pub(super) const CR0C_START_ADDRESS_HIGH: usize = 0x0c;
+pub(super) const CR0D_START_ADDRESS_LOW: usize = 0x0d;
+pub(super) const CR0E_CURSOR_LOCATION_HIGH: usize = 0x0e;
+pub(super) const CR0F_CURSOR_LOCATION_LOW: usize = 0x0f;
+pub(super) const CR10_VERTICAL_RETRACE_START: usize = 0x10;
+pub(super) const CR11_VERTICAL_RETRACE_END: usize = 0x11;
+pub(super) const CR12_VERTICAL_DISPLAY_END: usize = 0x12;
+pub(super) const CR13_OFFSET: usize = 0x13;
+pub(super) const CR14_UNDERLINE_LOCATION: usize = 0x14;
+pub(super) const CR17_MODE_CONTROL: usize = 0x17;
+pub(super) const CR18_LINE_COMPARE: usize = 0x18;
+pub(super) const AR10_MODE_CONTROL: usize = 0x10;
+pub(super) const AR12_COLOUR_PLANE_ENABLE: usize = 0x12;
+pub(super) const AR13_PIXEL_PANNING: usize = 0x13;
+pub(super) const AR14_COLOUR_SELECT: usize = 0x14;
 
-/// Bits that exist in the sequencer's registers.
-const SEQUENCER_MASKS: [u8; 5] = [0x03, 0x3d, 0x0f, 0x3f, 0x0e];
-/// Bits that exist in the graphics controller's registers.
-const GRAPHICS_MASKS: [u8; 9] = [0x0f, 0x0f, 0x0f, 0x1f, 0x03, 0x7b, 0x0f, 0x0f, 0xff];
-/// Bits that exist in the attribute controller's registers.
-const ATTRIBUTE_MASKS: [u8; 21] = [
+/// ST0: switch sense, which is set because the monitor answers the DAC test.
+const ST0_SWITCH_SENSE: u8 = 0x10;
+const ST1_DISPLAY_DISABLED: u8 = 1 << 0;
+const ST1_VERTICAL_RETRACE: u8 = 1 << 3;
+
+/// Implemented bits of SR0 to SR4.
+const SR_MASKS: [u8; 5] = [0x03, 0x3d, 0x0f, 0x3f, 0x0e];
+/// Implemented bits of GR0 to GR8.
+const GR_MASKS: [u8; 9] = [0x0f, 0x0f, 0x0f, 0x1f, 0x03, 0x7b, 0x0f, 0x0f, 0xff];
+/// Implemented bits of AR00 to AR14.
+const AR_MASKS: [u8; 21] = [
     0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0x3f, 0xef, 0xff, 0x3f,
     0x0f, 0x0f,
 ];
-const CRTC_PROTECT: u8 = 0x80;
-const ATTRIBUTE_INDEX: u8 = 0x3f;
-/// Palette address source: the attribute controller's index register, bit 5.
-pub(super) const PALETTE_ON: u8 = 0x20;
+const CR11_PROTECT: u8 = 0x80;
+const AR_INDEX_MASK: u8 = 0x3f;
+/// Palette address source, bit 5 of the AR index.
+pub(super) const AR_INDEX_PAS: u8 = 0x20;
 
-/// The CRTC's start address and cursor location.
-const PLACES: std::ops::Range<usize> = 0x0c..0x10;
+const SR_NAMES: [&str; 5] = ["SR0", "SR1", "SR2", "SR3", "SR4"];
+const GR_NAMES: [&str; 9] = ["GR0", "GR1", "GR2", "GR3", "GR4", "GR5", "GR6", "GR7", "GR8"];
+const CR_NAMES: [&str; 25] = [
+    "CR00", "CR01", "CR02", "CR03", "CR04", "CR05", "CR06", "CR07", "CR08", "CR09", "CR0A", "CR0B", "CR0C", "CR0D",
+    "CR0E", "CR0F", "CR10", "CR11", "CR12", "CR13", "CR14", "CR15", "CR16", "CR17", "CR18",
+];
+const AR_NAMES: [&str; 21] = [
+    "AR00", "AR01", "AR02", "AR03", "AR04", "AR05", "AR06", "AR07", "AR08", "AR09", "AR0A", "AR0B", "AR0C", "AR0D",
+    "AR0E", "AR0F", "AR10", "AR11", "AR12", "AR13", "AR14",
+];
 
-/// Miscellaneous output register.
+/// CR0C to CR0F: start address and cursor location.
+const START_AND_CURSOR: std::ops::Range<usize> = CR0C_START_ADDRESS_HIGH..CR0F_CURSOR_LOCATION_LOW + 1;
+
+/// MISC, the miscellaneous output register.
 #[bitfield(u8)]
 #[derive(Serialize, Deserialize, PartialEq, Eq)]
 pub(super) struct Misc {
@@ -58,21 +108,21 @@ pub(super) struct Misc {
     pub sync_polarity: u8,
 }
 
-/// The colour look-up table and its access state.
+/// The DAC: colour look-up table and access state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Dac {
-    /// 256 times red, green, blue.
+    /// 256 entries of red, green, blue.
     pub table: Vec<u8>,
     pub mask: u8,
     read_index: u8,
     write_index: u8,
-    /// Which of the three is next.
-    step: u8,
-    /// The first two of a colour being written.
-    held: [u8; 2],
-    reading: bool,
-    /// Colours have eight bits (VBE), not six.
-    pub wide: bool,
+    /// The component (0 red, 1 green, 2 blue) of the next access.
+    component: u8,
+    /// Red and green of the entry being written.
+    pending: [u8; 2],
+    read_mode: bool,
+    /// Components have eight bits (VBE), else six.
+    pub eight_bit: bool,
 }
 
 impl Dac {
@@ -82,22 +132,23 @@ impl Dac {
             mask: 0xff,
             read_index: 0,
             write_index: 0,
-            step: 0,
-            held: [0; 2],
-            reading: false,
-            wide: false,
+            component: 0,
+            pending: [0; 2],
+            read_mode: false,
+            eight_bit: false,
         }
     }
 
     fn bits(&self) -> u8 {
-        if self.wide { 0xff } else { 0x3f }
+        if self.eight_bit { 0xff } else { 0x3f }
     }
 
     fn read(&mut self) -> u8 {
-        let value = self.table.get(usize::from(self.read_index) * 3 + usize::from(self.step)).copied().unwrap_or(0);
-        self.step += 1;
-        if self.step == 3 {
-            self.step = 0;
+        let value =
+            self.table.get(usize::from(self.read_index) * 3 + usize::from(self.component)).copied().unwrap_or(0);
+        self.component += 1;
+        if self.component == 3 {
+            self.component = 0;
             self.read_index = self.read_index.wrapping_add(1);
         }
         value & self.bits()
@@ -105,80 +156,80 @@ impl Dac {
 
     fn write(&mut self, value: u8) {
         let value = value & self.bits();
-        if let Some(held) = self.held.get_mut(usize::from(self.step)) {
-            *held = value;
-            self.step += 1;
+        if let Some(pending) = self.pending.get_mut(usize::from(self.component)) {
+            *pending = value;
+            self.component += 1;
             return;
         }
         let at = usize::from(self.write_index) * 3;
         if let Some(colour) = self.table.get_mut(at..at + 3) {
-            colour.copy_from_slice(&[self.held[0], self.held[1], value]);
+            colour.copy_from_slice(&[self.pending[0], self.pending[1], value]);
         }
-        self.step = 0;
+        self.component = 0;
         self.write_index = self.write_index.wrapping_add(1);
     }
 
-    /// Red, green and blue of a colour, eight bits each.
+    /// Red, green and blue of an entry after the mask, scaled to eight bits.
     pub fn rgb(&self, index: u8) -> [u8; 3] {
         let at = usize::from(index & self.mask) * 3;
         let mut rgb = [0; 3];
         if let Some(colour) = self.table.get(at..at + 3) {
             rgb.copy_from_slice(colour);
         }
-        if self.wide { rgb } else { rgb.map(|c| (c & 0x3f) << 2 | (c & 0x3f) >> 4) }
+        if self.eight_bit { rgb } else { rgb.map(|c| (c & 0x3f) << 2 | (c & 0x3f) >> 4) }
     }
 }
 
-/// All registers.
+/// The register file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Registers {
     pub misc: Misc,
-    feature: u8,
-    sequencer_index: u8,
-    pub sequencer: [u8; 5],
-    graphics_index: u8,
-    pub graphics: [u8; 9],
-    crtc_index: u8,
-    pub crtc: [u8; 25],
-    /// Index and, in bit 5, the palette address source.
-    pub attribute_index: u8,
-    /// The next write to 3C0h is data.
-    attribute_data: bool,
-    pub attribute: [u8; 21],
+    feat: u8,
+    sr_index: u8,
+    pub sr: [u8; 5],
+    gr_index: u8,
+    pub gr: [u8; 9],
+    cr_index: u8,
+    pub cr: [u8; 25],
+    /// AR index, with the palette address source in bit 5.
+    pub ar_index: u8,
+    /// The attribute flip-flop: the next write to 3C0h is data.
+    ar_flip_flop: bool,
+    pub ar: [u8; 21],
     pub dac: Dac,
 }
 
-/// The CRTC's timings, in dots and lines.
+/// CRTC timing, in dots and scan lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Timing {
     pub dot_clock: u64,
-    pub dots: u64,
-    pub shown_dots: u64,
-    pub lines: u64,
-    pub shown_lines: u64,
-    pub retrace: (u64, u64),
+    pub total_dots: u64,
+    pub displayed_dots: u64,
+    pub total_lines: u64,
+    pub displayed_lines: u64,
+    pub vertical_retrace: (u64, u64),
 }
 
 impl Registers {
     pub fn new() -> Self {
         Self {
             misc: Misc::new(),
-            feature: 0,
-            sequencer_index: 0,
-            sequencer: [0; 5],
-            graphics_index: 0,
-            graphics: [0; 9],
-            crtc_index: 0,
-            crtc: [0; 25],
-            attribute_index: 0,
-            attribute_data: false,
-            attribute: [0; 21],
+            feat: 0,
+            sr_index: 0,
+            sr: [0; 5],
+            gr_index: 0,
+            gr: [0; 9],
+            cr_index: 0,
+            cr: [0; 25],
+            ar_index: 0,
+            ar_flip_flop: false,
+            ar: [0; 21],
             dac: Dac::new(),
         }
     }
 
-    /// `port` as its colour address, if it is one that answers now.
-    fn decoded(&self, port: u16) -> Option<u16> {
+    /// The colour address of `port` if the adapter decodes the port now (MISC bit 0).
+    fn decode_port(&self, port: u16) -> Option<u16> {
         match port {
             0x3b4 | 0x3b5 | 0x3ba if !self.misc.colour() => Some(port + MONO_OFFSET),
             0x3d4 | 0x3d5 | 0x3da if self.misc.colour() => Some(port),
@@ -187,18 +238,18 @@ impl Registers {
         }
     }
 
-    /// Reads a port. `now` is the time in nanoseconds, for the retrace; `timing` what the CRTC shows.
+    /// Reads a port. `now` is the time in nanoseconds and `timing` returns the displayed timing, for ST1.
     pub fn read(&mut self, port: u16, now: u64, timing: impl FnOnce(&Self) -> Timing) -> Option<u8> {
-        Some(match self.decoded(port)? {
-            ATTRIBUTE => self.attribute_index,
-            ATTRIBUTE_READ => self.attribute.get(usize::from(self.attribute_index & 0x1f)).copied().unwrap_or(0),
-            MISC_WRITE => STATUS_0,
-            SEQUENCER_INDEX => self.sequencer_index,
-            SEQUENCER_DATA => self.sequencer.get(usize::from(self.sequencer_index)).copied().unwrap_or(0),
+        Some(match self.decode_port(port)? {
+            AR_INDEX => self.ar_index,
+            AR_READ => self.ar.get(usize::from(self.ar_index & 0x1f)).copied().unwrap_or(0),
+            MISC_WRITE => ST0_SWITCH_SENSE,
+            SR_INDEX => self.sr_index,
+            SR_DATA => self.sr.get(usize::from(self.sr_index)).copied().unwrap_or(0),
             DAC_MASK => self.dac.mask,
-            // 3 while a read, 0 while a write is under way.
+            // DAC state: 3 after a write of the read index, 0 after a write of the write index.
             DAC_READ_INDEX => {
-                if self.dac.reading {
+                if self.dac.read_mode {
                     3
                 } else {
                     0
@@ -206,210 +257,227 @@ impl Registers {
             }
             DAC_WRITE_INDEX => self.dac.write_index,
             DAC_DATA => self.dac.read(),
-            FEATURE_READ => self.feature,
+            FEAT_READ => self.feat,
             MISC_READ => self.misc.into_bits(),
-            GRAPHICS_INDEX => self.graphics_index,
-            GRAPHICS_DATA => self.graphics.get(usize::from(self.graphics_index)).copied().unwrap_or(0),
-            CRTC_INDEX => self.crtc_index,
-            CRTC_DATA => self.crtc.get(usize::from(self.crtc_index)).copied().unwrap_or(0),
-            STATUS_1 => {
-                self.attribute_data = false;
-                timing(self).status(now)
+            GR_INDEX => self.gr_index,
+            GR_DATA => self.gr.get(usize::from(self.gr_index)).copied().unwrap_or(0),
+            CR_INDEX => self.cr_index,
+            CR_DATA => self.cr.get(usize::from(self.cr_index)).copied().unwrap_or(0),
+            ST1 => {
+                self.ar_flip_flop = false;
+                timing(self).st1(now)
             }
             _ => return None,
         })
     }
 
+    /// The name of the register at a port. Data ports have the name of the register that their index selects.
+    pub fn name(&self, port: u16) -> Option<&'static str> {
+        let at = |names: &[&'static str], index: u8| names.get(usize::from(index)).copied();
+        match self.decode_port(port)? {
+            AR_INDEX if !self.ar_flip_flop => Some("ARX"),
+            AR_INDEX | AR_READ => at(&AR_NAMES, self.ar_index & 0x1f),
+            MISC_WRITE => Some("MISC/ST0"),
+            SR_INDEX => Some("SRX"),
+            SR_DATA => at(&SR_NAMES, self.sr_index),
+            DAC_MASK => Some("DACMASK"),
+            DAC_READ_INDEX => Some("DACRX/DACSTATE"),
+            DAC_WRITE_INDEX => Some("DACWX"),
+            DAC_DATA => Some("DACDATA"),
+            FEAT_READ => Some("FEAT"),
+            MISC_READ => Some("MISC"),
+            GR_INDEX => Some("GRX"),
+            GR_DATA => at(&GR_NAMES, self.gr_index),
+            CR_INDEX => Some("CRX"),
+            CR_DATA => at(&CR_NAMES, self.cr_index),
+            ST1 => Some("ST1/FEAT"),
+            _ => None,
+        }
+    }
+
     /// Writes a port.
     pub fn write(&mut self, port: u16, value: u8) {
-        let Some(port) = self.decoded(port) else { return };
+        let Some(port) = self.decode_port(port) else { return };
         match port {
-            ATTRIBUTE => {
-                if self.attribute_data {
-                    let index = usize::from(self.attribute_index & 0x1f);
-                    if let (Some(register), Some(mask)) = (self.attribute.get_mut(index), ATTRIBUTE_MASKS.get(index)) {
+            AR_INDEX => {
+                if self.ar_flip_flop {
+                    let index = usize::from(self.ar_index & 0x1f);
+                    if let (Some(register), Some(mask)) = (self.ar.get_mut(index), AR_MASKS.get(index)) {
                         *register = value & mask;
                     }
                 } else {
-                    self.attribute_index = value & ATTRIBUTE_INDEX;
+                    self.ar_index = value & AR_INDEX_MASK;
                 }
-                self.attribute_data = !self.attribute_data;
+                self.ar_flip_flop = !self.ar_flip_flop;
             }
             MISC_WRITE => self.misc = Misc::from_bits(value),
-            SEQUENCER_INDEX => self.sequencer_index = value & 7,
-            SEQUENCER_DATA => {
-                let index = usize::from(self.sequencer_index);
-                if let (Some(register), Some(mask)) = (self.sequencer.get_mut(index), SEQUENCER_MASKS.get(index)) {
+            SR_INDEX => self.sr_index = value & 7,
+            SR_DATA => {
+                let index = usize::from(self.sr_index);
+                if let (Some(register), Some(mask)) = (self.sr.get_mut(index), SR_MASKS.get(index)) {
                     *register = value & mask;
                 }
             }
             DAC_MASK => self.dac.mask = value,
             DAC_READ_INDEX => {
                 self.dac.read_index = value;
-                self.dac.step = 0;
-                self.dac.reading = true;
+                self.dac.component = 0;
+                self.dac.read_mode = true;
             }
             DAC_WRITE_INDEX => {
                 self.dac.write_index = value;
-                self.dac.step = 0;
-                self.dac.reading = false;
+                self.dac.component = 0;
+                self.dac.read_mode = false;
             }
             DAC_DATA => self.dac.write(value),
-            GRAPHICS_INDEX => self.graphics_index = value & 0xf,
-            GRAPHICS_DATA => {
-                let index = usize::from(self.graphics_index);
-                if let (Some(register), Some(mask)) = (self.graphics.get_mut(index), GRAPHICS_MASKS.get(index)) {
+            GR_INDEX => self.gr_index = value & 0xf,
+            GR_DATA => {
+                let index = usize::from(self.gr_index);
+                if let (Some(register), Some(mask)) = (self.gr.get_mut(index), GR_MASKS.get(index)) {
                     *register = value & mask;
                 }
             }
-            CRTC_INDEX => self.crtc_index = value & 0x3f,
-            CRTC_DATA => {
-                let index = usize::from(self.crtc_index);
-                let protected = self.crtc[0x11] & CRTC_PROTECT != 0;
-                let Some(register) = self.crtc.get_mut(index) else { return };
+            CR_INDEX => self.cr_index = value & 0x3f,
+            CR_DATA => {
+                let index = usize::from(self.cr_index);
+                let protected = self.cr[CR11_VERTICAL_RETRACE_END] & CR11_PROTECT != 0;
+                let Some(register) = self.cr.get_mut(index) else { return };
                 *register = match index {
-                    // Of the protected ones, only the line compare bit of the overflow register can be written.
-                    7 if protected => *register & !0x10 | value & 0x10,
-                    0..=6 if protected => return,
+                    // With CR11 bit 7 set only the line compare bit of CR00 to CR07 is writable.
+                    CR07_OVERFLOW if protected => *register & !0x10 | value & 0x10,
+                    CR00_HORIZONTAL_TOTAL..=CR06_VERTICAL_TOTAL if protected => return,
                     _ => value,
                 };
             }
-            STATUS_1 => self.feature = value,
+            ST1 => self.feat = value,
             _ => {}
         }
     }
 
     fn overflow(&self, bit8: u8, bit9: u8) -> u64 {
-        let bit = |n: u8| u64::from(self.crtc[7] >> n & 1);
+        let bit = |n: u8| u64::from(self.cr[CR07_OVERFLOW] >> n & 1);
         bit(bit8) << 8 | bit(bit9) << 9
     }
 
-    /// Dots of a character.
+    /// Dots per character clock.
     pub fn char_width(&self) -> u64 {
-        if self.sequencer[1] & 1 != 0 { 8 } else { 9 }
+        if self.sr[SR1_CLOCKING_MODE] & 1 != 0 { 8 } else { 9 }
     }
 
-    /// A dot is two of the clock's.
-    pub fn half_clock(&self) -> bool {
-        self.sequencer[1] & 8 != 0
+    /// SR1 bit 3: the dot clock is half the input clock.
+    pub fn dot_clock_halved(&self) -> bool {
+        self.sr[SR1_CLOCKING_MODE] & 8 != 0
     }
 
-    /// The timings that the registers make.
+    /// The timing that the registers program.
     pub fn timing(&self) -> Timing {
-        let crtc = |n: usize| u64::from(self.crtc[n]);
+        let cr = |n: usize| u64::from(self.cr[n]);
         let clock = if self.misc.clock() == 1 { 28_322_000 } else { 25_175_000 };
-        let lines = (crtc(6) | u64::from(self.crtc[7] & 1) << 8 | u64::from(self.crtc[7] >> 5 & 1) << 9) + 2;
-        // A retrace that the frame ends before would leave a program that waits for it alone for ever.
-        let start = (crtc(0x10) | self.overflow(2, 7)).min(lines - 1);
-        let length = match (crtc(0x11).wrapping_sub(start)) & 0xf {
+        let lines = (cr(CR06_VERTICAL_TOTAL)
+            | u64::from(self.cr[CR07_OVERFLOW] & 1) << 8
+            | u64::from(self.cr[CR07_OVERFLOW] >> 5 & 1) << 9)
+            + 2;
+        // Keep the retrace within the frame, as programs wait for it.
+        let start = (cr(CR10_VERTICAL_RETRACE_START) | self.overflow(2, 7)).min(lines - 1);
+        let length = match (cr(CR11_VERTICAL_RETRACE_END).wrapping_sub(start)) & 0xf {
             0 => 16,
             n => n,
         };
         Timing {
-            dot_clock: if self.half_clock() { clock / 2 } else { clock },
-            dots: (crtc(0) + 5) * self.char_width(),
-            shown_dots: (crtc(1) + 1) * self.char_width(),
-            lines,
-            shown_lines: (crtc(0x12) | self.overflow(1, 6)) + 1,
-            retrace: (start, start + length),
+            dot_clock: if self.dot_clock_halved() { clock / 2 } else { clock },
+            total_dots: (cr(CR00_HORIZONTAL_TOTAL) + 5) * self.char_width(),
+            displayed_dots: (cr(CR01_HORIZONTAL_DISPLAY_END) + 1) * self.char_width(),
+            total_lines: lines,
+            displayed_lines: (cr(CR12_VERTICAL_DISPLAY_END) | self.overflow(1, 6)) + 1,
+            vertical_retrace: (start, start + length),
         }
     }
 
-    /// Start address and cursor location.
-    pub fn places(&self) -> &[u8] {
-        self.crtc.get(PLACES).unwrap_or_default()
+    /// CR0C to CR0F.
+    pub fn start_and_cursor(&self) -> &[u8] {
+        self.cr.get(START_AND_CURSOR).unwrap_or_default()
     }
 
-    /// Whether a picture of the same memory is the same, but for the places.
-    pub fn draws_like(&self, other: &Self) -> bool {
-        let crtc = |regs: &Self| {
-            let mut crtc = regs.crtc;
-            crtc[PLACES].fill(0);
-            crtc
+    /// Whether both render the same picture from the same memory, apart from start address and cursor location.
+    pub fn renders_same_as(&self, other: &Self) -> bool {
+        let cr = |regs: &Self| {
+            let mut cr = regs.cr;
+            cr[START_AND_CURSOR].fill(0);
+            cr
         };
-        // Of sequencer and graphics controller what the processor's accesses do not concern.
+        // The parts of SR and GR that affect the display, not CPU accesses.
         let rest = |regs: &Self| {
-            let (sequencer, graphics) = (&regs.sequencer, &regs.graphics);
-            let palette_on = regs.attribute_index & PALETTE_ON;
-            (regs.misc, [sequencer[1], sequencer[3], graphics[5], graphics[6]], palette_on, regs.attribute)
+            let (sr, gr) = (&regs.sr, &regs.gr);
+            let palette_on = regs.ar_index & AR_INDEX_PAS;
+            (regs.misc, [sr[SR1_CLOCKING_MODE], sr[SR3_CHARACTER_MAP], gr[GR5_MODE], gr[GR6_MISC]], palette_on, regs.ar)
         };
-        let dac = |regs: &Self| (regs.dac.mask, regs.dac.wide);
+        let dac = |regs: &Self| (regs.dac.mask, regs.dac.eight_bit);
         rest(self) == rest(other)
-            && crtc(self) == crtc(other)
+            && cr(self) == cr(other)
             && dac(self) == dac(other)
             && self.dac.table == other.dac.table
     }
 
-    /// The counter's value at the top left of the screen.
+    /// Start address: the address counter at the top left of the screen.
     pub fn start_address(&self) -> u32 {
-        u32::from(self.crtc[0x0c]) << 8 | u32::from(self.crtc[0x0d])
+        u32::from(self.cr[CR0C_START_ADDRESS_HIGH]) << 8 | u32::from(self.cr[CR0D_START_ADDRESS_LOW])
     }
 
-    /// How far the counter goes from one row to the next.
+    /// Increment of the address counter per row (CR13).
     pub fn row_pitch(&self) -> u32 {
-        u32::from(self.crtc[0x13]) * 2
+        u32::from(self.cr[CR13_OFFSET]) * 2
     }
 
-    /// Scan lines of a row of characters, or repetitions of a line of pixels.
+    /// Scan lines per character row, or repetitions of each line of pixels (CR09).
     pub fn row_height(&self) -> u32 {
-        u32::from(self.crtc[9] & 0x1f) + 1
+        u32::from(self.cr[CR09_MAX_SCAN_LINE] & 0x1f) + 1
     }
 
-    /// Every line is scanned twice.
+    /// CR09 bit 7: each line is scanned twice.
     pub fn double_scan(&self) -> bool {
-        self.crtc[9] & 0x80 != 0
+        self.cr[CR09_MAX_SCAN_LINE] & 0x80 != 0
     }
 
-    /// The last line before the lower part of a split screen, which starts at address 0.
+    /// The last line of the upper part of a split screen; the lower part starts at address 0.
     pub fn line_compare(&self) -> u32 {
-        u32::from(self.crtc[0x18]) | u32::from(self.crtc[7] >> 4 & 1) << 8 | u32::from(self.crtc[9] >> 6 & 1) << 9
+        u32::from(self.cr[CR18_LINE_COMPARE])
+            | u32::from(self.cr[CR07_OVERFLOW] >> 4 & 1) << 8
+            | u32::from(self.cr[CR09_MAX_SCAN_LINE] >> 6 & 1) << 9
     }
 
-    /// The memory map is that of graphics (graphics controller, miscellaneous register).
+    /// GR6 bit 0: graphics mode.
     pub fn graphics_mode(&self) -> bool {
-        self.graphics[6] & 1 != 0
+        self.gr[GR6_MISC] & 1 != 0
     }
 
-    /// Whether a saved state is one that these registers can have.
-    pub fn is_possible(&self) -> bool {
-        let Self {
-            misc: _,
-            feature: _,
-            sequencer_index,
-            sequencer,
-            graphics_index,
-            graphics,
-            crtc_index,
-            crtc: _,
-            attribute_index,
-            attribute_data: _,
-            attribute,
-            dac,
-        } = self;
+    /// Whether the values, from a saved state, are possible.
+    pub fn is_valid(&self) -> bool {
+        let Self { misc: _, feat: _, sr_index, sr, gr_index, gr, cr_index, cr: _, ar_index, ar_flip_flop: _, ar, dac } =
+            self;
         let within = |values: &[u8], masks: &[u8]| values.iter().zip(masks).all(|(v, m)| v & !m == 0);
-        *sequencer_index <= 7
-            && *graphics_index <= 0xf
-            && *crtc_index <= 0x3f
-            && *attribute_index <= ATTRIBUTE_INDEX
-            && within(sequencer, &SEQUENCER_MASKS)
-            && within(graphics, &GRAPHICS_MASKS)
-            && within(attribute, &ATTRIBUTE_MASKS)
+        *sr_index <= 7
+            && *gr_index <= 0xf
+            && *cr_index <= 0x3f
+            && *ar_index <= AR_INDEX_MASK
+            && within(sr, &SR_MASKS)
+            && within(gr, &GR_MASKS)
+            && within(ar, &AR_MASKS)
             && dac.table.len() == 768
-            && dac.step < 3
+            && dac.component < 3
     }
 }
 
 impl Timing {
-    /// Input status register 1 at a time in nanoseconds.
-    fn status(&self, now: u64) -> u8 {
+    /// ST1 at a time in nanoseconds.
+    fn st1(&self, now: u64) -> u8 {
         let dot = (u128::from(now) * u128::from(self.dot_clock) / 1_000_000_000) as u64;
-        let (line, dot) = (dot / self.dots.max(1) % self.lines.max(1), dot % self.dots.max(1));
+        let (line, dot) = (dot / self.total_dots.max(1) % self.total_lines.max(1), dot % self.total_dots.max(1));
         let mut status = 0;
-        if line >= self.shown_lines || dot >= self.shown_dots {
-            status |= STATUS_1_BLANK;
+        if line >= self.displayed_lines || dot >= self.displayed_dots {
+            status |= ST1_DISPLAY_DISABLED;
         }
-        if (self.retrace.0..self.retrace.1).contains(&line) {
-            status |= STATUS_1_RETRACE | STATUS_1_BLANK;
+        if (self.vertical_retrace.0..self.vertical_retrace.1).contains(&line) {
+            status |= ST1_VERTICAL_RETRACE | ST1_DISPLAY_DISABLED;
         }
         status
     }

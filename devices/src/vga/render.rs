@@ -1,75 +1,73 @@
-//! The screen as pixels, line by line, from registers and video memory that nobody changes meanwhile.
+//! VGA rendering to pixels, scan line by scan line, from a copy of the registers and video memory.
 
 use super::Vga;
-use super::regs::{PALETTE_ON, Timing};
+use super::regs::{
+    AR_INDEX_PAS, AR10_MODE_CONTROL, AR12_COLOUR_PLANE_ENABLE, AR13_PIXEL_PANNING, AR14_COLOUR_SELECT,
+    CR0A_CURSOR_START, CR01_HORIZONTAL_DISPLAY_END, CR08_PRESET_ROW_SCAN, CR17_MODE_CONTROL, GR5_MODE,
+    SR1_CLOCKING_MODE, Timing,
+};
 
-/// A picture.
+/// A frame of pixels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bitmap {
-    /// Pixels of a line.
+    /// Pixels per line.
     pub width: u32,
     /// Lines.
     pub height: u32,
-    /// 00RRGGBBh of every pixel, line by line from the top left.
+    /// The pixels as 00RRGGBBh, line by line from the top left.
     pub pixels: Vec<u32>,
 }
 
-/// What of that which blinks is to be seen. At a mode's frame rate the cursor is there for 8 frames and away for 8, and
-/// characters for 16 (technical reference, "Video Subsystem": cursor and character blink rates).
+/// Blink phase: which blinking elements are visible. In units of displayed frames the cursor is visible for 8 and
+/// hidden for 8, characters are visible for 16 and hidden for 16 (technical reference, "Video Subsystem": cursor and
+/// character blink rates).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Blink {
-    /// The cursor.
+pub struct BlinkPhase {
+    /// The cursor is visible.
     pub cursor: bool,
-    /// Characters, and pixels of graphics that blink.
+    /// Blinking characters, and blinking pixels of graphics modes, are visible.
     pub characters: bool,
 }
 
-impl Blink {
-    /// All of it.
-    pub const SHOWN: Self = Self { cursor: true, characters: true };
+impl BlinkPhase {
+    /// All elements are visible.
+    pub const VISIBLE: Self = Self { cursor: true, characters: true };
 }
 
-/// Frames between two changes of what is to be seen.
+/// Frames between two phases.
 const BLINK_FRAMES: u64 = 8;
 
-const MODE_CONTROL: usize = 0x10;
-const BLINK: u8 = 1 << 3;
-const PALETTE_54: u8 = 1 << 7;
-const COLOUR_PLANE_ENABLE: usize = 0x12;
-const PIXEL_PAN: usize = 0x13;
-const COLOUR_SELECT: usize = 0x14;
-const SHIFT_INTERLEAVE: u8 = 1 << 5;
-const SHIFT_256: u8 = 1 << 6;
-const SCREEN_OFF: u8 = 1 << 5;
-const CURSOR_OFF: u8 = 1 << 5;
-/// CRTC mode control: the counter is a byte address; else, in words, the odd/even layout halves it.
-const BYTE_MODE: u8 = 1 << 6;
-const CRTC_MODE: usize = 0x17;
-const PRESET_ROW_SCAN: usize = 8;
-const CURSOR_START: usize = 0x0a;
-/// Attribute mode control: pixel panning is 0 below the split.
-const PAN_STOPS: u8 = 1 << 5;
+const AR10_BLINK: u8 = 1 << 3;
+const AR10_PALETTE_BITS_5_4: u8 = 1 << 7;
+const GR5_SHIFT_INTERLEAVE: u8 = 1 << 5;
+const GR5_SHIFT_256: u8 = 1 << 6;
+const SR1_SCREEN_OFF: u8 = 1 << 5;
+const CR0A_CURSOR_OFF: u8 = 1 << 5;
+/// CR17 bit 6: the address counter counts bytes; else it counts words, which the odd/even layout halves.
+const CR17_BYTE_MODE: u8 = 1 << 6;
+/// AR10 bit 5: pixel panning is 0 below the split.
+const AR10_PANNING_COMPATIBILITY: u8 = 1 << 5;
 
-/// What the CRTC's counters are in a scan line.
+/// The CRTC counters at the start of a scan line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Scan {
-    /// The address counter at the left edge.
+pub(super) struct ScanLine {
+    /// The address counter.
     pub address: u32,
-    /// The line in a row of characters.
-    pub row: u32,
-    /// Pixel panning.
+    /// The row scan counter: the line within a character row.
+    pub row_scan: u32,
+    /// Pixel panning (AR13).
     pub pan: u32,
 }
 
-/// How four bytes, one of each plane, become colours.
-pub(super) struct Pixels {
+/// Decodes four bytes, one of each plane, to pixels.
+pub(super) struct PixelDecoder {
     colours: Vec<u32>,
     eight_bit: bool,
     interleaved: bool,
 }
 
-/// Bits as bytes, the highest first.
-pub(super) const SPREAD: [[u8; 8]; 256] = {
+/// The bits of a byte as eight bytes, the highest bit first.
+pub(super) const BIT_EXPANSION: [[u8; 8]; 256] = {
     let mut table = [[0; 8]; 256];
     let mut n = 0;
     while n < 256 {
@@ -83,30 +81,30 @@ pub(super) const SPREAD: [[u8; 8]; 256] = {
     table
 };
 
-impl Pixels {
-    pub(super) fn new(vga: &Vga, eight_bit: bool, blink: Blink) -> Self {
-        let interleaved = vga.regs.graphics[5] & SHIFT_INTERLEAVE != 0;
+impl PixelDecoder {
+    pub(super) fn new(vga: &Vga, eight_bit: bool, blink: BlinkPhase) -> Self {
+        let interleaved = vga.regs.gr[GR5_MODE] & GR5_SHIFT_INTERLEAVE != 0;
         let colours = if eight_bit {
-            (0..=255).map(|n| packed(vga.regs.dac.rgb(n))).collect()
+            (0..=255).map(|n| rgb32(vga.regs.dac.rgb(n))).collect()
         } else {
             (0..16).map(|n| vga.pixel_colour(n, blink)).collect()
         };
         Self { colours, eight_bit, interleaved }
     }
 
-    /// The pixels of a character clock: four of eight bits, or eight of four.
-    pub(super) fn of(&self, quad: [u8; 4]) -> [u32; 8] {
+    /// The pixels of a character clock: four of eight bits, or eight of four bits.
+    pub(super) fn decode(&self, quad: [u8; 4]) -> [u32; 8] {
         let mut indexes = [0; 8];
         if self.eight_bit {
             indexes[..4].copy_from_slice(&quad);
         } else if self.interleaved {
-            // Two bits of a pixel lie together, even bytes in planes 0 and 2, odd ones in 1 and 3.
+            // CGA shift mode: two bits per pixel in planes 0 and 2 (even bytes) or 1 and 3 (odd bytes).
             for (x, index) in indexes.iter_mut().enumerate() {
                 let (shift, odd) = (6 - 2 * (x & 3), x >> 2);
                 *index = quad[odd] >> shift & 3 | (quad[odd + 2] >> shift & 3) << 2;
             }
         } else {
-            let [a, b, c, d] = quad.map(|byte| u64::from_ne_bytes(SPREAD[usize::from(byte)]));
+            let [a, b, c, d] = quad.map(|byte| u64::from_ne_bytes(BIT_EXPANSION[usize::from(byte)]));
             indexes = (a | b << 1 | c << 2 | d << 3).to_ne_bytes();
         }
         let mut pixels = [0; 8];
@@ -117,8 +115,8 @@ impl Pixels {
     }
 }
 
-/// 00RRGGBBh.
-pub(super) fn packed([red, green, blue]: [u8; 3]) -> u32 {
+/// The colour as 00RRGGBBh.
+pub(super) fn rgb32([red, green, blue]: [u8; 3]) -> u32 {
     u32::from_be_bytes([0, red, green, blue])
 }
 
@@ -127,7 +125,7 @@ impl Bitmap {
         Self { width, height, pixels: vec![0; width as usize * height as usize] }
     }
 
-    /// The pixels of a line; none past the last.
+    /// The pixels of a line; empty past the last line.
     pub fn line(&self, y: u32) -> &[u32] {
         let width = self.width as usize;
         self.pixels.get(y as usize * width..(y as usize + 1) * width).unwrap_or_default()
@@ -138,14 +136,14 @@ impl Bitmap {
         self.pixels.get_mut(y as usize * width..(y as usize + 1) * width).unwrap_or_default()
     }
 
-    /// Red, green and blue of every pixel, as files of pictures have them.
+    /// Red, green and blue of every pixel, as in image files.
     pub fn rgb(&self) -> Vec<u8> {
         self.pixels.iter().flat_map(|pixel| pixel.to_be_bytes().into_iter().skip(1)).collect()
     }
 }
 
 impl Vga {
-    /// Columns and rows of dots of the screen.
+    /// Width and height of the display in dots and scan lines.
     pub fn size(&self) -> (u32, u32) {
         let Self { vbe, regs, .. } = self;
         if vbe.packed() {
@@ -154,39 +152,39 @@ impl Vga {
         if vbe.enabled() {
             return (u32::from(vbe.xres) / 8 * 8, vbe.yres.into());
         }
-        // A character clock of graphics is eight dots.
+        // In graphics modes a character clock has eight dots.
         let clock = if self.is_text() { regs.char_width() as u32 } else { 8 };
-        let columns = u32::from(regs.crtc[1]) + 1;
-        (columns * clock * if regs.half_clock() { 2 } else { 1 }, regs.timing().shown_lines as u32)
+        let columns = u32::from(regs.cr[CR01_HORIZONTAL_DISPLAY_END]) + 1;
+        (columns * clock * if regs.dot_clock_halved() { 2 } else { 1 }, regs.timing().displayed_lines as u32)
     }
 
-    /// The display is blanked: by the sequencer, by the attribute controller, or by a CRTC that was never set up.
-    pub(super) fn dark(&self) -> bool {
-        self.regs.sequencer[1] & SCREEN_OFF != 0 || !self.palette_on()
+    /// Whether the display is blanked, by SR1 or by the palette address source.
+    pub(super) fn is_blanked(&self) -> bool {
+        self.regs.sr[SR1_CLOCKING_MODE] & SR1_SCREEN_OFF != 0 || !self.palette_enabled()
     }
 
-    /// Pixels of eight bits (graphics controller, mode).
+    /// GR5 bit 6: pixels have eight bits.
     pub(super) fn eight_bit(&self) -> bool {
-        self.regs.graphics[5] & SHIFT_256 != 0
+        self.regs.gr[GR5_MODE] & GR5_SHIFT_256 != 0
     }
 
-    /// The attribute controller shows anything: drivers blank VBE's modes by this bit as well.
-    pub(super) fn palette_on(&self) -> bool {
-        self.regs.attribute_index & PALETTE_ON != 0
+    /// The palette address source bit is set. Drivers blank VBE modes by it as well.
+    pub(super) fn palette_enabled(&self) -> bool {
+        self.regs.ar_index & AR_INDEX_PAS != 0
     }
 
-    /// A four-bit colour through plane enable, palette, colour select and DAC.
-    fn palette(&self, attribute: u8) -> [u8; 3] {
-        self.palette_entry(attribute & self.regs.attribute[COLOUR_PLANE_ENABLE])
+    /// The colour of a 4-bit value through AR12 (plane enable), palette, AR14 (colour select) and DAC.
+    fn attribute_rgb(&self, attribute: u8) -> [u8; 3] {
+        self.palette_rgb(attribute & self.regs.ar[AR12_COLOUR_PLANE_ENABLE])
     }
 
-    /// The same without the plane enable.
-    fn palette_entry(&self, entry: u8) -> [u8; 3] {
+    /// The colour of a palette entry through palette, AR14 and DAC.
+    fn palette_rgb(&self, entry: u8) -> [u8; 3] {
         let regs = &self.regs;
-        let mode = regs.attribute[MODE_CONTROL];
-        let select = regs.attribute[COLOUR_SELECT];
-        let entry = regs.attribute[usize::from(entry & 0xf)] & 0x3f;
-        let index = if mode & PALETTE_54 != 0 {
+        let mode = regs.ar[AR10_MODE_CONTROL];
+        let select = regs.ar[AR14_COLOUR_SELECT];
+        let entry = regs.ar[usize::from(entry & 0xf)] & 0x3f;
+        let index = if mode & AR10_PALETTE_BITS_5_4 != 0 {
             entry & 0x0f | (select & 3) << 4 | (select & 0xc) << 4
         } else {
             entry | (select & 0xc) << 4
@@ -194,61 +192,62 @@ impl Vga {
         regs.dac.rgb(index)
     }
 
-    /// The colour of a pixel of four bits. With blinking switched on bit 3 blinks: where it is set, and all over the screen
-    /// if plane 3 is switched off, by which mode 0Fh has its blinking colour.
-    fn pixel_colour(&self, pixel: u8, blink: Blink) -> u32 {
-        let enable = self.regs.attribute[COLOUR_PLANE_ENABLE];
+    /// The colour of a 4-bit pixel. With AR10 blinking enabled, bit 3 toggles in pixels where it is set, or in all
+    /// pixels if plane 3 is disabled, which gives mode 0Fh its blinking colour.
+    fn pixel_colour(&self, pixel: u8, blink: BlinkPhase) -> u32 {
+        let enable = self.regs.ar[AR12_COLOUR_PLANE_ENABLE];
         let entry = pixel & enable;
-        let blinks = self.blinks() && (entry & 8 != 0 || enable & 8 == 0);
-        packed(self.palette_entry(if blinks && !blink.characters { entry ^ 8 } else { entry }))
+        let toggles = self.blink_enabled() && (entry & 8 != 0 || enable & 8 == 0);
+        rgb32(self.palette_rgb(if toggles && !blink.characters { entry ^ 8 } else { entry }))
     }
 
-    /// Attribute bit 7 makes a character blink, not its background bright; pixels of graphics blink too.
-    pub(super) fn blinks(&self) -> bool {
-        self.regs.attribute[MODE_CONTROL] & BLINK != 0
+    /// AR10 bit 3: attribute bit 7 makes a character blink instead of brightening its background, and graphics pixels
+    /// blink by bit 3.
+    pub(super) fn blink_enabled(&self) -> bool {
+        self.regs.ar[AR10_MODE_CONTROL] & AR10_BLINK != 0
     }
 
-    /// What is to be seen at a time in nanoseconds, and until when.
-    pub fn blink(&self, now: u64) -> (Blink, u64) {
-        let Timing { dot_clock, dots, lines, .. } = Self::timing(&self.regs, &self.vbe);
-        let half = (BLINK_FRAMES * 1_000_000_000 * dots * lines / dot_clock.max(1)).max(1);
+    /// The blink phase at a time in nanoseconds, and when it ends.
+    pub fn blink_phase(&self, now: u64) -> (BlinkPhase, u64) {
+        let Timing { dot_clock, total_dots, total_lines, .. } = Self::timing(&self.regs, &self.vbe);
+        let half = (BLINK_FRAMES * 1_000_000_000 * total_dots * total_lines / dot_clock.max(1)).max(1);
         let turns = now / half;
-        (Blink { cursor: turns & 1 == 0, characters: turns & 2 == 0 }, (turns + 1).saturating_mul(half))
+        (BlinkPhase { cursor: turns & 1 == 0, characters: turns & 2 == 0 }, (turns + 1).saturating_mul(half))
     }
 
-    /// The cursor is not switched off.
-    pub(super) fn cursor_on(&self) -> bool {
-        self.regs.crtc[CURSOR_START] & CURSOR_OFF == 0
+    /// CR0A bit 5 is clear: the cursor is enabled.
+    pub(super) fn cursor_enabled(&self) -> bool {
+        self.regs.cr[CR0A_CURSOR_START] & CR0A_CURSOR_OFF == 0
     }
 
-    /// The colours of text.
-    pub(super) fn sixteen(&self) -> [[u8; 3]; 16] {
-        std::array::from_fn(|n| self.palette(n as u8))
+    /// The 16 colours of text.
+    pub(super) fn text_palette(&self) -> [[u8; 3]; 16] {
+        std::array::from_fn(|n| self.attribute_rgb(n as u8))
     }
 
-    /// What every scan line shows: the CRTC's counters, from the top of the screen to the bottom.
-    pub(super) fn scans(&self) -> impl Iterator<Item = Scan> + use<> {
+    /// The CRTC counters of every displayed scan line, from top to bottom.
+    pub(super) fn scan_lines(&self) -> impl Iterator<Item = ScanLine> + use<> {
         let regs = &self.regs;
         let double = regs.double_scan();
         let last_row = regs.row_height() - 1;
         let pitch = regs.row_pitch();
         let line_compare = regs.line_compare();
-        // After the split neither panning goes on, if the attribute controller is told so.
-        let pan_stops = regs.attribute[MODE_CONTROL] & PAN_STOPS != 0;
-        let start = regs.start_address() + u32::from(regs.crtc[PRESET_ROW_SCAN] >> 5 & 3);
-        let pan = u32::from(regs.attribute[PIXEL_PAN] & 0xf);
-        let mut scan = Scan { address: start, row: u32::from(regs.crtc[PRESET_ROW_SCAN] & 0x1f), pan };
+        // AR10 can reset pixel panning below the split.
+        let reset_panning = regs.ar[AR10_MODE_CONTROL] & AR10_PANNING_COMPATIBILITY != 0;
+        let start = regs.start_address() + u32::from(regs.cr[CR08_PRESET_ROW_SCAN] >> 5 & 3);
+        let pan = u32::from(regs.ar[AR13_PIXEL_PANNING] & 0xf);
+        let mut scan = ScanLine { address: start, row_scan: u32::from(regs.cr[CR08_PRESET_ROW_SCAN] & 0x1f), pan };
         let mut first = true;
-        (0..regs.timing().shown_lines as u32).map(move |line| {
+        (0..regs.timing().displayed_lines as u32).map(move |line| {
             let shown = scan;
             let repeated = double && first;
             first = !first;
             if line == line_compare {
-                scan = Scan { address: 0, row: 0, pan: if pan_stops { 0 } else { scan.pan } };
+                scan = ScanLine { address: 0, row_scan: 0, pan: if reset_panning { 0 } else { scan.pan } };
                 first = true;
             } else if !repeated {
-                scan.row = if scan.row == last_row { 0 } else { (scan.row + 1) & 0x1f };
-                if scan.row == 0 {
+                scan.row_scan = if scan.row_scan == last_row { 0 } else { (scan.row_scan + 1) & 0x1f };
+                if scan.row_scan == 0 {
                     scan.address += pitch;
                 }
             }
@@ -257,63 +256,63 @@ impl Vga {
     }
 }
 
-/// Draws lines of the VGA's own graphics modes.
-pub(super) struct PlaneLines {
+/// Draws scan lines of the graphics modes without VBE.
+pub(super) struct PlanarRenderer {
     columns: u32,
-    /// Pixels of a character clock.
-    per_clock: u32,
-    /// Dots of a pixel.
-    wide: usize,
+    /// Pixels per character clock.
+    pixels_per_clock: u32,
+    /// Dots per pixel.
+    dots_per_pixel: usize,
     eight_bit: bool,
-    /// What the row scan counter replaces: a bit of the address, and the bit of the counter.
-    replaced: [(u32, u32); 2],
-    pixels: Pixels,
+    /// Address bits that bits of the row scan counter replace: the address bit and the counter's bit number.
+    row_scan_bits: [(u32, u32); 2],
+    pixels: PixelDecoder,
 }
 
-impl PlaneLines {
-    pub fn new(vga: &Vga, blink: Blink) -> Self {
+impl PlanarRenderer {
+    pub fn new(vga: &Vga, blink: BlinkPhase) -> Self {
         let regs = &vga.regs;
-        // A character clock makes eight pixels of four bits, or four of eight bits.
+        // A character clock has eight 4-bit pixels, or four 8-bit pixels.
         let eight_bit = vga.eight_bit();
-        // CGA's banks of lines: bits of the row scan counter stand in for bits of the address, which is one of words
-        // or of bytes, and a counter's value is a word (CRTC mode control).
-        let control = regs.crtc[CRTC_MODE];
-        let unit = if control & BYTE_MODE != 0 { 0 } else { 1 };
-        let replaced = [(1, 0x2000 >> unit, 0), (2, 0x4000 >> unit, 1)]
+        // CGA memory banks: CR17 lets row scan counter bits replace address bits 13 and 14. The address counter counts
+        // words in word mode.
+        let control = regs.cr[CR17_MODE_CONTROL];
+        let unit = if control & CR17_BYTE_MODE != 0 { 0 } else { 1 };
+        let row_scan_bits = [(1, 0x2000 >> unit, 0), (2, 0x4000 >> unit, 1)]
             .map(|(bit, address, row)| if control & bit == 0 { (address, row) } else { (0, 0) });
         Self {
-            columns: u32::from(regs.crtc[1]) + 1,
-            per_clock: if eight_bit { 4 } else { 8 },
-            wide: if eight_bit { 2 } else { 1 } * if regs.half_clock() { 2 } else { 1 },
+            columns: u32::from(regs.cr[CR01_HORIZONTAL_DISPLAY_END]) + 1,
+            pixels_per_clock: if eight_bit { 4 } else { 8 },
+            dots_per_pixel: if eight_bit { 2 } else { 1 } * if regs.dot_clock_halved() { 2 } else { 1 },
             eight_bit,
-            replaced,
-            pixels: Pixels::new(vga, eight_bit, blink),
+            row_scan_bits,
+            pixels: PixelDecoder::new(vga, eight_bit, blink),
         }
     }
 
-    /// Bytes of the planes from which a line is drawn; more than those if they do not lie together.
-    pub fn bytes(&self, scan: Scan) -> (u64, u64) {
+    /// Offset and length in the planes of a line's bytes; all planes if the bytes are not contiguous.
+    pub fn bytes(&self, scan: ScanLine) -> (u64, u64) {
         let (first, len) = (scan.address & (super::PLANE_SIZE - 1), self.columns + 1);
-        if first + len > super::PLANE_SIZE || self.replaced.iter().any(|&(bit, _)| bit != 0) {
+        if first + len > super::PLANE_SIZE || self.row_scan_bits.iter().any(|&(bit, _)| bit != 0) {
             return (0, u64::from(super::PLANE_SIZE) * 4);
         }
         (u64::from(first) * 4, u64::from(len) * 4)
     }
 
-    /// Draws a line from the planes' bytes.
-    pub fn draw(&self, planes: &[u8], scan: Scan, line: &mut [u32]) {
+    /// Draws a line from the planes.
+    pub fn draw(&self, planes: &[u8], scan: ScanLine, line: &mut [u32]) {
         let pan = if self.eight_bit { scan.pan >> 1 & 3 } else { scan.pan & 7 };
-        let mut out = line.chunks_exact_mut(self.wide);
-        // One clock more than is shown, for the pan.
+        let mut out = line.chunks_exact_mut(self.dots_per_pixel);
+        // One more clock than is displayed, for pixel panning.
         let mut skip = pan as usize;
         for clock in 0..=self.columns {
             let mut address = scan.address.wrapping_add(clock);
-            for (bit, row) in self.replaced {
-                address = if scan.row >> row & 1 != 0 { address | bit } else { address & !bit };
+            for (bit, row) in self.row_scan_bits {
+                address = if scan.row_scan >> row & 1 != 0 { address | bit } else { address & !bit };
             }
             let at = (address & (super::PLANE_SIZE - 1)) as usize * 4;
             let quad = planes.get(at..).and_then(|bytes| bytes.first_chunk()).copied().unwrap_or_default();
-            for &colour in self.pixels.of(quad)[..self.per_clock as usize].iter().skip(skip) {
+            for &colour in self.pixels.decode(quad)[..self.pixels_per_clock as usize].iter().skip(skip) {
                 let Some(pixel) = out.next() else { return };
                 pixel.fill(colour);
             }
@@ -322,53 +321,53 @@ impl PlaneLines {
     }
 }
 
-/// Draws lines of packed pixels.
-pub(super) struct PackedLines {
+/// Draws scan lines of VBE packed-pixel modes.
+pub(super) struct PackedRenderer {
     bits: u16,
-    /// Bytes of a pixel.
+    /// Bytes per pixel.
     bytes: usize,
-    /// Of eight bits.
+    /// The palette of 8-bit modes.
     palette: Vec<u32>,
 }
 
-impl PackedLines {
+impl PackedRenderer {
     pub fn new(vga: &Vga) -> Self {
         let bits = vga.vbe.bpp;
-        let palette = if bits == 8 { (0..=255).map(|n| packed(vga.regs.dac.rgb(n))).collect() } else { Vec::new() };
+        let palette = if bits == 8 { (0..=255).map(|n| rgb32(vga.regs.dac.rgb(n))).collect() } else { Vec::new() };
         Self { bits, bytes: usize::from(bits.div_ceil(8)).max(1), palette }
     }
 
-    /// Where in video memory a line is, and how many bytes it has.
+    /// Offset and length of a line in video memory.
     pub fn bytes(&self, vga: &Vga, y: u32) -> (u64, u64) {
         let (vbe, bytes) = (&vga.vbe, self.bytes as u64);
         let line = u64::from(vbe.y_offset) + u64::from(y);
         (line * u64::from(vbe.line_bytes()) + u64::from(vbe.x_offset) * bytes, u64::from(vbe.xres) * bytes)
     }
 
-    /// Pixels are of 32 bits: they are the picture's, but for their highest byte.
-    pub fn are_whole(&self) -> bool {
+    /// Pixels have 32 bits, the format of [`Bitmap`] except for the highest byte.
+    pub fn is_32_bit(&self) -> bool {
         self.bytes == 4
     }
 
-    /// Draws a line of smaller pixels.
+    /// Draws a line of 8-, 15-, 16- or 24-bit pixels.
     pub fn draw(&self, raw: &[u8], line: &mut [u32]) {
         match self.bytes {
             1 => line.iter_mut().zip(raw).for_each(|(pixel, &index)| {
                 *pixel = self.palette.get(usize::from(index)).copied().unwrap_or_default();
             }),
             2 => line.iter_mut().zip(raw.as_chunks().0).for_each(|(pixel, &bytes)| {
-                *pixel = packed(sixteen_bit(u16::from_le_bytes(bytes), self.bits == 15));
+                *pixel = rgb32(rgb_of_16_bits(u16::from_le_bytes(bytes), self.bits == 15));
             }),
             3 => line.iter_mut().zip(raw.as_chunks().0).for_each(|(pixel, &[blue, green, red])| {
-                *pixel = packed([red, green, blue]);
+                *pixel = rgb32([red, green, blue]);
             }),
             _ => {}
         }
     }
 }
 
-/// 5:5:5 or 5:6:5 to eight bits each.
-fn sixteen_bit(pixel: u16, fifteen: bool) -> [u8; 3] {
+/// A 5:5:5 or 5:6:5 pixel with eight bits per component.
+fn rgb_of_16_bits(pixel: u16, fifteen: bool) -> [u8; 3] {
     let five = |n: u16| ((n & 31) << 3 | (n & 31) >> 2) as u8;
     if fifteen {
         [five(pixel >> 10), five(pixel >> 5), five(pixel)]

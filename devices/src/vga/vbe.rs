@@ -1,36 +1,54 @@
-//! The Bochs VBE extensions ("DISPI" interface, id B0C5h): modes with more pixels and colours than the VGA's, set through
-//! an index and a data register.
+//! Bochs VBE extensions (VBE_DISPI interface, id B0C5h): high-resolution modes set through an index register and a data
+//! register.
 
 use serde::{Deserialize, Serialize};
 
-/// Indexes of the registers.
-pub(super) const ID: u16 = 0;
-pub(super) const XRES: u16 = 1;
-pub(super) const YRES: u16 = 2;
-pub(super) const BPP: u16 = 3;
-pub(super) const ENABLE: u16 = 4;
-pub(super) const BANK: u16 = 5;
-pub(super) const VIRT_WIDTH: u16 = 6;
-pub(super) const VIRT_HEIGHT: u16 = 7;
-pub(super) const X_OFFSET: u16 = 8;
-pub(super) const Y_OFFSET: u16 = 9;
-pub(super) const VIDEO_MEMORY: u16 = 0xa;
+/// VBE_DISPI_INDEX_*: register indexes.
+pub(super) const DISPI_INDEX_ID: u16 = 0;
+pub(super) const DISPI_INDEX_XRES: u16 = 1;
+pub(super) const DISPI_INDEX_YRES: u16 = 2;
+pub(super) const DISPI_INDEX_BPP: u16 = 3;
+pub(super) const DISPI_INDEX_ENABLE: u16 = 4;
+pub(super) const DISPI_INDEX_BANK: u16 = 5;
+pub(super) const DISPI_INDEX_VIRT_WIDTH: u16 = 6;
+pub(super) const DISPI_INDEX_VIRT_HEIGHT: u16 = 7;
+pub(super) const DISPI_INDEX_X_OFFSET: u16 = 8;
+pub(super) const DISPI_INDEX_Y_OFFSET: u16 = 9;
+pub(super) const DISPI_INDEX_VIDEO_MEMORY_64K: u16 = 0xa;
 
-const ID_FIRST: u16 = 0xb0c0;
-const ID_LAST: u16 = 0xb0c5;
+const DISPI_ID0: u16 = 0xb0c0;
+const DISPI_ID5: u16 = 0xb0c5;
 
-pub(super) const ENABLED: u16 = 0x01;
-const GET_CAPABILITIES: u16 = 0x02;
-const DAC_8_BIT: u16 = 0x20;
-const LINEAR: u16 = 0x40;
-const NO_CLEAR: u16 = 0x80;
+pub(super) const DISPI_ENABLED: u16 = 0x01;
+const DISPI_GETCAPS: u16 = 0x02;
+const DISPI_8BIT_DAC: u16 = 0x20;
+const DISPI_LFB_ENABLED: u16 = 0x40;
+const DISPI_NOCLEARMEM: u16 = 0x80;
 
-const MAX_XRES: u16 = 16_000;
-const MAX_YRES: u16 = 12_000;
-const MAX_BPP: u16 = 32;
-const BANK_SIZE: u32 = 0x1_0000;
+const DISPI_MAX_XRES: u16 = 16_000;
+const DISPI_MAX_YRES: u16 = 12_000;
+const DISPI_MAX_BPP: u16 = 32;
+const DISPI_BANK_SIZE: u32 = 0x1_0000;
 
-/// The registers. While the extension is enabled they hold a mode that fits in video memory.
+/// The Bochs name of the register at an index.
+pub(super) fn name(index: u16) -> Option<&'static str> {
+    const NAMES: [&str; 11] = [
+        "VBE_DISPI_INDEX_ID",
+        "VBE_DISPI_INDEX_XRES",
+        "VBE_DISPI_INDEX_YRES",
+        "VBE_DISPI_INDEX_BPP",
+        "VBE_DISPI_INDEX_ENABLE",
+        "VBE_DISPI_INDEX_BANK",
+        "VBE_DISPI_INDEX_VIRT_WIDTH",
+        "VBE_DISPI_INDEX_VIRT_HEIGHT",
+        "VBE_DISPI_INDEX_X_OFFSET",
+        "VBE_DISPI_INDEX_Y_OFFSET",
+        "VBE_DISPI_INDEX_VIDEO_MEMORY_64K",
+    ];
+    NAMES.get(usize::from(index)).copied()
+}
+
+/// The DISPI registers. While VBE is enabled they hold a mode that fits in video memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Vbe {
     pub index: u16,
@@ -46,20 +64,20 @@ pub(super) struct Vbe {
     pub y_offset: u16,
 }
 
-/// What a write asks the adapter to do.
+/// What the adapter must do after a write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct VbeWritten {
+pub(super) struct VbeWrite {
     /// Bytes of video memory to clear, from its start.
     pub clear: u32,
-    /// The DAC's width changes.
-    pub wide_dac: Option<bool>,
+    /// The new width of the DAC.
+    pub eight_bit_dac: Option<bool>,
 }
 
 impl Vbe {
     pub fn new() -> Self {
         Self {
             index: 0,
-            id: ID_LAST,
+            id: DISPI_ID5,
             xres: 0,
             yres: 0,
             bpp: 0,
@@ -72,71 +90,72 @@ impl Vbe {
         }
     }
 
-    /// Whether a picture of the same memory is the same.
-    pub fn draws_like(&self, other: &Self) -> bool {
-        let alike = |vbe: &Self| Self { index: 0, id: 0, bank: 0, ..vbe.clone() };
-        alike(self) == alike(other)
+    /// Whether both render the same picture from the same memory.
+    pub fn renders_same_as(&self, other: &Self) -> bool {
+        let visible = |vbe: &Self| Self { index: 0, id: 0, bank: 0, ..vbe.clone() };
+        visible(self) == visible(other)
     }
 
     pub fn enabled(&self) -> bool {
-        self.enable & ENABLED != 0
+        self.enable & DISPI_ENABLED != 0
     }
 
-    /// The mode is one of packed pixels, in a linear frame buffer.
+    /// Whether a mode of packed pixels is enabled.
     pub fn packed(&self) -> bool {
         self.enabled() && self.bpp >= 8
     }
 
-    /// First byte of video memory in the window at A0000h.
+    /// Offset in video memory of the CPU window at A0000h.
     pub fn bank_offset(&self) -> u32 {
-        if self.enabled() { u32::from(self.bank) * BANK_SIZE } else { 0 }
+        if self.enabled() { u32::from(self.bank) * DISPI_BANK_SIZE } else { 0 }
     }
 
-    /// Bytes from a line to the next; four planes count as half a byte each pixel.
+    /// Bytes per line; a pixel of a 4-bit mode counts as half a byte.
     pub fn line_bytes(&self) -> u32 {
         line_bytes(self.virt_width, self.bpp)
     }
 
     pub fn read(&self, register: u16, vram: u32) -> u16 {
-        let caps = self.enable & GET_CAPABILITIES != 0;
+        let getcaps = self.enable & DISPI_GETCAPS != 0;
         match register {
-            ID => self.id,
-            XRES if caps => MAX_XRES,
-            YRES if caps => MAX_YRES,
-            BPP if caps => MAX_BPP,
-            XRES => self.xres,
-            YRES => self.yres,
-            BPP => self.bpp,
-            ENABLE => self.enable,
-            BANK => self.bank,
-            VIRT_WIDTH => self.virt_width,
-            VIRT_HEIGHT => self.virt_height,
-            X_OFFSET => self.x_offset,
-            Y_OFFSET => self.y_offset,
-            VIDEO_MEMORY => u16::try_from(vram / BANK_SIZE).unwrap_or(u16::MAX),
+            DISPI_INDEX_ID => self.id,
+            DISPI_INDEX_XRES if getcaps => DISPI_MAX_XRES,
+            DISPI_INDEX_YRES if getcaps => DISPI_MAX_YRES,
+            DISPI_INDEX_BPP if getcaps => DISPI_MAX_BPP,
+            DISPI_INDEX_XRES => self.xres,
+            DISPI_INDEX_YRES => self.yres,
+            DISPI_INDEX_BPP => self.bpp,
+            DISPI_INDEX_ENABLE => self.enable,
+            DISPI_INDEX_BANK => self.bank,
+            DISPI_INDEX_VIRT_WIDTH => self.virt_width,
+            DISPI_INDEX_VIRT_HEIGHT => self.virt_height,
+            DISPI_INDEX_X_OFFSET => self.x_offset,
+            DISPI_INDEX_Y_OFFSET => self.y_offset,
+            DISPI_INDEX_VIDEO_MEMORY_64K => u16::try_from(vram / DISPI_BANK_SIZE).unwrap_or(u16::MAX),
             _ => 0,
         }
     }
 
-    pub fn write(&mut self, register: u16, value: u16, vram: u32) -> VbeWritten {
-        let mut written = VbeWritten::default();
+    pub fn write(&mut self, register: u16, value: u16, vram: u32) -> VbeWrite {
+        let mut written = VbeWrite::default();
         match register {
-            ID if (ID_FIRST..=ID_LAST).contains(&value) => self.id = value,
-            XRES => self.xres = value,
-            YRES => self.yres = value,
-            BPP => self.bpp = value,
-            BANK => self.bank = value,
-            VIRT_WIDTH => self.virt_width = value,
-            X_OFFSET => self.x_offset = value,
-            Y_OFFSET => self.y_offset = value,
-            ENABLE => {
-                let was = self.enabled();
-                self.enable = value & (ENABLED | GET_CAPABILITIES | DAC_8_BIT | LINEAR | NO_CLEAR);
-                written.wide_dac = Some(self.enabled() && value & DAC_8_BIT != 0);
-                if self.enabled() && !was {
+            DISPI_INDEX_ID if (DISPI_ID0..=DISPI_ID5).contains(&value) => self.id = value,
+            DISPI_INDEX_XRES => self.xres = value,
+            DISPI_INDEX_YRES => self.yres = value,
+            DISPI_INDEX_BPP => self.bpp = value,
+            DISPI_INDEX_BANK => self.bank = value,
+            DISPI_INDEX_VIRT_WIDTH => self.virt_width = value,
+            DISPI_INDEX_X_OFFSET => self.x_offset = value,
+            DISPI_INDEX_Y_OFFSET => self.y_offset = value,
+            DISPI_INDEX_ENABLE => {
+                let was_enabled = self.enabled();
+                self.enable =
+                    value & (DISPI_ENABLED | DISPI_GETCAPS | DISPI_8BIT_DAC | DISPI_LFB_ENABLED | DISPI_NOCLEARMEM);
+                written.eight_bit_dac = Some(self.enabled() && value & DISPI_8BIT_DAC != 0);
+                if self.enabled() && !was_enabled {
                     (self.virt_width, self.x_offset, self.y_offset, self.bank) = (0, 0, 0, 0);
-                    self.fit(vram);
-                    if value & NO_CLEAR == 0 {
+                    self.clamp_mode(vram);
+                    if value & DISPI_NOCLEARMEM == 0 {
                         written.clear = u32::from(self.yres).saturating_mul(self.line_bytes()).min(vram);
                     }
                 } else if !self.enabled() {
@@ -145,20 +164,20 @@ impl Vbe {
             }
             _ => {}
         }
-        self.bank %= u16::try_from(vram / BANK_SIZE).unwrap_or(u16::MAX).max(1);
+        self.bank %= u16::try_from(vram / DISPI_BANK_SIZE).unwrap_or(u16::MAX).max(1);
         if self.enabled() {
-            self.fit(vram);
+            self.clamp_mode(vram);
         }
         written
     }
 
-    /// Makes the mode one that exists and lies within video memory.
-    fn fit(&mut self, vram: u32) {
+    /// Changes the mode to a supported one that fits in video memory.
+    fn clamp_mode(&mut self, vram: u32) {
         if !matches!(self.bpp, 4 | 8 | 15 | 16 | 24 | 32) {
             self.bpp = 8;
         }
-        self.xres = (self.xres & !7).clamp(8, MAX_XRES);
-        // Never the case with a megabyte or more.
+        self.xres = (self.xres & !7).clamp(8, DISPI_MAX_XRES);
+        // Cannot happen with 1 MiB of video memory or more.
         while line_bytes(self.xres, self.bpp) > vram && self.xres > 8 {
             self.xres = ((self.xres / 2) & !7).max(8);
         }
@@ -168,21 +187,22 @@ impl Vbe {
         }
         let lines = vram / self.line_bytes().max(1);
         self.virt_height = u16::try_from(lines).unwrap_or(u16::MAX).max(1);
-        self.yres = self.yres.clamp(1, MAX_YRES.min(self.virt_height));
+        self.yres = self.yres.clamp(1, DISPI_MAX_YRES.min(self.virt_height));
         self.x_offset = self.x_offset.min(self.virt_width - self.xres);
         self.y_offset = self.y_offset.min(self.virt_height - self.yres);
     }
 
-    /// Whether a saved state is one that these registers can have.
-    pub fn is_possible(&self, vram: u32) -> bool {
-        let mut fitted = self.clone();
+    /// Whether the values, from a saved state, are possible.
+    pub fn is_valid(&self, vram: u32) -> bool {
+        let mut clamped = self.clone();
         if self.enabled() {
-            fitted.fit(vram);
+            clamped.clamp_mode(vram);
         }
-        fitted == *self
-            && (ID_FIRST..=ID_LAST).contains(&self.id)
-            && u32::from(self.bank) < (vram / BANK_SIZE).max(1)
-            && self.enable & !(ENABLED | GET_CAPABILITIES | DAC_8_BIT | LINEAR | NO_CLEAR) == 0
+        clamped == *self
+            && (DISPI_ID0..=DISPI_ID5).contains(&self.id)
+            && u32::from(self.bank) < (vram / DISPI_BANK_SIZE).max(1)
+            && self.enable & !(DISPI_ENABLED | DISPI_GETCAPS | DISPI_8BIT_DAC | DISPI_LFB_ENABLED | DISPI_NOCLEARMEM)
+                == 0
     }
 }
 

@@ -91,11 +91,11 @@ impl Composer {
             for column in 0..area.0 {
                 let at = ((top + row) * text.columns + left + column) as usize;
                 let Some(&[code, attribute]) = text.cells.get(at) else { continue };
-                let back = if text.blinks { attribute >> 4 & 7 } else { attribute >> 4 };
+                let back = if text.blink_enabled { attribute >> 4 & 7 } else { attribute >> 4 };
                 let style = Style {
                     fore: colour(text, attribute & 0xf),
                     back: colour(text, back),
-                    blink: text.blinks && attribute & 0x80 != 0,
+                    blink: text.blink_enabled && attribute & 0x80 != 0,
                 };
                 grid.put(column as u16, row as u16, Cell { c: cp437(code), style });
             }
@@ -193,7 +193,7 @@ mod tests {
 
     fn screen(columns: u32, rows: u32) -> TextScreen {
         let cells = vec![[b' ', 7]; (columns * rows) as usize];
-        TextScreen { columns, rows, cells, blinks: true, colours: BIOS_PALETTE, cursor: None }
+        TextScreen { columns, rows, cells, blink_enabled: true, colours: BIOS_PALETTE, cursor: None }
     }
 
     fn write(screen: &mut TextScreen, column: u32, row: u32, text: &[u8], attribute: u8) {
@@ -235,7 +235,7 @@ mod tests {
         let cell = shown.cell(0, 0).unwrap();
         assert_eq!((cell.fgcolor(), cell.bgcolor()), (vt100::Color::Idx(7), vt100::Color::Idx(0)));
         assert_eq!((shown.cursor_position(), shown.hide_cursor()), ((0, 4), false));
-        text.blinks = false;
+        text.blink_enabled = false;
         text.colours[9] = [1, 2, 3];
         let mut composer = Composer::default();
         let grid = composer.compose(Some(&View::Text(text)), (80, 25), &STATUS);

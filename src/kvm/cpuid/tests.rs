@@ -1,5 +1,5 @@
 use super::*;
-use crate::kvm::cpu_model::MODELS;
+use crate::config::cpu_model::MODELS;
 use std::collections::BTreeSet;
 
 fn topology(sockets: u32, cores: u32, threads: u32) -> CpuConfig {

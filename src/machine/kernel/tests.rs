@@ -11,7 +11,7 @@ fn temp(bytes: &[u8]) -> NamedTempFile {
     file
 }
 
-/// A bzImage of this protocol that is loaded but never run: one setup sector, `code` bytes.
+/// A bzImage with this boot protocol version, one setup sector and `code` bytes of code. It is loaded but never run.
 fn bzimage(version: u16, code: usize, change: impl Fn(&mut setup_header)) -> Vec<u8> {
     let mut header = setup_header {
         setup_sects: 1,
@@ -34,7 +34,7 @@ fn bzimage(version: u16, code: usize, change: impl Fn(&mut setup_header)) -> Vec
     bytes
 }
 
-/// An x86-64 ELF file with one segment at `paddr` and, if so, a PVH note with this entry.
+/// An x86-64 ELF file with one segment at `paddr` and an optional PVH note with an entry point.
 fn vmlinux(paddr: u64, memsz: u64, entry: Option<u32>) -> Vec<u8> {
     let mut bytes = vec![0; 0x200];
     bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
@@ -85,7 +85,7 @@ fn bytes_at(memory: &Memory, at: u64, len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_bzimage_gets_its_parameters() {
+fn a_bzimage_gets_boot_parameters_initrd_command_line_and_memory_map() {
     let initrd = vec![7; 5000];
     let (memory, entry, _) = start(16 * MIB, &bzimage(0x20f, 0x8000, |_| ()), Some(&initrd), "console=ttyS0");
     assert_eq!(entry.unwrap(), KernelEntry::Linux32 { entry: 0x10_0000, boot_params: 0x7000 });
@@ -105,7 +105,7 @@ fn a_bzimage_gets_its_parameters() {
 }
 
 #[test]
-fn an_initrd_stays_below_what_the_kernel_says_and_above_the_kernel() {
+fn an_initrd_is_loaded_below_initrd_addr_max_and_above_the_kernel() {
     let low = |header: &mut setup_header| header.initrd_addr_max = 0x4f_ffff;
     let (memory, entry, _) = start(16 * MIB, &bzimage(0x20f, 0x8000, low), Some(&[1; 4096]), "");
     entry.unwrap();
@@ -119,18 +119,18 @@ fn an_initrd_stays_below_what_the_kernel_says_and_above_the_kernel() {
 
 #[test]
 fn a_short_header_leaves_the_rest_of_the_parameters_zero() {
-    // Protocol 2.05 ends before cmdline_size, where code follows.
+    // The header of protocol 2.05 ends before cmdline_size; code follows it.
     let old = |header: &mut setup_header| header.jump = 0x36eb;
     let (memory, entry, _) = start(16 * MIB, &bzimage(0x205, 0x8000, old), None, "quiet");
     entry.unwrap();
     let params: boot_params = memory.ram().read_obj(GuestAddress(0x7000)).unwrap();
     assert_eq!(({ params.hdr.cmdline_size }, { params.hdr.init_size }), (0, 0));
-    assert_eq!({ params.acpi_rsdp_addr }, 0, "not before protocol 2.14");
+    assert_eq!({ params.acpi_rsdp_addr }, 0, "acpi_rsdp_addr exists from protocol 2.14 on");
     assert_eq!({ params.hdr.initrd_addr_max }, 0x7fff_ffff);
 }
 
 #[test]
-fn a_vmlinux_gets_its_start_info() {
+fn a_vmlinux_gets_pvh_start_info() {
     let (memory, entry, _) =
         start(16 * MIB, &vmlinux(0x20_0000, 0x1000, Some(0x20_0010)), Some(&[3; 100]), "root=/dev/sda1");
     assert_eq!(entry.unwrap(), KernelEntry::Pvh { entry: 0x20_0010, start_info: 0x6000 });
@@ -144,7 +144,7 @@ fn a_vmlinux_gets_its_start_info() {
 }
 
 #[test]
-fn what_cannot_be_started_is_named() {
+fn an_unusable_kernel_is_named_with_the_reason() {
     let zimage = bzimage(0x20f, 0x8000, |header| header.loadflags = 0);
     let cut = bzimage(0x20f, 0x8000, |header| header.syssize = 0x10_0000);
     let huge = bzimage(0x20f, 0x8000, |header| header.init_size = 64 << 20);
@@ -163,19 +163,19 @@ fn what_cannot_be_started_is_named() {
         (elf32, "", "is an ELF file, but not for x86-64"),
         (b"\x7fELF".to_vec(), "", "is too short"),
         (vmlinux(0x20_0000, 0x1000, None), "", "has no PVH entry"),
-        (vmlinux(0x20_0000, 0x1000, Some(0x10)), "", "PVH entry 10h is not in memory"),
+        (vmlinux(0x20_0000, 0x1000, Some(0x10)), "", "PVH entry 10h is outside RAM"),
         (vmlinux(0x20_0000, 64 << 20, Some(0x20_0000)), "", "needs 66 MiB"),
         (vmlinux(64 << 20, 0x1000, Some(0x20_0000)), "", "memory is too small"),
     ] {
         let (_, entry, path) = start(16 * MIB, &kernel, None, append);
-        let said = entry.unwrap_err().to_string();
-        assert!(said.contains(expect), "{expect}: {said}");
-        assert!(said.contains(&path) && !said.contains('\n'), "{said}");
+        let error = entry.unwrap_err().to_string();
+        assert!(error.contains(expect), "{expect}: {error}");
+        assert!(error.contains(&path) && !error.contains('\n'), "{error}");
     }
 }
 
 #[test]
-fn files_that_cannot_be_read_are_named() {
+fn an_unreadable_file_is_named_with_the_reason() {
     let memory = Memory::new(16 * MIB, 0).unwrap();
     let kernel = temp(&bzimage(0x20f, 0x8000, |_| ()));
     let dir = tempfile::tempdir().unwrap();
@@ -186,14 +186,14 @@ fn files_that_cannot_be_read_are_named() {
             Payload::Kernel { kernel: kernel.to_owned(), initrd: initrd.map(Path::to_owned), append: String::new() };
         load(&memory, &machine(16 * MIB), &payload).unwrap_err().to_string()
     };
-    for (said, path, expect) in [
+    for (error, path, expect) in [
         (attempt(&missing, None), &*missing, "No such file"),
         (attempt(dir.path(), None), dir.path(), "not a regular file"),
         (attempt(kernel.path(), Some(&missing)), &*missing, "No such file"),
         (attempt(kernel.path(), Some(dir.path())), dir.path(), "not a regular file"),
         (attempt(kernel.path(), Some(empty.path())), empty.path(), "is empty"),
     ] {
-        assert!(said.starts_with(&path.display().to_string()) && said.contains(expect), "{said}");
+        assert!(error.starts_with(&path.display().to_string()) && error.contains(expect), "{error}");
     }
     let huge = temp(&[]);
     huge.as_file().set_len(1 << 40).unwrap();
@@ -202,7 +202,7 @@ fn files_that_cannot_be_read_are_named() {
 }
 
 #[test]
-fn a_machine_with_one_mib_cannot_start_a_kernel() {
+fn a_kernel_does_not_fit_into_1_mib_of_ram() {
     let (_, entry, _) = start(MIB, &bzimage(0x20f, 0x8000, |_| ()), None, "");
     assert!(matches!(entry, Err(KernelError::TooBig { .. })));
 }

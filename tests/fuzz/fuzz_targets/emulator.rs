@@ -1,3 +1,4 @@
+//! libFuzzer target: the x86 instruction emulator for planar VGA loops, on arbitrary vCPU state and code.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

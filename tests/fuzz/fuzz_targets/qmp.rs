@@ -1,3 +1,4 @@
+//! libFuzzer target: the QMP request reader, fed with a client's bytes in parts of any size.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -9,7 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
     for part in bytes.chunks(usize::from(size) * 64 + 1) {
         reader.feed(part);
         while reader.next(false).is_some() {}
-        assert!(reader.held() <= REQUEST_MAX + part.len());
+        assert!(reader.buffered() <= REQUEST_MAX + part.len());
     }
     while reader.next(true).is_some() {}
 });

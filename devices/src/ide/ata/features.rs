@@ -1,6 +1,6 @@
 //! SET FEATURES (ATA/ATAPI-6, 8.46).
 
-use super::super::drive::DriveAction;
+use super::super::action::DriveAction;
 use super::super::regs::{AtaError, TaskFile};
 use super::Ata;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! IDENTIFY DEVICE (ATA/ATAPI-6, 8.15), and what IDENTIFY PACKET DEVICE has in common with it.
 
-use super::super::drive::CommandContext;
+use super::super::action::CommandContext;
 use super::address::{cylinders, default_geometry};
 use super::{Ata, MAX_MULTIPLE};
 

@@ -13,7 +13,7 @@ mod smart;
 mod transfer;
 mod trim;
 
-use super::drive::{ActionResult, BUFFER_SIZE, CommandContext, DriveAction};
+use super::action::{ActionResult, BUFFER_SIZE, CommandContext, DriveAction};
 use super::regs::{AtaError, SECTOR_SIZE, TaskFile, op};
 use crate::BlockError;
 pub(super) use features::{TransferMode, subcommand};

@@ -1,6 +1,6 @@
 //! Power management feature set (ATA/ATAPI-6, 6.12). The power mode is only state: it does not affect other commands.
 
-use super::super::drive::DriveAction;
+use super::super::action::DriveAction;
 use super::super::regs::{AtaError, TaskFile, op};
 use super::Ata;
 use serde::{Deserialize, Serialize};

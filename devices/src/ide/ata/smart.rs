@@ -3,7 +3,7 @@
 //! The drive always reports good health. It has the common attributes, an empty error log, a self-test log (each test
 //! passes at once) and the 32 host vendor specific logs.
 
-use super::super::drive::{CommandContext, DriveAction};
+use super::super::action::{CommandContext, DriveAction};
 use super::super::regs::{AtaError, SECTOR_SIZE, TaskFile};
 use super::{ActiveCommand, Ata};
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,7 @@
 //! A PIO read requests up to 64 KiB at a time from the image and sends them in DRQ blocks. A PIO write makes one
 //! request per DRQ block. A DMA command is one request, directly to or from guest memory.
 
-use super::super::drive::{ActionResult, BUFFER_SIZE, DriveAction, ImageExtent};
+use super::super::action::{ActionResult, BUFFER_SIZE, DriveAction, ImageExtent};
 use super::super::regs::{AtaError, SECTOR_SIZE, TaskFile};
 use super::address::AddressMode;
 use super::{ActiveCommand, Ata, block_failure};

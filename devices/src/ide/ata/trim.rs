@@ -4,7 +4,7 @@
 //! TRIM is a hint: a failed discard is not an error. Trimmed sectors read either as before or as 0; IDENTIFY reports
 //! neither as guaranteed.
 
-use super::super::drive::DriveAction;
+use super::super::action::DriveAction;
 use super::super::regs::{AtaError, SECTOR_SIZE, TaskFile};
 use super::{ActiveCommand, Ata};
 use crate::BlockError;

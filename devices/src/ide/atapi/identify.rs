@@ -1,7 +1,7 @@
 //! IDENTIFY PACKET DEVICE (ATA/ATAPI-6, 8.16).
 
+use super::super::action::CommandContext;
 use super::super::ata::{FIRMWARE, finish, reset_result, text, word};
-use super::super::drive::CommandContext;
 use super::Atapi;
 
 impl Atapi {

@@ -15,8 +15,8 @@ mod structure;
 mod toc;
 mod tray;
 
+use super::action::{ActionResult, BUFFER_SIZE, CommandContext, DriveAction};
 use super::ata::{TransferMode, subcommand};
-use super::drive::{ActionResult, BUFFER_SIZE, CommandContext, DriveAction};
 use super::regs::{AtaError, AtaStatus, CD_SECTOR_SIZE, REASON_CD, REASON_IO, TaskFile, op};
 use crate::BlockError;
 use mode::ModePages;

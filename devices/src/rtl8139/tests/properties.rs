@@ -1,4 +1,4 @@
-//! What holds for all frames, sizes and cuts.
+//! Properties that hold for all frames, ring sizes and descriptor splits.
 
 use super::super::offload;
 use super::*;
@@ -14,21 +14,21 @@ fn descriptor(bench: &Bench<Rtl8139>, at: u64, command: u32, buffer: u64) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// However large the ring is and however slowly it is read: all frames arrive whole and in order.
+    /// For any ring size and reading speed all frames arrive complete and in order.
     #[test]
-    fn the_ring_loses_and_changes_nothing(
+    fn the_ring_delivers_all_frames_unchanged_and_in_order(
         rblen in 0u32..4,
         no_wrap: bool,
         steps in prop::collection::vec((prop::collection::vec(14usize..1600, 0..6), 0usize..8), 1..40),
     ) {
         let mut bench = running();
-        bench.outl(IO + 0x44, 0x0a | rblen << 11 | u32::from(no_wrap) << 7);
+        bench.outl(RCR, 0x0a | rblen << 11 | u32::from(no_wrap) << 7);
         let size = 0x2000u32 << rblen;
         let straight = no_wrap && rblen < 3;
         let mut expected = std::collections::VecDeque::new();
         let mut at = 0u32;
         let mut read = |bench: &mut Bench<Rtl8139>, expected: &mut std::collections::VecDeque<Vec<u8>>| {
-            if bench.inb(IO + 0x37) & 1 != 0 {
+            if bench.inb(CR) & 1 != 0 {
                 return false;
             }
             let header = memory(bench, RING + u64::from(at), 4);
@@ -41,7 +41,7 @@ proptest! {
             frame.extend(crc(&frame));
             assert_eq!(got, frame);
             at = (at + 4 + len).next_multiple_of(4) % size;
-            bench.outw(IO + 0x38, (at as u16).wrapping_sub(16));
+            bench.outw(CAPR, (at as u16).wrapping_sub(16));
             true
         };
         for (frames, reads) in steps {
@@ -54,28 +54,28 @@ proptest! {
         }
         while read(&mut bench, &mut expected) {}
         prop_assert!(expected.is_empty());
-        prop_assert_eq!(bench.inl(IO + 0x4c), 0);
+        prop_assert_eq!(bench.inl(MPC), 0);
     }
 
-    /// However a frame is cut into descriptors, it leaves the same.
+    /// For any split into descriptors the frame is sent unchanged.
     #[test]
-    fn cuts_between_descriptors_do_not_show(cuts in prop::collection::vec(0usize..1514, 0..20), tag in any::<Option<u16>>()) {
+    fn a_frame_split_over_descriptors_is_sent_unchanged(cuts in prop::collection::vec(0usize..1514, 0..20), tag in any::<Option<u16>>()) {
         let mut bench = card();
-        bench.outw(IO + 0xe0, 3);
-        bench.outl(IO + 0x20, TX as u32);
-        bench.outb(IO + 0x37, 0x0c);
+        bench.outw(CPCR, 3);
+        bench.outl(TSAD, TX as u32);
+        bench.outb(CR, 0x0c);
         let bytes = frame(OTHER, 1514);
         bench.memory.write(DATA, &bytes);
-        let mut edges = [cuts, vec![0, 1514]].concat();
-        edges.sort_unstable();
-        let count = edges.len() - 1;
-        for (n, pair) in edges.windows(2).enumerate() {
+        let mut boundaries = [cuts, vec![0, 1514]].concat();
+        boundaries.sort_unstable();
+        let count = boundaries.len() - 1;
+        for (n, pair) in boundaries.windows(2).enumerate() {
             let edge = if n == 0 { 0x2000_0000 } else { 0 } | if n + 1 == count { 0x1000_0000 } else { 0 };
             descriptor(&bench, TX + 16 * n as u64, 0x8000_0000 | edge | (pair[1] - pair[0]) as u32, DATA + pair[0] as u64);
         }
         let tag_dword = tag.map_or(0, |tag| 0x0002_0000 | u32::from(tag.swap_bytes()));
         bench.memory.write(TX + 4, &tag_dword.to_le_bytes());
-        bench.outb(IO + 0xd9, 0x40);
+        bench.outb(TPPOLL, 0x40);
         let expect = match tag {
             None => bytes,
             Some(tag) => [&bytes[..12], &[0x81, 0], &tag.to_be_bytes(), &bytes[12..]].concat(),
@@ -83,9 +83,9 @@ proptest! {
         prop_assert_eq!(sent(&mut bench), [expect]);
     }
 
-    /// What is left to the host and then done is what is done here, and the receiver finds it right.
+    /// Checksums computed here equal those left to the host, and the receiver finds them correct.
     #[test]
-    fn offloads_agree_with_each_other(
+    fn checksums_computed_here_and_by_the_host_agree(
         payload in prop::collection::vec(any::<u8>(), 0..1400),
         options in 0usize..11,
         udp: bool,
@@ -100,19 +100,19 @@ proptest! {
         bytes[26..34].copy_from_slice(&addresses.to_le_bytes());
         bytes.extend(vec![0x50; l4]);
         bytes.extend(&payload);
-        let tasks = offload::Tasks { ip: true, udp: true, tcp: true, mss: None };
+        let tasks = offload::OffloadTasks { ip: true, udp: true, tcp: true, mss: None };
         let (mut here, mut there) = (bytes.clone(), bytes);
-        prop_assert_eq!(offload::transmit(&mut here, tasks, true), Default::default());
-        let left = offload::transmit(&mut there, tasks, false);
-        prop_assert!(offload::fill(&mut there, left.checksum.unwrap()));
+        prop_assert_eq!(offload::prepare_tx(&mut here, tasks, true), Default::default());
+        let left = offload::prepare_tx(&mut there, tasks, false);
+        prop_assert!(offload::fill_checksum(&mut there, left.checksum.unwrap()));
         prop_assert_eq!(&here, &there);
         let protocol = if udp { 2 } else { 1 };
-        let expect = offload::Verdict { protocol, ..Default::default() };
-        prop_assert_eq!(offload::receive(&here, false), expect);
-        // A bit that is wrong is found.
+        let expect = offload::RxChecksumStatus { protocol, ..Default::default() };
+        prop_assert_eq!(offload::check_rx(&here, false), expect);
+        // A flipped bit is detected.
         let at = 14 + header + l4 + payload.len() - 1;
         here[at] ^= 1;
-        let verdict = offload::receive(&here, false);
+        let verdict = offload::check_rx(&here, false);
         prop_assert!(verdict.tcp_failed || verdict.udp_failed);
     }
 }

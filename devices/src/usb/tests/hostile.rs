@@ -1,142 +1,146 @@
+//! UHCI schedules that no driver builds: loops, illegal TDs, pointers outside RAM.
 use super::*;
 use std::time::Instant;
 
-/// Runs for a second, in which a guest's processors also look at the registers, and says how many TDs and QHs there were.
+/// Runs the controller for one second, with register reads in between, and fails if the host needs too long for it.
 #[track_caller]
-fn survives(host: &mut Host) {
+fn run_one_second(driver: &mut Driver) {
     let begin = Instant::now();
     for _ in 0..50 {
-        host.bench.advance(20 * FRAME);
-        host.bench.inl(IO);
-        host.bench.inl(IO + 4);
+        driver.bench.advance(20 * FRAME_NANOS);
+        driver.bench.inl(USBCMD);
+        driver.bench.inl(USBINTR);
     }
-    assert!(begin.elapsed().as_secs() < 20, "bounded work");
+    assert!(begin.elapsed().as_secs() < 20, "the work per call is not bounded");
 }
 
-fn everywhere(host: &mut Host, link: u32) {
+fn fill_frame_list(driver: &mut Driver, link: u32) {
     for n in 0..1024 {
-        host.poke(LIST + 4 * n, link);
+        driver.poke(FRAME_LIST + 4 * n, link);
     }
 }
 
 #[test]
-fn a_schedule_that_goes_round_ends() {
-    // A QH that leads to itself; two that lead to each other; one within itself; TDs in a ring; queues of such.
-    let mut host = Host::running();
-    host.poke(QUEUE, QUEUE as u32 | 2);
-    host.poke(QUEUE + 4, 1);
-    everywhere(&mut host, QUEUE as u32 | 2);
-    survives(&mut host);
-    host.poke(QUEUE, (QUEUE + 16) as u32 | 2);
-    host.poke(QUEUE + 16, QUEUE as u32 | 2);
-    host.poke(QUEUE + 20, 1);
-    survives(&mut host);
-    host.poke(QUEUE + 4, QUEUE as u32 | 2);
-    survives(&mut host);
-    host.put_td(0, TDS as u32, &Want::new(IN, 99, 8));
-    everywhere(&mut host, TDS as u32);
-    survives(&mut host);
-    host.put_td(0, TDS as u32 | 4, &Want::new(IN, 99, 8));
-    host.poke(QUEUE, QUEUE as u32 | 2);
-    host.poke(QUEUE + 4, TDS as u32);
-    everywhere(&mut host, QUEUE as u32 | 2);
-    survives(&mut host);
-    assert_eq!(host.bench.inw(IO) & 1, 1, "it runs on");
+fn a_cyclic_schedule_ends() {
+    // A QH that links to itself; two QHs that link to each other; a QH as its own element; a ring of TDs; a QH of such
+    // a ring.
+    let mut driver = Driver::running();
+    driver.poke(QH, QH as u32 | 2);
+    driver.poke(QH + 4, 1);
+    fill_frame_list(&mut driver, QH as u32 | 2);
+    run_one_second(&mut driver);
+    driver.poke(QH, (QH + 16) as u32 | 2);
+    driver.poke(QH + 16, QH as u32 | 2);
+    driver.poke(QH + 20, 1);
+    run_one_second(&mut driver);
+    driver.poke(QH + 4, QH as u32 | 2);
+    run_one_second(&mut driver);
+    driver.put_td(0, TDS as u32, &TdSpec::new(IN, 99, 8));
+    fill_frame_list(&mut driver, TDS as u32);
+    run_one_second(&mut driver);
+    driver.put_td(0, TDS as u32 | 4, &TdSpec::new(IN, 99, 8));
+    driver.poke(QH, QH as u32 | 2);
+    driver.poke(QH + 4, TDS as u32);
+    fill_frame_list(&mut driver, QH as u32 | 2);
+    run_one_second(&mut driver);
+    assert_eq!(driver.bench.inw(USBCMD) & 1, 1, "the controller still runs");
 }
 
 #[test]
-fn a_round_in_which_something_is_done_goes_on_until_the_frame_is_full() {
-    // The queue of a control transfer behind one that leads back to it, as drivers do for bandwidth.
-    let mut host = Host::configured();
-    host.queue(&[Want::new(SETUP, TABLET_ADDRESS, 8), Want { interrupt: true, ..Want::new(IN, TABLET_ADDRESS, 1) }]);
-    host.poke(TDS, (TDS + 16) as u32);
-    host.poke(QUEUE, QUEUE as u32 | 2);
-    host.bench.memory.write(BUFFERS, &[0x80, 8, 0, 0, 0, 0, 1, 0]);
-    host.frames(1);
-    assert!(!host.td(1).control.active(), "both in one frame, though breadth first");
-    survives(&mut host);
+fn a_loop_that_completes_tds_runs_until_the_frame_is_full() {
+    // The QH of a control transfer links back to itself, as drivers do for bandwidth reclamation.
+    let mut driver = Driver::configured();
+    driver.queue(&[TdSpec::new(SETUP, TABLET_ADDRESS, 8), TdSpec { ioc: true, ..TdSpec::new(IN, TABLET_ADDRESS, 1) }]);
+    driver.poke(TDS, (TDS + 16) as u32);
+    driver.poke(QH, QH as u32 | 2);
+    driver.bench.memory.write(BUFFERS, &[0x80, 8, 0, 0, 0, 0, 1, 0]);
+    driver.frames(1);
+    assert!(!driver.td(1).status.active(), "both TDs complete in one frame although Vf is clear");
+    run_one_second(&mut driver);
 }
 
 #[test]
-fn more_queues_than_a_frame_has_time_for_are_left() {
-    let mut host = Host::running();
-    // One after another, 16 bytes each.
+fn qhs_that_exceed_the_bus_time_of_a_frame_are_skipped() {
+    let mut driver = Driver::running();
+    // One QH after another, 16 bytes each.
     let base = 0x12_0000_u64;
     for n in 0..50_000 {
-        host.poke(base + 16 * n, (base + 16 * (n + 1)) as u32 | 2);
-        host.poke(base + 16 * n + 4, 1);
+        driver.poke(base + 16 * n, (base + 16 * (n + 1)) as u32 | 2);
+        driver.poke(base + 16 * n + 4, 1);
     }
-    everywhere(&mut host, base as u32 | 2);
-    survives(&mut host);
+    fill_frame_list(&mut driver, base as u32 | 2);
+    run_one_second(&mut driver);
 }
 
 #[test]
-fn a_schedule_where_no_memory_is_stops_the_controller() {
+fn a_schedule_outside_ram_sets_host_system_error_and_stops_the_controller() {
     for link in [0xfee0_0000_u32 | 2, 0xa_0000 | 2, 0xfec0_0000, 0xffff_fff0, 0x4000_0000 | 2] {
-        let mut host = Host::running();
-        host.bench.outw(IO + 2, 0x3f);
-        everywhere(&mut host, link);
-        host.frames(2);
-        assert_eq!(host.status(), 0x28, "host system error, halted: {link:x}");
-        assert!(host.irq());
-        host.bench.outw(IO + 2, 8);
-        assert!(!host.irq());
+        let mut driver = Driver::running();
+        driver.bench.outw(USBSTS, 0x3f);
+        fill_frame_list(&mut driver, link);
+        driver.frames(2);
+        assert_eq!(driver.usbsts(), 0x28, "Host System Error and HCHalted for link {link:x}");
+        assert_eq!(driver.bench.guest_errors, ["schedule or buffer outside RAM"]);
+        assert!(driver.irq());
+        driver.bench.outw(USBSTS, 8);
+        assert!(!driver.irq());
     }
-    // The frame list itself, and a TD's data.
-    let mut host = Host::running();
-    host.bench.outl(IO + 8, 0xfffff000);
-    host.frames(2);
-    assert_eq!(host.status() & 0x28, 0x28);
-    let mut host = Host::configured();
-    host.queue(&[Want::new(SETUP, TABLET_ADDRESS, 8)]);
-    host.poke(TDS + 12, 0xfffffffc);
-    host.frames(2);
-    assert_eq!(host.status() & 0x28, 0x28);
+    // The frame list itself, and a TD's buffer.
+    let mut driver = Driver::running();
+    driver.bench.outl(FRBASEADD, 0xfffff000);
+    driver.frames(2);
+    assert_eq!(driver.usbsts() & 0x28, 0x28);
+    let mut driver = Driver::configured();
+    driver.queue(&[TdSpec::new(SETUP, TABLET_ADDRESS, 8)]);
+    driver.poke(TDS + 12, 0xfffffffc);
+    driver.frames(2);
+    assert_eq!(driver.usbsts() & 0x28, 0x28);
 }
 
 #[test]
-fn nonsense_stops_the_controller() {
-    let mut host = Host::running();
-    host.bench.outw(IO + 2, 0x3f);
-    host.queue(&[Want { pid: 0x12, ..Want::new(IN, 0, 8) }]);
-    host.frames(2);
-    assert_eq!(host.status(), 0x30, "process error, halted");
-    let mut host = Host::running();
-    host.queue(&[Want::new(OUT, 0, 1281)]);
-    host.frames(2);
-    assert_eq!(host.status() & 0x30, 0x30);
-    assert!(host.irq());
+fn an_illegal_pid_or_maxlen_sets_process_error_and_stops_the_controller() {
+    let mut driver = Driver::running();
+    driver.bench.outw(USBSTS, 0x3f);
+    driver.queue(&[TdSpec { pid: 0x12, ..TdSpec::new(IN, 0, 8) }]);
+    driver.frames(2);
+    assert_eq!(driver.usbsts(), 0x30, "Host Controller Process Error and HCHalted");
+    assert_eq!(driver.bench.guest_errors, ["TD with an illegal PID or MaxLen"]);
+    let mut driver = Driver::running();
+    driver.queue(&[TdSpec::new(OUT, 0, 1281)]);
+    driver.frames(2);
+    assert_eq!(driver.usbsts() & 0x30, 0x30);
+    assert!(driver.irq());
 }
 
 #[test]
-fn the_longest_packets_reach_nobody_and_do_no_harm() {
+fn tds_of_any_legal_maxlen_complete() {
     for bytes in [0, 1, 9, 64, 1023, 1280] {
         for pid in [OUT, SETUP, IN] {
-            let mut host = Host::configured();
-            host.queue(&[Want { errors: 1, ..Want::new(pid, TABLET_ADDRESS, bytes) }]);
-            host.bench.memory.write(BUFFERS, &[0xff; 1280]);
-            survives(&mut host);
-            assert!(!host.td(0).control.active(), "{pid:x} of {bytes}");
+            let mut driver = Driver::configured();
+            driver.queue(&[TdSpec { c_err: 1, ..TdSpec::new(pid, TABLET_ADDRESS, bytes) }]);
+            driver.bench.memory.write(BUFFERS, &[0xff; 1280]);
+            run_one_second(&mut driver);
+            assert!(!driver.td(0).status.active(), "PID {pid:x}, MaxLen {bytes}: the TD is still active");
         }
     }
 }
 
 #[test]
-fn without_bus_mastering_nothing_is_read() {
-    let mut host = Host::running();
-    everywhere(&mut host, 0xffff_fff0);
-    host.bench.config_write(4, 2, 1);
-    survives(&mut host);
-    assert_eq!(host.bench.inw(IO) & 1, 1);
+fn the_schedule_is_not_read_without_bus_mastering() {
+    let mut driver = Driver::running();
+    fill_frame_list(&mut driver, 0xffff_fff0);
+    driver.bench.config_write(4, 2, 1);
+    run_one_second(&mut driver);
+    assert_eq!(driver.bench.inw(USBCMD) & 1, 1);
 }
 
 #[test]
-fn a_host_that_was_away_makes_up_for_no_more_than_it_should() {
-    let mut host = Host::configured();
-    let before = host.bench.inw(IO + 6);
-    host.bench.timers.clear();
-    host.bench.advance(1_000_000_000 * FRAME / 1000);
+fn catching_up_after_a_long_delay_is_bounded_and_frnum_stays_exact() {
+    let mut driver = Driver::configured();
+    let before = driver.bench.inw(FRNUM);
+    driver.bench.timers.clear();
+    driver.bench.advance(1_000_000_000 * FRAME_NANOS / 1000);
     let begin = Instant::now();
-    assert_eq!(host.bench.inw(IO + 6), (u64::from(before) + 1_000_000) as u16 & 0x7ff);
+    assert_eq!(driver.bench.inw(FRNUM), (u64::from(before) + 1_000_000) as u16 & 0x7ff);
     assert!(begin.elapsed().as_millis() < 2000);
 }

@@ -1,4 +1,4 @@
-//! The controller and its functions as a driver sees them.
+//! The UHCI controller and its functions, driven as a guest driver drives them.
 
 mod hostile;
 mod input;
@@ -6,101 +6,107 @@ mod registers;
 mod requests;
 mod schedule;
 
-use super::td::{Control, Td, Token};
+use super::td::{Td, TdStatus, Token};
 use super::*;
 use crate::testing::Bench;
 
-/// Where its ports are.
+/// Base of the I/O ports.
 const IO: u16 = 0xc100;
-/// Where the schedule is.
-const LIST: u64 = 0x10_0000;
-const QUEUE: u64 = 0x10_1000;
+/// Guest addresses of the schedule.
+const FRAME_LIST: u64 = 0x10_0000;
+const QH: u64 = 0x10_1000;
 const TDS: u64 = 0x10_2000;
 const BUFFERS: u64 = 0x10_8000;
-const FRAME: u64 = 1_000_000;
+const FRAME_NANOS: u64 = 1_000_000;
 
 const IN: u8 = 0x69;
 const OUT: u8 = 0xe1;
 const SETUP: u8 = 0x2d;
 
-/// Ports of the tablet and the keyboard.
-const TABLET: u16 = 0x10;
-const KEYBOARD: u16 = 0x12;
+// Registers (UHCI Design Guide 1.1, section 2.1). The tablet is at port 1, the keyboard at port 2.
+const USBCMD: u16 = IO;
+const USBSTS: u16 = IO + 0x02;
+const USBINTR: u16 = IO + 0x04;
+const FRNUM: u16 = IO + 0x06;
+const FRBASEADD: u16 = IO + 0x08;
+const SOFMOD: u16 = IO + 0x0c;
+const PORTSC1: u16 = IO + 0x10;
+const PORTSC2: u16 = IO + 0x12;
 
-struct Host {
+struct Driver {
     bench: Bench<Piix3Usb>,
 }
 
-/// A TD as a test wants it.
+/// The fields of a TD that a test sets.
 #[derive(Clone, Copy)]
-struct Want {
+struct TdSpec {
     pid: u8,
     address: u8,
     endpoint: u8,
     toggle: bool,
     bytes: usize,
     low_speed: bool,
-    errors: u8,
-    interrupt: bool,
-    short: bool,
+    c_err: u8,
+    ioc: bool,
+    spd: bool,
 }
 
-impl Want {
+impl TdSpec {
     fn new(pid: u8, address: u8, bytes: usize) -> Self {
         let toggle = pid != SETUP;
-        Self { pid, address, endpoint: 0, toggle, bytes, low_speed: false, errors: 3, interrupt: false, short: false }
+        Self { pid, address, endpoint: 0, toggle, bytes, low_speed: false, c_err: 3, ioc: false, spd: false }
     }
 
-    fn control(&self) -> Control {
-        Control::new()
-            .with_actual(0x7ff)
+    fn status(&self) -> TdStatus {
+        TdStatus::new()
+            .with_act_len(0x7ff)
             .with_active(true)
-            .with_complete_interrupt(self.interrupt)
-            .with_low_speed(self.low_speed)
-            .with_errors(self.errors)
-            .with_short_packet(self.short)
+            .with_ioc(self.ioc)
+            .with_ls(self.low_speed)
+            .with_c_err(self.c_err)
+            .with_spd(self.spd)
     }
 
     fn token(&self) -> Token {
         Token::new()
-            .with_pid(self.pid)
-            .with_address(self.address)
-            .with_endpoint(self.endpoint)
-            .with_toggle(self.toggle)
-            .with_bytes(self.bytes)
+            .with_pid_code(self.pid)
+            .with_device_address(self.address)
+            .with_endpt(self.endpoint)
+            .with_data_toggle(self.toggle)
+            .with_max_len(self.bytes)
     }
 }
 
-impl Host {
-    /// The function where firmware put it, with an empty schedule, stopped.
+impl Driver {
+    /// The controller as firmware leaves it: BAR 4 mapped, bus master, stopped, with an empty frame list.
     fn new() -> Self {
         let mut bench = Bench::new(Piix3Usb::new());
         bench.config_write(0x20, 4, IO.into());
         bench.config_write(0x04, 2, 5);
-        let mut host = Self { bench };
+        let mut driver = Self { bench };
         for n in 0..1024 {
-            host.poke(LIST + 4 * n, 1);
+            driver.poke(FRAME_LIST + 4 * n, 1);
         }
-        host.bench.outl(IO + 8, LIST as u32);
-        host.bench.outw(IO + 4, 0xf);
-        host
+        driver.bench.outl(FRBASEADD, FRAME_LIST as u32);
+        driver.bench.outw(USBINTR, 0xf);
+        driver
     }
 
     /// The same, running, with both ports enabled.
     fn running() -> Self {
-        let mut host = Self::new();
-        host.bench.outw(IO, 0x81);
-        for port in [TABLET, KEYBOARD] {
-            host.enable(port);
+        let mut driver = Self::new();
+        driver.bench.outw(USBCMD, 0x81);
+        for port in [PORTSC1, PORTSC2] {
+            driver.enable(port);
         }
-        host
+        driver
     }
 
     fn enable(&mut self, port: u16) {
-        self.bench.outw(IO + port, 0x200);
-        self.bench.outw(IO + port, 0);
-        self.bench.outw(IO + port, 0xe);
-        assert_eq!(self.bench.inw(IO + port) & 0xf, 0x5, "connected and enabled");
+        self.bench.outw(port, 0x200);
+        self.bench.outw(port, 0);
+        self.bench.outw(port, 0xe);
+        assert_eq!(self.bench.inw(port) & 0xf, 0x5, "the port is connected and enabled");
     }
 
     fn poke(&mut self, at: u64, value: u32) {
@@ -117,9 +123,9 @@ impl Host {
         Td::parse(&bytes)
     }
 
-    fn put_td(&mut self, n: u64, link: u32, want: &Want) {
+    fn put_td(&mut self, n: u64, link: u32, spec: &TdSpec) {
         let buffer = (BUFFERS + 0x100 * n) as u32;
-        let dwords = [link, want.control().into_bits(), want.token().into_bits(), buffer];
+        let dwords = [link, spec.status().into_bits(), spec.token().into_bits(), buffer];
         self.bench.memory.write(TDS + 16 * n, &dwords.map(u32::to_le_bytes).concat());
     }
 
@@ -129,88 +135,88 @@ impl Host {
         bytes
     }
 
-    /// A queue of TDs, followed depth first, in every entry of the frame list.
-    fn queue(&mut self, wants: &[Want]) {
-        let last = wants.len() as u64 - 1;
-        for (n, want) in (0..).zip(wants) {
+    /// Puts a depth-first queue of TDs into every entry of the frame list.
+    fn queue(&mut self, specs: &[TdSpec]) {
+        let last = specs.len() as u64 - 1;
+        for (n, spec) in (0..).zip(specs) {
             let link = if n == last { 1 } else { (TDS + 16 * (n + 1)) as u32 | 4 };
-            self.put_td(n, link, want);
+            self.put_td(n, link, spec);
         }
-        self.poke(QUEUE, 1);
-        self.poke(QUEUE + 4, TDS as u32);
+        self.poke(QH, 1);
+        self.poke(QH + 4, TDS as u32);
         for n in 0..1024 {
-            self.poke(LIST + 4 * n, QUEUE as u32 | 2);
+            self.poke(FRAME_LIST + 4 * n, QH as u32 | 2);
         }
     }
 
     fn frames(&mut self, count: u64) {
-        self.bench.advance(count * FRAME);
+        self.bench.advance(count * FRAME_NANOS);
     }
 
-    fn status(&mut self) -> u16 {
-        self.bench.inw(IO + 2)
+    fn usbsts(&mut self) -> u16 {
+        self.bench.inw(USBSTS)
     }
 
     fn irq(&self) -> bool {
         self.bench.irq(IrqLine::Pci(PIN))
     }
 
-    /// A control transfer to `address`: what came, or that it stalled.
+    /// Runs a control transfer with the function at `address`. Returns the data, or an error if the function stalled.
     fn control(&mut self, address: u8, setup: [u8; 8], out: &[u8]) -> Result<Vec<u8>, ()> {
         let low_speed = address == KEYBOARD_ADDRESS;
         let length = usize::from(u16::from_le_bytes([setup[6], setup[7]]));
         let reads = setup[0] & 0x80 != 0;
-        let mut wants = vec![Want { low_speed, ..Want::new(SETUP, address, 8) }];
+        let mut specs = vec![TdSpec { low_speed, ..TdSpec::new(SETUP, address, 8) }];
         let mut toggle = true;
         let mut left = length;
         while left > 0 {
             let bytes = left.min(8);
             let pid = if reads { IN } else { OUT };
-            wants.push(Want { low_speed, toggle, short: true, ..Want::new(pid, address, bytes) });
+            specs.push(TdSpec { low_speed, toggle, spd: true, ..TdSpec::new(pid, address, bytes) });
             toggle = !toggle;
             left -= bytes;
         }
-        let status = Want { low_speed, ..Want::new(if reads && length > 0 { OUT } else { IN }, address, 0) };
-        wants.push(Want { interrupt: true, ..status });
-        self.queue(&wants);
+        let status = TdSpec { low_speed, ..TdSpec::new(if reads && length > 0 { OUT } else { IN }, address, 0) };
+        specs.push(TdSpec { ioc: true, ..status });
+        self.queue(&specs);
         self.bench.memory.write(BUFFERS, &setup);
         for (n, part) in (1..).zip(out.chunks(8)) {
             self.bench.memory.write(BUFFERS + 0x100 * n, part);
         }
-        self.bench.outw(IO + 2, 0x1f);
-        let last = wants.len() as u64 - 1;
+        self.bench.outw(USBSTS, 0x1f);
+        let last = specs.len() as u64 - 1;
         let mut data = Vec::new();
-        // As many frames as bandwidth asks for.
+        // Bus time may spread the transfer over several frames.
         for _ in 0..200 {
             self.frames(1);
-            if !self.td(last).control.active() || self.status() & 2 != 0 {
+            if !self.td(last).status.active() || self.usbsts() & 2 != 0 {
                 break;
             }
-            // A short packet ends the data: on to the status stage.
+            // A short packet ends the data stage: advance to the status stage.
             if (1..last).any(|n| {
                 let td = self.td(n);
-                let control = td.control;
-                !control.active() && usize::from(control.actual().wrapping_add(1) & 0x7ff) < td.token.bytes().unwrap()
+                let status = td.status;
+                !status.active() && usize::from(status.act_len().wrapping_add(1) & 0x7ff) < td.token.max_len().unwrap()
             }) {
-                self.poke(QUEUE + 4, (TDS + 16 * last) as u32);
+                self.poke(QH + 4, (TDS + 16 * last) as u32);
             }
         }
         for n in 1..last {
             let td = self.td(n);
-            if reads && !td.control.active() && !td.control.stalled() {
-                data.extend(self.data(n, usize::from(td.control.actual().wrapping_add(1) & 0x7ff)));
+            if reads && !td.status.active() && !td.status.stalled() {
+                data.extend(self.data(n, usize::from(td.status.act_len().wrapping_add(1) & 0x7ff)));
             }
         }
-        let stalled = (0..=last).any(|n| self.td(n).control.stalled());
+        let stalled = (0..=last).any(|n| self.td(n).status.stalled());
         if stalled {
-            assert_ne!(self.status() & 2, 0, "a stall is told");
+            assert_ne!(self.usbsts() & 2, 0, "a stall sets the USB Error Interrupt bit");
             return Err(());
         }
-        assert!(!self.td(last).control.active(), "the transfer never ends");
+        assert!(!self.td(last).status.active(), "the transfer did not complete");
         Ok(data)
     }
 
-    /// Requests without data, or data that come.
+    /// Runs a control transfer without OUT data.
     fn request(
         &mut self,
         address: u8,
@@ -224,36 +230,36 @@ impl Host {
         self.control(address, [kind, request, v, w, i, j, l, m], &[])
     }
 
-    /// Both functions addressed and configured.
+    /// The controller with both functions addressed and configured.
     fn configured() -> Self {
-        let mut host = Self::new();
-        host.bench.outw(IO, 0x81);
-        for (port, address) in [(TABLET, TABLET_ADDRESS), (KEYBOARD, KEYBOARD_ADDRESS)] {
-            host.enable(port);
-            // While the address is 0, only this function may have it and only its speed hears.
-            let low_speed = port == KEYBOARD;
-            let setup = Want { low_speed, ..Want::new(SETUP, 0, 8) };
-            let status = Want { low_speed, ..Want::new(IN, 0, 0) };
-            host.queue(&[setup, status]);
-            host.bench.memory.write(BUFFERS, &[0, 5, address, 0, 0, 0, 0, 0]);
-            host.frames(3);
-            assert!(!host.td(1).control.active() && !host.td(1).control.stalled());
-            host.request(address, 0, 9, 1, 0, 0).unwrap();
+        let mut driver = Self::new();
+        driver.bench.outw(USBCMD, 0x81);
+        for (port, address) in [(PORTSC1, TABLET_ADDRESS), (PORTSC2, KEYBOARD_ADDRESS)] {
+            driver.enable(port);
+            // At address 0 only the port's speed separates the functions.
+            let low_speed = port == PORTSC2;
+            let setup = TdSpec { low_speed, ..TdSpec::new(SETUP, 0, 8) };
+            let status = TdSpec { low_speed, ..TdSpec::new(IN, 0, 0) };
+            driver.queue(&[setup, status]);
+            driver.bench.memory.write(BUFFERS, &[0, 5, address, 0, 0, 0, 0, 0]);
+            driver.frames(3);
+            assert!(!driver.td(1).status.active() && !driver.td(1).status.stalled());
+            driver.request(address, 0, 9, 1, 0, 0).unwrap();
         }
-        host
+        driver
     }
 
-    /// Asks for a report of `bytes` at most, in every frame.
+    /// Polls the interrupt endpoint in every frame, for a report of `bytes` at most.
     fn poll(&mut self, address: u8, toggle: bool, bytes: usize) {
         let low_speed = address == KEYBOARD_ADDRESS;
-        let want = Want { endpoint: 1, toggle, low_speed, interrupt: true, ..Want::new(IN, address, bytes) };
-        self.queue(&[want]);
+        let spec = TdSpec { endpoint: 1, toggle, low_speed, ioc: true, ..TdSpec::new(IN, address, bytes) };
+        self.queue(&[spec]);
     }
 
-    /// The report that came, if one did.
+    /// The report that the last poll returned, if any.
     fn report(&self) -> Option<Vec<u8>> {
-        let control = self.td(0).control;
-        (!control.active()).then(|| self.data(0, usize::from(control.actual().wrapping_add(1) & 0x7ff)))
+        let status = self.td(0).status;
+        (!status.active()).then(|| self.data(0, usize::from(status.act_len().wrapping_add(1) & 0x7ff)))
     }
 
     fn input(&mut self, event: InputEvent) {
@@ -269,39 +275,39 @@ const TABLET_ADDRESS: u8 = 5;
 const KEYBOARD_ADDRESS: u8 = 6;
 
 #[test]
-fn generic() {
+fn the_controller_passes_the_generic_device_tests() {
     crate::testing::generic_tests(Piix3Usb::new);
 }
 
-/// Timer wake-ups in this much time.
-fn wakes(host: &mut Host, millis: u64) -> u32 {
+/// Lets `millis` milliseconds pass and counts the timer wake-ups.
+fn timer_wakeups(driver: &mut Driver, millis: u64) -> u32 {
     let mut wakes = 0;
-    let until = host.bench.now().plus_nanos(millis * FRAME);
-    while let Some(&at) = host.bench.timers.get(&TIMER).filter(|&&at| at <= until) {
-        let step = at.since(host.bench.now()).as_nanos() as u64;
-        host.bench.advance(step);
+    let until = driver.bench.now().plus_nanos(millis * FRAME_NANOS);
+    while let Some(&at) = driver.bench.timers.get(&TIMER).filter(|&&at| at <= until) {
+        let step = at.since(driver.bench.now()).as_nanos() as u64;
+        driver.bench.advance(step);
         wakes += 1;
     }
-    let rest = until.since(host.bench.now()).as_nanos() as u64;
-    host.bench.advance(rest);
+    let rest = until.since(driver.bench.now()).as_nanos() as u64;
+    driver.bench.advance(rest);
     wakes
 }
 
 #[test]
-fn an_idle_controller_lets_the_host_sleep() {
-    let mut host = Host::new();
-    assert_eq!(wakes(&mut host, 1000), 0, "stopped");
-    let mut host = Host::configured();
-    host.poll(TABLET_ADDRESS, false, 8);
-    wakes(&mut host, 1000);
-    let idle = wakes(&mut host, 1000);
+fn an_idle_schedule_needs_few_timer_wakeups() {
+    let mut driver = Driver::new();
+    assert_eq!(timer_wakeups(&mut driver, 1000), 0, "a stopped controller arms no timer");
+    let mut driver = Driver::configured();
+    driver.poll(TABLET_ADDRESS, false, 8);
+    timer_wakeups(&mut driver, 1000);
+    let idle = timer_wakeups(&mut driver, 1000);
     assert!((15..=16).contains(&idle), "{idle} wake-ups a second");
-    // What a person does is told in the next frame.
-    host.input(InputEvent::Pointer { x: Some(1), y: Some(2), dz: 0, buttons: 0 });
-    host.frames(1);
-    assert_eq!(host.report(), Some(vec![0, 1, 0, 2, 0, 0]));
-    // FRNUM does not depend on any of that.
-    let before = host.bench.inw(IO + 6);
-    wakes(&mut host, 777);
-    assert_eq!(host.bench.inw(IO + 6), (before + 777) & 0x7ff);
+    // An input event is reported in the next frame.
+    driver.input(InputEvent::Pointer { x: Some(1), y: Some(2), dz: 0, buttons: 0 });
+    driver.frames(1);
+    assert_eq!(driver.report(), Some(vec![0, 1, 0, 2, 0, 0]));
+    // FRNUM is exact although frames run in batches.
+    let before = driver.bench.inw(FRNUM);
+    timer_wakeups(&mut driver, 777);
+    assert_eq!(driver.bench.inw(FRNUM), (before + 777) & 0x7ff);
 }

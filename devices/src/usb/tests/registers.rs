@@ -1,7 +1,8 @@
+//! UHCI registers, PCI configuration space, root hub ports and the interrupt.
 use super::*;
 
 #[test]
-fn the_configuration_space_is_that_of_the_data_sheet() {
+fn the_configuration_space_has_the_datasheets_values() {
     let mut bench = Bench::new(Piix3Usb::new());
     for (register, width, expect) in [
         (0x00, 4, 0x7020_8086),
@@ -16,146 +17,179 @@ fn the_configuration_space_is_that_of_the_data_sheet() {
         assert_eq!(bench.config_read(register, width), expect, "{register:02x}");
     }
     bench.config_write(0x20, 4, u32::MAX);
-    assert_eq!(bench.config_read(0x20, 4), 0xffe1, "32 ports");
+    assert_eq!(bench.config_read(0x20, 4), 0xffe1, "BAR 4 has 32 ports");
     bench.config_write(0x20, 4, IO.into());
-    assert_eq!(bench.input(IO + 0x10, 2), 0xffff, "not decoded yet");
+    assert_eq!(bench.input(PORTSC1, 2), 0xffff, "I/O is not enabled yet");
     bench.config_write(0x04, 2, 1);
-    assert_eq!(bench.inw(IO + 0x10) & 0x80, 0x80);
+    assert_eq!(bench.inw(PORTSC1) & 0x80, 0x80);
 }
 
 #[test]
-fn registers_after_a_reset() {
-    let mut host = Host::new();
-    host.bench.outw(IO, 2);
-    for (offset, expect) in [(0, 0), (2, 0x20), (4, 0), (6, 0), (8, 0), (10, 0), (12, 0x40), (20, 0), (30, 0)] {
-        assert_eq!(host.bench.inw(IO + offset), expect, "{offset:x}");
-    }
-    // J of a full-speed and of a low-speed function.
-    assert_eq!(host.bench.inw(IO + TABLET), 0x0093);
-    assert_eq!(host.bench.inw(IO + KEYBOARD), 0x01a3);
-}
-
-#[test]
-fn what_can_be_written_is_what_there_is() {
-    let mut host = Host::new();
-    for (offset, value, expect) in [
-        (0, 0xff40, 0x40),
-        (4, 0xffff, 0xf),
-        (6, 0xffff, 0x7ff),
-        (8, 0xffff, 0xf000),
-        (10, 0x1234, 0x1234),
-        (12, 0xffff, 0x7f),
+fn hcreset_sets_the_reset_values() {
+    let mut driver = Driver::new();
+    driver.bench.outw(USBCMD, 2);
+    for (port, expect) in [
+        (USBCMD, 0),
+        (USBSTS, 0x20),
+        (USBINTR, 0),
+        (FRNUM, 0),
+        (FRBASEADD, 0),
+        (FRBASEADD + 2, 0),
+        (SOFMOD, 0x40),
+        (IO + 20, 0),
+        (IO + 30, 0),
     ] {
-        host.bench.outw(IO + offset, value);
-        assert_eq!(host.bench.inw(IO + offset), expect, "{offset:x}");
+        assert_eq!(driver.bench.inw(port), expect, "{port:x}");
     }
-    host.bench.outb(IO + 9, 0x50);
-    assert_eq!(host.bench.inl(IO + 8), 0x1234_5000, "a byte of it");
-    host.bench.outl(IO + 8, LIST as u32);
-    host.bench.outw(IO, 1);
-    host.bench.outw(IO + 6, 5);
-    assert_eq!(host.bench.inw(IO + 6), 0x7ff, "FRNUM cannot be written while it counts");
-    host.frames(2);
-    assert_eq!(host.bench.inw(IO + 6), 0, "it wraps");
-    host.bench.outw(IO, 0);
-    assert_eq!(host.status() & 0x20, 0x20, "halted");
+    // J state of a full-speed and of a low-speed function.
+    assert_eq!(driver.bench.inw(PORTSC1), 0x0093);
+    assert_eq!(driver.bench.inw(PORTSC2), 0x01a3);
 }
 
 #[test]
-fn frnum_counts_frames_of_the_length_that_sofmod_says() {
+fn writes_change_only_the_implemented_bits() {
+    let mut driver = Driver::new();
+    for (port, value, expect) in [
+        (USBCMD, 0xff40, 0x40),
+        (USBINTR, 0xffff, 0xf),
+        (FRNUM, 0xffff, 0x7ff),
+        (FRBASEADD, 0xffff, 0xf000),
+        (FRBASEADD + 2, 0x1234, 0x1234),
+        (SOFMOD, 0xffff, 0x7f),
+    ] {
+        driver.bench.outw(port, value);
+        assert_eq!(driver.bench.inw(port), expect, "{port:x}");
+    }
+    driver.bench.outb(FRBASEADD + 1, 0x50);
+    assert_eq!(driver.bench.inl(FRBASEADD), 0x1234_5000, "a byte write changes that byte only");
+    driver.bench.outl(FRBASEADD, FRAME_LIST as u32);
+    driver.bench.outw(USBCMD, 1);
+    driver.bench.outw(FRNUM, 5);
+    assert_eq!(driver.bench.inw(FRNUM), 0x7ff, "FRNUM is read-only while the controller runs");
+    driver.frames(2);
+    assert_eq!(driver.bench.inw(FRNUM), 0, "FRNUM wraps");
+    driver.bench.outw(USBCMD, 0);
+    assert_eq!(driver.usbsts() & 0x20, 0x20, "HCHalted");
+}
+
+#[test]
+fn frnum_counts_frames_of_the_length_in_sofmod() {
     for (modify, nanos) in [(0x40, 1_000_000), (0, 994_666), (0x7f, 1_005_250)] {
-        let mut host = Host::new();
-        host.bench.outb(IO + 12, modify);
-        host.bench.outw(IO, 1);
-        host.bench.advance(nanos * 100 - 1);
-        assert_eq!(host.bench.inw(IO + 6), 99, "{modify:x}");
-        host.bench.advance(1);
-        assert_eq!(host.bench.inw(IO + 6), 100, "{modify:x}");
+        let mut driver = Driver::new();
+        driver.bench.outb(SOFMOD, modify);
+        driver.bench.outw(USBCMD, 1);
+        driver.bench.advance(nanos * 100 - 1);
+        assert_eq!(driver.bench.inw(FRNUM), 99, "{modify:x}");
+        driver.bench.advance(1);
+        assert_eq!(driver.bench.inw(FRNUM), 100, "{modify:x}");
     }
 }
 
 #[test]
-fn a_port_goes_through_reset_enable_and_suspend() {
-    let mut host = Host::new();
-    host.bench.outw(IO, 1);
-    assert_eq!(host.bench.inw(IO + TABLET) & 3, 3, "connected, which is new");
-    host.bench.outw(IO + TABLET, 0x202);
-    assert_eq!(host.bench.inw(IO + TABLET), 0x281, "reset: SE0");
-    host.bench.outw(IO + TABLET, 0x204);
-    assert_eq!(host.bench.inw(IO + TABLET) & 4, 0, "not enabled during reset");
-    host.bench.outw(IO + TABLET, 0);
-    host.bench.outw(IO + TABLET, 4);
-    assert_eq!(host.bench.inw(IO + TABLET), 0x95);
-    host.bench.outw(IO + TABLET, 0x1004);
-    assert_eq!(host.bench.inw(IO + TABLET), 0x1095, "suspended");
-    host.bench.outw(IO + TABLET, 0x1044);
-    assert_eq!(host.bench.inw(IO + TABLET), 0x10e5, "K, driven by the host");
-    host.bench.outw(IO + TABLET, 0x1004);
-    assert_eq!(host.bench.inw(IO + TABLET), 0x95, "awake again");
-    // A write of one byte changes nothing of the other.
-    host.bench.outb(IO + TABLET + 1, 0x10);
-    assert_eq!(host.bench.inw(IO + TABLET), 0x1095);
-    // HCRESET leaves suspend alone, and finds the function again.
-    host.bench.outw(IO, 2);
-    assert_eq!(host.bench.inw(IO + TABLET), 0x1093);
-    // GRESET does not, and lasts.
-    host.bench.outw(IO, 4);
-    assert_eq!((host.bench.inw(IO), host.bench.inw(IO + TABLET)), (4, 0x80));
-    host.bench.outw(IO, 0);
-    assert_eq!(host.bench.inw(IO + TABLET), 0x93);
+fn portsc_follows_reset_enable_and_suspend() {
+    let mut driver = Driver::new();
+    driver.bench.outw(USBCMD, 1);
+    assert_eq!(driver.bench.inw(PORTSC1) & 3, 3, "Current Connect Status and Connect Status Change");
+    driver.bench.outw(PORTSC1, 0x202);
+    assert_eq!(driver.bench.inw(PORTSC1), 0x281, "port reset: SE0");
+    driver.bench.outw(PORTSC1, 0x204);
+    assert_eq!(driver.bench.inw(PORTSC1) & 4, 0, "a port in reset is disabled");
+    driver.bench.outw(PORTSC1, 0);
+    driver.bench.outw(PORTSC1, 4);
+    assert_eq!(driver.bench.inw(PORTSC1), 0x95);
+    driver.bench.outw(PORTSC1, 0x1004);
+    assert_eq!(driver.bench.inw(PORTSC1), 0x1095, "suspend");
+    driver.bench.outw(PORTSC1, 0x1044);
+    assert_eq!(driver.bench.inw(PORTSC1), 0x10e5, "the host drives the K state");
+    driver.bench.outw(PORTSC1, 0x1004);
+    assert_eq!(driver.bench.inw(PORTSC1), 0x95, "clearing Resume Detect ended the suspend");
+    // A write of one byte leaves the other byte unchanged.
+    driver.bench.outb(PORTSC1 + 1, 0x10);
+    assert_eq!(driver.bench.inw(PORTSC1), 0x1095);
+    // HCRESET leaves the suspend bit unchanged and sets Connect Status Change.
+    driver.bench.outw(USBCMD, 2);
+    assert_eq!(driver.bench.inw(PORTSC1), 0x1093);
+    // GRESET clears the suspend bit and stays set.
+    driver.bench.outw(USBCMD, 4);
+    assert_eq!((driver.bench.inw(USBCMD), driver.bench.inw(PORTSC1)), (4, 0x80));
+    driver.bench.outw(USBCMD, 0);
+    assert_eq!(driver.bench.inw(PORTSC1), 0x93);
 }
 
 #[test]
-fn the_interrupt_goes_to_pirqd_while_legsup_says_so() {
-    let mut host = Host::configured();
-    host.bench.outw(IO + 2, 0x3f);
-    assert!(!host.irq());
-    host.poll(TABLET_ADDRESS, false, 8);
-    host.input(InputEvent::Pointer { x: Some(1), y: None, dz: 0, buttons: 0 });
-    host.frames(1);
-    assert!(host.irq());
-    host.bench.config_write(0xc0, 2, 0);
-    assert!(!host.irq());
-    host.bench.config_write(0xc0, 2, 0x2000);
-    assert!(host.irq());
-    host.bench.outw(IO + 4, 0xb);
-    assert!(!host.irq(), "IOC is not enabled");
-    host.bench.outw(IO + 4, 4);
-    assert!(host.irq());
-    host.bench.outw(IO + 2, 1);
-    assert!(!host.irq());
-    assert_eq!(host.status(), 0);
+fn intd_is_asserted_only_while_usbpirqden_is_set() {
+    let mut driver = Driver::configured();
+    driver.bench.outw(USBSTS, 0x3f);
+    assert!(!driver.irq());
+    driver.poll(TABLET_ADDRESS, false, 8);
+    driver.input(InputEvent::Pointer { x: Some(1), y: None, dz: 0, buttons: 0 });
+    driver.frames(1);
+    assert!(driver.irq());
+    driver.bench.config_write(0xc0, 2, 0);
+    assert!(!driver.irq());
+    driver.bench.config_write(0xc0, 2, 0x2000);
+    assert!(driver.irq());
+    driver.bench.outw(USBINTR, 0xb);
+    assert!(!driver.irq(), "the IOC interrupt is disabled");
+    driver.bench.outw(USBINTR, 4);
+    assert!(driver.irq());
+    driver.bench.outw(USBSTS, 1);
+    assert!(!driver.irq());
+    assert_eq!(driver.usbsts(), 0);
 }
 
 #[test]
-fn a_function_wakes_a_suspended_port_or_bus_only_when_it_was_told_to() {
-    let mut host = Host::configured();
-    host.bench.outw(IO + KEYBOARD, 0x1004);
-    host.key(0x1e, true);
-    assert_eq!(host.bench.inw(IO + KEYBOARD) & 0x40, 0);
-    host.key(0x1e, false);
-    host.bench.outw(IO + KEYBOARD, 0x4);
-    host.request(KEYBOARD_ADDRESS, 0, 3, 1, 0, 0).unwrap();
-    assert_eq!(host.request(KEYBOARD_ADDRESS, 0x80, 0, 0, 0, 2), Ok(vec![2, 0]));
-    host.bench.outw(IO + KEYBOARD, 0x1004);
-    assert!(host.bench.device.keyboard_in_use(), "for waking");
-    host.key(0x1e, true);
-    assert_eq!(host.bench.inw(IO + KEYBOARD) & 0x1070, 0x1050, "K");
-    assert_eq!(host.status() & 4, 0, "only the port says so");
-    host.bench.outw(IO + KEYBOARD, 0x4);
+fn a_function_signals_resume_only_if_remote_wakeup_is_enabled() {
+    let mut driver = Driver::configured();
+    driver.bench.outw(PORTSC2, 0x1004);
+    driver.key(0x1e, true);
+    assert_eq!(driver.bench.inw(PORTSC2) & 0x40, 0);
+    driver.key(0x1e, false);
+    driver.bench.outw(PORTSC2, 0x4);
+    driver.request(KEYBOARD_ADDRESS, 0, 3, 1, 0, 0).unwrap();
+    assert_eq!(driver.request(KEYBOARD_ADDRESS, 0x80, 0, 0, 0, 2), Ok(vec![2, 0]));
+    driver.bench.outw(PORTSC2, 0x1004);
+    assert!(driver.bench.device.keyboard_in_use(), "remote wakeup counts as use");
+    driver.key(0x1e, true);
+    assert_eq!(driver.bench.inw(PORTSC2) & 0x1070, 0x1050, "the K state");
+    assert_eq!(driver.usbsts() & 4, 0, "Resume Detect of USBSTS is for global suspend only");
+    driver.bench.outw(PORTSC2, 0x4);
 
-    // Global suspend.
-    host.bench.outw(IO, 0x80);
-    host.bench.outw(IO, 0x88);
-    assert!(host.bench.device.keyboard_in_use() && !host.bench.device.tablet_in_use());
-    host.input(InputEvent::Pointer { x: Some(1), y: Some(1), dz: 0, buttons: 0 });
-    host.bench.outw(IO + 2, 0x3f);
-    host.bench.outw(IO + 4, 2);
-    host.key(0x1f, true);
-    assert_eq!(host.bench.inw(IO), 0x98, "FGR");
-    assert_eq!(host.status() & 4, 4, "resume");
-    assert!(host.irq());
-    host.bench.outw(IO + 2, 4);
-    host.bench.outw(IO, 0x81);
-    assert!(!host.irq());
+    // Global suspend: the keyboard resumes the bus.
+    driver.bench.outw(USBCMD, 0x80);
+    driver.bench.outw(USBCMD, 0x88);
+    assert!(driver.bench.device.keyboard_in_use() && !driver.bench.device.tablet_in_use());
+    driver.input(InputEvent::Pointer { x: Some(1), y: Some(1), dz: 0, buttons: 0 });
+    driver.bench.outw(USBSTS, 0x3f);
+    driver.bench.outw(USBINTR, 2);
+    driver.key(0x1f, true);
+    assert_eq!(driver.bench.inw(USBCMD), 0x98, "the controller sets FGR");
+    assert_eq!(driver.usbsts() & 4, 4, "Resume Detect");
+    assert!(driver.irq());
+    driver.bench.outw(USBSTS, 4);
+    driver.bench.outw(USBCMD, 0x81);
+    assert!(!driver.irq());
+}
+
+#[test]
+fn registers_have_the_design_guides_names() {
+    let usb = Piix3Usb::new();
+    let name = |offset| Device::register_name(&usb, Access { tag: TAG, offset, width: 2 });
+    let expect = [
+        (0x00, Some("USBCMD")),
+        (0x02, Some("USBSTS")),
+        (0x03, Some("USBSTS")),
+        (0x04, Some("USBINTR")),
+        (0x06, Some("FRNUM")),
+        (0x0a, Some("FRBASEADD")),
+        (0x0c, Some("SOFMOD")),
+        (0x0d, None),
+        (0x10, Some("PORTSC1")),
+        (0x12, Some("PORTSC2")),
+        (0x14, None),
+    ];
+    for (offset, expect) in expect {
+        assert_eq!(name(offset), expect, "offset {offset:02x}");
+    }
+    assert_eq!(Device::register_name(&usb, Access { tag: CONFIG_TAG, offset: 0, width: 2 }), Some("VID"));
 }

@@ -1,200 +1,202 @@
+//! Schedule traversal: queues, TD status, bus time, single-stepping.
 use super::*;
 
-/// GET_CONFIGURATION from a queue, with these changes.
-fn transfer(change: impl Fn(&mut [Want; 3])) -> Host {
-    let mut host = Host::configured();
-    let mut wants = [SETUP, IN, OUT].map(|pid| Want::new(pid, TABLET_ADDRESS, if pid == SETUP { 8 } else { 1 }));
-    wants[2].bytes = 0;
-    change(&mut wants);
-    host.queue(&wants);
-    host.bench.memory.write(BUFFERS, &[0x80, 8, 0, 0, 0, 0, 1, 0]);
-    host.bench.outw(IO + 2, 0x1f);
-    host
+/// A queue with a GET_CONFIGURATION transfer, modified by `change`.
+fn transfer(change: impl Fn(&mut [TdSpec; 3])) -> Driver {
+    let mut driver = Driver::configured();
+    let mut specs = [SETUP, IN, OUT].map(|pid| TdSpec::new(pid, TABLET_ADDRESS, if pid == SETUP { 8 } else { 1 }));
+    specs[2].bytes = 0;
+    change(&mut specs);
+    driver.queue(&specs);
+    driver.bench.memory.write(BUFFERS, &[0x80, 8, 0, 0, 0, 0, 1, 0]);
+    driver.bench.outw(USBSTS, 0x1f);
+    driver
 }
 
 #[test]
-fn a_queue_is_worked_off_depth_first_within_a_frame() {
-    let mut host = transfer(|wants| wants[2].interrupt = true);
-    host.frames(1);
+fn a_depth_first_queue_completes_in_one_frame() {
+    let mut driver = transfer(|specs| specs[2].ioc = true);
+    driver.frames(1);
     for (n, actual) in [(0, 7), (1, 0), (2, 0x7ff)] {
-        let control = host.td(n).control;
-        assert_eq!((control.active(), control.actual(), control.errors()), (false, actual, 3), "{n}");
+        let status = driver.td(n).status;
+        assert_eq!((status.active(), status.act_len(), status.c_err()), (false, actual, 3), "TD {n}");
     }
-    assert_eq!(host.data(1, 1), [1]);
-    assert_eq!(host.peek(QUEUE + 4), 1, "the element pointer is at the end");
-    assert_eq!(host.status(), 1);
-    assert!(host.irq());
+    assert_eq!(driver.data(1, 1), [1]);
+    assert_eq!(driver.peek(QH + 4), 1, "the element link pointer has T set");
+    assert_eq!(driver.usbsts(), 1);
+    assert!(driver.irq());
 }
 
 #[test]
-fn a_queue_whose_links_are_breadth_first_takes_a_frame_per_td() {
-    let mut host = transfer(|_| {});
+fn a_breadth_first_queue_takes_one_frame_per_td() {
+    let mut driver = transfer(|_| {});
     for n in 0..2 {
-        host.poke(TDS + 16 * n, (TDS + 16 * (n + 1)) as u32);
+        driver.poke(TDS + 16 * n, (TDS + 16 * (n + 1)) as u32);
     }
     for done in 1..=3 {
-        host.frames(1);
-        let active = (0..3).filter(|&n| host.td(n).control.active()).count();
+        driver.frames(1);
+        let active = (0..3).filter(|&n| driver.td(n).status.active()).count();
         assert_eq!(active, 3 - done, "frame {done}");
     }
 }
 
 #[test]
-fn breadth_follows_depth() {
-    // Two queues: the second one's turn comes in the same frame.
-    let mut host = transfer(|_| {});
-    let second = QUEUE + 0x40;
-    host.poke(QUEUE, second as u32 | 2);
-    host.put_td(8, 1, &Want { interrupt: true, ..Want::new(IN, 99, 8) });
-    host.poke(second, 1);
-    host.poke(second + 4, (TDS + 16 * 8) as u32);
-    host.frames(1);
-    assert!(!host.td(2).control.active());
-    assert_eq!(host.td(8).control.errors(), 2, "nobody has this address");
-    assert!(host.td(8).control.timeout());
+fn the_next_qh_runs_in_the_same_frame() {
+    // The second of two QHs.
+    let mut driver = transfer(|_| {});
+    let second = QH + 0x40;
+    driver.poke(QH, second as u32 | 2);
+    driver.put_td(8, 1, &TdSpec { ioc: true, ..TdSpec::new(IN, 99, 8) });
+    driver.poke(second, 1);
+    driver.poke(second + 4, (TDS + 16 * 8) as u32);
+    driver.frames(1);
+    assert!(!driver.td(2).status.active());
+    assert_eq!(driver.td(8).status.c_err(), 2, "no function has this address");
+    assert!(driver.td(8).status.crc_timeout());
 }
 
 #[test]
-fn a_short_packet_stops_the_queue_if_the_td_asks_for_that() {
-    let mut host = transfer(|wants| (wants[1].bytes, wants[1].short) = (8, true));
-    host.frames(1);
-    assert!(!host.td(1).control.active() && host.td(2).control.active());
-    assert_eq!((host.td(1).control.actual(), host.peek(QUEUE + 4)), (0, (TDS + 16) as u32 | 4));
-    assert_eq!(host.status(), 1);
-    host.bench.outw(IO + 4, 7);
-    assert!(!host.irq(), "its interrupt is one of its own");
-    host.bench.outw(IO + 4, 8);
-    assert!(host.irq());
-    host.frames(5);
-    assert!(host.td(2).control.active(), "until software goes on");
+fn a_short_packet_stops_the_queue_if_spd_is_set() {
+    let mut driver = transfer(|specs| (specs[1].bytes, specs[1].spd) = (8, true));
+    driver.frames(1);
+    assert!(!driver.td(1).status.active() && driver.td(2).status.active());
+    assert_eq!((driver.td(1).status.act_len(), driver.peek(QH + 4)), (0, (TDS + 16) as u32 | 4));
+    assert_eq!(driver.usbsts(), 1);
+    driver.bench.outw(USBINTR, 7);
+    assert!(!driver.irq(), "the short packet interrupt is disabled");
+    driver.bench.outw(USBINTR, 8);
+    assert!(driver.irq());
+    driver.frames(5);
+    assert!(driver.td(2).status.active(), "the queue stays stopped until software advances it");
 
-    let mut host = transfer(|wants| wants[1].bytes = 8);
-    host.frames(1);
-    assert!(!host.td(2).control.active());
-    assert_eq!(host.status(), 0);
+    let mut driver = transfer(|specs| specs[1].bytes = 8);
+    driver.frames(1);
+    assert!(!driver.td(2).status.active());
+    assert_eq!(driver.usbsts(), 0);
 }
 
 #[test]
-fn tries_without_an_answer_are_counted_down() {
-    for (errors, frames) in [(1, 1), (3, 3)] {
-        let mut host = Host::configured();
-        host.queue(&[Want { errors, interrupt: true, ..Want::new(IN, 77, 8) }]);
-        host.bench.outw(IO + 2, 0x1f);
-        host.frames(frames - 1);
-        assert!(host.td(0).control.active() && host.status() == 0);
-        host.frames(1);
-        let control = host.td(0).control;
-        assert!(control.stalled() && control.timeout() && !control.active() && !control.babble());
-        assert_eq!(host.status(), 3, "error, and complete");
+fn a_timeout_decrements_c_err_until_the_td_stalls() {
+    for (c_err, frames) in [(1, 1), (3, 3)] {
+        let mut driver = Driver::configured();
+        driver.queue(&[TdSpec { c_err, ioc: true, ..TdSpec::new(IN, 77, 8) }]);
+        driver.bench.outw(USBSTS, 0x1f);
+        driver.frames(frames - 1);
+        assert!(driver.td(0).status.active() && driver.usbsts() == 0);
+        driver.frames(1);
+        let status = driver.td(0).status;
+        assert!(status.stalled() && status.crc_timeout() && !status.active() && !status.babble());
+        assert_eq!(driver.usbsts(), 3, "USB Error Interrupt and USBINT");
     }
-    let mut host = Host::configured();
-    host.queue(&[Want { errors: 0, ..Want::new(IN, 77, 8) }]);
-    host.frames(100);
-    assert!(host.td(0).control.active() && host.td(0).control.timeout(), "0 is for ever");
+    let mut driver = Driver::configured();
+    driver.queue(&[TdSpec { c_err: 0, ..TdSpec::new(IN, 77, 8) }]);
+    driver.frames(100);
+    assert!(driver.td(0).status.active() && driver.td(0).status.crc_timeout(), "C_ERR 0 means no limit");
 }
 
 #[test]
-fn a_nak_is_noted_and_costs_no_try() {
-    let mut host = Host::configured();
-    host.poll(TABLET_ADDRESS, false, 8);
-    host.frames(100);
-    let control = host.td(0).control;
-    assert!(control.active() && control.nak() && control.errors() == 3);
+fn a_nak_sets_its_status_bit_and_leaves_c_err_unchanged() {
+    let mut driver = Driver::configured();
+    driver.poll(TABLET_ADDRESS, false, 8);
+    driver.frames(100);
+    let status = driver.td(0).status;
+    assert!(status.active() && status.nak() && status.c_err() == 3);
 }
 
 #[test]
-fn a_packet_of_the_wrong_toggle_is_not_the_one_that_is_waited_for() {
-    let mut host = Host::configured();
-    host.poll(TABLET_ADDRESS, true, 8);
-    host.input(InputEvent::Pointer { x: Some(1), y: Some(1), dz: 0, buttons: 0 });
-    host.frames(1);
-    assert_eq!(host.report(), None);
-    host.input(InputEvent::Pointer { x: Some(2), y: Some(1), dz: 0, buttons: 0 });
-    host.frames(1);
-    assert_eq!(host.report(), Some(vec![0, 2, 0, 1, 0, 0]));
+fn a_packet_with_the_wrong_data_toggle_is_discarded() {
+    let mut driver = Driver::configured();
+    driver.poll(TABLET_ADDRESS, true, 8);
+    driver.input(InputEvent::Pointer { x: Some(1), y: Some(1), dz: 0, buttons: 0 });
+    driver.frames(1);
+    assert_eq!(driver.report(), None);
+    driver.input(InputEvent::Pointer { x: Some(2), y: Some(1), dz: 0, buttons: 0 });
+    driver.frames(1);
+    assert_eq!(driver.report(), Some(vec![0, 2, 0, 1, 0, 0]));
 }
 
 #[test]
-fn a_packet_that_is_too_long_is_babble() {
-    let mut host = Host::configured();
-    host.poll(TABLET_ADDRESS, false, 5);
-    host.input(InputEvent::Pointer { x: Some(1), y: Some(1), dz: 0, buttons: 0 });
-    host.bench.outw(IO + 2, 0x1f);
-    host.frames(1);
-    let control = host.td(0).control;
-    assert!(control.babble() && control.stalled() && !control.active());
-    assert_eq!(host.status(), 3);
+fn a_packet_longer_than_maxlen_sets_babble_and_stalls_the_td() {
+    let mut driver = Driver::configured();
+    driver.poll(TABLET_ADDRESS, false, 5);
+    driver.input(InputEvent::Pointer { x: Some(1), y: Some(1), dz: 0, buttons: 0 });
+    driver.bench.outw(USBSTS, 0x1f);
+    driver.frames(1);
+    let status = driver.td(0).status;
+    assert!(status.babble() && status.stalled() && !status.active());
+    assert_eq!(driver.usbsts(), 3);
 }
 
 #[test]
-fn only_the_speed_of_a_function_reaches_it() {
-    let mut host = transfer(|wants| wants.iter_mut().for_each(|want| want.low_speed = true));
-    host.frames(1);
-    assert!(host.td(0).control.timeout());
+fn a_transaction_at_the_wrong_speed_times_out() {
+    let mut driver = transfer(|specs| specs.iter_mut().for_each(|spec| spec.low_speed = true));
+    driver.frames(1);
+    assert!(driver.td(0).status.crc_timeout());
 }
 
 #[test]
-fn an_inactive_td_with_ioc_interrupts_every_time() {
-    let mut host = Host::configured();
-    host.queue(&[Want { interrupt: true, ..Want::new(IN, 1, 8) }]);
-    host.poke(TDS + 4, host.td(0).control.with_active(false).into_bits());
+fn an_inactive_td_with_ioc_interrupts_in_every_frame() {
+    let mut driver = Driver::configured();
+    driver.queue(&[TdSpec { ioc: true, ..TdSpec::new(IN, 1, 8) }]);
+    driver.poke(TDS + 4, driver.td(0).status.with_active(false).into_bits());
     for _ in 0..3 {
-        host.bench.outw(IO + 2, 0x1f);
-        assert_eq!(host.status(), 0);
-        host.frames(1);
-        assert_eq!(host.status(), 1);
+        driver.bench.outw(USBSTS, 0x1f);
+        assert_eq!(driver.usbsts(), 0);
+        driver.frames(1);
+        assert_eq!(driver.usbsts(), 1);
     }
 }
 
 #[test]
-fn an_isochronous_td_is_done_after_one_try_and_passes_on() {
-    let mut host = Host::configured();
-    host.queue(&[Want::new(IN, 77, 8)]);
-    host.put_td(0, QUEUE as u32 | 2, &Want::new(IN, 77, 8));
-    host.put_td(1, 1, &Want { interrupt: true, ..Want::new(IN, 78, 8) });
-    host.poke(TDS + 4, host.td(0).control.with_isochronous(true).into_bits());
-    host.poke(QUEUE + 4, (TDS + 16) as u32);
+fn an_isochronous_td_is_retired_after_one_attempt() {
+    let mut driver = Driver::configured();
+    driver.queue(&[TdSpec::new(IN, 77, 8)]);
+    driver.put_td(0, QH as u32 | 2, &TdSpec::new(IN, 77, 8));
+    driver.put_td(1, 1, &TdSpec { ioc: true, ..TdSpec::new(IN, 78, 8) });
+    driver.poke(TDS + 4, driver.td(0).status.with_ios(true).into_bits());
+    driver.poke(QH + 4, (TDS + 16) as u32);
     for n in 0..1024 {
-        host.poke(LIST + 4 * n, TDS as u32);
+        driver.poke(FRAME_LIST + 4 * n, TDS as u32);
     }
-    host.bench.outw(IO + 2, 0x1f);
-    host.frames(1);
-    let control = host.td(0).control;
-    assert!(!control.active() && control.timeout() && !control.stalled() && control.errors() == 3);
-    assert_eq!(host.td(1).control.errors(), 2);
-    assert_eq!(host.status(), 0);
+    driver.bench.outw(USBSTS, 0x1f);
+    driver.frames(1);
+    let status = driver.td(0).status;
+    assert!(!status.active() && status.crc_timeout() && !status.stalled() && status.c_err() == 3);
+    assert_eq!(driver.td(1).status.c_err(), 2);
+    assert_eq!(driver.usbsts(), 0);
 }
 
 #[test]
-fn a_frame_has_room_for_so_much() {
-    let mut host = Host::configured();
-    // Low-speed transactions of 8 bytes take a ninth of a frame.
-    let wants: Vec<_> = (0..20).map(|_| Want { low_speed: true, ..Want::new(SETUP, KEYBOARD_ADDRESS, 8) }).collect();
-    host.queue(&wants);
+fn bus_time_limits_the_transactions_of_a_frame() {
+    let mut driver = Driver::configured();
+    // A low-speed transaction of 8 bytes takes a ninth of a frame.
+    let specs: Vec<_> =
+        (0..20).map(|_| TdSpec { low_speed: true, ..TdSpec::new(SETUP, KEYBOARD_ADDRESS, 8) }).collect();
+    driver.queue(&specs);
     for n in 0..20 {
-        host.bench.memory.write(BUFFERS + 0x100 * n, &[0x80, 8, 0, 0, 0, 0, 1, 0]);
+        driver.bench.memory.write(BUFFERS + 0x100 * n, &[0x80, 8, 0, 0, 0, 0, 1, 0]);
     }
-    let done = |host: &Host| (0..20).filter(|&n| !host.td(n).control.active()).count();
-    host.frames(1);
-    let first = done(&host);
-    assert!((6..=9).contains(&first), "{first}");
-    host.frames(1);
-    assert_eq!(done(&host), 2 * first);
+    let done = |driver: &Driver| (0..20).filter(|&n| !driver.td(n).status.active()).count();
+    driver.frames(1);
+    let first = done(&driver);
+    assert!((6..=9).contains(&first), "{first} transactions");
+    driver.frames(1);
+    assert_eq!(done(&driver), 2 * first);
 }
 
 #[test]
-fn single_steps_stop_after_every_transaction() {
-    let mut host = transfer(|_| {});
-    host.bench.outw(IO, 0x80);
-    host.bench.outw(IO, 0xa0);
+fn swdbg_stops_the_controller_after_every_transaction() {
+    let mut driver = transfer(|_| {});
+    driver.bench.outw(USBCMD, 0x80);
+    driver.bench.outw(USBCMD, 0xa0);
     for done in 1..=3 {
-        host.bench.outw(IO, 0xa1);
-        host.frames(1);
-        assert_eq!(host.bench.inw(IO) & 1, 0, "stopped");
-        assert_eq!((0..3).filter(|&n| !host.td(n).control.active()).count(), done);
+        driver.bench.outw(USBCMD, 0xa1);
+        driver.frames(1);
+        assert_eq!(driver.bench.inw(USBCMD) & 1, 0, "RS is clear after a transaction");
+        assert_eq!((0..3).filter(|&n| !driver.td(n).status.active()).count(), done);
     }
-    let frame = host.bench.inw(IO + 6);
-    host.bench.outw(IO, 0xa1);
-    host.frames(1);
-    assert_eq!(host.bench.inw(IO + 6), frame + 1, "the frame is over");
+    let frame = driver.bench.inw(FRNUM);
+    driver.bench.outw(USBCMD, 0xa1);
+    driver.frames(1);
+    assert_eq!(driver.bench.inw(FRNUM), frame + 1, "the end of the schedule ends the frame");
 }

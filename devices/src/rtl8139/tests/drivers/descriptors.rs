@@ -1,4 +1,4 @@
-//! The rings as re(4) keeps them in FreeBSD, NetBSD and OpenBSD alike: 64 descriptors each way.
+//! Descriptor rings as the re(4) drivers of FreeBSD, NetBSD and OpenBSD keep them: 64 descriptors each way.
 
 use super::*;
 
@@ -17,11 +17,11 @@ pub(super) const IPCS: u32 = 1 << 18;
 pub(super) const UDPCS: u32 = 1 << 17;
 pub(super) const TCPCS: u32 = 1 << 16;
 pub(super) const TAGC: u32 = 1 << 17;
-/// Collisions, no link, out of window, error summary, underrun.
+/// Collisions, no link, out of window collision, error summary, underrun.
 const TX_ERRORS: u32 = 0x02ff_0000;
 const RX_ERRORS: u32 = 0x0010_0000;
 
-/// A frame as the driver hands it on: without its FCS, and with what its last descriptor says.
+/// A received frame as the driver passes it on: without FCS, with the status of its last descriptor.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Received {
     pub(super) bytes: Vec<u8>,
@@ -29,24 +29,24 @@ pub(super) struct Received {
     pub(super) tag: u32,
 }
 
-/// The driver's side of both rings.
+/// The driver's view of both rings.
 pub(super) struct Rings {
     produced: usize,
     consumed: usize,
     free: usize,
     next: usize,
-    /// What a receive buffer holds, and how far into its 2 KiB it begins.
+    /// Bytes in a receive buffer, and its offset from a 2 KiB boundary.
     size: u32,
     skip: u64,
 }
 
 impl Rings {
-    /// Empties the transmit ring and gives all receive buffers to the chip.
+    /// Clears the transmit ring and gives all receive buffers to the chip.
     pub(super) fn lay_out(bench: &Bench<Rtl8139>, skip: u64) -> Self {
         bench.memory.write(TX, &[0; 16 * COUNT]);
         bench.memory.write(TX + 16 * (COUNT as u64 - 1), &EOR.to_le_bytes());
         let rings = Self { produced: 0, consumed: 0, free: COUNT, next: 0, size: 2048 - skip as u32, skip };
-        (0..COUNT).for_each(|n| rings.give(bench, n));
+        (0..COUNT).for_each(|n| rings.deliver(bench, n));
         rings
     }
 
@@ -54,15 +54,15 @@ impl Rings {
         BUFFERS + 2048 * n as u64 + self.skip
     }
 
-    fn give(&self, bench: &Bench<Rtl8139>, n: usize) {
+    fn deliver(&self, bench: &Bench<Rtl8139>, n: usize) {
         let end = if n == COUNT - 1 { EOR } else { 0 };
         let bytes = [&[0; 8][..], &self.buffer(n).to_le_bytes()].concat();
         bench.memory.write(RX + 16 * n as u64, &bytes);
         bench.memory.write(RX + 16 * n as u64, &(OWN | end | self.size).to_le_bytes());
     }
 
-    /// Puts a frame's pieces into as many descriptors, all of them with its flags and its tag. The first is given to the
-    /// chip last. False if that leaves none free.
+    /// Queues a frame in one descriptor per piece; all have the same flags and tag. The first descriptor gets OWN last.
+    /// Returns false if too few descriptors are free.
     pub(super) fn queue(&mut self, bench: &Bench<Rtl8139>, pieces: &[&[u8]], flags: u32, tag: u32) -> bool {
         if self.free <= pieces.len() {
             return false;
@@ -88,7 +88,7 @@ impl Rings {
         true
     }
 
-    /// How many frames have left since.
+    /// Counts the frames sent since the last call.
     pub(super) fn reap(&mut self, bench: &Bench<Rtl8139>) -> usize {
         let mut frames = 0;
         while self.free < COUNT {
@@ -110,7 +110,7 @@ impl Rings {
         self.free == COUNT
     }
 
-    /// At most `most` frames, whose descriptors go back.
+    /// Takes at most `most` frames and returns their descriptors.
     pub(super) fn collect(&mut self, bench: &Bench<Rtl8139>, most: usize) -> Vec<Received> {
         let mut frames = Vec::new();
         while frames.len() < most {
@@ -119,20 +119,24 @@ impl Rings {
             if status & OWN != 0 {
                 break;
             }
-            assert_eq!(status & (FS | LS | RX_ERRORS), FS | LS, "in one buffer, without an error: {status:08x}");
+            assert_eq!(status & (FS | LS | RX_ERRORS), FS | LS, "one buffer per frame, no errors: {status:08x}");
             assert_eq!(status & EOR != 0, self.next == COUNT - 1);
             let len = (status & 0x1fff) as usize;
             let bytes = memory(bench, self.buffer(self.next), len);
-            assert_eq!(bytes[len - 4..], crc(&untagged(&bytes[..len - 4], tag)), "the FCS is that of the wire");
+            assert_eq!(
+                bytes[len - 4..],
+                crc(&untagged(&bytes[..len - 4], tag)),
+                "the FCS matches the frame on the wire"
+            );
             frames.push(Received { bytes: bytes[..len - 4].to_vec(), status, tag });
-            self.give(bench, self.next);
+            self.deliver(bench, self.next);
             self.next = (self.next + 1) % COUNT;
         }
         frames
     }
 }
 
-/// The frame as it was on the wire, if a tag was taken off.
+/// The frame as it was on the wire, with the removed VLAN tag.
 fn untagged(bytes: &[u8], tag: u32) -> Vec<u8> {
     let [low, high, taken, _] = tag.to_le_bytes();
     if taken & 1 == 0 {
@@ -141,7 +145,7 @@ fn untagged(bytes: &[u8], tag: u32) -> Vec<u8> {
     [&bytes[..12], &[0x81, 0x00, low, high], &bytes[12..]].concat()
 }
 
-// Packets to checksum. Not by the code under test.
+// Packets with checksums computed independently of the code under test.
 
 fn fold(bytes: &[u8], start: u32) -> u16 {
     let mut sum = start;
@@ -154,7 +158,7 @@ fn fold(bytes: &[u8], start: u32) -> u16 {
     sum as u16
 }
 
-/// A TCP (6) or UDP (17) packet over IPv4 from OTHER to `to`, whose checksums are right (RFC 791, 768, 793).
+/// A TCP (6) or UDP (17) packet over IPv4 from OTHER to `to` with correct checksums (RFC 791, 768, 793).
 pub(super) fn packet(to: [u8; 6], protocol: u8, payload: &[u8]) -> Vec<u8> {
     let header = if protocol == 6 { 20 } else { 8 };
     let mut bytes = [&to[..], &OTHER[..], &[0x08, 0x00, 0x45, 0]].concat();
@@ -177,7 +181,7 @@ pub(super) fn packet(to: [u8; 6], protocol: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The same as the stack hands it down to a card that is to do the checksums.
+/// The same packet as a network stack passes it to a NIC with checksum offload.
 pub(super) fn unsummed(mut bytes: Vec<u8>) -> Vec<u8> {
     let field = if bytes[23] == 6 { 50 } else { 40 };
     bytes[24..26].fill(0);
@@ -185,7 +189,7 @@ pub(super) fn unsummed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// What is on the wire once the host has done what was left to it.
+/// The frames sent, with the checksums that were left to the host.
 pub(super) fn on_the_wire(bench: &mut Bench<Rtl8139>) -> Vec<Vec<u8>> {
     let frames = bench.sent.drain(..).map(|(nic, mut frame)| {
         assert_eq!((nic, frame.offload.segmentation), (NIC, None));

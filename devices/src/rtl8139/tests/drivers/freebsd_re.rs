@@ -1,4 +1,4 @@
-//! FreeBSD's re(4) on the RTL8139C+ (sys/dev/re/if_re.c, sys/dev/rl/if_rlreg.h).
+//! FreeBSD re(4) driver on the RTL8139C+ (sys/dev/re/if_re.c, sys/dev/rl/if_rlreg.h).
 
 use super::descriptors::*;
 use super::*;
@@ -8,11 +8,11 @@ use crate::net::{ChecksumAt, Offload, Segmentation};
 const MODE: u16 = 0x006b;
 const NPQ: u8 = 0x40;
 const TDU: u16 = 0x0080;
-/// Frames for one run of the interrupt's task.
+/// Frames per run of the interrupt task.
 const BUDGET: usize = 16;
 const PATIENCE: u32 = 1000;
 
-/// What the driver remembers. `moderated` is RE_TX_MODERATION: TOK is masked, and the timer does its work.
+/// The driver's state. `moderated` is RE_TX_MODERATION: TOK is masked and TimerInt replaces it.
 struct Re {
     bench: Bench<Rtl8139>,
     rings: Rings,
@@ -21,7 +21,7 @@ struct Re {
     completed: usize,
 }
 
-/// Only the bits of mode and chip select change, and CS falls between words.
+/// Changes only the mode and chip select bits; CS falls between words.
 fn eeprom_words<const N: usize>(bench: &mut Bench<Rtl8139>, from: u32, width: u32) -> [u16; N] {
     set(bench, CR9346, EEM_PROGRAM);
     let words = std::array::from_fn(|n| {
@@ -37,14 +37,14 @@ fn eeprom_words<const N: usize>(bench: &mut Bench<Rtl8139>, from: u32, width: u3
 
 impl Re {
     fn attach(moderated: bool) -> Self {
-        let mut bench = plugged(Chip::CPlus);
+        let mut bench = attached_card(Chip::CPlus);
         assert_eq!((bench.config_read(0, 2), bench.config_read(2, 2)), (0x10ec, 0x8139));
-        assert_eq!(bench.config_read(8, 1), 0x20, "rl(4)'s");
+        assert_eq!(bench.config_read(8, 1), 0x20, "rl(4) attaches to other revisions");
         reset(&mut bench, PATIENCE);
         assert_eq!(bench.inl(TCR) & 0x7cc0_0000, 0x7480_0000, "RTL8139C+, or an unknown revision");
-        // A later version looks at other bits, and prints the rest as the MAC's revision.
+        // A later version of the driver checks other bits, and prints the rest as the MAC revision.
         assert_eq!((bench.inl(TCR) & 0x7c80_0000, bench.inl(TCR) & 0x0070_0000), (0x7480_0000, 0));
-        assert_ne!(eeprom_words(&mut bench, 0, 8), [0x8129], "a 93C56 it is not");
+        assert_ne!(eeprom_words(&mut bench, 0, 8), [0x8129], "the EEPROM is no 93C56");
         assert_eq!(address(eeprom_words(&mut bench, 7, 6)), MAC);
         attach_phy(&mut bench);
         let rings = Rings::lay_out(&bench, 0);
@@ -69,7 +69,7 @@ impl Re {
         bench.outb(CR, RE_TE);
         bench.outl(TCR, 0x0300_0700 | if loopback { 0x0006_0000 } else { 0 });
         bench.outb(ETTHR, 16);
-        let mode = listen(bench, loopback);
+        let mode = set_rcr(bench, loopback);
         if loopback {
             bench.outl(RCR, mode | 0x04);
             bench.outl(MAR, u32::MAX);
@@ -103,12 +103,12 @@ impl Re {
         assert_eq!((self.bench.inw(ISR), self.bench.irq(INTA)), (0, false));
     }
 
-    /// Once a second, and whenever the link changes.
+    /// Runs once a second, and on a link change.
     fn tick(&mut self) {
         self.link = media(&mut self.bench).is_some();
     }
 
-    /// After frames were queued.
+    /// Starts the transmission of queued frames.
     fn start(&mut self) {
         self.bench.outb(TPPOLL, NPQ);
         if self.moderated {
@@ -116,7 +116,7 @@ impl Re {
         }
     }
 
-    /// The filter, which masks everything, and the task behind it, until it lets interrupts through again.
+    /// The interrupt filter, which masks all interrupts, and the task that processes them and unmasks.
     fn interrupt(&mut self) -> Vec<Received> {
         let mut frames = Vec::new();
         if self.bench.inw(ISR) & self.mask() == 0 {
@@ -161,10 +161,10 @@ impl Re {
     }
 }
 
-/// FreeBSD's re(4), if_re.c: attach with its decision by HWVERID, init, frames in one to four descriptors several times
-/// round the ring, announced by TOK or by the timer.
+/// FreeBSD re(4), if_re.c: attach, which decides by HWVERID; init; frames in one to four descriptors several times
+/// round the ring, completed by TOK or by TimerInt.
 #[test]
-fn re_sends_round_its_ring_with_and_without_moderation() {
+fn re_sends_frames_with_and_without_moderation() {
     for moderated in [false, true] {
         let mut re = Re::running(moderated);
         let mut expect = Vec::new();
@@ -189,10 +189,10 @@ fn re_sends_round_its_ring_with_and_without_moderation() {
     }
 }
 
-/// FreeBSD's re(4), if_re.c: with moderation, the timer is set back by every start and interrupts once, 1024 clocks after
-/// the last.
+/// FreeBSD re(4), if_re.c, with moderation: every start restarts the timer, which interrupts once, 1024 clocks after
+/// the last start.
 #[test]
-fn re_is_interrupted_by_the_timer_alone() {
+fn re_with_moderation_is_interrupted_by_timerint_only() {
     let mut re = Re::running(true);
     for _ in 0..10 {
         assert!(re.rings.queue(&re.bench, &[&frame(OTHER, 100)], 0, 0));
@@ -206,20 +206,20 @@ fn re_is_interrupted_by_the_timer_alone() {
     re.interrupt();
     assert_eq!(re.completed, 10);
     re.bench.advance(10_000_000);
-    assert!(!re.bench.irq(INTA), "once");
+    assert!(!re.bench.irq(INTA), "the timer interrupts once");
 }
 
-/// FreeBSD's re(4), if_re.c: the task takes 16 frames from a ring of 64 buffers of 2 KiB. It runs again if it found fewer,
-/// not if it found as many, so that it has to be interrupted again for the rest.
+/// FreeBSD re(4), if_re.c: the task takes 16 frames from a ring of 64 buffers of 2 KiB. It reschedules itself if it
+/// found fewer, and waits for an interrupt if it found 16.
 #[test]
-fn re_receives_round_its_ring() {
+fn re_receives_frames_in_batches_of_any_size() {
     for (batch, moderated) in [(1, false), (15, true), (16, false), (64, true), (64, false), (200, false)] {
         let mut re = Re::running(moderated);
         for frames in traffic(batch) {
             re.bench.receive(NIC, frames.iter().cloned().map(Frame::from));
             let mut got = Vec::new();
             while got.len() < frames.len() {
-                assert!(interrupted(&mut re.bench), "{batch}: frames wait and nobody says so");
+                assert!(interrupted(&mut re.bench), "{batch}: frames are pending without an interrupt");
                 got.extend(re.interrupt().into_iter().map(|frame| frame.bytes));
             }
             assert!(got == frames, "{batch}");
@@ -228,10 +228,10 @@ fn re_receives_round_its_ring() {
     }
 }
 
-/// FreeBSD's re(4), if_re.c: checksums asked for in every descriptor of a frame (IP's alone, or TCP's or UDP's with it), and
-/// what re_rxeof makes of the protocol and the failures of frames that came in.
+/// FreeBSD re(4), if_re.c: checksum flags in every descriptor of a frame (IP only, or TCP or UDP as well), and what
+/// re_rxeof makes of the protocol and error bits of received frames.
 #[test]
-fn re_leaves_checksums_to_the_card_both_ways() {
+fn re_offloads_checksums_in_both_directions() {
     let mut re = Re::running(false);
     for (protocol, flags) in [(6, IPCS | TCPCS), (17, IPCS | UDPCS)] {
         for len in [18, 99, 1400] {
@@ -245,7 +245,7 @@ fn re_leaves_checksums_to_the_card_both_ways() {
             assert_eq!(on_the_wire(&mut re.bench), [expect], "{protocol} {len}");
         }
     }
-    // A datagram of less than 60 bytes is padded by the driver, because the chip is said to garble it.
+    // The driver pads datagrams of less than 60 bytes, because the chip is said to corrupt them.
     let mut expect = packet(OTHER, 17, b"short");
     expect.resize(60, 0);
     let bytes = unsummed(expect.clone());
@@ -253,7 +253,7 @@ fn re_leaves_checksums_to_the_card_both_ways() {
     re.start();
     assert_eq!(on_the_wire(&mut re.bench), [expect]);
 
-    // Protocol, and the failures of IP, UDP and TCP.
+    // Protocol bits, and the error bits of IP, UDP and TCP.
     let spoilt = |protocol, at: usize| {
         let mut bytes = packet(MAC, protocol, &[7; 100]);
         bytes[at] ^= 1;
@@ -273,10 +273,10 @@ fn re_leaves_checksums_to_the_card_both_ways() {
     }
 }
 
-/// FreeBSD's re(4), if_re.c: a large send, which this driver does on the C+, with its MSS in every descriptor; and tags, in
-/// network byte order, both ways.
+/// FreeBSD re(4), if_re.c: large send, which this driver uses on the C+, with the MSS in every descriptor; VLAN tags in
+/// network byte order in both directions.
 #[test]
-fn re_sends_large_packets_and_tags() {
+fn re_sends_large_packets_and_vlan_tags() {
     let mut re = Re::running(false);
     let payload: Vec<u8> = (0..20_000).map(|n| (n * 13) as u8).collect();
     let bytes = unsummed(packet(OTHER, 6, &payload));
@@ -303,12 +303,12 @@ fn re_sends_large_packets_and_tags() {
     assert_eq!(got, [(plain.clone(), 0x0001_0000 | tag), (plain, 0)]);
 }
 
-/// FreeBSD's re(4), if_re.c: the link, the counters' dump, stop with frames both ways, wake-up and a new init.
+/// FreeBSD re(4), if_re.c: link changes, counter dump, stop with frames in both directions, wake-up, and a new init.
 #[test]
-fn re_sees_the_link_dumps_counters_and_stops() {
+fn re_handles_link_changes_counter_dumps_and_stop() {
     let mut re = Re::running(false);
     for up in [false, true] {
-        cable(&mut re.bench, up);
+        set_link(&mut re.bench, up);
         assert!(re.bench.irq(INTA));
         re.interrupt();
         assert_eq!((re.link, re.bench.irq(INTA)), (up, false));
@@ -322,7 +322,7 @@ fn re_sees_the_link_dumps_counters_and_stops() {
     re.bench.outl(TSD, 0x3_0000 | 8);
     assert!((0..PATIENCE).any(|_| re.bench.inl(TSD) & 8 == 0), "DUMP statistics request timed out");
     let counter = |at: u64| re.bench.memory.read_u32(0x3_0000 + at);
-    assert_eq!((counter(0), counter(8), counter(40), counter(48)), (1, 2, 1, 1), "sent, received, one each");
+    assert_eq!((counter(0), counter(8), counter(40), counter(48)), (1, 2, 1, 1), "TxOk, RxOk, RxOkPhy, RxOkBrd");
 
     assert!(re.rings.queue(&re.bench, &[&frame(OTHER, 61)], 0, 0));
     re.stop();
@@ -340,18 +340,18 @@ fn re_sees_the_link_dumps_counters_and_stops() {
     re.init(false);
     re.tick();
     assert!(re.rings.queue(&re.bench, &[&frame(OTHER, 62)], 0, 0));
-    // Versions of 2003 to 2006 write 16 bits there.
+    // Driver versions of 2003 to 2006 write TPPoll with 16 bits.
     re.bench.outw(TPPOLL, NPQ.into());
     assert_eq!(sent(&mut re.bench), [frame(OTHER, 62)]);
     re.bench.receive(NIC, [frame(MAC, 101).into()]);
     let got: Vec<_> = re.interrupt().into_iter().map(|frame| frame.bytes).collect();
-    assert_eq!(got, [frame(MAC, 101)], "and nothing from before");
+    assert_eq!(got, [frame(MAC, 101)], "no frame from before the init");
 }
 
-/// FreeBSD's re(4), if_re.c, and OpenBSD's, re.c: re_diag, whose failure ends the attach. In loopback, with interrupts
-/// off, a frame to nobody comes back into the first descriptor, and ROK and TimeOut are seen at the same look.
+/// FreeBSD re(4), if_re.c, and OpenBSD re(4), re.c: re_diag, whose failure ends the attach. In loopback with interrupts
+/// disabled a frame to no station returns into the first descriptor; one read of ISR shows both ROK and TimeOut.
 #[test]
-fn re_passes_its_diagnosis() {
+fn re_passes_its_loopback_diagnostic() {
     let mut re = Re::attach(true);
     reset(&mut re.bench, PATIENCE);
     re.init(true);

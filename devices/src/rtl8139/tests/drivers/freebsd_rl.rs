@@ -1,15 +1,15 @@
-//! FreeBSD's rl(4) on the RTL8139C (sys/dev/rl/if_rl.c, if_rlreg.h).
+//! FreeBSD rl(4) driver on the RTL8139C (sys/dev/rl/if_rl.c, if_rlreg.h).
 
 use super::*;
 
-/// The ring begins eight bytes into its memory.
+/// The ring starts eight bytes into its memory.
 const BUFFER: u64 = RING + 8;
 const GUARD: [u8; 1530] = [0xa5; 1530];
-/// Early transmit threshold of 96 times 32 bytes, as far as it fits.
+/// Early transmit threshold of 96 units of 32 bytes, truncated to the field.
 const THRESHOLD: u32 = 96 << 11;
 const PATIENCE: u32 = 1000;
 
-/// What the driver remembers.
+/// The driver's state.
 struct Rl {
     bench: Bench<Rtl8139>,
     queued: [bool; 4],
@@ -20,7 +20,7 @@ struct Rl {
     promiscuous: bool,
 }
 
-/// A read instruction with an address of six bits comes last in eleven bits that begin with zeros.
+/// A read instruction with six address bits, preceded by zeros to eleven bits.
 fn eeprom_word(bench: &mut Bench<Rtl8139>, at: u32) -> u16 {
     bench.outb(CR9346, EEM_PROGRAM | EECS);
     shift_out(bench, 0x180 | at, 11);
@@ -32,16 +32,16 @@ fn eeprom_word(bench: &mut Bench<Rtl8139>, at: u32) -> u16 {
 
 impl Rl {
     fn attach() -> Self {
-        let mut bench = plugged(Chip::C);
+        let mut bench = attached_card(Chip::C);
         assert_eq!((bench.config_read(0, 2), bench.config_read(2, 2)), (0x10ec, 0x8139));
-        assert_ne!(bench.config_read(8, 1), 0x20, "re(4)'s");
+        assert_ne!(bench.config_read(8, 1), 0x20, "re(4) attaches to this revision");
         reset(&mut bench, PATIENCE);
-        assert_eq!(eeprom_word(&mut bench, 0), 0x8129, "an address is six bits");
+        assert_eq!(eeprom_word(&mut bench, 0), 0x8129, "the EEPROM has six address bits");
         let words = [7, 8, 9].map(|at| eeprom_word(&mut bench, at));
         assert_eq!(address(words), MAC);
         assert_eq!(eeprom_word(&mut bench, 2), 0x8139, "unknown device ID");
         attach_phy(&mut bench);
-        // Wake-up frames are for chips with power management and one of a few revisions; they are turned off.
+        // The driver disables wake-up frames on chips with power management and one of a few revisions.
         assert_eq!(power_management(&mut bench), 0x50);
         assert_eq!(bench.inl(TCR) & 0x7cc0_0000, 0x7400_0000, "RTL8139C");
         wake_by_nothing(&mut bench);
@@ -98,7 +98,7 @@ impl Rl {
         }
     }
 
-    /// Padded by the driver: the chip is not trusted to do it. False if all slots are taken.
+    /// The driver pads short frames itself. Returns false if all slots are in use.
     fn start(&mut self, bytes: &[u8]) -> bool {
         if self.queued[usize::from(self.current)] {
             return false;
@@ -120,7 +120,7 @@ impl Rl {
             if status & 0x4000_c000 == 0 {
                 break;
             }
-            assert_eq!(status & 0x6f00_c000, 0x8000, "an error, and a reset: {status:08x}");
+            assert_eq!(status & 0x6f00_c000, 0x8000, "a transmit error, which resets the chip: {status:08x}");
             self.queued[usize::from(self.last)] = false;
             self.completed += 1;
             self.last = (self.last + 1) % 4;
@@ -154,9 +154,9 @@ impl Rl {
     }
 }
 
-/// Follows the capabilities to that of power management.
+/// Follows the capability list to power management.
 fn power_management(bench: &mut Bench<Rtl8139>) -> u8 {
-    assert_eq!(bench.config_read(6, 2) & 0x10, 0x10, "a list");
+    assert_eq!(bench.config_read(6, 2) & 0x10, 0x10, "the capability list bit");
     let mut at = bench.config_read(0x34, 1) as u8;
     while at != 0 && bench.config_read(at, 1) != 1 {
         at = bench.config_read(at + 1, 1) as u8;
@@ -172,9 +172,9 @@ fn wake_by_nothing(bench: &mut Bench<Rtl8139>) {
     assert_eq!((bench.inb(CONFIG3) & 0x30, bench.inb(CONFIG5) & 0x72), (0, 0));
 }
 
-/// FreeBSD's rl(4), if_rl.c: attach, init and the interrupt handler, sending by all four slots.
+/// FreeBSD rl(4), if_rl.c: attach, init and the interrupt handler, with all four slots in use.
 #[test]
-fn rl_sends_by_its_four_slots_and_reaps_them_in_order() {
+fn rl_sends_by_four_slots_and_completes_them_in_order() {
     let mut rl = Rl::attach();
     rl.init();
     assert_eq!(media(&mut rl.bench), Some((100, true)));
@@ -194,9 +194,9 @@ fn rl_sends_by_its_four_slots_and_reaps_them_in_order() {
     assert_eq!(sent(&mut rl.bench), expect);
 }
 
-/// FreeBSD's rl(4), if_rl.c: the walk through its ring of 64 KiB, many frames at a time.
+/// FreeBSD rl(4), if_rl.c: reading a ring of 64 KiB, many frames at a time.
 #[test]
-fn rl_receives_round_its_ring_and_nothing_is_written_behind_it() {
+fn rl_receives_frames_and_the_ring_is_never_overrun() {
     for batch in [1, 7, 40, 200] {
         let mut rl = Rl::attach();
         rl.init();
@@ -204,7 +204,7 @@ fn rl_receives_round_its_ring_and_nothing_is_written_behind_it() {
             rl.bench.receive(NIC, frames.iter().cloned().map(Frame::from));
             let mut got = Vec::new();
             while got.len() < frames.len() {
-                assert!(interrupted(&mut rl.bench), "{batch}: frames wait and nobody says so");
+                assert!(interrupted(&mut rl.bench), "{batch}: frames are pending without an interrupt");
                 got.extend(rl.interrupt());
             }
             assert!(got == frames, "{batch}");
@@ -215,9 +215,9 @@ fn rl_receives_round_its_ring_and_nothing_is_written_behind_it() {
     }
 }
 
-/// FreeBSD's rl(4), if_rl.c: rl_rxfilter while running.
+/// FreeBSD rl(4), if_rl.c: rl_rxfilter while running.
 #[test]
-fn rl_changes_its_filter_while_it_runs() {
+fn rl_changes_its_filter_while_running() {
     let mut rl = Rl::attach();
     rl.init();
     let other_group = [0x01, 0x00, 0x5e, 0x7f, 0xff, 0xfa];
@@ -237,20 +237,20 @@ fn rl_changes_its_filter_while_it_runs() {
     }
 }
 
-/// FreeBSD's rl(4), if_rl.c and rlphy.c: the tick that looks at the link, stop with frames in the slots, wake-up set up for
-/// a suspend, and resume.
+/// FreeBSD rl(4), if_rl.c and rlphy.c: the tick that checks the link, stop with frames in the slots, wake-up configured
+/// for suspend, and resume.
 #[test]
-fn rl_sees_the_link_stops_and_starts_again() {
+fn rl_handles_link_changes_stop_and_restart() {
     let mut rl = Rl::attach();
     rl.init();
-    cable(&mut rl.bench, false);
-    assert!(rl.interrupt().is_empty(), "PUN is acknowledged and nothing else done");
+    set_link(&mut rl.bench, false);
+    assert!(rl.interrupt().is_empty(), "PUN is only acknowledged");
     assert!(!rl.bench.irq(INTA));
     assert_eq!(media(&mut rl.bench), None);
-    cable(&mut rl.bench, true);
+    set_link(&mut rl.bench, true);
     rl.interrupt();
     assert_eq!(media(&mut rl.bench), Some((100, true)));
-    // A speed is forced without configuration write mode, and nothing comes of it (5.9).
+    // The driver forces a speed without configuration write mode, which has no effect (5.9).
     rl.bench.outw(BMCR, 0x0000);
     assert_eq!(media(&mut rl.bench), Some((100, true)));
 
@@ -277,26 +277,26 @@ fn rl_sees_the_link_stops_and_starts_again() {
     wake_by_nothing(&mut rl.bench);
     rl.init();
     sent(&mut rl.bench);
-    assert!(rl.start(&frame(OTHER, 102)), "the first slot again");
+    assert!(rl.start(&frame(OTHER, 102)), "slot 0 is free");
     assert_eq!(sent(&mut rl.bench), [frame(OTHER, 102)]);
     rl.bench.receive(NIC, [frame(MAC, 400).into()]);
-    assert_eq!(rl.interrupt(), [frame(MAC, 400)], "nothing from before");
+    assert_eq!(rl.interrupt(), [frame(MAC, 400)], "no frame from before the init");
 }
 
-/// FreeBSD's rl(4), if_rl.c: rl_twister_update, which tunes the PHY by the cable if it is told to.
+/// FreeBSD rl(4), if_rl.c: rl_twister_update, which tunes the PHY for the set_link if the user enables it.
 #[test]
-fn rl_tunes_the_twister_if_there_is_a_link() {
+fn rl_tunes_the_twister_if_the_link_is_up() {
     let mut rl = Rl::attach();
     rl.init();
-    assert_eq!(rl.bench.inw(CSCR) & 0x0400, 0x0400, "a link, or tuning ends here");
+    assert_eq!(rl.bench.inw(CSCR) & 0x0400, 0x0400, "the link is up, else tuning ends here");
     rl.bench.outw(CSCR, 0x03c0);
-    assert_eq!(rl.bench.inw(CSCR) & 0xf000, 0, "a short cable, the first row");
-    rl.bench.outl(IO + 0x70, 0);
+    assert_eq!(rl.bench.inw(CSCR) & 0xf000, 0, "a short set_link selects the first row of parameters");
+    rl.bench.outl(NWAYTR, 0);
     for parameter in [0xcb39_de43, 0xcb39_ce43, 0xfb38_de03, 0xcb38_de43] {
-        rl.bench.outl(IO + 0x7c, parameter);
+        rl.bench.outl(TW_PARM, parameter);
     }
     rl.bench.receive(NIC, [frame(MAC, 100).into()]);
     assert_eq!(rl.interrupt(), [frame(MAC, 100)]);
-    cable(&mut rl.bench, false);
+    set_link(&mut rl.bench, false);
     assert_eq!(rl.bench.inw(CSCR) & 0x0400, 0);
 }

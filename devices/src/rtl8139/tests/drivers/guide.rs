@@ -1,10 +1,10 @@
-//! The sequence that DOS packet drivers and first drivers of all kinds follow (Realtek's RTL8139 programming guide, as the
-//! OSDev wiki's page on the RTL8139 retells it): no EEPROM, no PHY, no timer.
+//! Realtek's RTL8139 programming guide, as the OSDev wiki retells it: the sequence of DOS packet drivers and hobby
+//! systems. No EEPROM, no PHY, no timer.
 
 use super::*;
 
-/// Power on, reset, ring of 8 KiB and 16 bytes and room for a frame, ROK and TOK, everything accepted with WRAP, and only
-/// then receiver and transmitter.
+/// Power on, reset, a ring of 8 KiB + 16 bytes with room for a frame, ROK and TOK unmasked, everything accepted with
+/// WRAP, and only then RE and TE.
 fn start(bench: &mut Bench<Rtl8139>) {
     let command = bench.config_read(4, 2);
     bench.config_write(4, 2, command | 4);
@@ -16,7 +16,7 @@ fn start(bench: &mut Bench<Rtl8139>) {
     bench.outb(CR, RE_TE);
 }
 
-/// Reads on from `at` until BUFE. The address to be read next is the driver's own, as is the wrap.
+/// Reads frames from `at` until BUFE. The driver keeps the read offset itself and wraps it.
 fn receive(bench: &mut Bench<Rtl8139>, at: &mut u32) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     while bench.inb(CR) & BUFE == 0 {
@@ -30,11 +30,11 @@ fn receive(bench: &mut Bench<Rtl8139>, at: &mut u32) -> Vec<Vec<u8>> {
     frames
 }
 
-/// Realtek's programming guide: the sequence as it stands, with frames both ways, on both chips.
+/// Realtek's programming guide: the literal sequence, with frames in both directions, on both chips.
 #[test]
-fn the_guides_sequence_exchanges_frames() {
+fn the_programming_guides_sequence_exchanges_frames() {
     for chip in [Chip::C, Chip::CPlus] {
-        let mut bench = plugged(chip);
+        let mut bench = attached_card(chip);
         start(&mut bench);
         let (mut at, mut slot) = (0, 0);
         for frames in traffic(3) {
@@ -48,7 +48,7 @@ fn the_guides_sequence_exchanges_frames() {
                 bench.memory.write(SEND, bytes);
                 bench.outl(TSAD + 4 * slot, SEND as u32);
                 bench.outl(TSD + 4 * slot, bytes.len() as u32);
-                // Polling for OWN and TOK.
+                // Poll for OWN and TOK.
                 assert_eq!(bench.inl(TSD + 4 * slot) & 0xa000, 0xa000);
                 slot = (slot + 1) % 4;
             }

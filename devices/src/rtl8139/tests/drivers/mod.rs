@@ -1,6 +1,6 @@
-//! The card driven as operating systems that are not run here drive it: the same registers, at the same widths and in the
-//! same order, from the probe to the stop, and a failure wherever the driver would complain. Each file says whose driver it
-//! plays; what a driver does is known from its published source, of which nothing is copied.
+//! The NIC driven as the drivers of other operating systems drive it: the same registers, widths and order, from probe
+//! to stop. A test fails where the driver would report an error. Each file names its driver; the behaviour is known
+//! from the driver's published source, of which nothing is copied.
 
 mod descriptors;
 mod freebsd_re;
@@ -14,42 +14,11 @@ mod reactos;
 use super::*;
 use crate::Wake;
 
-// Registers, by the data sheet's names (RTL8139C(L), section 5).
-pub(super) const IDR: u16 = IO;
-pub(super) const MAR: u16 = IO + 0x08;
-pub(super) const TSD: u16 = IO + 0x10;
-pub(super) const TSAD: u16 = IO + 0x20;
-pub(super) const RBSTART: u16 = IO + 0x30;
-pub(super) const CR: u16 = IO + 0x37;
-pub(super) const CAPR: u16 = IO + 0x38;
-pub(super) const CBR: u16 = IO + 0x3a;
-pub(super) const IMR: u16 = IO + 0x3c;
-pub(super) const ISR: u16 = IO + 0x3e;
-pub(super) const TCR: u16 = IO + 0x40;
-pub(super) const RCR: u16 = IO + 0x44;
-pub(super) const TCTR: u16 = IO + 0x48;
-pub(super) const MPC: u16 = IO + 0x4c;
-pub(super) const CR9346: u16 = IO + 0x50;
-pub(super) const CONFIG1: u16 = IO + 0x52;
-pub(super) const TIMER_INT: u16 = IO + 0x54;
-pub(super) const MSR: u16 = IO + 0x58;
-pub(super) const CONFIG3: u16 = IO + 0x59;
-pub(super) const BMCR: u16 = IO + 0x62;
-pub(super) const BMSR: u16 = IO + 0x64;
-pub(super) const ANAR: u16 = IO + 0x66;
-pub(super) const ANLPAR: u16 = IO + 0x68;
-pub(super) const CSCR: u16 = IO + 0x74;
-pub(super) const CONFIG5: u16 = IO + 0xd8;
-pub(super) const TPPOLL: u16 = IO + 0xd9;
-pub(super) const CPCR: u16 = IO + 0xe0;
-pub(super) const RDSAR: u16 = IO + 0xe4;
-pub(super) const ETTHR: u16 = IO + 0xec;
-
 pub(super) const RST: u8 = 0x10;
 pub(super) const RE_TE: u8 = 0x0c;
 pub(super) const BUFE: u8 = 0x01;
 
-/// What all BSDs let through in C mode: ROK, RER, TOK, TER, RXOVW, PUN, FOVW, TimeOut, SERR.
+/// The interrupts that all BSDs unmask in C mode: ROK, RER, TOK, TER, RXOVW, PUN, FOVW, TimeOut, SERR.
 pub(super) const INTERRUPTS: u16 = 0xc07f;
 pub(super) const ROK_RER: u16 = 0x0003;
 pub(super) const TOK_TER: u16 = 0x000c;
@@ -57,18 +26,18 @@ pub(super) const PUN: u16 = 0x0020;
 pub(super) const TIMEOUT: u16 = 0x4000;
 pub(super) const SERR: u16 = 0x8000;
 
-/// Where frames to be sent lie, above the first MiB.
+/// Transmit buffers, above the first MiB.
 pub(super) const SEND: u64 = 0x10_0000;
 
-/// Everybody's group on this link (RFC 1112).
+/// The all-hosts group (RFC 1112).
 pub(super) const GROUP: [u8; 6] = [0x01, 0x00, 0x5e, 0x00, 0x00, 0x01];
 
-/// A card before the driver's probe, as the PCI code of these systems leaves it.
-pub(super) fn plugged(chip: Chip) -> Bench<Rtl8139> {
+/// A card before the driver's probe, configured as the PCI code of these systems leaves it.
+pub(super) fn attached_card(chip: Chip) -> Bench<Rtl8139> {
     mapped(make_chip(chip))
 }
 
-/// A reset, and no more looks at CR than the driver has patience for.
+/// Resets the chip and reads CR at most `patience` times, as the driver does.
 pub(super) fn reset(bench: &mut Bench<Rtl8139>, patience: u32) {
     bench.outb(CR, RST);
     let done = (0..patience).any(|_| {
@@ -78,7 +47,7 @@ pub(super) fn reset(bench: &mut Bench<Rtl8139>, patience: u32) {
     assert!(done, "reset never completed");
 }
 
-// The EEPROM's pins, always with what reads back from CR9346.
+// The EEPROM's pins, changed by read-modify-write of 9346CR.
 
 pub(super) const EEM_PROGRAM: u8 = 0x80;
 pub(super) const EEM_CONFIG: u8 = 0xc0;
@@ -119,40 +88,40 @@ pub(super) fn shift_in(bench: &mut Bench<Rtl8139>) -> u16 {
     })
 }
 
-/// The station address as three words of the EEPROM hold it.
+/// The MAC address in three words of the EEPROM.
 pub(super) fn address(words: [u16; 3]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// The address as drivers write it: two dwords, the second one half empty.
+/// The MAC address as drivers write it: two dwords, the second one half empty.
 pub(super) fn address_dwords() -> [u32; 2] {
     let [a, b, c, d, e, f] = MAC;
     [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, 0, 0])]
 }
 
-// The PHY, as FreeBSD's mii_physubr.c and rlphy.c (and what NetBSD and OpenBSD have of them) use it.
+// The PHY as FreeBSD's mii_physubr.c and rlphy.c, and their NetBSD and OpenBSD versions, use it.
 
 pub(super) fn attach_phy(bench: &mut Bench<Rtl8139>) {
     let abilities = bench.inw(BMSR);
     assert!(abilities != 0 && abilities != 0xffff && abilities & 0xff00 != 0, "no PHY: {abilities:04x}");
     bench.outw(BMCR, 0x8000);
-    assert!((0..100).any(|_| bench.inw(BMCR) & 0x8000 == 0), "the PHY's reset");
+    assert!((0..100).any(|_| bench.inw(BMCR) & 0x8000 == 0), "the PHY's reset never completed");
 }
 
-/// Offers what BMSR has, and negotiates anew.
+/// Advertises all abilities in BMSR and restarts auto-negotiation.
 pub(super) fn negotiate(bench: &mut Bench<Rtl8139>) {
     let abilities = bench.inw(BMSR);
     bench.outw(ANAR, abilities >> 6 & 0x03e0 | 1);
     bench.outw(BMCR, 0x1200);
 }
 
-/// Speed and whether it is full duplex, if there is a link.
+/// Speed and full duplex, if the link is up.
 pub(super) fn media(bench: &mut Bench<Rtl8139>) -> Option<(u16, bool)> {
-    // The link bit is latched low.
+    // BMSR's link bit latches low: read it twice.
     let status = bench.inw(BMSR) | bench.inw(BMSR);
     let control = bench.inw(BMCR);
     assert_eq!(control & 0x4400, 0, "isolated or looped back");
-    assert_eq!(control & 0x1000, 0x1000, "negotiates");
+    assert_eq!(control & 0x1000, 0x1000, "auto-negotiation is enabled");
     if status & 0x0020 == 0 {
         assert_eq!(status & 0x0004, 0, "negotiation never ends");
         return None;
@@ -166,17 +135,17 @@ pub(super) fn media(bench: &mut Bench<Rtl8139>) -> Option<(u16, bool)> {
     }
 }
 
-pub(super) fn cable(bench: &mut Bench<Rtl8139>, plugged: bool) {
-    bench.call(|device, cx| Device::wake(device, cx, Wake::Link(NIC, plugged)));
+pub(super) fn set_link(bench: &mut Bench<Rtl8139>, up: bool) {
+    bench.call(|device, cx| Device::wake(device, cx, Wake::Link(NIC, up)));
 }
 
-/// MAR for these groups, by the CRC that `ether_crc32_be` of the BSDs computes.
+/// MAR for these groups, by the CRC of the BSDs' `ether_crc32_be`.
 pub(super) fn hashes(groups: &[[u8; 6]]) -> [u32; 2] {
     let all = groups.iter().fold(0u64, |all, group| all | 1 << receive::hash_bit_by_bit(group));
     [all as u32, (all >> 32) as u32]
 }
 
-/// Lets time pass until the card interrupts. A millisecond is more than it may take.
+/// Lets time pass until INTA# is asserted, for at most one millisecond.
 pub(super) fn interrupted(bench: &mut Bench<Rtl8139>) -> bool {
     (0..100).any(|_| {
         let level = bench.irq(INTA);
@@ -185,8 +154,8 @@ pub(super) fn interrupted(bench: &mut Bench<Rtl8139>) -> bool {
     })
 }
 
-/// What the BSDs' drivers for C mode do with their ring of 64 KiB at `base`: begin where CAPR says, read no further than
-/// CBR said, and begin all over again at a frame that is not as it should be (which is a failure here).
+/// Reads a ring of 64 KiB at `base` as the BSDs' C mode drivers do: from CAPR, no further than the value of CBR on
+/// entry. They reset the chip at an invalid frame header, which is a failure here.
 pub(super) fn walk_ring(bench: &mut Bench<Rtl8139>, base: u64, longest: usize) -> Vec<Vec<u8>> {
     const SIZE: u32 = 0x1_0000;
     let mut at = (u32::from(bench.inw(CAPR)) + 16) % SIZE;
@@ -196,7 +165,7 @@ pub(super) fn walk_ring(bench: &mut Bench<Rtl8139>, base: u64, longest: usize) -
     while bench.inb(CR) & BUFE == 0 {
         let header = bench.memory.read_u32(base + u64::from(at));
         let len = (header >> 16) as usize;
-        assert_ne!(len, 0xfff0, "no frame is half written when it is seen");
+        assert_ne!(len, 0xfff0, "a frame header is never seen half written");
         assert!(header & 1 != 0 && (64..=longest).contains(&len), "reset for header {header:08x} at {at:x}");
         read += len as u32 + 4;
         if read > most {
@@ -213,8 +182,8 @@ pub(super) fn walk_ring(bench: &mut Bench<Rtl8139>, base: u64, longest: usize) -
     frames
 }
 
-/// A short frame to the group, then 1,200 frames of all lengths to the card and to everybody, `batch` at a time: four
-/// times round a ring of 64 KiB at least.
+/// A short frame to the group, then 1,200 frames of all lengths to the card and to broadcast, in batches of `batch`: at
+/// least four times round a ring of 64 KiB.
 pub(super) fn traffic(batch: usize) -> impl Iterator<Item = Vec<Vec<u8>>> {
     let mut all: Vec<_> =
         (0..1200).map(|n| frame(if n % 5 == 0 { [0xff; 6] } else { MAC }, 60 + n * 37 % 1455)).collect();
@@ -223,7 +192,7 @@ pub(super) fn traffic(batch: usize) -> impl Iterator<Item = Vec<Vec<u8>>> {
     batches.into_iter()
 }
 
-/// The station address, which is written by dwords while CR9346 lets it.
+/// Writes the MAC address by dwords in configuration write mode.
 pub(super) fn write_station(bench: &mut Bench<Rtl8139>) {
     bench.outb(CR9346, EEM_CONFIG);
     for (n, dword) in (0..).zip(address_dwords()) {
@@ -232,10 +201,11 @@ pub(super) fn write_station(bench: &mut Bench<Rtl8139>) {
     bench.outb(CR9346, 0);
 }
 
-/// RCR step by step: no limit and no threshold, to us or to anybody, to all. Gives what it reads as then.
-pub(super) fn listen(bench: &mut Bench<Rtl8139>, to_anybody: bool) -> u32 {
+/// Sets RCR in the BSDs' steps: no burst limit and no threshold; physical match (and, for `promiscuous`, all addresses);
+/// broadcast. Returns RCR as it reads back.
+pub(super) fn set_rcr(bench: &mut Bench<Rtl8139>, promiscuous: bool) -> u32 {
     bench.outl(RCR, 0xff00);
-    let mode = bench.inl(RCR) | 0x02 | u32::from(to_anybody);
+    let mode = bench.inl(RCR) | 0x02 | u32::from(promiscuous);
     bench.outl(RCR, mode);
     bench.outl(RCR, mode | 0x08);
     bench.inl(RCR)

@@ -1,12 +1,12 @@
-//! NetBSD's rtk(4) on the RTL8139C (sys/dev/ic/rtl81x9.c, sys/dev/pci/if_rtk_pci.c).
+//! NetBSD rtk(4) driver on the RTL8139C (sys/dev/ic/rtl81x9.c, sys/dev/pci/if_rtk_pci.c).
 
 use super::*;
 use std::collections::VecDeque;
 
-/// 256 bytes, in units of 32.
+/// Early transmit threshold of 256 bytes, in units of 32.
 const THRESHOLD: u32 = 8 << 16;
 
-/// Which slots are free and which are the chip's, in order.
+/// The driver's state: the free slots, and those that the chip owns, in order.
 struct Rtk {
     bench: Bench<Rtl8139>,
     free: VecDeque<u16>,
@@ -14,7 +14,7 @@ struct Rtk {
     completed: u32,
 }
 
-/// The mode first and the chip select then, and an instruction of exactly as many bits as it takes.
+/// Sets the mode, then the chip select, and clocks an instruction without leading zeros.
 pub(super) fn eeprom_word(bench: &mut Bench<Rtl8139>, at: u32, width: u32) -> u16 {
     bench.outb(CR9346, EEM_PROGRAM);
     set(bench, CR9346, EECS);
@@ -26,8 +26,8 @@ pub(super) fn eeprom_word(bench: &mut Bench<Rtl8139>, at: u32, width: u32) -> u1
 
 impl Rtk {
     fn attach(mut bench: Bench<Rtl8139>) -> Self {
-        // Before the reset.
-        assert_ne!(eeprom_word(&mut bench, 0, 8), 0x8129, "a 93C56 it is not");
+        // The driver reads the EEPROM before the reset.
+        assert_ne!(eeprom_word(&mut bench, 0, 8), 0x8129, "the EEPROM is no 93C56");
         let words = [7, 8, 9].map(|at| eeprom_word(&mut bench, at, 6));
         assert_eq!(address(words), MAC);
         reset(&mut bench, 1000);
@@ -35,11 +35,11 @@ impl Rtk {
         Self { bench, free: VecDeque::new(), dirty: VecDeque::new(), completed: 0 }
     }
 
-    /// No reset, here or in `stop`.
+    /// Neither `init` nor `stop` resets the chip.
     fn init(&mut self) {
         self.stop();
         let bench = &mut self.bench;
-        // Byte by byte, and locked.
+        // Byte by byte, and without configuration write mode.
         for (n, byte) in (0..).zip(MAC) {
             bench.outb(IDR + n, byte);
         }
@@ -93,14 +93,14 @@ impl Rtk {
             if status & 0x4000_c000 == 0 {
                 break;
             }
-            assert_eq!(status & 0x0f00_8000, 0x8000, "sent, and no collisions");
+            assert_eq!(status & 0x0f00_8000, 0x8000, "sent without collisions");
             self.dirty.pop_front();
             self.free.push_back(slot);
             self.completed += 1;
         }
     }
 
-    /// The mask is 0 before it looks, and the loop has no end but an ISR without anything.
+    /// The handler masks all interrupts before it reads ISR, and loops until ISR is 0.
     fn interrupt(&mut self) -> Vec<Vec<u8>> {
         let mut frames = Vec::new();
         self.bench.outw(IMR, 0);
@@ -126,11 +126,11 @@ impl Rtk {
     }
 }
 
-/// NetBSD's rtk(4), rtl81x9.c: attach with the probe for the EEPROM's width before the reset, init without one, the
-/// handler that masks before it looks, frames both ways.
+/// NetBSD rtk(4), rtl81x9.c: attach, which probes the EEPROM's address width before the reset; init without a reset;
+/// frames in both directions.
 #[test]
 fn rtk_attaches_and_exchanges_frames() {
-    let mut rtk = Rtk::attach(plugged(Chip::C));
+    let mut rtk = Rtk::attach(attached_card(Chip::C));
     rtk.init();
     assert_eq!(media(&mut rtk.bench), Some((100, true)));
     let mut expect = Vec::new();
@@ -143,7 +143,7 @@ fn rtk_attaches_and_exchanges_frames() {
         }
         let mut got = Vec::new();
         while got.len() < frames.len() {
-            assert!(interrupted(&mut rtk.bench), "frames wait and nobody says so");
+            assert!(interrupted(&mut rtk.bench), "frames are pending without an interrupt");
             got.extend(rtk.interrupt());
         }
         assert!(got == frames);
@@ -155,11 +155,11 @@ fn rtk_attaches_and_exchanges_frames() {
     assert_eq!(sent(&mut rtk.bench), expect);
 }
 
-/// NetBSD's rtk(4), rtl81x9.c: a watchdog's init without a reset. Sending begins with the first slot again (5.4), the ring
-/// goes on where it was.
+/// NetBSD rtk(4), rtl81x9.c: the watchdog's init without a reset. Transmission restarts at slot 0 (5.4); the receive
+/// ring continues where it was.
 #[test]
-fn rtk_starts_anew_without_a_reset() {
-    let mut rtk = Rtk::attach(plugged(Chip::C));
+fn rtk_reinitialises_without_a_reset() {
+    let mut rtk = Rtk::attach(attached_card(Chip::C));
     rtk.init();
     for round in 0..30 {
         let incoming: Vec<_> = (0..5).map(|n| frame(MAC, 700 + n * 100 + round)).collect();
@@ -174,13 +174,13 @@ fn rtk_starts_anew_without_a_reset() {
     }
 }
 
-/// NetBSD's if_rtk_pci.c and OpenBSD's if_rl_pci.c: the card was left in D3 by whatever ran before. The mapping is saved,
-/// the function put into D0, the mapping written again.
+/// NetBSD if_rtk_pci.c and OpenBSD if_rl_pci.c: the previous system left the card in D3. The driver saves the BARs,
+/// sets D0 and restores the BARs.
 #[test]
-fn rtk_finds_its_card_asleep() {
-    let mut bench = plugged(Chip::C);
+fn rtk_attaches_to_a_card_left_in_d3() {
+    let mut bench = attached_card(Chip::C);
     bench.config_write(0x54, 4, 3);
-    assert_eq!(bench.config_read(0x50, 4) & 0xff, 1, "power management");
+    assert_eq!(bench.config_read(0x50, 4) & 0xff, 1, "the power management capability");
     assert_eq!(bench.config_read(0x54, 4) & 3, 3);
     let saved = [0x10, 0x14, 0x3c].map(|register| (register, bench.config_read(register, 4)));
     let status = bench.config_read(0x54, 4);

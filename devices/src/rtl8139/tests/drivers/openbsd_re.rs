@@ -1,12 +1,12 @@
-//! OpenBSD's and NetBSD's re(4) on the RTL8139C+ (sys/dev/ic/re.c, sys/dev/pci/if_re_pci.c; sys/dev/ic/rtl8169.c), where
-//! they are not FreeBSD's. They use the registers in memory.
+//! OpenBSD and NetBSD re(4) drivers on the RTL8139C+ (sys/dev/ic/re.c, sys/dev/pci/if_re_pci.c; sys/dev/ic/rtl8169.c),
+//! where they differ from FreeBSD's. They use MMIO.
 
 use super::descriptors::*;
 use super::*;
 
 /// Multiple read, checksums, both rings.
 const MODE: u16 = 0x002b;
-/// TOK is masked.
+/// TOK stays masked.
 const MASK: u16 = INTERRUPTS & !0x0004;
 const NPQ: u8 = 0x40;
 const TDU: u16 = 0x0080;
@@ -45,7 +45,7 @@ fn write32(bench: &mut Bench<Rtl8139>, register: u16, value: u32) {
     bench.mem_write(at(register), &value.to_le_bytes());
 }
 
-/// Which of the two.
+/// Which of the two drivers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum System {
     OpenBsd,
@@ -62,15 +62,15 @@ struct Re {
 
 impl Re {
     fn attach(system: System) -> Self {
-        let mut bench = plugged(Chip::CPlus);
-        assert_eq!(bench.config_read(0x50, 4) & 0xff, 1, "OpenBSD looks for the capability nowhere else");
+        let mut bench = attached_card(Chip::CPlus);
+        assert_eq!(bench.config_read(0x50, 4) & 0xff, 1, "OpenBSD expects the capability at 50h");
         let rings = Rings::lay_out(&bench, 2);
         let mut re = Self { bench, system, rings, completed: 0, link: false };
         re.reset();
         let bench = &mut re.bench;
         match system {
             System::OpenBsd => {
-                // The other way round than everybody: six bits first. (By ports here; the pins are the same.)
+                // Unlike the others it tries six address bits first. (By ports here; the pins are the same.)
                 set(bench, CR9346, EEM_PROGRAM);
                 let words = [0, 7, 8, 9].map(|word| {
                     set(bench, CR9346, EECS);
@@ -98,7 +98,7 @@ impl Re {
         write8(&mut self.bench, CR, RST);
         assert!((0..1000).any(|_| read8(&mut self.bench, CR) & RST == 0), "reset never completed");
         if self.system == System::OpenBsd {
-            // For a gigabit chip's sake.
+            // A write that only gigabit chips need.
             write8(&mut self.bench, IO + 0x82, 1);
         }
     }
@@ -160,7 +160,7 @@ impl Re {
         write32(&mut self.bench, TCTR, 1);
     }
 
-    /// Unmasked all the time.
+    /// The handler leaves interrupts unmasked.
     fn interrupt(&mut self) -> Vec<Received> {
         let mut frames = Vec::new();
         for round in 0.. {
@@ -191,10 +191,10 @@ impl Re {
     }
 }
 
-/// OpenBSD's re(4), re.c, and NetBSD's, rtl8169.c: attach, init, the handler that masks nothing, frames both ways with what
-/// was sent announced by the timer.
+/// OpenBSD re(4), re.c, and NetBSD re(4), rtl8169.c: attach, init, a handler that masks nothing, frames in both
+/// directions, transmit completion by TimerInt.
 #[test]
-fn re_of_openbsd_and_netbsd_exchanges_frames() {
+fn openbsd_and_netbsd_re_exchange_frames() {
     for system in [System::OpenBsd, System::NetBsd] {
         let mut re = Re::attach(system);
         re.init();
@@ -206,7 +206,7 @@ fn re_of_openbsd_and_netbsd_exchanges_frames() {
                 let (head, rest) = bytes.split_at(14);
                 while !re.rings.queue(&re.bench, &[head, rest], 0, 0) {
                     assert!(interrupted(&mut re.bench), "watchdog timeout");
-                    assert!(re.interrupt().is_empty(), "all was taken");
+                    assert!(re.interrupt().is_empty(), "the receive ring was drained before");
                 }
                 expect.push(bytes.clone());
                 re.start();
@@ -224,10 +224,10 @@ fn re_of_openbsd_and_netbsd_exchanges_frames() {
     }
 }
 
-/// OpenBSD's re.c and NetBSD's rtl8169.c: the tag in the first descriptor alone or in all, checksums that go with IPCS, and
-/// a piece of zeros that both send behind what is too short for the chip to checksum.
+/// OpenBSD re.c and NetBSD rtl8169.c: the VLAN tag in the first descriptor only or in all, checksums together with
+/// IPCS, and the padding descriptor that both append to datagrams too short for the chip.
 #[test]
-fn re_of_openbsd_and_netbsd_offloads() {
+fn openbsd_and_netbsd_re_offload_checksums_and_vlan_tags() {
     for system in [System::OpenBsd, System::NetBsd] {
         let mut re = Re::attach(system);
         re.init();
@@ -241,7 +241,7 @@ fn re_of_openbsd_and_netbsd_offloads() {
         let tag = TAGC | u32::from(0x0123u16.swap_bytes());
         assert!(re.rings.queue(&re.bench, &[&bytes[..14], &bytes[14..]], IPCS | TCPCS, tag));
         if system == System::OpenBsd {
-            // The fourth descriptor is the second of this frame.
+            // OpenBSD sets the tag in the first descriptor only. Descriptor 3 is the second one of this frame.
             re.bench.memory.write(TX + 16 * 3 + 4, &[0; 4]);
         }
         re.start();
@@ -252,15 +252,15 @@ fn re_of_openbsd_and_netbsd_offloads() {
     }
 }
 
-/// OpenBSD's re.c and NetBSD's rtl8169.c: the link's changes come by PUN; a stop, and an init that begins both rings anew.
+/// OpenBSD re.c and NetBSD rtl8169.c: link changes by PUN; stop, and an init that restarts both rings.
 #[test]
-fn re_of_openbsd_and_netbsd_sees_the_link_and_starts_anew() {
+fn openbsd_and_netbsd_re_handle_link_changes_and_reinitialise() {
     for system in [System::OpenBsd, System::NetBsd] {
         let mut re = Re::attach(system);
         for round in 0..5 {
             re.init();
             for up in [false, true] {
-                cable(&mut re.bench, up);
+                set_link(&mut re.bench, up);
                 assert!(re.bench.irq(INTA));
                 re.interrupt();
                 assert_eq!(re.link, up);

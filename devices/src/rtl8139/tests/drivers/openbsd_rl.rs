@@ -1,4 +1,4 @@
-//! OpenBSD's rl(4) on the RTL8139C (sys/dev/ic/rtl81x9.c), where it is neither FreeBSD's nor NetBSD's.
+//! OpenBSD rl(4) driver on the RTL8139C (sys/dev/ic/rtl81x9.c), where it differs from FreeBSD's and NetBSD's.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn eeprom_word(bench: &mut Bench<Rtl8139>, at: u32, width: u32) -> u16 {
     word
 }
 
-/// A stop, which is no reset, and an init.
+/// Stop, which does not reset the chip, and init.
 fn init(bench: &mut Bench<Rtl8139>, promiscuous: bool) {
     bench.outb(CR, 0);
     bench.outw(IMR, 0);
@@ -24,7 +24,7 @@ fn init(bench: &mut Bench<Rtl8139>, promiscuous: bool) {
     }
     bench.outb(CR, RE_TE);
     bench.outl(TCR, 0x0300_0700);
-    let mode = listen(bench, promiscuous);
+    let mode = set_rcr(bench, promiscuous);
     if promiscuous {
         bench.outl(RCR, mode | 0x04);
         bench.outl(MAR, u32::MAX);
@@ -63,16 +63,16 @@ fn interrupt(bench: &mut Bench<Rtl8139>) -> Vec<Vec<u8>> {
     frames
 }
 
-/// OpenBSD's rl(4), rtl81x9.c: attach, and an init for every change of the interface's flags, with frames between them.
+/// OpenBSD rl(4), rtl81x9.c: attach, and an init for every change of the interface flags, with frames in between.
 #[test]
-fn rl_of_openbsd_starts_anew_whenever_a_flag_changes() {
-    let mut bench = plugged(Chip::C);
+fn openbsd_rl_reinitialises_on_every_flag_change() {
+    let mut bench = attached_card(Chip::C);
     reset(&mut bench, 1000);
     assert_ne!(eeprom_word(&mut bench, 0, 8), 0x8129);
     assert_eq!(eeprom_word(&mut bench, 0, 6), 0x8129);
     let words = [7, 8, 9].map(|at| eeprom_word(&mut bench, at, 6));
     assert_eq!(address(words), MAC);
-    assert_eq!(eeprom_word(&mut bench, 2, 6), 0x8139, "the kind of chip");
+    assert_eq!(eeprom_word(&mut bench, 2, 6), 0x8139, "the PCI device ID in the EEPROM");
     attach_phy(&mut bench);
     for round in 0..100 {
         let promiscuous = round % 3 == 1;
@@ -82,7 +82,7 @@ fn rl_of_openbsd_starts_anew_whenever_a_flag_changes() {
         bench.receive(NIC, all.iter().cloned().map(Frame::from));
         assert!(interrupted(&mut bench));
         assert_eq!(interrupt(&mut bench), all[..if promiscuous { 4 } else { 2 }], "{round}");
-        // Padded to 60 bytes, into the first slots, by a threshold of 96 shifted as FreeBSD does.
+        // Padded to 60 bytes, in the first slots, with FreeBSD's threshold of 96 units.
         for (slot, bytes) in (0..).zip(&all[..round % 5 % 4]) {
             bench.memory.write(SEND, bytes);
             bench.outl(TSAD + 4 * slot, SEND as u32);

@@ -1,15 +1,15 @@
-//! ReactOS's miniport for the RTL8139 (drivers/network/dd/rtl8139: hardware.c, ndis.c, interrupt.c, info.c), which is of the
-//! kind that Windows 2000 and XP load: NDIS 5, ports only.
+//! ReactOS NDIS 5 miniport driver for the RTL8139 (drivers/network/dd/rtl8139: hardware.c, ndis.c, interrupt.c,
+//! info.c), of the kind that Windows 2000 and XP load. It uses ports only.
 
 use super::*;
 
 const SIZE: usize = 0x8000;
-/// Early receive at 8/16 of a frame, FIFO threshold of 512 bytes, 32 KiB, no limit to bursts, WRAP.
+/// RCR: early receive threshold 8/16, FIFO threshold of 512 bytes, ring of 32 KiB, unlimited DMA bursts, WRAP.
 const MODE: u32 = 0x0800_b780;
 const OVERFLOW: u16 = 0x0050;
 const CHANGED: u32 = 0x0800;
 
-/// What the miniport keeps of its card.
+/// The driver's state.
 struct Miniport {
     bench: Bench<Rtl8139>,
     offset: usize,
@@ -25,8 +25,8 @@ struct Miniport {
 
 impl Miniport {
     fn initialize(chip: Chip) -> Self {
-        let mut bench = plugged(chip);
-        // Locked, so that nothing changes; the driver takes it for a switch.
+        let mut bench = attached_card(chip);
+        // CONFIG1 is locked, so the driver's write to power the chip up has no effect.
         bench.outb(CONFIG1, 0);
         reset(&mut bench, 25);
         let station: Vec<u8> = (0..6).map(|n| bench.inb(IDR + n)).collect();
@@ -63,12 +63,12 @@ impl Miniport {
         self.bench.outl(RCR, MODE | bits);
     }
 
-    /// False if all slots are taken.
+    /// Returns false if all slots are in use.
     fn send(&mut self, bytes: &[u8]) -> bool {
         if self.full {
             return false;
         }
-        // Short frames are copied and padded.
+        // The driver copies and pads short frames.
         let mut bytes = bytes.to_vec();
         bytes.resize(bytes.len().max(60), 0);
         let at = SEND + 0x800 * u64::from(self.current);
@@ -80,7 +80,7 @@ impl Miniport {
         true
     }
 
-    /// MiniportISR. The link's change has to be seen before the acknowledgement.
+    /// MiniportISR. It reads CSCR before it acknowledges PUN.
     fn isr(&mut self) -> bool {
         let status = self.bench.inw(ISR) & INTERRUPTS;
         self.pending |= status;
@@ -124,7 +124,7 @@ impl Miniport {
             let header = self.bench.memory.read_u32(at);
             let len = (header >> 16) as usize;
             assert_eq!(header & 0x3f, 1, "receive failed: {header:08x} at {at:x}");
-            // In one piece, behind the ring's end too.
+            // Contiguous, also past the ring's end.
             frames.push(memory(&self.bench, at + 4, len - 4));
             self.offset = (self.offset + 4 + len).next_multiple_of(4);
             self.bench.outw(CAPR, (self.offset as u16).wrapping_sub(16));
@@ -141,19 +141,19 @@ impl Miniport {
     }
 }
 
-/// ReactOS's ndis.c and interrupt.c: MiniportInitialize, a filter, MiniportSend by four slots, receiving from a ring of
-/// 32 KiB whose last frame goes on behind it. (On the C+ too, whose C mode the same driver uses.)
+/// ReactOS ndis.c and interrupt.c: MiniportInitialize, a filter, MiniportSend by four slots, reception into a ring of
+/// 32 KiB whose last frame continues past its end. (Also on the C+ in C mode, which the same driver uses.)
 #[test]
 fn the_miniport_exchanges_frames() {
     for chip in [Chip::C, Chip::CPlus] {
         let mut miniport = Miniport::initialize(chip);
         assert!(miniport.connected);
-        // Directed, multicast, broadcast; the list of groups never reaches the chip.
+        // Directed, multicast, broadcast; the driver never writes MAR.
         miniport.filter(0x0e);
         let mut expect = Vec::new();
         for frames in traffic(5) {
             miniport.bench.receive(NIC, frames.iter().cloned().map(Frame::from));
-            assert_eq!(miniport.bench.inl(IO + 0x34) & 0x00ff_ffff, 0, "no early receive is reported");
+            assert_eq!(miniport.bench.inl(ERBCR) & 0x00ff_ffff, 0, "ERBCR and ERSR read 0");
             for bytes in &frames {
                 if miniport.send(&bytes[..bytes.len() - 20]) {
                     expect.push(bytes[..bytes.len() - 20].to_vec());
@@ -162,13 +162,13 @@ fn the_miniport_exchanges_frames() {
             let wanted: Vec<_> = frames.into_iter().filter(|bytes| bytes[..6] != GROUP).collect();
             let mut got = Vec::new();
             while got.len() < wanted.len() {
-                assert!(interrupted(&mut miniport.bench), "frames wait and nobody says so");
+                assert!(interrupted(&mut miniport.bench), "frames are pending without an interrupt");
                 got.extend(miniport.interrupt());
             }
             assert!(got == wanted);
         }
         while miniport.sent_ok < expect.len() as u32 {
-            assert!(interrupted(&mut miniport.bench), "frames were sent and nobody says so");
+            assert!(interrupted(&mut miniport.bench), "frames were sent without an interrupt");
             miniport.interrupt();
         }
         expect.iter_mut().for_each(|bytes| bytes.resize(bytes.len().max(60), 0));
@@ -177,7 +177,7 @@ fn the_miniport_exchanges_frames() {
     }
 }
 
-/// ReactOS's info.c: the packet filter of NDIS, of which a promiscuous one takes groups as well.
+/// ReactOS info.c: NDIS packet filters; the promiscuous one accepts multicast too.
 #[test]
 fn the_miniport_sets_its_filter() {
     let mut miniport = Miniport::initialize(Chip::C);
@@ -189,29 +189,29 @@ fn the_miniport_sets_its_filter() {
     }
 }
 
-/// ReactOS's interrupt.c (Linux's 8139too.c asks the same, by 16 bits): PUN is a change of the link if CSCR says so, which
-/// is read by 32 bits before PUN is acknowledged.
+/// ReactOS interrupt.c (Linux's 8139too.c does the same with 16 bits): PUN is a link change if CSCR has the change bit,
+/// which the driver reads with 32 bits before it acknowledges PUN.
 #[test]
-fn the_miniport_is_told_that_the_link_has_changed() {
+fn the_miniport_detects_link_changes() {
     let mut miniport = Miniport::initialize(Chip::C);
     miniport.filter(0x0a);
-    for plugged in [false, true, false, true] {
-        cable(&mut miniport.bench, plugged);
+    for up in [false, true, false, true] {
+        set_link(&mut miniport.bench, up);
         assert!(miniport.bench.irq(INTA));
         miniport.interrupt();
-        assert_eq!((std::mem::take(&mut miniport.link_change), miniport.connected), (true, plugged));
+        assert_eq!((std::mem::take(&mut miniport.link_change), miniport.connected), (true, up));
         assert!(!miniport.bench.irq(INTA));
-        // PUN stays in the driver's own mask, so that it looks at every interrupt from now on.
-        if plugged {
+        // PUN stays in the driver's `pending`, so it reads CSCR at every interrupt from now on.
+        if up {
             miniport.bench.receive(NIC, [frame(MAC, 100).into()]);
             assert_eq!(miniport.interrupt(), [frame(MAC, 100)]);
-            assert!(!miniport.link_change, "once");
+            assert!(!miniport.link_change, "one link change is reported once");
         }
     }
 }
 
-/// ReactOS's ndis.c, interrupt.c: the ring overflows while the driver is kept from it; RXOVW can be cleared once CAPR has
-/// moved.
+/// ReactOS ndis.c, interrupt.c: the ring overflows while the driver does not run; RXOVW can be cleared once CAPR has
+/// advanced.
 #[test]
 fn the_miniport_recovers_from_an_overflow() {
     let mut miniport = Miniport::initialize(Chip::C);
