@@ -18,8 +18,6 @@ const FRAMES_LOW: usize = 64;
 #[derive(Clone, Copy, Debug)]
 struct Endpoint {
     device: usize,
-    /// The main loop does not read the host's side.
-    paused: bool,
     /// The cable is plugged in. Always so for a character stream.
     link: bool,
 }
@@ -30,8 +28,8 @@ pub(super) struct Routes {
     disks: Vec<Option<usize>>,
     nics: Vec<Option<Endpoint>>,
     chars: Vec<Option<Endpoint>>,
-    /// How many endpoints are paused.
-    paused: usize,
+    /// Sources whose host side the main loop does not read, hardly ever more than one.
+    paused: Vec<Source>,
 }
 
 fn put<T: Clone>(table: &mut Vec<Option<T>>, n: u8, entry: T) {
@@ -47,7 +45,7 @@ impl Routes {
     pub(super) fn new(devices: &[Box<dyn DynDevice>]) -> Self {
         let mut routes = Self::default();
         for (device, owned) in devices.iter().map(|device| device.owns()).enumerate() {
-            let endpoint = Endpoint { device, paused: false, link: true };
+            let endpoint = Endpoint { device, link: true };
             owned.disks.iter().for_each(|disk| put(&mut routes.disks, disk.0, device));
             owned.nics.iter().for_each(|nic| put(&mut routes.nics, nic.0, endpoint));
             owned.chars.iter().for_each(|stream| put(&mut routes.chars, stream.0, endpoint));
@@ -65,17 +63,11 @@ impl Routes {
     /// Whether a source is paused, so that device calls must be followed by [`Board::resume_sources`].
     #[inline]
     pub(super) fn any_paused(&self) -> bool {
-        self.paused != 0
+        !self.paused.is_empty()
     }
 
     pub(super) fn link_is_up(&self, nic: NicId) -> bool {
         self.nics.get(usize::from(nic.0)).copied().flatten().is_some_and(|endpoint| endpoint.link)
-    }
-
-    fn sources(&self) -> impl Iterator<Item = (Source, Endpoint)> {
-        let chars = self.chars.iter().zip(0..).filter_map(|(e, n)| Some((Source::Char(CharId(n)), (*e)?)));
-        let nics = self.nics.iter().zip(0..).filter_map(|(e, n)| Some((Source::Nic(NicId(n)), (*e)?)));
-        chars.chain(nics)
     }
 }
 
@@ -132,31 +124,27 @@ impl Board {
         if waiting < high {
             return Flow::Ready;
         }
-        if let Some(endpoint) = self.routes.endpoint(source)
-            && !std::mem::replace(&mut endpoint.paused, true)
-        {
-            self.routes.paused += 1;
+        if self.is_ready(source) {
+            self.routes.paused.push(source);
         }
         Flow::Pause
     }
 
     /// Whether the main loop may read a source.
-    pub fn is_ready(&mut self, source: Source) -> bool {
-        self.routes.endpoint(source).is_none_or(|endpoint| !endpoint.paused)
+    pub fn is_ready(&self, source: Source) -> bool {
+        !self.routes.paused.contains(&source)
     }
 
-    /// Resumes the sources whose devices have taken most of what waited.
-    #[cold]
+    /// Resumes the sources whose devices have taken most of what waited. While a source is paused every device call ends
+    /// here, so it allocates nothing.
     pub(super) fn resume_sources(&mut self) {
-        let paused: Vec<_> = self.routes.sources().filter(|(_, endpoint)| endpoint.paused).collect();
-        for (source, _) in paused {
+        let mut n = 0;
+        while let Some(&source) = self.routes.paused.get(n) {
             let (waiting, low, _) = self.fill(source);
             if waiting > low {
-                continue;
-            }
-            if let Some(endpoint) = self.routes.endpoint(source) {
-                endpoint.paused = false;
-                self.routes.paused -= 1;
+                n += 1;
+            } else {
+                self.routes.paused.swap_remove(n);
                 self.work.push_back(HostWork::Ready(source));
             }
         }
