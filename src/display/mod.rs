@@ -2,7 +2,7 @@
 //!
 //! A display is a thread that polls the guest's screen at the times that [`crate::screen::PollPace`] gives, and reads only
 //! the video memory that was written. It never holds the board's lock while it draws. Keys and pointer events go through a
-//! [`Feed`], which sends them to the guest as fast as its driver reads the keyboard.
+//! [`crate::screen::Feed`], which sends them to the guest as fast as its driver reads the keyboard.
 
 #[cfg(feature = "sdl")]
 mod sdl;
