@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod calendar;
 pub mod chipset;
 pub mod cmos;
 pub mod ctx;

@@ -1,7 +1,7 @@
 //! MC146818 clock: time registers, divider chain, alarm, and the periodic, alarm and update-ended interrupts.
 
 use super::CENTURY;
-use super::calendar::{Calendar, DAY};
+use crate::calendar::{Calendar, DAY};
 use crate::VmTime;
 use bitfield_struct::bitfield;
 use serde::{Deserialize, Serialize};
