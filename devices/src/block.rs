@@ -1,6 +1,7 @@
 //! Block requests: what a disk controller requests from the host, and the completions.
 
 use crate::ctx::Ctx;
+use crate::disc::Disc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -15,6 +16,29 @@ pub struct GuestRange {
     pub addr: u64,
     /// Bytes.
     pub len: u32,
+}
+
+/// A medium in a drive with removable media.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Medium {
+    /// Bytes of the image.
+    pub size: u64,
+    /// The medium cannot be written.
+    pub read_only: bool,
+    /// The layout of a CD. Without one, a CD-ROM drive takes the image for a single data track ([`Disc::single`]).
+    pub disc: Option<Disc>,
+}
+
+impl Medium {
+    /// A read-only medium of `size` bytes, without a layout (an ISO image).
+    pub fn iso(size: u64) -> Self {
+        Self { size, read_only: true, disc: None }
+    }
+
+    /// Its layout as a disc.
+    pub fn into_disc(self) -> Disc {
+        self.disc.unwrap_or_else(|| Disc::single(self.size))
+    }
 }
 
 /// The operation of a request.

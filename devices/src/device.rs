@@ -1,6 +1,6 @@
 //! The `Device` trait: regions, accesses, wake-ups, reset and saved state.
 
-use crate::block::BlockDone;
+use crate::block::{BlockDone, Medium};
 use crate::ctx::{Ctx, TimerId};
 use crate::input::InputEvent;
 use crate::net::NicId;
@@ -126,8 +126,8 @@ pub enum Wake {
     Input(InputEvent),
     /// The power button was pressed (power management).
     PowerButton,
-    /// A drive's medium was changed: its new size in bytes, or none (IDE CD-ROM).
-    Medium(DiskId, Option<u64>),
+    /// A drive's medium was changed: the new one, or none (IDE CD-ROM, floppy).
+    Medium(DiskId, Option<Medium>),
     /// [`Ctx::take_frame`] has frames for this card.
     Frames(NicId),
     /// This card's cable was plugged in (true) or unplugged.

@@ -4,6 +4,7 @@ use super::backend::Backend;
 use super::raw::RawFile;
 use crate::config::{DriveConfig, Media};
 use crate::error::host_error;
+use pcvm_devices::Medium;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -133,6 +134,11 @@ impl Image {
     /// Size of the drive in bytes: whole sectors.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The image as a medium for a device.
+    pub fn medium(&self) -> Medium {
+        Medium { size: self.size, read_only: self.read_only, disc: None }
     }
 
     /// Whether the image was opened for reading only.

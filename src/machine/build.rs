@@ -88,10 +88,10 @@ impl Machine {
             // Firmware copies it from fw_cfg in one access; from the expansion ROM BAR each dword would exit.
             fw_cfg.files.insert("pci1234,1111.rom".to_owned(), roms.vga.clone());
         }
-        let sizes = images.iter().map(|image| image.as_ref().map(crate::block::Image::size)).collect();
+        let media = images.iter().map(|image| image.as_ref().map(crate::block::Image::medium)).collect();
         let rom = Rom::new(&roms.bios, &roms.vga)
             .map_err(|why| host("allocate the firmware's memory")(std::io::Error::other(why)))?;
-        let devices = pc::devices(&config, pc::BoardParts { fw_cfg, vga_rom: roms.vga, nic_roms, sizes });
+        let devices = pc::devices(&config, pc::BoardParts { fw_cfg, vga_rom: roms.vga, nic_roms, media });
 
         kick::install_signal_handler()?;
         let timer = rustix::time::timerfd_create(

@@ -22,7 +22,7 @@ use crate::rtl8139::{Chip, NicSpec, Rtl8139};
 use crate::serial::Uart16550;
 use crate::usb::Piix3Usb;
 use crate::vga::Vga;
-use crate::{CharId, DiskId, InputEvent};
+use crate::{CharId, DiskId, InputEvent, Medium};
 use ciborium::Value;
 
 /// A device in the one list of devices under test: what it is called and how the shared tests reach it.
@@ -113,7 +113,7 @@ fn make_ide() -> Piix3Ide {
     Piix3Ide::new([
         Some(DriveSpec::disk((DISK / 512) as u64, false, "A")),
         Some(DriveSpec::disk((DISK / 512) as u64, true, "B")),
-        Some(DriveSpec::cdrom(Some(DISK as u64), "C")),
+        Some(DriveSpec::cdrom(Some(crate::Disc::single(DISK as u64)), "C")),
         None,
     ])
 }
@@ -122,7 +122,7 @@ fn make_ide() -> Piix3Ide {
 fn ide_command(bench: &mut Bench<Piix3Ide>, script: &mut Script<'_>) {
     if script.byte() & 0x1f == 0 {
         let size = script.number(3);
-        let why = Wake::Medium(DiskId(2), (size & 1 == 0).then_some(size));
+        let why = Wake::Medium(DiskId(2), (size & 1 == 0).then_some(Medium::iso(size)));
         // The image behind the drive stays: a read that was under way may go past its end, and fail there.
         bench.trusted = false;
         return bench.call(|device, cx| Device::wake(device, cx, why));

@@ -18,7 +18,7 @@ mod tray;
 use super::action::{ActionResult, BUFFER_SIZE, CommandContext, DriveAction};
 use super::ata::{TransferMode, subcommand};
 use super::regs::{AtaError, AtaStatus, CD_SECTOR_SIZE, REASON_CD, REASON_IO, TaskFile, op};
-use crate::BlockError;
+use crate::{BlockError, Disc};
 use mode::ModePages;
 use read::ReadTransfer;
 use sense::Sense;
@@ -44,8 +44,8 @@ type PacketResult = Result<DriveAction, Sense>;
 pub struct Atapi {
     serial: String,
     model: String,
-    /// Sectors of the disc in the drive.
-    disc: Option<u32>,
+    /// The disc in the drive.
+    disc: Option<Disc>,
     state: AtapiState,
 }
 
@@ -119,13 +119,8 @@ fn be32(bytes: &[u8]) -> u32 {
 
 impl Atapi {
     /// A drive; see [`super::DriveSpec::Cdrom`].
-    pub fn new(size: Option<u64>, serial: &str, model: &str) -> Self {
-        Self {
-            serial: serial.into(),
-            model: model.into(),
-            disc: size.map(whole_sectors),
-            state: AtapiState::power_on(),
-        }
+    pub fn new(disc: Option<Disc>, serial: &str, model: &str) -> Self {
+        Self { serial: serial.into(), model: model.into(), disc, state: AtapiState::power_on() }
     }
 
     /// RESET#.
@@ -283,9 +278,9 @@ impl Atapi {
     /// # Errors
     /// If the drive is empty or its tray is open.
     fn ready(&self) -> Result<u32, Sense> {
-        match self.disc {
+        match &self.disc {
             _ if self.state.tray_open => Err(Sense::NO_MEDIUM_TRAY_OPEN),
-            Some(sectors) => Ok(sectors),
+            Some(disc) => Ok(disc.sectors()),
             None => Err(Sense::NO_MEDIUM),
         }
     }
@@ -352,11 +347,6 @@ impl Atapi {
     pub fn load(&mut self, state: AtapiState) {
         self.state = state;
     }
-}
-
-/// Whole sectors of a disc of `size` bytes.
-fn whole_sectors(size: u64) -> u32 {
-    u32::try_from(size / CD_SECTOR_SIZE).unwrap_or(u32::MAX)
 }
 
 /// The sense data of a failed block request.

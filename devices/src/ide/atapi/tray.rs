@@ -2,7 +2,8 @@
 //! STATUS, and discs that the host inserts or removes (MMC-3, 6.13, 6.6; SPC-2).
 
 use super::super::action::DriveAction;
-use super::{Atapi, Cdb, PacketResult, be16, sense::Sense, whole_sectors};
+use super::{Atapi, Cdb, PacketResult, be16, sense::Sense};
+use crate::Disc;
 use serde::{Deserialize, Serialize};
 
 /// A unit attention condition: the next command fails with it.
@@ -44,9 +45,9 @@ impl Atapi {
         self.state.removal_prevented
     }
 
-    /// The host inserts a disc of `size` bytes, or removes the disc. Closes the tray.
-    pub fn set_medium(&mut self, size: Option<u64>) {
-        self.disc = size.map(whole_sectors);
+    /// The host inserts a disc, or removes the disc. Closes the tray.
+    pub fn set_medium(&mut self, disc: Option<Disc>) {
+        self.disc = disc;
         self.state.tray_open = false;
         if self.disc.is_some() {
             self.state.attention = Some(UnitAttention::MediumChanged);

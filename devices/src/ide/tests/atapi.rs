@@ -198,7 +198,8 @@ fn replies_have_the_length_in_their_header() {
 
 #[test]
 fn a_disc_larger_than_a_cd_is_a_dvd() {
-    let mut bench = enabled(with_drives([None, None, Some(DriveSpec::cdrom(Some(4 << 30), "")), None]));
+    let mut bench =
+        enabled(with_drives([None, None, Some(DriveSpec::cdrom(Some(crate::Disc::single(4 << 30)), "")), None]));
     let mut driver = ready_cdrom(&mut bench);
     let data = driver.cdb(&[opcode::GET_CONFIGURATION, 0, 0, 0, 0, 0, 0, 0, 8]).unwrap();
     assert_eq!(data[6..], [0, 0x10]);
@@ -280,8 +281,8 @@ fn a_medium_change_is_reported_by_event_and_unit_attention() {
     let mut bench = machine();
     ready_cdrom(&mut bench);
     let event = [opcode::GET_EVENT_STATUS_NOTIFICATION, 1, 0, 0, 0x10, 0, 0, 0, 8];
-    let swap = |bench: &mut Bench<Piix3Ide>, size| {
-        bench.call(|device, cx| Device::wake(device, cx, Wake::Medium(DiskId(2), size)));
+    let swap = |bench: &mut Bench<Piix3Ide>, size: Option<u64>| {
+        bench.call(|device, cx| Device::wake(device, cx, Wake::Medium(DiskId(2), size.map(crate::Medium::iso))));
     };
     swap(&mut bench, None);
     let mut driver = cdrom(&mut bench);

@@ -25,7 +25,7 @@ fn machine() -> Bench<Piix3Ide> {
     let bench = with_drives([
         Some(DriveSpec::disk(DISK_SECTORS, false, "SERIAL1")),
         None,
-        Some(DriveSpec::cdrom(Some(1024 * 2048), "SERIAL2")),
+        Some(DriveSpec::cdrom(Some(crate::Disc::single(1024 * 2048)), "SERIAL2")),
         None,
     ]);
     enabled(bench)

@@ -10,7 +10,7 @@ fn cd(computer: &Computer<PcPorts>) -> &[u8] {
 fn insert(computer: &mut Computer<PcPorts>, size: Option<u64>) {
     use pcvm_devices::Device;
     let ide = &mut computer.hw.bus.ide;
-    ide.call(|device, cx| device.wake(cx, Wake::Medium(DiskId(2), size)));
+    ide.call(|device, cx| device.wake(cx, Wake::Medium(DiskId(2), size.map(pcvm_devices::Medium::iso))));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn an_int_15h_hook_can_forbid_the_eject() {
 #[test]
 fn a_cd_rom_drive_is_detected_at_any_channel_and_unit() {
     let disk = || DriveSpec::disk(4 << 11, false, "DISK");
-    let disc = || DriveSpec::cdrom(Some(2 << 20), "CD");
+    let disc = || DriveSpec::cdrom(Some(pcvm_devices::Disc::single(2 << 20)), "CD");
     for (drives, cds) in [
         ([Some(disk()), Some(disc()), Some(disc()), Some(disc())], 3),
         ([Some(disc()), Some(disk()), Some(disk()), Some(disc())], 2),
