@@ -109,6 +109,83 @@ impl<'a> IoVec<'a> {
         true
     }
 
+    /// Shortens the list to `len` bytes.
+    pub fn truncate(&mut self, len: u64) {
+        let mut left = len;
+        let segments = self.list.get_mut(..self.len).unwrap_or_default();
+        for (n, slot) in segments.iter_mut().enumerate() {
+            // SAFETY: the first `len` entries of the list are initialised.
+            let segment = unsafe { slot.assume_init_mut() };
+            if left < segment.iov_len as u64 {
+                segment.iov_len = left as usize;
+                self.len = n + usize::from(left > 0);
+                return;
+            }
+            left -= segment.iov_len as u64;
+        }
+    }
+
+    /// Copies bytes to the segments of a list for [`Direction::Read`], as a read that gives these bytes. Gives the number of
+    /// bytes that had room.
+    pub fn copy_from(&mut self, bytes: &[u8]) -> usize {
+        let mut rest = bytes;
+        self.for_each(|segment| {
+            let (part, after) = rest.split_at(rest.len().min(segment.len()));
+            rest = after;
+            segment.copy_from(part);
+        });
+        bytes.len() - rest.len()
+    }
+
+    /// Fills the segments of a list for [`Direction::Read`] with zeros. Gives their length.
+    pub fn fill_zeros(&mut self) -> usize {
+        const ZEROS: [u8; SINK] = [0; SINK];
+        let mut total = 0;
+        self.for_each(|segment| {
+            let mut at = 0;
+            while let Ok(rest) = segment.offset(at)
+                && !rest.is_empty()
+            {
+                let part = rest.len().min(SINK);
+                rest.copy_from(ZEROS.get(..part).unwrap_or_default());
+                at += part;
+            }
+            total += segment.len();
+        });
+        total
+    }
+
+    /// Copies bytes from the segments of a list for [`Direction::Write`], as a write that takes as many as there is room for.
+    /// Gives their number.
+    pub fn copy_to(&mut self, bytes: &mut [u8]) -> usize {
+        let mut moved = 0;
+        self.for_each(|segment| {
+            let rest = bytes.get_mut(moved..).unwrap_or_default();
+            moved += segment.copy_to(rest);
+        });
+        moved
+    }
+
+    /// Gives each segment as volatile memory. [`ONES`] is not memory that may be written: of a list that has it, each of its
+    /// segments is replaced by the sink, filled with its content.
+    fn for_each(&mut self, mut take: impl FnMut(VolatileSlice<'_>)) {
+        for slot in self.list.get(..self.len).unwrap_or_default() {
+            // SAFETY: the first `len` entries of the list are initialised.
+            let segment = unsafe { slot.assume_init_ref() };
+            let mut base = segment.iov_base.cast::<u8>();
+            if base.cast_const() == ONES.as_ptr() {
+                base = self.sink;
+                // SAFETY: the sink has SINK bytes, which is the maximum length of a segment at ONES, is valid for 'a and
+                // never a reference.
+                unsafe { base.write_bytes(0xff, SINK) };
+            }
+            // SAFETY: each segment is memory that stays valid for 'a: see `transfer`; ONES was replaced. Guest memory and the
+            // sink are never references, and a buffer is borrowed mutably for 'a by this list, which is the only one to
+            // access it.
+            take(unsafe { VolatileSlice::new(base, segment.iov_len) });
+        }
+    }
+
     /// Moves bytes between the file at `offset` and the segments in one call of preadv2(2) or pwritev2(2). `nowait` sets
     /// RWF_NOWAIT: [`io::ErrorKind::WouldBlock`] instead of blocking.
     pub fn transfer(&mut self, file: &File, offset: u64, direction: Direction, nowait: bool) -> io::Result<usize> {

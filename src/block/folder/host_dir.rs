@@ -19,6 +19,16 @@ pub struct HostDir {
     root: OwnedFd,
 }
 
+/// What tells whether a file was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Permission bits.
+    pub mode: u32,
+    inode: u64,
+    size: i64,
+    modified: (i64, u64),
+}
+
 /// A directory below a [`HostDir`]: that one itself, or a descriptor of its own.
 enum Below<'a> {
     Root(BorrowedFd<'a>),
@@ -64,6 +74,21 @@ impl HostDir {
     pub fn open_dir(&self, path: &Path) -> io::Result<OwnedFd> {
         let below = self.below(path)?;
         Ok(rustix::fs::openat(&below, ".", LIST | SAFE, Mode::empty())?)
+    }
+
+    /// The status of a file, directory or link; none if there is none.
+    pub fn status(&self, path: &Path) -> io::Result<Option<Status>> {
+        let (parent, name) = self.parent(path)?;
+        match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(Status {
+                mode: stat.st_mode & 0o7777,
+                inode: stat.st_ino,
+                size: stat.st_size,
+                modified: (stat.st_mtime, stat.st_mtime_nsec as u64),
+            })),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Creates a directory. One that exists already is success.

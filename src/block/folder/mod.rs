@@ -8,7 +8,7 @@ mod host_dir;
 mod short_names;
 mod tree;
 
-pub use host_dir::HostDir;
+pub use host_dir::{HostDir, Status};
 pub use short_names::{ShortName, ShortNames};
 pub use tree::{Content, Node, Tree, TreeError};
 
