@@ -12,6 +12,7 @@
 mod backend;
 mod engine;
 mod image;
+pub mod qcow2;
 mod raw;
 mod request;
 mod stats;
@@ -22,3 +23,4 @@ mod tests;
 pub use engine::{BlockEngine, EngineError};
 pub use image::{Image, ImageError};
 pub use stats::DriveStats;
+pub use sys::lock;
