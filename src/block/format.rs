@@ -10,6 +10,7 @@
 use super::directories::Directories;
 use super::extents::{ExtentMap, Place};
 use super::image::ImageError;
+use super::qcow2;
 use super::raw::{Patience, RawFile};
 use super::sys::{Direction, IoVec};
 use crate::config::ImageFormat;
@@ -21,6 +22,7 @@ use imago::{FormatAccess, FormatCreateBuilder, FormatDriverBuilder, Mapping, Sto
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -276,6 +278,7 @@ impl Chain<'_> {
                 });
             }
             let failed = |why| ImageError::Format { path: path.clone(), why };
+            let reader = reopen(&file).map_err(failed)?;
             let store = self.add(file, &path, write, self.direct)?;
             match format {
                 ImageFormat::Raw => {
@@ -288,6 +291,14 @@ impl Chain<'_> {
                     break FormatAccess::new(vmdk);
                 }
                 ImageFormat::Qcow2 => {}
+            }
+            let header = qcow2::Header::read(&reader).map_err(|error| failed(io::Error::other(error.to_string())))?;
+            let access = if write { qcow2::Access::Write } else { qcow2::Access::Read };
+            if let Some(reason) = qcow2::unsupported(&header, access) {
+                return Err(failed(io::Error::other(reason.to_string())));
+            }
+            if let Some(lost) = qcow2::lost_by_writing(&header).filter(|_| write) {
+                tracing::warn!("{}: {lost}", path.display());
             }
             let mut image = guarded(|| Qcow2::<Store>::open_image(store, write)).map_err(failed)?;
             if image.requires_external_data_file() {
@@ -354,6 +365,11 @@ impl imago::format::gate::ImplicitOpenGate<Store> for Gate<'_, '_> {
         let store = opened.and_then(|(file, path)| self.chain.add(file, &path, false, self.chain.direct));
         store.map_err(|error| io::Error::other(error.to_string()))
     }
+}
+
+/// The same file without O_DIRECT, for reads of any length.
+fn reopen(file: &File) -> io::Result<File> {
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 /// Calls into imago. A panic there, on an image that is damaged on purpose, is an error of this image.
