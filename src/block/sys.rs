@@ -109,80 +109,78 @@ impl<'a> IoVec<'a> {
         true
     }
 
-    /// Shortens the list to `len` bytes.
-    pub fn truncate(&mut self, len: u64) {
-        let mut left = len;
-        let segments = self.list.get_mut(..self.len).unwrap_or_default();
-        for (n, slot) in segments.iter_mut().enumerate() {
-            // SAFETY: the first `len` entries of the list are initialised.
-            let segment = unsafe { slot.assume_init_mut() };
-            if left < segment.iov_len as u64 {
-                segment.iov_len = left as usize;
-                self.len = n + usize::from(left > 0);
+    /// The initialised entries.
+    fn entries(&self) -> &[libc::iovec] {
+        // SAFETY: `push` has initialised the first `len` entries, and `len` is at most the length of the list.
+        unsafe { std::slice::from_raw_parts(self.list.as_ptr().cast::<libc::iovec>(), self.len) }
+    }
+
+    /// The segments as memory that may be shared with the guest.
+    fn segments(&self) -> impl Iterator<Item = VolatileSlice<'_>> {
+        // SAFETY: each entry is memory that stays valid for 'a, as the comment in `transfer` says, and ONES is only an entry
+        // of lists for the direction Write, which no caller writes to (`scatter` and `fill_zeros` are for reads).
+        self.entries().iter().map(|entry| unsafe { VolatileSlice::new(entry.iov_base.cast(), entry.iov_len) })
+    }
+
+    /// Bytes in the list.
+    pub fn total(&self) -> usize {
+        self.entries().iter().map(|entry| entry.iov_len).sum()
+    }
+
+    /// Shortens the list to its first `len` bytes.
+    pub fn truncate(&mut self, mut len: usize) {
+        for index in 0..self.len {
+            let Some(slot) = self.list.get_mut(index) else { return };
+            // SAFETY: `index` is below `len`, so that `push` has initialised the entry.
+            let entry = unsafe { slot.assume_init_mut() };
+            if len <= entry.iov_len {
+                entry.iov_len = len;
+                self.len = if len == 0 { index } else { index + 1 };
                 return;
             }
-            left -= segment.iov_len as u64;
+            len -= entry.iov_len;
         }
     }
 
-    /// Copies bytes to the segments of a list for [`Direction::Read`], as a read that gives these bytes. Gives the number of
-    /// bytes that had room.
-    pub fn copy_from(&mut self, bytes: &[u8]) -> usize {
-        let mut rest = bytes;
-        self.for_each(|segment| {
-            let (part, after) = rest.split_at(rest.len().min(segment.len()));
-            rest = after;
-            segment.copy_from(part);
-        });
-        bytes.len() - rest.len()
+    /// Whether each segment's address is a multiple of `memory` and its length one of `length`; both are powers of two.
+    pub fn is_aligned(&self, memory: usize, length: usize) -> bool {
+        let aligned = |value: usize, to: usize| value & (to - 1) == 0;
+        self.entries().iter().all(|entry| aligned(entry.iov_base as usize, memory) && aligned(entry.iov_len, length))
     }
 
-    /// Fills the segments of a list for [`Direction::Read`] with zeros. Gives their length.
-    pub fn fill_zeros(&mut self) -> usize {
+    /// Copies the segments into `buffer`, from the first byte on. Gives the number of bytes copied. For writes to an image.
+    pub fn gather(&self, buffer: &mut [u8]) -> usize {
+        let mut copied = 0;
+        for segment in self.segments() {
+            let Some(rest) = buffer.get_mut(copied..).filter(|rest| !rest.is_empty()) else { break };
+            copied += segment.copy_to(rest);
+        }
+        copied
+    }
+
+    /// Copies `bytes` into the segments, from the first byte on. Gives the number of bytes copied. For reads from an image.
+    pub fn scatter(&mut self, bytes: &[u8]) -> usize {
+        let mut copied = 0;
+        for segment in self.segments() {
+            let Some(rest) = bytes.get(copied..).filter(|rest| !rest.is_empty()) else { break };
+            let part = rest.get(..segment.len()).unwrap_or(rest);
+            segment.copy_from(part);
+            copied += part.len();
+        }
+        copied
+    }
+
+    /// Fills all segments with zeros. For reads from an image.
+    pub fn fill_zeros(&mut self) {
         const ZEROS: [u8; SINK] = [0; SINK];
-        let mut total = 0;
-        self.for_each(|segment| {
+        for segment in self.segments() {
             let mut at = 0;
-            while let Ok(rest) = segment.offset(at)
-                && !rest.is_empty()
-            {
-                let part = rest.len().min(SINK);
-                rest.copy_from(ZEROS.get(..part).unwrap_or_default());
+            while at < segment.len() {
+                let part = (segment.len() - at).min(SINK);
+                let Ok(slice) = segment.subslice(at, part) else { return };
+                slice.copy_from(ZEROS.get(..part).unwrap_or_default());
                 at += part;
             }
-            total += segment.len();
-        });
-        total
-    }
-
-    /// Copies bytes from the segments of a list for [`Direction::Write`], as a write that takes as many as there is room for.
-    /// Gives their number.
-    pub fn copy_to(&mut self, bytes: &mut [u8]) -> usize {
-        let mut moved = 0;
-        self.for_each(|segment| {
-            let rest = bytes.get_mut(moved..).unwrap_or_default();
-            moved += segment.copy_to(rest);
-        });
-        moved
-    }
-
-    /// Gives each segment as volatile memory. [`ONES`] is not memory that may be written: of a list that has it, each of its
-    /// segments is replaced by the sink, filled with its content.
-    fn for_each(&mut self, mut take: impl FnMut(VolatileSlice<'_>)) {
-        for slot in self.list.get(..self.len).unwrap_or_default() {
-            // SAFETY: the first `len` entries of the list are initialised.
-            let segment = unsafe { slot.assume_init_ref() };
-            let mut base = segment.iov_base.cast::<u8>();
-            if base.cast_const() == ONES.as_ptr() {
-                base = self.sink;
-                // SAFETY: the sink has SINK bytes, which is the maximum length of a segment at ONES, is valid for 'a and
-                // never a reference.
-                unsafe { base.write_bytes(0xff, SINK) };
-            }
-            // SAFETY: each segment is memory that stays valid for 'a: see `transfer`; ONES was replaced. Guest memory and the
-            // sink are never references, and a buffer is borrowed mutably for 'a by this list, which is the only one to
-            // access it.
-            take(unsafe { VolatileSlice::new(base, segment.iov_len) });
         }
     }
 
