@@ -19,7 +19,7 @@ pub mod trace;
 mod video;
 pub mod work;
 
-pub use work::{Flow, HostQueue, HostWork, MachineEvent, Source};
+pub use work::{DriveError, Flow, HostQueue, HostWork, MachineEvent, Source};
 
 use crate::kvm::slots::SlotSpec;
 use irq::IrqRouter;
@@ -312,6 +312,9 @@ impl Board {
                 Effect::Reset(kind) => {
                     let kind = self.effective_reset(kind);
                     self.work.push_back(HostWork::Event(MachineEvent::Reset(kind)));
+                }
+                Effect::TrayMoved { disk, open } => {
+                    self.work.push_back(HostWork::Event(MachineEvent::TrayMoved { disk, open }));
                 }
                 Effect::PowerOff => self.work.push_back(HostWork::Event(MachineEvent::PowerOff)),
             }

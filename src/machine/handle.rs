@@ -20,7 +20,7 @@ fn end_trace(tracer: Option<Box<Tracer>>) {
 
 /// A reference to a machine.
 #[derive(Clone)]
-pub struct Handle(Arc<Shared>);
+pub struct Handle(pub(super) Arc<Shared>);
 
 impl Handle {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
@@ -61,6 +61,11 @@ impl Handle {
             let (dirty, generation) = board.video_changes(since, waker);
             (board.vga().map(Vga::render_state), board.memory().clone(), dirty, generation)
         })
+    }
+
+    /// Whether the machine is paused because of a drive's error.
+    pub fn drive_error(&self) -> bool {
+        self.0.drive_error()
     }
 
     /// Posts an event to the main loop.

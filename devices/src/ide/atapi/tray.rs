@@ -153,10 +153,8 @@ impl Atapi {
                 (false, MediaEvent::New) => 2,
                 (false, MediaEvent::Removed) => 3,
             };
-            if allocation > 4 {
-                if !std::mem::take(&mut self.state.eject_requested) {
-                    self.state.event = MediaEvent::None;
-                }
+            if allocation > 4 && !std::mem::take(&mut self.state.eject_requested) {
+                self.state.event = MediaEvent::None;
             }
             let present = self.disc.is_some() && !self.state.tray_open;
             vec![0, 6, MEDIA, 1 << MEDIA, code, u8::from(present) << 1 | u8::from(self.state.tray_open), 0, 0]
