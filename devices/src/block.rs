@@ -41,6 +41,28 @@ impl Medium {
     }
 }
 
+/// The tray of a drive with removable media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tray {
+    /// Open.
+    pub open: bool,
+    /// The guest prevents the removal of the medium.
+    pub locked: bool,
+    /// There is a medium in the drive or on the open tray.
+    pub loaded: bool,
+}
+
+/// What the host does to a tray.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrayRequest {
+    /// Opens it, whether it is locked or not. The medium stays on it.
+    Open,
+    /// Closes it.
+    Close,
+    /// Presses the button of a locked drive: the drive reports an eject request to the guest.
+    Button,
+}
+
 /// The operation of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BlockOp {

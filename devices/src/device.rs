@@ -1,6 +1,6 @@
 //! The `Device` trait: regions, accesses, wake-ups, reset and saved state.
 
-use crate::block::{BlockDone, Medium};
+use crate::block::{BlockDone, Medium, Tray, TrayRequest};
 use crate::ctx::{Ctx, TimerId};
 use crate::input::InputEvent;
 use crate::net::NicId;
@@ -128,6 +128,8 @@ pub enum Wake {
     PowerButton,
     /// A drive's medium was changed: the new one, or none (IDE CD-ROM, floppy).
     Medium(DiskId, Option<Medium>),
+    /// The host moves the tray of a drive or presses its button (IDE CD-ROM).
+    Tray(DiskId, TrayRequest),
     /// [`Ctx::take_frame`] has frames for this card.
     Frames(NicId),
     /// This card's cable was plugged in (true) or unplugged.
@@ -175,6 +177,12 @@ pub trait Device: Send + 'static {
         Owned::default()
     }
 
+    /// The tray of a drive; `None` if the device has no such drive, or one without a tray.
+    fn tray(&self, disk: DiskId) -> Option<Tray> {
+        let _ = disk;
+        None
+    }
+
     /// The datasheet's name of the register at `at`, for traces; `None` where there is no name.
     fn register_name(&self, at: Access) -> Option<&'static str> {
         let _ = at;
@@ -220,6 +228,8 @@ pub trait DynDevice: Send {
     fn pci(&self) -> Option<Devfn>;
     /// [`Device::owns`].
     fn owns(&self) -> Owned;
+    /// [`Device::tray`].
+    fn tray(&self, disk: DiskId) -> Option<Tray>;
     /// [`Device::register_name`].
     fn register_name(&self, at: Access) -> Option<&'static str>;
     /// [`Device::read`].
@@ -260,6 +270,9 @@ impl<D: Device> DynDevice for D {
     }
     fn owns(&self) -> Owned {
         Device::owns(self)
+    }
+    fn tray(&self, disk: DiskId) -> Option<Tray> {
+        Device::tray(self, disk)
     }
     fn register_name(&self, at: Access) -> Option<&'static str> {
         Device::register_name(self, at)

@@ -30,7 +30,9 @@ pub mod time;
 pub mod usb;
 pub mod vga;
 
-pub use block::{BlockData, BlockDone, BlockError, BlockOp, BlockRequest, DiskId, GuestRange, Medium};
+pub use block::{
+    BlockData, BlockDone, BlockError, BlockOp, BlockRequest, DiskId, GuestRange, Medium, Tray, TrayRequest,
+};
 pub use ctx::{CharId, Clock, Ctx, Effect, Inbox, IrqLine, Outbox, ResetKind, TimerId};
 pub use device::{Access, CONFIG_TAG, Coalesce, Devfn, Device, DynDevice, Owned, Region, Space, Wake};
 pub use disc::Disc;

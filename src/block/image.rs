@@ -222,6 +222,17 @@ impl Image {
         })
     }
 
+    /// Brings all writes to stable storage and closes the image.
+    ///
+    /// # Errors
+    /// If the host fails a write.
+    pub fn close(mut self) -> io::Result<()> {
+        if self.read_only || !self.dirty || self.no_flush {
+            return Ok(());
+        }
+        self.backend.flush()
+    }
+
     /// Makes the next transfer fail.
     #[cfg(test)]
     pub fn fail_next(&mut self, errno: i32) {

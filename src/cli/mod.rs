@@ -8,6 +8,7 @@ mod demo;
 mod generate;
 mod hints;
 mod launch;
+mod media;
 mod observe;
 mod remote;
 mod run;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use demo::DemoArgs;
 pub use generate::GenerateError;
+pub use media::{CdArgs, FloppyArgs};
 pub use observe::{StatsArgs, TraceArgs};
 use remote::{KeyArgs, LinkArgs, MouseArgs, PauseArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
 pub use run::{RunArgs, UsageError};
@@ -77,6 +79,11 @@ pub enum Command {
     Pause(PauseArgs),
     /// Resume a paused machine
     Resume(PauseArgs),
+    /// Change the disc in a running machine's CD-ROM drive
+    #[command(after_help = media::CD_AFTER_HELP)]
+    Cd(CdArgs),
+    /// Change the floppy in a running machine's drive
+    Floppy(FloppyArgs),
     /// Wait until a running machine's text screen matches a pattern
     Wait(WaitArgs),
     /// Print a running machine's counters: exits, device accesses, IRQs, disk and network operations
@@ -130,6 +137,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Link(args) => remote(args.run()),
         Command::Pause(args) => remote(args.run(true)),
         Command::Resume(args) => remote(args.run(false)),
+        Command::Cd(args) => remote(args.run()),
+        Command::Floppy(args) => remote(args.run()),
         Command::Wait(args) => remote(args.run()),
         Command::Stats(args) => remote(args.run()),
         Command::Trace(args) => remote(args.run()),

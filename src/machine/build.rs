@@ -2,6 +2,7 @@
 
 use super::clock::VmClock;
 use super::host_files::{self, HostFiles};
+use super::media::Drives;
 use super::outputs::KvmOutputs;
 use super::roms::Roms;
 use super::shared::{Shared, SharedParts};
@@ -110,13 +111,19 @@ impl Machine {
             // Frames that arrive before the cable is plugged in are dropped, not queued.
             board.set_link(NicId(n as u8), false);
         }
+        let known = drives.iter().filter_map(|(disk, parts)| {
+            let size = parts.image.as_ref().map(crate::block::Image::size);
+            Some((*disk, parts.name.clone(), config.drives.get(disk)?.clone(), size))
+        });
+        let known = Drives::new(known);
         let engine = BlockEngine::new(drives, memory.clone())
             .map_err(|error| host("start the block engine")(std::io::Error::other(error.to_string())))?;
 
         let vcpus = create_vcpus(&vm, &config)?;
         let first = vcpus.first().ok_or(KvmError::Lacks("vCPUs"))?;
         let ring = CoalescedRing::map(first.as_fd())?;
-        let shared = SharedParts { board, ring, vcpus: wanted, clock, engine, chardevs, ports, event_fd };
+        let shared =
+            SharedParts { board, ring, vcpus: wanted, clock, engine, drives: known, chardevs, ports, event_fd };
         let shared = Arc::new(Shared::new(shared));
         if let Some(trace) = &config.trace {
             let filter = trace.filter.parse().unwrap_or_default();

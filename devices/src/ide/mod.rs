@@ -26,7 +26,7 @@ mod regs;
 mod tests;
 
 use crate::pci::{COMMAND, ConfigSpace, ConfigState, RegisterNames, STATUS, config_register_name, register_name};
-use crate::{Access, CONFIG_TAG, Ctx, Devfn, Device, Disc, DiskId, Effect, Medium, Owned, Region, RestoreError, Wake};
+use crate::{Access, CONFIG_TAG, Ctx, Devfn, Device, Disc, DiskId, Effect, Owned, Region, RestoreError, Tray, Wake};
 use ata::Ata;
 use atapi::Atapi;
 use channel::{Channel, ChannelState};
@@ -150,16 +150,6 @@ impl Piix3Ide {
         }
     }
 
-    /// Whether the guest has opened the tray of this CD-ROM drive. False for other drives.
-    pub fn tray_open(&self, disk: DiskId) -> bool {
-        matches!(self.drive(disk).map(|drive| &drive.kind), Some(DriveKind::Atapi(atapi)) if atapi.tray_open())
-    }
-
-    /// Whether the guest has locked the tray of this CD-ROM drive. False for other drives.
-    pub fn tray_locked(&self, disk: DiskId) -> bool {
-        matches!(self.drive(disk).map(|drive| &drive.kind), Some(DriveKind::Atapi(atapi)) if atapi.tray_locked())
-    }
-
     fn drive(&self, disk: DiskId) -> Option<&Drive> {
         self.channels.get(usize::from(disk.0 >> 1))?.drive(disk.0 & 1 == 1)
     }
@@ -218,7 +208,7 @@ impl Piix3Ide {
 impl Device for Piix3Ide {
     type State = Piix3IdeState;
     const KIND: &'static str = "piix3-ide";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn owns(&self) -> Owned {
         Owned { disks: (0..4).map(DiskId).collect(), ..Owned::default() }
@@ -249,6 +239,10 @@ impl Device for Piix3Ide {
 
     fn pci(&self) -> Option<Devfn> {
         Some(DEVFN)
+    }
+
+    fn tray(&self, disk: DiskId) -> Option<Tray> {
+        self.drive(disk)?.tray()
     }
 
     fn register_name(&self, at: Access) -> Option<&'static str> {
@@ -309,9 +303,14 @@ impl Device for Piix3Ide {
                 }
             }
             Wake::Medium(disk, medium) => {
-                let drive = self.channels.get_mut(usize::from(disk.0 >> 1)).and_then(|c| c.drive_mut(disk.0 & 1 == 1));
-                if let Some(Drive { kind: DriveKind::Atapi(atapi), .. }) = drive {
-                    atapi.set_medium(medium.map(Medium::into_disc));
+                if let Some(channel) = self.channels.get_mut(usize::from(disk.0 >> 1)) {
+                    channel.set_medium(cx, disk.0 & 1 == 1, medium);
+                    self.await_writes(cx);
+                }
+            }
+            Wake::Tray(disk, request) => {
+                if let Some(channel) = self.channels.get_mut(usize::from(disk.0 >> 1)) {
+                    channel.tray_request(cx, disk.0 & 1 == 1, request);
                 }
             }
             _ => {}

@@ -316,7 +316,7 @@ fn a_damaged_read_without_sector_parts_is_rejected() {
     let saved = bench.device.save_cbor();
     assert!(bench.device.load_cbor(&saved).is_ok());
     let mut state = saved;
-    for part in ["sync", "header", "user", "correction"] {
+    for part in ["sync", "header", "subheader", "user", "correction"] {
         state = damaged(&state, part, &ciborium::Value::Bool(false));
     }
     assert!(bench.device.load_cbor(&state).is_err(), "the read would never send data");

@@ -4,6 +4,7 @@ mod ata;
 mod atapi;
 mod bugs;
 mod controller;
+mod disc;
 
 use super::ata::subcommand;
 use super::atapi::opcode;
