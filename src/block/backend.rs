@@ -2,7 +2,9 @@
 //!
 //! An enum and no trait object: each call compiles to a direct call of the backend.
 
+use super::fat::FatDir;
 use super::format::FormatImage;
+use super::mapped::MappedImage;
 use super::raw::{Patience, RawFile};
 use super::sys::{Direction, IoVec};
 use std::io;
@@ -14,6 +16,10 @@ pub enum Backend {
     File(RawFile),
     /// An image in a format with tables, such as qcow2.
     Format(Box<FormatImage>),
+    /// A disc of a directory or of the files of a cue sheet.
+    Mapped(Box<MappedImage>),
+    /// A floppy disk made from a directory.
+    FatDir(Box<FatDir>),
 }
 
 impl Backend {
@@ -22,6 +28,8 @@ impl Backend {
         match self {
             Self::File(file) => file.size(),
             Self::Format(image) => image.size(),
+            Self::Mapped(image) => image.size(),
+            Self::FatDir(disk) => disk.size(),
         }
     }
 
@@ -31,6 +39,8 @@ impl Backend {
         match self {
             Self::File(file) => file.serves_inline(direction, patience),
             Self::Format(image) => image.serves_inline(direction, patience),
+            Self::Mapped(_) => direction == Direction::Read,
+            Self::FatDir(_) => true,
         }
     }
 
@@ -50,6 +60,8 @@ impl Backend {
         match self {
             Self::File(file) => file.transfer(iov, offset, direction, patience),
             Self::Format(image) => image.transfer(iov, offset, direction, patience),
+            Self::Mapped(image) => image.transfer(iov, offset, direction, patience),
+            Self::FatDir(disk) => disk.transfer(iov, offset, direction),
         }
     }
 
@@ -58,6 +70,8 @@ impl Backend {
         match self {
             Self::File(file) => file.flush(),
             Self::Format(image) => image.flush(),
+            Self::Mapped(_) => Ok(()),
+            Self::FatDir(disk) => disk.write_back(),
         }
     }
 
@@ -66,6 +80,7 @@ impl Backend {
         match self {
             Self::File(file) => file.supports_discard(),
             Self::Format(image) => image.supports_discard(),
+            Self::Mapped(_) | Self::FatDir(_) => false,
         }
     }
 
@@ -74,6 +89,7 @@ impl Backend {
         match self {
             Self::File(file) => file.discard(offset, len),
             Self::Format(image) => image.discard(offset, len),
+            Self::Mapped(_) | Self::FatDir(_) => Ok(()),
         }
     }
 }

@@ -5,10 +5,11 @@ use super::directories::Directories;
 use super::format::{Access, FormatImage};
 use super::raw::{Patience, RawFile};
 use super::sys::{Direction, IoVec};
-use super::{create, holder};
-use crate::config::{CacheMode, DriveConfig, ImageFormat, Media};
+use super::{create, disc, holder};
+use crate::config::{CacheMode, DriveConfig, ImageFormat, Media, folder};
 use crate::error::host_error;
 use pcvm_devices::Medium;
+use pcvm_devices::disc::Disc;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -136,6 +137,38 @@ pub enum ImageError {
         /// The format.
         format: &'static str,
     },
+    /// The description of a disc in a format that is not read.
+    #[error("{}: is {what}, which is not read: make a .cue sheet with .bin files of it (with {mend})", path.display())]
+    DiscFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+        /// Programs that convert it.
+        mend: &'static str,
+    },
+    /// A cue sheet.
+    #[error("{}: {why}", path.display())]
+    Cue {
+        /// The sheet.
+        path: PathBuf,
+        /// The line, and what is wrong there.
+        why: super::cue::CueError,
+    },
+    /// A directory that cannot be listed.
+    #[error(transparent)]
+    Tree(#[from] super::folder::TreeError),
+    /// A directory that does not fit the medium.
+    #[error("{}: {why}", path.display())]
+    Folder {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// `dir:` as a hard disk.
+    #[error("{}: a directory can be a CD (--cdrom) or a floppy (--floppy), not a hard disk", .0.display())]
+    FolderAsDisk(PathBuf),
     /// The drive's configuration has no image.
     #[error("the drive has no image")]
     NoPath,
@@ -159,6 +192,8 @@ pub struct Image {
     /// `stored`, rounded up to whole sectors.
     size: u64,
     read_only: bool,
+    /// The layout of a disc that is not one track of 2048-byte sectors.
+    disc: Option<Disc>,
     /// Each write is flushed before it completes.
     pub(super) write_through: bool,
     /// Flushes do nothing.
@@ -184,7 +219,11 @@ impl Image {
             Some(size) => create::create_if_missing(path, drive.format.unwrap_or(ImageFormat::Raw), size)?,
             None => false,
         };
-        let backend = open_backend(path, drive, read_only)?;
+        let (backend, disc) = match (drive.media, folder(path)) {
+            (Media::Cdrom, _) => disc::open(path)?,
+            (Media::Disk, Some(_)) => return Err(ImageError::FolderAsDisk(path.to_owned())),
+            (Media::Disk, None) => (open_backend(path, drive, read_only)?, None),
+        };
 
         let stored = backend.size();
         let (sector, max) = match drive.media {
@@ -211,6 +250,7 @@ impl Image {
             stored,
             size: stored.next_multiple_of(sector),
             read_only,
+            disc,
             write_through: drive.cache == CacheMode::Writethrough,
             // What a snapshot's overlay holds is gone after a crash of the host in any case.
             no_flush: drive.cache == CacheMode::Unsafe || drive.snapshot,
@@ -262,7 +302,7 @@ impl Image {
 
     /// The image as a medium for a device.
     pub fn medium(&self) -> Medium {
-        Medium { size: self.size, read_only: self.read_only, disc: None }
+        Medium { size: self.size, read_only: self.read_only, disc: self.disc.clone() }
     }
 
     /// Whether the image was opened for reading only.

@@ -23,6 +23,9 @@ Examples:
   Two disks, one of them read-only, and an empty CD-ROM drive:
       pcvm run --disk system.img --disk data.img,readonly --cdrom none
 
+  A directory of the host as a CD, for any guest:
+      pcvm run --disk xp.img --cdrom dir:drivers
+
   A Linux kernel without firmware or disk:
       pcvm run --kernel bzImage --initrd initrd.img --append console=ttyS0
 
@@ -116,8 +119,15 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE[,KEY=VALUE...]", verbatim_doc_comment)]
     disk: Vec<OsString>,
 
-    /// CD-ROM drive with this ISO image, or 'none' for an empty drive; hdc if that is free [repeatable]
-    #[arg(long, value_name = "FILE|none[,unit=hda|hdb|hdc|hdd][,serial=TEXT]")]
+    /// CD-ROM drive with this disc, or 'none' for an empty drive; hdc if that is free [repeatable]. A disc is:
+    ///
+    ///   FILE.iso       an image with 2048 bytes per sector
+    ///   FILE.cue       a cue sheet: tracks of data and audio, several sessions, in .bin, .img, .iso and .wav files beside it
+    ///   FILE.bin|img   an image with 2352 bytes per sector is recognised by its first bytes
+    ///   dir:DIRECTORY  a directory as ISO 9660 with Joliet and Rock Ridge names: the guest sees the names and sizes of now
+    ///
+    /// Keys: unit=hda|hdb|hdc|hdd, serial=TEXT
+    #[arg(long, value_name = "DISC|none[,KEY=VALUE...]", verbatim_doc_comment)]
     cdrom: Vec<OsString>,
 
     /// Boot order: a floppy, c hard disk, d CD-ROM, n network

@@ -1,6 +1,8 @@
 //! Drives: media, images and how the host accesses them.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// A drive of the machine: hard disk or CD-ROM on an IDE channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +57,12 @@ impl DriveConfig {
             backing_dirs: Vec::new(),
         }
     }
+}
+
+/// The directory of a path `dir:DIRECTORY`, which stands for a medium made from a directory. A file whose name begins with
+/// `dir:` is given as `./dir:NAME`.
+pub fn folder(path: &Path) -> Option<&Path> {
+    path.as_os_str().as_bytes().strip_prefix(b"dir:").map(|folder| Path::new(OsStr::from_bytes(folder)))
 }
 
 /// Type of a drive.

@@ -7,7 +7,7 @@ mod drive;
 pub mod firmware;
 pub mod parse;
 
-pub use drive::{CacheMode, DriveConfig, ErrorAction, ImageFormat, Limits, Media, Rate};
+pub use drive::{CacheMode, DriveConfig, ErrorAction, ImageFormat, Limits, Media, Rate, folder};
 pub use firmware::{check_firmware, read_firmware};
 
 use pcvm_devices::DiskId;

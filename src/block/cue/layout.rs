@@ -142,7 +142,9 @@ impl Layout {
         let offset = sources.get(file)?.offset.checked_add(region.offset)?;
         if region.stored > 0 {
             match self.segments.last_mut() {
-                Some(last) if last.file == file && last.start + last.len == self.size && last.offset + last.len == offset => {
+                Some(last)
+                    if last.file == file && last.start + last.len == self.size && last.offset + last.len == offset =>
+                {
                     last.len += region.stored;
                 }
                 _ => self.segments.push(Segment { start: self.size, len: region.stored, file, offset }),
@@ -169,7 +171,10 @@ fn regions(sheet: &CueSheet, sources: &[Source]) -> Result<Vec<Region>, CueError
             Some(next) => {
                 let sectors = next.frame.saturating_sub(index.frame);
                 if u64::from(sectors) * stride > left {
-                    return Err(CueError::new(next.line, format!("INDEX {:02} is past the end of its FILE", next.number)));
+                    return Err(CueError::new(
+                        next.line,
+                        format!("INDEX {:02} is past the end of its FILE", next.number),
+                    ));
                 }
                 sectors
             }
@@ -184,7 +189,7 @@ fn regions(sheet: &CueSheet, sources: &[Source]) -> Result<Vec<Region>, CueError
     Ok(regions)
 }
 
-/// Of mode 2, finds out whether it is XA: the sub-header then stands there twice (CD-ROM XA, 4.4).
+/// Of mode 2, finds out whether it is XA.
 fn find_form(
     cue: &CueTrack,
     sources: &[Source],
@@ -192,20 +197,24 @@ fn find_form(
     read: &dyn Fn(usize, u64, &mut [u8]),
     track: &mut Track,
 ) {
-    if track.form != TrackForm::Mode2 {
-        return;
-    }
-    let at = if cue.stride == disc::MODE_2_DATA { 0 } else { 16 };
     let base = sources.get(region.index.file).map_or(0, |source| source.offset) + region.offset;
+    let read = |at: u64, buffer: &mut [u8]| read(region.index.file, base + at, buffer);
+    if track.form == TrackForm::Mode2 && is_xa(cue.stride, region.sectors, &read) {
+        track.form = TrackForm::Mode2Xa;
+    }
+}
+
+/// Whether sectors of mode 2 are of CD-ROM XA: the sub-header then stands there twice (CD-ROM XA, 4.4). `read` fills a buffer
+/// from a byte offset within the track.
+pub fn is_xa(stride: u32, sectors: u32, read: &dyn Fn(u64, &mut [u8])) -> bool {
+    let at = if stride == disc::MODE_2_DATA { 0 } else { 16 };
     let twice = |sector: u32| {
         let mut header = [0; 8];
-        if sector < region.sectors {
-            read(region.index.file, base + u64::from(sector * cue.stride) + at, &mut header);
+        if sector < sectors {
+            read(u64::from(sector * stride) + at, &mut header);
         }
         header[..4] == header[4..]
     };
     // Sector 16 is the first that a file system uses.
-    if twice(0) && twice(16) {
-        track.form = TrackForm::Mode2Xa;
-    }
+    twice(0) && twice(16)
 }

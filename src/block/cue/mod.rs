@@ -9,12 +9,12 @@
 
 mod layout;
 mod parse;
-mod wave;
 #[cfg(test)]
 mod tests;
+mod wave;
 
-pub use layout::{Layout, Segment, Source, layout};
-pub use parse::{CueSheet, FileKind, parse};
+pub use layout::{Layout, Segment, Source, is_xa, layout};
+pub use parse::{CueSheet, FileKind, SHEET_MAX, parse};
 pub use wave::pcm_data;
 
 /// A line of a cue sheet that cannot be used.

@@ -2,8 +2,6 @@
 
 use super::CueError;
 use pcvm_devices::disc::{self, TrackForm};
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 
 /// Bytes of a cue sheet.
 pub const SHEET_MAX: usize = 256 << 10;
@@ -25,7 +23,7 @@ pub enum FileKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CueFile {
     /// The name as written.
-    pub name: OsString,
+    pub name: String,
     /// The type.
     pub kind: FileKind,
     /// The line of the command.
@@ -262,7 +260,9 @@ impl Parser {
         if self.sheet.files.len() == FILES_MAX {
             return Err(format!("more than {FILES_MAX} files"));
         }
-        self.sheet.files.push(CueFile { name: OsString::from_vec(name.to_vec()), kind, line });
+        let name = String::from_utf8(name.to_vec())
+            .map_err(|_| "the name is not UTF-8: convert the sheet with 'iconv -t UTF-8'".to_owned())?;
+        self.sheet.files.push(CueFile { name, kind, line });
         self.file_used = false;
         Ok(())
     }

@@ -34,11 +34,7 @@ fn a_mixed_disc_in_one_file_is_placed_by_its_indexes() {
     let Layout { disc, segments, size } = made(sheet, &[700 * RAW]).unwrap();
     assert_eq!(
         places(&disc),
-        [
-            (1, 0, 300, 0, 0, 0),
-            (1, 450, 235, 150, 75, 375 * RAW),
-            (1, 685, 100, 0, 0, 610 * RAW),
-        ]
+        [(1, 0, 300, 0, 0, 0), (1, 450, 235, 150, 75, 375 * RAW), (1, 685, 100, 0, 0, 610 * RAW),]
     );
     assert_eq!((disc.tracks[1].indexes.as_slice(), disc.tracks[1].isrc), (&[75][..], Some(*b"USABC1234567")));
     assert!(disc.tracks[1].copy_permitted && disc.tracks[1].pre_emphasis && !disc.tracks[1].four_channel);
@@ -128,7 +124,7 @@ fn motorola_audio_has_the_high_byte_first() {
 
 #[test]
 fn sheets_with_odd_spelling_are_read() {
-    let name = |text: &str| parse(text.as_bytes()).unwrap().files[0].name.to_str().unwrap().to_owned();
+    let name = |text: &str| parse(text.as_bytes()).unwrap().files[0].name.clone();
     let rest = "\n\n track 1 Audio\n\tindex 01\t0:0:00\n\n";
     assert_eq!(name(&format!("\u{feff}file \"a \"b\" c.bin\" binary{rest}")), "a \"b\" c.bin");
     assert_eq!(name(&format!("FILE a b.bin BINARY{rest}")), "a b.bin");
@@ -162,7 +158,10 @@ fn an_error_names_its_line() {
             format!("{start}INDEX 02 00:60:00"),
             "line 4: '00:60:00' is no time: write minutes, seconds (0 to 59) and frames (0 to 74) as mm:ss:ff",
         ),
-        (format!("{start}INDEX 03 00:01:00"), "line 4: index 3 does not follow: a track's indexes ascend by 1 from 0 or 1"),
+        (
+            format!("{start}INDEX 03 00:01:00"),
+            "line 4: index 3 does not follow: a track's indexes ascend by 1 from 0 or 1",
+        ),
         (format!("{start}INDEX 02 00:05:00\nINDEX 03 00:04:00"), "line 5: 00:04:00 is before the INDEX in line 4"),
         (format!("{start}PREGAP 00:02:00"), "line 4: PREGAP must come once, before the track's first INDEX"),
         (format!("{start}FLAGS COPY"), "line 4: unknown flag 'COPY': FLAGS takes DCP, 4CH, PRE and SCMS"),
@@ -170,8 +169,14 @@ fn an_error_names_its_line() {
         (format!("CATALOG 12\n{start}"), "line 1: CATALOG needs a number of 13 digits"),
         (format!("REM SESSION 02\n{start}"), "line 1: REM SESSION must be followed by 1, not '02'"),
         (format!("{start}REM SESSION 3"), "line 4: REM SESSION must be followed by 1 or 2, not '3'"),
-        (format!("{start}FILE b BINARY\nTRACK 2 AUDIO\nINDEX 1 0:0:1"), "line 6: the first INDEX of a FILE must be at 00:00:00"),
-        (start.replace("BINARY", "WAVE").replace("AUDIO", "MODE1/2352"), "line 3: track 1: only AUDIO can be in a WAVE file"),
+        (
+            format!("{start}FILE b BINARY\nTRACK 2 AUDIO\nINDEX 1 0:0:1"),
+            "line 6: the first INDEX of a FILE must be at 00:00:00",
+        ),
+        (
+            start.replace("BINARY", "WAVE").replace("AUDIO", "MODE1/2352"),
+            "line 3: track 1: only AUDIO can be in a WAVE file",
+        ),
     ] {
         assert_eq!(parse(text.as_bytes()).unwrap_err().to_string(), expected, "{text}");
     }

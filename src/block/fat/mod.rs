@@ -23,7 +23,6 @@ use read::Listing;
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Files whose refused names one message lists.
 const SHOWN: usize = 3;
@@ -64,7 +63,7 @@ pub struct FatDir {
     shown: PathBuf,
     write_back: bool,
     size: u64,
-    state: Mutex<State>,
+    state: State,
 }
 
 #[derive(Debug)]
@@ -82,10 +81,6 @@ struct State {
 struct KnownOnHost {
     known: Known,
     status: Option<Status>,
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl FatDir {
@@ -121,7 +116,7 @@ impl FatDir {
         let known = plan::known(&tree, &names, &mut contents).into_iter();
         let known = known.map(|known| KnownOnHost { status: by_path.remove(&known.host).flatten(), known }).collect();
         let size = image.len() as u64;
-        let state = Mutex::new(State { image, changed: false, known, warned: String::new() });
+        let state = State { image, changed: false, known, warned: String::new() };
         Ok(Self { dir, shown: path.to_owned(), write_back, size, state })
     }
 
@@ -136,15 +131,15 @@ impl FatDir {
     }
 
     /// Copies between the disk and memory. Never blocks.
-    pub fn transfer(&self, iov: &mut IoVec<'_>, offset: u64, direction: Direction) -> io::Result<usize> {
-        let mut state = lock(&self.state);
+    pub fn transfer(&mut self, iov: &mut IoVec<'_>, offset: u64, direction: Direction) -> io::Result<usize> {
+        let state = &mut self.state;
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(state.image.len());
         match direction {
-            Direction::Read => Ok(iov.copy_from(state.image.get(start..).unwrap_or_default())),
+            Direction::Read => Ok(iov.scatter(state.image.get(start..).unwrap_or_default())),
             Direction::Write if !self.write_back => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
             Direction::Write => {
                 state.changed = true;
-                Ok(iov.copy_to(state.image.get_mut(start..).unwrap_or_default()))
+                Ok(iov.gather(state.image.get_mut(start..).unwrap_or_default()))
             }
         }
     }
@@ -153,31 +148,37 @@ impl FatDir {
     ///
     /// # Errors
     /// If the host refuses. A volume that is damaged or whose names are unusable is not an error: a warning says so.
-    pub fn write_back(&self) -> io::Result<()> {
-        let mut state = lock(&self.state);
-        if !std::mem::take(&mut state.changed) {
+    pub fn write_back(&mut self) -> io::Result<()> {
+        if !self.state.changed {
             return Ok(());
         }
-        let result = self.write_changes(&mut state);
-        state.changed = result.is_err();
+        let result = self.write_changes();
+        self.state.changed = result.is_err();
         result
     }
 
-    fn write_changes(&self, state: &mut State) -> io::Result<()> {
+    fn write_changes(&mut self) -> io::Result<()> {
+        let state = &mut self.state;
         let Some(listing) = read::read(&state.image) else {
-            self.warn(state, "the guest's disk has no FAT12 file system".to_owned());
+            warn(&self.shown, &mut state.warned, "the guest's disk has no FAT12 file system".to_owned());
             return Ok(());
         };
         let known: Vec<_> = state.known.iter().map(|known| known.known.clone()).collect();
         let plan = plan::plan(&listing, &known);
         if let Some(damage) = &listing.damage {
-            self.warn(state, format!("the guest's disk is not written back completely: {damage}"));
+            warn(&self.shown, &mut state.warned, format!("the guest's disk is not written back completely: {damage}"));
         } else if !plan.refused.is_empty() {
-            let names: Vec<_> = plan.refused.iter().take(SHOWN).map(|name| format!("'{}'", name.escape_debug())).collect();
+            let names: Vec<_> =
+                plan.refused.iter().take(SHOWN).map(|name| format!("'{}'", name.escape_debug())).collect();
             let count = plan.refused.len();
-            self.warn(state, format!("{count} names on the guest's disk cannot be written back: {}", names.join(", ")));
+            warn(
+                &self.shown,
+                &mut state.warned,
+                format!("{count} names on the guest's disk cannot be written back: {}", names.join(", ")),
+            );
         }
-        let mut writer = WriteBack { dir: &self.dir, shown: &self.shown, listing: &listing, plan, touched: BTreeSet::new() };
+        let mut writer =
+            WriteBack { dir: &self.dir, shown: &self.shown, listing: &listing, plan, touched: BTreeSet::new() };
         let mut result = writer.run(&mut state.known);
         let touched = std::mem::take(&mut writer.touched);
         for dir in &touched {
@@ -189,12 +190,13 @@ impl FatDir {
         }
         result
     }
+}
 
-    fn warn(&self, state: &mut State, message: String) {
-        if state.warned != message {
-            tracing::warn!("dir:{}: {message}", self.shown.display());
-            state.warned = message;
-        }
+/// Prints a warning unless the last one was the same.
+fn warn(shown: &Path, last: &mut String, message: String) {
+    if *last != message {
+        tracing::warn!("dir:{}: {message}", shown.display());
+        *last = message;
     }
 }
 
@@ -233,7 +235,9 @@ impl WriteBack<'_> {
                 Change::CreateDir { item } => self.create_dir(item),
                 Change::Write { item, known: found } => self.write(item, found.and_then(|n| known.get_mut(n))),
                 Change::RemoveFile { known: n } => known.get(n).map_or(Ok(()), |known| self.remove_file(known)),
-                Change::RemoveDir { known: n } => known.get(n).map_or(Ok(()), |known| self.remove_dir(&known.known.host)),
+                Change::RemoveDir { known: n } => {
+                    known.get(n).map_or(Ok(()), |known| self.remove_dir(&known.known.host))
+                }
             };
             match change {
                 Change::CreateDir { item } | Change::Write { item, .. } if outcome.is_err() => failed.insert(item),
@@ -263,7 +267,8 @@ impl WriteBack<'_> {
 
     fn write(&mut self, item: usize, known: Option<&mut KnownOnHost>) -> io::Result<()> {
         let Some(mut path) = self.path(item) else { return Ok(()) };
-        let Some((content, modified)) = self.listing.items.get(item).and_then(|i| Some((i.content.as_ref()?, i.modified)))
+        let Some((content, modified)) =
+            self.listing.items.get(item).and_then(|i| Some((i.content.as_ref()?, i.modified)))
         else {
             return Ok(());
         };
@@ -392,7 +397,9 @@ impl WriteBack<'_> {
 pub fn fuzz(bytes: &[u8]) {
     let mut tree = Tree::new(0);
     let mut contents = vec![Vec::new()];
-    for (parent, name, len) in [(0, "a long directory name", None), (1, "inner", None), (0, "FILE.TXT", Some(700)), (2, "x", Some(9))] {
+    for (parent, name, len) in
+        [(0, "a long directory name", None), (1, "inner", None), (0, "FILE.TXT", Some(700)), (2, "x", Some(9))]
+    {
         let content = len.map_or(Content::Dir(Vec::new()), Content::File);
         tree.push(super::folder::Node { parent, name: name.into(), content, modified: 0, mode: 0 });
         contents.push(vec![b'x'; len.unwrap_or(0) as usize]);

@@ -72,15 +72,8 @@ pub fn known(tree: &Tree, names: &Names, contents: &mut [Vec<u8>]) -> Vec<Known>
     all.sort_by_key(|named| named.node);
     for named in all {
         let Some(node) = tree.nodes.get(named.node) else { continue };
-        let item = super::entry::Entry {
-            short: named.short,
-            attributes: 0,
-            case: 0,
-            time: 0,
-            date: 0,
-            cluster: 0,
-            size: 0,
-        };
+        let item =
+            super::entry::Entry { short: named.short, attributes: 0, case: 0, time: 0, date: 0, cluster: 0, size: 0 };
         places.insert(named.node, list.len());
         list.push(Known {
             host: tree.path(named.node),

@@ -46,7 +46,8 @@ pub struct Listing {
 /// Lists a volume; none if the image is not one of FAT12.
 pub fn read(image: &[u8]) -> Option<Listing> {
     let volume = Volume::parse(image)?;
-    let mut reader = Reader { image, volume, used: vec![false; volume.clusters() as usize + 2], listing: Listing::default() };
+    let mut reader =
+        Reader { image, volume, used: vec![false; volume.clusters() as usize + 2], listing: Listing::default() };
     let root = image.get(volume.root_start()..)?.get(..volume.root_entries as usize * ENTRY)?;
     reader.directory(root, None, 0);
     let mut next = 0;

@@ -147,18 +147,31 @@ const MESSAGE_AT: u16 = 0x7c3e + BOOT_CODE_LEN;
 const BOOT_CODE_LEN: u16 = 26;
 /// Prints the message by INT 10h, then INT 18h boots from the next device.
 const BOOT_CODE: [u8; BOOT_CODE_LEN as usize] = [
-    0x31, 0xc0, // xor ax, ax
-    0x8e, 0xd8, // mov ds, ax
+    0x31,
+    0xc0, // xor ax, ax
+    0x8e,
+    0xd8, // mov ds, ax
     0xfc, // cld
-    0xbe, MESSAGE_AT as u8, (MESSAGE_AT >> 8) as u8, // mov si, message
-    0xac, // lodsb
-    0x84, 0xc0, // test al, al
-    0x74, 0x09, // jz done
-    0xb4, 0x0e, // mov ah, 0eh
-    0xbb, 0x07, 0x00, // mov bx, 7
-    0xcd, 0x10, // int 10h
-    0xeb, 0xf2, // jmp to lodsb
-    0xcd, 0x18, // done: int 18h
-    0xeb, 0xfe, // jmp to itself
+    0xbe,
+    MESSAGE_AT as u8,
+    (MESSAGE_AT >> 8) as u8, // mov si, message
+    0xac,                    // lodsb
+    0x84,
+    0xc0, // test al, al
+    0x74,
+    0x09, // jz done
+    0xb4,
+    0x0e, // mov ah, 0eh
+    0xbb,
+    0x07,
+    0x00, // mov bx, 7
+    0xcd,
+    0x10, // int 10h
+    0xeb,
+    0xf2, // jmp to lodsb
+    0xcd,
+    0x18, // done: int 18h
+    0xeb,
+    0xfe, // jmp to itself
 ];
 const MESSAGE: &[u8] = b"This floppy disk is made from a directory and has no system to boot.\r\n\0";

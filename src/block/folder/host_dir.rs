@@ -103,7 +103,13 @@ impl HostDir {
     /// Replaces a file, or creates it, in one step: a file of another name is written, flushed and renamed. `mode` are the
     /// permission bits of the file that is replaced; a new one gets those of the process's umask. `modified` is in seconds
     /// since 1970.
-    pub fn replace_file(&self, path: &Path, content: &[u8], mode: Option<u32>, modified: Option<i64>) -> io::Result<()> {
+    pub fn replace_file(
+        &self,
+        path: &Path,
+        content: &[u8],
+        mode: Option<u32>,
+        modified: Option<i64>,
+    ) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
         let (mut file, temporary) = create_temporary(&parent)?;
         let written = (|| {

@@ -62,7 +62,9 @@ impl ShortNames {
         let candidates: Vec<_> = entries.map(|(name, is_dir)| self.candidate(name, is_dir)).collect();
         let mut assigned: Vec<Option<(ShortName, bool)>> = vec![None; candidates.len()];
         for changed in [false, true] {
-            for (slot, candidate) in assigned.iter_mut().zip(&candidates).filter(|(slot, c)| slot.is_none() && c.changed == changed) {
+            for (slot, candidate) in
+                assigned.iter_mut().zip(&candidates).filter(|(slot, c)| slot.is_none() && c.changed == changed)
+            {
                 // FAT numbers each changed name, so that a name without a number is one that was not changed.
                 let free = !(changed && self.fat) && self.used.insert(candidate.short);
                 *slot = if free { Some((candidate.short, changed)) } else { Some((self.number(candidate)?, true)) };

@@ -114,7 +114,13 @@ impl Iso {
         let mut out = Writer::default();
         out.fill_to(u64::from(DESCRIPTORS) * SECTOR);
         for hierarchy in &hierarchies {
-            volume::descriptor(&mut out, hierarchy, name, next.0, (tree.nodes.first().map_or(now, |top| top.modified), now));
+            volume::descriptor(
+                &mut out,
+                hierarchy,
+                name,
+                next.0,
+                (tree.nodes.first().map_or(now, |top| top.modified), now),
+            );
         }
         volume::terminator(&mut out);
         for hierarchy in &hierarchies {
@@ -147,7 +153,8 @@ impl Hierarchy {
         let mut entries = vec![Vec::new(); tree.nodes.len()];
         for (node, sorted) in entries.iter_mut().enumerate() {
             let within = tree.entries(node);
-            let of = |&entry: &usize| tree.nodes.get(entry).map_or((&b""[..], false), |e| (e.name.as_bytes(), e.is_dir()));
+            let of =
+                |&entry: &usize| tree.nodes.get(entry).map_or((&b""[..], false), |e| (e.name.as_bytes(), e.is_dir()));
             let short = ShortNames::iso().assign(within.iter().map(of)).ok_or(IsoError::Names)?;
             let mut order: Vec<_> = short.into_iter().map(|(name, _)| name).zip(within.iter().copied()).collect();
             order.sort();

@@ -106,7 +106,8 @@ pub fn system_use(node: &Node, kind: Record, id: usize) -> SystemUse {
         }
     }
     if kind == Record::Top {
-        let (id, text) = (b"RRIP_1991A", b"THE ROCK RIDGE INTERCHANGE PROTOCOL PROVIDES SUPPORT FOR POSIX FILE SYSTEM SEMANTICS");
+        let (id, text) =
+            (b"RRIP_1991A", b"THE ROCK RIDGE INTERCHANGE PROTOCOL PROVIDES SUPPORT FOR POSIX FILE SYSTEM SEMANTICS");
         // Lengths of identifier, description and source; extension version 1.
         add(b"ER", &[&[id.len() as u8, text.len() as u8, 0, 1][..], id, text].concat());
     }

@@ -30,7 +30,8 @@ fn image_of(dir: &Path) -> NamedTempFile {
 }
 
 fn run(program: &str, args: &[&str]) -> (bool, String) {
-    let output = Command::new(program).env("LC_ALL", "C.UTF-8").args(args).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    let output =
+        Command::new(program).env("LC_ALL", "C.UTF-8").args(args).output().unwrap_or_else(|e| panic!("{program}: {e}"));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.success(), text(&output.stdout) + &text(&output.stderr))
 }
@@ -170,7 +171,8 @@ fn directories_of_several_sectors_and_names_of_255_bytes_read_back() {
 #[test]
 fn a_file_of_10_gib_has_three_extents() {
     let mut tree = Tree::new(0);
-    let file = |name: &str, size| Node { parent: 0, name: name.into(), content: Content::File(size), modified: 0, mode: 0 };
+    let file =
+        |name: &str, size| Node { parent: 0, name: name.into(), content: Content::File(size), modified: 0, mode: 0 };
     tree.push(file("big", 10 << 30));
     tree.push(file("small", 5));
     let iso = Iso::new(&tree, "x", 0).unwrap();
