@@ -15,7 +15,6 @@ use super::mapped::{FileRange, Files, FolderFiles, MappedImage};
 use super::raw::RawFile;
 use pcvm_devices::disc::{Disc, RAW, RAW_WITH_SUBCHANNEL, Session, Track, TrackForm};
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -119,11 +118,11 @@ fn read_at(file: &File, mut at: u64, buffer: &mut [u8]) {
 
 /// Opens a cue sheet and the files that it names.
 fn open_cue(path: &Path) -> Result<(MappedImage, Disc), ImageError> {
-    let failed = |why| ImageError::Host { path: path.to_owned(), why };
     let wrong = |why| ImageError::Cue { path: path.to_owned(), why };
-    let mut text = Vec::new();
     let sheet_file = RawFile::open(path, true, false)?;
-    sheet_file.file().take(cue::SHEET_MAX as u64 + 1).read_to_end(&mut text).map_err(failed)?;
+    // One byte more than permitted is an error, too.
+    let mut text = vec![0; sheet_file.size().min(cue::SHEET_MAX as u64 + 1) as usize];
+    read_at(sheet_file.file(), 0, &mut text);
     let sheet = cue::parse(&text).map_err(wrong)?;
     let directories = Directories::new(path, &[])?;
     let (mut files, mut sources) = (Vec::new(), Vec::new());
