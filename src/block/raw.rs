@@ -152,9 +152,11 @@ impl RawFile {
     }
 
     /// Whether the host has lately taken writes into its page cache at once.
-    #[cold]
+    #[inline]
     fn writes_are_fast(&self) -> bool {
-        clock() >= self.writes_slow_until.load(Ordering::Relaxed)
+        let until = self.writes_slow_until.load(Ordering::Relaxed);
+        // The clock is only read after a slow write.
+        until == 0 || clock() >= until
     }
 
     #[inline]

@@ -19,7 +19,7 @@ pub use demo::DemoArgs;
 pub use generate::GenerateError;
 pub use media::{CdArgs, FloppyArgs};
 pub use observe::{StatsArgs, TraceArgs};
-use remote::{KeyArgs, LinkArgs, MouseArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
+use remote::{KeyArgs, LinkArgs, MouseArgs, PauseArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
 pub use run::{RunArgs, UsageError};
 
 use crate::machine::RunError;
@@ -80,6 +80,10 @@ pub enum Command {
     Cd(CdArgs),
     /// Change the floppy in a running machine's drive
     Floppy(FloppyArgs),
+    /// Pause a running machine
+    Pause(PauseArgs),
+    /// Resume a paused machine
+    Resume(PauseArgs),
     /// Wait until a running machine's text screen matches a pattern
     Wait(WaitArgs),
     /// Print a running machine's counters: exits, device accesses, IRQs, disk and network operations
@@ -133,6 +137,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Link(args) => remote(args.run()),
         Command::Cd(args) => remote(args.run()),
         Command::Floppy(args) => remote(args.run()),
+        Command::Pause(args) => remote(args.run(true)),
+        Command::Resume(args) => remote(args.run(false)),
         Command::Wait(args) => remote(args.run()),
         Command::Stats(args) => remote(args.run()),
         Command::Trace(args) => remote(args.run()),
