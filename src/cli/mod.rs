@@ -75,15 +75,15 @@ pub enum Command {
     Mouse(MouseArgs),
     /// Connect or disconnect a running machine's network cable
     Link(LinkArgs),
-    /// Pause a running machine
-    Pause(PauseArgs),
-    /// Resume a paused machine
-    Resume(PauseArgs),
     /// Change the disc in a running machine's CD-ROM drive
     #[command(after_help = media::CD_AFTER_HELP)]
     Cd(CdArgs),
     /// Change the floppy in a running machine's drive
     Floppy(FloppyArgs),
+    /// Pause a running machine
+    Pause(PauseArgs),
+    /// Resume a paused machine
+    Resume(PauseArgs),
     /// Wait until a running machine's text screen matches a pattern
     Wait(WaitArgs),
     /// Print a running machine's counters: exits, device accesses, IRQs, disk and network operations
@@ -135,10 +135,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Key(args) => remote(args.run()),
         Command::Mouse(args) => remote(args.run()),
         Command::Link(args) => remote(args.run()),
-        Command::Pause(args) => remote(args.run(true)),
-        Command::Resume(args) => remote(args.run(false)),
         Command::Cd(args) => remote(args.run()),
         Command::Floppy(args) => remote(args.run()),
+        Command::Pause(args) => remote(args.run(true)),
+        Command::Resume(args) => remote(args.run(false)),
         Command::Wait(args) => remote(args.run()),
         Command::Stats(args) => remote(args.run()),
         Command::Trace(args) => remote(args.run()),
