@@ -78,7 +78,8 @@ fn cpus_infers_what_the_topology_leaves_open_and_rejects_contradictions() {
 #[test]
 fn drive_options_take_a_unit_readonly_and_a_serial_number() {
     let expect = |media, path: Option<&str>, read_only, serial: Option<&str>, unit| {
-        let drive = DriveConfig { media, path: path.map(PathBuf::from), read_only, serial: serial.map(str::to_owned) };
+        let serial = serial.map(str::to_owned);
+        let drive = DriveConfig { read_only, serial, ..DriveConfig::new(media, path.map(PathBuf::from)) };
         Ok(DriveOption { drive, unit })
     };
     use Media::{Cdrom, Disk};
@@ -162,7 +163,7 @@ fn drives_occupy_units_in_the_order_of_qemu_and_xen() {
                 let (kind, unit) = word.split_at(1);
                 let media = if kind == "C" { Media::Cdrom } else { Media::Disk };
                 let path = Some(PathBuf::from(n.to_string()));
-                let drive = DriveConfig { media, path, read_only: false, serial: None };
+                let drive = DriveConfig::new(media, path);
                 DriveOption { drive, unit: unit.parse().ok().map(DiskId) }
             })
             .collect();
