@@ -103,12 +103,6 @@ impl<'a> IoVec<'a> {
         self.push(bytes.as_ptr().cast_mut(), bytes.len())
     }
 
-    fn segments(&self) -> &[libc::iovec] {
-        let list = self.list.get(..self.len).unwrap_or_default();
-        // SAFETY: the first `len` entries are initialised, and MaybeUninit<T> has T's layout.
-        unsafe { std::slice::from_raw_parts(list.as_ptr().cast(), list.len()) }
-    }
-
     /// Appends `len` bytes of unmapped addresses: an image read to them is discarded, an image write takes FFh from them.
     /// False if the list became full before all `len` bytes were in it.
     pub fn push_unmapped(&mut self, len: usize, direction: Direction) -> bool {
@@ -143,8 +137,8 @@ impl<'a> IoVec<'a> {
 
     /// The segments as memory that may be shared with the guest.
     fn segments(&self) -> impl Iterator<Item = VolatileSlice<'_>> {
-        // SAFETY: each entry is memory that stays valid for 'a, as the comment in `transfer` says, and ONES is only an entry
-        // of lists for the direction Write, which no caller writes to (`scatter` and `fill_zeros` are for reads).
+        // SAFETY: each entry is memory that stays valid for 'a, as the comment in `transfer` says. ONES and sources are only
+        // entries of lists for the direction Write, to which `scatter` and `fill_zeros` write nothing.
         self.entries().iter().map(|entry| unsafe { VolatileSlice::new(entry.iov_base.cast(), entry.iov_len) })
     }
 
@@ -187,6 +181,9 @@ impl<'a> IoVec<'a> {
     /// Copies `bytes` into the segments, from the first byte on. Gives the number of bytes copied. For reads from an image.
     pub fn scatter(&mut self, bytes: &[u8]) -> usize {
         let mut copied = 0;
+        if self.source {
+            return 0;
+        }
         for segment in self.segments() {
             let Some(rest) = bytes.get(copied..).filter(|rest| !rest.is_empty()) else { break };
             let part = rest.get(..segment.len()).unwrap_or(rest);
@@ -199,6 +196,9 @@ impl<'a> IoVec<'a> {
     /// Fills all segments with zeros. For reads from an image.
     pub fn fill_zeros(&mut self) {
         const ZEROS: [u8; SINK] = [0; SINK];
+        if self.source {
+            return;
+        }
         for segment in self.segments() {
             let mut at = 0;
             while at < segment.len() {

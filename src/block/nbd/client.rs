@@ -137,11 +137,11 @@ impl NbdClient {
         &self,
         primary: &mut Primary,
         ticket: Ticket,
-        mut operation: impl FnMut(&mut Connection, &ReplayLog) -> Result<T, RequestError>,
+        mut operation: impl FnMut(&mut Connection, &mut ReplayLog) -> Result<T, RequestError>,
     ) -> io::Result<T> {
         loop {
             let mut connection = self.connected(primary, ticket)?;
-            match operation(&mut connection, &primary.log) {
+            match operation(&mut connection, &mut primary.log) {
                 Ok(value) => {
                     primary.connection = Some(connection);
                     if primary.outage.take().is_some_and(|outage| outage.reported) {
@@ -337,7 +337,7 @@ impl NbdClient {
             let mut storage = IoVecStorage::new();
             let mut iov = IoVec::new(&mut storage);
             iov.push_buffer(&mut block);
-            connection.read(&mut iov, 0, len, 0)
+            connection.read(&mut iov, len, 0)
         });
         let same = answered.is_ok() && self.epoch.load(Ordering::Acquire) == epoch;
         same.then_some(Reader { connection, epoch })

@@ -65,28 +65,28 @@ impl Connection {
         command: u16,
         flags: u16,
         (offset, len): (u64, usize),
-        data: Option<(&IoVec<'_>, usize)>,
+        data: Option<&IoVec<'_>>,
     ) -> Result<u64, NbdError> {
         self.cookie = self.cookie.wrapping_add(1);
         let length = u32::try_from(len).map_err(|_| NbdError::Socket(std::io::ErrorKind::InvalidInput.into()))?;
         let request = Request::new(command, flags, self.cookie, offset, length);
         match data {
-            Some((iov, skip)) => self.link.send(request.as_bytes(), iov, skip, len)?,
+            Some(iov) => self.link.send(request.as_bytes(), iov, len)?,
             None => self.link.send_bytes(request.as_bytes())?,
         }
         Ok(self.cookie)
     }
 
-    /// Reads `len` bytes at `offset` into the segments from byte `skip` on. The range is within the export and aligned, the
-    /// length is at most its maximum.
-    pub fn read(&mut self, iov: &mut IoVec<'_>, skip: usize, len: usize, offset: u64) -> Result<(), RequestError> {
+    /// Reads `len` bytes at `offset` into the segments. The range is within the export and aligned, the length is at most its
+    /// maximum.
+    pub fn read(&mut self, iov: &mut IoVec<'_>, len: usize, offset: u64) -> Result<(), RequestError> {
         let whole = len <= UNFRAGMENTED_MAX && self.export.flags.has(ExportFlags::SEND_DF);
         let flags = if whole && self.export.structured { FLAG_DF } else { 0 };
         let cookie = self.send(CMD_READ, flags, (offset, len), None)?;
         if !self.export.structured {
-            return self.simple_read(cookie, iov, skip, len);
+            return self.simple_read(cookie, iov, len);
         }
-        let mut reply = ReadReply { iov, skip, len, offset, covered: Coverage::default(), error: None, errors: 0 };
+        let mut reply = ReadReply { iov, len, offset, covered: Coverage::default(), error: None, errors: 0 };
         let mut direct = flags == FLAG_DF;
         while let Outcome::More = self.read_chunk(cookie, &mut reply, direct)? {
             direct = false;
@@ -103,11 +103,10 @@ impl Connection {
         &mut self,
         cookie: u64,
         iov: &mut IoVec<'_>,
-        skip: usize,
         len: usize,
     ) -> Result<(), RequestError> {
         let mut header = [0; SIMPLE_REPLY_LEN];
-        let count = self.link.receive_some(&mut header, SIMPLE_REPLY_LEN, iov, skip, len)?;
+        let count = self.link.receive_some(&mut header, SIMPLE_REPLY_LEN, iov, len)?;
         let received = count.saturating_sub(SIMPLE_REPLY_LEN);
         let error = simple_reply(&header, cookie)?;
         if error != 0 {
@@ -116,7 +115,7 @@ impl Connection {
             }
             return Err(server_error(error));
         }
-        self.link.receive_data(iov, skip + received, len.saturating_sub(received))?;
+        self.link.receive_data(iov, received, len.saturating_sub(received))?;
         self.end_of_reply()
     }
 
@@ -129,7 +128,7 @@ impl Connection {
     ) -> Result<Outcome, RequestError> {
         let mut header = [0; DATA_CHUNK_LEN];
         let room = if direct { reply.len } else { 0 };
-        let count = self.link.receive_some(&mut header, CHUNK_LEN, reply.iov, reply.skip, room)?;
+        let count = self.link.receive_some(&mut header, CHUNK_LEN, reply.iov, room)?;
         let in_header = count.min(DATA_CHUNK_LEN);
         let mut in_data = count - in_header;
         let chunk = chunk(&header, cookie)?;
@@ -140,7 +139,7 @@ impl Connection {
             let mut rest = header.get(CHUNK_LEN..in_header).unwrap_or_default().to_vec();
             let start = rest.len();
             rest.resize(start + in_data, 0);
-            reply.iov.copy_out(reply.skip, rest.get_mut(start..).unwrap_or_default());
+            reply.iov.copy_out(0, rest.get_mut(start..).unwrap_or_default());
             self.link.unreceive(rest);
             in_data = 0;
         }
@@ -165,7 +164,7 @@ impl Connection {
                 let hole: Hole = parse(&payload).ok_or(NbdError::protocol("a short chunk"))?;
                 let len = hole.size.get() as usize;
                 let at = reply.cover(hole.offset.get(), len)?;
-                reply.iov.fill_zeros(at, len);
+                reply.iov.zero_range(at, len);
             }
             _ => {
                 if let Some(error) = self.other_chunk(&chunk)? {
@@ -207,17 +206,19 @@ impl Connection {
         Ok(Some(error.error.get()))
     }
 
-    /// Writes `len` bytes at `offset` out of the segments from byte `skip` on; with `fua` to stable storage.
+    /// Writes the first `len` bytes of the segments at `offset`; with `fua` to stable storage. Calls `meanwhile` while the
+    /// server is at work.
     pub fn write(
         &mut self,
         iov: &IoVec<'_>,
-        skip: usize,
         len: usize,
         offset: u64,
         fua: bool,
+        meanwhile: impl FnOnce(),
     ) -> Result<(), RequestError> {
         let flags = if fua { FLAG_FUA } else { 0 };
-        let cookie = self.send(CMD_WRITE, flags, (offset, len), Some((iov, skip)))?;
+        let cookie = self.send(CMD_WRITE, flags, (offset, len), Some(iov))?;
+        meanwhile();
         self.acknowledged(cookie)
     }
 
@@ -238,7 +239,7 @@ impl Connection {
         let mut failure = None;
         for _ in 0..ERROR_CHUNKS_MAX {
             let mut header = [0; CHUNK_LEN];
-            let count = self.link.receive_some(&mut header, SIMPLE_REPLY_LEN, &mut none, 0, 0)?;
+            let count = self.link.receive_some(&mut header, SIMPLE_REPLY_LEN, &mut none, 0)?;
             let magic = parse::<SimpleReply>(&header).map_or(0, |reply| reply.magic.get());
             if magic != CHUNK_MAGIC || !self.export.structured {
                 if count > SIMPLE_REPLY_LEN {
@@ -312,7 +313,6 @@ fn chunk(header: &[u8], cookie: u64) -> Result<Chunk, NbdError> {
 /// A structured reply to a read, as far as it has arrived.
 struct ReadReply<'r, 'm> {
     iov: &'r mut IoVec<'m>,
-    skip: usize,
     len: usize,
     offset: u64,
     covered: Coverage,
@@ -327,7 +327,7 @@ impl ReadReply<'_, '_> {
         let start = start.filter(|&start| start.checked_add(len).is_some_and(|end| end <= self.len));
         let start = start.ok_or(NbdError::protocol("a chunk outside the request"))?;
         self.covered.add(start, len)?;
-        Ok(self.skip + start)
+        Ok(start)
     }
 }
 

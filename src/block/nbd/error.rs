@@ -21,6 +21,9 @@ pub enum NbdError {
     /// A step of connecting or negotiating took too long.
     #[error("the server did not answer in time")]
     TimedOut,
+    /// The connection came about, and nothing came over it. qemu-nbd serves one client unless told otherwise.
+    #[error("the server does not greet: is it an NBD server, and does it allow one more client?")]
+    NoGreeting,
     /// The server closed the connection.
     #[error("the server closed the connection{0}")]
     Closed(&'static str),
@@ -102,6 +105,7 @@ impl From<io::Error> for NbdError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::Closed(""),
+            io::ErrorKind::TimedOut => Self::TimedOut,
             _ => Self::Socket(error),
         }
     }

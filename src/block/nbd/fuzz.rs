@@ -63,7 +63,7 @@ fn requests(connection: &mut Connection) -> Result<(), RequestError> {
         for part in data.chunks_mut(len / 4) {
             iov.push_buffer(part);
         }
-        match connection.read(&mut iov, 0, len, offset) {
+        match connection.read(&mut iov, len, offset) {
             Ok(()) | Err(RequestError::Server(_)) => {}
             Err(broken) => return Err(broken),
         }
@@ -72,7 +72,7 @@ fn requests(connection: &mut Connection) -> Result<(), RequestError> {
     let mut storage = IoVecStorage::new();
     let mut iov = IoVec::new(&mut storage);
     iov.push_source(&data);
-    for result in [connection.write(&iov, 0, 512, 0, true), connection.command(CMD_TRIM, 0, 0, 512), connection.flush()] {
+    for result in [connection.write(&iov, 512, 0, true, || ()), connection.command(CMD_TRIM, 0, 0, 512), connection.flush()] {
         if let Err(RequestError::Broken(_)) = result {
             return result;
         }

@@ -3,7 +3,10 @@
 //! The server's minimum block size is kept by reading and rewriting whole blocks, its maximum payload by several requests.
 
 use super::client::{NbdClient, Primary};
+use super::connection::Connection;
+use super::error::RequestError;
 use super::interrupt::Ticket;
+use super::replay::ReplayLog;
 use super::wire::{CMD_TRIM, CMD_WRITE_ZEROES, ExportFlags, FLAG_NO_HOLE};
 use crate::block::sys::{Direction, IoVec, IoVecStorage};
 use std::io;
@@ -44,7 +47,7 @@ impl NbdClient {
         if !may_block {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let len = self.export.size.saturating_sub(offset).min(iov.bytes() as u64);
+        let len = self.export.size.saturating_sub(offset).min(iov.total() as u64);
         if len == 0 {
             return Ok(0);
         }
@@ -56,7 +59,7 @@ impl NbdClient {
 
     /// The same for a write that must be on stable storage before it is complete (FUA).
     pub fn write_through(&self, iov: &mut IoVec<'_>, offset: u64) -> io::Result<usize> {
-        match self.export.size.saturating_sub(offset).min(iov.bytes() as u64) {
+        match self.export.size.saturating_sub(offset).min(iov.total() as u64) {
             0 => Ok(0),
             len => self.write_part(iov, len, offset, true),
         }
@@ -80,7 +83,7 @@ impl NbdClient {
 
     fn read_part(&self, iov: &mut IoVec<'_>, len: u64, offset: u64) -> io::Result<usize> {
         if let Some(part) = self.aligned(offset, len, self.export.max_payload) {
-            self.run_read(|connection| connection.read(iov, 0, part, offset))?;
+            self.run_read(|connection| connection.read(iov, part, offset))?;
             return Ok(part);
         }
         let (start, size) = self.around(offset, len);
@@ -89,7 +92,7 @@ impl NbdClient {
             let mut storage = IoVecStorage::new();
             let mut whole = IoVec::new(&mut storage);
             whole.push_buffer(&mut blocks);
-            connection.read(&mut whole, 0, size, start)
+            connection.read(&mut whole, size, start)
         })?;
         let wanted = blocks.get((offset - start) as usize..).unwrap_or_default();
         let wanted = wanted.get(..wanted.len().min(len as usize)).unwrap_or_default();
@@ -110,7 +113,7 @@ impl NbdClient {
             let mut storage = IoVecStorage::new();
             let mut whole = IoVec::new(&mut storage);
             whole.push_buffer(&mut blocks);
-            connection.read(&mut whole, 0, size, start)
+            connection.read(&mut whole, size, start)
         })?;
         let room = blocks.get_mut((offset - start) as usize..).unwrap_or_default();
         let part = room.len().min(len as usize);
@@ -134,15 +137,16 @@ impl NbdClient {
     ) -> io::Result<()> {
         let can_fua = self.export.flags.has(ExportFlags::SEND_FUA);
         if !self.logs() {
-            return self.run(primary, ticket, |connection, _| connection.write(iov, 0, len, offset, can_fua));
+            return self.run(primary, ticket, |connection, _| connection.write(iov, len, offset, can_fua, || ()));
         }
         let stable = fua && can_fua;
         if stable && primary.log.is_empty() {
-            return self.run(primary, ticket, |connection, _| connection.write(iov, 0, len, offset, true));
+            return self.run(primary, ticket, |connection, _| connection.write(iov, len, offset, true, || ()));
         }
         self.make_room(primary, ticket, len)?;
-        primary.log.begin_write(iov, 0, len, offset);
-        self.send_logged(primary, ticket, stable)?;
+        self.run_logged(primary, ticket, |connection, log| {
+            connection.write(iov, len, offset, stable, || log.begin_write(iov, len, offset))
+        })?;
         if fua && !stable { self.flush_now(primary, ticket) } else { Ok(()) }
     }
 
@@ -151,12 +155,17 @@ impl NbdClient {
         if primary.log.fits(len) { Ok(()) } else { self.flush_now(primary, ticket) }
     }
 
-    /// Sends the change that was added to the log last.
-    fn send_logged(&self, primary: &mut Primary, ticket: Ticket, fua: bool) -> io::Result<()> {
-        let result = self.run(primary, ticket, |connection, log| log.send_pending(connection, fua));
+    /// Executes a change that adds itself to the log.
+    fn run_logged(
+        &self,
+        primary: &mut Primary,
+        ticket: Ticket,
+        change: impl FnMut(&mut Connection, &mut ReplayLog) -> Result<(), RequestError>,
+    ) -> io::Result<()> {
+        let result = self.run(primary, ticket, change);
         match result {
             Ok(()) => primary.log.acknowledge(),
-            // The guest learns that this write failed: its blocks have any content.
+            // The guest learns that this change failed: its blocks have any content.
             Err(_) => primary.log.abandon(),
         }
         result
@@ -236,11 +245,13 @@ impl NbdClient {
             let can_fua = self.export.flags.has(ExportFlags::SEND_FUA);
             let result = if self.logs() {
                 self.make_room(&mut primary, ticket, 0)?;
-                match command {
-                    CMD_TRIM => primary.log.begin_trim(from, len),
-                    _ => primary.log.begin_zeroes(from, len, flags),
-                }
-                self.send_logged(&mut primary, ticket, false)
+                self.run_logged(&mut primary, ticket, |connection, log| {
+                    match command {
+                        CMD_TRIM => log.begin_trim(from, len),
+                        _ => log.begin_zeroes(from, len, flags),
+                    }
+                    connection.command(command, flags, from, len)
+                })
             } else {
                 let flags = flags | u16::from(can_fua);
                 self.run(&mut primary, ticket, |connection, _| connection.command(command, flags, from, len))

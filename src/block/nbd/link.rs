@@ -97,17 +97,17 @@ impl Link {
         Ok(())
     }
 
-    /// Sends a header, then `len` bytes of the segments from byte `skip` on.
-    pub fn send(&mut self, header: &[u8], iov: &IoVec<'_>, skip: usize, len: usize) -> Result<(), NbdError> {
+    /// Sends a header, then the first `len` bytes of the segments.
+    pub fn send(&mut self, header: &[u8], iov: &IoVec<'_>, len: usize) -> Result<(), NbdError> {
         if self.tls.is_some() {
-            return self.send_tls(header, iov, skip, len);
+            return self.send_tls(header, iov, len);
         }
         let total = header.len() + len;
         let mut sent = 0;
         while sent < total {
             let rest = header.get(sent..).unwrap_or_default();
             let past = sent.saturating_sub(header.len());
-            let part = Part { header: rest, iov, skip: skip + past, len: len - past };
+            let part = Part { header: rest, iov, skip: past, len: len - past };
             match send_some(&self.socket, self.deadline, part)? {
                 0 => return Err(NbdError::Closed("")),
                 count => sent += count,
@@ -116,7 +116,7 @@ impl Link {
         Ok(())
     }
 
-    fn send_tls(&mut self, header: &[u8], iov: &IoVec<'_>, skip: usize, len: usize) -> Result<(), NbdError> {
+    fn send_tls(&mut self, header: &[u8], iov: &IoVec<'_>, len: usize) -> Result<(), NbdError> {
         let Self { socket, tls: Some(tls), record, deadline, .. } = self else { return Ok(()) };
         let mut wire = Plain { socket, deadline: *deadline };
         record.clear();
@@ -126,7 +126,7 @@ impl Link {
             let start = record.len();
             let part = (RECORD.saturating_sub(start)).min(len - done);
             record.resize(start + part, 0);
-            let copied = iov.copy_out(skip + done, record.get_mut(start..).unwrap_or_default());
+            let copied = iov.copy_out(done, record.get_mut(start..).unwrap_or_default());
             if copied != part {
                 return Err(NbdError::Socket(io::Error::from_raw_os_error(libc::EFAULT)));
             }
@@ -145,17 +145,16 @@ impl Link {
     /// Sends bytes.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), NbdError> {
         let mut storage = IoVecStorage::new();
-        self.send(bytes, &IoVec::new(&mut storage), 0, 0)
+        self.send(bytes, &IoVec::new(&mut storage), 0)
     }
 
-    /// Receives a header of at least `min` bytes, and what follows of it and of `len` bytes for the segments from byte `skip`
-    /// on, as far as that has arrived. Gives the number of bytes.
+    /// Receives a header of at least `min` bytes, and what follows of it and of the first `len` bytes of the segments, as far
+    /// as that has arrived. Gives the number of bytes.
     pub fn receive_some(
         &mut self,
         header: &mut [u8],
         min: usize,
         iov: &mut IoVec<'_>,
-        skip: usize,
         len: usize,
     ) -> Result<usize, NbdError> {
         let mut count = 0;
@@ -168,7 +167,7 @@ impl Link {
         }
         while count < min {
             let rest = header.get_mut(count..).unwrap_or_default();
-            match receive_plain(&self.socket, self.deadline, rest, iov, skip, len, Wait::Some)? {
+            match receive_plain(&self.socket, self.deadline, rest, iov, (0, len), Wait::Some)? {
                 0 => return Err(NbdError::Closed("")),
                 more => count += more,
             }
@@ -200,7 +199,7 @@ impl Link {
                 continue;
             }
             let (skip, rest) = (skip + count, len - count);
-            match receive_plain(&self.socket, self.deadline, &mut [], iov, skip, rest, Wait::All)? {
+            match receive_plain(&self.socket, self.deadline, &mut [], iov, (skip, rest), Wait::All)? {
                 0 => return Err(NbdError::Closed("")),
                 more => count += more,
             }
@@ -298,8 +297,7 @@ fn receive_plain(
     deadline: Option<Instant>,
     header: &mut [u8],
     iov: &mut IoVec<'_>,
-    skip: usize,
-    len: usize,
+    (skip, len): (usize, usize),
     wait: Wait,
 ) -> Result<usize, NbdError> {
     loop {
@@ -333,7 +331,7 @@ impl Read for Plain<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut storage = IoVecStorage::new();
         let mut none = IoVec::new(&mut storage);
-        receive_plain(self.socket, self.deadline, buffer, &mut none, 0, 0, Wait::Some).map_err(io_error)
+        receive_plain(self.socket, self.deadline, buffer, &mut none, (0, 0), Wait::Some).map_err(io_error)
     }
 }
 
@@ -349,16 +347,9 @@ impl Write for Plain<'_> {
     }
 }
 
-fn tls_error(error: io::Error) -> NbdError {
-    match error.kind() {
-        ErrorKind::TimedOut => NbdError::TimedOut,
-        _ => error.into(),
-    }
-}
-
 fn flush_tls(tls: &mut ClientConnection, wire: &mut Plain<'_>) -> Result<(), NbdError> {
     while tls.wants_write() {
-        if tls.write_tls(wire).map_err(tls_error)? == 0 {
+        if tls.write_tls(wire)? == 0 {
             return Err(NbdError::Closed(""));
         }
     }
@@ -368,7 +359,7 @@ fn flush_tls(tls: &mut ClientConnection, wire: &mut Plain<'_>) -> Result<(), Nbd
 /// Receives once from the server.
 fn fill_tls(tls: &mut ClientConnection, wire: &mut Plain<'_>) -> Result<(), NbdError> {
     let handshaking = tls.is_handshaking();
-    if tls.read_tls(wire).map_err(tls_error)? == 0 {
+    if tls.read_tls(wire)? == 0 {
         let what = if handshaking { " during the TLS handshake: does it accept the client's certificate?" } else { "" };
         return Err(NbdError::Closed(what));
     }

@@ -65,7 +65,10 @@ fn greet(link: &mut Link) -> Result<u16, NbdError> {
     let mut bytes = [0; size_of::<Greeting>()];
     // The flags of oldstyle negotiation are elsewhere: wait only for the magic numbers.
     let (magics, flags) = bytes.split_at_mut(16);
-    link.receive_bytes(magics)?;
+    link.receive_bytes(magics).map_err(|error| match error {
+        NbdError::TimedOut => NbdError::NoGreeting,
+        error => error,
+    })?;
     let mut numbers = magics.chunks_exact(8).map(|number| parse::<zerocopy::byteorder::big_endian::U64>(number));
     let mut next = || numbers.next().flatten().map_or(0, |number| number.get());
     match (next(), next()) {

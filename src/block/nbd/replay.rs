@@ -13,7 +13,7 @@ use crate::block::sys::{IoVec, IoVecStorage};
 pub const CAPACITY: usize = 32 << 20;
 /// What an entry costs apart from its data.
 const ENTRY_COST: usize = 64;
-/// Bytes that an empty log keeps allocated.
+/// Bytes that an empty log may keep allocated, however little the guest writes between flushes.
 const KEPT: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,9 @@ struct Entry {
 #[derive(Debug, Default)]
 pub struct ReplayLog {
     entries: Vec<Entry>,
+    /// The data of the entries, up to `used`. Longer than that, so that it is not cleared before each write.
     data: Vec<u8>,
+    used: usize,
     /// The last entry was not acknowledged yet.
     pending: bool,
 }
@@ -51,15 +53,18 @@ impl ReplayLog {
 
     /// Whether a change with `len` bytes of data can be added.
     pub fn fits(&self, len: usize) -> bool {
-        self.entries.len() * ENTRY_COST + self.data.len() + ENTRY_COST + len <= CAPACITY
+        self.entries.len() * ENTRY_COST + self.used + ENTRY_COST + len <= CAPACITY
     }
 
-    /// Adds a write that is about to be sent, with a copy of its data: `len` bytes of the segments from byte `skip` on.
-    pub fn begin_write(&mut self, iov: &IoVec<'_>, skip: usize, len: usize, offset: u64) {
+    /// Adds a write that the server has not acknowledged, with a copy of its data: the first `len` bytes of the segments.
+    pub fn begin_write(&mut self, iov: &IoVec<'_>, len: usize, offset: u64) {
         self.abandon();
-        let start = self.data.len();
-        self.data.resize(start + len, 0);
-        iov.copy_out(skip, self.data.get_mut(start..).unwrap_or_default());
+        let (start, end) = (self.used, self.used + len);
+        if self.data.len() < end {
+            self.data.resize(end, 0);
+        }
+        iov.copy_out(0, self.data.get_mut(start..end).unwrap_or_default());
+        self.used = end;
         self.begin(Entry { offset, change: Change::Write { start, len } });
     }
 
@@ -88,45 +93,38 @@ impl ReplayLog {
         if std::mem::take(&mut self.pending)
             && let Some(Entry { change: Change::Write { start, .. }, .. }) = self.entries.pop()
         {
-            self.data.truncate(start);
+            self.used = start;
         }
     }
 
-    /// Forgets all: it has reached stable storage.
+    /// Forgets all: it has reached stable storage. Keeps as much memory as the next such interval will need.
     pub fn clear(&mut self) {
+        let needed = (2 * self.used).max(KEPT);
+        self.data.truncate(needed);
+        self.data.shrink_to(needed);
+        let entries = self.entries.len();
         self.entries.clear();
-        self.data.clear();
-        self.data.shrink_to(KEPT);
-        self.entries.shrink_to(KEPT / size_of::<Entry>());
+        self.entries.shrink_to((2 * entries).max(KEPT / size_of::<Entry>()));
+        self.used = 0;
         self.pending = false;
-    }
-
-    /// Sends the change that is not acknowledged yet.
-    pub fn send_pending(&self, connection: &mut Connection, fua: bool) -> Result<(), RequestError> {
-        match self.entries.last() {
-            Some(entry) if self.pending => self.send(entry, connection, fua),
-            _ => Ok(()),
-        }
     }
 
     /// Sends all acknowledged changes again.
     pub fn replay(&self, connection: &mut Connection) -> Result<(), RequestError> {
         let acknowledged = self.entries.len() - usize::from(self.pending);
-        self.entries.iter().take(acknowledged).try_for_each(|entry| self.send(entry, connection, false))
+        self.entries.iter().take(acknowledged).try_for_each(|entry| self.send(entry, connection))
     }
 
-    fn send(&self, entry: &Entry, connection: &mut Connection, fua: bool) -> Result<(), RequestError> {
+    fn send(&self, entry: &Entry, connection: &mut Connection) -> Result<(), RequestError> {
         match entry.change {
             Change::Write { start, len } => {
                 let mut storage = IoVecStorage::new();
                 let mut iov = IoVec::new(&mut storage);
                 iov.push_source(self.data.get(start..start + len).unwrap_or_default());
-                connection.write(&iov, 0, len, entry.offset, fua)
+                connection.write(&iov, len, entry.offset, false, || ())
             }
-            Change::Trim { len } => connection.command(CMD_TRIM, fua.into(), entry.offset, len),
-            Change::WriteZeroes { len, flags } => {
-                connection.command(CMD_WRITE_ZEROES, flags | u16::from(fua), entry.offset, len)
-            }
+            Change::Trim { len } => connection.command(CMD_TRIM, 0, entry.offset, len),
+            Change::WriteZeroes { len, flags } => connection.command(CMD_WRITE_ZEROES, flags, entry.offset, len),
         }
     }
 }

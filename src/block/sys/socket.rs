@@ -45,14 +45,9 @@ impl Parts {
 }
 
 impl IoVec<'_> {
-    /// Bytes of all segments.
-    pub fn bytes(&self) -> usize {
-        self.segments().iter().map(|segment| segment.iov_len).sum()
-    }
-
     /// Calls `each` for the pieces of `len` bytes from byte `skip` on: address and length. Fewer if the list is shorter.
     fn for_each_piece(&self, mut skip: usize, mut len: usize, mut each: impl FnMut(*mut u8, usize)) {
-        for segment in self.segments() {
+        for segment in self.entries() {
             if len == 0 {
                 return;
             }
@@ -156,7 +151,7 @@ impl IoVec<'_> {
     }
 
     /// Fills `len` bytes of the segments with zeros, from byte `skip` on.
-    pub fn fill_zeros(&mut self, skip: usize, len: usize) {
+    pub fn zero_range(&mut self, skip: usize, len: usize) {
         if !self.source {
             // SAFETY: as in `copy_in`.
             self.for_each_piece(skip, len, |base, len| unsafe { base.write_bytes(0, len) });
@@ -180,7 +175,7 @@ mod tests {
         for piece in source.chunks(30) {
             assert!(from.push_source(piece));
         }
-        assert_eq!(from.bytes(), 200);
+        assert_eq!(from.total(), 200);
         assert_eq!(from.send(a.as_fd(), b"head", 25, 100, true).unwrap(), 104);
 
         let mut target = vec![0xee; 150];
@@ -191,16 +186,22 @@ mod tests {
         }
         let mut header = [0; 4];
         assert_eq!(to.receive(b.as_fd(), &mut header, 10, 100, Wait::All).unwrap(), 104);
-        assert_eq!(to.receive(b.as_fd(), &mut header, 0, 1, Wait::Never).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(
+            to.receive(b.as_fd(), &mut header, 0, 1, Wait::Never).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
         assert_eq!(&header, b"head");
         let mut out = [0; 100];
         assert_eq!(to.copy_out(10, &mut out), 100);
         assert_eq!(out, source[25..125]);
         assert_eq!(to.copy_out(140, &mut out), 10);
-        to.fill_zeros(20, 5);
+        to.zero_range(20, 5);
         assert_eq!(to.copy_in(148, b"xyz"), 2);
         assert!(target[..10].iter().all(|&b| b == 0xee) && target[110..148].iter().all(|&b| b == 0xee));
-        assert_eq!((&target[10..20], &target[20..25], &target[25..110]), (&source[25..35], &[0; 5][..], &source[40..125]));
+        assert_eq!(
+            (&target[10..20], &target[20..25], &target[25..110]),
+            (&source[25..35], &[0; 5][..], &source[40..125])
+        );
         assert_eq!(&target[148..], b"xy");
     }
 
@@ -213,7 +214,7 @@ mod tests {
         assert!(list.push_source(b"constant") && list.push_unmapped(10, Direction::Write));
         assert_eq!(list.receive(a.as_fd(), &mut [], 0, 4, Wait::Some).unwrap_err().raw_os_error(), Some(libc::EFAULT));
         assert_eq!(list.copy_in(0, b"data"), 0);
-        list.fill_zeros(0, 18);
+        list.zero_range(0, 18);
         let mut out = [0; 18];
         assert_eq!(list.copy_out(0, &mut out), 18);
         assert_eq!(&out, b"constant\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff");
