@@ -368,21 +368,22 @@ impl Shared {
 
     /// Executes the first request of the queue, also if it blocks; false if the queue is empty or its drive has stopped.
     fn execute_next(&self, drive: &Drive) -> bool {
-        let mut medium = lock(&drive.medium);
+        let medium = lock(&drive.medium);
         let mut queue = lock(&drive.queue);
         if queue.stopped {
             return false;
         }
         let Some(queued) = queue.requests.pop_front() else { return false };
         drop(queue);
-        self.execute(drive, &mut medium, queued)
+        self.execute(drive, medium, queued)
     }
 
     /// Executes a request on the worker thread. False if the drive has stopped.
-    fn execute(&self, drive: &Drive, medium: &mut Option<Image>, mut queued: QueuedRequest) -> bool {
+    fn execute(&self, drive: &Drive, mut medium: MutexGuard<'_, Option<Image>>, mut queued: QueuedRequest) -> bool {
         let request = &mut queued.request;
         // A panic fails the request. Without a completion a machine reset would wait for it without end.
-        let progress = catch_unwind(AssertUnwindSafe(|| request.run_on(medium, &self.memory, Patience::Unlimited)));
+        let progress =
+            catch_unwind(AssertUnwindSafe(|| request.run_on(&mut medium, &self.memory, Patience::Unlimited)));
         let result = match progress {
             Ok(Progress::Done(result)) => result,
             Ok(Progress::WouldBlock) => Err(BlockError::Io(libc::EAGAIN)),
@@ -406,6 +407,8 @@ impl Shared {
         };
         let QueuedRequest { request, arrival, .. } = queued;
         drive.counters.completed_by_worker(request.request.op, request.moved(), result, arrival.elapsed());
+        // Before the completion, so that the guest's next request finds the drive idle.
+        drop(medium);
         // A request that arrives after this line sees the effect of this one.
         drive.pending.fetch_sub(1, Ordering::AcqRel);
         let mut completions = lock(&self.completions);

@@ -10,17 +10,19 @@
 use super::directories::Directories;
 use super::extents::{ExtentMap, Place};
 use super::image::ImageError;
+use super::ordered::{Layout, Store};
+use super::qcow2;
 use super::raw::{Patience, RawFile};
 use super::sys::{Direction, IoVec};
 use crate::config::ImageFormat;
-use imago::annotated::Annotated;
 use imago::qcow2::Qcow2;
 use imago::raw::Raw;
 use imago::vmdk::Vmdk;
 use imago::{FormatAccess, FormatCreateBuilder, FormatDriverBuilder, Mapping, Storage, StorageOpenOptions};
-use std::fmt;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -29,24 +31,11 @@ const MAX_CHAIN: usize = 256;
 /// Bytes that go through a buffer at a time: compressed clusters, and writes to clusters that are not allocated.
 const BOUNCE: usize = 1 << 20;
 
-/// Number of a file in [`FormatImage::files`], attached to imago's storage objects.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FileNumber(usize);
-
-impl fmt::Display for FileNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// A file as imago accesses it.
-type Store = Annotated<FileNumber, imago::file::File>;
-
 /// An image with its chain.
 #[derive(Debug)]
 pub struct FormatImage {
     access: FormatAccess<Store>,
-    /// All files of the chain, by [`FileNumber`].
+    /// All files of the chain, by [`Store::number`].
     files: Vec<RawFile>,
     extents: ExtentMap,
     buffer: Vec<u8>,
@@ -184,10 +173,11 @@ impl FormatImage {
             Mapping::Raw { storage, offset: at, writable, .. } => {
                 // imago knows only the end of what it wrote itself: only it may make the file longer.
                 let writable = writable && at.saturating_add(len) <= storage.size()?;
-                Some(Place::File { file: storage.tag().0, offset: at, writable })
+                Some(Place::File { file: storage.number(), offset: at, writable })
             }
             Mapping::Zero { .. } => Some(Place::Zero),
             Mapping::Eof { .. } => return Ok(0),
+            // A compressed cluster, which a write replaces.
             _ => None,
         };
         if let Some(place) = place {
@@ -195,6 +185,9 @@ impl FormatImage {
             if let Some(moved) = self.transfer_extent(iov, place, len, direction, Patience::Unlimited)? {
                 return Ok(moved);
             }
+        }
+        if place.is_none() && direction == Direction::Write {
+            self.expect_frees();
         }
         let count = (wanted as usize).min(BOUNCE);
         self.buffer.resize(BOUNCE, 0);
@@ -214,6 +207,11 @@ impl FormatImage {
                 Ok(count)
             }
         }
+    }
+
+    /// The next requests may free clusters.
+    fn expect_frees(&self) {
+        self.access.inner().collect_storage_dependencies().into_iter().for_each(Store::expect_frees);
     }
 
     /// Writes the tables and waits until all is on stable storage.
@@ -236,6 +234,7 @@ impl FormatImage {
     /// The host's.
     pub fn discard(&mut self, offset: u64, len: u64) -> io::Result<()> {
         self.extents.forget(offset, len);
+        self.expect_frees();
         let result = guarded(|| self.access.discard_to_any(offset, len));
         match result {
             // qcow2 version 2 has no cluster that reads as zeros, and a backing file's bytes must not reappear.
@@ -276,6 +275,7 @@ impl Chain<'_> {
                 });
             }
             let failed = |why| ImageError::Format { path: path.clone(), why };
+            let reader = reopen(&file).map_err(failed)?;
             let store = self.add(file, &path, write, self.direct)?;
             match format {
                 ImageFormat::Raw => {
@@ -288,6 +288,17 @@ impl Chain<'_> {
                     break FormatAccess::new(vmdk);
                 }
                 ImageFormat::Qcow2 => {}
+            }
+            let header = qcow2::Header::read(&reader).map_err(|error| failed(io::Error::other(error.to_string())))?;
+            let access = if write { qcow2::Access::Write } else { qcow2::Access::Read };
+            if let Some(reason) = qcow2::unsupported(&header, access) {
+                return Err(failed(io::Error::other(reason.to_string())));
+            }
+            if let Some(lost) = qcow2::lost_by_writing(&header).filter(|_| write) {
+                tracing::warn!("{}: {lost}", path.display());
+            }
+            if write {
+                store.order(layout(&reader, &header).map_err(failed)?);
             }
             let mut image = guarded(|| Qcow2::<Store>::open_image(store, write)).map_err(failed)?;
             if image.requires_external_data_file() {
@@ -333,7 +344,7 @@ impl Chain<'_> {
         super::image::lock(&raw, path, write)?;
         let store = imago::file::File::from_open_file(duplicate, options).map_err(failed)?;
         self.files.push(raw);
-        Ok(Annotated::new(store, FileNumber(self.files.len() - 1)))
+        Ok(Store::new(store, self.files.len() - 1))
     }
 }
 
@@ -354,6 +365,30 @@ impl imago::format::gate::ImplicitOpenGate<Store> for Gate<'_, '_> {
         let store = opened.and_then(|(file, path)| self.chain.add(file, &path, false, self.chain.direct));
         store.map_err(|error| io::Error::other(error.to_string()))
     }
+}
+
+/// Where an image has the metadata whose order matters.
+fn layout(file: &File, header: &qcow2::Header) -> io::Result<Layout> {
+    let cluster = header.cluster_size();
+    let table = header.refcount_table_offset..header.refcount_table_offset + header.refcount_table_entries() * 8;
+    let mut refcount_blocks = HashSet::new();
+    let mut bytes = vec![0; 1 << 16];
+    let mut at = table.start;
+    while at < table.end {
+        let part = bytes.get_mut(..(table.end - at).min(1 << 16) as usize).unwrap_or_default();
+        qcow2::read_padded(file, at, part)?;
+        let entries =
+            part.chunks_exact(8).map(|entry| entry.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)));
+        refcount_blocks.extend(entries.filter(|block| *block != 0));
+        at += part.len() as u64;
+    }
+    let l1_table = header.l1_offset..header.l1_offset + u64::from(header.l1_entries) * 8;
+    Ok(Layout { l1_table, refcount_table: table, refcount_blocks, cluster })
+}
+
+/// The same file without O_DIRECT, for reads of any length.
+fn reopen(file: &File) -> io::Result<File> {
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 /// Calls into imago. A panic there, on an image that is damaged on purpose, is an error of this image.

@@ -359,7 +359,7 @@ fn images_with_features_that_are_not_supported_are_refused() {
             "--object",
             "secret,id=s,data=abc",
             "-o",
-            "encrypt.format=luks,encrypt.key-secret=s",
+            "encrypt.format=aes,encrypt.key-secret=s",
             text(&path),
             "1M",
         ],

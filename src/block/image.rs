@@ -10,7 +10,11 @@ use crate::config::{CacheMode, DriveConfig, ImageFormat, Media};
 use crate::error::host_error;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+/// How often a lock that another process holds is tried again, and the pause before each try.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Bytes in a sector of a hard disk.
 const DISK_SECTOR: u64 = 512;
 /// Bytes in a sector of a CD-ROM.
@@ -293,7 +297,16 @@ fn refuse_foreign_format(file: &RawFile, path: &Path, drive: &DriveConfig) -> Re
 
 /// Locks a file of an image without waiting: for one writer, or for any number of readers.
 pub(super) fn lock(file: &RawFile, path: &Path, exclusive: bool) -> Result<(), ImageError> {
-    match file.lock(exclusive) {
+    let mut result = file.lock(exclusive);
+    for _ in 0..LOCK_TRIES {
+        // A process that is ending, or that has forked and not yet executed, holds its locks for some more milliseconds.
+        if !result.as_ref().is_err_and(|why| matches!(why.raw_os_error(), Some(libc::EAGAIN | libc::EACCES))) {
+            break;
+        }
+        std::thread::sleep(LOCK_PAUSE);
+        result = file.lock(exclusive);
+    }
+    match result {
         Ok(()) => Ok(()),
         Err(why) => match why.raw_os_error() {
             Some(libc::EAGAIN | libc::EACCES) => {
