@@ -3,6 +3,7 @@
 //! An enum and no trait object: each call compiles to a direct call of the backend.
 
 use super::format::FormatImage;
+use super::nbd::NbdClient;
 use super::raw::{Patience, RawFile};
 use super::sys::{Direction, IoVec};
 use std::io;
@@ -14,6 +15,8 @@ pub enum Backend {
     File(RawFile),
     /// An image in a format with tables, such as qcow2.
     Format(Box<FormatImage>),
+    /// A network disk.
+    Nbd(Box<NbdClient>),
 }
 
 impl Backend {
@@ -22,6 +25,7 @@ impl Backend {
         match self {
             Self::File(file) => file.size(),
             Self::Format(image) => image.size(),
+            Self::Nbd(client) => client.size(),
         }
     }
 
@@ -31,6 +35,7 @@ impl Backend {
         match self {
             Self::File(file) => file.serves_inline(direction, patience),
             Self::Format(image) => image.serves_inline(direction, patience),
+            Self::Nbd(_) => false,
         }
     }
 
@@ -50,6 +55,7 @@ impl Backend {
         match self {
             Self::File(file) => file.transfer(iov, offset, direction, patience),
             Self::Format(image) => image.transfer(iov, offset, direction, patience),
+            Self::Nbd(client) => client.transfer(iov, offset, direction, patience == Patience::Unlimited),
         }
     }
 
@@ -58,6 +64,7 @@ impl Backend {
         match self {
             Self::File(file) => file.flush(),
             Self::Format(image) => image.flush(),
+            Self::Nbd(client) => client.flush(),
         }
     }
 
@@ -66,6 +73,7 @@ impl Backend {
         match self {
             Self::File(file) => file.supports_discard(),
             Self::Format(image) => image.supports_discard(),
+            Self::Nbd(client) => client.supports_discard(),
         }
     }
 
@@ -74,6 +82,7 @@ impl Backend {
         match self {
             Self::File(file) => file.discard(offset, len),
             Self::Format(image) => image.discard(offset, len),
+            Self::Nbd(client) => client.discard(offset, len),
         }
     }
 }

@@ -18,6 +18,7 @@ mod format;
 mod format_tests;
 mod holder;
 mod image;
+pub mod nbd;
 mod ordered;
 pub mod qcow2;
 mod raw;

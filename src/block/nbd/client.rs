@@ -225,8 +225,7 @@ impl NbdClient {
         let mut connection = match primary.connection.take() {
             Some(connection) => connection,
             None => {
-                let connection =
-                    establish(&self.target, self.tls.as_ref(), &self.interrupt, ticket, CONNECT_TIME)?;
+                let connection = establish(&self.target, self.tls.as_ref(), &self.interrupt, ticket, CONNECT_TIME)?;
                 self.check_same(connection.export())?;
                 primary.replay = !primary.log.is_empty();
                 connection
@@ -265,7 +264,9 @@ impl NbdClient {
                 | ExportFlags::SEND_TRIM
                 | ExportFlags::SEND_WRITE_ZEROES);
         if !self.read_only && !now.flags.has(relied) {
-            return Err(NbdError::Changed("the server has lost a command that it had (flush, FUA, trim, zeroes)".into()));
+            return Err(NbdError::Changed(
+                "the server has lost a command that it had (flush, FUA, trim, zeroes)".into(),
+            ));
         }
         Ok(())
     }

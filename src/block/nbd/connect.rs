@@ -162,12 +162,7 @@ fn connect_unix(path: &Path, interrupt: &Interrupt, ticket: Ticket, deadline: In
 }
 
 /// Makes a connected socket blocking: a request then costs one system call in each direction.
-fn finish(
-    socket: Arc<Socket>,
-    interrupt: &Interrupt,
-    ticket: Ticket,
-    deadline: Instant,
-) -> Result<Link, NbdError> {
+fn finish(socket: Arc<Socket>, interrupt: &Interrupt, ticket: Ticket, deadline: Instant) -> Result<Link, NbdError> {
     rustix::io::ioctl_fionbio(&socket, false).map_err(socket_error)?;
     // It may have been shut down before it was connected, which has no effect.
     if interrupt.is_over(ticket) {

@@ -99,12 +99,7 @@ impl Connection {
         }
     }
 
-    fn simple_read(
-        &mut self,
-        cookie: u64,
-        iov: &mut IoVec<'_>,
-        len: usize,
-    ) -> Result<(), RequestError> {
+    fn simple_read(&mut self, cookie: u64, iov: &mut IoVec<'_>, len: usize) -> Result<(), RequestError> {
         let mut header = [0; SIMPLE_REPLY_LEN];
         let count = self.link.receive_some(&mut header, SIMPLE_REPLY_LEN, iov, len)?;
         let received = count.saturating_sub(SIMPLE_REPLY_LEN);

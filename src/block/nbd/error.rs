@@ -37,7 +37,9 @@ pub enum NbdError {
     #[error("the peer is not an NBD server")]
     NotNbd,
     /// The server has oldstyle negotiation only.
-    #[error("the server has oldstyle negotiation only, which has no export names and no TLS: use a server of this decade")]
+    #[error(
+        "the server has oldstyle negotiation only, which has no export names and no TLS: use a server of this decade"
+    )]
     Oldstyle,
     /// The server violated the protocol.
     #[error("the server violated the protocol: {0}")]

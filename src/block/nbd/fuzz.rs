@@ -72,7 +72,9 @@ fn requests(connection: &mut Connection) -> Result<(), RequestError> {
     let mut storage = IoVecStorage::new();
     let mut iov = IoVec::new(&mut storage);
     iov.push_source(&data);
-    for result in [connection.write(&iov, 512, 0, true, || ()), connection.command(CMD_TRIM, 0, 0, 512), connection.flush()] {
+    for result in
+        [connection.write(&iov, 512, 0, true, || ()), connection.command(CMD_TRIM, 0, 0, 512), connection.flush()]
+    {
         if let Err(RequestError::Broken(_)) = result {
             return result;
         }

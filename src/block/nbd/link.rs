@@ -228,7 +228,10 @@ impl Link {
     /// Whether bytes are left over: after the only outstanding request's reply a server has nothing to say.
     pub fn has_rest(&mut self) -> bool {
         !self.spill.is_empty()
-            || self.tls.as_mut().is_some_and(|tls| tls.process_new_packets().is_ok_and(|io| io.plaintext_bytes_to_read() > 0))
+            || self
+                .tls
+                .as_mut()
+                .is_some_and(|tls| tls.process_new_packets().is_ok_and(|io| io.plaintext_bytes_to_read() > 0))
     }
 
     /// At least one byte.

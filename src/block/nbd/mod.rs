@@ -18,6 +18,7 @@ mod client;
 mod connect;
 mod connection;
 mod error;
+mod fuzz;
 mod interrupt;
 mod io;
 mod link;
@@ -27,13 +28,11 @@ mod replay;
 mod tls;
 mod wire;
 
-#[cfg(any(test, fuzzing))]
-mod fuzz;
 #[cfg(test)]
 mod tests;
 
 pub use client::NbdClient;
 pub use error::NbdError;
-#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
 pub use fuzz::fuzz;
 pub use interrupt::Interrupt;

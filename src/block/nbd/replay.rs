@@ -19,9 +19,17 @@ const KEPT: usize = 1 << 20;
 #[derive(Clone, Copy, Debug)]
 enum Change {
     /// Bytes of `data`: start and length.
-    Write { start: usize, len: usize },
-    Trim { len: u32 },
-    WriteZeroes { len: u32, flags: u16 },
+    Write {
+        start: usize,
+        len: usize,
+    },
+    Trim {
+        len: u32,
+    },
+    WriteZeroes {
+        len: u32,
+        flags: u16,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -242,9 +242,8 @@ fn every_kind_of_server_moves_the_same_bytes() {
         let server = Server::new(SIZE, abilities);
         let client = open(server.socket(), "disk", 60).unwrap();
         let mut model = vec![0; SIZE];
-        for (n, (offset, len)) in [(0, 512), (1, 1), (511, 514), (4095, 8194), (100_000, 300_000), (SIZE - 7, 7)]
-            .into_iter()
-            .enumerate()
+        for (n, (offset, len)) in
+            [(0, 512), (1, 1), (511, 514), (4095, 8194), (100_000, 300_000), (SIZE - 7, 7)].into_iter().enumerate()
         {
             let bytes = pattern(len, n as u8);
             client.write_at(&bytes, offset as u64).unwrap();
@@ -261,7 +260,9 @@ fn every_kind_of_server_moves_the_same_bytes() {
         client.flush().unwrap();
         assert!(read(&client, 0, 900_000) == model[..900_000], "{abilities:?}");
         assert!(read(&client, 0, SIZE)[1_000_000..] == model[1_000_000..], "{abilities:?}");
-        assert!(client.read_at(&mut [0; 2], SIZE as u64 - 1).is_err() && client.write_at(&[0; 2], SIZE as u64 - 1).is_err());
+        assert!(
+            client.read_at(&mut [0; 2], SIZE as u64 - 1).is_err() && client.write_at(&[0; 2], SIZE as u64 - 1).is_err()
+        );
     }
 }
 

@@ -160,7 +160,8 @@ fn nbdkit_serves_memory_files_and_filters() {
 
 #[test]
 fn block_sizes_that_nbdkit_insists_on_are_kept() {
-    for (min, preferred, max) in [("512", "4096", "64K"), ("4096", "4096", "1M"), ("64K", "64K", "64K"), ("1", "4096", "5000")]
+    for (min, preferred, max) in
+        [("512", "4096", "64K"), ("4096", "4096", "1M"), ("64K", "64K", "64K"), ("1", "4096", "5000")]
     {
         let policy = ["blocksize-error-policy=error"];
         let sizes = [
@@ -179,7 +180,9 @@ fn block_sizes_that_nbdkit_insists_on_are_kept() {
 
 #[test]
 fn errors_that_nbdkit_injects_reach_the_caller() {
-    for (error, expect) in [("EPERM", libc::EPERM), ("EIO", libc::EIO), ("ENOSPC", libc::ENOSPC), ("ENOMEM", libc::ENOMEM)] {
+    for (error, expect) in
+        [("EPERM", libc::EPERM), ("EIO", libc::EIO), ("ENOSPC", libc::ENOSPC), ("ENOMEM", libc::ENOMEM)]
+    {
         let error = format!("error={error}");
         let server = nbdkit(&["--filter=error", "memory", "1M", &error, "error-rate=1"]);
         let client = server.open("").unwrap();
@@ -286,7 +289,11 @@ fn tls_is_used_verified_and_never_given_up() {
     // Anything at all is accepted only if the URI says so.
     for (scheme, keys, expect) in [
         ("nbd", String::new(), "the server requires TLS: write nbds://"),
-        ("nbds", format!("{certificates}&tls-hostname=example.com"), "TLS: invalid peer certificate: certificate not valid for name"),
+        (
+            "nbds",
+            format!("{certificates}&tls-hostname=example.com"),
+            "TLS: invalid peer certificate: certificate not valid for name",
+        ),
         ("nbds", format!("{certificates}/other"), "TLS: invalid peer certificate: UnknownIssuer"),
         ("nbds", String::new(), "TLS: "),
         ("nbds", format!("{certificates}/none"), "/none/ca-cert.pem: No such file or directory"),
@@ -296,7 +303,8 @@ fn tls_is_used_verified_and_never_given_up() {
         assert!(error.contains(expect), "{keys}: {error}");
     }
     let plain = nbdkit(&["memory", "1M"]);
-    let error = open_uri(&format!("nbds+unix:///?socket={}{certificates}", plain.socket.display()), 5, false).unwrap_err();
+    let error =
+        open_uri(&format!("nbds+unix:///?socket={}{certificates}", plain.socket.display()), 5, false).unwrap_err();
     assert!(error.to_string().starts_with("the server refuses TLS: "), "{error}");
 }
 
