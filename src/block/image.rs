@@ -3,15 +3,18 @@
 use super::backend::Backend;
 use super::directories::Directories;
 use super::format::{Access, FormatImage};
-use super::raw::{Patience, RawFile};
+use super::nbd::{Interrupt, NbdClient, NbdError};
+use super::raw::{Patience, RawFile, foreign_format};
 use super::sys::{Direction, IoVec};
 use super::{create, disc, holder};
+use crate::config::nbd::NbdTarget;
 use crate::config::{CacheMode, DriveConfig, ImageFormat, Media, folder};
 use crate::error::host_error;
 use pcvm_devices::Medium;
 use pcvm_devices::disc::Disc;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a lock that another process holds is tried again, and the pause before each try.
@@ -25,6 +28,9 @@ const CD_SECTOR: u64 = 2048;
 const DISK_MAX: u64 = DISK_SECTOR << 48;
 /// Bytes that READ CAPACITY (10) reports: the number of the last sector has 32 bits (MMC-3, READ CAPACITY).
 const CD_MAX: u64 = CD_SECTOR << 32;
+
+/// Bytes in which a format's header shows.
+const FORMAT_START: u64 = 512;
 
 /// Why an image cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -169,6 +175,25 @@ pub enum ImageError {
     /// `dir:` as a hard disk.
     #[error("{}: a directory can be a CD (--cdrom) or a floppy (--floppy), not a hard disk", .0.display())]
     FolderAsDisk(PathBuf),
+    /// A network disk cannot be used.
+    #[error("{uri}: {why}")]
+    Network {
+        /// Where it is.
+        uri: String,
+        /// What is wrong.
+        why: NbdError,
+    },
+    /// A network disk without `format=` that begins like an image of another format.
+    #[error(
+        "{uri}: begins like a {format} image: let the server read that format, such as by 'qemu-nbd -f', or add \
+         'format=raw' if these are the guest's own bytes"
+    )]
+    ForeignNetworkFormat {
+        /// Where it is.
+        uri: String,
+        /// The format that it seems to have.
+        format: &'static str,
+    },
     /// The drive's configuration has no image.
     #[error("the drive has no image")]
     NoPath,
@@ -305,6 +330,14 @@ impl Image {
         Medium { size: self.size, read_only: self.read_only, disc: self.disc.clone() }
     }
 
+    /// Ends waits for the server of a network disk.
+    pub(super) fn interrupt(&self) -> Option<Arc<Interrupt>> {
+        match &self.backend {
+            Backend::Nbd(client) => Some(client.interrupt()),
+            Backend::File(_) | Backend::Format(_) | Backend::Mapped(_) | Backend::FatDir(_) => None,
+        }
+    }
+
     /// Whether the image was opened for reading only.
     pub fn read_only(&self) -> bool {
         self.read_only
@@ -313,6 +346,9 @@ impl Image {
 
 /// Opens and locks the backend of a drive's image.
 fn open_backend(path: &Path, drive: &DriveConfig, read_only: bool) -> Result<Backend, ImageError> {
+    if let Some(target) = &drive.network {
+        return open_network(target, drive, read_only);
+    }
     let direct = drive.cache == CacheMode::None;
     let format = drive.format.unwrap_or(ImageFormat::Raw);
     let write = !read_only && !drive.snapshot;
@@ -339,6 +375,20 @@ fn open_backend(path: &Path, drive: &DriveConfig, read_only: bool) -> Result<Bac
         FormatImage::open(path, format, Access { write, direct }, &directories)?
     };
     Ok(Backend::Format(Box::new(image)))
+}
+
+/// Connects to a network disk. The server locks what it serves.
+fn open_network(target: &NbdTarget, drive: &DriveConfig, read_only: bool) -> Result<Backend, ImageError> {
+    let failed = |why| ImageError::Network { uri: target.to_string(), why };
+    let client = NbdClient::open(target.clone(), read_only).map_err(failed)?;
+    let mut start = vec![0; client.size().min(FORMAT_START) as usize];
+    client.read_at(&mut start, 0).map_err(|why| failed(NbdError::Socket(why)))?;
+    match foreign_format(&start) {
+        Some(format) if drive.format.is_none() && drive.media == Media::Disk => {
+            Err(ImageError::ForeignNetworkFormat { uri: target.to_string(), format })
+        }
+        _ => Ok(Backend::Nbd(Box::new(client))),
+    }
 }
 
 /// Refuses a disk whose format the user did not give and which may not be raw. The content does not choose the format: a

@@ -96,7 +96,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "MODEL[,+FEATURE][,-FEATURE]")]
     cpu: Option<String>,
 
-    /// Hard disk: an image or a block device [repeatable]
+    /// Hard disk: an image, a block device or a network disk [repeatable]
     ///
     /// Up to four drives; disks are hda, hdb ... unless 'unit' names another unit. A comma in the file name is written
     /// twice. Keys:
@@ -116,6 +116,17 @@ pub struct RunArgs {
     ///                              resume', pause only if the host is full (the default of werror), or ignore it
     ///   backing-dir=DIRECTORY      the image may name files in this directory, not only in its own [repeatable]
     ///   serial=TEXT                the serial number that the guest sees
+    ///
+    /// A network disk (NBD) is named by its URI; an empty EXPORT is the server's default:
+    ///   nbd://HOST[:PORT]/EXPORT                TCP, unencrypted, port 10809 if none is given
+    ///   nbds://HOST[:PORT]/EXPORT               TCP with TLS
+    ///   nbd+unix:///EXPORT?socket=PATH          a Unix socket; nbds+unix:// with TLS
+    ///   ...?tls-certificates=DIRECTORY          trust its ca-cert.pem, show its client-cert.pem with client-key.pem
+    ///   ...?tls-hostname=NAME                   the name in the server's certificate, if it is not HOST
+    ///   ...?tls-verify-peer=0                   accept any certificate
+    /// and has these keys besides:
+    ///   reconnect=SECONDS          how long requests wait for a lost server before they fail (300)
+    ///   tls-ca=FILE                trust these authorities instead of the system's
     #[arg(long, value_name = "FILE[,KEY=VALUE...]", verbatim_doc_comment)]
     disk: Vec<OsString>,
 

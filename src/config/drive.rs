@@ -1,5 +1,6 @@
 //! Drives: media, images and how the host accesses them.
 
+use super::nbd::NbdTarget;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ pub struct DriveConfig {
     pub media: Media,
     /// The image. `None` only for a drive of removable media without a medium.
     pub path: Option<PathBuf>,
+    /// The image is a network disk, and `path` its URI.
+    pub network: Option<NbdTarget>,
     /// The guest cannot write. Always true for a CD-ROM drive.
     pub read_only: bool,
     /// The serial number in IDENTIFY words 10 to 19, up to 20 printable ASCII characters; `None` for a generated one.
@@ -43,6 +46,7 @@ impl DriveConfig {
         Self {
             media,
             path,
+            network: None,
             read_only: media == Media::Cdrom,
             serial: None,
             format: None,

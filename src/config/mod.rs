@@ -5,6 +5,7 @@ pub mod cpu_features;
 pub mod cpu_model;
 mod drive;
 pub mod firmware;
+pub mod nbd;
 pub mod parse;
 
 pub use drive::{CacheMode, DriveConfig, ErrorAction, ImageFormat, Limits, Media, Rate, folder};
