@@ -13,6 +13,7 @@ pub mod cmos;
 pub mod ctx;
 pub mod debug;
 pub mod device;
+pub mod fdc;
 pub mod fw_cfg;
 pub mod ide;
 pub mod input;
