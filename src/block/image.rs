@@ -8,6 +8,7 @@ use super::sys::{Direction, IoVec};
 use super::{create, holder};
 use crate::config::{CacheMode, DriveConfig, ImageFormat, Media};
 use crate::error::host_error;
+use pcvm_devices::fdc::{DriveType, geometry};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -61,6 +62,24 @@ pub enum ImageError {
         path: PathBuf,
         /// In bytes.
         size: u64,
+    },
+    /// The size of no floppy.
+    #[error("{}: {size} bytes is not the size of a floppy, which is {}", path.display(), geometry::SIZES)]
+    NotAFloppy {
+        /// The image.
+        path: PathBuf,
+        /// In bytes.
+        size: u64,
+    },
+    /// A floppy that does not fit its drive.
+    #[error("{}: a floppy of {size} bytes does not fit the {} drive{}", path.display(), drive.name(), suitable(*size))]
+    WrongFloppyDrive {
+        /// The image.
+        path: PathBuf,
+        /// In bytes.
+        size: u64,
+        /// The drive.
+        drive: DriveType,
     },
     /// The size is more than the drive can address.
     #[error("{}: {size} bytes is more than the drive can address", path.display())]
@@ -140,6 +159,12 @@ pub enum ImageError {
     NoPath,
 }
 
+/// Names the drive for a floppy of `size` bytes.
+fn suitable(size: u64) -> String {
+    let name = DriveType::NAMES.into_iter().find(|&(_, kind)| DriveType::for_size(size) == Some(kind));
+    name.map(|(name, _)| format!("; 'pcvm run' needs 'drive={name}' for it")).unwrap_or_default()
+}
+
 /// What to do with a file that begins like an image of `format`.
 fn advice(format: &str) -> String {
     const RAW: &str = "or 'format=raw' if these are the guest's own bytes";
@@ -189,12 +214,16 @@ impl Image {
         let (sector, max) = match drive.media {
             Media::Disk => (DISK_SECTOR, DISK_MAX),
             Media::Cdrom => (CD_SECTOR, CD_MAX),
+            Media::Floppy(_) => (DISK_SECTOR, u64::MAX),
         };
         if stored == 0 {
             return Err(ImageError::Empty(path.to_owned()));
         }
         if stored > max {
             return Err(ImageError::TooLarge { path: path.to_owned(), size: stored });
+        }
+        if let Media::Floppy(kind) = drive.media {
+            check_floppy(path, stored, kind)?;
         }
         if drive.media == Media::Disk && !stored.is_multiple_of(sector) {
             return Err(ImageError::PartialSector { path: path.to_owned(), size: stored });
@@ -254,6 +283,19 @@ impl Image {
     }
 }
 
+/// Whether an image of `size` bytes is a floppy, and one for this drive.
+fn check_floppy(path: &Path, size: u64, drive: Option<DriveType>) -> Result<(), ImageError> {
+    if DriveType::for_size(size).is_none() {
+        return Err(ImageError::NotAFloppy { path: path.to_owned(), size });
+    }
+    match drive {
+        Some(drive) if !drive.accepts_size(size) => {
+            Err(ImageError::WrongFloppyDrive { path: path.to_owned(), size, drive })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Opens and locks the backend of a drive's image.
 fn open_backend(path: &Path, drive: &DriveConfig, read_only: bool) -> Result<Backend, ImageError> {
     let direct = drive.cache == CacheMode::None;
@@ -288,7 +330,7 @@ fn open_backend(path: &Path, drive: &DriveConfig, read_only: bool) -> Result<Bac
 /// guest with a raw disk could write a header there that names a file of the host as its backing file.
 fn refuse_foreign_format(file: &RawFile, path: &Path, drive: &DriveConfig) -> Result<(), ImageError> {
     match file.foreign_format() {
-        Some(format) if drive.format.is_none() && drive.media == Media::Disk => {
+        Some(format) if drive.format.is_none() && drive.media != Media::Cdrom => {
             Err(ImageError::ForeignFormat { path: path.to_owned(), format })
         }
         _ => Ok(()),

@@ -4,6 +4,7 @@
 
 mod cpus;
 mod drive;
+mod floppy;
 mod net;
 mod plain;
 mod rtc;
@@ -12,7 +13,8 @@ mod size;
 mod tests;
 
 pub use cpus::{CpuTopology, cpus};
-pub use drive::{DriveOption, UNITS, assign_units, cdrom, disk};
+pub use drive::{DriveOption, assign_units, cdrom, disk, unit_name};
+pub use floppy::{FloppyOption, assign_floppies, floppy, floppy_timing};
 pub use net::net;
 pub use plain::{boot_order, control, display, machine_name, serial_port, trace, vga, vnc, websocket};
 pub use rtc::rtc;
@@ -147,6 +149,18 @@ pub enum OptionError {
     /// A fifth drive.
     #[error("all four IDE units (hda to hdd) already have a drive")]
     NoUnitLeft,
+    /// Two drives on one floppy unit.
+    #[error("floppy unit {0} already has a drive")]
+    FloppyTaken(&'static str),
+    /// A third floppy drive.
+    #[error("both floppy units (fda and fdb) already have a drive")]
+    NoFloppyLeft,
+    /// `--floppy none` and another `--floppy`.
+    #[error("'none' means no floppy drives: remove it or the other --floppy")]
+    NoneAndOthers,
+    /// An empty drive with a key that concerns its disk.
+    #[error("an empty drive has only the keys 'unit' and 'drive': remove '{0}'")]
+    EmptyHasNoKey(String),
     /// A CD-ROM drive with `readonly=off`.
     #[error("a CD-ROM is always read-only: remove 'readonly=off'")]
     WritableCdrom,
