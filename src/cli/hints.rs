@@ -218,7 +218,8 @@ fn instead(name: &str, value: Option<&str>) -> Option<Instead> {
             Some("VGA") => Write("--vga std".to_owned()),
             Some("ide-hd") => Write("--disk FILE".to_owned()),
             Some("ide-cd") => Write("--cdrom FILE".to_owned()),
-            _ => Unsupported("choose devices with --disk, --cdrom, --net, --vga, --serial and --tablet"),
+            Some("floppy") => Write("--floppy FILE".to_owned()),
+            _ => Unsupported("choose devices with --disk, --cdrom, --floppy, --net, --vga, --serial and --tablet"),
         },
         "debugcon" => {
             Write(format!("--debugcon {}", word(value.and_then(|value| value.strip_prefix("file:")), "FILE")))
@@ -321,7 +322,7 @@ mod tests {
             ("-accel kvm", "leave it out: pcvm always uses KVM"),
             ("-machine pc", "leave it out: the machine is always an i440FX PC"),
             ("-M pc", "leave it out: the machine is always an i440FX PC"),
-            ("-nodefaults", "leave it out: pcvm adds no devices by default"),
+            ("-nodefaults", "leave it out: pcvm adds no device by default but a floppy drive, which --floppy none removes"),
             ("-usb", "leave it out: --tablet adds a USB controller"),
             ("-boot menu=on", "leave it out: F12 or Esc opens the BIOS boot menu"),
             ("-vnc none", "leave it out: pcvm has no VNC server by default"),
@@ -329,7 +330,7 @@ mod tests {
                 "-nographic",
                 "leave it out: without --display pcvm shows no screen, and COM1 is on standard input and output",
             ),
-            ("-device e1000", "choose devices with --disk, --cdrom, --net, --vga, --serial and --tablet"),
+            ("-device e1000", "choose devices with --disk, --cdrom, --floppy, --net, --vga, --serial and --tablet"),
         ] {
             let argument = line.split(' ').next().unwrap();
             let expect = Some(format!("unexpected argument '{argument}'; {reason}"));

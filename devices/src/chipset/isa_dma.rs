@@ -4,8 +4,9 @@
 //! Ports: 00h-0Fh (channels 0 to 3, byte transfers), C0h-DFh (channels 4 to 7, word transfers; a register at every
 //! second port), page registers 81h-8Fh. Port 80h belongs to [`crate::debug`]. No IRQ.
 //!
-//! A device requests a transfer by [`Ctx::isa_dma`]; the board carries it out by [`IsaDma::serve`]. Not implemented: memory-to-memory transfers, which a PC
-//! cannot do; DREQ and DACK polarity, priorities and timing, which the guest cannot observe.
+//! A device requests a transfer by [`Ctx::isa_dma`]; the board carries it out by [`IsaDma::serve`]. Not implemented:
+//! memory-to-memory transfers, which a PC cannot do; DREQ and DACK polarity, priorities and timing, which the guest cannot
+//! observe.
 
 use crate::pci::{RegisterNames, register_name};
 use crate::{Access, Ctx, Device, Memory, Region, RestoreError};
