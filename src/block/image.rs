@@ -2,6 +2,7 @@
 
 use super::backend::Backend;
 use super::directories::Directories;
+use super::fat::FatDir;
 use super::format::{Access, FormatImage};
 use super::nbd::{Interrupt, NbdClient, NbdError};
 use super::raw::{Patience, RawFile, foreign_format};
@@ -12,6 +13,7 @@ use crate::config::{CacheMode, DriveConfig, ImageFormat, Media, folder};
 use crate::error::host_error;
 use pcvm_devices::Medium;
 use pcvm_devices::disc::Disc;
+use pcvm_devices::fdc::{DriveType, geometry};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -69,6 +71,24 @@ pub enum ImageError {
         path: PathBuf,
         /// In bytes.
         size: u64,
+    },
+    /// The size of no floppy.
+    #[error("{}: {size} bytes is not the size of a floppy, which is {}", path.display(), geometry::SIZES)]
+    NotAFloppy {
+        /// The image.
+        path: PathBuf,
+        /// In bytes.
+        size: u64,
+    },
+    /// A floppy that does not fit its drive.
+    #[error("{}: a floppy of {size} bytes does not fit the {} drive{}", path.display(), drive.name(), suitable(*size))]
+    WrongFloppyDrive {
+        /// The image.
+        path: PathBuf,
+        /// In bytes.
+        size: u64,
+        /// The drive.
+        drive: DriveType,
     },
     /// The size is more than the drive can address.
     #[error("{}: {size} bytes is more than the drive can address", path.display())]
@@ -199,6 +219,12 @@ pub enum ImageError {
     NoPath,
 }
 
+/// Names the drive for a floppy of `size` bytes.
+fn suitable(size: u64) -> String {
+    let name = DriveType::NAMES.into_iter().find(|&(_, kind)| DriveType::for_size(size) == Some(kind));
+    name.map(|(name, _)| format!("; 'pcvm run' needs 'drive={name}' for it")).unwrap_or_default()
+}
+
 /// What to do with a file that begins like an image of `format`.
 fn advice(format: &str) -> String {
     const RAW: &str = "or 'format=raw' if these are the guest's own bytes";
@@ -247,19 +273,28 @@ impl Image {
         let (backend, disc) = match (drive.media, folder(path)) {
             (Media::Cdrom, _) => disc::open(path)?,
             (Media::Disk, Some(_)) => return Err(ImageError::FolderAsDisk(path.to_owned())),
-            (Media::Disk, None) => (open_backend(path, drive, read_only)?, None),
+            (Media::Floppy(_), Some(folder)) => {
+                let failed =
+                    |why: super::fat::FatError| ImageError::Folder { path: folder.to_owned(), why: why.to_string() };
+                (Backend::FatDir(Box::new(FatDir::open(folder, !read_only).map_err(failed)?)), None)
+            }
+            (Media::Disk | Media::Floppy(_), None) => (open_backend(path, drive, read_only)?, None),
         };
 
         let stored = backend.size();
         let (sector, max) = match drive.media {
             Media::Disk => (DISK_SECTOR, DISK_MAX),
             Media::Cdrom => (CD_SECTOR, CD_MAX),
+            Media::Floppy(_) => (DISK_SECTOR, u64::MAX),
         };
         if stored == 0 {
             return Err(ImageError::Empty(path.to_owned()));
         }
         if stored > max {
             return Err(ImageError::TooLarge { path: path.to_owned(), size: stored });
+        }
+        if let Media::Floppy(kind) = drive.media {
+            check_floppy(path, stored, kind)?;
         }
         if drive.media == Media::Disk && !stored.is_multiple_of(sector) {
             return Err(ImageError::PartialSector { path: path.to_owned(), size: stored });
@@ -344,6 +379,19 @@ impl Image {
     }
 }
 
+/// Whether an image of `size` bytes is a floppy, and one for this drive.
+fn check_floppy(path: &Path, size: u64, drive: Option<DriveType>) -> Result<(), ImageError> {
+    if DriveType::for_size(size).is_none() {
+        return Err(ImageError::NotAFloppy { path: path.to_owned(), size });
+    }
+    match drive {
+        Some(drive) if !drive.accepts_size(size) => {
+            Err(ImageError::WrongFloppyDrive { path: path.to_owned(), size, drive })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Opens and locks the backend of a drive's image.
 fn open_backend(path: &Path, drive: &DriveConfig, read_only: bool) -> Result<Backend, ImageError> {
     if let Some(target) = &drive.network {
@@ -395,7 +443,7 @@ fn open_network(target: &NbdTarget, drive: &DriveConfig, read_only: bool) -> Res
 /// guest with a raw disk could write a header there that names a file of the host as its backing file.
 fn refuse_foreign_format(file: &RawFile, path: &Path, drive: &DriveConfig) -> Result<(), ImageError> {
     match file.foreign_format() {
-        Some(format) if drive.format.is_none() && drive.media == Media::Disk => {
+        Some(format) if drive.format.is_none() && drive.media != Media::Cdrom => {
             Err(ImageError::ForeignFormat { path: path.to_owned(), format })
         }
         _ => Ok(()),

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// Names of the IDE units by [`DiskId`]: primary master and slave, secondary master and slave.
-pub const UNITS: [&str; 4] = ["hda", "hdb", "hdc", "hdd"];
+const UNITS: [&str; 4] = ["hda", "hdb", "hdc", "hdd"];
 /// The order in which hard disks and CD-ROM drives occupy free units. The first CD-ROM drive is hdc, as on QEMU and Xen.
 const DISK_ORDER: [DiskId; 4] = [DiskId(0), DiskId(1), DiskId(2), DiskId(3)];
 const CDROM_ORDER: [DiskId; 4] = [DiskId(2), DiskId(3), DiskId(0), DiskId(1)];
@@ -85,13 +85,13 @@ pub fn cdrom(value: &OsStr) -> Result<DriveOption, OptionError> {
     Ok(DriveOption { drive: DriveConfig { serial, network, ..DriveConfig::new(Media::Cdrom, path) }, unit })
 }
 
-fn file_and_items(value: &OsStr) -> Result<(OsString, impl Iterator<Item = OsString>), OptionError> {
+pub(super) fn file_and_items(value: &OsStr) -> Result<(OsString, impl Iterator<Item = OsString>), OptionError> {
     let mut items = split_list(value).into_iter();
     let file = items.next().filter(|file| !file.is_empty()).ok_or(OptionError::NoFile)?;
     Ok((file, items))
 }
 
-fn unknown_drive_key(item: &OsStr, key: String, value: Option<String>, known: &'static str) -> OptionError {
+pub(super) fn unknown_drive_key(item: &OsStr, key: String, value: Option<String>, known: &'static str) -> OptionError {
     match value {
         Some(_) => OptionError::UnknownKey { key, known },
         None if key.is_empty() => OptionError::EmptyKey { known },
@@ -101,7 +101,7 @@ fn unknown_drive_key(item: &OsStr, key: String, value: Option<String>, known: &'
 
 /// The keys of `--disk`.
 #[derive(Default)]
-struct DiskKeys {
+pub(super) struct DiskKeys {
     unit: Option<DiskId>,
     format: Option<ImageFormat>,
     cache: Option<CacheMode>,
@@ -121,7 +121,7 @@ struct DiskKeys {
 }
 
 impl DiskKeys {
-    fn take(&mut self, item: &OsStr) -> Result<(), OptionError> {
+    pub(super) fn take(&mut self, item: &OsStr) -> Result<(), OptionError> {
         let (key, value) = key_value(item);
         let text = value.clone().unwrap_or_default();
         if self.network.take(&key, &text)? {
@@ -166,8 +166,26 @@ impl DiskKeys {
         }
     }
 
+    /// Adapts the keys to a disk made from a directory, which is read-only unless they say otherwise.
+    ///
+    /// # Errors
+    /// If there is a key that only an image has.
+    pub(super) fn for_folder(&mut self) -> Result<(), OptionError> {
+        let of_images = [
+            ("format", self.format.is_some()),
+            ("cache", self.cache.is_some()),
+            ("snapshot", self.snapshot.is_some()),
+            ("size", self.size.is_some()),
+        ];
+        if let Some((key, _)) = of_images.into_iter().find(|(_, given)| *given) {
+            return Err(OptionError::NotFolder(key));
+        }
+        self.read_only.get_or_insert(true);
+        Ok(())
+    }
+
     /// The drive that the keys describe.
-    fn drive(self, path: PathBuf) -> Result<DriveConfig, OptionError> {
+    pub(super) fn drive(self, path: PathBuf) -> Result<DriveConfig, OptionError> {
         let network = self.network.target(path.as_os_str())?;
         let formatted = self.format.is_some_and(|format| format != ImageFormat::Raw);
         let of_files =
@@ -258,6 +276,12 @@ fn error_action(key: &'static str, value: String) -> Result<ErrorAction, OptionE
             Err(OptionError::BadValue { key, value, expected })
         }
     }
+}
+
+/// The name of a drive's unit: "hda" or "fdb".
+pub fn unit_name(disk: DiskId) -> &'static str {
+    let floppies = pcvm_devices::fdc::UNITS;
+    UNITS.into_iter().chain(floppies).nth(disk.0.into()).unwrap_or("disk")
 }
 
 fn disk_id(value: String) -> Result<DiskId, OptionError> {
