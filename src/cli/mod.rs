@@ -7,6 +7,7 @@
 mod demo;
 mod generate;
 mod hints;
+mod image;
 mod launch;
 mod observe;
 mod remote;
@@ -16,10 +17,12 @@ mod tests;
 
 pub use demo::DemoArgs;
 pub use generate::GenerateError;
+pub use image::ImageArgs;
 pub use observe::{StatsArgs, TraceArgs};
 use remote::{KeyArgs, LinkArgs, MouseArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
 pub use run::{RunArgs, UsageError};
 
+use crate::image::ImageError;
 use crate::machine::RunError;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
@@ -61,6 +64,9 @@ pub enum Command {
     /// Test the devices of a machine with a self-test disk
     #[command(long_about = demo::LONG_ABOUT)]
     Demo(DemoArgs),
+    /// Create, inspect, copy and change disk images, and take snapshots
+    #[command(long_about = image::LONG_ABOUT, after_help = image::AFTER_HELP, subcommand_value_name = "COMMAND")]
+    Image(ImageArgs),
     /// Write a picture of a running machine's screen into a file
     Screenshot(ScreenshotArgs),
     /// Print a running machine's text screen
@@ -117,6 +123,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(args) => match args.run() {
             Ok(status) => ExitCode::from(status),
             Err(error) => fail(&error, demo::EXIT_NOT_RUN),
+        },
+        Command::Image(args) => match args.run() {
+            Ok(status) => ExitCode::from(status),
+            Err(error @ ImageError::Usage(_)) => fail(&error, EXIT_USAGE),
+            Err(error) => fail(&error, EXIT_FAILURE),
         },
         Command::Screenshot(args) => remote(args.run()),
         Command::Screen(args) => remote(args.run()),
