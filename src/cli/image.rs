@@ -9,6 +9,7 @@ use crate::image::{
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -172,7 +173,7 @@ enum ImageCommand {
         image: ImageFile,
         /// New backing file; an empty text for none
         #[arg(long, short, value_name = "FILE")]
-        backing: PathBuf,
+        backing: OsString,
         /// Its format
         #[arg(long, short = 'F', value_name = "FORMAT")]
         backing_format: Option<Format>,
@@ -323,9 +324,9 @@ impl ImageArgs {
                 }
             }
             ImageCommand::Rebase { image: ImageFile { format, file }, backing, backing_format, name_only } => {
-                let backing = match (backing.as_os_str().is_empty(), backing_format) {
+                let backing = match (backing.is_empty(), backing_format) {
                     (true, _) => None,
-                    (false, Some(format)) => Some((backing, format)),
+                    (false, Some(format)) => Some((backing.into(), format)),
                     (false, None) => {
                         return Err(ImageError::Usage("rebase -b needs the new file's format: -F FORMAT".to_owned()));
                     }
@@ -417,7 +418,10 @@ fn list(image: &Path, json: bool) -> Result<(), ImageError> {
             snapshot.date,
             snapshot.parent.as_deref().unwrap_or("-"),
             image::human(snapshot.size),
-            snapshot.comment.as_deref().unwrap_or_default().escape_debug()
+            match snapshot.deleting {
+                true => "(deletion interrupted: delete it again)".to_owned(),
+                false => snapshot.comment.as_deref().unwrap_or_default().escape_debug().to_string(),
+            }
         ));
     }
     if index.parent.is_some() {

@@ -44,6 +44,8 @@ pub struct Layer {
 /// How a chain is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
+    /// The top image's header only, to describe it: its content may be encrypted or in a file that is missing.
+    Header,
     /// The top image only.
     Top,
     /// With all its backing files.
@@ -137,7 +139,7 @@ impl Disk {
             if locked {
                 files::lock(&file, &path, false)?;
             }
-            let layer = Layer::new(path, file, format, dirs)?;
+            let layer = Layer::new(path, file, format, dirs, depth)?;
             if depth == Depth::Chain {
                 next = layer.open_backing(dirs)?;
             }
@@ -185,7 +187,8 @@ impl Disk {
         let last = self.layers.len().saturating_sub(1);
         for (depth, layer) in self.layers.iter_mut().enumerate().skip(first) {
             if offset >= layer.size {
-                // The backing file is shorter: zeros, which belong to the last layer that could have had the range.
+                // The backing file is shorter: zeros, which belong to the layer above it.
+                let depth = depth.saturating_sub(1).max(first);
                 return Ok(Segment { depth, kind: SegmentKind::Absent, host: None, length: max });
             }
             max = max.min(layer.size - offset);
@@ -271,7 +274,7 @@ impl Disk {
 }
 
 impl Layer {
-    fn new(path: PathBuf, file: File, format: Format, dirs: &Directories) -> Result<Self, ImageError> {
+    fn new(path: PathBuf, file: File, format: Format, dirs: &Directories, depth: Depth) -> Result<Self, ImageError> {
         let (content, size) = match format {
             Format::Raw => {
                 let size = file.length().map_err(ImageError::host(&path))?;
@@ -279,11 +282,13 @@ impl Layer {
             }
             Format::Qcow2 => {
                 let header = Header::read(&file).map_err(|why| ImageError::refused(&path, why))?;
-                if let Some(reason) = qcow2::unreadable(&header) {
+                let describe = depth == Depth::Header;
+                if let Some(reason) = qcow2::unreadable(&header).filter(|_| !describe) {
                     return Err(ImageError::refused(&path, reason));
                 }
                 let data = match (header.external_data(), &header.data_file) {
                     (false, _) => None,
+                    _ if describe => None,
                     (true, Some(name)) => Some(dirs.open(&resolve(&path, name)?, &path)?),
                     (true, None) => return Err(ImageError::refused(&path, "does not name its external data file")),
                 };

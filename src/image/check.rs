@@ -281,9 +281,8 @@ impl<'a> Checker<'a> {
             self.spend(length)?;
             self.refer_metadata("the encryption header", offset, length)?;
         }
-        let mut previous = None;
         for (offset, table) in tables {
-            self.check_l2(offset, &table, &mut previous)?;
+            self.check_l2(offset, &table)?;
         }
         self.compare()?;
         self.report.image_end_offset = self.references.end * cluster;
@@ -349,7 +348,7 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    fn check_l2(&mut self, offset: u64, table: &L2Table, previous: &mut Option<u64>) -> Result<(), ImageError> {
+    fn check_l2(&mut self, offset: u64, table: &L2Table) -> Result<(), ImageError> {
         let (header, cluster) = (self.header, self.header.cluster_size());
         self.spend(cluster)?;
         if let Some((index, copied)) = table.active {
@@ -359,6 +358,7 @@ impl<'a> Checker<'a> {
             }
         }
         let size = header.l2_entry_size();
+        let mut previous = None;
         let mut piece = vec![0; PIECE.min(cluster) as usize];
         for start in (0..cluster).step_by(piece.len()) {
             read_padded(self.file, offset + start, &mut piece).map_err(ImageError::host(self.path))?;
@@ -371,7 +371,7 @@ impl<'a> Checker<'a> {
                     continue;
                 }
                 let place = offset + start + i as u64 * size;
-                self.check_entry(place, value, bitmap, table, previous)?;
+                self.check_entry(place, value, bitmap, table, &mut previous)?;
             }
         }
         Ok(())
@@ -413,7 +413,7 @@ impl<'a> Checker<'a> {
             }
             EntryKind::Standard { host } => {
                 if active {
-                    self.report.allocated_clusters += u64::from(entry.allocated != 0);
+                    self.report.allocated_clusters += 1;
                     let next = previous.is_some_and(|previous| previous + cluster != host);
                     self.report.fragmented_clusters += u64::from(next);
                     *previous = Some(host);

@@ -23,8 +23,7 @@ pub struct Info {
 /// # Errors
 /// If the image cannot be opened.
 pub fn info(path: &Path, given: Option<Format>, dirs: &Directories, chain: bool) -> Result<Vec<Info>, ImageError> {
-    let depth = if chain { Depth::Chain } else { Depth::Top };
-    // An encrypted image cannot be read, but described.
+    let depth = if chain { Depth::Chain } else { Depth::Header };
     let disk = Disk::open(path, given, dirs, depth, false)?;
     disk.layers().iter().map(describe).collect()
 }
@@ -124,6 +123,10 @@ fn describe_qcow2(
             Ok(None) => {}
             Err(error) => line("backing file path", error.to_string()),
         }
+    }
+    if let Some(reason) = qcow2::unsupported(header, qcow2::Access::Write) {
+        line("not usable as a disk", format!("it {reason}"));
+        json.insert("unsupported".into(), json!(reason.to_string()));
     }
     let Some(file) = layer.file() else { return Ok(()) };
     let (snapshots, _) = qcow2::internal_snapshots(file, header).map_err(refused)?;

@@ -13,6 +13,8 @@ use std::path::Path;
 /// Deletes a snapshot of an image that no machine uses. With the image alone based on it, the image's changes are written
 /// into the snapshot's file, which becomes the image; with one other snapshot based on it, that one's file gets its content.
 ///
+/// An interrupted deletion leaves the image as it is. The snapshot may be in the index still, marked as being deleted.
+///
 /// Images outside the index that are based on the snapshot's file lose their backing file; a machine that runs on one keeps
 /// the file locked, so the snapshot is not deleted.
 ///
@@ -42,6 +44,9 @@ pub fn delete(image: &Path, name: &str, progress: Progress<'_>) -> Result<(), Im
         ([], true) => {
             let copy = lock.try_clone().map_err(ImageError::host(image))?;
             let mut disk = Disk::from_file(image, copy, Format::Qcow2, &dirs, Depth::Chain, false)?;
+            let mut begun = IndexFile::load(image)?;
+            begun.state.snapshots.iter_mut().filter(|other| other.name == name).for_each(|other| other.deleting = true);
+            begun.store(image)?;
             merge_into(&mut disk, &file, snapshot.format, progress)?;
             drop(disk);
             let last = store.state.snapshots.is_empty();

@@ -45,6 +45,9 @@ pub struct Snapshot {
     /// The user's comment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// A deletion has begun to write into its file, so it no longer has its content. What is based on it has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleting: bool,
 }
 
 /// The snapshots of an image.

@@ -137,7 +137,11 @@ pub fn recover(image: &Path) -> Result<PathBuf, ImageError> {
 fn finish(image: &Path, index: &mut IndexFile, pending: &Pending) -> Result<(), ImageError> {
     index.state = pending.state.clone();
     index.pending = None;
-    index.store(image)?;
+    if index.state == Index::default() {
+        index::remove(image)?
+    } else {
+        index.store(image)?
+    }
     if pending.drop_link {
         let _ = fs::remove_file(files::parent(image).join(&pending.link));
     }
@@ -180,6 +184,7 @@ pub fn prepare(image: &Path, request: &Request) -> Result<Prepared, ImageError> 
         format,
         size: disk.size(),
         comment: index::check_comment(request.comment.as_deref())?,
+        deleting: false,
     };
     let mut after = current;
     after.format = Some(Format::Qcow2);
@@ -196,6 +201,10 @@ pub fn prepare(image: &Path, request: &Request) -> Result<Prepared, ImageError> 
 pub fn prepare_rollback(image: &Path, name: &str, keep: Option<&Request>) -> Result<Prepared, ImageError> {
     let (image, index, current) = open_index(image)?;
     let target = current.find(&image, name)?.clone();
+    if target.deleting {
+        let why = format!("the deletion of its snapshot '{name}' was interrupted: delete it again");
+        return Err(ImageError::refused(&image, why));
+    }
     let format = regular(&image, None)?;
     let backing = files::parent(&image).join(&target.file);
     let base = top(&backing, target.format)?;
@@ -212,6 +221,7 @@ pub fn prepare_rollback(image: &Path, name: &str, keep: Option<&Request>) -> Res
                 format,
                 size: top(&image, format)?.size(),
                 comment: index::check_comment(request.comment.as_deref())?,
+                deleting: false,
             });
             file
         }
