@@ -168,7 +168,7 @@ impl Demo {
             .map(|name| rustix::fs::memfd_create(format!("pcvm-demo-{name}"), MemfdFlags::CLOEXEC).map(File::from));
         let (disk, disc, log) =
             (disk.map_err(io::Error::from)?, disc.map_err(io::Error::from)?, log.map_err(io::Error::from)?);
-        let drive = |media, file: &File| DriveConfig { media, path: Some(path(file)), read_only: true, serial: None };
+        let drive = |media, file: &File| DriveConfig { read_only: true, ..DriveConfig::new(media, Some(path(file))) };
         let config = MachineConfig {
             name: "demo".to_owned(),
             memory: MEMORY,

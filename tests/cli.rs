@@ -64,8 +64,8 @@ fn an_unusable_disk_image_is_an_error() {
         fails(at, &[flag, "/dev/null"], 1, "/dev/null: is a character device, not a file or a block device");
     }
     fails(at, &["--disk", "odd.img"], 1, "odd.img: 1000 bytes is not a whole number of 512-byte sectors");
-    fails(at, &["--disk", "a.img", "--disk", "a.img"], 1, "a.img: is in use by another machine or drive");
-    fails(at, &["--disk", "a.img,readonly", "--disk", "./a.img"], 1, "./a.img: is in use by another machine or drive");
+    fails(at, &["--disk", "a.img", "--disk", "a.img"], 1, "a.img: is in use by this pcvm");
+    fails(at, &["--disk", "a.img,readonly", "--disk", "./a.img"], 1, "./a.img: is in use by this pcvm");
 }
 
 #[test]
@@ -157,7 +157,7 @@ const SINGLE: [(&str, &str); 20] = [
 ];
 /// Options that take a value and can be repeated.
 const REPEATABLE: [(&str, &str); 4] = [
-    ("--disk", "FILE[,unit=hda|hdb|hdc|hdd][,readonly][,serial=TEXT]"),
+    ("--disk", "FILE[,KEY=VALUE...]"),
     ("--cdrom", "FILE|none[,unit=hda|hdb|hdc|hdd][,serial=TEXT]"),
     ("--net", "tap|passt[=SOCKET]|pair:unix:PATH|none[,KEY=VALUE...]"),
     ("--serial", "stdio|pty|file:PATH|null|none"),
@@ -218,9 +218,10 @@ const USAGE_ERRORS: &[(&[&str], &str)] = &[
     (&["--disk", "a.img,unit=hda,unit=hda"], "--disk a.img,unit=hda,unit=hda: 'unit' is given twice"),
     (&["--disk", "a.img,readonly=1"], "--disk a.img,readonly=1: readonly must be on or off, not '1'"),
     (&["--disk", "a.img,serial="], "--disk a.img,serial=: serial must be 1 to 20 printable ASCII characters without a space at either end, not ''"),
-    (&["--disk", "a.img,format=qcow2"], "--disk a.img,format=qcow2: unknown key 'format' (keys: unit, readonly, serial)"),
-    (&["--disk", "x,y.img"], "--disk x,y.img: unknown key 'y.img' (keys: unit, readonly, serial); write a comma in a file name twice"),
-    (&["--disk", "a.img,"], "--disk a.img,: nothing follows a comma (keys: unit, readonly, serial)"),
+    (&["--disk", "a.img,format=vhd"], "--disk a.img,format=vhd: format must be raw, qcow2 or vmdk, not 'vhd'"),
+    (&["--cdrom", "a.iso,format=qcow2"], "--cdrom a.iso,format=qcow2: unknown key 'format' (keys: unit, readonly, serial)"),
+    (&["--disk", "x,y.img"], "--disk x,y.img: unknown key 'y.img' (keys: unit, format, cache, readonly, snapshot, serial, discard, size, iops, iops-burst, bps, bps-burst, limit-group, werror, rerror, backing-dir); write a comma in a file name twice"),
+    (&["--disk", "a.img,"], "--disk a.img,: nothing follows a comma (keys: unit, format, cache, readonly, snapshot, serial, discard, size, iops, iops-burst, bps, bps-burst, limit-group, werror, rerror, backing-dir)"),
     (&["--disk", "a\nb,unit=x"], "--disk a\\nb,unit=x: unit must be hda, hdb, hdc or hdd, not 'x'"),
     (&["--disk", "a", "--disk", "b", "--disk", "c", "--disk", "d", "--disk", "e.img"], "--disk e.img: all four IDE units (hda to hdd) already have a drive"),
     (&["--disk", "a", "--disk", "b", "--disk", "c", "--disk", "d", "--cdrom", "e"], "--disk d: all four IDE units (hda to hdd) already have a drive"),

@@ -1,8 +1,9 @@
 //! Image backends: the seam between [`super::Image`] and the format or protocol that stores a drive's bytes.
 //!
-//! An enum and no trait object: with one variant each call compiles to a direct call of that backend.
+//! An enum and no trait object: each call compiles to a direct call of the backend.
 
-use super::raw::RawFile;
+use super::format::FormatImage;
+use super::raw::{Patience, RawFile};
 use super::sys::{Direction, IoVec};
 use std::io;
 
@@ -11,6 +12,8 @@ use std::io;
 pub enum Backend {
     /// A raw file or block device.
     File(RawFile),
+    /// An image in a format with tables, such as qcow2.
+    Format(Box<FormatImage>),
 }
 
 impl Backend {
@@ -18,56 +21,43 @@ impl Backend {
     pub fn size(&self) -> u64 {
         match self {
             Self::File(file) => file.size(),
+            Self::Format(image) => image.size(),
         }
     }
 
-    /// Locks the image without waiting: for one writer (`exclusive`) or for any number of readers.
-    ///
-    /// # Errors
-    /// EAGAIN or EACCES if another process holds a conflicting lock; any other error if the image cannot be locked.
-    pub fn lock(&self, exclusive: bool) -> io::Result<()> {
-        match self {
-            Self::File(file) => file.lock(exclusive),
-        }
-    }
-
-    /// The format that the content seems to have, where that differs from the backend's.
-    pub fn foreign_format(&self) -> Option<&'static str> {
-        match self {
-            Self::File(file) => file.foreign_format(),
-        }
-    }
-
-    /// Whether [`Self::transfer`] can succeed without `may_block`. A false saves building the list of segments.
+    /// Whether [`Self::transfer`] can succeed with this patience. A false saves building the list of segments.
     #[inline]
-    pub fn serves_inline(&self, direction: Direction) -> bool {
+    pub fn serves_inline(&self, direction: Direction, patience: Patience) -> bool {
         match self {
-            Self::File(file) => file.serves_inline(direction),
+            Self::File(file) => file.serves_inline(direction, patience),
+            Self::Format(image) => image.serves_inline(direction, patience),
         }
     }
 
-    /// Moves bytes between the image at `offset` and the segments of `iov`. Gives the number of bytes moved, which may be
-    /// less than all; 0 is the end of the image.
+    /// Moves bytes between the image at `offset` and the segments of `iov`, which may be shortened. Gives the number of bytes
+    /// moved, which may be less than all; 0 is the end of the image.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] if nothing could be moved without blocking and `may_block` is false.
+    /// [`io::ErrorKind::WouldBlock`] if nothing could be moved without blocking and the patience is not unlimited.
     #[inline]
     pub fn transfer(
-        &self,
+        &mut self,
         iov: &mut IoVec<'_>,
         offset: u64,
         direction: Direction,
-        may_block: bool,
+        patience: Patience,
     ) -> io::Result<usize> {
         match self {
-            Self::File(file) => file.transfer(iov, offset, direction, may_block),
+            Self::File(file) => file.transfer(iov, offset, direction, patience),
+            Self::Format(image) => image.transfer(iov, offset, direction, patience),
         }
     }
 
     /// Brings everything written so far to stable storage. Blocks.
-    pub fn flush(&self) -> io::Result<()> {
+    pub fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::File(file) => file.flush(),
+            Self::Format(image) => image.flush(),
         }
     }
 
@@ -75,13 +65,15 @@ impl Backend {
     pub fn supports_discard(&self) -> bool {
         match self {
             Self::File(file) => file.supports_discard(),
+            Self::Format(image) => image.supports_discard(),
         }
     }
 
     /// Frees the space of a range, or leaves the range unchanged where that is not supported. Blocks.
-    pub fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
+    pub fn discard(&mut self, offset: u64, len: u64) -> io::Result<()> {
         match self {
             Self::File(file) => file.discard(offset, len),
+            Self::Format(image) => image.discard(offset, len),
         }
     }
 }

@@ -1,27 +1,75 @@
 //! Block I/O engine: executes requests inline where that does not block, and on one worker thread per drive otherwise.
+//!
+//! The engine also applies each drive's policies: throttling, and what happens when the host fails a request. A drive whose
+//! policy is to stop keeps the failed request at the head of its queue and reports the error; the machine pauses, and the
+//! request is tried again when the machine resumes.
 
 use super::image::Image;
-use super::request::{self, PendingRequest, Progress};
+use super::raw::Patience;
+use super::request::{PendingRequest, Progress};
 use super::stats::{DriveCounters, DriveStats};
-use pcvm_devices::{BlockDone, BlockError, BlockRequest, Memory};
-use std::collections::VecDeque;
+use super::throttle::Throttle;
+use crate::config::ErrorAction;
+use pcvm_devices::{BlockDone, BlockError, BlockOp, BlockRequest, DiskId, Memory};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use vmm_sys_util::eventfd::EventFd;
 
-/// Stack of a worker thread in bytes.
-const WORKER_STACK: usize = 128 << 10;
+/// Stack of a worker thread in bytes. imago recurses once for each image of a chain.
+const WORKER_STACK: usize = 1 << 20;
+/// The longest that a worker thread sleeps for a throttle at a time.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// The engine could not be built.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot create an eventfd for disk requests: {0}")]
 pub struct EngineError(io::Error);
 
-/// The images of all drives and the requests in flight. Shared by the vCPU threads and the main loop.
+/// A drive: its medium and its policies.
+#[derive(Debug)]
+pub struct DriveParts {
+    /// The label in statistics, messages and the worker thread's name ("hda").
+    pub name: String,
+    /// The medium; `None` for a drive without one.
+    pub image: Option<Image>,
+    /// When a write, flush or discard fails.
+    pub write_error: ErrorAction,
+    /// When a read fails.
+    pub read_error: ErrorAction,
+    /// The limits of its I/O rate.
+    pub throttle: Option<Arc<Throttle>>,
+}
+
+impl DriveParts {
+    /// A drive without limits that reports errors to the guest.
+    pub fn new(name: &str, image: Option<Image>) -> Self {
+        Self {
+            name: name.to_owned(),
+            image,
+            write_error: ErrorAction::Report,
+            read_error: ErrorAction::Report,
+            throttle: None,
+        }
+    }
+}
+
+/// A failed request whose drive waits for the machine to be resumed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoppedDrive {
+    /// The drive's name.
+    pub drive: String,
+    /// The operation that failed.
+    pub op: BlockOp,
+    /// Why.
+    pub error: BlockError,
+}
+
+/// The media of all drives and the requests in flight. Shared by the vCPU threads and the main loop.
 #[derive(Debug)]
 pub struct BlockEngine {
     shared: Arc<Shared>,
@@ -31,42 +79,53 @@ pub struct BlockEngine {
 #[derive(Debug)]
 struct Shared {
     memory: Arc<Memory>,
-    /// By [`pcvm_devices::DiskId`]; `None` for a drive without an image.
+    /// By [`DiskId`].
     drives: Vec<Option<Drive>>,
     /// Requests that `start` has queued and that are not complete.
     in_flight: AtomicUsize,
+    /// All requests in flight are to complete soon: no throttling, and errors go to the guest.
+    draining: AtomicBool,
     completions: Mutex<Vec<BlockDone>>,
+    stopped: Mutex<Vec<StoppedDrive>>,
     /// Signalled after each completion.
     completed: Condvar,
-    /// Counts while `completions` is not empty.
+    /// Counts while `completions` or `stopped` is not empty.
     event: EventFd,
 }
 
 #[derive(Debug)]
 struct Drive {
-    image: Image,
+    name: String,
+    write_error: ErrorAction,
+    read_error: ErrorAction,
+    throttle: Option<Arc<Throttle>>,
     counters: DriveCounters,
     queue: Mutex<Queue>,
     /// Signalled when `queue` changes.
     queue_changed: Condvar,
     /// Requests in the queue or executing on the worker thread. No other request may overtake them.
     pending: AtomicUsize,
-    /// Held while a request executes. It keeps the order of requests of two vCPUs: one from before a reset and the one
-    /// after it.
-    execution: Mutex<()>,
+    /// The medium. Locked while a request executes, which keeps the order of requests of two vCPUs: one from before a reset
+    /// and the one after it.
+    medium: Mutex<Option<Image>>,
     worker: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     requests: VecDeque<QueuedRequest>,
-    stop: bool,
+    /// The first request has failed and waits for the machine to be resumed.
+    stopped: bool,
+    /// The engine is being dropped.
+    end: bool,
 }
 
 #[derive(Debug)]
 struct QueuedRequest {
     request: PendingRequest,
     arrival: Instant,
+    /// The throttle has let it pass.
+    admitted: bool,
 }
 
 /// Locks a mutex, also after a panic: every critical section in this file leaves its data consistent.
@@ -75,82 +134,87 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl BlockEngine {
-    /// An engine for these drives, by [`pcvm_devices::DiskId`], that reads and writes this memory. Starts no thread.
+    /// An engine for these drives that reads and writes this memory. Starts no thread.
     ///
     /// # Errors
     /// If the host has no eventfd.
-    pub fn new(images: Vec<Option<Image>>, memory: Arc<Memory>) -> Result<Self, EngineError> {
+    pub fn new(parts: BTreeMap<DiskId, DriveParts>, memory: Arc<Memory>) -> Result<Self, EngineError> {
         let event = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(EngineError)?;
-        let drive = |image| Drive {
-            image,
-            counters: DriveCounters::default(),
-            queue: Mutex::default(),
-            queue_changed: Condvar::new(),
-            pending: AtomicUsize::new(0),
-            execution: Mutex::default(),
-            worker: Mutex::default(),
-        };
+        let mut drives = Vec::new();
+        for (DiskId(index), parts) in parts {
+            drives.resize_with(usize::from(index) + 1, || None);
+            if let Some(slot) = drives.last_mut() {
+                *slot = Some(Drive::new(parts));
+            }
+        }
         let shared = Shared {
             memory,
-            drives: images.into_iter().map(|image| image.map(drive)).collect(),
+            drives,
             in_flight: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
             completions: Mutex::default(),
+            stopped: Mutex::default(),
             completed: Condvar::new(),
             event,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// The image behind a drive.
-    pub fn image(&self, disk: usize) -> Option<&Image> {
-        Some(&self.shared.drive(disk)?.image)
-    }
-
-    /// Statistics of the drives that have an image.
+    /// Statistics of the drives.
     pub fn stats(&self) -> Vec<DriveStats> {
-        self.shared.drives.iter().flatten().map(|drive| drive.counters.snapshot(drive.image.name())).collect()
+        self.shared.drives.iter().flatten().map(|drive| drive.counters.snapshot(&drive.name)).collect()
     }
 
-    /// Executes a request on the calling thread and returns its completion if that does not block. Otherwise queues it for
-    /// the drive's worker thread, whose completion comes from [`Self::take_completions`]. Never waits for a device.
-    pub fn start(&self, request: BlockRequest) -> Option<BlockDone> {
+    /// Executes a request on the calling thread and returns its completion if that takes no longer than `patience`. Otherwise
+    /// queues it for the drive's worker thread, whose completion comes from [`Self::take_completions`].
+    pub fn start(&self, request: BlockRequest, patience: Patience) -> Option<BlockDone> {
         let index = usize::from(request.disk.0);
         let Some(drive) = self.shared.drive(index) else {
             return Some(completion(request, Err(BlockError::NoMedium)));
         };
-        if let Err(error) = request::check(&drive.image, &request) {
-            drive.counters.rejected();
-            return Some(completion(request, Err(error)));
-        }
         let mut pending = PendingRequest::new(request);
-        let execution = match drive.execution.try_lock() {
-            Ok(execution) => Some(execution),
+        let mut medium = match drive.medium.try_lock() {
+            Ok(medium) => Some(medium),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         };
-        let first = execution.is_some() && drive.pending.load(Ordering::Acquire) == 0;
-        if first && let Progress::Done(result) = pending.run(&drive.image, &self.shared.memory, false) {
-            drive.counters.completed_inline(pending.request.op, pending.moved(), result);
-            return Some(completion(pending.request, result));
+        let idle = drive.pending.load(Ordering::Acquire) == 0;
+        let mut admitted = false;
+        let mut stop = None;
+        if let Some(medium) = medium.as_deref_mut().filter(|_| idle) {
+            admitted = drive.admits(&pending);
+            if admitted && let Progress::Done(result) = pending.run_on(medium, &self.shared.memory, patience) {
+                match drive.action(pending.request.op, result) {
+                    Ok(result) => {
+                        drive.counters.completed_inline(pending.request.op, pending.moved(), result);
+                        return Some(completion(pending.request, result));
+                    }
+                    Err(error) => stop = Some((pending.request.op, error)),
+                }
+            }
         }
         self.shared.in_flight.fetch_add(1, Ordering::AcqRel);
         drive.pending.fetch_add(1, Ordering::AcqRel);
-        let queued = QueuedRequest { request: pending, arrival: Instant::now() };
+        let queued = QueuedRequest { request: pending, arrival: Instant::now(), admitted };
         let mut queue = lock(&drive.queue);
-        if first {
+        if medium.is_some() && idle {
             // Other vCPUs may have queued requests during the inline attempt; this one arrived before them.
             queue.requests.push_front(queued);
         } else {
             queue.requests.push_back(queued);
         }
+        queue.stopped |= stop.is_some();
         drop(queue);
-        drop(execution);
+        drop(medium);
+        if let Some((op, error)) = stop {
+            self.shared.report_stop(drive, op, error);
+        }
         drive.queue_changed.notify_one();
         self.ensure_worker(index);
         None
     }
 
-    /// Readable while there are completions to take.
+    /// Readable while there are completions or stopped drives to take.
     pub fn completion_event(&self) -> &EventFd {
         &self.shared.event
     }
@@ -162,17 +226,42 @@ impl BlockEngine {
         std::mem::take(&mut *lock(&self.shared.completions))
     }
 
+    /// The drives that have stopped since the last call, each with the error. The machine is to pause.
+    pub fn take_stopped(&self) -> Vec<StoppedDrive> {
+        std::mem::take(&mut *lock(&self.shared.stopped))
+    }
+
+    /// Tries the failed requests of stopped drives again: the machine is resumed.
+    pub fn resume(&self) {
+        for drive in self.shared.drives.iter().flatten() {
+            lock(&drive.queue).stopped = false;
+            drive.queue_changed.notify_all();
+        }
+    }
+
     /// Requests in flight: queued by [`Self::start`] and not complete.
     pub fn in_flight(&self) -> usize {
         self.shared.in_flight.load(Ordering::Acquire)
     }
 
-    /// Waits until no request is in flight. [`Self::take_completions`] then gives all completions.
+    /// Waits until no request is in flight. [`Self::take_completions`] then gives all completions. Requests do not wait for
+    /// their throttles, and those of stopped drives are tried once more.
     pub fn wait_idle(&self) {
+        self.shared.draining.store(true, Ordering::SeqCst);
+        self.resume();
         let mut completions = lock(&self.shared.completions);
         while self.in_flight() > 0 {
             completions = self.shared.completed.wait(completions).unwrap_or_else(PoisonError::into_inner);
         }
+        drop(completions);
+        self.shared.draining.store(false, Ordering::SeqCst);
+    }
+
+    /// Replaces a drive's medium and gives the old one. Waits for the request that executes; queued requests meet the new
+    /// medium.
+    pub fn replace(&self, disk: DiskId, image: Option<Image>) -> Option<Image> {
+        let drive = self.shared.drive(usize::from(disk.0))?;
+        std::mem::replace(&mut *lock(&drive.medium), image)
     }
 
     fn ensure_worker(&self, index: usize) {
@@ -182,12 +271,12 @@ impl BlockEngine {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        let thread = std::thread::Builder::new().name(format!("block-{}", drive.image.name())).stack_size(WORKER_STACK);
+        let thread = std::thread::Builder::new().name(format!("block-{}", drive.name)).stack_size(WORKER_STACK);
         match thread.spawn(move || run_worker(&shared, index)) {
             Ok(handle) => *worker = Some(handle),
             Err(error) => {
                 // The calling thread executes the queue instead, and blocks meanwhile.
-                tracing::warn!("drive {}: cannot start a thread for disk requests: {error}", drive.image.name());
+                tracing::warn!("drive {}: cannot start a thread for disk requests: {error}", drive.name);
                 while self.shared.execute_next(drive) {}
             }
         }
@@ -197,8 +286,12 @@ impl BlockEngine {
 impl Drop for BlockEngine {
     /// Completes all queued requests: a write that was accepted reaches the image.
     fn drop(&mut self) {
+        self.shared.draining.store(true, Ordering::SeqCst);
         for drive in self.shared.drives.iter().flatten() {
-            lock(&drive.queue).stop = true;
+            let mut queue = lock(&drive.queue);
+            queue.end = true;
+            queue.stopped = false;
+            drop(queue);
             drive.queue_changed.notify_all();
         }
         for drive in self.shared.drives.iter().flatten() {
@@ -209,29 +302,113 @@ impl Drop for BlockEngine {
     }
 }
 
+impl Drive {
+    fn new(parts: DriveParts) -> Self {
+        let DriveParts { name, image, write_error, read_error, throttle } = parts;
+        Self {
+            name,
+            write_error,
+            read_error,
+            throttle,
+            counters: DriveCounters::default(),
+            queue: Mutex::default(),
+            queue_changed: Condvar::new(),
+            pending: AtomicUsize::new(0),
+            medium: Mutex::new(image),
+            worker: Mutex::default(),
+        }
+    }
+
+    /// Whether the throttle lets a request pass now.
+    #[inline]
+    fn admits(&self, request: &PendingRequest) -> bool {
+        match &self.throttle {
+            None => true,
+            Some(throttle) => match request.request.op {
+                BlockOp::Read | BlockOp::Write => throttle.admit(request.request.data.len(), Instant::now()).is_ok(),
+                BlockOp::Flush | BlockOp::Discard { .. } => true,
+            },
+        }
+    }
+
+    /// Applies the drive's policy to a request's result.
+    ///
+    /// # Errors
+    /// The error for which the drive is to stop.
+    #[inline]
+    fn action(&self, op: BlockOp, result: Result<(), BlockError>) -> Result<Result<(), BlockError>, BlockError> {
+        match result {
+            Err(error @ (BlockError::NoSpace | BlockError::Io(_))) => self.action_for(op, error),
+            _ => Ok(result),
+        }
+    }
+
+    #[cold]
+    fn action_for(&self, op: BlockOp, error: BlockError) -> Result<Result<(), BlockError>, BlockError> {
+        let action = if op == BlockOp::Read { self.read_error } else { self.write_error };
+        match action {
+            ErrorAction::Stop => Err(error),
+            ErrorAction::StopIfFull if error == BlockError::NoSpace => Err(error),
+            ErrorAction::Report | ErrorAction::StopIfFull => Ok(Err(error)),
+            ErrorAction::Ignore => Ok(Ok(())),
+        }
+    }
+}
+
 impl Shared {
     #[inline]
     fn drive(&self, index: usize) -> Option<&Drive> {
         self.drives.get(index)?.as_ref()
     }
 
-    /// Executes the first request of the queue, also if it blocks; false if the queue is empty.
-    fn execute_next(&self, drive: &Drive) -> bool {
-        let _execution = lock(&drive.execution);
-        let Some(queued) = lock(&drive.queue).requests.pop_front() else { return false };
-        self.execute(drive, queued);
-        true
+    fn report_stop(&self, drive: &Drive, op: BlockOp, error: BlockError) {
+        lock(&self.stopped).push(StoppedDrive { drive: drive.name.clone(), op, error });
+        let _ = self.event.write(1);
     }
 
-    fn execute(&self, drive: &Drive, QueuedRequest { mut request, arrival }: QueuedRequest) {
+    /// Executes the first request of the queue, also if it blocks; false if the queue is empty or its drive has stopped.
+    fn execute_next(&self, drive: &Drive) -> bool {
+        let medium = lock(&drive.medium);
+        let mut queue = lock(&drive.queue);
+        if queue.stopped {
+            return false;
+        }
+        let Some(queued) = queue.requests.pop_front() else { return false };
+        drop(queue);
+        self.execute(drive, medium, queued)
+    }
+
+    /// Executes a request on the worker thread. False if the drive has stopped.
+    fn execute(&self, drive: &Drive, mut medium: MutexGuard<'_, Option<Image>>, mut queued: QueuedRequest) -> bool {
+        let request = &mut queued.request;
         // A panic fails the request. Without a completion a machine reset would wait for it without end.
-        let progress = catch_unwind(AssertUnwindSafe(|| request.run(&drive.image, &self.memory, true)));
+        let progress =
+            catch_unwind(AssertUnwindSafe(|| request.run_on(&mut medium, &self.memory, Patience::Unlimited)));
         let result = match progress {
             Ok(Progress::Done(result)) => result,
             Ok(Progress::WouldBlock) => Err(BlockError::Io(libc::EAGAIN)),
             Err(_) => Err(BlockError::Io(libc::EIO)),
         };
+        let result = match drive.action(request.request.op, result) {
+            Ok(result) => result,
+            Err(error) if self.draining.load(Ordering::SeqCst) => {
+                tracing::warn!("drive {}: a request failed and is not repeated: {error}", drive.name);
+                Err(error)
+            }
+            Err(error) => {
+                let op = request.request.op;
+                let mut queue = lock(&drive.queue);
+                queue.requests.push_front(queued);
+                queue.stopped = true;
+                drop(queue);
+                self.report_stop(drive, op, error);
+                return false;
+            }
+        };
+        let QueuedRequest { request, arrival, .. } = queued;
         drive.counters.completed_by_worker(request.request.op, request.moved(), result, arrival.elapsed());
+        // Before the completion, so that the guest's next request finds the drive idle.
+        drop(medium);
         // A request that arrives after this line sees the effect of this one.
         drive.pending.fetch_sub(1, Ordering::AcqRel);
         let mut completions = lock(&self.completions);
@@ -244,6 +421,7 @@ impl Shared {
             let _ = self.event.write(1);
         }
         self.completed.notify_all();
+        true
     }
 }
 
@@ -252,15 +430,40 @@ fn run_worker(shared: &Shared, index: usize) {
     let Some(drive) = shared.drive(index) else { return };
     loop {
         let mut queue = lock(&drive.queue);
-        while queue.requests.is_empty() {
-            if queue.stop {
-                return;
-            }
-            queue = drive.queue_changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let draining = queue.end || shared.draining.load(Ordering::SeqCst);
+            let Queue { requests, stopped, end } = &mut *queue;
+            let wait = match requests.front_mut() {
+                None if *end => return,
+                Some(first) if !*stopped => {
+                    if first.admitted || draining {
+                        break;
+                    }
+                    match drive.throttle.as_ref().map(|throttle| throttle.admit(first.bytes(), Instant::now())) {
+                        Some(Err(wait)) => wait.min(LONGEST_WAIT),
+                        None | Some(Ok(())) => {
+                            first.admitted = true;
+                            break;
+                        }
+                    }
+                }
+                None | Some(_) => LONGEST_WAIT,
+            };
+            queue = drive.queue_changed.wait_timeout(queue, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
-        // `execute_next` picks the request only when it holds the execution lock: until then `start` may put one in front.
+        // `execute_next` picks the request only when it holds the medium: until then `start` may put one in front.
         drop(queue);
         shared.execute_next(drive);
+    }
+}
+
+impl QueuedRequest {
+    /// Bytes that the throttle counts.
+    fn bytes(&self) -> u64 {
+        match self.request.request.op {
+            BlockOp::Read | BlockOp::Write => self.request.request.data.len(),
+            BlockOp::Flush | BlockOp::Discard { .. } => 0,
+        }
     }
 }
 
@@ -274,20 +477,24 @@ mod tests {
     use crate::config::{DriveConfig, Media};
     use pcvm_devices::{BlockData, BlockOp, DiskId};
 
-    fn image(name: &str, sectors: u64) -> Image {
+    fn image(sectors: u64) -> Image {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(sectors * 512).unwrap();
-        let drive =
-            DriveConfig { path: Some(file.path().to_owned()), media: Media::Disk, read_only: false, serial: None };
-        Image::open(name, &drive).unwrap()
+        let drive = DriveConfig::new(Media::Disk, Some(file.path().to_owned()));
+        Image::open(&drive).unwrap()
     }
 
-    fn engine_of(images: Vec<Option<Image>>) -> BlockEngine {
-        BlockEngine::new(images, Arc::new(Memory::new(1 << 20, 0).unwrap())).unwrap()
+    fn engine_of(parts: impl IntoIterator<Item = (u8, DriveParts)>) -> BlockEngine {
+        let parts = parts.into_iter().map(|(id, parts)| (DiskId(id), parts)).collect();
+        BlockEngine::new(parts, Arc::new(Memory::new(1 << 20, 0).unwrap())).unwrap()
     }
 
     fn engine() -> BlockEngine {
-        engine_of(vec![Some(image("hda", 128)), None, None, None])
+        engine_of([(0, DriveParts::new("hda", Some(image(128)))), (2, DriveParts::new("hdc", None))])
+    }
+
+    fn set_dirty(engine: &BlockEngine, dirty: bool) {
+        lock(&engine.shared.drive(0).unwrap().medium).as_mut().unwrap().dirty = dirty;
     }
 
     fn request(disk: u8, op: BlockOp, data: BlockData) -> BlockRequest {
@@ -299,7 +506,8 @@ mod tests {
         let drive = engine.shared.drive(0).unwrap();
         engine.shared.in_flight.fetch_add(1, Ordering::AcqRel);
         drive.pending.fetch_add(1, Ordering::AcqRel);
-        let queued = QueuedRequest { request: PendingRequest::broken(request), arrival: Instant::now() };
+        let queued =
+            QueuedRequest { request: PendingRequest::broken(request), arrival: Instant::now(), admitted: true };
         lock(&drive.queue).requests.push_back(queued);
         engine.ensure_worker(0);
         drive.queue_changed.notify_one();
@@ -320,7 +528,7 @@ mod tests {
             done.iter().map(|done| (done.tag, done.result)).collect::<Vec<_>>(),
             [(7, Err(BlockError::Io(libc::EIO)))]
         );
-        let inline = engine.start(request);
+        let inline = engine.start(request, Patience::None);
         engine.wait_idle();
         let all: Vec<_> = engine.take_completions().into_iter().chain(inline).collect();
         assert!(matches!(&all[..], [done] if done.result.is_ok()), "the next request fails: {all:?}");
@@ -332,11 +540,11 @@ mod tests {
         let flush = |tag| BlockRequest { tag, ..request(0, BlockOp::Flush, BlockData::None) };
         {
             let drive = engine.shared.drive(0).unwrap();
-            drive.image.dirty.store(false, Ordering::Relaxed);
-            assert!(engine.start(flush(1)).is_some(), "an idle drive does not complete inline");
-            let _execution = lock(&drive.execution);
-            assert!(engine.start(flush(2)).is_none());
-            assert!(engine.start(flush(3)).is_none());
+            set_dirty(&engine, false);
+            assert!(engine.start(flush(1), Patience::None).is_some(), "an idle drive does not complete inline");
+            let _medium = lock(&drive.medium);
+            assert!(engine.start(flush(2), Patience::None).is_none());
+            assert!(engine.start(flush(3), Patience::None).is_none());
             assert!(engine.take_completions().is_empty());
         }
         engine.wait_idle();
@@ -347,9 +555,8 @@ mod tests {
     #[test]
     fn statistics_count_operations_bytes_errors_and_where_they_completed() {
         let engine = engine();
-        let drive = engine.shared.drive(0).unwrap();
         let run = |op, data| {
-            let inline = engine.start(request(0, op, data));
+            let inline = engine.start(request(0, op, data), Patience::None);
             engine.wait_idle();
             engine.take_completions().into_iter().chain(inline).next().unwrap().result
         };
@@ -358,7 +565,7 @@ mod tests {
         assert_eq!(run(BlockOp::Write, one_sector()), Ok(()));
         assert_eq!(run(BlockOp::Discard { len: 0 }, BlockData::None), Ok(()));
         // An image with unflushed writes is flushed by the worker thread, one without them inline.
-        drive.image.dirty.store(true, Ordering::Relaxed);
+        set_dirty(&engine, true);
         assert_eq!(run(BlockOp::Flush, BlockData::None), Ok(()));
         assert_eq!(run(BlockOp::Flush, BlockData::None), Ok(()));
         // Past the end: a rejected request. A panic: a failed one.
@@ -367,7 +574,8 @@ mod tests {
         engine.wait_idle();
 
         let all = engine.stats();
-        let [stats] = &all[..] else { panic!("statistics of drives without an image: {all:?}") };
+        let [stats, empty] = &all[..] else { panic!("{all:?}") };
+        assert_eq!((empty.name.as_str(), empty.inline), ("hdc", 0));
         assert_eq!(stats.name, "hda");
         assert_eq!([stats.reads, stats.writes, stats.flushes, stats.discards], [2, 1, 2, 1]);
         assert_eq!([stats.read_bytes, stats.written_bytes, stats.errors], [1536, 512, 2]);
@@ -383,28 +591,110 @@ mod tests {
 
     #[test]
     fn an_engine_serves_more_than_four_drives_by_threads_with_their_names() {
-        let images = (0..10).map(|n| (n % 3 != 1).then(|| image(&format!("drive{n}"), n + 1))).collect();
-        let engine = engine_of(images);
+        let drive = |n: u8| {
+            let medium = (n % 4 != 2).then(|| image(u64::from(n) + 1));
+            (n % 3 != 1).then(|| (n, DriveParts::new(&format!("drive{n}"), medium)))
+        };
+        let engine = engine_of((0..10).filter_map(drive));
         for n in 0..10 {
-            let done = engine.start(request(n, BlockOp::Flush, BlockData::None));
-            if n % 3 == 1 {
+            let done = engine.start(request(n, BlockOp::Flush, BlockData::None), Patience::None);
+            if n % 3 == 1 || n % 4 == 2 {
                 assert_eq!(done.unwrap().result, Err(BlockError::NoMedium));
                 continue;
             }
             assert!(done.is_none(), "the first flush of a writable image completes inline");
             let drive = engine.shared.drive(n.into()).unwrap();
-            assert_eq!(drive.image.size(), (u64::from(n) + 1) * 512);
+            assert_eq!(lock(&drive.medium).as_ref().unwrap().size(), (u64::from(n) + 1) * 512);
             let worker = lock(&drive.worker);
             assert_eq!(worker.as_ref().unwrap().thread().name(), Some(&*format!("block-drive{n}")));
         }
         engine.wait_idle();
         let mut disks: Vec<_> = engine.take_completions().iter().map(|done| done.disk.0).collect();
         disks.sort_unstable();
-        assert_eq!(disks, [0, 2, 3, 5, 6, 8, 9]);
+        assert_eq!(disks, [0, 3, 5, 8, 9]);
         assert_eq!(
-            engine.start(request(10, BlockOp::Flush, BlockData::None)).unwrap().result,
+            engine.start(request(10, BlockOp::Flush, BlockData::None), Patience::None).unwrap().result,
             Err(BlockError::NoMedium)
         );
         assert_eq!(engine.stats().len(), 7);
+    }
+
+    /// An engine with one drive whose first request finds the host's file system full.
+    fn failing(write_error: ErrorAction) -> BlockEngine {
+        let mut medium = image(128);
+        medium.fail_next(libc::ENOSPC);
+        engine_of([(0, DriveParts { write_error, ..DriveParts::new("hda", Some(medium)) })])
+    }
+
+    #[test]
+    fn a_drive_that_stops_keeps_the_write_and_repeats_it_after_the_machine_resumes() {
+        for action in [ErrorAction::Stop, ErrorAction::StopIfFull] {
+            let engine = failing(action);
+            assert!(engine.start(request(0, BlockOp::Write, one_sector()), Patience::Briefly).is_none());
+            let read = BlockRequest { tag: 8, ..request(0, BlockOp::Read, one_sector()) };
+            assert!(engine.start(read, Patience::Briefly).is_none(), "a read overtakes the failed write");
+            pcvm_test_host::wait_until("the drive stops", || !lock(&engine.shared.stopped).is_empty());
+            let stopped = StoppedDrive { drive: "hda".into(), op: BlockOp::Write, error: BlockError::NoSpace };
+            assert_eq!(engine.take_stopped(), [stopped]);
+            assert_eq!((engine.in_flight(), engine.take_completions().len()), (2, 0));
+            engine.resume();
+            engine.wait_idle();
+            let done: Vec<_> = engine.take_completions().iter().map(|done| (done.tag, done.result)).collect();
+            assert_eq!(done, [(7, Ok(())), (8, Ok(()))]);
+        }
+    }
+
+    #[test]
+    fn errors_are_reported_ignored_or_fail_when_the_machine_is_reset() {
+        let result = |engine: &BlockEngine| {
+            let inline = engine.start(request(0, BlockOp::Write, one_sector()), Patience::Briefly);
+            if inline.is_none() {
+                pcvm_test_host::wait_until("the request ends", || {
+                    engine.in_flight() == 0 || !lock(&engine.shared.stopped).is_empty()
+                });
+            }
+            inline.or_else(|| engine.take_completions().pop()).map(|done| done.result)
+        };
+        assert_eq!(result(&failing(ErrorAction::Report)), Some(Err(BlockError::NoSpace)));
+        assert_eq!(result(&failing(ErrorAction::Ignore)), Some(Ok(())));
+        let engine = failing(ErrorAction::Stop);
+        assert_eq!(result(&engine), None);
+        lock(&engine.shared.drive(0).unwrap().medium).as_mut().unwrap().fail_next(libc::EIO);
+        engine.wait_idle();
+        let done: Vec<_> = engine.take_completions().iter().map(|done| done.result).collect();
+        assert_eq!(done, [Err(BlockError::Io(libc::EIO))], "a reset does not wait for the administrator");
+    }
+
+    #[test]
+    fn a_throttled_drive_delays_requests_but_not_a_reset() {
+        let limits =
+            crate::config::Limits { requests: Some(crate::config::Rate { per_second: 1, burst: 2 }), bytes: None };
+        let throttle = Throttle::new(limits).map(Arc::new);
+        let engine = engine_of([(0, DriveParts { throttle, ..DriveParts::new("hda", Some(image(128))) })]);
+        let start = Instant::now();
+        for _ in 0..20 {
+            let _ = engine.start(request(0, BlockOp::Read, one_sector()), Patience::Briefly);
+        }
+        assert!(engine.in_flight() >= 16, "{} of 20 wait", engine.in_flight());
+        engine.wait_idle();
+        assert!(start.elapsed() < Duration::from_secs(10), "a reset waits for the throttle");
+    }
+
+    #[test]
+    fn a_replaced_medium_serves_the_next_request() {
+        let engine = engine();
+        let old = engine.replace(DiskId(0), Some(image(4)));
+        assert_eq!(old.unwrap().size(), 128 * 512);
+        let read = |offset| {
+            let request = BlockRequest { offset, ..request(0, BlockOp::Read, one_sector()) };
+            let inline = engine.start(request, Patience::Briefly);
+            engine.wait_idle();
+            inline.or_else(|| engine.take_completions().pop()).unwrap().result
+        };
+        assert_eq!(read(3 * 512), Ok(()));
+        assert_eq!(read(4 * 512), Err(BlockError::OutOfRange));
+        assert!(engine.replace(DiskId(0), None).is_some());
+        assert_eq!(read(0), Err(BlockError::NoMedium));
+        assert!(engine.replace(DiskId(9), Some(image(4))).is_none());
     }
 }

@@ -1,10 +1,10 @@
 //! Execution of one block request: scatter-gather between an image and guest memory, resumable where it would block.
 
 use super::image::Image;
+use super::raw::Patience;
 use super::sys::{Direction, IoVec, IoVecStorage};
 use pcvm_devices::{BlockData, BlockError, BlockOp, BlockRequest, Memory};
 use std::io;
-use std::sync::atomic::Ordering;
 
 /// A request and its position: how many of its bytes have been moved.
 #[derive(Debug)]
@@ -41,21 +41,44 @@ impl PendingRequest {
         self.moved
     }
 
-    /// Executes the request: to its end, or with `may_block` false up to the point where it would block.
-    pub fn run(&mut self, image: &Image, memory: &Memory, may_block: bool) -> Progress {
-        match self.request.op {
-            BlockOp::Read => self.transfer(image, memory, Direction::Read, may_block),
-            BlockOp::Write => {
-                image.dirty.store(true, Ordering::Release);
-                self.transfer(image, memory, Direction::Write, may_block)
-            }
-            BlockOp::Flush => flush(image, may_block),
-            BlockOp::Discard { len } => discard(image, self.request.offset, len, may_block),
+    /// Executes the request on a drive's medium, if the request is valid there; see [`Self::run`].
+    #[inline]
+    pub fn run_on(&mut self, medium: &mut Option<Image>, memory: &Memory, patience: Patience) -> Progress {
+        let Some(image) = medium else { return Progress::Done(Err(BlockError::NoMedium)) };
+        match check(image, &self.request) {
+            Ok(()) => self.run(image, memory, patience),
+            Err(error) => Progress::Done(Err(error)),
         }
     }
 
-    fn transfer(&mut self, image: &Image, memory: &Memory, direction: Direction, may_block: bool) -> Progress {
-        if !may_block && !image.backend.serves_inline(direction) {
+    /// Executes the request: to its end, or or up to the point where it would block for longer than `patience`.
+    pub fn run(&mut self, image: &mut Image, memory: &Memory, patience: Patience) -> Progress {
+        match self.request.op {
+            BlockOp::Read => self.transfer(image, memory, Direction::Read, patience),
+            BlockOp::Write if image.write_through => self.write_through(image, memory, patience),
+            BlockOp::Write => {
+                image.dirty = true;
+                self.transfer(image, memory, Direction::Write, patience)
+            }
+            BlockOp::Flush => flush(image, patience),
+            BlockOp::Discard { len } => discard(image, self.request.offset, len, patience),
+        }
+    }
+
+    /// A write that is on stable storage when it completes.
+    fn write_through(&mut self, image: &mut Image, memory: &Memory, patience: Patience) -> Progress {
+        if patience != Patience::Unlimited {
+            return Progress::WouldBlock;
+        }
+        image.dirty = true;
+        match self.transfer(image, memory, Direction::Write, patience) {
+            Progress::Done(Ok(())) => flush(image, patience),
+            progress => progress,
+        }
+    }
+
+    fn transfer(&mut self, image: &mut Image, memory: &Memory, direction: Direction, patience: Patience) -> Progress {
+        if !image.backend.serves_inline(direction, patience) && patience != Patience::Unlimited {
             return Progress::WouldBlock;
         }
         let total = self.request.data.len();
@@ -90,7 +113,7 @@ impl PendingRequest {
                     }
                 }
             }
-            match image.backend.transfer(&mut iov, offset, direction, may_block) {
+            match image.transfer(&mut iov, offset, direction, patience) {
                 Ok(0) => {
                     if direction == Direction::Read && offset >= image.stored {
                         // The part of a CD-ROM's last sector that the image does not store.
@@ -102,7 +125,7 @@ impl PendingRequest {
                     return Progress::Done(Err(BlockError::Io(libc::EIO)));
                 }
                 Ok(moved) => self.advance(moved as u64),
-                Err(error) => return failed(&error, may_block),
+                Err(error) => return failed(&error, patience),
             }
         }
         Progress::Done(Ok(()))
@@ -155,36 +178,33 @@ impl PendingRequest {
 /// Outcome of a request whose transfer failed.
 #[cold]
 #[inline(never)]
-fn failed(error: &io::Error, may_block: bool) -> Progress {
-    if !may_block && error.kind() == io::ErrorKind::WouldBlock {
+fn failed(error: &io::Error, patience: Patience) -> Progress {
+    if patience != Patience::Unlimited && error.kind() == io::ErrorKind::WouldBlock {
         return Progress::WouldBlock;
     }
     Progress::Done(Err(block_error(error)))
 }
 
-fn flush(image: &Image, may_block: bool) -> Progress {
-    if image.read_only() || !image.dirty.load(Ordering::Acquire) {
+fn flush(image: &mut Image, patience: Patience) -> Progress {
+    if image.read_only() || !image.dirty || image.no_flush {
         return Progress::Done(Ok(()));
     }
-    if !may_block {
+    if patience != Patience::Unlimited {
         return Progress::WouldBlock;
     }
-    // Cleared before the flush, which does not cover a write that arrives during it.
-    image.dirty.store(false, Ordering::Release);
-    Progress::Done(image.backend.flush().map_err(|error| {
-        image.dirty.store(true, Ordering::Release);
-        block_error(&error)
-    }))
+    let result = image.backend.flush();
+    image.dirty = result.is_err();
+    Progress::Done(result.map_err(|error| block_error(&error)))
 }
 
-fn discard(image: &Image, offset: u64, len: u64, may_block: bool) -> Progress {
-    if len == 0 || !image.backend.supports_discard() {
+fn discard(image: &mut Image, offset: u64, len: u64, patience: Patience) -> Progress {
+    if len == 0 || !image.discard || !image.backend.supports_discard() {
         return Progress::Done(Ok(()));
     }
-    if !may_block {
+    if patience != Patience::Unlimited {
         return Progress::WouldBlock;
     }
-    image.dirty.store(true, Ordering::Release);
+    image.dirty = true;
     Progress::Done(image.backend.discard(offset, len).map_err(|error| block_error(&error)))
 }
 
@@ -196,7 +216,7 @@ fn block_error(error: &io::Error) -> BlockError {
 }
 
 /// Rejects a request before any byte is moved: a write to a read-only image, or a range past the end of the drive.
-pub fn check(image: &Image, request: &BlockRequest) -> Result<(), BlockError> {
+fn check(image: &Image, request: &BlockRequest) -> Result<(), BlockError> {
     let len = match request.op {
         BlockOp::Flush => return Ok(()),
         BlockOp::Discard { len } => len,

@@ -40,7 +40,7 @@ pub struct DriveStats {
 
 /// The counters behind [`DriveStats`].
 ///
-/// All but `rejected` are written only by the thread that holds the drive's execution lock. So a relaxed load and a relaxed
+/// They are written only by the thread that has locked the drive's medium. So a relaxed load and a relaxed
 /// store count correctly, without the cost of a locked instruction for each counter of each inline request.
 #[derive(Debug, Default)]
 pub struct DriveCounters {
@@ -55,7 +55,6 @@ pub struct DriveCounters {
     worker: AtomicU64,
     worker_latency_total_ns: AtomicU64,
     worker_latency_max_ns: AtomicU64,
-    rejected: AtomicU64,
 }
 
 #[inline]
@@ -64,14 +63,14 @@ fn add(counter: &AtomicU64, value: u64) {
 }
 
 impl DriveCounters {
-    /// Counts a request that completed on the calling thread. The caller holds the execution lock.
+    /// Counts a request that completed on the calling thread. The caller has locked the medium.
     #[inline]
     pub fn completed_inline(&self, op: BlockOp, moved: u64, result: Result<(), BlockError>) {
         add(&self.inline, 1);
         self.completed(op, moved, result);
     }
 
-    /// Counts a request that completed on the worker thread. The caller holds the execution lock.
+    /// Counts a request that completed on the worker thread. The caller has locked the medium.
     pub fn completed_by_worker(&self, op: BlockOp, moved: u64, result: Result<(), BlockError>, latency: Duration) {
         let latency = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
         add(&self.worker, 1);
@@ -100,12 +99,6 @@ impl DriveCounters {
         }
     }
 
-    /// Counts a request that failed its checks, without the execution lock.
-    #[cold]
-    pub fn rejected(&self) {
-        self.rejected.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// The statistics of the drive `name`.
     pub fn snapshot(&self, name: &str) -> DriveStats {
         let Self {
@@ -120,7 +113,6 @@ impl DriveCounters {
             worker,
             worker_latency_total_ns,
             worker_latency_max_ns,
-            rejected,
         } = self;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         DriveStats {
@@ -131,8 +123,8 @@ impl DriveCounters {
             discards: get(discards),
             read_bytes: get(read_bytes),
             written_bytes: get(written_bytes),
-            errors: get(failed) + get(rejected),
-            inline: get(inline) + get(rejected),
+            errors: get(failed),
+            inline: get(inline),
             worker: get(worker),
             worker_latency_total_ns: get(worker_latency_total_ns),
             worker_latency_max_ns: get(worker_latency_max_ns),

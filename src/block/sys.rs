@@ -109,6 +109,81 @@ impl<'a> IoVec<'a> {
         true
     }
 
+    /// The initialised entries.
+    fn entries(&self) -> &[libc::iovec] {
+        // SAFETY: `push` has initialised the first `len` entries, and `len` is at most the length of the list.
+        unsafe { std::slice::from_raw_parts(self.list.as_ptr().cast::<libc::iovec>(), self.len) }
+    }
+
+    /// The segments as memory that may be shared with the guest.
+    fn segments(&self) -> impl Iterator<Item = VolatileSlice<'_>> {
+        // SAFETY: each entry is memory that stays valid for 'a, as the comment in `transfer` says, and ONES is only an entry
+        // of lists for the direction Write, which no caller writes to (`scatter` and `fill_zeros` are for reads).
+        self.entries().iter().map(|entry| unsafe { VolatileSlice::new(entry.iov_base.cast(), entry.iov_len) })
+    }
+
+    /// Bytes in the list.
+    pub fn total(&self) -> usize {
+        self.entries().iter().map(|entry| entry.iov_len).sum()
+    }
+
+    /// Shortens the list to its first `len` bytes.
+    pub fn truncate(&mut self, mut len: usize) {
+        for index in 0..self.len {
+            let Some(slot) = self.list.get_mut(index) else { return };
+            // SAFETY: `index` is below `len`, so that `push` has initialised the entry.
+            let entry = unsafe { slot.assume_init_mut() };
+            if len <= entry.iov_len {
+                entry.iov_len = len;
+                self.len = if len == 0 { index } else { index + 1 };
+                return;
+            }
+            len -= entry.iov_len;
+        }
+    }
+
+    /// Whether each segment's address is a multiple of `memory` and its length one of `length`; both are powers of two.
+    pub fn is_aligned(&self, memory: usize, length: usize) -> bool {
+        let aligned = |value: usize, to: usize| value & (to - 1) == 0;
+        self.entries().iter().all(|entry| aligned(entry.iov_base as usize, memory) && aligned(entry.iov_len, length))
+    }
+
+    /// Copies the segments into `buffer`, from the first byte on. Gives the number of bytes copied. For writes to an image.
+    pub fn gather(&self, buffer: &mut [u8]) -> usize {
+        let mut copied = 0;
+        for segment in self.segments() {
+            let Some(rest) = buffer.get_mut(copied..).filter(|rest| !rest.is_empty()) else { break };
+            copied += segment.copy_to(rest);
+        }
+        copied
+    }
+
+    /// Copies `bytes` into the segments, from the first byte on. Gives the number of bytes copied. For reads from an image.
+    pub fn scatter(&mut self, bytes: &[u8]) -> usize {
+        let mut copied = 0;
+        for segment in self.segments() {
+            let Some(rest) = bytes.get(copied..).filter(|rest| !rest.is_empty()) else { break };
+            let part = rest.get(..segment.len()).unwrap_or(rest);
+            segment.copy_from(part);
+            copied += part.len();
+        }
+        copied
+    }
+
+    /// Fills all segments with zeros. For reads from an image.
+    pub fn fill_zeros(&mut self) {
+        const ZEROS: [u8; SINK] = [0; SINK];
+        for segment in self.segments() {
+            let mut at = 0;
+            while at < segment.len() {
+                let part = (segment.len() - at).min(SINK);
+                let Ok(slice) = segment.subslice(at, part) else { return };
+                slice.copy_from(ZEROS.get(..part).unwrap_or_default());
+                at += part;
+            }
+        }
+    }
+
     /// Moves bytes between the file at `offset` and the segments in one call of preadv2(2) or pwritev2(2). `nowait` sets
     /// RWF_NOWAIT: [`io::ErrorKind::WouldBlock`] instead of blocking.
     pub fn transfer(&mut self, file: &File, offset: u64, direction: Direction, nowait: bool) -> io::Result<usize> {

@@ -1,23 +1,25 @@
 //! Tests of images and the block engine on real files.
 
 use super::backend::Backend;
+use super::raw::Patience;
 use super::raw::RawFile;
 use super::*;
 use crate::config::{DriveConfig, Media};
 use pcvm_devices::{BlockData, BlockDone, BlockError, BlockOp, BlockRequest, DiskId, GuestRange, Memory};
 use pcvm_test_host::wait_until;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::{NamedTempFile, TempDir};
 
 fn disk(path: &Path, read_only: bool) -> DriveConfig {
-    DriveConfig { media: Media::Disk, path: Some(path.to_owned()), read_only, serial: None }
+    DriveConfig { read_only, ..DriveConfig::new(Media::Disk, Some(path.to_owned())) }
 }
 
 fn cd(path: &Path) -> DriveConfig {
-    DriveConfig { media: Media::Cdrom, path: Some(path.to_owned()), read_only: true, serial: None }
+    DriveConfig::new(Media::Cdrom, Some(path.to_owned()))
 }
 
 /// A file beside the test program and not on /tmp, which may be a tmpfs: requests then use RWF_NOWAIT.
@@ -29,7 +31,7 @@ fn file(content: &[u8]) -> NamedTempFile {
 }
 
 fn open(config: &DriveConfig) -> Result<Image, ImageError> {
-    Image::open("hda", config)
+    Image::open(config)
 }
 
 fn pattern(len: usize) -> Vec<u8> {
@@ -43,8 +45,13 @@ struct Rig {
 
 impl Rig {
     fn new(images: Vec<Option<Image>>) -> Self {
+        let named = |(id, image)| (DiskId(id), DriveParts::new(&format!("drive{id}"), image));
+        Self::with_parts((0..).zip(images).map(named).collect())
+    }
+
+    fn with_parts(parts: BTreeMap<DiskId, DriveParts>) -> Self {
         let memory = Arc::new(Memory::new(4 << 20, 0).unwrap());
-        Self { engine: BlockEngine::new(images, Arc::clone(&memory)).unwrap(), memory }
+        Self { engine: BlockEngine::new(parts, Arc::clone(&memory)).unwrap(), memory }
     }
 
     fn one(config: &DriveConfig) -> Self {
@@ -53,7 +60,7 @@ impl Rig {
 
     /// The completion, from the calling thread or the worker.
     fn request(&self, op: BlockOp, offset: u64, data: BlockData) -> BlockDone {
-        match self.engine.start(BlockRequest { disk: DiskId(0), tag: 7, op, offset, data }) {
+        match self.engine.start(BlockRequest { disk: DiskId(0), tag: 7, op, offset, data }, Patience::Briefly) {
             Some(done) => done,
             None => {
                 self.engine.wait_idle();
@@ -167,7 +174,7 @@ fn a_read_only_image_rejects_writes_and_has_a_read_only_descriptor() {
     }
     assert_eq!(rig.request(BlockOp::Flush, 0, BlockData::None).result, Ok(()));
     let image = open(&disk(file.path(), true)).unwrap();
-    let Backend::File(raw) = &image.backend;
+    let Backend::File(raw) = &image.backend else { panic!() };
     assert_eq!(rustix::fs::fcntl_getfl(raw.file()).unwrap() & rustix::fs::OFlags::ACCMODE, rustix::fs::OFlags::RDONLY);
     assert_eq!(std::fs::read(file.path()).unwrap(), [5; 4096]);
 }
@@ -178,7 +185,7 @@ fn a_request_to_an_absent_drive_fails_with_no_medium() {
     for disk in [0, 3, 4, 255] {
         let request =
             BlockRequest { disk: DiskId(disk), tag: 1, op: BlockOp::Read, offset: 0, data: BlockData::Buffer(vec![1]) };
-        let done = rig.engine.start(request).unwrap();
+        let done = rig.engine.start(request, Patience::None).unwrap();
         assert_eq!(done.result, Err(BlockError::NoMedium));
         assert_eq!(done.data, BlockData::Buffer(vec![1]), "the buffer is not given back");
     }
@@ -199,7 +206,7 @@ fn the_missing_part_of_a_cds_last_sector_reads_as_zeros() {
     let content = pattern(2048 * 3 + 512);
     let file = file(&content);
     let rig = Rig::one(&cd(file.path()));
-    assert_eq!(rig.engine.image(0).unwrap().size(), 2048 * 4);
+    assert_eq!(open(&cd(file.path())).unwrap().size(), 2048 * 4);
     let last = rig.read(2048 * 3, 2048).unwrap();
     assert_eq!(last[..512], content[2048 * 3..]);
     assert!(last[512..].iter().all(|&b| b == 0));
@@ -233,7 +240,7 @@ fn requests_of_a_drive_execute_in_order() {
             2 => (BlockOp::Read, BlockData::Buffer(vec![0; 4096])),
             _ => (BlockOp::Write, BlockData::Buffer(vec![tag as u8; 4096])),
         };
-        match rig.engine.start(BlockRequest { disk: DiskId(0), tag, op, offset: 8192, data }) {
+        match rig.engine.start(BlockRequest { disk: DiskId(0), tag, op, offset: 8192, data }, Patience::None) {
             Some(done) => answered.push(done),
             None => waiting.push(tag),
         }
@@ -257,10 +264,13 @@ fn a_completion_sets_the_eventfd() {
     let rig = Rig::one(&disk(file.path(), false));
     // A flush of an image that may have unflushed writes goes to the worker thread.
     let flush = BlockRequest { disk: DiskId(0), tag: 1, op: BlockOp::Flush, offset: 0, data: BlockData::None };
-    assert!(rig.engine.start(flush.clone()).is_none());
+    assert!(rig.engine.start(flush.clone(), Patience::None).is_none());
     wait_until("a completion", || rig.engine.completion_event().read().is_ok());
     assert_eq!(rig.engine.take_completions().len(), 1);
-    assert!(rig.engine.start(flush).is_some(), "a flush without a write before it goes to the worker thread");
+    assert!(
+        rig.engine.start(flush, Patience::None).is_some(),
+        "a flush without a write before it goes to the worker thread"
+    );
 }
 
 #[test]
@@ -286,8 +296,8 @@ fn dropping_the_engine_completes_queued_writes() {
         let data = BlockData::Buffer(vec![n as u8 + 1; 16384]);
         let request = BlockRequest { disk: DiskId(0), tag: n, op: BlockOp::Write, offset: n * 16384, data };
         let flush = BlockRequest { op: BlockOp::Flush, data: BlockData::None, offset: 0, ..request.clone() };
-        let _ = rig.engine.start(request);
-        let _ = rig.engine.start(flush);
+        let _ = rig.engine.start(request, Patience::None);
+        let _ = rig.engine.start(flush, Patience::None);
     }
     drop(rig);
     let on_disk = std::fs::read(file.path()).unwrap();
@@ -334,7 +344,7 @@ fn an_image_larger_than_the_drive_can_address_is_rejected() {
 #[test]
 fn an_image_has_one_writer_or_many_readers() {
     let file = file(&[0; 512]);
-    let in_use = |config: &DriveConfig| matches!(open(config), Err(ImageError::InUse(_)));
+    let in_use = |config: &DriveConfig| matches!(open(config), Err(ImageError::InUse { .. }));
     let writer = open(&disk(file.path(), false)).unwrap();
     assert!(in_use(&disk(file.path(), false)) && in_use(&disk(file.path(), true)) && in_use(&cd(file.path())));
     drop(writer);
@@ -346,14 +356,31 @@ fn an_image_has_one_writer_or_many_readers() {
 }
 
 #[test]
-fn a_qcow2_image_is_recognised_and_used_as_raw() {
+fn a_disk_that_begins_like_another_format_is_refused_unless_the_format_is_given() {
     let mut content = vec![0; 4096];
     content[..4].copy_from_slice(b"QFI\xfb");
-    let qcow2 = file(&content);
-    let image = open(&disk(qcow2.path(), true)).unwrap();
-    assert_eq!((image.foreign_format(), image.size()), (Some("qcow2"), 4096));
-    let plain = file(&[0; 4096]);
-    assert_eq!(open(&disk(plain.path(), true)).unwrap().foreign_format(), None);
+    let image = file(&content);
+    for read_only in [false, true] {
+        let mut drive = disk(image.path(), read_only);
+        let error = open(&drive).unwrap_err().to_string();
+        let expected =
+            "begins like a qcow2 image: add 'format=qcow2', or 'format=raw' if these are the guest's own bytes";
+        assert_eq!(error, format!("{}: {expected}", image.path().display()));
+        drive.snapshot = !read_only;
+        assert!(matches!(open(&drive), Err(ImageError::ForeignFormat { .. })));
+        drive.format = Some(crate::config::ImageFormat::Raw);
+        assert_eq!(open(&drive).unwrap().size(), 4096);
+    }
+    // A CD-ROM is only read, and never as anything but raw.
+    assert!(open(&cd(image.path())).is_ok());
+    for (at, magic, format) in
+        [(0, &b"vhdxfile"[..], "VHDX"), (64, &[0x7f, 0x10, 0xda, 0xbe], "VDI"), (0, b"conectix", "VHD")]
+    {
+        let mut content = vec![0; 4096];
+        content[at..at + magic.len()].copy_from_slice(magic);
+        let error = open(&disk(file(&content).path(), true)).unwrap_err().to_string();
+        assert!(error.contains(&format!("begins like a {format} image: this format is not supported")), "{error}");
+    }
 }
 
 proptest! {
@@ -391,14 +418,16 @@ fn a_read_of_cached_pages_completes_inline() {
         data: BlockData::Guest(vec![GuestRange { addr: 0x10_0000, len: 4096 }]),
     };
     // Some file systems do not support RWF_NOWAIT; the first request finds out.
-    let _ = rig.engine.start(read(0));
+    let _ = rig.engine.start(read(0), Patience::None);
     rig.engine.wait_idle();
-    let Backend::File(raw) = &rig.engine.image(0).unwrap().backend;
+    let image = rig.engine.replace(DiskId(0), None).unwrap();
+    let Backend::File(raw) = &image.backend else { panic!() };
     if raw.refuses_nowait_reads() {
         return;
     }
+    rig.engine.replace(DiskId(0), Some(image));
     for offset in (0..65536).step_by(4096) {
-        assert!(rig.engine.start(read(offset)).is_some(), "{offset}");
+        assert!(rig.engine.start(read(offset), Patience::None).is_some(), "{offset}");
     }
     assert_eq!(rig.engine.in_flight(), 0);
 }
@@ -446,7 +475,7 @@ fn qemu_and_pcvm_share_an_image_for_reading_only() {
         child.kill().unwrap();
         child.wait().unwrap();
     };
-    let in_use = |image: Result<Image, ImageError>| matches!(image, Err(ImageError::InUse(_)));
+    let in_use = |image: Result<Image, ImageError>| matches!(image, Err(ImageError::InUse { .. }));
 
     let reader = open(true).unwrap();
     assert!(in_use(open(false)));

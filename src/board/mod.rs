@@ -19,7 +19,7 @@ pub mod trace;
 mod video;
 pub mod work;
 
-pub use work::{Flow, HostQueue, HostWork, MachineEvent, Source};
+pub use work::{DriveError, Flow, HostQueue, HostWork, MachineEvent, Source};
 
 use crate::kvm::slots::SlotSpec;
 use irq::IrqRouter;

@@ -2,7 +2,7 @@
 
 use crate::screen::Waker;
 use pcvm_devices::net::{Frame, NicId};
-use pcvm_devices::{BlockRequest, CharId, ResetKind};
+use pcvm_devices::{BlockError, BlockOp, BlockRequest, CharId, ResetKind};
 use std::collections::VecDeque;
 
 /// An input source of the machine on the host.
@@ -43,6 +43,17 @@ pub enum HostWork {
 /// Deferred work in the order in which it was requested.
 pub type HostQueue = VecDeque<HostWork>;
 
+/// A request that the host has failed and that is tried again when the machine is resumed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriveError {
+    /// The drive: "hda".
+    pub drive: String,
+    /// The operation.
+    pub op: BlockOp,
+    /// Why.
+    pub error: BlockError,
+}
+
 /// Something that concerns the machine as a whole. The main loop handles it with all vCPUs parked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MachineEvent {
@@ -56,6 +67,8 @@ pub enum MachineEvent {
     Stop,
     /// A client resumes the machine.
     Continue,
+    /// The host has failed a drive's request, and the drive's policy is to pause the machine.
+    DriveError(DriveError),
     /// The machine cannot continue: a report of several lines.
     Failed(String),
 }

@@ -19,7 +19,7 @@ pub use demo::DemoArgs;
 pub use generate::GenerateError;
 pub use image::ImageArgs;
 pub use observe::{StatsArgs, TraceArgs};
-use remote::{KeyArgs, LinkArgs, MouseArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
+use remote::{KeyArgs, LinkArgs, MouseArgs, PauseArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
 pub use run::{RunArgs, UsageError};
 
 use crate::image::ImageError;
@@ -79,6 +79,10 @@ pub enum Command {
     Mouse(MouseArgs),
     /// Connect or disconnect a running machine's network cable
     Link(LinkArgs),
+    /// Pause a running machine
+    Pause(PauseArgs),
+    /// Resume a paused machine
+    Resume(PauseArgs),
     /// Wait until a running machine's text screen matches a pattern
     Wait(WaitArgs),
     /// Print a running machine's counters: exits, device accesses, IRQs, disk and network operations
@@ -135,6 +139,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Key(args) => remote(args.run()),
         Command::Mouse(args) => remote(args.run()),
         Command::Link(args) => remote(args.run()),
+        Command::Pause(args) => remote(args.run(true)),
+        Command::Resume(args) => remote(args.run(false)),
         Command::Wait(args) => remote(args.run()),
         Command::Stats(args) => remote(args.run()),
         Command::Trace(args) => remote(args.run()),

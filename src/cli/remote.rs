@@ -1,5 +1,5 @@
-//! Commands for running machines, over the control socket: `pcvm screenshot`, `screen`, `type`, `key`, `mouse`, `link` and
-//! `wait`.
+//! Commands for running machines, over the control socket: `pcvm screenshot`, `screen`, `type`, `key`, `mouse`, `link`,
+//! `pause`, `resume` and `wait`.
 
 use crate::control::client::{Client, ClientError};
 use crate::keys;
@@ -95,6 +95,13 @@ pub struct LinkArgs {
     /// New state of the cable: connected ('up') or disconnected ('down')
     #[arg(value_parser = ["up", "down"])]
     state: String,
+}
+
+/// `pcvm pause` and `pcvm resume`.
+#[derive(Debug, Args)]
+pub struct PauseArgs {
+    /// Machine name, or the path of its control socket (with a slash)
+    name: String,
 }
 
 /// `pcvm wait`.
@@ -264,6 +271,17 @@ impl MouseArgs {
                 std::thread::sleep(CLICK_HOLD);
             }
         }
+        Ok(())
+    }
+}
+
+impl PauseArgs {
+    /// Pauses or resumes the machine.
+    ///
+    /// # Errors
+    /// If the machine cannot be reached.
+    pub fn run(self, pause: bool) -> Result<(), RemoteError> {
+        Client::connect(&self.name)?.execute(if pause { "stop" } else { "cont" }, json!({}))?;
         Ok(())
     }
 }

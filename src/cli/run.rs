@@ -93,9 +93,27 @@ pub struct RunArgs {
     #[arg(long, value_name = "MODEL[,+FEATURE][,-FEATURE]")]
     cpu: Option<String>,
 
-    /// Hard disk: a raw image or a block device. Up to four drives; disks are hda, hdb ... unless 'unit' names another
-    /// unit. A comma in the file name is written twice [repeatable]
-    #[arg(long, value_name = "FILE[,unit=hda|hdb|hdc|hdd][,readonly][,serial=TEXT]")]
+    /// Hard disk: an image or a block device [repeatable]
+    ///
+    /// Up to four drives; disks are hda, hdb ... unless 'unit' names another unit. A comma in the file name is written
+    /// twice. Keys:
+    ///   format=raw|qcow2|vmdk      raw if not given; never guessed from the content; vmdk is only read
+    ///   size=SIZE                  create the image if it does not exist, such as size=10G
+    ///   readonly                   the guest cannot write
+    ///   snapshot                   the guest's writes are dropped when the machine ends
+    ///   cache=writeback            through the host's page cache; the guest's flush reaches stable storage (the default)
+    ///   cache=none                 past the page cache (O_DIRECT)
+    ///   cache=writethrough         every write reaches stable storage before it completes
+    ///   cache=unsafe               flushes do nothing: fast, and lost with the host
+    ///   discard=on|off             whether the guest's TRIM frees space on the host (on)
+    ///   iops=N, bps=SIZE           limits per second; iops-burst=N, bps-burst=SIZE after a pause (one second's worth)
+    ///   limit-group=NAME           drives with the same name share one set of limits
+    ///   werror=report|stop|enospc|ignore, rerror=report|stop|ignore
+    ///                              when the host fails a write or a read: tell the guest, pause the machine until 'pcvm
+    ///                              resume', pause only if the host is full (the default of werror), or ignore it
+    ///   backing-dir=DIRECTORY      the image may name files in this directory, not only in its own [repeatable]
+    ///   serial=TEXT                the serial number that the guest sees
+    #[arg(long, value_name = "FILE[,KEY=VALUE...]", verbatim_doc_comment)]
     disk: Vec<OsString>,
 
     /// CD-ROM drive with this ISO image, or 'none' for an empty drive; hdc if that is free [repeatable]

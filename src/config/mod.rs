@@ -3,9 +3,11 @@
 
 pub mod cpu_features;
 pub mod cpu_model;
+mod drive;
 pub mod firmware;
 pub mod parse;
 
+pub use drive::{CacheMode, DriveConfig, ErrorAction, ImageFormat, Limits, Media, Rate};
 pub use firmware::{check_firmware, read_firmware};
 
 use pcvm_devices::DiskId;
@@ -102,28 +104,6 @@ impl Default for CpuConfig {
     fn default() -> Self {
         Self { count: 1, sockets: 1, cores: 1, threads: 1, model: Default::default() }
     }
-}
-
-/// A drive on an IDE channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DriveConfig {
-    /// Hard disk or CD-ROM.
-    pub media: Media,
-    /// The image. `None` only for a CD-ROM drive without a disc.
-    pub path: Option<PathBuf>,
-    /// The guest cannot write. Always true for a CD-ROM drive.
-    pub read_only: bool,
-    /// The serial number in IDENTIFY words 10 to 19, up to 20 printable ASCII characters; `None` for a generated one.
-    pub serial: Option<String>,
-}
-
-/// Type of a drive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Media {
-    /// ATA hard disk.
-    Disk,
-    /// ATAPI CD-ROM.
-    Cdrom,
 }
 
 /// A device class of the boot order, with the letter that Xen and QEMU use for it.

@@ -128,8 +128,12 @@ pub(super) fn run(
         "query-kvm" => done(json!({ "enabled": true, "present": true })),
         "query-commands" => done(NAMES.iter().map(|name| json!({ "name": name })).collect()),
         "query-status" => {
-            let paused = handle.paused();
-            done(json!({ "running": !paused, "status": if paused { "paused" } else { "running" } }))
+            let status = match handle.paused() {
+                false => "running",
+                true if handle.drive_error() => "io-error",
+                true => "paused",
+            };
+            done(json!({ "running": status == "running", "status": status }))
         }
         "x-screen-text" => {
             let rows = handle.text_screen().ok_or_else(no_screen)?;

@@ -4,9 +4,11 @@ use super::command::{self, CommandReply};
 use super::press_key;
 use super::qmp::{self, Arguments, Class, Failure, Outcome, Reader};
 use super::typist::Typist;
+use crate::board::DriveError;
 use crate::machine::{Change, Handle, Service};
 use crate::socket_path::SocketPath;
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
+use pcvm_devices::{BlockError, BlockOp};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -130,14 +132,27 @@ impl Service for Server {
         }
         let by = |guest, inside, outside| json!({ "guest": guest, "reason": if guest { inside } else { outside } });
         for change in changes {
-            match *change {
+            match change {
                 Change::Paused => self.broadcast("STOP", &Value::Null),
+                Change::DriveError(DriveError { drive, op, error }) => {
+                    let data = json!({
+                        "device": drive,
+                        "node-name": drive,
+                        "operation": if *op == BlockOp::Read { "read" } else { "write" },
+                        "action": "stop",
+                        "nospace": *error == BlockError::NoSpace,
+                        "reason": error.to_string(),
+                    });
+                    self.broadcast("BLOCK_IO_ERROR", &data);
+                }
                 Change::Resumed => self.broadcast("RESUME", &Value::Null),
                 Change::Reset => {
                     let guest = !std::mem::take(&mut self.reset_asked);
                     self.broadcast("RESET", &by(guest, "guest-reset", "host-qmp-system-reset"));
                 }
-                Change::Shutdown { guest } => self.broadcast("SHUTDOWN", &by(guest, "guest-shutdown", "host-qmp-quit")),
+                Change::Shutdown { guest } => {
+                    self.broadcast("SHUTDOWN", &by(*guest, "guest-shutdown", "host-qmp-quit"))
+                }
             }
         }
     }

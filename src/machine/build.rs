@@ -69,7 +69,7 @@ impl Machine {
     /// If the host or KVM lacks something that the configuration names.
     pub fn new(config: MachineConfig) -> Result<Self, BuildError> {
         // Host files first: a wrong file name is reported even on a host without KVM.
-        let HostFiles { images, chardevs, vnc, display, ports, nic_roms } = HostFiles::open(&config)?;
+        let HostFiles { drives, chardevs, vnc, display, ports, nic_roms } = HostFiles::open(&config)?;
         let roms = Roms::new(&config)?;
         let host = |what| move |error| BuildError::Host { what, error };
 
@@ -88,7 +88,7 @@ impl Machine {
             // Firmware copies it from fw_cfg in one access; from the expansion ROM BAR each dword would exit.
             fw_cfg.files.insert("pci1234,1111.rom".to_owned(), roms.vga.clone());
         }
-        let sizes = images.iter().map(|image| image.as_ref().map(crate::block::Image::size)).collect();
+        let sizes = drives.iter().filter_map(|(&disk, drive)| Some((disk, drive.image.as_ref()?.size()))).collect();
         let rom = Rom::new(&roms.bios, &roms.vga)
             .map_err(|why| host("allocate the firmware's memory")(std::io::Error::other(why)))?;
         let devices = pc::devices(&config, pc::BoardParts { fw_cfg, vga_rom: roms.vga, nic_roms, sizes });
@@ -110,7 +110,7 @@ impl Machine {
             // Frames that arrive before the cable is plugged in are dropped, not queued.
             board.set_link(NicId(n as u8), false);
         }
-        let engine = BlockEngine::new(images, memory.clone())
+        let engine = BlockEngine::new(drives, memory.clone())
             .map_err(|error| host("start the block engine")(std::io::Error::other(error.to_string())))?;
 
         let vcpus = create_vcpus(&vm, &config)?;

@@ -63,6 +63,11 @@ impl Handle {
         })
     }
 
+    /// Whether the machine is paused because of a drive's error.
+    pub fn drive_error(&self) -> bool {
+        self.0.drive_error()
+    }
+
     /// Posts an event to the main loop.
     pub fn post(&self, event: MachineEvent) {
         self.0.post(event);

@@ -1,21 +1,23 @@
 //! Opens the host files, devices and sockets of a configuration. This comes before KVM, so that a wrong file name is
 //! reported even on a host without KVM.
 
-use crate::block::{Image, ImageError};
+use crate::block::{DriveParts, GroupConflict, Image, ImageError, ThrottleGroups};
 use crate::chardev::{CharError, Chardev};
 use crate::config::firmware::FirmwareError;
-use crate::config::{BootDevice, CharSpec, MachineConfig, NicConfig, Payload, parse};
+use crate::config::{BootDevice, CharSpec, DriveConfig, MachineConfig, NicConfig, Payload, parse};
 use crate::display::{DisplayError, Prepared};
 use crate::machine::limits::{self, LimitError};
 use crate::net::{NetError, NetPort};
 use crate::vnc::{ListenError, Listeners};
+use pcvm_devices::DiskId;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// A machine's files and character devices.
 pub struct HostFiles {
-    /// Images by [`pcvm_devices::DiskId`]. None without a drive, and for a CD-ROM drive without a disc.
-    pub images: Vec<Option<Image>>,
+    /// The drives, with their media.
+    pub drives: BTreeMap<DiskId, DriveParts>,
     /// Character devices, by [`pcvm_devices::CharId`].
     pub chardevs: Vec<Option<Chardev>>,
     /// The sockets on which the VNC server listens.
@@ -37,6 +39,9 @@ pub enum InputError {
     /// A disk or CD-ROM image.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// Drives that share limits do not agree on them.
+    #[error("--disk: the drives of the limit-group '{0}' have different limits")]
+    LimitGroup(String),
     /// The firmware.
     #[error(transparent)]
     Firmware(#[from] FirmwareError),
@@ -84,17 +89,17 @@ impl HostFiles {
                 initrd.as_deref().map_or(Ok(()), check_file)?;
             }
         }
-        let mut images = Vec::new();
-        images.resize_with(config.drives.keys().last().map_or(0, |disk| usize::from(disk.0) + 1), || None);
-        for (disk, drive) in config.drives.iter().filter(|(_, drive)| drive.path.is_some()) {
-            let unit = usize::from(disk.0);
-            let Some(image) = images.get_mut(unit) else { continue };
-            let opened = Image::open(parse::UNITS.get(unit).copied().unwrap_or("disk"), drive)?;
-            if let Some(format) = opened.foreign_format() {
-                let path = drive.path.as_deref().unwrap_or(Path::new(""));
-                eprintln!("pcvm: warning: {}: looks like a {format} file but is used as a raw image", path.display());
-            }
-            *image = Some(opened);
+        let mut groups = ThrottleGroups::default();
+        let mut drives = BTreeMap::new();
+        for (&disk, drive) in &config.drives {
+            let image = drive.path.is_some().then(|| Image::open(drive)).transpose()?;
+            let group = drive.limit_group.as_deref();
+            let throttle = groups
+                .join(group, drive.limits)
+                .map_err(|GroupConflict| InputError::LimitGroup(group.unwrap_or_default().to_owned()))?;
+            let name = parse::UNITS.get(usize::from(disk.0)).copied().unwrap_or("disk").to_owned();
+            let DriveConfig { write_error, read_error, .. } = *drive;
+            drives.insert(disk, DriveParts { name, image, write_error, read_error, throttle });
         }
         let debugcon = match &config.debugcon {
             Some(path) => Some(Chardev::open(&CharSpec::File(path.clone()))?),
@@ -109,7 +114,7 @@ impl HostFiles {
             chardevs.push(spec.as_ref().map(Chardev::open).transpose()?);
         }
         chardevs.push(debugcon);
-        Ok(Self { images, chardevs, vnc, display, ports, nic_roms })
+        Ok(Self { drives, chardevs, vnc, display, ports, nic_roms })
     }
 }
 

@@ -4,9 +4,11 @@ use super::input_sources::InputSources;
 use super::service::{Change, Service};
 use super::shared::Shared;
 use super::{Machine, RunError};
-use crate::board::MachineEvent;
+use crate::block::StoppedDrive;
+use crate::board::{DriveError, MachineEvent};
+use crate::error::host_error;
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberId, SubscriberOps};
-use pcvm_devices::ResetKind;
+use pcvm_devices::{BlockError, ResetKind};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use vmm_sys_util::eventfd::EventFd;
@@ -82,6 +84,9 @@ impl MutEventSubscriber for MachineEvents {
                 let _ = self.shared.engine.completion_event().read();
                 for done in self.shared.engine.take_completions() {
                     self.shared.with_board(|board| board.block_done(done));
+                }
+                for StoppedDrive { drive, op, error } in self.shared.engine.take_stopped() {
+                    self.shared.post(MachineEvent::DriveError(DriveError { drive, op, error }));
                 }
             }
             QUIT => {
@@ -174,12 +179,25 @@ impl Machine {
                 self.changes.push(Change::Reset);
             }
             MachineEvent::Reset(ResetKind::Init) => self.shared.vcpus.reset(None),
-            MachineEvent::Stop if !self.shared.paused() => {
-                self.shared.set_paused(true);
-                self.shared.clock.stop();
-                self.changes.push(Change::Paused);
+            MachineEvent::Stop if !self.shared.paused() => self.pause(),
+            MachineEvent::DriveError(error) => {
+                let what = match error.error {
+                    BlockError::NoSpace => "no space left on the host".to_owned(),
+                    BlockError::Io(errno) => host_error(&std::io::Error::from_raw_os_error(errno)),
+                    other => other.to_string(),
+                };
+                let (drive, name) = (&error.drive, &self.config.name);
+                eprintln!(
+                    "pcvm: drive {drive}: {what}; the machine is paused: mend the cause, then 'pcvm resume {name}'"
+                );
+                self.shared.set_drive_error();
+                self.changes.push(Change::DriveError(error));
+                if !self.shared.paused() {
+                    self.pause();
+                }
             }
             MachineEvent::Continue if self.shared.paused() => {
+                self.shared.engine.resume();
                 self.shared.clock.start();
                 self.shared.set_paused(false);
                 // The alarm was set for a time that the pause has moved.
@@ -192,6 +210,12 @@ impl Machine {
             self.shared.vcpus.run();
         }
         Ok(None)
+    }
+
+    fn pause(&mut self) {
+        self.shared.set_paused(true);
+        self.shared.clock.stop();
+        self.changes.push(Change::Paused);
     }
 
     /// Waits for disk requests in flight and delivers their completions, while the vCPUs are parked.

@@ -22,6 +22,7 @@ use pcvm_devices::usb::Piix3Usb;
 use pcvm_devices::vga::Vga;
 use pcvm_devices::{CharId, Devfn, DiskId, DynDevice, NicId};
 use sha1::{Digest, Sha1};
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Base port and IRQ of COM1 to COM4.
@@ -35,8 +36,8 @@ pub struct BoardParts {
     pub vga_rom: Vec<u8>,
     /// Expansion ROMs of the network cards, in order.
     pub nic_roms: Vec<Vec<u8>>,
-    /// Sizes of the images in bytes, by [`DiskId`].
-    pub sizes: Vec<Option<u64>>,
+    /// Sizes of the media in bytes.
+    pub sizes: BTreeMap<DiskId, u64>,
 }
 
 /// All devices of the machine. Where regions overlap, the earlier device wins.
@@ -45,7 +46,7 @@ pub fn devices(config: &MachineConfig, parts: BoardParts) -> Vec<Box<dyn DynDevi
     let mut put = |device: Box<dyn DynDevice>| all.push(device);
     put(Box::new(I440fx::new()));
     put(Box::new(Piix3::new()));
-    let size = |n: usize| parts.sizes.get(n).copied().flatten();
+    let size = |n: usize| parts.sizes.get(&DiskId(n as u8)).copied();
     let specs =
         [0, 1, 2, 3].map(|n: usize| config.drives.get(&DiskId(n as u8)).map(|drive| drive_spec(n, drive, size(n))));
     put(Box::new(Piix3Ide::new(specs)));
@@ -183,7 +184,8 @@ mod tests {
     #[test]
     fn the_board_is_frozen() {
         let config = full();
-        let parts = BoardParts { fw_cfg: FwCfgItems::default(), vga_rom: vec![], nic_roms: vec![], sizes: Vec::new() };
+        let parts =
+            BoardParts { fw_cfg: FwCfgItems::default(), vga_rom: vec![], nic_roms: vec![], sizes: BTreeMap::new() };
         let board: Vec<_> = devices(&config, parts).iter_mut().map(|device| describe(&mut **device)).collect();
         assert_eq!(board, FROZEN.lines().map(str::trim).collect::<Vec<_>>());
     }

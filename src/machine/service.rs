@@ -1,12 +1,15 @@
 //! Services: parts of the main loop that drive a machine from outside, such as the control socket.
 
+use crate::board::DriveError;
 use event_manager::MutEventSubscriber;
 
 /// A change of the machine as a whole, for services to report to their clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A client paused it.
     Paused,
+    /// A drive's error pauses it.
+    DriveError(DriveError),
     /// A client resumed it.
     Resumed,
     /// It was reset.

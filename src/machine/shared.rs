@@ -3,7 +3,7 @@
 use super::clock::VmClock;
 use super::exits::ExitCounters;
 use super::vcpus::VcpuGate;
-use crate::block::BlockEngine;
+use crate::block::{BlockEngine, Patience};
 use crate::board::work::PendingEvents;
 use crate::board::{Board, HostQueue, HostWork, MachineEvent};
 use crate::chardev::Chardev;
@@ -77,6 +77,8 @@ pub struct Shared {
     pub ports: Vec<NetPort>,
     events: Mutex<PendingEvents>,
     paused: AtomicBool,
+    /// The machine is paused because of a drive's error.
+    drive_error: AtomicBool,
     /// Wakes the main loop: events, sources that are ready again.
     pub event_fd: EventFd,
 }
@@ -115,6 +117,7 @@ impl Shared {
             ports,
             events: Mutex::default(),
             paused: AtomicBool::new(false),
+            drive_error: AtomicBool::new(false),
             event_fd,
         }
     }
@@ -133,7 +136,7 @@ impl Shared {
     /// Locks the board for `f`, then performs the work that was deferred.
     #[inline]
     pub fn with_board<R>(&self, f: impl FnOnce(&mut Board) -> R) -> R {
-        self.with_locked(self.lock(), f)
+        self.with_locked(self.lock(), Patience::None, f)
     }
 
     /// The same on a vCPU's thread, outside the guest.
@@ -144,34 +147,34 @@ impl Shared {
             board.0.ring.rewind();
         }
         board.set_vcpu(Some(vcpu));
-        self.with_locked(board, f)
+        self.with_locked(board, Patience::Briefly, f)
     }
 
     #[inline]
-    fn with_locked<'a, R>(&'a self, mut board: Locked<'a>, f: impl FnOnce(&mut Board) -> R) -> R {
+    fn with_locked<'a, R>(&'a self, mut board: Locked<'a>, patience: Patience, f: impl FnOnce(&mut Board) -> R) -> R {
         // Work of coalesced writes comes before the access that follows them: a driver that reads the status right after
         // the last word of a sector finds the sector written and need not poll again.
         if board.has_work() {
-            self.perform(board);
+            self.perform(board, patience);
             board = self.lock();
         }
         let result = f(&mut board);
         if board.has_work() {
-            self.perform(board);
+            self.perform(board, patience);
         }
         result
     }
 
     /// Releases the board's lock and performs the deferred work in order. Requests that complete at once may defer more.
     #[cold]
-    fn perform(&self, mut board: Locked<'_>) {
+    fn perform(&self, mut board: Locked<'_>, patience: Patience) {
         let Scratch { mut queue, mut sent } = SCRATCH.take();
         board.take_work(&mut queue);
         drop(board);
         while let Some(work) = queue.pop_front() {
             match work {
                 HostWork::Block(request) => {
-                    if let Some(done) = self.engine.start(request) {
+                    if let Some(done) = self.engine.start(request, patience) {
                         let mut board = self.lock();
                         board.block_done(done);
                         board.take_work(&mut queue);
@@ -244,6 +247,19 @@ impl Shared {
 
     /// The main loop has paused (true) or resumed the machine.
     pub fn set_paused(&self, paused: bool) {
+        if !paused {
+            self.drive_error.store(false, Ordering::SeqCst);
+        }
         self.paused.store(paused, Ordering::SeqCst);
+    }
+
+    /// Whether the machine is paused because of a drive's error.
+    pub fn drive_error(&self) -> bool {
+        self.drive_error.load(Ordering::SeqCst)
+    }
+
+    /// The machine pauses because of a drive's error.
+    pub fn set_drive_error(&self) {
+        self.drive_error.store(true, Ordering::SeqCst);
     }
 }

@@ -7,12 +7,12 @@
 //! | corrupt bit | refuses the image | refused with the mend |
 //! | zstd, extended L2 entries | refuses the image | refused; `pcvm image convert` reads extended L2 entries |
 //! | unknown incompatible bits | refuses the image | refused by the image's own name for the bit |
-//! | external data file | opens it for writing even below a read-only image | refused |
+//! | external data file | opens it for writing even below a read-only image | the caller passes the file |
 //! | extensions of version 2 | ignores them, then guesses the backing file's format | the caller passes the backing file |
 //! | feature name table of 48·n+1 bytes | panics | refused |
 //! | no end marker before the backing file's name | parses the name as an extension | refused |
 //! | bitmaps | clears their autoclear bit on opening for writing | allowed, [`lost_by_writing`] |
-//! | raw external data bit | likewise | refused with the external data file |
+//! | raw external data bit | likewise | allowed: the bit promises something to other programs |
 //! | virtual size close to 2⁶⁴ | overflows | refused by [`Header::read`](super::Header::read) (L1 table too small) |
 //! | backing files | recursion without a limit, formats guessed | the caller resolves the chain and passes it |
 //! | internal snapshots, refcounts of 1 to 64 bits, lazy refcounts, zero clusters, zlib | right | allowed |
@@ -40,9 +40,6 @@ pub enum Unsupported {
     /// The refcounts may be wrong.
     #[error("was not closed cleanly (dirty bit): run 'pcvm image check --repair all'")]
     Dirty,
-    /// Clusters are in another file.
-    #[error("keeps its data in an external file, which is not supported: copy it with 'qemu-img convert'")]
-    ExternalData,
     /// Compressed with zstd.
     #[error("has clusters compressed with {0}, which is not supported: copy it with 'qemu-img convert'")]
     Compression(String),
@@ -68,9 +65,6 @@ pub fn unsupported(header: &Header, access: Access) -> Option<Unsupported> {
     }
     if header.dirty() {
         return Some(Unsupported::Dirty);
-    }
-    if header.external_data() {
-        return Some(Unsupported::ExternalData);
     }
     if header.incompatible & incompatible::COMPRESSION != 0 {
         return Some(Unsupported::Compression("an unknown method".to_owned()));

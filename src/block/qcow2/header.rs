@@ -329,7 +329,7 @@ impl Header {
 
     /// Refcounts in a refcount block.
     pub fn refcounts_per_block(&self) -> u64 {
-        self.cluster_size() * 8 >> self.refcount_order
+        (self.cluster_size() * 8) >> self.refcount_order
     }
 
     /// Largest refcount.

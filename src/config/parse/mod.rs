@@ -92,6 +92,14 @@ pub enum OptionError {
         /// The backend.
         of: &'static str,
     },
+    /// A key that has no meaning without another.
+    #[error("'{key}' needs {other}")]
+    Needs {
+        /// The key.
+        key: &'static str,
+        /// What to give with it.
+        other: &'static str,
+    },
     /// `none` with keys.
     #[error("'none' has no keys: remove '{0}'")]
     NoneHasKeys(String),

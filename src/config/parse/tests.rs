@@ -1,7 +1,9 @@
 //! Option values: accepted forms and the message for each invalid one.
 
 use super::*;
-use crate::config::{BootDevice, CharSpec, DriveConfig, Media, RtcBase};
+use crate::config::{
+    BootDevice, CacheMode, CharSpec, DriveConfig, ErrorAction, ImageFormat, Limits, Media, Rate, RtcBase,
+};
 use pcvm_devices::DiskId;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -78,7 +80,8 @@ fn cpus_infers_what_the_topology_leaves_open_and_rejects_contradictions() {
 #[test]
 fn drive_options_take_a_unit_readonly_and_a_serial_number() {
     let expect = |media, path: Option<&str>, read_only, serial: Option<&str>, unit| {
-        let drive = DriveConfig { media, path: path.map(PathBuf::from), read_only, serial: serial.map(str::to_owned) };
+        let serial = serial.map(str::to_owned);
+        let drive = DriveConfig { read_only, serial, ..DriveConfig::new(media, path.map(PathBuf::from)) };
         Ok(DriveOption { drive, unit })
     };
     use Media::{Cdrom, Disk};
@@ -97,18 +100,90 @@ fn drive_options_take_a_unit_readonly_and_a_serial_number() {
         ("a,unit", "unit must be hda, hdb, hdc or hdd, not ''"),
         ("a,unit=hda,unit=hdb", "'unit' is given twice"),
         ("a,readonly=yes", "readonly must be on or off, not 'yes'"),
-        ("a,b", "unknown key 'b' (keys: unit, readonly, serial); write a comma in a file name twice"),
-        ("a,b=c", "unknown key 'b' (keys: unit, readonly, serial)"),
-        ("a,", "nothing follows a comma (keys: unit, readonly, serial)"),
     ] {
         assert_eq!(disk(os(text)).unwrap_err().to_string(), line, "{text}");
     }
+    let keys = "unit, format, cache, readonly, snapshot, serial, discard, size, iops, iops-burst, bps, bps-burst, \
+                limit-group, werror, rerror, backing-dir";
+    for (text, line) in [
+        ("a,b", "unknown key 'b' (keys: KEYS); write a comma in a file name twice"),
+        ("a,b=c", "unknown key 'b' (keys: KEYS)"),
+        ("a,", "nothing follows a comma (keys: KEYS)"),
+    ] {
+        assert_eq!(disk(os(text)).unwrap_err().to_string(), line.replace("KEYS", keys), "{text}");
+    }
+    assert_eq!(
+        cdrom(os("a,format=raw")).unwrap_err().to_string(),
+        "unknown key 'format' (keys: unit, readonly, serial)"
+    );
     for serial in ["", "123456789012345678901", "\u{e4}", " 1", "1 "] {
         let line =
             format!("serial must be 1 to 20 printable ASCII characters without a space at either end, not '{serial}'");
         assert_eq!(disk(os(&format!("a,serial={serial}"))).unwrap_err().to_string(), line);
     }
     assert_eq!(cdrom(os("a,readonly=off")), Err(OptionError::WritableCdrom));
+}
+
+#[test]
+fn disk_options_say_how_the_host_keeps_the_image() {
+    let drive = |text: &str| disk(os(text)).map(|option| option.drive);
+    let plain = DriveConfig::new(Media::Disk, Some("a".into()));
+    let rate = |per_second, burst| Some(Rate { per_second, burst });
+    for (text, expected) in [
+        ("a,format=qcow2", DriveConfig { format: Some(ImageFormat::Qcow2), ..plain.clone() }),
+        (
+            "a,format=raw,cache=none",
+            DriveConfig { format: Some(ImageFormat::Raw), cache: CacheMode::None, ..plain.clone() },
+        ),
+        (
+            "a,cache=unsafe,snapshot,discard=off",
+            DriveConfig { cache: CacheMode::Unsafe, snapshot: true, discard: false, ..plain.clone() },
+        ),
+        ("a,size=10G", DriveConfig { create_size: Some(10 << 30), ..plain.clone() }),
+        (
+            "a,iops=100,bps=20M,bps-burst=512",
+            DriveConfig { limits: Limits { requests: rate(100, 100), bytes: rate(20 << 20, 512) }, ..plain.clone() },
+        ),
+        (
+            "a,iops=100,iops-burst=1,limit-group=slow",
+            DriveConfig {
+                limits: Limits { requests: rate(100, 1), bytes: None },
+                limit_group: Some("slow".into()),
+                ..plain.clone()
+            },
+        ),
+        (
+            "a,werror=stop,rerror=ignore",
+            DriveConfig { write_error: ErrorAction::Stop, read_error: ErrorAction::Ignore, ..plain.clone() },
+        ),
+        (
+            "a,backing-dir=/b,backing-dir=c,,d",
+            DriveConfig { backing_dirs: vec!["/b".into(), "c,d".into()], ..plain.clone() },
+        ),
+    ] {
+        assert_eq!(drive(text), Ok(expected), "{text}");
+    }
+    for (text, line) in [
+        ("a,format=vhd", "format must be raw, qcow2 or vmdk, not 'vhd'"),
+        ("a,cache=directsync", "cache must be writeback, none, writethrough or unsafe, not 'directsync'"),
+        ("a,readonly,snapshot", "'readonly' and 'snapshot' exclude each other"),
+        ("a,readonly,size=1G", "'readonly' and 'size' exclude each other"),
+        ("a,format=vmdk,size=1G", "format must be raw or qcow2 where 'size' is given, not 'vmdk'"),
+        ("a,size=0", "size must be a multiple of 512 bytes such as 10G or 720K, up to 128P, not '0'"),
+        ("a,size=1e9", "size must be a multiple of 512 bytes such as 10G or 720K, up to 128P, not '1e9'"),
+        ("a,iops=0", "iops must be a number of requests per second, 1 to 1000000000, not '0'"),
+        ("a,bps=5", "bps must be bytes per second from 512 to 1T, such as 1048576, 512K or 20M, not '5'"),
+        ("a,bps-burst=1M", "'bps-burst' needs bps"),
+        ("a,limit-group=x", "'limit-group' needs iops or bps"),
+        ("a,limit-group=,iops=1", "limit-group must be a name of 1 to 64 bytes, not ''"),
+        ("a,rerror=enospc", "rerror must be report, stop or ignore, not 'enospc'"),
+        ("a,werror=x", "werror must be report, stop, enospc or ignore, not 'x'"),
+        ("a,backing-dir", "backing-dir needs a value: write backing-dir=DIRECTORY"),
+        ("a,backing-dir=", "backing-dir needs a value: write backing-dir=DIRECTORY"),
+        ("a,cache=none,cache=none", "'cache' is given twice"),
+    ] {
+        assert_eq!(drive(text).unwrap_err().to_string(), line, "{text}");
+    }
 }
 
 #[test]
@@ -162,7 +237,7 @@ fn drives_occupy_units_in_the_order_of_qemu_and_xen() {
                 let (kind, unit) = word.split_at(1);
                 let media = if kind == "C" { Media::Cdrom } else { Media::Disk };
                 let path = Some(PathBuf::from(n.to_string()));
-                let drive = DriveConfig { media, path, read_only: false, serial: None };
+                let drive = DriveConfig::new(media, path);
                 DriveOption { drive, unit: unit.parse().ok().map(DiskId) }
             })
             .collect();

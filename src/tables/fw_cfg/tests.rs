@@ -15,7 +15,7 @@ pub(crate) fn machine(memory: u64) -> MachineConfig {
 }
 
 fn drive(media: Media) -> DriveConfig {
-    DriveConfig { media, path: None, read_only: true, serial: None }
+    DriveConfig { read_only: true, ..DriveConfig::new(media, None) }
 }
 
 #[test]

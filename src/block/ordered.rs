@@ -1,0 +1,254 @@
+//! Order of a qcow2 image's metadata writes, so that neither a killed process nor a crash of the host damages the image.
+//!
+//! A pointer in the file must never point to a cluster whose refcount in the file is 0: the next user of the image would give
+//! that cluster away a second time. imago (0.2.6) orders refcounts and L2 tables among its own caches, with two gaps that
+//! this storage object closes beneath it:
+//!
+//! - It writes an L1 entry when it allocates an L2 table, long before the refcount of that table. Writes to the L1 table wait
+//!   here until imago has flushed its caches.
+//! - It does not wait for the device between refcounts and tables, so that the host may write them in another order. A write
+//!   that follows one to a refcount block waits until that is on stable storage, and so do L1 entries.
+
+use imago::io_buffers::{IoVector, IoVectorMut};
+use imago::storage::PreallocateMode;
+use imago::storage::drivers::CommonStorageHelper;
+use imago::{Storage, StorageExt};
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Where a qcow2 image has the metadata whose order matters.
+#[derive(Debug, Default)]
+pub struct Layout {
+    /// The L1 table, in bytes of the file.
+    pub l1_table: Range<u64>,
+    /// The refcount table.
+    pub refcount_table: Range<u64>,
+    /// Offsets of the refcount blocks.
+    pub refcount_blocks: HashSet<u64>,
+    /// Bytes of a cluster.
+    pub cluster: u64,
+}
+
+/// What has been written since the last time that the device was waited for.
+#[derive(Debug, Default)]
+struct State {
+    layout: Layout,
+    /// Writes to the L1 table that wait, by offset.
+    l1: BTreeMap<u64, Vec<u8>>,
+    /// A refcount block was written.
+    refcounts: bool,
+    /// Something else was written.
+    other: bool,
+    /// Clusters may have been freed: then tables go to the device before refcounts.
+    frees: bool,
+}
+
+/// A file of an image's chain as imago accesses it.
+#[derive(Debug)]
+pub struct Store {
+    file: imago::file::File,
+    /// The file's number in the chain.
+    number: usize,
+    state: Mutex<State>,
+}
+
+impl Store {
+    /// File `number` of a chain.
+    pub fn new(file: imago::file::File, number: usize) -> Self {
+        Self { file, number, state: Mutex::default() }
+    }
+
+    /// The file's number in the chain.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// Orders the writes of a qcow2 image with this metadata from now on.
+    pub fn order(&self, layout: Layout) {
+        self.state().layout = layout;
+    }
+
+    /// Clusters are about to be freed.
+    pub fn expect_frees(&self) {
+        self.state().frees = true;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until everything written is on stable storage.
+    fn wait(&self, state: &mut State) -> io::Result<()> {
+        self.file.sync()?;
+        state.refcounts = false;
+        state.other = false;
+        Ok(())
+    }
+
+    /// Before a write of `range`: waits for the device where the order demands it. True if the write is to wait.
+    fn before_write(&self, range: Range<u64>) -> io::Result<bool> {
+        let mut state = self.state();
+        let Layout { l1_table, refcount_blocks, cluster, .. } = &state.layout;
+        if *cluster == 0 {
+            return Ok(false);
+        }
+        if range.start < l1_table.end && l1_table.start < range.end {
+            return Ok(true);
+        }
+        if refcount_blocks.contains(&(range.start - range.start % cluster)) {
+            if state.frees && state.other {
+                self.wait(&mut state)?;
+            }
+            state.refcounts = true;
+        } else {
+            if state.refcounts {
+                self.wait(&mut state)?;
+            }
+            state.other = true;
+        }
+        Ok(false)
+    }
+
+    /// A write of `bytes` to the refcount table names refcount blocks.
+    fn note_refcount_blocks(&self, offset: u64, bytes: &IoVector<'_>) {
+        let mut state = self.state();
+        let Layout { refcount_table: table, refcount_blocks, cluster, .. } = &mut state.layout;
+        let end = offset.saturating_add(bytes.len());
+        if *cluster == 0 || offset >= table.end || table.start >= end {
+            return;
+        }
+        let mut copy = vec![0; usize::try_from(bytes.len()).unwrap_or_default()];
+        bytes.copy_into_slice(&mut copy);
+        for entry in copy.chunks_exact(8) {
+            let block = entry.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+            if block != 0 {
+                refcount_blocks.insert(block);
+            }
+        }
+    }
+
+    /// Writes the L1 entries that wait, after everything that they point to.
+    fn write_l1(&self) -> io::Result<()> {
+        let mut state = self.state();
+        if state.l1.is_empty() {
+            return Ok(());
+        }
+        self.wait(&mut state)?;
+        while let Some((&offset, bytes)) = state.l1.first_key_value() {
+            self.file.write(bytes, offset)?;
+            state.l1.pop_first();
+        }
+        state.other = true;
+        Ok(())
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.file.fmt(f)
+    }
+}
+
+// SAFETY of the implementation's unsafe functions: imago declares them unsafe because a caller must keep alignment and
+// exclusion; each passes its caller's request on unchanged, and the object that it passes it to has the same alignments and
+// the same helper for exclusion.
+#[allow(unsafe_code)]
+impl Storage for Store {
+    fn mem_align(&self) -> usize {
+        self.file.mem_align()
+    }
+
+    fn req_align(&self) -> usize {
+        self.file.req_align()
+    }
+
+    fn zero_align(&self) -> usize {
+        self.file.zero_align()
+    }
+
+    fn discard_align(&self) -> usize {
+        self.file.discard_align()
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+
+    fn resolve_relative_path<P: AsRef<Path>>(&self, relative: P) -> io::Result<PathBuf> {
+        self.file.resolve_relative_path(relative)
+    }
+
+    fn get_filename(&self) -> Option<PathBuf> {
+        self.file.get_filename()
+    }
+
+    unsafe fn pure_readv(&self, bufv: IoVectorMut<'_>, offset: u64) -> io::Result<()> {
+        // SAFETY: see above.
+        unsafe { self.file.pure_readv(bufv, offset) }
+    }
+
+    unsafe fn pure_writev(&self, bufv: IoVector<'_>, offset: u64) -> io::Result<()> {
+        let range = offset..offset.saturating_add(bufv.len());
+        if self.before_write(range)? {
+            let mut bytes = vec![0; usize::try_from(bufv.len()).map_err(|_| io::ErrorKind::InvalidInput)?];
+            bufv.copy_into_slice(&mut bytes);
+            self.state().l1.insert(offset, bytes);
+            return Ok(());
+        }
+        self.note_refcount_blocks(offset, &bufv);
+        // SAFETY: see above.
+        unsafe { self.file.pure_writev(bufv, offset) }
+    }
+
+    unsafe fn pure_write_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.before_write(offset..offset.saturating_add(length))?;
+        // SAFETY: see above.
+        unsafe { self.file.pure_write_zeroes(offset, length) }
+    }
+
+    unsafe fn pure_write_allocated_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.before_write(offset..offset.saturating_add(length))?;
+        // SAFETY: see above.
+        unsafe { self.file.pure_write_allocated_zeroes(offset, length) }
+    }
+
+    unsafe fn pure_discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.before_write(offset..offset.saturating_add(length))?;
+        // SAFETY: see above.
+        unsafe { self.file.pure_discard(offset, length) }
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        // imago calls this after its caches have written what they hold.
+        self.write_l1()?;
+        self.file.flush()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.frees = false;
+        self.wait(&mut state)
+    }
+
+    fn settle_writes(&self) -> io::Result<()> {
+        self.file.settle_writes()
+    }
+
+    unsafe fn invalidate_cache(&self) -> io::Result<()> {
+        self.write_l1()?;
+        // SAFETY: see above.
+        unsafe { self.file.invalidate_cache() }
+    }
+
+    fn get_storage_helper(&self) -> &CommonStorageHelper {
+        self.file.get_storage_helper()
+    }
+
+    fn resize(&self, new_size: u64, mode: PreallocateMode) -> io::Result<()> {
+        self.file.resize(new_size, mode)
+    }
+}
