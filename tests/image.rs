@@ -110,12 +110,16 @@ fn maps_agree_with_qemu_img_through_a_chain() {
 
 /// Opens an image with the crate that serves machines' disks.
 fn open_imago(path: &std::path::Path) -> FormatAccess<imago::file::File> {
-    let file = File::options().read(true).write(true).open(path).unwrap();
-    let storage =
-        imago::file::File::from_open_file(file, StorageOpenOptions::new().write(true).filename(path)).unwrap();
-    let image = imago::qcow2::Qcow2::<imago::file::File>::builder(storage)
+    let storage = |path: &std::path::Path| {
+        let file = File::options().read(true).write(true).open(path).unwrap();
+        imago::file::File::from_open_file(file, StorageOpenOptions::new().write(true).filename(path)).unwrap()
+    };
+    let header = pcvm::block::qcow2::Header::read(&File::open(path).unwrap()).unwrap();
+    let data = header.data_file.map(|name| storage(&path.with_file_name(name)));
+    let image = imago::qcow2::Qcow2::<imago::file::File>::builder(storage(path))
         .write(true)
         .backing(None)
+        .data_file(data)
         .open(DenyImplicitOpenGate::default());
     FormatAccess::new(image.unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
@@ -184,7 +188,7 @@ fn every_image_that_is_not_refused_is_read_and_written_right() {
             assert!(inner(snapshot) == before, "{name}: snapshot {snapshot}");
         }
     }
-    assert_eq!(refused, ["sub.qcow2", "data.qcow2", "data2.qcow2", "corrupt.qcow2", "dirty.qcow2"]);
+    assert_eq!(refused, ["sub.qcow2", "corrupt.qcow2", "dirty.qcow2"]);
 }
 
 #[test]
@@ -424,14 +428,16 @@ fn files_outside_are_not_opened() {
     let dir = Dir::new();
     fs::create_dir(dir.path("in")).unwrap();
     fs::write(dir.path("secret"), vec![b's'; 1 << 20]).unwrap();
-    let cases: [(&str, &str); 5] = [
-        ("../secret", "is outside that image's directory: allow it with --backing-dir"),
-        ("link", "is outside that image's directory"),
+    let cases: [(&str, &str); 6] = [
+        ("../secret", "is outside its directory: allow that with --backing-dir"),
+        ("link", "is outside its directory"),
         ("json:{}", "which is not a file name"),
         ("nbd://host/x", "which is not a file name"),
-        ("/dev/zero", "is not a file or a block device"),
+        ("/dev/zero", "is outside its directory"),
+        ("fifo", "is not a file or a block device"),
     ];
     std::os::unix::fs::symlink("../secret", dir.path("in/link")).unwrap();
+    dir.run("mkfifo", &["in/fifo"]);
     for (backing, text) in cases {
         dir.qemu_img(&["create", "-q", "-u", "-f", "qcow2", "-b", backing, "-F", "raw", "in/a.qcow2", "1M"]);
         dir.image_fails(&["convert", "--force", "in/a.qcow2", "copy.raw"], 1, text);
@@ -451,7 +457,7 @@ fn a_format_is_not_guessed_from_content() {
     dir.image_fails(&["info", "guest.img"], 1, "starts with a qcow2 header: give -f qcow2, or -f raw if");
     dir.image(&["info", "-f", "raw", "guest.img"]);
     dir.image(&["info", "-f", "qcow2", "guest.img"]);
-    for (bytes, name) in [(&b"KDMV"[..], "vmdk"), (b"vhdxfile", "vhdx"), (b"conectix", "vhd")] {
+    for (bytes, name) in [(&b"KDMV"[..], "vmdk"), (b"vhdxfile", "VHDX"), (b"conectix", "VHD")] {
         fs::write(dir.path("x.img"), bytes).unwrap();
         dir.image_fails(&["info", "x.img"], 1, &format!("starts with a {name} header"));
     }
@@ -481,6 +487,8 @@ fn images_of_other_programs_are_read_or_refused_by_name() {
     }
     dir.qemu_img(&["create", "-q", "-f", "qcow2", "-o", "compression_type=zstd", "z.qcow2", "1M"]);
     dir.image_fails(&["convert", "z.qcow2", "copy2.img"], 1, "compressed with zstd");
+    dir.qemu_img(&["create", "-q", "-f", "qcow2", "-o", "data_file=d.raw", "d.qcow2", "1M"]);
+    dir.image_fails(&["resize", "d.qcow2", "2M"], 1, "keeps its data in an external file");
     let secret =
         ["--object", "secret,id=s,data=abc", "-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"];
     dir.qemu_img(&[&["create", "-q", "-f", "qcow2"], &secret[..], &["luks.qcow2", "1M"]].concat());
@@ -498,7 +506,7 @@ fn an_image_in_use_is_named_with_its_process() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .expect("qemu-io");
-    let text = format!("is in use by process {} (qemu-io)", child.id());
+    let text = format!("is in use by qemu-io (process {})", child.id());
     let mut info = String::new();
     for _ in 0..500 {
         info = dir.image(&["info", "a.qcow2"]);
@@ -507,7 +515,7 @@ fn an_image_in_use_is_named_with_its_process() {
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    assert!(info.contains(&format!("in use by: process {} (qemu-io), writing", child.id())), "{info}");
+    assert!(info.contains(&format!("in use by: qemu-io (process {}), writing", child.id())), "{info}");
     for arguments in [
         &["resize", "a.qcow2", "2M"][..],
         &["check", "a.qcow2"],

@@ -227,8 +227,8 @@ fn two_machines_use_one_base() {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert!(error.contains("disk.img: is in use by process"), "{error}");
-    dir.image_fails(&["commit", "two.qcow2"], 1, "is in use by process");
+    assert!(error.contains("disk.img: is in use by qemu-io (process"), "{error}");
+    dir.image_fails(&["commit", "two.qcow2"], 1, "is in use by qemu-io (process");
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -3,8 +3,8 @@
 use super::EXIT_FAILURE;
 use crate::image::snapshot::{self, Request};
 use crate::image::{
-    self, CheckReport, ConvertOptions, CreateOptions, Directories, Format, ImageError, MapEntry, Preallocation,
-    RebaseOptions, RepairMode, Size,
+    self, CheckReport, ConvertOptions, CreateOptions, Format, ImageError, MapEntry, Preallocation, RebaseOptions,
+    RepairMode, Size,
 };
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -261,7 +261,7 @@ impl ImageArgs {
     /// What the command cannot do.
     pub fn run(self) -> Result<u8, ImageError> {
         let Self { command, backing_dir, json, quiet } = self;
-        let dirs = |file: &Path| Directories::new(file, &backing_dir);
+        let dirs = |file: &Path| image::directories(file, &backing_dir);
         let mut bar = Bar::new(quiet || json);
         match command {
             ImageCommand::Info { image: ImageFile { format, file }, backing_chain } => {

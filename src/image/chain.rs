@@ -2,9 +2,10 @@
 //!
 //! Layers are resolved one after another, at most [`LAYERS_MAX`], each from an allowed directory and none twice.
 
-use super::files::{self, Directories};
+use super::files;
 use super::vhd::Vhd;
 use super::{Format, ImageError, format};
+use crate::block::Directories;
 use crate::block::qcow2::{self, Header, Mapping, Source, TableCache, read_padded};
 use flate2::{Decompress, FlushDecompress, Status};
 use imago::{FormatAccess, FormatDriverBuilder, Storage, StorageOpenOptions};
@@ -12,7 +13,6 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -289,7 +289,7 @@ impl Layer {
                 let data = match (header.external_data(), &header.data_file) {
                     (false, _) => None,
                     _ if describe => None,
-                    (true, Some(name)) => Some(dirs.open(&resolve(&path, name)?, &path)?),
+                    (true, Some(name)) => Some(files::open_named(dirs, named(&path, name)?, &path)?.0),
                     (true, None) => return Err(ImageError::refused(&path, "does not name its external data file")),
                 };
                 let size = header.size;
@@ -381,12 +381,13 @@ impl Layer {
             Some("file" | "host_device") => Some(Format::Raw),
             Some(name) => Some(name.parse().map_err(|why: String| ImageError::refused(&self.path, why))?),
         };
-        Ok(Some((resolve(&self.path, name)?, format)))
+        Ok(Some((files::parent(&self.path).join(named(&self.path, name)?), format)))
     }
 
     fn open_backing(&self, dirs: &Directories) -> Result<Option<(PathBuf, File, Format)>, ImageError> {
-        let Some((path, format)) = self.backing()? else { return Ok(None) };
-        let file = dirs.open(&path, &self.path)?;
+        let Some((_, format)) = self.backing()? else { return Ok(None) };
+        let Some(name) = self.header().and_then(|header| header.backing_file.as_ref()) else { return Ok(None) };
+        let (file, path) = files::open_named(dirs, named(&self.path, name)?, &self.path)?;
         let format = match format {
             Some(format) => format,
             None => format::decide(&path, &file, None)?,
@@ -417,17 +418,15 @@ fn stretch(file: &File, known: &mut Option<(u64, u64, bool)>, offset: u64, size:
     (data, end)
 }
 
-/// The path of a file that the image `from` names.
-fn resolve(from: &Path, name: &OsStr) -> Result<PathBuf, ImageError> {
-    let bytes = name.as_bytes();
-    let bytes = bytes.strip_prefix(b"file:").unwrap_or(bytes);
+/// The name of a file that the image `from` contains, without QEMU's prefix `file:`.
+fn named<'a>(from: &Path, name: &'a OsStr) -> Result<&'a str, ImageError> {
+    let text = name.to_str().map(|text| text.strip_prefix("file:").unwrap_or(text));
     // A colon before any slash makes it the name of a protocol for QEMU.
-    let protocol = bytes.iter().take_while(|byte| **byte != b'/').any(|byte| *byte == b':');
-    if protocol || bytes.is_empty() || bytes.contains(&0) {
+    let file = text.filter(|text| !text.split('/').next().unwrap_or_default().contains(':') && !text.is_empty());
+    file.ok_or_else(|| {
         let why = format!("names '{}', which is not a file name", name.to_string_lossy().escape_debug());
-        return Err(ImageError::refused(from, why));
-    }
-    Ok(files::parent(from).join(OsStr::from_bytes(bytes)))
+        ImageError::refused(from, why)
+    })
 }
 
 /// Opens the extents of a VMDK from allowed directories.
@@ -445,18 +444,17 @@ impl imago::format::gate::ImplicitOpenGate<imago::file::File> for ExtentGate<'_>
     }
 
     fn open_storage(&mut self, options: StorageOpenOptions) -> io::Result<imago::file::File> {
-        let path = options.get_filename().map(Path::to_owned).unwrap_or_default();
-        let file = self.dirs.open(&path, self.from).map_err(|error| io::Error::other(error.to_string()))?;
+        let name = options.get_filename().and_then(Path::to_str).unwrap_or_default();
+        let opened = files::open_named(self.dirs, name, self.from);
+        let (file, path) = opened.map_err(|error| io::Error::other(error.to_string()))?;
         imago::file::File::from_open_file(file, StorageOpenOptions::new().filename(path))
     }
 }
 
 fn open_vmdk(path: &Path, file: File, dirs: &Directories) -> Result<FormatAccess<imago::file::File>, ImageError> {
-    if format::looks_like(&file) == Some("vmdk") && {
-        let mut start = [0; 4];
-        read_padded(&file, 0, &mut start).map_err(ImageError::host(path))?;
-        start == *b"KDMV"
-    } {
+    let mut start = [0; 4];
+    read_padded(&file, 0, &mut start).map_err(ImageError::host(path))?;
+    if matches!(&start, b"KDMV" | b"COWD") {
         let why = "is a sparse VMDK, which is not supported: convert it with 'qemu-img convert'";
         return Err(ImageError::refused(path, why));
     }

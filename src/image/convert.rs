@@ -2,9 +2,10 @@
 
 use super::chain::{Depth, Disk};
 use super::create::{CreateOptions, format_file};
-use super::files::{self, Directories, NewFile};
+use super::files::{self, NewFile};
 use super::write::Target;
 use super::{Format, ImageError, Progress};
+use crate::block::Directories;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
@@ -48,11 +49,17 @@ pub fn convert(
     };
     let new = NewFile::create(files::temporary(target, "new"))?;
     format_file(new.file(), target, size, &options.to)?;
-    let mut out = Target::open(new.file(), new.path(), options.to.format)?;
+    let mut out = Target::open_new(new.file(), new.path(), options.to.format)?;
     let base = match &options.to.backing {
         Some((path, format)) => {
             let full = files::parent(target).join(super::write::recorded_name(target, path));
-            Some(Disk::open(&full, Some(*format), &Directories::new(&full, &[])?, Depth::Chain, true)?)
+            Some(Disk::open(
+                &full,
+                Some(*format),
+                &Directories::new(&full, &[]).map_err(ImageError::block)?,
+                Depth::Chain,
+                true,
+            )?)
         }
         None => None,
     };

@@ -1,9 +1,10 @@
 //! `pcvm image create`: a new raw or qcow2 image.
 
 use super::chain::{Depth, Disk};
-use super::files::{self, Directories, NewFile};
+use super::files::{self, NewFile};
 use super::write::{recorded_name, storage};
 use super::{Format, ImageError};
+use crate::block::{Directories, Store};
 use imago::format::PreallocateMode;
 use imago::{DenyImplicitOpenGate, FormatCreateBuilder};
 use rustix::fs::FallocateFlags;
@@ -116,7 +117,7 @@ pub fn create(path: &Path, size: Option<u64>, options: &CreateOptions, force: bo
         (size, Some((backing, format))) => {
             // The user named it, so its own directory is allowed.
             let full = files::parent(path).join(recorded_name(path, backing));
-            let dirs = Directories::new(&full, &[])?;
+            let dirs = Directories::new(&full, &[]).map_err(ImageError::block)?;
             let disk = Disk::open(&full, Some(*format), &dirs, Depth::Top, true)?;
             size.unwrap_or_else(|| disk.size())
         }
@@ -157,7 +158,7 @@ pub(super) fn format_file(file: &File, path: &Path, size: u64, options: &CreateO
             if tables > 4 << 20 {
                 return refused(format!("{size} bytes is too much for clusters of {} bytes", options.cluster_size));
             }
-            let mut builder = imago::qcow2::Qcow2::<imago::file::File>::create_builder(storage(file, path)?)
+            let mut builder = imago::qcow2::Qcow2::<Store>::create_builder(storage(file, path)?)
                 .size(size)
                 .cluster_size(options.cluster_size as usize)
                 .refcount_width(options.refcount_bits as usize)
@@ -178,7 +179,7 @@ pub(super) fn format_file(file: &File, path: &Path, size: u64, options: &CreateO
                 builder = builder.backing(name.to_owned(), format.name().to_owned());
             }
             let image = builder.create_open(DenyImplicitOpenGate::default(), |storage| {
-                Ok(imago::qcow2::Qcow2::<imago::file::File>::builder(storage).backing(None))
+                Ok(imago::qcow2::Qcow2::<Store>::builder(storage).backing(None))
             });
             let image = image.map_err(ImageError::host(path))?;
             imago::FormatAccess::new(image).flush().map_err(ImageError::host(path))

@@ -1,49 +1,25 @@
 //! Opening, locking and replacing image files.
 
-use super::{ImageError, holder};
+use super::ImageError;
+use crate::block::Directories;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// The directories from which files that an image names (backing files, data files, extents) may be opened: that of the top
-/// image and those that the user names, each with what is below it.
-#[derive(Clone, Debug)]
-pub struct Directories(Vec<PathBuf>);
+/// Attempts to lock a file that another process has locked, and the pause between two.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-impl Directories {
-    /// The directory of `top`, and `more`.
-    ///
-    /// # Errors
-    /// If one of them does not exist.
-    pub fn new(top: &Path, more: &[PathBuf]) -> Result<Self, ImageError> {
-        let mut all = Vec::with_capacity(more.len() + 1);
-        for dir in std::iter::once(&parent(top)).chain(more) {
-            all.push(dir.canonicalize().map_err(ImageError::host(dir))?);
-        }
-        Ok(Self(all))
-    }
-
-    /// Opens a file for reading that the image `from` names.
-    ///
-    /// # Errors
-    /// If the host refuses, it is not a file or block device, or it is in another directory. The check is on the open
-    /// descriptor, so a link that changes meanwhile does not escape it.
-    pub fn open(&self, path: &Path, from: &Path) -> Result<File, ImageError> {
-        let file = open(path, false)?;
-        let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).or_else(|_| path.canonicalize());
-        let real = real.map_err(ImageError::host(path))?;
-        if self.0.iter().any(|dir| real.starts_with(dir)) {
-            return Ok(file);
-        }
-        let dir = real.parent().unwrap_or(&real).display();
-        let why = format!(
-            "{} names it, but it is outside that image's directory: allow it with --backing-dir {dir}",
-            from.display()
-        );
-        Err(ImageError::refused(path, why))
-    }
+/// Opens a file for reading that the image `from` names, if it is in an allowed directory. Gives the file and its path.
+///
+/// # Errors
+/// If the host refuses, it is not a file or block device, or it is in another directory.
+pub fn open_named(dirs: &Directories, name: &str, from: &Path) -> Result<(File, PathBuf), ImageError> {
+    let (file, path) = dirs.open(from, name, false, false).map_err(ImageError::block)?;
+    check_kind(&file, &path)?;
+    Ok((file, path))
 }
 
 /// The directory of a file.
@@ -77,9 +53,14 @@ pub fn open(path: &Path, write: bool) -> Result<File, ImageError> {
     // O_NONBLOCK, so that a FIFO does not block; it has no effect on files and block devices.
     let file = OpenOptions::new().read(true).write(write).custom_flags(libc::O_NONBLOCK).open(path);
     let file = file.map_err(ImageError::host(path))?;
+    check_kind(&file, path)?;
+    Ok(file)
+}
+
+fn check_kind(file: &File, path: &Path) -> Result<(), ImageError> {
     let kind = file.metadata().map_err(ImageError::host(path))?.file_type();
     if kind.is_file() || kind.is_block_device() {
-        return Ok(file);
+        return Ok(());
     }
     let what = if kind.is_dir() { "is a directory" } else { "is not a file or a block device" };
     Err(ImageError::refused(path, what))
@@ -90,10 +71,22 @@ pub fn open(path: &Path, write: bool) -> Result<File, ImageError> {
 /// # Errors
 /// If another process has it, or the path names another file by now.
 pub fn lock(file: &File, path: &Path, exclusive: bool) -> Result<(), ImageError> {
-    match crate::block::lock(file, exclusive) {
+    let busy = |why: &io::Error| matches!(why.raw_os_error(), Some(libc::EAGAIN | libc::EACCES));
+    let mut result = crate::block::lock(file, exclusive);
+    for _ in 0..LOCK_TRIES {
+        if !result.as_ref().is_err_and(busy) {
+            break;
+        }
+        // A process that is ending holds its locks for some more milliseconds.
+        std::thread::sleep(LOCK_PAUSE);
+        result = crate::block::lock(file, exclusive);
+    }
+    match result {
         Ok(()) => {}
-        Err(why) if matches!(why.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
-            return Err(ImageError::InUse { path: path.to_owned(), holder: holder::describe(path) });
+        Err(why) if busy(&why) => {
+            let all: Vec<_> = crate::block::holders(file).iter().map(ToString::to_string).collect();
+            let holder = if all.is_empty() { "another process".to_owned() } else { all.join(", ") };
+            return Err(ImageError::InUse { path: path.to_owned(), holder });
         }
         // A file system without locks.
         Err(_) => return Ok(()),

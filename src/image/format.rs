@@ -4,9 +4,9 @@
 //! own snapshot index does.
 
 use super::{ImageError, snapshot};
+use crate::config::ImageFormat;
 use std::fmt;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -24,6 +24,16 @@ pub enum Format {
 }
 
 impl Format {
+    /// The format as a machine's configuration has it; `None` for one that a machine's disk cannot have.
+    pub fn for_drive(self) -> Option<ImageFormat> {
+        match self {
+            Self::Raw => Some(ImageFormat::Raw),
+            Self::Qcow2 => Some(ImageFormat::Qcow2),
+            Self::Vmdk => Some(ImageFormat::Vmdk),
+            Self::Vhd => None,
+        }
+    }
+
     /// The name in options and in `--json`, as QEMU has it.
     pub fn name(self) -> &'static str {
         match self {
@@ -58,23 +68,6 @@ impl FromStr for Format {
     }
 }
 
-/// The format whose magic number a file has; `None` for raw. For messages and for comparing with the name, never for opening.
-pub fn looks_like(file: &File) -> Option<&'static str> {
-    let mut start = [0; 68];
-    let read = file.read_at(&mut start, 0).ok()?;
-    let start = start.get(..read)?;
-    let magics: [(usize, &[u8], &str); 7] = [
-        (0, b"QFI\xfb", "qcow2"),
-        (0, b"KDMV", "vmdk"),
-        (0, b"# Disk DescriptorFile", "vmdk"),
-        (0, b"conectix", "vhd"),
-        (0, b"vhdxfile", "vhdx"),
-        (64, &[0x7f, 0x10, 0xda, 0xbe], "vdi"),
-        (0, b"QED\0", "qed"),
-    ];
-    magics.iter().find(|(at, magic, _)| start.get(*at..).is_some_and(|s| s.starts_with(magic))).map(|found| found.2)
-}
-
 /// Decides the format of an image that the user names: `given`, or what the snapshot index beside it says, or the end of its
 /// name, or raw if it starts with no other format's header.
 ///
@@ -93,7 +86,7 @@ pub fn decide(path: &Path, file: &File, given: Option<Format>) -> Result<Format,
         (None, None) => {}
     }
     let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let found = looks_like(file);
+    let found = crate::block::foreign_format(file);
     let named = match end.as_str() {
         "qcow2" => Some(Format::Qcow2),
         "vmdk" => Some(Format::Vmdk),

@@ -1,10 +1,9 @@
 //! `pcvm image info`: what an image file is, from its header and tables.
 
 use super::chain::{Depth, Disk, Layer};
-use super::files::Directories;
-use super::holder::{self, Holder};
-use super::{Format, ImageError, snapshot};
+use super::{Format, ImageError, files, snapshot};
 use crate::block::qcow2::{self, Compression, Encryption, Header, LAZY_REFCOUNTS};
+use crate::block::{self, Directories, Holder};
 use serde_json::{Map, Value, json};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -52,9 +51,9 @@ fn describe(layer: &Layer) -> Result<Info, ImageError> {
         json.insert("pcvm-snapshots".into(), json!(index.snapshots));
         json.insert("pcvm-parent".into(), json!(index.parent));
     }
-    let holders = holder::holders(path);
+    let holders = block::holders(&files::open(path, false)?);
     for Holder { pid, command, writes } in &holders {
-        line("in use by", format!("process {pid} ({command}), {}", if *writes { "writing" } else { "reading" }));
+        line("in use by", format!("{command} (process {pid}), {}", if *writes { "writing" } else { "reading" }));
     }
     let entry = |h: &Holder| json!({ "pid": h.pid, "command": h.command, "writes": h.writes });
     json.insert("in-use-by".into(), holders.iter().map(entry).collect());

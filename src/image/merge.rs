@@ -3,9 +3,10 @@
 use super::chain::{Depth, Disk, SegmentKind};
 use super::convert::STEP;
 use super::create::{CreateOptions, Preallocation, format_file};
-use super::files::{self, Directories, NewFile};
+use super::files::{self, NewFile};
 use super::write::{Target, recorded_name};
 use super::{Format, ImageError, Progress, format, snapshot};
+use crate::block::Directories;
 use crate::block::qcow2::{AUTOCLEAR_BITMAPS, Header};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
@@ -211,7 +212,13 @@ impl Overlay {
             let new = match &named {
                 Some((name, format)) => {
                     let full = files::parent(path).join(name);
-                    Some(Disk::open(&full, Some(*format), &Directories::new(&full, &[])?, Depth::Chain, true)?)
+                    Some(Disk::open(
+                        &full,
+                        Some(*format),
+                        &Directories::new(&full, &[]).map_err(ImageError::block)?,
+                        Depth::Chain,
+                        true,
+                    )?)
                 }
                 None => None,
             };

@@ -12,7 +12,6 @@ mod convert;
 mod create;
 mod files;
 mod format;
-mod holder;
 mod info;
 mod map;
 mod merge;
@@ -24,13 +23,12 @@ mod tests;
 mod vhd;
 mod write;
 
+pub use crate::block::Directories;
 pub use chain::{Depth, Disk, Layer, Segment, SegmentKind};
 pub use check::{CheckReport, check};
 pub use convert::{ConvertOptions, convert};
 pub use create::{CreateOptions, Preallocation, create};
-pub use files::Directories;
 pub use format::{Format, decide};
-pub use holder::{Holder, holders};
 pub use info::{Info, human, info};
 pub use map::{MapEntry, map};
 pub use merge::{RebaseOptions, commit, rebase};
@@ -68,6 +66,9 @@ pub enum ImageError {
         /// The process.
         holder: String,
     },
+    /// A file that the image names cannot be opened.
+    #[error(transparent)]
+    Block(crate::block::ImageError),
     /// An option is wrong.
     #[error("{0}")]
     Usage(String),
@@ -78,6 +79,22 @@ impl ImageError {
         |why| Self::Host { path: path.to_owned(), why }
     }
 
+    /// An error of the block room, about the same image.
+    fn block(error: crate::block::ImageError) -> Self {
+        use crate::block::ImageError as Block;
+        match error {
+            Block::Host { path, why } => Self::Host { path, why },
+            Block::Reference { path, name, why } if why.contains("backing-dir=") => {
+                let why = format!(
+                    "names '{}', which is outside its directory: allow that with --backing-dir DIRECTORY",
+                    name.escape_debug()
+                );
+                Self::Refused { path, why }
+            }
+            other => Self::Block(other),
+        }
+    }
+
     fn refused(path: &Path, why: impl ToString) -> Self {
         Self::Refused { path: path.to_owned(), why: why.to_string() }
     }
@@ -85,3 +102,11 @@ impl ImageError {
 
 /// Receives the bytes done and the bytes in total while an operation runs.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+
+/// The directories in which the files that an image names may be: its own, and those that the user gives.
+///
+/// # Errors
+/// If one of them cannot be opened.
+pub fn directories(image: &Path, more: &[PathBuf]) -> Result<Directories, ImageError> {
+    Directories::new(image, more).map_err(ImageError::block)
+}

@@ -1,9 +1,10 @@
 //! `pcvm image resize`: a longer or, if the user insists, a shorter disk.
 
 use super::chain::{Depth, Disk};
-use super::files::{self, Directories};
+use super::files;
 use super::write::Target;
 use super::{Format, ImageError, format, snapshot};
+use crate::block::Directories;
 use crate::block::qcow2::{Header, Source};
 use std::path::Path;
 use std::str::FromStr;

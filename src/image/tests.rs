@@ -2,9 +2,9 @@
 
 use super::chain::{Depth, Disk};
 use super::create::{CreateOptions, format_file};
-use super::files::Directories;
 use super::write::Target;
 use super::{Format, check};
+use crate::block::Directories;
 use crate::block::qcow2::{self, Header};
 use std::fs::File;
 use std::os::unix::fs::FileExt;

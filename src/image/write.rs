@@ -5,6 +5,7 @@
 use super::files::parent;
 use super::{Format, ImageError};
 use crate::block::qcow2::{self, Access, Header};
+use crate::block::{Store, layout};
 use imago::{DenyImplicitOpenGate, FormatAccess, FormatDriverBuilder, StorageOpenOptions};
 use rustix::fs::FallocateFlags;
 use std::fs::File;
@@ -23,15 +24,16 @@ pub(super) struct Target {
 
 enum Kind {
     Raw(File),
-    Qcow2 { access: Box<FormatAccess<imago::file::File>>, file: File, cluster: u64, version: u32 },
+    Qcow2 { access: Box<FormatAccess<Store>>, file: File, cluster: u64, version: u32 },
 }
 
 /// `file` for imago, under the same lock: a duplicated descriptor shares it.
-pub(super) fn storage(file: &File, path: &Path) -> Result<imago::file::File, ImageError> {
+pub(super) fn storage(file: &File, path: &Path) -> Result<Store, ImageError> {
     let copy = file.try_clone().map_err(ImageError::host(path))?;
     let full = std::path::absolute(path).map_err(ImageError::host(path))?;
     let options = StorageOpenOptions::new().write(true).filename(full);
-    imago::file::File::from_open_file(copy, options).map_err(ImageError::host(path))
+    let file = imago::file::File::from_open_file(copy, options).map_err(ImageError::host(path))?;
+    Ok(Store::new(file, 0))
 }
 
 impl Target {
@@ -41,6 +43,18 @@ impl Target {
     /// If the format cannot be written, or the image has a feature that `imago` would get wrong or tables that would mislead
     /// it.
     pub fn open(file: &File, path: &Path, format: Format) -> Result<Self, ImageError> {
+        Self::with_order(file, path, format, true)
+    }
+
+    /// The same for a file that is removed if the process ends before [`Self::finish`]: its metadata need no order.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub fn open_new(file: &File, path: &Path, format: Format) -> Result<Self, ImageError> {
+        Self::with_order(file, path, format, false)
+    }
+
+    fn with_order(file: &File, path: &Path, format: Format, ordered: bool) -> Result<Self, ImageError> {
         let kind = match format {
             Format::Raw => Kind::Raw(file.try_clone().map_err(ImageError::host(path))?),
             Format::Qcow2 => {
@@ -48,8 +62,16 @@ impl Target {
                 if let Some(reason) = qcow2::unsupported(&header, Access::Write) {
                     return Err(ImageError::refused(path, reason));
                 }
+                if header.external_data() {
+                    let why = "keeps its data in an external file, so it cannot be changed: copy it with 'pcvm image convert'";
+                    return Err(ImageError::refused(path, why));
+                }
                 qcow2::check_for_writing(file, &header).map_err(|why| ImageError::refused(path, why))?;
-                let image = imago::qcow2::Qcow2::<imago::file::File>::builder(storage(file, path)?)
+                let store = storage(file, path)?;
+                if ordered {
+                    store.order(layout(file, &header).map_err(ImageError::host(path))?);
+                }
+                let image = imago::qcow2::Qcow2::<Store>::builder(store)
                     .write(true)
                     .backing(None)
                     .data_file(None)
@@ -107,7 +129,10 @@ impl Target {
     fn write_data(&self, offset: u64, data: &[u8]) -> Result<(), ImageError> {
         let result = match &self.kind {
             Kind::Raw(file) => file.write_all_at(data, offset),
-            Kind::Qcow2 { access, .. } => access.write(data, offset),
+            Kind::Qcow2 { access, .. } => {
+                expect_frees(access);
+                access.write(data, offset)
+            }
         };
         result.map_err(ImageError::host(&self.path))
     }
@@ -133,7 +158,10 @@ impl Target {
             Kind::Qcow2 { access, version: 2, .. } => {
                 write_zero_bytes(offset, length, |at, zeros| access.write(zeros, at))
             }
-            Kind::Qcow2 { access, .. } => access.write_zeroes(offset, length),
+            Kind::Qcow2 { access, .. } => {
+                expect_frees(access);
+                access.write_zeroes(offset, length)
+            }
         };
         result.map_err(ImageError::host(&self.path))
     }
@@ -186,7 +214,11 @@ impl Target {
     /// The host's error.
     pub fn shrink(&mut self, size: u64) -> Result<(), ImageError> {
         let Kind::Qcow2 { access, .. } = &mut self.kind else { return self.grow(size) };
-        access.resize_shrink(size).map_err(ImageError::host(&self.path))
+        {
+            expect_frees(access);
+            access.resize_shrink(size)
+        }
+        .map_err(ImageError::host(&self.path))
     }
 
     /// Brings everything to stable storage.
@@ -203,6 +235,11 @@ impl Target {
         };
         result.map_err(ImageError::host(&self.path))
     }
+}
+
+/// A write may free the compressed cluster or the L2 table that it replaces.
+fn expect_frees(access: &FormatAccess<Store>) {
+    access.inner().collect_storage_dependencies().into_iter().for_each(Store::expect_frees);
 }
 
 fn write_zero_bytes(mut offset: u64, mut length: u64, write: impl Fn(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {

@@ -69,12 +69,11 @@ fn fields_beyond_their_limits_are_refused_by_name() {
 
 #[test]
 fn features_that_would_be_served_wrongly_are_refused_by_name() {
-    let cases: [(usize, u8, &str); 8] = [
+    let cases: [(usize, u8, &str); 7] = [
         (35, 1, "encrypted (AES)"),
         (35, 2, "encrypted (LUKS)"),
         (79, 1, "dirty bit"),
         (79, 2, "marked as corrupt"),
-        (79, 4, "external file"),
         (79, 16, "extended L2"),
         (79, 32, "unknown feature bit 5"),
         (72, 128, "unknown feature bit 63"),

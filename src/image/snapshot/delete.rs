@@ -1,8 +1,9 @@
 //! Deleting a snapshot: what depends on it gets its content first.
 
 use super::{Pending, finish, list, recover};
+use crate::block::Directories;
 use crate::image::chain::{Depth, Disk};
-use crate::image::files::{self, Directories};
+use crate::image::files;
 use crate::image::merge::{self, merge_into};
 use crate::image::snapshot::index::IndexFile;
 use crate::image::{Format, ImageError, Progress};
@@ -29,7 +30,7 @@ pub fn delete(image: &Path, name: &str, progress: Progress<'_>) -> Result<(), Im
     let current = index.parent.as_deref() == Some(name);
     let dir = files::parent(image);
     let file = dir.join(&snapshot.file);
-    let dirs = Directories::new(image, &[])?;
+    let dirs = Directories::new(image, &[]).map_err(ImageError::block)?;
 
     let mut store = IndexFile::load(image)?;
     store.state.snapshots.retain(|other| other.name != name);

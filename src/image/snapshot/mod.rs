@@ -35,9 +35,10 @@ pub use index::{Index, Snapshot};
 
 use super::chain::{Depth, Disk};
 use super::create::{CreateOptions, Preallocation, format_file};
-use super::files::{self, Directories, NewFile, with_suffix};
+use super::files::{self, NewFile, with_suffix};
 use super::merge::keep_mode;
 use super::{Format, ImageError, format};
+use crate::block::Directories;
 use index::{IndexFile, Pending};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -259,7 +260,7 @@ fn regular(image: &Path, given: Option<Format>) -> Result<Format, ImageError> {
 
 /// The image without its backing files.
 fn top(image: &Path, format: Format) -> Result<Disk, ImageError> {
-    let dirs = Directories::new(image, &[])?;
+    let dirs = Directories::new(image, &[]).map_err(ImageError::block)?;
     let file = files::open(image, false)?;
     Disk::from_file(image, file, format, &dirs, Depth::Top, false)
 }
