@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 pub struct Drives {
     /// Held while a medium is changed.
-    changing: Mutex<()>,
+    pub(super) changing: Mutex<()>,
     /// A thread is about to close the images of ejected discs.
     releasing: AtomicBool,
     /// Held for moments. By drive: its configuration, of which `path` is the medium that is in it now.
@@ -113,6 +113,13 @@ impl Drives {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<DiskId, Drive>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The image of a drive has another format from now on.
+    pub fn set_format(&self, disk: DiskId, format: ImageFormat) {
+        if let Some(drive) = self.lock().get_mut(&disk) {
+            drive.config.format = Some(format);
+        }
     }
 
     /// The drive's name.
