@@ -2,7 +2,7 @@
 
 mod hostile;
 mod reconnect;
-mod server;
+pub mod server;
 mod strangers;
 
 use super::{NbdClient, NbdError};
