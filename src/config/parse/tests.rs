@@ -114,7 +114,7 @@ fn drive_options_take_a_unit_readonly_and_a_serial_number() {
     }
     assert_eq!(
         cdrom(os("a,format=raw")).unwrap_err().to_string(),
-        "unknown key 'format' (keys: unit, readonly, serial)"
+        "unknown key 'format' (keys: unit, readonly, serial, reconnect, tls-ca)"
     );
     for serial in ["", "123456789012345678901", "\u{e4}", " 1", "1 "] {
         let line =
