@@ -158,7 +158,7 @@ const SINGLE: [(&str, &str); 20] = [
 /// Options that take a value and can be repeated.
 const REPEATABLE: [(&str, &str); 4] = [
     ("--disk", "FILE[,KEY=VALUE...]"),
-    ("--cdrom", "FILE|none[,unit=hda|hdb|hdc|hdd][,serial=TEXT]"),
+    ("--cdrom", "DISC|none[,KEY=VALUE...]"),
     ("--net", "tap|passt[=SOCKET]|pair:unix:PATH|none[,KEY=VALUE...]"),
     ("--serial", "stdio|pty|file:PATH|null|none"),
 ];
