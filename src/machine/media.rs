@@ -11,6 +11,7 @@ use crate::config::{DriveConfig, ImageFormat, Media};
 use pcvm_devices::{BlockError, DiskId, Medium, Tray, TrayRequest};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The drives and what is in them.
@@ -18,6 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Drives {
     /// Held while a medium is changed.
     changing: Mutex<()>,
+    /// A thread is about to close the images of ejected discs.
+    releasing: AtomicBool,
     /// Held for moments. By drive: its configuration, of which `path` is the medium that is in it now.
     all: Mutex<BTreeMap<DiskId, Drive>>,
 }
@@ -105,7 +108,7 @@ impl Drives {
     pub fn new(drives: impl IntoIterator<Item = (DiskId, String, DriveConfig, Option<u64>)>) -> Self {
         let drives =
             drives.into_iter().map(|(disk, name, config, size)| (disk, Drive { name, config, size, error: None }));
-        Self { changing: Mutex::default(), all: Mutex::new(drives.collect()) }
+        Self { all: Mutex::new(drives.collect()), ..Self::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<DiskId, Drive>> {
@@ -157,10 +160,20 @@ impl Shared {
         }
     }
 
-    /// Closes the image of a disc that the guest has ejected, unless another disc is in the drive by now.
-    fn release(&self, disk: DiskId) {
+    /// The drives whose discs the guest has ejected and whose images are still open.
+    fn ejected(&self) -> Vec<DiskId> {
+        let filled = |(disk, drive): (&DiskId, &Drive)| drive.config.path.is_some().then_some(*disk);
+        let mut disks: Vec<_> = self.drives.lock().iter().filter_map(filled).collect();
+        disks.retain(|disk| self.tray(*disk).is_some_and(|tray| !tray.loaded));
+        disks
+    }
+
+    /// Closes the images of the discs that the guest has ejected, unless other discs are in the drives by now.
+    fn release(&self) {
         let _changing = self.drives.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.tray(disk).is_some_and(|tray| !tray.loaded) {
+        // An eject from now on needs another thread.
+        self.drives.releasing.store(false, Ordering::SeqCst);
+        for disk in self.ejected() {
             let old = self.engine.replace(disk, None);
             if let Some(drive) = self.drives.lock().get_mut(&disk) {
                 (drive.size, drive.config.path) = (None, None);
@@ -169,14 +182,16 @@ impl Shared {
         }
     }
 
-    /// The tray has moved. If the guest has ejected the disc, a thread closes its image.
-    pub fn tray_moved(self: &Arc<Self>, disk: DiskId) {
-        if self.tray(disk).is_none_or(|tray| tray.loaded) {
+    /// A tray has moved. If the guest has ejected the disc, a thread closes its image.
+    pub fn tray_moved(self: &Arc<Self>) {
+        // One thread at a time, however often the guest moves the tray.
+        if self.ejected().is_empty() || self.drives.releasing.swap(true, Ordering::SeqCst) {
             return;
         }
         let shared = self.clone();
-        let spawned = std::thread::Builder::new().name("eject".to_owned()).spawn(move || shared.release(disk));
+        let spawned = std::thread::Builder::new().name("eject".to_owned()).spawn(move || shared.release());
         if let Err(error) = spawned {
+            self.drives.releasing.store(false, Ordering::SeqCst);
             tracing::warn!("the image of an ejected disc stays open: {}", crate::error::host_error(&error));
         }
     }

@@ -135,6 +135,7 @@ fn be32(bytes: &[u8]) -> u32 {
 impl Atapi {
     /// A drive; see [`super::DriveSpec::Cdrom`].
     pub fn new(disc: Option<Disc>, serial: &str, model: &str) -> Self {
+        let disc = disc.filter(|disc| disc.validate().is_ok());
         Self { serial: serial.into(), model: model.into(), disc, now: VmTime::ZERO, state: AtapiState::power_on() }
     }
 

@@ -49,6 +49,8 @@ impl ModePages {
                 body[3] = 0x77;
                 // Tray mechanism, eject, lock; the lock state.
                 body[4] = 0x29 | u8::from(atapi.tray().locked) << 1;
+                // Separate volume and mute of each channel.
+                body[5] = 0x03;
                 // Maximum read speed in kB/s: 52 times 176 kB/s.
                 let speed = (52 * 176u16).to_be_bytes();
                 body[6..8].copy_from_slice(&speed);
