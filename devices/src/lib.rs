@@ -15,6 +15,7 @@ pub mod ctx;
 pub mod debug;
 pub mod device;
 pub mod disc;
+pub mod fdc;
 pub mod fw_cfg;
 pub mod ide;
 pub mod input;

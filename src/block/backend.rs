@@ -5,6 +5,7 @@
 use super::fat::FatDir;
 use super::format::FormatImage;
 use super::mapped::MappedImage;
+use super::nbd::NbdClient;
 use super::raw::{Patience, RawFile};
 use super::sys::{Direction, IoVec};
 use std::io;
@@ -20,6 +21,8 @@ pub enum Backend {
     Mapped(Box<MappedImage>),
     /// A floppy disk made from a directory.
     FatDir(Box<FatDir>),
+    /// A network disk.
+    Nbd(Box<NbdClient>),
 }
 
 impl Backend {
@@ -30,6 +33,7 @@ impl Backend {
             Self::Format(image) => image.size(),
             Self::Mapped(image) => image.size(),
             Self::FatDir(disk) => disk.size(),
+            Self::Nbd(client) => client.size(),
         }
     }
 
@@ -41,6 +45,7 @@ impl Backend {
             Self::Format(image) => image.serves_inline(direction, patience),
             Self::Mapped(_) => direction == Direction::Read,
             Self::FatDir(_) => true,
+            Self::Nbd(_) => false,
         }
     }
 
@@ -62,6 +67,7 @@ impl Backend {
             Self::Format(image) => image.transfer(iov, offset, direction, patience),
             Self::Mapped(image) => image.transfer(iov, offset, direction, patience),
             Self::FatDir(disk) => disk.transfer(iov, offset, direction),
+            Self::Nbd(client) => client.transfer(iov, offset, direction, patience == Patience::Unlimited),
         }
     }
 
@@ -72,6 +78,7 @@ impl Backend {
             Self::Format(image) => image.flush(),
             Self::Mapped(_) => Ok(()),
             Self::FatDir(disk) => disk.write_back(),
+            Self::Nbd(client) => client.flush(),
         }
     }
 
@@ -81,6 +88,7 @@ impl Backend {
             Self::File(file) => file.supports_discard(),
             Self::Format(image) => image.supports_discard(),
             Self::Mapped(_) | Self::FatDir(_) => false,
+            Self::Nbd(client) => client.supports_discard(),
         }
     }
 
@@ -90,6 +98,7 @@ impl Backend {
             Self::File(file) => file.discard(offset, len),
             Self::Format(image) => image.discard(offset, len),
             Self::Mapped(_) | Self::FatDir(_) => Ok(()),
+            Self::Nbd(client) => client.discard(offset, len),
         }
     }
 }

@@ -27,6 +27,7 @@ mod holder;
 mod image;
 mod iso;
 mod mapped;
+pub mod nbd;
 mod ordered;
 pub mod qcow2;
 mod raw;
