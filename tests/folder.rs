@@ -1,4 +1,5 @@
-//! A directory of the host as a CD: Linux mounts it with Rock Ridge, Joliet and level 1 names, and reads every file.
+//! Directories of the host as media: Linux mounts one as a CD with Rock Ridge, Joliet and level 1 names and reads every file,
+//! and writes to another one as a floppy disk.
 
 use pcvm_test_guests::folder;
 use pcvm_test_host::{Host, Job, assert_has};
@@ -19,18 +20,24 @@ const SCRIPT: &str = r#"
     for n in $(seq 200); do echo $n >"A Folder/file number $n.text"; done
     find . -type f -exec md5sum {} + >../sums
     cd ..
+    mkdir -p 'floppy/A directory'
+    echo 'on the host' >'floppy/A directory/Ünï.txt'
+    echo 'to be removed' >floppy/remove
+    (cd floppy && find . -type f -exec md5sum {} +) >floppy-sums
     ./pcvm run --control unix:/tmp/folder.sock --memory 256M --kernel vmlinuz --initrd initrd.gz \
-      --append 'console=ttyS0,115200n8 loglevel=4 panic=-1' --cdrom dir:share --no-reboot --serial file:/tmp/serial.log \
-      --display none 2>warnings.log &
+      --append 'console=ttyS0,115200n8 loglevel=4 panic=-1' --cdrom dir:share --floppy dir:floppy,readonly=off \
+      --no-reboot --serial file:/tmp/serial.log --display none 2>warnings.log &
     vm=$!
     finished() { ended $vm; }
     wait_for 240 finished
     kill $vm 2>/dev/null
     cp /tmp/serial.log serial.log
+    (cd floppy && find . -type f -exec md5sum {} +) >floppy-after
+    cat 'floppy/A new file.txt' >new
     exit 0"#;
 
 #[test]
-fn nested_linux_reads_a_directory_as_a_cd_by_each_kind_of_names() {
+fn nested_linux_reads_a_directory_as_a_cd_and_writes_to_one_as_a_floppy() {
     let guest = folder::make().unwrap_or_else(|error| panic!("{error}"));
     let job = Job::new("folder", SCRIPT).pcvm().unwrap_or_else(|error| panic!("{error}"));
     let job = job.file(guest.join("vmlinuz"), "vmlinuz").file(guest.join("initrd.gz"), "initrd.gz");
@@ -76,5 +83,16 @@ fn nested_linux_reads_a_directory_as_a_cd_by_each_kind_of_names() {
     ] {
         assert!(names.contains(&name), "{name} is not in {names:?}");
     }
+
+    let lines = |name: &str| -> Vec<String> {
+        let mut lines: Vec<_> = output.text(name).lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sums(&section("floppy")), lines("floppy-sums"));
+    assert_eq!(output.text("new"), "written by the guest\n");
+    let after = lines("floppy-after");
+    assert_eq!(after.len(), 2, "{after:?}");
+    assert!(after.iter().any(|line| line.ends_with("  ./A directory/Ünï.txt") && lines("floppy-sums").contains(line)));
     assert_eq!(section("errors"), Vec::<String>::new());
 }
