@@ -38,9 +38,13 @@ mod sys;
 mod tests;
 mod throttle;
 
+pub use directories::Directories;
 pub use engine::{BlockEngine, DriveParts, EngineError, StoppedDrive};
+pub use format::layout;
+pub use holder::{Holder, holders};
 pub use image::{Image, ImageError};
-pub use raw::Patience;
+pub use ordered::{Layout, Store};
+pub use raw::{Patience, foreign_format_of};
 pub use stats::DriveStats;
 pub use sys::lock;
 pub use throttle::{GroupConflict, ThrottleGroups};

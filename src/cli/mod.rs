@@ -7,6 +7,7 @@
 mod demo;
 mod generate;
 mod hints;
+mod image;
 mod launch;
 mod media;
 mod observe;
@@ -18,10 +19,12 @@ mod tests;
 pub use demo::DemoArgs;
 pub use generate::GenerateError;
 pub use media::{CdArgs, FloppyArgs};
+pub use image::ImageArgs;
 pub use observe::{StatsArgs, TraceArgs};
 use remote::{KeyArgs, LinkArgs, MouseArgs, PauseArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
 pub use run::{RunArgs, UsageError};
 
+use crate::image::ImageError;
 use crate::machine::RunError;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
@@ -63,6 +66,9 @@ pub enum Command {
     /// Test the devices of a machine with a self-test disk
     #[command(long_about = demo::LONG_ABOUT)]
     Demo(DemoArgs),
+    /// Create, inspect, copy and change disk images, and take snapshots
+    #[command(long_about = image::LONG_ABOUT, after_help = image::AFTER_HELP, subcommand_value_name = "COMMAND")]
+    Image(ImageArgs),
     /// Write a picture of a running machine's screen into a file
     Screenshot(ScreenshotArgs),
     /// Print a running machine's text screen
@@ -128,6 +134,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(args) => match args.run() {
             Ok(status) => ExitCode::from(status),
             Err(error) => fail(&error, demo::EXIT_NOT_RUN),
+        },
+        Command::Image(args) => match args.run() {
+            Ok(status) => ExitCode::from(status),
+            Err(error @ ImageError::Usage(_)) => fail(&error, EXIT_USAGE),
+            Err(error) => fail(&error, EXIT_FAILURE),
         },
         Command::Screenshot(args) => remote(args.run()),
         Command::Screen(args) => remote(args.run()),
