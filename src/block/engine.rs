@@ -328,6 +328,8 @@ impl Drop for BlockEngine {
             if let Some(handle) = lock(&drive.worker).take() {
                 let _ = handle.join();
             }
+            // Closed here, also while another thread holds `shared`: a floppy disk made from a directory is written back.
+            drop(lock(&drive.medium).take());
         }
     }
 }

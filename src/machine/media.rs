@@ -7,7 +7,7 @@
 use super::Handle;
 use super::shared::Shared;
 use crate::block::{Image, ImageError};
-use crate::config::{DriveConfig, ImageFormat, Media};
+use crate::config::{DriveConfig, ImageFormat, Media, folder};
 use pcvm_devices::{BlockError, DiskId, Medium, Tray, TrayRequest};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -310,6 +310,7 @@ impl Handle {
 
 /// Whether two drives have the same file.
 fn same_file(one: &DriveConfig, other: &DriveConfig) -> bool {
-    let canonical = |config: &DriveConfig| config.path.as_deref().and_then(|path| path.canonicalize().ok());
+    let canonical =
+        |config: &DriveConfig| config.path.as_deref().and_then(|path| folder(path).unwrap_or(path).canonicalize().ok());
     canonical(one).is_some_and(|path| canonical(other) == Some(path))
 }
