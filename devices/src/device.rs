@@ -1,6 +1,7 @@
 //! The `Device` trait: regions, accesses, wake-ups, reset and saved state.
 
 use crate::block::{BlockDone, Medium, Tray, TrayRequest};
+use crate::chipset::isa_dma::DmaDone;
 use crate::ctx::{Ctx, TimerId};
 use crate::input::InputEvent;
 use crate::net::NicId;
@@ -120,6 +121,8 @@ pub enum Wake {
     Timer(TimerId),
     /// A disk request completed.
     Block(BlockDone),
+    /// An ISA DMA request was carried out, as far as the channel allowed.
+    IsaDma(DmaDone),
     /// [`Ctx::take_char`] has bytes of this stream.
     CharReady(CharId),
     /// A key or pointer event (keyboard controller, USB).

@@ -8,12 +8,14 @@
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod calendar;
 pub mod chipset;
 pub mod cmos;
 pub mod ctx;
 pub mod debug;
 pub mod device;
 pub mod disc;
+pub mod fdc;
 pub mod fw_cfg;
 pub mod ide;
 pub mod input;

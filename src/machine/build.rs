@@ -10,7 +10,7 @@ use super::{FrontEnd, Handle, Machine, pc, vcpu};
 use crate::block::BlockEngine;
 use crate::board::Board;
 use crate::board::map::Rom;
-use crate::config::{MachineConfig, Payload};
+use crate::config::{MachineConfig, Media, Payload};
 use crate::kvm::cpuid::{apic_id, cpuid_for};
 use crate::kvm::ring::CoalescedRing;
 use crate::kvm::vcpu::Vcpu;
@@ -68,9 +68,15 @@ impl Machine {
     ///
     /// # Errors
     /// If the host or KVM lacks something that the configuration names.
-    pub fn new(config: MachineConfig) -> Result<Self, BuildError> {
+    pub fn new(mut config: MachineConfig) -> Result<Self, BuildError> {
         // Host files first: a wrong file name is reported even on a host without KVM.
         let HostFiles { drives, chardevs, vnc, display, ports, nic_roms } = HostFiles::open(&config)?;
+        for (disk, drive) in &mut config.drives {
+            let size = drives.get(disk).and_then(|parts| parts.image.as_ref()).map(crate::block::Image::size);
+            if let Some(kind) = drive.media.floppy_drive(size) {
+                drive.media = Media::Floppy(Some(kind));
+            }
+        }
         let roms = Roms::new(&config)?;
         let host = |what| move |error| BuildError::Host { what, error };
 

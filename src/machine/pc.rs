@@ -12,6 +12,7 @@ use pcvm_devices::chipset::piix3::Piix3;
 use pcvm_devices::chipset::port92::Port92;
 use pcvm_devices::cmos::{self, Cmos, CmosContents};
 use pcvm_devices::debug::DebugPorts;
+use pcvm_devices::fdc::{FIRST_DISK, Fdc, FloppyMedium, FloppySpec};
 use pcvm_devices::fw_cfg::{FwCfg, FwCfgItems};
 use pcvm_devices::ide::{DriveSpec, Piix3Ide};
 use pcvm_devices::memory::LOW_RAM_MAX;
@@ -53,6 +54,10 @@ pub fn devices(config: &MachineConfig, parts: BoardParts) -> Vec<Box<dyn DynDevi
     put(Box::new(AcpiPm::new()));
     put(Box::new(DebugPorts::new(config.debugcon.is_some())));
     put(Box::new(IsaDma::new()));
+    let floppies = [0, 1].map(|n| floppy_spec(config, DiskId(FIRST_DISK + n), &parts.media));
+    if floppies.iter().any(Option::is_some) {
+        put(Box::new(Fdc::new(floppies, config.floppy_timing)));
+    }
     put(Box::new(Port92::new()));
     put(Box::new(Cmos::new(clock_start(config.rtc), cmos_contents(config))));
     put(Box::new(Ps2Controller::new()));
@@ -100,7 +105,15 @@ fn drive_spec(n: usize, drive: &DriveConfig, medium: Option<Medium>) -> DriveSpe
             DriveSpec::disk(size / 512, drive.read_only, &serial)
         }
         Media::Cdrom => DriveSpec::cdrom(medium.map(Medium::into_disc), &serial),
+        // The configuration assigns floppy drives to other units.
+        Media::Floppy(_) => DriveSpec::cdrom(None, &serial),
     }
+}
+
+fn floppy_spec(config: &MachineConfig, disk: DiskId, media: &BTreeMap<DiskId, Medium>) -> Option<FloppySpec> {
+    let drive = config.drives.get(&disk)?;
+    let medium = media.get(&disk).map(|medium| FloppyMedium { size: medium.size, read_only: medium.read_only });
+    Some(FloppySpec { kind: drive.media.floppy_drive(medium.map(|medium| medium.size))?, medium })
 }
 
 /// The RTC's time at power-on, in seconds since 1970, as the guest reads it.
@@ -111,6 +124,11 @@ fn clock_start(rtc: RtcBase) -> i64 {
         RtcBase::LocalTime => now + super::local_time::offset(now),
         RtcBase::Date(date) => date,
     }
+}
+
+/// The CMOS type of a floppy drive: 0 for none.
+fn floppy_type(config: &MachineConfig, disk: DiskId) -> u8 {
+    config.drives.get(&disk).and_then(|drive| drive.media.floppy_drive(None)).map_or(0, |kind| kind as u8)
 }
 
 fn cmos_contents(config: &MachineConfig) -> CmosContents {
@@ -128,6 +146,7 @@ fn cmos_contents(config: &MachineConfig) -> CmosContents {
         high_ram: config.memory.saturating_sub(LOW_RAM_MAX),
         cpus: config.cpus.count,
         boot,
+        floppies: [0, 1].map(|n| floppy_type(config, DiskId(FIRST_DISK + n))),
         ..Default::default()
     }
 }
@@ -151,6 +170,7 @@ mod tests {
             serial: [const { Some(crate::config::CharSpec::Null) }; 4],
             debugcon: Some("log".into()),
             tablet: true,
+            drives: [(DiskId(FIRST_DISK), DriveConfig::new(Media::Floppy(None), None))].into(),
             nics: vec![nic.clone(), crate::config::NicConfig { model: NicModel::Rtl8139C, ..nic }],
             ..MachineConfig::minimal()
         }
@@ -201,6 +221,7 @@ mod tests {
         acpi-pm v1 01.3 8086:7113 068000 rev 03 b2+2 afe0+4
         debug v1 80+1 e9+1 402+1
         isa-dma v1 0+10 c0+20 81+f
+        fdc v1 3f0+6 3f7+1
         port92 v1 92+1
         cmos v1 70+4
         ps2 v1 60+1 64+1

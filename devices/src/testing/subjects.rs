@@ -14,6 +14,7 @@ use crate::cmos::{Cmos, CmosContents};
 use crate::debug::DebugPorts;
 use crate::device::{Devfn, Device, DynDevice, Wake};
 use crate::disc::{Disc, Session, Track, TrackForm};
+use crate::fdc::{self, DriveType, Fdc, FloppyMedium, FloppySpec};
 use crate::fw_cfg::{FwCfg, FwCfgItems};
 use crate::ide::{DriveSpec, Piix3Ide};
 use crate::net::{ChecksumAt, Frame, MAX_SEND, NicId, Offload};
@@ -56,6 +57,7 @@ macro_rules! subject {
 pub static SUBJECTS: &[Subject] = &[
     subject!("ide", make_ide, ide_command, (500, 400)),
     subject!("cdrom", make_cdrom, ide_command, (500, 400)),
+    subject!("fdc", make_fdc, fdc_command, (400, 400)),
     subject!("vga", make_vga, vga_extra, (150, 300)),
     subject!("fw_cfg", make_fw_cfg, fw_cfg_dma, (1500, 300)),
     subject!("ps2", Ps2Controller::new, ps2_extra, (500, 400)),
@@ -249,6 +251,71 @@ fn ide_command(bench: &mut Bench<Piix3Ide>, script: &mut Script<'_>) {
         } else {
             bench.outs(base, 2, &data);
         }
+    }
+}
+
+/// A 720 KB disk in a 1.44 MB drive, and a 360 KB disk, whose boot sector has to be read, in a 1.2 MB drive.
+fn make_fdc() -> Fdc {
+    let medium = |size| Some(FloppyMedium { size, read_only: false });
+    Fdc::new(
+        [
+            Some(FloppySpec { kind: DriveType::D1440, medium: medium(720 << 10) }),
+            Some(FloppySpec { kind: DriveType::D1200, medium: medium(360 << 10) }),
+        ],
+        fdc::Timing::Fast,
+    )
+}
+
+/// A whole command with plausible parameters, the DMA channel set up for it or not, time and data by PIO, and perhaps a
+/// reset in between.
+fn fdc_command(bench: &mut Bench<Fdc>, script: &mut Script<'_>) {
+    const OPCODES: [u8; 24] = [
+        0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0c, 0x0d, 0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14,
+        0x16, 0x19, 0x1d, 0x8f, 0xcf, 0x46,
+    ];
+    let how = script.byte();
+    if how & 7 == 7 {
+        let size = [0, 160 << 10, 360 << 10, 720 << 10, 1000][script.below(5)];
+        let medium = Medium { size, read_only: size & 1024 != 0, disc: None };
+        let why = Wake::Medium(DiskId(4 + script.below(2) as u8), (size > 0).then_some(medium));
+        return bench.call(|device, cx| Device::wake(device, cx, why));
+    }
+    if how & 8 != 0 {
+        bench.outb(0x3f2, 0x3c | script.byte() & 1);
+        bench.outb(0x3f7, [2, 1, 2, 0][script.below(4)]);
+        bench.advance(100_000);
+    }
+    if how & 16 != 0 {
+        let count = script.number(2) as u16;
+        let mode = 0x42 | (script.byte() & 0x1c);
+        for (port, value) in [(0x0a, 6), (0x0c, 0), (0x0b, mode), (0x04, 0), (0x04, script.byte()), (0x81, 1)] {
+            bench.isa_dma_out(port, value);
+        }
+        for value in count.to_le_bytes() {
+            bench.isa_dma_out(0x05, value);
+        }
+        bench.isa_dma_out(0x0a, 2);
+    }
+    let opcode = OPCODES[script.below(OPCODES.len())] | script.byte() & 0xe0 & if how & 32 != 0 { 0xff } else { 0x40 };
+    let (drive_head, c, h, r) = (script.byte() & 7, script.byte() % 82, script.byte() & 1, script.byte() % 20);
+    for byte in [opcode, drive_head, c, h, r, 2, 9, 0x1b, script.byte()] {
+        if bench.inb(0x3f4) & 0xc0 != 0x80 {
+            break;
+        }
+        bench.outb(0x3f5, byte);
+    }
+    bench.advance(u64::from(script.byte()) << 12);
+    for _ in 0..script.number(2) & 0x7ff {
+        match bench.inb(0x3f4) & 0xc0 {
+            0x80 => bench.outb(0x3f5, script.byte()),
+            0xc0 => {
+                bench.inb(0x3f5);
+            }
+            _ => break,
+        }
+    }
+    if how & 64 != 0 {
+        bench.outb(0x3f4, 0x80 | script.byte() & 3);
     }
 }
 
