@@ -159,7 +159,7 @@ const SINGLE: [(&str, &str); 21] = [
 /// Options that take a value and can be repeated.
 const REPEATABLE: [(&str, &str); 5] = [
     ("--disk", "FILE[,KEY=VALUE...]"),
-    ("--cdrom", "FILE|none[,unit=hda|hdb|hdc|hdd][,serial=TEXT]"),
+    ("--cdrom", "DISC|none[,KEY=VALUE...]"),
     ("--floppy", "FILE|empty|none[,unit=fda|fdb][,drive=TYPE][,readonly][,KEY=VALUE...]"),
     ("--net", "tap|passt[=SOCKET]|pair:unix:PATH|none[,KEY=VALUE...]"),
     ("--serial", "stdio|pty|file:PATH|null|none"),

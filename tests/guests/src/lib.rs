@@ -11,6 +11,7 @@ pub mod debian;
 pub mod disk;
 pub mod flat;
 pub mod floppy;
+pub mod folder;
 pub mod installer;
 pub mod media;
 pub mod net;
