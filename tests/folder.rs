@@ -43,7 +43,8 @@ fn nested_linux_reads_a_directory_as_a_cd_by_each_kind_of_names() {
         text.lines().take_while(|line| !line.starts_with("====")).map(str::to_owned).collect()
     };
     let sums = |lines: &[String]| -> Vec<String> {
-        let mut sums: Vec<_> = lines.iter().filter(|line| line.len() > 34 && line[32..].starts_with("  ")).cloned().collect();
+        let mut sums: Vec<_> =
+            lines.iter().filter(|line| line.len() > 34 && line[32..].starts_with("  ")).cloned().collect();
         sums.sort();
         sums
     };
@@ -67,8 +68,12 @@ fn nested_linux_reads_a_directory_as_a_cd_by_each_kind_of_names() {
     with_link.sort();
     assert_eq!(contents(sums(&level_1)), with_link);
     let names: Vec<_> = level_1.iter().filter_map(|line| line.get(34..)).collect();
-    for name in ["./A_FOLDER/DEEP/DEEPER/RANDOM_D.BIN;1", "./README.TXT;1", "./A_FOLDER/FILE_NUM.TEX;1", "./A_FOLDER/FILE_100.TEX;1"]
-    {
+    for name in [
+        "./A_FOLDER/DEEP/DEEPER/RANDOM_D.BIN;1",
+        "./README.TXT;1",
+        "./A_FOLDER/FILE_NUM.TEX;1",
+        "./A_FOLDER/FILE_100.TEX;1",
+    ] {
         assert!(names.contains(&name), "{name} is not in {names:?}");
     }
     assert_eq!(section("errors"), Vec::<String>::new());

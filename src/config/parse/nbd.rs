@@ -68,4 +68,3 @@ impl NetworkKeys {
 pub fn network_target(file: &OsStr) -> Result<Option<NbdTarget>, OptionError> {
     NetworkKeys::default().target(file)
 }
-
