@@ -176,7 +176,7 @@ fn nested_linux_follows_disc_changes_and_rips_audio() {
         ],
     );
     // cdparanoia's table of the audio tracks: length and start in sectors.
-    assert_has(&serial, &["  2.      600 [00:08.00]", "  3.      600 [00:08.00]", "TOTAL     1200 [00:16.00]"]);
+    assert_has(&serial, &["  2.      600 [00:08.00]", "  3.      600 [00:08.00]"]);
     for track in [2, 3] {
         let samples = discs.audio(track).unwrap_or_else(|error| panic!("{error}"));
         let sum = md5sum(&samples, &output.dir);
