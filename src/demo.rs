@@ -138,6 +138,8 @@ impl Expect {
                 None => 1,
                 Some(Media::Disk) => 2,
                 Some(Media::Cdrom) => 3,
+                // IDE units have no floppy drives.
+                Some(Media::Floppy(_)) => 0,
             };
         }
         bytes[16] = self.serial.iter().enumerate().fold(0, |mask, (n, port)| mask | u8::from(*port) << n);

@@ -133,7 +133,7 @@ fn an_unusable_firmware_or_kernel_file_is_an_error() {
 }
 
 /// Options of `pcvm run` that take a value and are given once, with the value's name in the help text.
-const SINGLE: [(&str, &str); 20] = [
+const SINGLE: [(&str, &str); 21] = [
     ("--name", "NAME"),
     ("--memory", "SIZE"),
     ("--cpus", "N[,sockets=S][,cores=C][,threads=T]"),
@@ -150,15 +150,17 @@ const SINGLE: [(&str, &str); 20] = [
     ("--vnc-cert", "FILE"),
     ("--vnc-key", "FILE"),
     ("--vnc-websocket", "[HOST:]PORT"),
+    ("--floppy-timing", "fast|real"),
     ("--control", "none|unix:PATH"),
     ("--rtc", "utc|localtime|DATE"),
     ("--trace", "FILE[,FILTER]"),
     ("--debugcon", "FILE"),
 ];
 /// Options that take a value and can be repeated.
-const REPEATABLE: [(&str, &str); 4] = [
+const REPEATABLE: [(&str, &str); 5] = [
     ("--disk", "FILE[,KEY=VALUE...]"),
     ("--cdrom", "FILE|none[,unit=hda|hdb|hdc|hdd][,serial=TEXT]"),
+    ("--floppy", "FILE|empty|none[,unit=fda|fdb][,drive=TYPE][,readonly][,KEY=VALUE...]"),
     ("--net", "tap|passt[=SOCKET]|pair:unix:PATH|none[,KEY=VALUE...]"),
     ("--serial", "stdio|pty|file:PATH|null|none"),
 ];
@@ -231,6 +233,16 @@ const USAGE_ERRORS: &[(&[&str], &str)] = &[
     (&["--cdrom", "cd.iso,readonly=off"], "--cdrom cd.iso,readonly=off: a CD-ROM is always read-only: remove 'readonly=off'"),
     (&["--cdrom", "none", "--cdrom", "none", "--cdrom", "none", "--cdrom", "none", "--cdrom", "e"], "--cdrom e: all four IDE units (hda to hdd) already have a drive"),
     (&["--disk", "a.img,unit=hdb", "--cdrom", "cd.iso,unit=hdb"], "--cdrom cd.iso,unit=hdb: IDE unit hdb already has a drive"),
+    (&["--floppy", ""], "--floppy '': no file name given"),
+    (&["--floppy", "a.img,unit=hda"], "--floppy a.img,unit=hda: unit must be fda or fdb, not 'hda'"),
+    (&["--floppy", "a.img,drive=5"], "--floppy a.img,drive=5: drive must be 360, 720, 1.2, 1.44 or 2.88, not '5'"),
+    (&["--floppy", "a.img,serial=1"], "--floppy a.img,serial=1: unknown key 'serial' (keys: unit, drive, format, cache, readonly, snapshot, size, werror, rerror)"),
+    (&["--floppy", "none,unit=fda"], "--floppy none,unit=fda: 'none' has no keys: remove 'unit=fda'"),
+    (&["--floppy", "empty,readonly"], "--floppy empty,readonly: an empty drive has only the keys 'unit' and 'drive': remove 'readonly'"),
+    (&["--floppy", "none", "--floppy", "a"], "--floppy none: 'none' means no floppy drives: remove it or the other --floppy"),
+    (&["--floppy", "a", "--floppy", "b", "--floppy", "c"], "--floppy c: both floppy units (fda and fdb) already have a drive"),
+    (&["--floppy", "a,unit=fdb", "--floppy", "b,unit=fdb"], "--floppy b,unit=fdb: floppy unit fdb already has a drive"),
+    (&["--floppy-timing", "slow"], "--floppy-timing: must be fast or real, not 'slow'"),
     (&["--boot", ""], "--boot: must not be empty"),
     (&["--boot", "cx"], "--boot: 'x' is not a boot device: use a (floppy), c (hard disk), d (CD-ROM) or n (network)"),
     (&["--boot", "cc"], "--boot: 'c' is given twice"),
@@ -368,6 +380,14 @@ const OTHER_USAGE_ERRORS: &[(&[&str], &str)] = &[
     (&["link", "x", "0"], "missing argument: <STATE>; try 'pcvm link --help'"),
     (&["link", "x", "256", "up"], "<NIC>: must be 0 to 255, not '256'"),
     (&["link", "x", "0", "on"], "<STATE>: must be up or down, not 'on'"),
+    (&["cd", "x"], "missing argument: <insert|eject>; try 'pcvm cd --help'"),
+    (&["cd", "x", "insert"], "missing argument: <FILE>; try 'pcvm cd --help'"),
+    (&["cd", "x", "swap", "a.iso"], "<insert|eject>: must be insert or eject, not 'swap'"),
+    (&["cd", "x", "eject", "a.iso"], "a.iso: 'eject' takes no file; write 'insert' to change the medium"),
+    (&["cd", "x", "eject", "--unit", "fda"], "--unit: must be hda, hdb, hdc or hdd, not 'fda'"),
+    (&["floppy", "x", "insert"], "missing argument: <FILE>; try 'pcvm floppy --help'"),
+    (&["floppy", "x", "eject", "--readonly"], "--readonly: belongs to 'insert'"),
+    (&["floppy", "x", "eject", "--force"], "unexpected argument '--force'; try 'pcvm floppy --help'"),
     (&["wait", "x"], "missing argument: --text <REGEX>; try 'pcvm wait --help'"),
     (&["wait", "x", "--text", "("], "--text: unclosed group"),
     (&["wait", "x", "--text", "a", "--timeout", "-1"], "--timeout: must be a number of seconds, not '-1'"),

@@ -1,6 +1,7 @@
 //! The board as a device sees it during one call: clock, guest memory, requests to the host, bytes and frames from it.
 
-use crate::block::BlockRequest;
+use crate::block::{BlockRequest, DiskId};
+use crate::chipset::isa_dma::DmaRequest;
 use crate::memory::Memory;
 use crate::net::{Frame, NicId};
 use crate::time::VmTime;
@@ -73,6 +74,14 @@ pub enum Effect {
     AwaitCoalesced(bool),
     /// A write reached the display adapter after [`crate::Wake::ReportWrites`].
     ScreenWritten,
+    /// The tray of a drive opened or closed, at the guest's or at the host's request. A guest that ejects the medium
+    /// gives it back to the host.
+    TrayMoved {
+        /// The drive.
+        disk: DiskId,
+        /// Open.
+        open: bool,
+    },
     /// Reset the machine.
     Reset(ResetKind),
     /// Switch the machine off (ACPI S5).
@@ -88,6 +97,8 @@ pub struct Outbox {
     pub timers: Vec<(TimerId, Option<VmTime>)>,
     /// Disk requests.
     pub requests: Vec<BlockRequest>,
+    /// ISA DMA requests.
+    pub isa_dma: Vec<DmaRequest>,
     /// Effects.
     pub effects: Vec<Effect>,
     /// Bytes for the host's character devices.
@@ -105,6 +116,7 @@ impl Outbox {
         self.irqs.is_empty()
             && self.timers.is_empty()
             && self.requests.is_empty()
+            && self.isa_dma.is_empty()
             && self.effects.is_empty()
             && self.chars.is_empty()
             && self.frames.is_empty()
@@ -192,6 +204,12 @@ impl<'a> Ctx<'a> {
     /// Guest memory, for DMA.
     pub fn memory(&self) -> &'a Memory {
         self.memory
+    }
+
+    /// Requests an ISA DMA transfer (DREQ). The board carries it out after this call and answers by
+    /// [`crate::Wake::IsaDma`] before the guest runs again.
+    pub fn isa_dma(&mut self, request: DmaRequest) {
+        self.out.isa_dma.push(request);
     }
 
     /// Requests a change outside the device.

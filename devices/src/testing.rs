@@ -5,6 +5,7 @@ pub mod script;
 pub mod subjects;
 
 use crate::block::{BlockData, BlockDone, BlockError, BlockOp, BlockRequest, DiskId};
+use crate::chipset::isa_dma::IsaDma;
 use crate::ctx::{Ctx, Effect, Inbox, IrqLine, Outbox, TimerId};
 use crate::device::{Access, CONFIG_TAG, Device, DynDevice, Region, Space, Wake};
 use crate::memory::Memory;
@@ -40,6 +41,8 @@ pub struct Bench<D: Device> {
     pub hold_requests: bool,
     /// Requests not answered yet.
     pub pending: VecDeque<BlockRequest>,
+    /// The DMA controllers that serve the device's ISA DMA requests.
+    pub isa_dma: IsaDma,
     /// Every request made, without its buffer: disk, operation, offset and length.
     pub log: Vec<(DiskId, BlockOp, u64, u64)>,
     /// The next requests fail with this.
@@ -68,6 +71,7 @@ impl<D: Device> Bench<D> {
             disks: BTreeMap::new(),
             hold_requests: false,
             pending: VecDeque::new(),
+            isa_dma: IsaDma::new(),
             log: Vec::new(),
             fail: None,
             trusted: true,
@@ -121,9 +125,23 @@ impl<D: Device> Bench<D> {
             self.log.push((request.disk, request.op, request.offset, request.data.len()));
             self.pending.push_back(request);
         }
+        for request in std::mem::take(&mut self.outbox.isa_dma) {
+            let done = self.isa_dma.serve(&self.memory, request);
+            self.call(|device, cx| Device::wake(device, cx, Wake::IsaDma(done)));
+        }
         if !self.hold_requests {
             while self.complete() {}
         }
+    }
+
+    /// Writes a byte to a port of the DMA controllers.
+    pub fn isa_dma_out(&mut self, port: u16, value: u8) {
+        let region =
+            Device::regions(&self.isa_dma).into_iter().find(|r| (r.base..r.base + r.len).contains(&port.into()));
+        let Some(region) = region else { return };
+        let at = Access { tag: region.tag, offset: u64::from(port) - region.base, width: 1 };
+        let mut cx = Ctx::new(&self.now, &self.memory, &mut self.outbox, &mut self.inbox);
+        Device::write(&mut self.isa_dma, &mut cx, at, &[value]);
     }
 
     /// Completes the oldest waiting disk request. False if none waits.
@@ -361,7 +379,7 @@ pub fn generic_tests<D: Device>(make: impl Fn() -> D) {
     for seed in 0..8 {
         let mut rng = Rng(seed);
         let mut bench = Bench::new(make());
-        for disk in 0..4 {
+        for disk in 0..6 {
             bench.disks.insert(DiskId(disk), vec![0x5a; 1 << 20]);
         }
         for step in 0..20_000 {

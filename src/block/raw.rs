@@ -321,7 +321,7 @@ impl RawFile {
 
     /// The image format whose header the file starts with, if it is not raw.
     pub fn foreign_format(&self) -> Option<&'static str> {
-        foreign_format(&self.file)
+        foreign_format_of(&self.file)
     }
 
     /// Whether RWF_NOWAIT reads were refused, so that every read goes to the worker thread.
@@ -332,11 +332,15 @@ impl RawFile {
 }
 
 /// The image format whose header the file starts with, if it is not raw.
-pub fn foreign_format(file: &File) -> Option<&'static str> {
+pub fn foreign_format_of(file: &File) -> Option<&'static str> {
     let mut start = AlignedBuffer::new(4096, 4096);
     let start = start.bytes();
     let read = read_to_end(file, start, 0).ok()?;
-    let start = start.get(..read)?;
+    foreign_format(start.get(..read)?)
+}
+
+/// The format that a file with these first bytes seems to have, if that is not raw.
+pub fn foreign_format(start: &[u8]) -> Option<&'static str> {
     let magics: [(usize, &[u8], &str); 11] = [
         (0, b"QFI\xfb", "qcow2"),
         (0, b"KDMV", "vmdk"),

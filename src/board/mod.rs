@@ -25,6 +25,7 @@ use crate::kvm::slots::SlotSpec;
 use irq::IrqRouter;
 use map::Rom;
 use pcvm_devices::chipset::acpi_pm::AcpiPm;
+use pcvm_devices::chipset::isa_dma::{DmaDone, IsaDma};
 use pcvm_devices::cmos::Cmos;
 use pcvm_devices::pci::bus::ConfigAddress;
 use pcvm_devices::ps2::Ps2Controller;
@@ -76,6 +77,8 @@ struct Roles {
     vga: Option<usize>,
     /// Power management: the power button.
     pm: Option<usize>,
+    /// ISA DMA controllers: devices' DMA requests.
+    isa_dma: Option<usize>,
 }
 
 impl Roles {
@@ -89,6 +92,7 @@ impl Roles {
             usb: find::<Piix3Usb>(devices),
             vga: find::<Vga>(devices),
             pm: find::<AcpiPm>(devices),
+            isa_dma: find::<IsaDma>(devices),
         }
     }
 }
@@ -270,6 +274,21 @@ impl Board {
             let now = Stamp { time: self.clock.now(), vcpu: self.vcpu };
             self.work.iter().skip(queued).for_each(|work| tracer.work(now, work));
         }
+        if !self.outbox.isa_dma.is_empty() {
+            self.serve_isa_dma(device);
+        }
+    }
+
+    /// Carries out a device's ISA DMA requests, and wakes the device with the results.
+    fn serve_isa_dma(&mut self, device: usize) {
+        for request in std::mem::take(&mut self.outbox.isa_dma) {
+            let controller = self.roles.isa_dma.and_then(|at| self.devices.get_mut(at));
+            let done = match controller.and_then(|slot| slot.chip.as_any_mut().downcast_mut::<IsaDma>()) {
+                Some(controller) => controller.serve(&self.memory, request),
+                None => DmaDone { channel: request.channel, data: request.data, result: Default::default() },
+            };
+            self.wake(device, Wake::IsaDma(done));
+        }
     }
 
     fn set_irqs(&mut self, device: usize) {
@@ -312,6 +331,9 @@ impl Board {
                 Effect::Reset(kind) => {
                     let kind = self.effective_reset(kind);
                     self.work.push_back(HostWork::Event(MachineEvent::Reset(kind)));
+                }
+                Effect::TrayMoved { disk, open } => {
+                    self.work.push_back(HostWork::Event(MachineEvent::TrayMoved { disk, open }));
                 }
                 Effect::PowerOff => self.work.push_back(HostWork::Event(MachineEvent::PowerOff)),
             }

@@ -150,10 +150,15 @@ fn instead(name: &str, value: Option<&str>) -> Option<Instead> {
         "hdb" | "hdc" | "hdd" => Write(format!("--disk {},unit={name}", file(value))),
         "cdrom" => Write(format!("--cdrom {}", file(value))),
         "drive" | "blockdev" => {
-            let option = if key(value, "media") == Some("cdrom") { "--cdrom" } else { "--disk" };
+            let option = match key(value, "if") {
+                Some("floppy") => "--floppy",
+                _ if key(value, "media") == Some("cdrom") => "--cdrom",
+                _ => "--disk",
+            };
             Write(format!("{option} {}", file(key(value, "file").or(key(value, "filename")))))
         }
-        "fda" | "fdb" => Unsupported("pcvm has no floppy drive"),
+        "fda" => Write(format!("--floppy {}", file(value))),
+        "fdb" => Write(format!("--floppy {},unit=fdb", file(value))),
         "boot" if key(value, "menu").is_some() => Omit("F12 or Esc opens the BIOS boot menu"),
         "boot" => Write(format!("--boot {}", valid(name_of_first("order"), parse::boot_order, "LETTERS"))),
         "bios" | "pflash" => Write(format!("--firmware {}", file(key(value, "file").or(value)))),
@@ -186,7 +191,9 @@ fn instead(name: &str, value: Option<&str>) -> Option<Instead> {
         },
         "enable-kvm" | "accel" => Omit("pcvm always uses KVM"),
         "machine" | "M" => Omit("the machine is always an i440FX PC"),
-        "nodefaults" | "no-user-config" => Omit("pcvm adds no devices by default"),
+        "nodefaults" | "no-user-config" => {
+            Omit("pcvm adds no device by default but a floppy drive, which --floppy none removes")
+        }
         "serial" => Write(format!(
             "--serial {}",
             valid(
@@ -211,7 +218,8 @@ fn instead(name: &str, value: Option<&str>) -> Option<Instead> {
             Some("VGA") => Write("--vga std".to_owned()),
             Some("ide-hd") => Write("--disk FILE".to_owned()),
             Some("ide-cd") => Write("--cdrom FILE".to_owned()),
-            _ => Unsupported("choose devices with --disk, --cdrom, --net, --vga, --serial and --tablet"),
+            Some("floppy") => Write("--floppy FILE".to_owned()),
+            _ => Unsupported("choose devices with --disk, --cdrom, --floppy, --net, --vga, --serial and --tablet"),
         },
         "debugcon" => {
             Write(format!("--debugcon {}", word(value.and_then(|value| value.strip_prefix("file:")), "FILE")))
@@ -253,6 +261,9 @@ mod tests {
             ("-hdb a,b", "--disk a,,b,unit=hdb"),
             ("-hdd x", "--disk x,unit=hdd"),
             ("-cdrom x.iso", "--cdrom x.iso"),
+            ("-fda a.img", "--floppy a.img"),
+            ("-fdb a.img", "--floppy a.img,unit=fdb"),
+            ("-drive if=floppy,file=a", "--floppy a"),
             ("-drive file=a.img,format=raw", "--disk a.img"),
             ("-drive media=cdrom,file=a", "--cdrom a"),
             ("-drive if=none", "--disk FILE"),
@@ -311,7 +322,10 @@ mod tests {
             ("-accel kvm", "leave it out: pcvm always uses KVM"),
             ("-machine pc", "leave it out: the machine is always an i440FX PC"),
             ("-M pc", "leave it out: the machine is always an i440FX PC"),
-            ("-nodefaults", "leave it out: pcvm adds no devices by default"),
+            (
+                "-nodefaults",
+                "leave it out: pcvm adds no device by default but a floppy drive, which --floppy none removes",
+            ),
             ("-usb", "leave it out: --tablet adds a USB controller"),
             ("-boot menu=on", "leave it out: F12 or Esc opens the BIOS boot menu"),
             ("-vnc none", "leave it out: pcvm has no VNC server by default"),
@@ -319,8 +333,7 @@ mod tests {
                 "-nographic",
                 "leave it out: without --display pcvm shows no screen, and COM1 is on standard input and output",
             ),
-            ("-fda a", "pcvm has no floppy drive"),
-            ("-device e1000", "choose devices with --disk, --cdrom, --net, --vga, --serial and --tablet"),
+            ("-device e1000", "choose devices with --disk, --cdrom, --floppy, --net, --vga, --serial and --tablet"),
         ] {
             let argument = line.split(' ').next().unwrap();
             let expect = Some(format!("unexpected argument '{argument}'; {reason}"));

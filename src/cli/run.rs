@@ -20,8 +20,14 @@ Examples:
   A machine with two vCPUs and its clock in local time (for Windows):
       pcvm run --memory 512M --cpus 2 --disk xp.img --rtc localtime
 
+  DOS from a floppy, with a second one in drive B:
+      pcvm run --memory 16M --floppy dos.img --floppy data.img --boot a --rtc localtime
+
   Two disks, one of them read-only, and an empty CD-ROM drive:
       pcvm run --disk system.img --disk data.img,readonly --cdrom none
+
+  A directory of the host as a CD, for any guest:
+      pcvm run --disk xp.img --cdrom dir:drivers
 
   A Linux kernel without firmware or disk:
       pcvm run --kernel bzImage --initrd initrd.img --append console=ttyS0
@@ -65,7 +71,7 @@ Exit status:
 /// The description in the help text and the man page.
 pub(super) const LONG_ABOUT: &str = "\
 Builds a PC from the options and runs it until its guest powers off. Without options it is a machine with one vCPU, 512 \
-MiB of RAM, a VGA, PS/2 keyboard and mouse, and COM1 on standard input and output.";
+MiB of RAM, a VGA, PS/2 keyboard and mouse, an empty floppy drive A, and COM1 on standard input and output.";
 
 /// Options of `pcvm run`.
 #[derive(Debug, Args)]
@@ -93,7 +99,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "MODEL[,+FEATURE][,-FEATURE]")]
     cpu: Option<String>,
 
-    /// Hard disk: an image or a block device [repeatable]
+    /// Hard disk: an image, a block device or a network disk [repeatable]
     ///
     /// Up to four drives; disks are hda, hdb ... unless 'unit' names another unit. A comma in the file name is written
     /// twice. Keys:
@@ -113,12 +119,50 @@ pub struct RunArgs {
     ///                              resume', pause only if the host is full (the default of werror), or ignore it
     ///   backing-dir=DIRECTORY      the image may name files in this directory, not only in its own [repeatable]
     ///   serial=TEXT                the serial number that the guest sees
+    ///
+    /// A network disk (NBD) is named by its URI; an empty EXPORT is the server's default:
+    ///   nbd://HOST[:PORT]/EXPORT                TCP, unencrypted, port 10809 if none is given
+    ///   nbds://HOST[:PORT]/EXPORT               TCP with TLS
+    ///   nbd+unix:///EXPORT?socket=PATH          a Unix socket; nbds+unix:// with TLS
+    ///   ...?tls-certificates=DIRECTORY          trust its ca-cert.pem, show its client-cert.pem with client-key.pem
+    ///   ...?tls-hostname=NAME                   the name in the server's certificate, if it is not HOST
+    ///   ...?tls-verify-peer=0                   accept any certificate
+    /// and has these keys besides:
+    ///   reconnect=SECONDS          how long requests wait for a lost server before they fail (300)
+    ///   tls-ca=FILE                trust these authorities instead of the system's
     #[arg(long, value_name = "FILE[,KEY=VALUE...]", verbatim_doc_comment)]
     disk: Vec<OsString>,
 
-    /// CD-ROM drive with this ISO image, or 'none' for an empty drive; hdc if that is free [repeatable]
-    #[arg(long, value_name = "FILE|none[,unit=hda|hdb|hdc|hdd][,serial=TEXT]")]
+    /// CD-ROM drive with this disc, or 'none' for an empty drive; hdc if that is free [repeatable]. A disc is:
+    ///
+    ///   FILE.iso       an image with 2048 bytes per sector
+    ///   FILE.cue       a cue sheet: tracks of data and audio, several sessions, in .bin, .img, .iso and .wav files beside it
+    ///   FILE.bin|img   an image with 2352 bytes per sector is recognised by its first bytes
+    ///   dir:DIRECTORY  a directory as ISO 9660 with Joliet and Rock Ridge names: the guest sees the names and sizes of now
+    ///
+    /// Keys: unit=hda|hdb|hdc|hdd, serial=TEXT
+    #[arg(long, value_name = "DISC|none[,KEY=VALUE...]", verbatim_doc_comment)]
     cdrom: Vec<OsString>,
+
+    /// Floppy drive with this image, or 'empty', or 'none' for a machine without floppy drives [default: an empty 1.44 MB
+    /// drive A] [repeatable]
+    ///
+    /// Up to two drives, fda and fdb. An image has the size of a floppy: 160K, 180K, 320K, 360K, 720K, 1200K, 1440K, 1680K
+    /// (DMF), 1840K (XDF), 2880K, or one of these with more tracks or sectors. Keys:
+    ///   unit=fda|fdb               drive A or B
+    ///   drive=360|720|1.2|1.44|2.88   type of the drive; by default the one for the image
+    ///   readonly                   write-protected
+    ///   snapshot, format, cache, size, werror, rerror   as for --disk
+    #[arg(
+        long,
+        value_name = "FILE|empty|none[,unit=fda|fdb][,drive=TYPE][,readonly][,KEY=VALUE...]",
+        verbatim_doc_comment
+    )]
+    floppy: Vec<OsString>,
+
+    /// Speed of floppy drives: as fast as the host, or with the times of real steps, rotation and motors
+    #[arg(long, value_name = "fast|real", default_value = "fast")]
+    floppy_timing: String,
 
     /// Boot order: a floppy, c hard disk, d CD-ROM, n network
     #[arg(long, value_name = "LETTERS", default_value = "cd")]
@@ -367,7 +411,8 @@ impl RunArgs {
                 threads: topology.threads,
                 model,
             },
-            drives: drives(&self.disk, &self.cdrom)?,
+            drives: drives(&self.disk, &self.cdrom, &self.floppy)?,
+            floppy_timing: parse::floppy_timing(&self.floppy_timing).map_err(option("--floppy-timing"))?,
             boot: parse::boot_order(&self.boot).map_err(option("--boot"))?,
             payload,
             serial: serial_ports(&self.serial, display)?,
@@ -383,7 +428,11 @@ impl RunArgs {
     }
 }
 
-fn drives(disks: &[OsString], cdroms: &[OsString]) -> Result<BTreeMap<DiskId, DriveConfig>, UsageError> {
+fn drives(
+    disks: &[OsString],
+    cdroms: &[OsString],
+    floppies: &[OsString],
+) -> Result<BTreeMap<DiskId, DriveConfig>, UsageError> {
     type Parser = fn(&OsStr) -> Result<DriveOption, OptionError>;
     let given = disks
         .iter()
@@ -399,10 +448,19 @@ fn drives(disks: &[OsString], cdroms: &[OsString]) -> Result<BTreeMap<DiskId, Dr
         }
         names.push((flag, text));
     }
-    parse::assign_units(&options).map_err(|(index, why)| {
+    let mut units = parse::assign_units(&options).map_err(|(index, why)| {
         let (flag, value) = names.swap_remove(index);
         UsageError::OneOf { flag, value, why }
-    })
+    })?;
+    let wrong = |value: &OsString, why| UsageError::OneOf {
+        flag: "--floppy",
+        value: value.to_string_lossy().into_owned(),
+        why,
+    };
+    let options = floppies.iter().map(|value| parse::floppy(value).map_err(|why| wrong(value, why)));
+    let options = options.collect::<Result<Vec<_>, _>>()?;
+    units.extend(parse::assign_floppies(&options).map_err(|(index, why)| wrong(&floppies[index], why))?);
+    Ok(units)
 }
 
 fn nics(values: &[OsString]) -> Result<Vec<NicConfig>, UsageError> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{BootDevice, CharSpec, Display, MachineConfig, Media, Payload, RtcBase};
+use pcvm_devices::fdc::{DriveType, Timing};
 use std::path::PathBuf;
 
 fn config(line: &str) -> Result<MachineConfig, String> {
@@ -23,7 +24,9 @@ fn a_machine_without_options_has_the_documented_defaults() {
     assert_eq!(machine.name, "pcvm");
     assert_eq!(machine.memory, 512 << 20);
     assert_eq!(machine.cpus.count, 1);
-    assert!(machine.drives.is_empty());
+    let drives: Vec<_> =
+        machine.drives.iter().map(|(disk, drive)| (disk.0, drive.media, drive.path.as_ref())).collect();
+    assert_eq!(drives, [(4, Media::Floppy(None), None)]);
     assert_eq!(machine.boot, [BootDevice::Disk, BootDevice::Cdrom]);
     assert_eq!(machine.payload, Payload::Firmware(None));
     assert_eq!(machine.serial, [Some(CharSpec::Stdio), None, None, None]);
@@ -34,7 +37,7 @@ fn a_machine_without_options_has_the_documented_defaults() {
 #[test]
 fn every_option_reaches_the_configuration() {
     let machine = config(
-        "--name xp --memory 1G --cpus 4,sockets=2 --disk a --disk b,unit=hdd,readonly --cdrom c --boot dc \
+        "--name xp --memory 1G --cpus 4,sockets=2 --disk a --disk b,unit=hdd,readonly --cdrom c --boot dc --floppy f,unit=fdb,drive=2.88,readonly --floppy-timing real \
          --firmware bios.bin --serial file:log --serial none --serial pty --rtc 2001-10-25 --debugcon dbg --no-reboot \
          --display none --tablet",
     )
@@ -42,7 +45,11 @@ fn every_option_reaches_the_configuration() {
     assert!(machine.tablet);
     assert_eq!((machine.cpus.sockets, machine.cpus.cores), (2, 2));
     let drives: Vec<_> = machine.drives.iter().map(|(disk, drive)| (disk.0, drive.media, drive.read_only)).collect();
-    assert_eq!(drives, [(0, Media::Disk, false), (2, Media::Cdrom, true), (3, Media::Disk, true)]);
+    let floppies = [(4, Media::Floppy(None), false), (5, Media::Floppy(Some(DriveType::D2880)), true)];
+    assert_eq!(drives[..3], [(0, Media::Disk, false), (2, Media::Cdrom, true), (3, Media::Disk, true)]);
+    assert_eq!(drives[3..], floppies);
+    assert_eq!(machine.floppy_timing, Timing::Real);
+    assert!(config("--floppy none").unwrap().drives.is_empty());
     assert_eq!(machine.payload, Payload::Firmware(Some(PathBuf::from("bios.bin"))));
     assert_eq!(machine.serial, [Some(CharSpec::File("log".into())), None, Some(CharSpec::Pty), None]);
     assert_eq!(machine.debugcon, Some(PathBuf::from("dbg")));

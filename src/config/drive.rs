@@ -1,14 +1,20 @@
 //! Drives: media, images and how the host accesses them.
 
-use std::path::PathBuf;
+use super::nbd::NbdTarget;
+use pcvm_devices::fdc::DriveType;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
-/// A drive of the machine: hard disk or CD-ROM on an IDE channel.
+/// A drive of the machine: hard disk or CD-ROM on an IDE channel, or floppy drive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DriveConfig {
     /// Type of the drive.
     pub media: Media,
     /// The image. `None` only for a drive of removable media without a medium.
     pub path: Option<PathBuf>,
+    /// The image is a network disk, and `path` its URI.
+    pub network: Option<NbdTarget>,
     /// The guest cannot write. Always true for a CD-ROM drive.
     pub read_only: bool,
     /// The serial number in IDENTIFY words 10 to 19, up to 20 printable ASCII characters; `None` for a generated one.
@@ -41,6 +47,7 @@ impl DriveConfig {
         Self {
             media,
             path,
+            network: None,
             read_only: media == Media::Cdrom,
             serial: None,
             format: None,
@@ -57,6 +64,12 @@ impl DriveConfig {
     }
 }
 
+/// The directory of a path `dir:DIRECTORY`, which stands for a medium made from a directory. A file whose name begins with
+/// `dir:` is given as `./dir:NAME`.
+pub fn folder(path: &Path) -> Option<&Path> {
+    path.as_os_str().as_bytes().strip_prefix(b"dir:").map(|folder| Path::new(OsStr::from_bytes(folder)))
+}
+
 /// Type of a drive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Media {
@@ -64,6 +77,17 @@ pub enum Media {
     Disk,
     /// ATAPI CD-ROM.
     Cdrom,
+    /// Floppy drive of this type; `None` chooses it by the disk in it when the machine is built.
+    Floppy(Option<DriveType>),
+}
+
+impl Media {
+    /// The type of a floppy drive with a disk of `size` bytes in it, or empty: as configured, else the one that a PC would
+    /// have for the disk, else 1.44 MB. `None` for other drives.
+    pub fn floppy_drive(self, size: Option<u64>) -> Option<DriveType> {
+        let Self::Floppy(kind) = self else { return None };
+        kind.or_else(|| DriveType::for_size(size?)).or(Some(DriveType::D1440))
+    }
 }
 
 /// Format of an image file.

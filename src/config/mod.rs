@@ -5,12 +5,14 @@ pub mod cpu_features;
 pub mod cpu_model;
 mod drive;
 pub mod firmware;
+pub mod nbd;
 pub mod parse;
 
-pub use drive::{CacheMode, DriveConfig, ErrorAction, ImageFormat, Limits, Media, Rate};
+pub use drive::{CacheMode, DriveConfig, ErrorAction, ImageFormat, Limits, Media, Rate, folder};
 pub use firmware::{check_firmware, read_firmware};
 
 use pcvm_devices::DiskId;
+use pcvm_devices::fdc::Timing;
 use pcvm_devices::vga::Vga;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,8 +26,11 @@ pub struct MachineConfig {
     pub memory: u64,
     /// vCPUs and their topology.
     pub cpus: CpuConfig,
-    /// Drives by the unit that they occupy: [`DiskId`] 0 to 3 are IDE hda, hdb, hdc, hdd.
+    /// Drives by the unit that they occupy: [`DiskId`] 0 to 3 are IDE hda, hdb, hdc, hdd; 4 and 5 are the floppy drives fda
+    /// and fdb.
     pub drives: BTreeMap<DiskId, DriveConfig>,
+    /// Whether floppy drives take the time of real ones.
+    pub floppy_timing: Timing,
     /// Boot order, first device first.
     pub boot: Vec<BootDevice>,
     /// The code that the vCPU runs first.
@@ -66,6 +71,7 @@ impl MachineConfig {
             memory: 64 << 20,
             cpus: CpuConfig::default(),
             drives: BTreeMap::new(),
+            floppy_timing: Timing::Fast,
             boot: Vec::new(),
             payload: Payload::Firmware(None),
             serial: [const { None }; 4],

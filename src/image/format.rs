@@ -86,7 +86,7 @@ pub fn decide(path: &Path, file: &File, given: Option<Format>) -> Result<Format,
         (None, None) => {}
     }
     let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let found = crate::block::foreign_format(file);
+    let found = crate::block::foreign_format_of(file);
     let named = match end.as_str() {
         "qcow2" => Some(Format::Qcow2),
         "vmdk" => Some(Format::Vmdk),

@@ -97,7 +97,7 @@ impl HostFiles {
             let throttle = groups
                 .join(group, drive.limits)
                 .map_err(|GroupConflict| InputError::LimitGroup(group.unwrap_or_default().to_owned()))?;
-            let name = parse::UNITS.get(usize::from(disk.0)).copied().unwrap_or("disk").to_owned();
+            let name = parse::unit_name(disk).to_owned();
             let DriveConfig { write_error, read_error, .. } = *drive;
             drives.insert(disk, DriveParts { name, image, write_error, read_error, throttle });
         }

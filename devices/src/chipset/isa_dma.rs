@@ -4,8 +4,9 @@
 //! Ports: 00h-0Fh (channels 0 to 3, byte transfers), C0h-DFh (channels 4 to 7, word transfers; a register at every
 //! second port), page registers 81h-8Fh. Port 80h belongs to [`crate::debug`]. No IRQ.
 //!
-//! A device with a DMA request calls [`IsaDma::transfer`]. Not implemented: memory-to-memory transfers, which a PC
-//! cannot do; DREQ and DACK polarity, priorities and timing, which the guest cannot observe.
+//! A device requests a transfer by [`Ctx::isa_dma`]; the board carries it out by [`IsaDma::serve`]. Not implemented:
+//! memory-to-memory transfers, which a PC cannot do; DREQ and DACK polarity, priorities and timing, which the guest cannot
+//! observe.
 
 use crate::pci::{RegisterNames, register_name};
 use crate::{Access, Ctx, Device, Memory, Region, RestoreError};
@@ -95,6 +96,28 @@ pub struct TransferResult {
     pub bytes: usize,
     /// The channel reached its terminal count (TC) with the last of them.
     pub terminal_count: bool,
+}
+
+/// A device's request for a transfer (DREQ), by [`Ctx::isa_dma`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DmaRequest {
+    /// Channel 0 to 7.
+    pub channel: u8,
+    /// Direction.
+    pub direction: Direction,
+    /// The device's bytes, or the room for the memory's.
+    pub data: Vec<u8>,
+}
+
+/// A request that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DmaDone {
+    /// Channel 0 to 7.
+    pub channel: u8,
+    /// The request's data. From memory, as many bytes as `result` counts were filled.
+    pub data: Vec<u8>,
+    /// How much was transferred.
+    pub result: TransferResult,
 }
 
 /// Mode register (DCM). The channel number is not stored.
@@ -250,6 +273,13 @@ impl IsaDma {
         Self { controllers: [Controller8237::RESET; 2], pages: [0; 15] }
     }
 
+    /// Carries out a device's request.
+    pub fn serve(&mut self, memory: &Memory, request: DmaRequest) -> DmaDone {
+        let DmaRequest { channel, direction, mut data } = request;
+        let result = self.transfer(memory, channel.into(), &mut data, direction);
+        DmaDone { channel, data, result }
+    }
+
     /// Transfers up to `data.len()` bytes between a device on `channel` and guest memory, and stops at the terminal
     /// count. Channels 0 to 3 transfer bytes, 5 to 7 words; an odd last byte is not transferred. A channel that is
     /// masked, in cascade mode, or programmed for the other direction transfers nothing. A verify transfer counts but
@@ -324,9 +354,10 @@ impl Device for IsaDma {
 
     fn regions(&self) -> Vec<Region> {
         vec![
-            Region::io(PORT_BYTES, 16, TAG_BYTES),
-            Region::io(PORT_WORDS, 32, TAG_WORDS),
-            Region::io(PORT_PAGES, 15, TAG_PAGES),
+            // Writes only latch a value until a device requests a transfer, which follows an access to that device.
+            Region::io(PORT_BYTES, 16, TAG_BYTES).with_coalesce(0..16),
+            Region::io(PORT_WORDS, 32, TAG_WORDS).with_coalesce(0..32),
+            Region::io(PORT_PAGES, 15, TAG_PAGES).with_coalesce(0..15),
         ]
     }
 

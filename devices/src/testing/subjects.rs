@@ -13,6 +13,8 @@ use crate::chipset::port92::Port92;
 use crate::cmos::{Cmos, CmosContents};
 use crate::debug::DebugPorts;
 use crate::device::{Devfn, Device, DynDevice, Wake};
+use crate::disc::{Disc, Session, Track, TrackForm};
+use crate::fdc::{self, DriveType, Fdc, FloppyMedium, FloppySpec};
 use crate::fw_cfg::{FwCfg, FwCfgItems};
 use crate::ide::{DriveSpec, Piix3Ide};
 use crate::net::{ChecksumAt, Frame, MAX_SEND, NicId, Offload};
@@ -22,7 +24,7 @@ use crate::rtl8139::{Chip, NicSpec, Rtl8139};
 use crate::serial::Uart16550;
 use crate::usb::Piix3Usb;
 use crate::vga::Vga;
-use crate::{CharId, DiskId, InputEvent};
+use crate::{CharId, DiskId, InputEvent, Medium, TrayRequest};
 use ciborium::Value;
 
 /// A device in the one list of devices under test: what it is called and how the shared tests reach it.
@@ -54,6 +56,8 @@ macro_rules! subject {
 /// Every device. A new device gets generic tests, random scripts, damaged states and fuzz targets by its line here.
 pub static SUBJECTS: &[Subject] = &[
     subject!("ide", make_ide, ide_command, (500, 400)),
+    subject!("cdrom", make_cdrom, ide_command, (500, 400)),
+    subject!("fdc", make_fdc, fdc_command, (400, 400)),
     subject!("vga", make_vga, vga_extra, (150, 300)),
     subject!("fw_cfg", make_fw_cfg, fw_cfg_dma, (1500, 300)),
     subject!("ps2", Ps2Controller::new, ps2_extra, (500, 400)),
@@ -113,16 +117,98 @@ fn make_ide() -> Piix3Ide {
     Piix3Ide::new([
         Some(DriveSpec::disk((DISK / 512) as u64, false, "A")),
         Some(DriveSpec::disk((DISK / 512) as u64, true, "B")),
-        Some(DriveSpec::cdrom(Some(DISK as u64), "C")),
+        Some(DriveSpec::cdrom(Some(Disc::single(DISK as u64)), "C")),
         None,
     ])
+}
+
+/// A CD-ROM drive with data, audio with an unstored pre-gap, and XA in a second session.
+fn make_cdrom() -> Piix3Ide {
+    let data = Track::new(TrackForm::Mode1, 2048, 100);
+    let audio = Track {
+        number: 2,
+        start: 250,
+        pregap: 150,
+        stored_pregap: 50,
+        indexes: vec![20],
+        isrc: Some(*b"USRC17607839"),
+        offset: 100 * 2048 + 50 * 2352,
+        ..Track::new(TrackForm::Audio, 2352, 60)
+    };
+    let xa = Track {
+        number: 3,
+        session: 2,
+        start: 11_710,
+        offset: 100 * 2048 + 110 * 2352,
+        ..Track::new(TrackForm::Mode2Xa, 2336, 50)
+    };
+    let disc = Disc {
+        sessions: vec![Session { lead_out: audio.end() }, Session { lead_out: xa.end() }],
+        tracks: vec![data, audio, xa],
+        catalogue: Some(*b"0724354526329"),
+    };
+    Piix3Ide::new([None, None, Some(DriveSpec::cdrom(Some(disc), "C")), None])
+}
+
+/// A disc that may have any layout, most of which no drive accepts.
+fn any_disc(script: &mut Script<'_>) -> Disc {
+    let mut disc = Disc { tracks: Vec::new(), sessions: Vec::new(), catalogue: None };
+    let mut free = 0u32;
+    for number in 1..=(script.below(5) as u8) {
+        let how = script.byte();
+        let (form, stride) = [
+            (TrackForm::Audio, 2352),
+            (TrackForm::Mode1, 2048),
+            (TrackForm::Mode2Xa, 2336),
+            (TrackForm::Mode2Xa, 2352),
+            (TrackForm::Mode2, 2336),
+            (TrackForm::Mode2Xa, 2324),
+            (TrackForm::Audio, 2448),
+            (TrackForm::Mode1, 2352),
+        ][usize::from(how & 7)];
+        let pregap = script.byte();
+        let mut track = Track {
+            number,
+            start: free.saturating_add(pregap.into()),
+            pregap: pregap.into(),
+            stored_pregap: (script.byte() & pregap).into(),
+            indexes: vec![script.byte().into()],
+            offset: script.number(3),
+            big_endian: how & 8 != 0,
+            ..Track::new(form, stride, script.number(2) as u32)
+        };
+        if how & 0xf0 == 0 {
+            track.start = script.number(4) as u32;
+            track.len = script.number(4) as u32;
+            track.offset = script.number(8);
+        }
+        if track.indexes[0] == 0 {
+            track.indexes.clear();
+        }
+        free = track.end();
+        if how & 0x30 == 0x30 || disc.sessions.is_empty() {
+            disc.sessions.push(Session { lead_out: free });
+        } else if let Some(session) = disc.sessions.last_mut() {
+            session.lead_out = free;
+        }
+        track.session = disc.sessions.len() as u8;
+        disc.tracks.push(track);
+    }
+    disc
 }
 
 /// A whole command, with a descriptor table that may be anything, and the engine started or not.
 fn ide_command(bench: &mut Bench<Piix3Ide>, script: &mut Script<'_>) {
     if script.byte() & 0x1f == 0 {
         let size = script.number(3);
-        let why = Wake::Medium(DiskId(2), (size & 1 == 0).then_some(size));
+        let why = match size & 7 {
+            0 | 2 => Wake::Medium(DiskId(2), Some(Medium::iso(size))),
+            4 => Wake::Medium(DiskId(2), Some(Medium { size, read_only: true, disc: Some(any_disc(script)) })),
+            1 => Wake::Tray(DiskId(2), TrayRequest::Open),
+            3 => Wake::Tray(DiskId(2), TrayRequest::Close),
+            5 => Wake::Tray(DiskId(2), TrayRequest::Button),
+            _ => Wake::Medium(DiskId(2), None),
+        };
         // The image behind the drive stays: a read that was under way may go past its end, and fail there.
         bench.trusted = false;
         return bench.call(|device, cx| Device::wake(device, cx, why));
@@ -165,6 +251,71 @@ fn ide_command(bench: &mut Bench<Piix3Ide>, script: &mut Script<'_>) {
         } else {
             bench.outs(base, 2, &data);
         }
+    }
+}
+
+/// A 720 KB disk in a 1.44 MB drive, and a 360 KB disk, whose boot sector has to be read, in a 1.2 MB drive.
+fn make_fdc() -> Fdc {
+    let medium = |size| Some(FloppyMedium { size, read_only: false });
+    Fdc::new(
+        [
+            Some(FloppySpec { kind: DriveType::D1440, medium: medium(720 << 10) }),
+            Some(FloppySpec { kind: DriveType::D1200, medium: medium(360 << 10) }),
+        ],
+        fdc::Timing::Fast,
+    )
+}
+
+/// A whole command with plausible parameters, the DMA channel set up for it or not, time and data by PIO, and perhaps a
+/// reset in between.
+fn fdc_command(bench: &mut Bench<Fdc>, script: &mut Script<'_>) {
+    const OPCODES: [u8; 24] = [
+        0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0c, 0x0d, 0x0e, 0x0f, 0x10, 0x11, 0x12, 0x13, 0x14,
+        0x16, 0x19, 0x1d, 0x8f, 0xcf, 0x46,
+    ];
+    let how = script.byte();
+    if how & 7 == 7 {
+        let size = [0, 160 << 10, 360 << 10, 720 << 10, 1000][script.below(5)];
+        let medium = Medium { size, read_only: size & 1024 != 0, disc: None };
+        let why = Wake::Medium(DiskId(4 + script.below(2) as u8), (size > 0).then_some(medium));
+        return bench.call(|device, cx| Device::wake(device, cx, why));
+    }
+    if how & 8 != 0 {
+        bench.outb(0x3f2, 0x3c | script.byte() & 1);
+        bench.outb(0x3f7, [2, 1, 2, 0][script.below(4)]);
+        bench.advance(100_000);
+    }
+    if how & 16 != 0 {
+        let count = script.number(2) as u16;
+        let mode = 0x42 | (script.byte() & 0x1c);
+        for (port, value) in [(0x0a, 6), (0x0c, 0), (0x0b, mode), (0x04, 0), (0x04, script.byte()), (0x81, 1)] {
+            bench.isa_dma_out(port, value);
+        }
+        for value in count.to_le_bytes() {
+            bench.isa_dma_out(0x05, value);
+        }
+        bench.isa_dma_out(0x0a, 2);
+    }
+    let opcode = OPCODES[script.below(OPCODES.len())] | script.byte() & 0xe0 & if how & 32 != 0 { 0xff } else { 0x40 };
+    let (drive_head, c, h, r) = (script.byte() & 7, script.byte() % 82, script.byte() & 1, script.byte() % 20);
+    for byte in [opcode, drive_head, c, h, r, 2, 9, 0x1b, script.byte()] {
+        if bench.inb(0x3f4) & 0xc0 != 0x80 {
+            break;
+        }
+        bench.outb(0x3f5, byte);
+    }
+    bench.advance(u64::from(script.byte()) << 12);
+    for _ in 0..script.number(2) & 0x7ff {
+        match bench.inb(0x3f4) & 0xc0 {
+            0x80 => bench.outb(0x3f5, script.byte()),
+            0xc0 => {
+                bench.inb(0x3f5);
+            }
+            _ => break,
+        }
+    }
+    if how & 64 != 0 {
+        bench.outb(0x3f4, 0x80 | script.byte() & 3);
     }
 }
 

@@ -4,6 +4,8 @@
 
 mod cpus;
 mod drive;
+mod floppy;
+mod nbd;
 mod net;
 mod plain;
 mod rtc;
@@ -12,7 +14,8 @@ mod size;
 mod tests;
 
 pub use cpus::{CpuTopology, cpus};
-pub use drive::{DriveOption, UNITS, assign_units, cdrom, disk};
+pub use drive::{DriveOption, assign_units, cdrom, disk, unit_name};
+pub use floppy::{FloppyOption, assign_floppies, floppy, floppy_timing};
 pub use net::net;
 pub use plain::{boot_order, control, display, machine_name, serial_port, trace, vga, vnc, websocket};
 pub use rtc::rtc;
@@ -100,6 +103,23 @@ pub enum OptionError {
         /// What to give with it.
         other: &'static str,
     },
+    /// A network disk's URI.
+    #[error("{uri}: {why}")]
+    Nbd {
+        /// As given.
+        uri: String,
+        /// What is wrong with it.
+        why: crate::config::nbd::NbdUriError,
+    },
+    /// A key of network disks for a file.
+    #[error("'{0}' is for network disks (nbd://...)")]
+    OnlyNetwork(&'static str),
+    /// A key that a disk made from a directory does not have.
+    #[error("'{0}' is not valid with 'dir:'")]
+    NotFolder(&'static str),
+    /// A key of files for a network disk.
+    #[error("'{0}' is for images in files, not for network disks: let the server do it")]
+    NotNetwork(&'static str),
     /// `none` with keys.
     #[error("'none' has no keys: remove '{0}'")]
     NoneHasKeys(String),
@@ -147,6 +167,18 @@ pub enum OptionError {
     /// A fifth drive.
     #[error("all four IDE units (hda to hdd) already have a drive")]
     NoUnitLeft,
+    /// Two drives on one floppy unit.
+    #[error("floppy unit {0} already has a drive")]
+    FloppyTaken(&'static str),
+    /// A third floppy drive.
+    #[error("both floppy units (fda and fdb) already have a drive")]
+    NoFloppyLeft,
+    /// `--floppy none` and another `--floppy`.
+    #[error("'none' means no floppy drives: remove it or the other --floppy")]
+    NoneAndOthers,
+    /// An empty drive with a key that concerns its disk.
+    #[error("an empty drive has only the keys 'unit' and 'drive': remove '{0}'")]
+    EmptyHasNoKey(String),
     /// A CD-ROM drive with `readonly=off`.
     #[error("a CD-ROM is always read-only: remove 'readonly=off'")]
     WritableCdrom,

@@ -6,11 +6,13 @@
 use super::*;
 use crate::tables::e820;
 use acpi_tables::aml::{
-    AddressSpace, AddressSpaceCacheable, And, Arg, CreateDWordField, Device, EISAName, Else, Field, FieldAccessType,
-    FieldEntry, FieldLockRule, FieldUpdateRule, IO, If, LessThan, Method, Name, OpRegion, OpRegionSpace, Or,
-    PackageBuilder, Path, ResourceTemplate, Return, Scope, Store,
+    AddressSpace, AddressSpaceCacheable, And, Arg, BufferData, CreateDWordField, Device, EISAName, Else, Field,
+    FieldAccessType, FieldEntry, FieldLockRule, FieldUpdateRule, IO, If, LessThan, Method, Name, OpRegion,
+    OpRegionSpace, Or, PackageBuilder, Path, ResourceTemplate, Return, Scope, Store,
 };
 use acpi_tables::{Aml, AmlSink};
+use pcvm_devices::DiskId;
+use pcvm_devices::fdc::{DriveType, FIRST_DISK};
 
 /// I/O ports of COM1 to COM4.
 pub const COM_PORTS: [u16; 4] = [0x3f8, 0x2f8, 0x3e8, 0x2e8];
@@ -193,6 +195,7 @@ fn isa_bridge(config: &MachineConfig) -> AmlBytes {
         ),
         isa_device("MOU_", "PNP0F13", None, &[&IrqDescriptor { irq: 12, shared: false }]),
     ];
+    body.extend(floppy_controller(config));
     for n in (0..4).filter(|&n| config.serial[n].is_some()) {
         // COM1 and COM3 share an IRQ, and so do COM2 and COM4.
         let shared = config.serial[n ^ 2].is_some();
@@ -217,6 +220,49 @@ fn isa_bridge(config: &MachineConfig) -> AmlBytes {
         ],
     ));
     encode(&Device::new("ISA_".into(), body.iter().map(|part| part as &dyn Aml).collect()))
+}
+
+/// The floppy controller with its drives (ACPI 2.0, 10.8 and 10.9). Windows finds the drives by these objects.
+fn floppy_controller(config: &MachineConfig) -> Option<AmlBytes> {
+    let drives: Vec<_> = (0u8..2)
+        .filter_map(|n| {
+            let drive = config.drives.get(&DiskId(FIRST_DISK + n))?;
+            Some((n, drive.media.floppy_drive(None)?))
+        })
+        .collect();
+    if drives.is_empty() {
+        return None;
+    }
+    // _FDE: a double word each for drives 0 to 3, not 0 if present, and for a tape drive, of which there is none.
+    let mut present = [0; 20];
+    let (low, high, irq) = (ports(0x3f0, 6), ports(0x3f7, 1), IrqDescriptor { irq: 6, shared: false });
+    let resources = ResourceTemplate::new(vec![&low, &high, &irq, &DmaDescriptor(2)]);
+    let mut body = vec![
+        encode(&Name::new("_HID".into(), &EISAName::new("PNP0700"))),
+        encode(&Name::new("_CRS".into(), &resources)),
+    ];
+    for &(n, kind) in &drives {
+        present[usize::from(n) * 4] = 1;
+        // Type, highest cylinder, sectors per track, highest head, then the diskette parameter table of INT 1Eh.
+        let (cylinder, sectors, gap, format_gap) = match kind {
+            DriveType::D360 => (39, 9, 0x2a, 0x50),
+            DriveType::D1200 => (79, 15, 0x1b, 0x54),
+            DriveType::D720 => (79, 9, 0x2a, 0x50),
+            DriveType::D1440 => (79, 18, 0x1b, 0x6c),
+            DriveType::D2880 => (79, 36, 0x1b, 0x54),
+        };
+        let table = [0xaf, 0x02, 0x25, 0x02, sectors, gap, 0xff, format_gap, 0xf6, 0x0f, 0x08];
+        let mut information = PackageBuilder::new();
+        for value in [n, kind as u8, cylinder, sectors, 1].into_iter().chain(table) {
+            information.add_element(&value);
+        }
+        body.push(encode(&Device::new(
+            format!("FLP{}", char::from(b'A' + n)).as_str().into(),
+            vec![&Name::new("_ADR".into(), &n), &Name::new("_FDI".into(), &information)],
+        )));
+    }
+    body.insert(2, encode(&Name::new("_FDE".into(), &BufferData::new(present.to_vec()))));
+    Some(encode(&Device::new("FDC0".into(), body.iter().map(|part| part as &dyn Aml).collect())))
 }
 
 fn isa_device(name: &str, hid: &str, uid: Option<u8>, resources: &[&dyn Aml]) -> AmlBytes {

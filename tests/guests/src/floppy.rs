@@ -12,7 +12,7 @@ const SECTORS: usize = 2880;
 /// Offset in the boot sector of the sum of all other sectors' words.
 const SUM: usize = 506;
 
-/// Size of DRAW.COM: one cluster.
+/// Size of DRAW.COM and CD.COM: one cluster.
 const PROGRAM: usize = 1024;
 
 /// Shell functions for jobs that run FreeDOS with its console on COM1, whose output is `serial.log`, in the process `$vm`:
@@ -26,7 +26,7 @@ pub const CONSOLE: &str = r#"
     type_line() { printf '%s\r' "$1" >&3; }
 "#;
 
-/// Code of the boot sector (floppy.s) and of DRAW.COM (dos-draw.s).
+/// Code of the boot sector (floppy.s), of DRAW.COM (dos-draw.s) and of CD.COM (dos-cd.s).
 #[allow(unsafe_code)]
 mod code {
     std::arch::global_asm!(include_str!("floppy.s"), options(att_syntax));
@@ -45,6 +45,17 @@ mod code {
     // SAFETY: as above, in dos-draw.s.
     unsafe extern "C" {
         safe static pcvm_dos_draw_start: [u8; super::PROGRAM];
+    }
+
+    std::arch::global_asm!(include_str!("dos-cd.s"), options(att_syntax));
+
+    // SAFETY: as above, in dos-cd.s.
+    unsafe extern "C" {
+        safe static pcvm_dos_cd_start: [u8; super::PROGRAM];
+    }
+
+    pub fn dos_cd() -> [u8; super::PROGRAM] {
+        pcvm_dos_cd_start
     }
 
     pub fn dos_draw() -> [u8; super::PROGRAM] {
@@ -95,12 +106,14 @@ pub fn freedos_iso() -> Result<Option<PathBuf>, Error> {
 }
 
 /// El Torito has no 720 KiB floppy: the file system is placed on a 1.44 MB one, whose tracks have 18 sectors.
-/// AUTOEXEC.BAT gets a first line that moves the console to COM1, and DRAW.COM (dos-draw.s) is added.
+/// AUTOEXEC.BAT gets a first line that moves the console to COM1, and DRAW.COM (dos-draw.s) and CD.COM (dos-cd.s) are
+/// added.
 fn prepare_freedos(image: &mut Vec<u8>) -> Option<()> {
     image.get_mut(24..26)?.copy_from_slice(&18_u16.to_le_bytes());
     let layout = Layout::of(image)?;
     layout.prepend(image, b"AUTOEXECBAT", b"CTTY AUX\r\n")?;
     layout.add(image, b"DRAW    COM", &code::dos_draw())?;
+    layout.add(image, b"CD      COM", &code::dos_cd())?;
     image.resize(SECTORS * SECTOR, 0);
     Some(())
 }
