@@ -322,7 +322,10 @@ mod tests {
             ("-accel kvm", "leave it out: pcvm always uses KVM"),
             ("-machine pc", "leave it out: the machine is always an i440FX PC"),
             ("-M pc", "leave it out: the machine is always an i440FX PC"),
-            ("-nodefaults", "leave it out: pcvm adds no device by default but a floppy drive, which --floppy none removes"),
+            (
+                "-nodefaults",
+                "leave it out: pcvm adds no device by default but a floppy drive, which --floppy none removes",
+            ),
             ("-usb", "leave it out: --tablet adds a USB controller"),
             ("-boot menu=on", "leave it out: F12 or Esc opens the BIOS boot menu"),
             ("-vnc none", "leave it out: pcvm has no VNC server by default"),
