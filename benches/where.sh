@@ -20,8 +20,9 @@ measure() {
   if [ "$vmms" != pcvm ]; then
     root=$dir/qemu-root
     mkdir -p "$root/usr/bin" "$root/usr/share" "$root/etc"
-    cp -L "$qemu" "$root/usr/bin/"
-    ldd "$qemu" | grep -o '/[^ ]*' | sort -u | while read -r library; do
+    # $extra_programs: more programs of the script that sources this file.
+    cp -L "$qemu" ${extra_programs:-} "$root/usr/bin/"
+    ldd "$qemu" ${extra_programs:-} | grep -v ":$" | grep -o '/[^ ]*' | sort -u | while read -r library; do
       mkdir -p "$root$(dirname "$library")" && cp -L "$library" "$root$library"
     done
     for share in qemu seabios; do [ ! -d /usr/share/$share ] || cp -aL /usr/share/$share "$root/usr/share/"; done

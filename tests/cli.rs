@@ -133,7 +133,7 @@ fn an_unusable_firmware_or_kernel_file_is_an_error() {
 }
 
 /// Options of `pcvm run` that take a value and are given once, with the value's name in the help text.
-const SINGLE: [(&str, &str); 20] = [
+const SINGLE: [(&str, &str); 21] = [
     ("--name", "NAME"),
     ("--memory", "SIZE"),
     ("--cpus", "N[,sockets=S][,cores=C][,threads=T]"),
@@ -380,6 +380,14 @@ const OTHER_USAGE_ERRORS: &[(&[&str], &str)] = &[
     (&["link", "x", "0"], "missing argument: <STATE>; try 'pcvm link --help'"),
     (&["link", "x", "256", "up"], "<NIC>: must be 0 to 255, not '256'"),
     (&["link", "x", "0", "on"], "<STATE>: must be up or down, not 'on'"),
+    (&["cd", "x"], "missing argument: <insert|eject>; try 'pcvm cd --help'"),
+    (&["cd", "x", "insert"], "missing argument: <FILE>; try 'pcvm cd --help'"),
+    (&["cd", "x", "swap", "a.iso"], "<insert|eject>: must be insert or eject, not 'swap'"),
+    (&["cd", "x", "eject", "a.iso"], "a.iso: 'eject' takes no file; write 'insert' to change the medium"),
+    (&["cd", "x", "eject", "--unit", "fda"], "--unit: must be hda, hdb, hdc or hdd, not 'fda'"),
+    (&["floppy", "x", "insert"], "missing argument: <FILE>; try 'pcvm floppy --help'"),
+    (&["floppy", "x", "eject", "--readonly"], "--readonly: belongs to 'insert'"),
+    (&["floppy", "x", "eject", "--force"], "unexpected argument '--force'; try 'pcvm floppy --help'"),
     (&["wait", "x"], "missing argument: --text <REGEX>; try 'pcvm wait --help'"),
     (&["wait", "x", "--text", "("], "--text: unclosed group"),
     (&["wait", "x", "--text", "a", "--timeout", "-1"], "--timeout: must be a number of seconds, not '-1'"),

@@ -1,6 +1,7 @@
 //! Block requests: what a disk controller requests from the host, and the completions.
 
 use crate::ctx::Ctx;
+use crate::disc::Disc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -15,6 +16,51 @@ pub struct GuestRange {
     pub addr: u64,
     /// Bytes.
     pub len: u32,
+}
+
+/// A medium in a drive with removable media.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Medium {
+    /// Bytes of the image.
+    pub size: u64,
+    /// The medium cannot be written.
+    pub read_only: bool,
+    /// The layout of a CD. Without one, a CD-ROM drive takes the image for a single data track ([`Disc::single`]).
+    pub disc: Option<Disc>,
+}
+
+impl Medium {
+    /// A read-only medium of `size` bytes, without a layout (an ISO image).
+    pub fn iso(size: u64) -> Self {
+        Self { size, read_only: true, disc: None }
+    }
+
+    /// Its layout as a disc.
+    pub fn into_disc(self) -> Disc {
+        self.disc.unwrap_or_else(|| Disc::single(self.size))
+    }
+}
+
+/// The tray of a drive with removable media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tray {
+    /// Open.
+    pub open: bool,
+    /// The guest prevents the removal of the medium.
+    pub locked: bool,
+    /// There is a medium in the drive or on the open tray.
+    pub loaded: bool,
+}
+
+/// What the host does to a tray.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrayRequest {
+    /// Opens it, whether it is locked or not. The medium stays on it.
+    Open,
+    /// Closes it.
+    Close,
+    /// Presses the button of a locked drive: the drive reports an eject request to the guest.
+    Button,
 }
 
 /// The operation of a request.

@@ -10,7 +10,6 @@
 //! higher rate after the acknowledgement, because guests count them to keep time. Not implemented: the square wave
 //! output, daylight saving (DSE is only stored), and dividers for other crystals (they run like 32.768 kHz).
 
-mod calendar;
 mod contents;
 mod rtc;
 

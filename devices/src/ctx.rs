@@ -1,6 +1,6 @@
 //! The board as a device sees it during one call: clock, guest memory, requests to the host, bytes and frames from it.
 
-use crate::block::BlockRequest;
+use crate::block::{BlockRequest, DiskId};
 use crate::chipset::isa_dma::DmaRequest;
 use crate::memory::Memory;
 use crate::net::{Frame, NicId};
@@ -74,6 +74,14 @@ pub enum Effect {
     AwaitCoalesced(bool),
     /// A write reached the display adapter after [`crate::Wake::ReportWrites`].
     ScreenWritten,
+    /// The tray of a drive opened or closed, at the guest's or at the host's request. A guest that ejects the medium
+    /// gives it back to the host.
+    TrayMoved {
+        /// The drive.
+        disk: DiskId,
+        /// Open.
+        open: bool,
+    },
     /// Reset the machine.
     Reset(ResetKind),
     /// Switch the machine off (ACPI S5).

@@ -1,6 +1,6 @@
 //! The `Device` trait: regions, accesses, wake-ups, reset and saved state.
 
-use crate::block::BlockDone;
+use crate::block::{BlockDone, Medium, Tray, TrayRequest};
 use crate::chipset::isa_dma::DmaDone;
 use crate::ctx::{Ctx, TimerId};
 use crate::input::InputEvent;
@@ -129,8 +129,10 @@ pub enum Wake {
     Input(InputEvent),
     /// The power button was pressed (power management).
     PowerButton,
-    /// A drive's medium was changed: its new size in bytes, or none (IDE CD-ROM).
-    Medium(DiskId, Option<u64>),
+    /// A drive's medium was changed: the new one, or none (IDE CD-ROM, floppy).
+    Medium(DiskId, Option<Medium>),
+    /// The host moves the tray of a drive or presses its button (IDE CD-ROM).
+    Tray(DiskId, TrayRequest),
     /// [`Ctx::take_frame`] has frames for this card.
     Frames(NicId),
     /// This card's cable was plugged in (true) or unplugged.
@@ -178,6 +180,12 @@ pub trait Device: Send + 'static {
         Owned::default()
     }
 
+    /// The tray of a drive; `None` if the device has no such drive, or one without a tray.
+    fn tray(&self, disk: DiskId) -> Option<Tray> {
+        let _ = disk;
+        None
+    }
+
     /// The datasheet's name of the register at `at`, for traces; `None` where there is no name.
     fn register_name(&self, at: Access) -> Option<&'static str> {
         let _ = at;
@@ -223,6 +231,8 @@ pub trait DynDevice: Send {
     fn pci(&self) -> Option<Devfn>;
     /// [`Device::owns`].
     fn owns(&self) -> Owned;
+    /// [`Device::tray`].
+    fn tray(&self, disk: DiskId) -> Option<Tray>;
     /// [`Device::register_name`].
     fn register_name(&self, at: Access) -> Option<&'static str>;
     /// [`Device::read`].
@@ -263,6 +273,9 @@ impl<D: Device> DynDevice for D {
     }
     fn owns(&self) -> Owned {
         Device::owns(self)
+    }
+    fn tray(&self, disk: DiskId) -> Option<Tray> {
+        Device::tray(self, disk)
     }
     fn register_name(&self, at: Access) -> Option<&'static str> {
         Device::register_name(self, at)

@@ -8,11 +8,13 @@
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod calendar;
 pub mod chipset;
 pub mod cmos;
 pub mod ctx;
 pub mod debug;
 pub mod device;
+pub mod disc;
 pub mod fdc;
 pub mod fw_cfg;
 pub mod ide;
@@ -29,9 +31,12 @@ pub mod time;
 pub mod usb;
 pub mod vga;
 
-pub use block::{BlockData, BlockDone, BlockError, BlockOp, BlockRequest, DiskId, GuestRange};
+pub use block::{
+    BlockData, BlockDone, BlockError, BlockOp, BlockRequest, DiskId, GuestRange, Medium, Tray, TrayRequest,
+};
 pub use ctx::{CharId, Clock, Ctx, Effect, Inbox, IrqLine, Outbox, ResetKind, TimerId};
 pub use device::{Access, CONFIG_TAG, Coalesce, Devfn, Device, DynDevice, Owned, Region, Space, Wake};
+pub use disc::Disc;
 pub use input::InputEvent;
 pub use memory::{DirtyPages, Memory, Shadow};
 pub use net::{Frame, NicId};

@@ -2,7 +2,10 @@
 //!
 //! An enum and no trait object: each call compiles to a direct call of the backend.
 
+use super::fat::FatDir;
 use super::format::FormatImage;
+use super::mapped::MappedImage;
+use super::nbd::NbdClient;
 use super::raw::{Patience, RawFile};
 use super::sys::{Direction, IoVec};
 use std::io;
@@ -14,6 +17,12 @@ pub enum Backend {
     File(RawFile),
     /// An image in a format with tables, such as qcow2.
     Format(Box<FormatImage>),
+    /// A disc of a directory or of the files of a cue sheet.
+    Mapped(Box<MappedImage>),
+    /// A floppy disk made from a directory.
+    FatDir(Box<FatDir>),
+    /// A network disk.
+    Nbd(Box<NbdClient>),
 }
 
 impl Backend {
@@ -22,6 +31,9 @@ impl Backend {
         match self {
             Self::File(file) => file.size(),
             Self::Format(image) => image.size(),
+            Self::Mapped(image) => image.size(),
+            Self::FatDir(disk) => disk.size(),
+            Self::Nbd(client) => client.size(),
         }
     }
 
@@ -31,6 +43,9 @@ impl Backend {
         match self {
             Self::File(file) => file.serves_inline(direction, patience),
             Self::Format(image) => image.serves_inline(direction, patience),
+            Self::Mapped(_) => direction == Direction::Read,
+            Self::FatDir(_) => true,
+            Self::Nbd(_) => false,
         }
     }
 
@@ -50,6 +65,9 @@ impl Backend {
         match self {
             Self::File(file) => file.transfer(iov, offset, direction, patience),
             Self::Format(image) => image.transfer(iov, offset, direction, patience),
+            Self::Mapped(image) => image.transfer(iov, offset, direction, patience),
+            Self::FatDir(disk) => disk.transfer(iov, offset, direction),
+            Self::Nbd(client) => client.transfer(iov, offset, direction, patience == Patience::Unlimited),
         }
     }
 
@@ -58,6 +76,9 @@ impl Backend {
         match self {
             Self::File(file) => file.flush(),
             Self::Format(image) => image.flush(),
+            Self::Mapped(_) => Ok(()),
+            Self::FatDir(disk) => disk.write_back(),
+            Self::Nbd(client) => client.flush(),
         }
     }
 
@@ -66,6 +87,8 @@ impl Backend {
         match self {
             Self::File(file) => file.supports_discard(),
             Self::Format(image) => image.supports_discard(),
+            Self::Mapped(_) | Self::FatDir(_) => false,
+            Self::Nbd(client) => client.supports_discard(),
         }
     }
 
@@ -74,6 +97,8 @@ impl Backend {
         match self {
             Self::File(file) => file.discard(offset, len),
             Self::Format(image) => image.discard(offset, len),
+            Self::Mapped(_) | Self::FatDir(_) => Ok(()),
+            Self::Nbd(client) => client.discard(offset, len),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! request is tried again when the machine resumes.
 
 use super::image::Image;
+use super::nbd::Interrupt;
 use super::raw::Patience;
 use super::request::{PendingRequest, Progress};
 use super::stats::{DriveCounters, DriveStats};
@@ -24,6 +25,9 @@ use vmm_sys_util::eventfd::EventFd;
 const WORKER_STACK: usize = 1 << 20;
 /// The longest that a worker thread sleeps for a throttle at a time.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// How long a machine that resets or ends waits for requests before it gives up those that wait for a network disk's server.
+const SERVER_GRACE: Duration = Duration::from_secs(5);
 
 /// The engine could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +112,8 @@ struct Drive {
     /// The medium. Locked while a request executes, which keeps the order of requests of two vCPUs: one from before a reset
     /// and the one after it.
     medium: Mutex<Option<Image>>,
+    /// Of the medium, if it is a network disk: a request that waits for its server holds the medium's lock.
+    interrupt: Mutex<Option<Arc<Interrupt>>>,
     worker: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -245,15 +251,14 @@ impl BlockEngine {
     }
 
     /// Waits until no request is in flight. [`Self::take_completions`] then gives all completions. Requests do not wait for
-    /// their throttles, and those of stopped drives are tried once more.
+    /// their throttles, those of stopped drives are tried once more, and those that have waited for the server of a network
+    /// disk for [`SERVER_GRACE`] fail.
     pub fn wait_idle(&self) {
         self.shared.draining.store(true, Ordering::SeqCst);
         self.resume();
-        let mut completions = lock(&self.shared.completions);
-        while self.in_flight() > 0 {
-            completions = self.shared.completed.wait(completions).unwrap_or_else(PoisonError::into_inner);
+        while !self.shared.wait_for_completions(SERVER_GRACE) {
+            self.shared.interrupt_network(Interrupt::cancel);
         }
-        drop(completions);
         self.shared.draining.store(false, Ordering::SeqCst);
     }
 
@@ -261,6 +266,11 @@ impl BlockEngine {
     /// medium.
     pub fn replace(&self, disk: DiskId, image: Option<Image>) -> Option<Image> {
         let drive = self.shared.drive(usize::from(disk.0))?;
+        let next = image.as_ref().and_then(Image::interrupt);
+        if let Some(interrupt) = std::mem::replace(&mut *lock(&drive.interrupt), next) {
+            // A lost server must not keep its medium in the drive.
+            interrupt.cancel();
+        }
         std::mem::replace(&mut *lock(&drive.medium), image)
     }
 
@@ -294,11 +304,30 @@ impl Drop for BlockEngine {
             drop(queue);
             drive.queue_changed.notify_all();
         }
+        if !self.shared.wait_for_completions(SERVER_GRACE) {
+            self.shared.interrupt_network(Interrupt::shut_down);
+        }
         for drive in self.shared.drives.iter().flatten() {
             if let Some(handle) = lock(&drive.worker).take() {
                 let _ = handle.join();
             }
         }
+    }
+}
+
+impl Shared {
+    /// Waits until no request is in flight, at most for `time`. False if there still are some.
+    fn wait_for_completions(&self, time: Duration) -> bool {
+        let completions = lock(&self.completions);
+        let busy = |_: &mut Vec<BlockDone>| self.in_flight.load(Ordering::Acquire) > 0;
+        let waited = self.completed.wait_timeout_while(completions, time, busy);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// Ends waits for the servers of network disks.
+    fn interrupt_network(&self, how: impl Fn(&Interrupt)) {
+        let interrupts = self.drives.iter().flatten().filter_map(|drive| lock(&drive.interrupt).clone());
+        interrupts.for_each(|interrupt| how(&interrupt));
     }
 }
 
@@ -314,6 +343,7 @@ impl Drive {
             queue: Mutex::default(),
             queue_changed: Condvar::new(),
             pending: AtomicUsize::new(0),
+            interrupt: Mutex::new(image.as_ref().and_then(Image::interrupt)),
             medium: Mutex::new(image),
             worker: Mutex::default(),
         }

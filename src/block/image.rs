@@ -2,15 +2,21 @@
 
 use super::backend::Backend;
 use super::directories::Directories;
+use super::fat::FatDir;
 use super::format::{Access, FormatImage};
-use super::raw::{Patience, RawFile};
+use super::nbd::{Interrupt, NbdClient, NbdError};
+use super::raw::{Patience, RawFile, foreign_format};
 use super::sys::{Direction, IoVec};
-use super::{create, holder};
-use crate::config::{CacheMode, DriveConfig, ImageFormat, Media};
+use super::{create, disc, holder};
+use crate::config::nbd::NbdTarget;
+use crate::config::{CacheMode, DriveConfig, ImageFormat, Media, folder};
 use crate::error::host_error;
+use pcvm_devices::Medium;
+use pcvm_devices::disc::Disc;
 use pcvm_devices::fdc::{DriveType, geometry};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a lock that another process holds is tried again, and the pause before each try.
@@ -24,6 +30,9 @@ const CD_SECTOR: u64 = 2048;
 const DISK_MAX: u64 = DISK_SECTOR << 48;
 /// Bytes that READ CAPACITY (10) reports: the number of the last sector has 32 bits (MMC-3, READ CAPACITY).
 const CD_MAX: u64 = CD_SECTOR << 32;
+
+/// Bytes in which a format's header shows.
+const FORMAT_START: u64 = 512;
 
 /// Why an image cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +163,57 @@ pub enum ImageError {
         /// The format.
         format: &'static str,
     },
+    /// The description of a disc in a format that is not read.
+    #[error("{}: is {what}, which is not read: make a .cue sheet with .bin files of it (with {mend})", path.display())]
+    DiscFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+        /// Programs that convert it.
+        mend: &'static str,
+    },
+    /// A cue sheet.
+    #[error("{}: {why}", path.display())]
+    Cue {
+        /// The sheet.
+        path: PathBuf,
+        /// The line, and what is wrong there.
+        why: super::cue::CueError,
+    },
+    /// A directory that cannot be listed.
+    #[error(transparent)]
+    Tree(#[from] super::folder::TreeError),
+    /// A directory that does not fit the medium.
+    #[error("{}: {why}", path.display())]
+    Folder {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// `dir:` as a hard disk.
+    #[error("{}: a directory can be a CD (--cdrom) or a floppy (--floppy), not a hard disk", .0.display())]
+    FolderAsDisk(PathBuf),
+    /// A network disk cannot be used.
+    #[error("{uri}: {why}")]
+    Network {
+        /// Where it is.
+        uri: String,
+        /// What is wrong.
+        why: NbdError,
+    },
+    /// A network disk without `format=` that begins like an image of another format.
+    #[error(
+        "{uri}: begins like a {format} image: let the server read that format, such as by 'qemu-nbd -f', or add \
+         'format=raw' if these are the guest's own bytes"
+    )]
+    ForeignNetworkFormat {
+        /// Where it is.
+        uri: String,
+        /// The format that it seems to have.
+        format: &'static str,
+    },
     /// The drive's configuration has no image.
     #[error("the drive has no image")]
     NoPath,
@@ -183,6 +243,8 @@ pub struct Image {
     /// `stored`, rounded up to whole sectors.
     size: u64,
     read_only: bool,
+    /// The layout of a disc that is not one track of 2048-byte sectors.
+    disc: Option<Disc>,
     /// Each write is flushed before it completes.
     pub(super) write_through: bool,
     /// Flushes do nothing.
@@ -208,7 +270,16 @@ impl Image {
             Some(size) => create::create_if_missing(path, drive.format.unwrap_or(ImageFormat::Raw), size)?,
             None => false,
         };
-        let backend = open_backend(path, drive, read_only)?;
+        let (backend, disc) = match (drive.media, folder(path)) {
+            (Media::Cdrom, _) => disc::open(path)?,
+            (Media::Disk, Some(_)) => return Err(ImageError::FolderAsDisk(path.to_owned())),
+            (Media::Floppy(_), Some(folder)) => {
+                let failed =
+                    |why: super::fat::FatError| ImageError::Folder { path: folder.to_owned(), why: why.to_string() };
+                (Backend::FatDir(Box::new(FatDir::open(folder, !read_only).map_err(failed)?)), None)
+            }
+            (Media::Disk | Media::Floppy(_), None) => (open_backend(path, drive, read_only)?, None),
+        };
 
         let stored = backend.size();
         let (sector, max) = match drive.media {
@@ -239,6 +310,7 @@ impl Image {
             stored,
             size: stored.next_multiple_of(sector),
             read_only,
+            disc,
             write_through: drive.cache == CacheMode::Writethrough,
             // What a snapshot's overlay holds is gone after a crash of the host in any case.
             no_flush: drive.cache == CacheMode::Unsafe || drive.snapshot,
@@ -248,6 +320,17 @@ impl Image {
             #[cfg(test)]
             failure: None,
         })
+    }
+
+    /// Brings all writes to stable storage and closes the image.
+    ///
+    /// # Errors
+    /// If the host fails a write.
+    pub fn close(mut self) -> io::Result<()> {
+        if self.read_only || !self.dirty || self.no_flush {
+            return Ok(());
+        }
+        self.backend.flush()
     }
 
     /// Makes the next transfer fail.
@@ -277,6 +360,19 @@ impl Image {
         self.size
     }
 
+    /// The image as a medium for a device.
+    pub fn medium(&self) -> Medium {
+        Medium { size: self.size, read_only: self.read_only, disc: self.disc.clone() }
+    }
+
+    /// Ends waits for the server of a network disk.
+    pub(super) fn interrupt(&self) -> Option<Arc<Interrupt>> {
+        match &self.backend {
+            Backend::Nbd(client) => Some(client.interrupt()),
+            Backend::File(_) | Backend::Format(_) | Backend::Mapped(_) | Backend::FatDir(_) => None,
+        }
+    }
+
     /// Whether the image was opened for reading only.
     pub fn read_only(&self) -> bool {
         self.read_only
@@ -298,6 +394,9 @@ fn check_floppy(path: &Path, size: u64, drive: Option<DriveType>) -> Result<(), 
 
 /// Opens and locks the backend of a drive's image.
 fn open_backend(path: &Path, drive: &DriveConfig, read_only: bool) -> Result<Backend, ImageError> {
+    if let Some(target) = &drive.network {
+        return open_network(target, drive, read_only);
+    }
     let direct = drive.cache == CacheMode::None;
     let format = drive.format.unwrap_or(ImageFormat::Raw);
     let write = !read_only && !drive.snapshot;
@@ -324,6 +423,20 @@ fn open_backend(path: &Path, drive: &DriveConfig, read_only: bool) -> Result<Bac
         FormatImage::open(path, format, Access { write, direct }, &directories)?
     };
     Ok(Backend::Format(Box::new(image)))
+}
+
+/// Connects to a network disk. The server locks what it serves.
+fn open_network(target: &NbdTarget, drive: &DriveConfig, read_only: bool) -> Result<Backend, ImageError> {
+    let failed = |why| ImageError::Network { uri: target.to_string(), why };
+    let client = NbdClient::open(target.clone(), read_only).map_err(failed)?;
+    let mut start = vec![0; client.size().min(FORMAT_START) as usize];
+    client.read_at(&mut start, 0).map_err(|why| failed(NbdError::Socket(why)))?;
+    match foreign_format(&start) {
+        Some(format) if drive.format.is_none() && drive.media == Media::Disk => {
+            Err(ImageError::ForeignNetworkFormat { uri: target.to_string(), format })
+        }
+        _ => Ok(Backend::Nbd(Box::new(client))),
+    }
 }
 
 /// Refuses a disk whose format the user did not give and which may not be raw. The content does not choose the format: a

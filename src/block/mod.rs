@@ -1,4 +1,5 @@
-//! Drive images and the block I/O engine: raw files and block devices, qcow2 and VMDK with their backing chains.
+//! Drive images and the block I/O engine: raw files and block devices, qcow2 and VMDK with their backing chains, discs of
+//! several tracks, and host directories as discs and floppy disks.
 //!
 //! The engine tries each request on the calling thread first: preadv2(2) or pwritev2(2) with RWF_NOWAIT, straight to and
 //! from guest memory. A request that would block goes to the drive's worker thread, which starts when the first such
@@ -10,14 +11,23 @@
 
 mod backend;
 mod create;
+pub mod cue;
 mod directories;
+mod disc;
+#[cfg(test)]
+mod disc_tests;
 mod engine;
 mod extents;
+pub mod fat;
+mod folder;
 mod format;
 #[cfg(test)]
 mod format_tests;
 mod holder;
 mod image;
+mod iso;
+mod mapped;
+pub mod nbd;
 mod ordered;
 pub mod qcow2;
 mod raw;

@@ -152,9 +152,11 @@ impl RawFile {
     }
 
     /// Whether the host has lately taken writes into its page cache at once.
-    #[cold]
+    #[inline]
     fn writes_are_fast(&self) -> bool {
-        clock() >= self.writes_slow_until.load(Ordering::Relaxed)
+        let until = self.writes_slow_until.load(Ordering::Relaxed);
+        // The clock is only read after a slow write.
+        until == 0 || clock() >= until
     }
 
     #[inline]
@@ -322,21 +324,7 @@ impl RawFile {
         let mut start = AlignedBuffer::new(4096, 4096);
         let start = start.bytes();
         let read = read_to_end(&self.file, start, 0).ok()?;
-        let start = start.get(..read)?;
-        let magics: [(usize, &[u8], &str); 11] = [
-            (0, b"QFI\xfb", "qcow2"),
-            (0, b"KDMV", "vmdk"),
-            (0, b"COWD", "vmdk"),
-            (0, b"# Disk DescriptorFile", "vmdk"),
-            (64, &[0x7f, 0x10, 0xda, 0xbe], "VDI"),
-            (0, b"conectix", "VHD"),
-            (0, b"vhdxfile", "VHDX"),
-            (0, b"QED\0", "QED"),
-            (0, b"WithoutFreeSpace", "Parallels"),
-            (0, b"WithouFreSpacExt", "Parallels"),
-            (0, &[0x1f, 0x8b], "gzip"),
-        ];
-        magics.iter().find(|(at, magic, _)| start.get(*at..).is_some_and(|s| s.starts_with(magic))).map(|m| m.2)
+        foreign_format(start.get(..read)?)
     }
 
     /// Whether RWF_NOWAIT reads were refused, so that every read goes to the worker thread.
@@ -344,6 +332,24 @@ impl RawFile {
     pub fn refuses_nowait_reads(&self) -> bool {
         self.nowait_read_refused.load(Ordering::Relaxed)
     }
+}
+
+/// The format that a file with these first bytes seems to have, if that is not raw.
+pub fn foreign_format(start: &[u8]) -> Option<&'static str> {
+    let magics: [(usize, &[u8], &str); 11] = [
+        (0, b"QFI\xfb", "qcow2"),
+        (0, b"KDMV", "vmdk"),
+        (0, b"COWD", "vmdk"),
+        (0, b"# Disk DescriptorFile", "vmdk"),
+        (64, &[0x7f, 0x10, 0xda, 0xbe], "VDI"),
+        (0, b"conectix", "VHD"),
+        (0, b"vhdxfile", "VHDX"),
+        (0, b"QED\0", "QED"),
+        (0, b"WithoutFreeSpace", "Parallels"),
+        (0, b"WithouFreSpacExt", "Parallels"),
+        (0, &[0x1f, 0x8b], "gzip"),
+    ];
+    magics.iter().find(|(at, magic, _)| start.get(*at..).is_some_and(|s| s.starts_with(magic))).map(|m| m.2)
 }
 
 fn check_kind(path: &Path, metadata: &std::fs::Metadata) -> Result<(), ImageError> {

@@ -1,6 +1,10 @@
 //! System calls without a safe wrapper: preadv2/pwritev2 to and from guest memory, and OFD locks (fcntl(2)).
 #![allow(unsafe_code)]
 
+mod socket;
+
+pub use socket::Wait;
+
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
@@ -49,6 +53,8 @@ pub struct IoVec<'a> {
     list: &'a mut [MaybeUninit<libc::iovec>],
     len: usize,
     sink: *mut u8,
+    /// The list has a segment that may not be written: it is for the direction Write only.
+    source: bool,
     _memory: PhantomData<&'a mut ()>,
 }
 
@@ -60,6 +66,7 @@ impl<'a> IoVec<'a> {
             list: as_uninit(&mut storage.list),
             len: 0,
             sink: storage.sink.as_mut_ptr().cast(),
+            source: false,
             _memory: PhantomData,
         }
     }
@@ -90,13 +97,26 @@ impl<'a> IoVec<'a> {
         self.push(buffer.as_mut_ptr(), buffer.len())
     }
 
+    /// Appends bytes that a write takes. A list with such a segment is refused by every read.
+    pub fn push_source(&mut self, bytes: &'a [u8]) -> bool {
+        self.source = true;
+        self.push(bytes.as_ptr().cast_mut(), bytes.len())
+    }
+
     /// Appends `len` bytes of unmapped addresses: an image read to them is discarded, an image write takes FFh from them.
     /// False if the list became full before all `len` bytes were in it.
     pub fn push_unmapped(&mut self, len: usize, direction: Direction) -> bool {
         let base = match direction {
-            Direction::Read => self.sink,
-            // Never written through this pointer: the direction Write takes bytes out of memory.
-            Direction::Write => ONES.as_ptr().cast_mut(),
+            Direction::Read => {
+                // SAFETY: the sink is SINK bytes that only this list uses. Initialised, because a copy may read it.
+                unsafe { self.sink.write_bytes(0, SINK) };
+                self.sink
+            }
+            // Never written through this pointer: a list with it is refused by every read.
+            Direction::Write => {
+                self.source = true;
+                ONES.as_ptr().cast_mut()
+            }
         };
         let mut left = len;
         while left > 0 {
@@ -117,8 +137,8 @@ impl<'a> IoVec<'a> {
 
     /// The segments as memory that may be shared with the guest.
     fn segments(&self) -> impl Iterator<Item = VolatileSlice<'_>> {
-        // SAFETY: each entry is memory that stays valid for 'a, as the comment in `transfer` says, and ONES is only an entry
-        // of lists for the direction Write, which no caller writes to (`scatter` and `fill_zeros` are for reads).
+        // SAFETY: each entry is memory that stays valid for 'a, as the comment in `transfer` says. ONES and sources are only
+        // entries of lists for the direction Write, to which `scatter` and `fill_zeros` write nothing.
         self.entries().iter().map(|entry| unsafe { VolatileSlice::new(entry.iov_base.cast(), entry.iov_len) })
     }
 
@@ -161,6 +181,9 @@ impl<'a> IoVec<'a> {
     /// Copies `bytes` into the segments, from the first byte on. Gives the number of bytes copied. For reads from an image.
     pub fn scatter(&mut self, bytes: &[u8]) -> usize {
         let mut copied = 0;
+        if self.source {
+            return 0;
+        }
         for segment in self.segments() {
             let Some(rest) = bytes.get(copied..).filter(|rest| !rest.is_empty()) else { break };
             let part = rest.get(..segment.len()).unwrap_or(rest);
@@ -173,6 +196,9 @@ impl<'a> IoVec<'a> {
     /// Fills all segments with zeros. For reads from an image.
     pub fn fill_zeros(&mut self) {
         const ZEROS: [u8; SINK] = [0; SINK];
+        if self.source {
+            return;
+        }
         for segment in self.segments() {
             let mut at = 0;
             while at < segment.len() {
@@ -187,15 +213,18 @@ impl<'a> IoVec<'a> {
     /// Moves bytes between the file at `offset` and the segments in one call of preadv2(2) or pwritev2(2). `nowait` sets
     /// RWF_NOWAIT: [`io::ErrorKind::WouldBlock`] instead of blocking.
     pub fn transfer(&mut self, file: &File, offset: u64, direction: Direction, nowait: bool) -> io::Result<usize> {
+        if self.source && direction == Direction::Read {
+            return Err(io::Error::from_raw_os_error(libc::EFAULT));
+        }
         let offset = libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
         let flags = if nowait { libc::RWF_NOWAIT } else { 0 };
         let list = self.list.as_ptr().cast::<libc::iovec>();
         let count = self.len as libc::c_int;
         // SAFETY: the first `len` entries of the list are initialised. Each is memory that stays valid for 'a, which
         // outlives self: guest memory (a VolatileSlice<'a> of a mapping that is borrowed for 'a; without vm-memory's
-        // `xen` feature the guard holds nothing but the pointer), a buffer borrowed mutably for 'a, the sink (likewise, and
-        // never read by this program), or ONES, which is an entry only of lists for the direction Write. Guest memory is
-        // shared with the guest and is never a Rust reference, so the kernel may write it at any time.
+        // `xen` feature the guard holds nothing but the pointer), a buffer borrowed mutably for 'a, the sink (likewise), or
+        // ONES or a buffer borrowed for 'a, which make the list one for the direction Write only. Guest memory is shared
+        // with the guest and is never a Rust reference, so the kernel may write it at any time.
         let moved = unsafe {
             match direction {
                 Direction::Read => libc::preadv2(file.as_raw_fd(), list, count, offset, flags),

@@ -332,6 +332,9 @@ impl Board {
                     let kind = self.effective_reset(kind);
                     self.work.push_back(HostWork::Event(MachineEvent::Reset(kind)));
                 }
+                Effect::TrayMoved { disk, open } => {
+                    self.work.push_back(HostWork::Event(MachineEvent::TrayMoved { disk, open }));
+                }
                 Effect::PowerOff => self.work.push_back(HostWork::Event(MachineEvent::PowerOff)),
             }
         }

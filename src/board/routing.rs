@@ -4,7 +4,7 @@
 use super::work::{Flow, HostWork, Source};
 use super::{Board, trace};
 use pcvm_devices::net::{FRAME_POOL, Frame, NicId};
-use pcvm_devices::{BlockDone, CharId, DiskId, DynDevice, Wake};
+use pcvm_devices::{BlockDone, CharId, DiskId, DynDevice, Medium, Tray, TrayRequest, Wake};
 
 /// Bytes that may wait for a serial port: at the first number the main loop stops reading the host's side, at the second
 /// it starts again.
@@ -79,10 +79,22 @@ impl Board {
         self.wake(device, Wake::Block(done));
     }
 
-    /// Reports a new medium in a drive to the device that owns the drive: its size in bytes, or none.
-    pub fn medium(&mut self, disk: DiskId, size: Option<u64>) {
+    /// Reports a new medium in a drive, or none, to the device that owns the drive.
+    pub fn change_medium(&mut self, disk: DiskId, medium: Option<Medium>) {
         let Some(device) = self.routes.disks.get(usize::from(disk.0)).copied().flatten() else { return };
-        self.wake(device, Wake::Medium(disk, size));
+        self.wake(device, Wake::Medium(disk, medium));
+    }
+
+    /// Moves the tray of a drive or presses its button.
+    pub fn move_tray(&mut self, disk: DiskId, request: TrayRequest) {
+        let Some(device) = self.routes.disks.get(usize::from(disk.0)).copied().flatten() else { return };
+        self.wake(device, Wake::Tray(disk, request));
+    }
+
+    /// The tray of a drive, if it has one.
+    pub fn tray(&self, disk: DiskId) -> Option<Tray> {
+        let device = self.routes.disks.get(usize::from(disk.0)).copied().flatten()?;
+        self.devices.get(device)?.chip.tray(disk)
     }
 
     /// Delivers bytes from the host to the device that owns the character stream.

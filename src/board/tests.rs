@@ -309,7 +309,7 @@ fn completions_frames_and_bytes_go_to_the_owner() {
     assert_eq!(owner_of(&mut setup, &mut |board| board.block_done(done(1))), [1, 0]);
     assert_eq!(owner_of(&mut setup, &mut |board| board.block_done(done(9))), [0, 1]);
     assert_eq!(owner_of(&mut setup, &mut |board| board.block_done(done(200))), [0, 0], "no device owns this disk");
-    assert_eq!(owner_of(&mut setup, &mut |board| board.medium(DiskId(9), None)), [0, 1]);
+    assert_eq!(owner_of(&mut setup, &mut |board| board.change_medium(DiskId(9), None)), [0, 1]);
     assert_eq!(owner_of(&mut setup, &mut |board| assert_eq!(board.char_input(CharId(7), b"x"), Flow::Ready)), [0, 1]);
     let mut frames = vec![Frame::from(vec![0; 60])];
     assert_eq!(

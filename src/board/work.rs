@@ -2,7 +2,7 @@
 
 use crate::screen::Waker;
 use pcvm_devices::net::{Frame, NicId};
-use pcvm_devices::{BlockError, BlockOp, BlockRequest, CharId, ResetKind};
+use pcvm_devices::{BlockError, BlockOp, BlockRequest, CharId, DiskId, ResetKind};
 use std::collections::VecDeque;
 
 /// An input source of the machine on the host.
@@ -69,6 +69,13 @@ pub enum MachineEvent {
     Continue,
     /// The host has failed a drive's request, and the drive's policy is to pause the machine.
     DriveError(DriveError),
+    /// The tray of a drive opened or closed.
+    TrayMoved {
+        /// The drive.
+        disk: DiskId,
+        /// Open.
+        open: bool,
+    },
     /// The machine cannot continue: a report of several lines.
     Failed(String),
 }
@@ -83,8 +90,8 @@ impl MachineEvent {
 /// Machine events that the main loop has not handled yet.
 ///
 /// The rule for which event wins: the first event that ends the run discards all others, earlier and later. A hard reset
-/// replaces a pending reset, so that two vCPUs that reset the machine at the same time reset it once. All other events
-/// are handled in order.
+/// replaces a pending reset, so that two vCPUs that reset the machine at the same time reset it once. A tray's movement that
+/// is pending is not repeated. All other events are handled in order.
 #[derive(Debug, Default)]
 pub struct PendingEvents(VecDeque<MachineEvent>);
 
@@ -102,6 +109,8 @@ impl PendingEvents {
             MachineEvent::Reset(ResetKind::Init) if self.0.iter().any(|e| matches!(e, MachineEvent::Reset(_))) => {
                 return;
             }
+            // A guest can move a tray more often than the main loop looks. Each state is reported at least once.
+            MachineEvent::TrayMoved { .. } if self.0.contains(&event) => return,
             _ => {}
         }
         self.0.push_back(event);

@@ -8,6 +8,7 @@ mod demo;
 mod generate;
 mod hints;
 mod launch;
+mod media;
 mod observe;
 mod remote;
 mod run;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use demo::DemoArgs;
 pub use generate::GenerateError;
+pub use media::{CdArgs, FloppyArgs};
 pub use observe::{StatsArgs, TraceArgs};
 use remote::{KeyArgs, LinkArgs, MouseArgs, PauseArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
 pub use run::{RunArgs, UsageError};
@@ -73,6 +75,11 @@ pub enum Command {
     Mouse(MouseArgs),
     /// Connect or disconnect a running machine's network cable
     Link(LinkArgs),
+    /// Change the disc in a running machine's CD-ROM drive
+    #[command(after_help = media::CD_AFTER_HELP)]
+    Cd(CdArgs),
+    /// Change the floppy in a running machine's drive
+    Floppy(FloppyArgs),
     /// Pause a running machine
     Pause(PauseArgs),
     /// Resume a paused machine
@@ -128,6 +135,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Key(args) => remote(args.run()),
         Command::Mouse(args) => remote(args.run()),
         Command::Link(args) => remote(args.run()),
+        Command::Cd(args) => remote(args.run()),
+        Command::Floppy(args) => remote(args.run()),
         Command::Pause(args) => remote(args.run(true)),
         Command::Resume(args) => remote(args.run(false)),
         Command::Wait(args) => remote(args.run()),

@@ -26,6 +26,9 @@ Examples:
   Two disks, one of them read-only, and an empty CD-ROM drive:
       pcvm run --disk system.img --disk data.img,readonly --cdrom none
 
+  A directory of the host as a CD, for any guest:
+      pcvm run --disk xp.img --cdrom dir:drivers
+
   A Linux kernel without firmware or disk:
       pcvm run --kernel bzImage --initrd initrd.img --append console=ttyS0
 
@@ -96,7 +99,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "MODEL[,+FEATURE][,-FEATURE]")]
     cpu: Option<String>,
 
-    /// Hard disk: an image or a block device [repeatable]
+    /// Hard disk: an image, a block device or a network disk [repeatable]
     ///
     /// Up to four drives; disks are hda, hdb ... unless 'unit' names another unit. A comma in the file name is written
     /// twice. Keys:
@@ -116,11 +119,29 @@ pub struct RunArgs {
     ///                              resume', pause only if the host is full (the default of werror), or ignore it
     ///   backing-dir=DIRECTORY      the image may name files in this directory, not only in its own [repeatable]
     ///   serial=TEXT                the serial number that the guest sees
+    ///
+    /// A network disk (NBD) is named by its URI; an empty EXPORT is the server's default:
+    ///   nbd://HOST[:PORT]/EXPORT                TCP, unencrypted, port 10809 if none is given
+    ///   nbds://HOST[:PORT]/EXPORT               TCP with TLS
+    ///   nbd+unix:///EXPORT?socket=PATH          a Unix socket; nbds+unix:// with TLS
+    ///   ...?tls-certificates=DIRECTORY          trust its ca-cert.pem, show its client-cert.pem with client-key.pem
+    ///   ...?tls-hostname=NAME                   the name in the server's certificate, if it is not HOST
+    ///   ...?tls-verify-peer=0                   accept any certificate
+    /// and has these keys besides:
+    ///   reconnect=SECONDS          how long requests wait for a lost server before they fail (300)
+    ///   tls-ca=FILE                trust these authorities instead of the system's
     #[arg(long, value_name = "FILE[,KEY=VALUE...]", verbatim_doc_comment)]
     disk: Vec<OsString>,
 
-    /// CD-ROM drive with this ISO image, or 'none' for an empty drive; hdc if that is free [repeatable]
-    #[arg(long, value_name = "FILE|none[,unit=hda|hdb|hdc|hdd][,serial=TEXT]")]
+    /// CD-ROM drive with this disc, or 'none' for an empty drive; hdc if that is free [repeatable]. A disc is:
+    ///
+    ///   FILE.iso       an image with 2048 bytes per sector
+    ///   FILE.cue       a cue sheet: tracks of data and audio, several sessions, in .bin, .img, .iso and .wav files beside it
+    ///   FILE.bin|img   an image with 2352 bytes per sector is recognised by its first bytes
+    ///   dir:DIRECTORY  a directory as ISO 9660 with Joliet and Rock Ridge names: the guest sees the names and sizes of now
+    ///
+    /// Keys: unit=hda|hdb|hdc|hdd, serial=TEXT
+    #[arg(long, value_name = "DISC|none[,KEY=VALUE...]", verbatim_doc_comment)]
     cdrom: Vec<OsString>,
 
     /// Floppy drive with this image, or 'empty', or 'none' for a machine without floppy drives [default: an empty 1.44 MB

@@ -1,7 +1,10 @@
 //! Drives: media, images and how the host accesses them.
 
+use super::nbd::NbdTarget;
 use pcvm_devices::fdc::DriveType;
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// A drive of the machine: hard disk or CD-ROM on an IDE channel, or floppy drive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +13,8 @@ pub struct DriveConfig {
     pub media: Media,
     /// The image. `None` only for a drive of removable media without a medium.
     pub path: Option<PathBuf>,
+    /// The image is a network disk, and `path` its URI.
+    pub network: Option<NbdTarget>,
     /// The guest cannot write. Always true for a CD-ROM drive.
     pub read_only: bool,
     /// The serial number in IDENTIFY words 10 to 19, up to 20 printable ASCII characters; `None` for a generated one.
@@ -42,6 +47,7 @@ impl DriveConfig {
         Self {
             media,
             path,
+            network: None,
             read_only: media == Media::Cdrom,
             serial: None,
             format: None,
@@ -56,6 +62,12 @@ impl DriveConfig {
             backing_dirs: Vec::new(),
         }
     }
+}
+
+/// The directory of a path `dir:DIRECTORY`, which stands for a medium made from a directory. A file whose name begins with
+/// `dir:` is given as `./dir:NAME`.
+pub fn folder(path: &Path) -> Option<&Path> {
+    path.as_os_str().as_bytes().strip_prefix(b"dir:").map(|folder| Path::new(OsStr::from_bytes(folder)))
 }
 
 /// Type of a drive.

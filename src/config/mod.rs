@@ -5,9 +5,10 @@ pub mod cpu_features;
 pub mod cpu_model;
 mod drive;
 pub mod firmware;
+pub mod nbd;
 pub mod parse;
 
-pub use drive::{CacheMode, DriveConfig, ErrorAction, ImageFormat, Limits, Media, Rate};
+pub use drive::{CacheMode, DriveConfig, ErrorAction, ImageFormat, Limits, Media, Rate, folder};
 pub use firmware::{check_firmware, read_firmware};
 
 use pcvm_devices::DiskId;

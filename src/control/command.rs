@@ -2,7 +2,7 @@
 
 use super::pointer::{self, Pointer};
 use super::qmp::{self, Arguments, Class, Failure, Outcome};
-use super::stats;
+use super::{media, stats};
 use crate::keys;
 use crate::machine::Handle;
 use pcvm_devices::NicId;
@@ -28,18 +28,26 @@ pub(super) enum CommandReply {
     Events,
     /// After these keys have been typed and held for this time.
     Type(Vec<u16>, Duration),
-    /// After a thread has written this screen dump.
-    Dump(Dump),
+    /// After a thread has done this.
+    Thread(Job),
+}
+
+/// A command that can take long.
+pub(super) struct Job {
+    /// The thread's name.
+    pub name: &'static str,
+    /// The command. It gives the reply.
+    pub work: Box<dyn FnOnce(&Handle) -> Outcome + Send>,
 }
 
 /// A pending `screendump`.
-pub(super) struct Dump {
+struct Dump {
     path: PathBuf,
     png: bool,
 }
 
-/// Names of all commands.
-pub(super) const NAMES: [&str; 21] = [
+/// Names of all commands but those of [`media`].
+const NAMES: [&str; 21] = [
     "cont",
     "input-send-event",
     "qmp_capabilities",
@@ -63,6 +71,13 @@ pub(super) const NAMES: [&str; 21] = [
     "x-trace-stop",
 ];
 
+/// Names of all commands, sorted.
+pub(super) fn names() -> Vec<&'static str> {
+    let mut names: Vec<_> = NAMES.into_iter().chain(media::NAMES).collect();
+    names.sort_unstable();
+    names
+}
+
 /// Executes a command. `held` is the state of the client's pointer.
 pub(super) fn run(
     name: &str,
@@ -74,7 +89,12 @@ pub(super) fn run(
     let mut arguments = arguments;
     let done = |value| Ok(CommandReply::Done(Ok(value)));
     match name {
-        "screendump" => return dump(arguments).map(CommandReply::Dump),
+        "screendump" => {
+            let dump = dump(arguments)?;
+            let work = Box::new(move |handle: &Handle| dump.write(handle));
+            return Ok(CommandReply::Thread(Job { name: "screendump", work }));
+        }
+        name if media::NAMES.contains(&name) => return media::run(name, arguments, handle),
         "send-key" => return send_key(arguments),
         "input-send-event" => {
             // There is one display, so the values are ignored.
@@ -126,7 +146,7 @@ pub(super) fn run(
         "query-name" => done(json!({ "name": machine })),
         "query-version" => done(qmp::version()),
         "query-kvm" => done(json!({ "enabled": true, "present": true })),
-        "query-commands" => done(NAMES.iter().map(|name| json!({ "name": name })).collect()),
+        "query-commands" => done(names().iter().map(|name| json!({ "name": name })).collect()),
         "query-status" => {
             let status = match handle.paused() {
                 false => "running",
@@ -196,7 +216,7 @@ fn dump(mut arguments: Arguments) -> Result<Dump, Failure> {
 
 impl Dump {
     /// Renders the screen and writes the file.
-    pub fn write(self, handle: &Handle) -> Outcome {
+    fn write(self, handle: &Handle) -> Outcome {
         let bitmap = handle.screen().ok_or_else(no_screen)?;
         let result = if self.png { write_png(&self.path, &bitmap) } else { write_ppm(&self.path, &bitmap) };
         result

@@ -6,6 +6,7 @@
 
 pub mod client;
 mod command;
+mod media;
 mod pointer;
 pub mod press_key;
 pub mod qmp;

@@ -145,6 +145,9 @@ impl Service for Server {
                     });
                     self.broadcast("BLOCK_IO_ERROR", &data);
                 }
+                Change::TrayMoved { drive, open } => {
+                    self.broadcast("DEVICE_TRAY_MOVED", &json!({ "device": drive, "id": drive, "tray-open": open }));
+                }
                 Change::Resumed => self.broadcast("RESUME", &Value::Null),
                 Change::Reset => {
                     let guest = !std::mem::take(&mut self.reset_asked);
@@ -352,11 +355,11 @@ impl Server {
                 Ok(ticket) => client.waiting = Some((Waiting::Keys(ticket), id)),
                 Err(_) => client.send(&qmp::reply(Err(Failure::generic("too many keys wait to be typed")), id)),
             },
-            CommandReply::Dump(dump) => {
+            CommandReply::Thread(job) => {
                 let (handle, results) = (self.handle.clone(), self.results.0.clone());
                 let spawned = self.wake.try_clone().and_then(|wake| {
-                    std::thread::Builder::new().name("screendump".to_owned()).spawn(move || {
-                        let _ = results.send((number, dump.write(&handle)));
+                    std::thread::Builder::new().name(job.name.to_owned()).spawn(move || {
+                        let _ = results.send((number, (job.work)(&handle)));
                         let _ = wake.write(1);
                     })
                 });

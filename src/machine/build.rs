@@ -2,6 +2,7 @@
 
 use super::clock::VmClock;
 use super::host_files::{self, HostFiles};
+use super::media::Drives;
 use super::outputs::KvmOutputs;
 use super::roms::Roms;
 use super::shared::{Shared, SharedParts};
@@ -94,10 +95,10 @@ impl Machine {
             // Firmware copies it from fw_cfg in one access; from the expansion ROM BAR each dword would exit.
             fw_cfg.files.insert("pci1234,1111.rom".to_owned(), roms.vga.clone());
         }
-        let sizes = drives.iter().filter_map(|(&disk, drive)| Some((disk, drive.image.as_ref()?.size()))).collect();
+        let media = drives.iter().filter_map(|(&disk, drive)| Some((disk, drive.image.as_ref()?.medium()))).collect();
         let rom = Rom::new(&roms.bios, &roms.vga)
             .map_err(|why| host("allocate the firmware's memory")(std::io::Error::other(why)))?;
-        let devices = pc::devices(&config, pc::BoardParts { fw_cfg, vga_rom: roms.vga, nic_roms, sizes });
+        let devices = pc::devices(&config, pc::BoardParts { fw_cfg, vga_rom: roms.vga, nic_roms, media });
 
         kick::install_signal_handler()?;
         let timer = rustix::time::timerfd_create(
@@ -116,13 +117,19 @@ impl Machine {
             // Frames that arrive before the cable is plugged in are dropped, not queued.
             board.set_link(NicId(n as u8), false);
         }
+        let known = drives.iter().filter_map(|(disk, parts)| {
+            let size = parts.image.as_ref().map(crate::block::Image::size);
+            Some((*disk, parts.name.clone(), config.drives.get(disk)?.clone(), size))
+        });
+        let known = Drives::new(known);
         let engine = BlockEngine::new(drives, memory.clone())
             .map_err(|error| host("start the block engine")(std::io::Error::other(error.to_string())))?;
 
         let vcpus = create_vcpus(&vm, &config)?;
         let first = vcpus.first().ok_or(KvmError::Lacks("vCPUs"))?;
         let ring = CoalescedRing::map(first.as_fd())?;
-        let shared = SharedParts { board, ring, vcpus: wanted, clock, engine, chardevs, ports, event_fd };
+        let shared =
+            SharedParts { board, ring, vcpus: wanted, clock, engine, drives: known, chardevs, ports, event_fd };
         let shared = Arc::new(Shared::new(shared));
         if let Some(trace) = &config.trace {
             let filter = trace.filter.parse().unwrap_or_default();

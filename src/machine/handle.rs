@@ -20,7 +20,7 @@ fn end_trace(tracer: Option<Box<Tracer>>) {
 
 /// A reference to a machine.
 #[derive(Clone)]
-pub struct Handle(Arc<Shared>);
+pub struct Handle(pub(super) Arc<Shared>);
 
 impl Handle {
     pub(super) fn new(shared: Arc<Shared>) -> Self {

@@ -178,6 +178,10 @@ impl Machine {
                 self.reset()?;
                 self.changes.push(Change::Reset);
             }
+            MachineEvent::TrayMoved { disk, open } => {
+                self.shared.tray_moved();
+                self.changes.extend(self.shared.drives.name(disk).map(|drive| Change::TrayMoved { drive, open }));
+            }
             MachineEvent::Reset(ResetKind::Init) => self.shared.vcpus.reset(None),
             MachineEvent::Stop if !self.shared.paused() => self.pause(),
             MachineEvent::DriveError(error) => {
@@ -191,6 +195,7 @@ impl Machine {
                     "pcvm: drive {drive}: {what}; the machine is paused: mend the cause, then 'pcvm resume {name}'"
                 );
                 self.shared.set_drive_error();
+                self.shared.drives.set_error(&error.drive, error.error);
                 self.changes.push(Change::DriveError(error));
                 if !self.shared.paused() {
                     self.pause();
@@ -198,6 +203,7 @@ impl Machine {
             }
             MachineEvent::Continue if self.shared.paused() => {
                 self.shared.engine.resume();
+                self.shared.drives.clear_errors();
                 self.shared.clock.start();
                 self.shared.set_paused(false);
                 // The alarm was set for a time that the pause has moved.

@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod limits;
 mod local_time;
 mod main_loop;
+pub mod media;
 mod outputs;
 pub mod pc;
 pub mod roms;

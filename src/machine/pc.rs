@@ -21,7 +21,7 @@ use pcvm_devices::rtl8139::{Chip, NicSpec, Rtl8139};
 use pcvm_devices::serial::Uart16550;
 use pcvm_devices::usb::Piix3Usb;
 use pcvm_devices::vga::Vga;
-use pcvm_devices::{CharId, Devfn, DiskId, DynDevice, NicId};
+use pcvm_devices::{CharId, Devfn, DiskId, DynDevice, Medium, NicId};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -37,8 +37,8 @@ pub struct BoardParts {
     pub vga_rom: Vec<u8>,
     /// Expansion ROMs of the network cards, in order.
     pub nic_roms: Vec<Vec<u8>>,
-    /// Sizes of the media in bytes.
-    pub sizes: BTreeMap<DiskId, u64>,
+    /// The media in the drives.
+    pub media: BTreeMap<DiskId, Medium>,
 }
 
 /// All devices of the machine. Where regions overlap, the earlier device wins.
@@ -47,14 +47,14 @@ pub fn devices(config: &MachineConfig, parts: BoardParts) -> Vec<Box<dyn DynDevi
     let mut put = |device: Box<dyn DynDevice>| all.push(device);
     put(Box::new(I440fx::new()));
     put(Box::new(Piix3::new()));
-    let size = |n: usize| parts.sizes.get(&DiskId(n as u8)).copied();
+    let medium = |n: usize| parts.media.get(&DiskId(n as u8)).cloned();
     let specs =
-        [0, 1, 2, 3].map(|n: usize| config.drives.get(&DiskId(n as u8)).map(|drive| drive_spec(n, drive, size(n))));
+        [0, 1, 2, 3].map(|n: usize| config.drives.get(&DiskId(n as u8)).map(|drive| drive_spec(n, drive, medium(n))));
     put(Box::new(Piix3Ide::new(specs)));
     put(Box::new(AcpiPm::new()));
     put(Box::new(DebugPorts::new(config.debugcon.is_some())));
     put(Box::new(IsaDma::new()));
-    let floppies = [0, 1].map(|n| floppy_spec(config, DiskId(FIRST_DISK + n), &parts.sizes));
+    let floppies = [0, 1].map(|n| floppy_spec(config, DiskId(FIRST_DISK + n), &parts.media));
     if floppies.iter().any(Option::is_some) {
         put(Box::new(Fdc::new(floppies, config.floppy_timing)));
     }
@@ -97,21 +97,23 @@ pub fn mac_address(machine: &str, nic: usize) -> [u8; 6] {
     [0x00, 0x16, 0x3e, digest[0], digest[1], digest[2]]
 }
 
-fn drive_spec(n: usize, drive: &DriveConfig, size: Option<u64>) -> DriveSpec {
+fn drive_spec(n: usize, drive: &DriveConfig, medium: Option<Medium>) -> DriveSpec {
     let serial = drive.serial.clone().unwrap_or_else(|| format!("PC{:05}", n + 1));
     match drive.media {
-        Media::Disk => DriveSpec::disk(size.unwrap_or(0) / 512, drive.read_only, &serial),
-        Media::Cdrom => DriveSpec::cdrom(size, &serial),
+        Media::Disk => {
+            let size = medium.map_or(0, |medium| medium.size);
+            DriveSpec::disk(size / 512, drive.read_only, &serial)
+        }
+        Media::Cdrom => DriveSpec::cdrom(medium.map(Medium::into_disc), &serial),
         // The configuration assigns floppy drives to other units.
         Media::Floppy(_) => DriveSpec::cdrom(None, &serial),
     }
 }
 
-fn floppy_spec(config: &MachineConfig, disk: DiskId, sizes: &BTreeMap<DiskId, u64>) -> Option<FloppySpec> {
+fn floppy_spec(config: &MachineConfig, disk: DiskId, media: &BTreeMap<DiskId, Medium>) -> Option<FloppySpec> {
     let drive = config.drives.get(&disk)?;
-    let size = sizes.get(&disk).copied();
-    let medium = size.map(|size| FloppyMedium { size, read_only: drive.read_only });
-    Some(FloppySpec { kind: drive.media.floppy_drive(size)?, medium })
+    let medium = media.get(&disk).map(|medium| FloppyMedium { size: medium.size, read_only: medium.read_only });
+    Some(FloppySpec { kind: drive.media.floppy_drive(medium.map(|medium| medium.size))?, medium })
 }
 
 /// The RTC's time at power-on, in seconds since 1970, as the guest reads it.
@@ -206,7 +208,7 @@ mod tests {
     fn the_board_is_frozen() {
         let config = full();
         let parts =
-            BoardParts { fw_cfg: FwCfgItems::default(), vga_rom: vec![], nic_roms: vec![], sizes: BTreeMap::new() };
+            BoardParts { fw_cfg: FwCfgItems::default(), vga_rom: vec![], nic_roms: vec![], media: BTreeMap::new() };
         let board: Vec<_> = devices(&config, parts).iter_mut().map(|device| describe(&mut **device)).collect();
         assert_eq!(board, FROZEN.lines().map(str::trim).collect::<Vec<_>>());
     }

@@ -14,6 +14,13 @@ pub enum Change {
     Resumed,
     /// It was reset.
     Reset,
+    /// A drive's tray opened or closed.
+    TrayMoved {
+        /// The drive: "hdc".
+        drive: String,
+        /// Open.
+        open: bool,
+    },
     /// It ends.
     Shutdown {
         /// The guest ended it; else a client, a display or a signal.

@@ -2,6 +2,7 @@
 
 use super::clock::VmClock;
 use super::exits::ExitCounters;
+use super::media::Drives;
 use super::vcpus::VcpuGate;
 use crate::block::{BlockEngine, Patience};
 use crate::board::work::PendingEvents;
@@ -71,6 +72,8 @@ pub struct Shared {
     pub clock: Arc<VmClock>,
     /// The disk images.
     pub engine: BlockEngine,
+    /// The drives and what is in them.
+    pub drives: Drives,
     /// By [`CharId`]. This lock is taken before the board's, so that output keeps its order.
     chardevs: Vec<Option<Mutex<Chardev>>>,
     /// The network backends, by [`pcvm_devices::NicId`].
@@ -95,6 +98,8 @@ pub struct SharedParts {
     pub clock: Arc<VmClock>,
     /// The disk images.
     pub engine: BlockEngine,
+    /// The drives and what is in them.
+    pub drives: Drives,
     /// By [`CharId`].
     pub chardevs: Vec<Option<Chardev>>,
     /// By [`pcvm_devices::NicId`].
@@ -106,13 +111,14 @@ pub struct SharedParts {
 impl Shared {
     /// Puts the parts together. The vCPUs start parked.
     pub fn new(parts: SharedParts) -> Self {
-        let SharedParts { board, ring, vcpus, clock, engine, chardevs, ports, event_fd } = parts;
+        let SharedParts { board, ring, vcpus, clock, engine, drives, chardevs, ports, event_fd } = parts;
         Self {
             inner: Mutex::new(Inner { board, ring }),
             vcpus: VcpuGate::new(vcpus),
             exits: (0..vcpus).map(|_| ExitCounters::default()).collect(),
             clock,
             engine,
+            drives,
             chardevs: chardevs.into_iter().map(|chardev| chardev.map(Mutex::new)).collect(),
             ports,
             events: Mutex::default(),

@@ -1,8 +1,8 @@
 //! MC146818 clock: time registers, divider chain, alarm, and the periodic, alarm and update-ended interrupts.
 
 use super::CENTURY;
-use super::calendar::{Calendar, DAY};
 use crate::VmTime;
+use crate::calendar::{Calendar, DAY};
 use bitfield_struct::bitfield;
 use serde::{Deserialize, Serialize};
 

@@ -30,7 +30,7 @@ pub use geometry::DriveType;
 use crate::ctx::TimerId;
 use crate::pci::register_name;
 use crate::time::VmTime;
-use crate::{Access, Ctx, Device, DiskId, Owned, Region, RestoreError, Wake};
+use crate::{Access, Ctx, Device, DiskId, Medium, Owned, Region, RestoreError, Wake};
 use drive::{Drive, DriveState};
 use phase::{Configure, Phase, Seek};
 use regs::Dor;
@@ -215,9 +215,10 @@ impl Device for Fdc {
                 Phase::Execute(transfer) => self.dma_done(cx, *transfer, done),
                 other => self.phase = other,
             },
-            Wake::Medium(disk, size) => {
+            Wake::Medium(disk, medium) => {
                 if let Some(drive) = disk.0.checked_sub(FIRST_DISK).and_then(|n| self.drive_mut(n)) {
-                    drive.insert(size.map(|size| FloppyMedium { size, read_only: false }));
+                    let medium = medium.map(|Medium { size, read_only, disc: _ }| FloppyMedium { size, read_only });
+                    drive.insert(medium);
                 }
             }
             _ => {}

@@ -6,9 +6,12 @@
 
 use super::action::{ActionResult, BUFFER_SIZE, CommandContext, DriveAction, ImageExtent};
 use super::busmaster::{self, BusMaster};
-use super::drive::{Drive, DriveState};
+use super::drive::{Drive, DriveKind, DriveState};
 use super::regs::{self, AtaStatus, DEVICE_DEV, DeviceControl, op};
-use crate::{BlockData, BlockDone, BlockOp, BlockRequest, Ctx, DiskId, GuestRange, IrqLine};
+use crate::{
+    BlockData, BlockDone, BlockError, BlockOp, BlockRequest, Ctx, DiskId, Effect, GuestRange, IrqLine, Medium,
+    TrayRequest,
+};
 use serde::{Deserialize, Serialize};
 
 /// The largest capacity of a range list that the channel keeps for its next request.
@@ -187,6 +190,44 @@ impl Channel {
         cx.set_irq(IrqLine::Isa(14 + self.number), self.irq_level);
     }
 
+    /// The host inserts a disc into a CD-ROM drive or removes it. A transfer of the drive in progress fails.
+    pub fn set_medium(&mut self, cx: &mut Ctx<'_>, device1: bool, medium: Option<Medium>) {
+        let Some(Drive { kind: DriveKind::Atapi(atapi), .. }) = self.drive_mut(device1) else { return };
+        let moves = atapi.set_medium(medium.map(Medium::into_disc));
+        self.report_tray(cx, device1, moves);
+        if device1 != self.device1 {
+            return;
+        }
+        let waiting = self.in_flight.is_none();
+        if let Phase::Dma { extent, requested } = &mut self.phase {
+            // The rest of the transfer must not come from another disc.
+            extent.remaining = *requested;
+            if waiting {
+                self.report(cx, ActionResult::Completed(Err(BlockError::NoMedium)));
+            }
+        }
+    }
+
+    /// The host moves the tray of a CD-ROM drive or presses its button.
+    pub fn tray_request(&mut self, cx: &mut Ctx<'_>, device1: bool, request: TrayRequest) {
+        let Some(Drive { kind: DriveKind::Atapi(atapi), .. }) = self.drive_mut(device1) else { return };
+        if atapi.tray_request(request) {
+            let open = atapi.tray().open;
+            self.report_tray(cx, device1, &[open]);
+        }
+    }
+
+    fn report_tray(&self, cx: &mut Ctx<'_>, device1: bool, moves: &[bool]) {
+        let disk = self.disk(device1);
+        for &open in moves {
+            cx.effect(Effect::TrayMoved { disk, open });
+        }
+    }
+
+    fn disk(&self, device1: bool) -> DiskId {
+        DiskId(self.number * 2 + u8::from(device1))
+    }
+
     // ---- Registers ----
 
     fn status(&self) -> AtaStatus {
@@ -350,7 +391,7 @@ impl Channel {
         let tag = self.next_tag << 1 | u64::from(self.number);
         self.next_tag = self.next_tag.wrapping_add(1) & u64::MAX >> 1;
         self.in_flight = Some(tag);
-        let disk = DiskId(self.number * 2 + u8::from(self.device1));
+        let disk = self.disk(self.device1);
         cx.submit(BlockRequest { disk, tag, op, offset, data });
     }
 
@@ -422,7 +463,14 @@ impl Channel {
             self.phase = Phase::Idle;
             return;
         };
-        let action = drive.resume(result);
+        let before = drive.tray().map(|tray| tray.open);
+        let action = drive.resume(cx.now(), result);
+        let after = drive.tray().map(|tray| tray.open);
+        if let (Some(before), Some(open)) = (before, after)
+            && before != open
+        {
+            self.report_tray(cx, self.device1, &[open]);
+        }
         self.perform(cx, action);
     }
 

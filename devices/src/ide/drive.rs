@@ -4,6 +4,7 @@ use super::action::{ActionResult, CommandContext, DriveAction};
 use super::ata::{Ata, AtaState};
 use super::atapi::{Atapi, AtapiState};
 use super::regs::{AtaError, AtaStatus, TaskFile, op};
+use crate::{Tray, VmTime};
 use serde::{Deserialize, Serialize};
 
 /// A drive.
@@ -49,6 +50,14 @@ impl Drive {
     /// Whether it is a packet device.
     pub fn is_packet(&self) -> bool {
         matches!(self.kind, DriveKind::Atapi(_))
+    }
+
+    /// The tray of a CD-ROM drive.
+    pub fn tray(&self) -> Option<Tray> {
+        match &self.kind {
+            DriveKind::Ata(_) => None,
+            DriveKind::Atapi(atapi) => Some(atapi.tray()),
+        }
     }
 
     /// RESET#.
@@ -116,10 +125,10 @@ impl Drive {
     }
 
     /// Continues the active command with the result of its last action.
-    pub fn resume(&mut self, result: ActionResult) -> DriveAction {
+    pub fn resume(&mut self, now: VmTime, result: ActionResult) -> DriveAction {
         match &mut self.kind {
             DriveKind::Ata(ata) => ata.resume(&mut self.task, result),
-            DriveKind::Atapi(atapi) => atapi.resume(&mut self.task, result),
+            DriveKind::Atapi(atapi) => atapi.resume(&mut self.task, now, result),
         }
     }
 

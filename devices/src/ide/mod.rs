@@ -26,7 +26,7 @@ mod regs;
 mod tests;
 
 use crate::pci::{COMMAND, ConfigSpace, ConfigState, RegisterNames, STATUS, config_register_name, register_name};
-use crate::{Access, CONFIG_TAG, Ctx, Devfn, Device, DiskId, Effect, Owned, Region, RestoreError, Wake};
+use crate::{Access, CONFIG_TAG, Ctx, Devfn, Device, Disc, DiskId, Effect, Owned, Region, RestoreError, Tray, Wake};
 use ata::Ata;
 use atapi::Atapi;
 use channel::{Channel, ChannelState};
@@ -70,8 +70,8 @@ pub enum DriveSpec {
     },
     /// An ATAPI CD-ROM drive.
     Cdrom {
-        /// The disc's size in bytes, rounded down to whole sectors of 2048 bytes; `None` if the drive is empty.
-        size: Option<u64>,
+        /// The disc; `None` if the drive is empty.
+        disc: Option<Disc>,
         /// Serial number.
         serial: String,
         /// Model.
@@ -86,8 +86,8 @@ impl DriveSpec {
     }
 
     /// A CD-ROM drive with the default model name.
-    pub fn cdrom(size: Option<u64>, serial: &str) -> Self {
-        Self::Cdrom { size, serial: serial.into(), model: "PCVM DVD-ROM".into() }
+    pub fn cdrom(disc: Option<Disc>, serial: &str) -> Self {
+        Self::Cdrom { disc, serial: serial.into(), model: "PCVM DVD-ROM".into() }
     }
 }
 
@@ -116,8 +116,8 @@ impl Piix3Ide {
                     DriveSpec::Disk { sectors, read_only, serial, model } => {
                         DriveKind::Ata(Box::new(Ata::new(sectors, read_only, &serial, &model)))
                     }
-                    DriveSpec::Cdrom { size, serial, model } => {
-                        DriveKind::Atapi(Box::new(Atapi::new(size, &serial, &model)))
+                    DriveSpec::Cdrom { disc, serial, model } => {
+                        DriveKind::Atapi(Box::new(Atapi::new(disc, &serial, &model)))
                     }
                 })
             })
@@ -148,16 +148,6 @@ impl Piix3Ide {
             self.awaits_writes = waits;
             cx.effect(Effect::AwaitCoalesced(waits));
         }
-    }
-
-    /// Whether the guest has opened the tray of this CD-ROM drive. False for other drives.
-    pub fn tray_open(&self, disk: DiskId) -> bool {
-        matches!(self.drive(disk).map(|drive| &drive.kind), Some(DriveKind::Atapi(atapi)) if atapi.tray_open())
-    }
-
-    /// Whether the guest has locked the tray of this CD-ROM drive. False for other drives.
-    pub fn tray_locked(&self, disk: DiskId) -> bool {
-        matches!(self.drive(disk).map(|drive| &drive.kind), Some(DriveKind::Atapi(atapi)) if atapi.tray_locked())
     }
 
     fn drive(&self, disk: DiskId) -> Option<&Drive> {
@@ -218,7 +208,7 @@ impl Piix3Ide {
 impl Device for Piix3Ide {
     type State = Piix3IdeState;
     const KIND: &'static str = "piix3-ide";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn owns(&self) -> Owned {
         Owned { disks: (0..4).map(DiskId).collect(), ..Owned::default() }
@@ -249,6 +239,10 @@ impl Device for Piix3Ide {
 
     fn pci(&self) -> Option<Devfn> {
         Some(DEVFN)
+    }
+
+    fn tray(&self, disk: DiskId) -> Option<Tray> {
+        self.drive(disk)?.tray()
     }
 
     fn register_name(&self, at: Access) -> Option<&'static str> {
@@ -308,10 +302,15 @@ impl Device for Piix3Ide {
                     self.await_writes(cx);
                 }
             }
-            Wake::Medium(disk, size) => {
-                let drive = self.channels.get_mut(usize::from(disk.0 >> 1)).and_then(|c| c.drive_mut(disk.0 & 1 == 1));
-                if let Some(Drive { kind: DriveKind::Atapi(atapi), .. }) = drive {
-                    atapi.set_medium(size);
+            Wake::Medium(disk, medium) => {
+                if let Some(channel) = self.channels.get_mut(usize::from(disk.0 >> 1)) {
+                    channel.set_medium(cx, disk.0 & 1 == 1, medium);
+                    self.await_writes(cx);
+                }
+            }
+            Wake::Tray(disk, request) => {
+                if let Some(channel) = self.channels.get_mut(usize::from(disk.0 >> 1)) {
+                    channel.tray_request(cx, disk.0 & 1 == 1, request);
                 }
             }
             _ => {}

@@ -2,7 +2,7 @@
 //! script, so a random generator and a fuzzer can both write them.
 
 use super::Bench;
-use crate::block::{BlockData, BlockError, BlockOp, DiskId};
+use crate::block::{BlockData, BlockError, BlockOp, DiskId, Medium};
 use crate::ctx::{CharId, TimerId};
 use crate::device::{Device, DynDevice, Region, Space, Wake};
 use crate::input::InputEvent;
@@ -184,7 +184,7 @@ fn wake<D: Device>(bench: &mut Bench<D>, script: &mut Script<'_>) {
         4 => {
             let size = script.number(3);
             // Units without a drive, and drives without a removable medium.
-            Wake::Medium(DiskId([0, 3, 6, 255][script.below(4)]), (size & 1 == 0).then_some(size))
+            Wake::Medium(DiskId([0, 3, 6, 255][script.below(4)]), (size & 1 == 0).then_some(Medium::iso(size)))
         }
         _ => {
             let to = CharId(script.below(5) as u8);

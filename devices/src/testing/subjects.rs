@@ -13,6 +13,7 @@ use crate::chipset::port92::Port92;
 use crate::cmos::{Cmos, CmosContents};
 use crate::debug::DebugPorts;
 use crate::device::{Devfn, Device, DynDevice, Wake};
+use crate::disc::{Disc, Session, Track, TrackForm};
 use crate::fdc::{self, DriveType, Fdc, FloppyMedium, FloppySpec};
 use crate::fw_cfg::{FwCfg, FwCfgItems};
 use crate::ide::{DriveSpec, Piix3Ide};
@@ -23,7 +24,7 @@ use crate::rtl8139::{Chip, NicSpec, Rtl8139};
 use crate::serial::Uart16550;
 use crate::usb::Piix3Usb;
 use crate::vga::Vga;
-use crate::{CharId, DiskId, InputEvent};
+use crate::{CharId, DiskId, InputEvent, Medium, TrayRequest};
 use ciborium::Value;
 
 /// A device in the one list of devices under test: what it is called and how the shared tests reach it.
@@ -55,6 +56,7 @@ macro_rules! subject {
 /// Every device. A new device gets generic tests, random scripts, damaged states and fuzz targets by its line here.
 pub static SUBJECTS: &[Subject] = &[
     subject!("ide", make_ide, ide_command, (500, 400)),
+    subject!("cdrom", make_cdrom, ide_command, (500, 400)),
     subject!("fdc", make_fdc, fdc_command, (400, 400)),
     subject!("vga", make_vga, vga_extra, (150, 300)),
     subject!("fw_cfg", make_fw_cfg, fw_cfg_dma, (1500, 300)),
@@ -115,16 +117,98 @@ fn make_ide() -> Piix3Ide {
     Piix3Ide::new([
         Some(DriveSpec::disk((DISK / 512) as u64, false, "A")),
         Some(DriveSpec::disk((DISK / 512) as u64, true, "B")),
-        Some(DriveSpec::cdrom(Some(DISK as u64), "C")),
+        Some(DriveSpec::cdrom(Some(Disc::single(DISK as u64)), "C")),
         None,
     ])
+}
+
+/// A CD-ROM drive with data, audio with an unstored pre-gap, and XA in a second session.
+fn make_cdrom() -> Piix3Ide {
+    let data = Track::new(TrackForm::Mode1, 2048, 100);
+    let audio = Track {
+        number: 2,
+        start: 250,
+        pregap: 150,
+        stored_pregap: 50,
+        indexes: vec![20],
+        isrc: Some(*b"USRC17607839"),
+        offset: 100 * 2048 + 50 * 2352,
+        ..Track::new(TrackForm::Audio, 2352, 60)
+    };
+    let xa = Track {
+        number: 3,
+        session: 2,
+        start: 11_710,
+        offset: 100 * 2048 + 110 * 2352,
+        ..Track::new(TrackForm::Mode2Xa, 2336, 50)
+    };
+    let disc = Disc {
+        sessions: vec![Session { lead_out: audio.end() }, Session { lead_out: xa.end() }],
+        tracks: vec![data, audio, xa],
+        catalogue: Some(*b"0724354526329"),
+    };
+    Piix3Ide::new([None, None, Some(DriveSpec::cdrom(Some(disc), "C")), None])
+}
+
+/// A disc that may have any layout, most of which no drive accepts.
+fn any_disc(script: &mut Script<'_>) -> Disc {
+    let mut disc = Disc { tracks: Vec::new(), sessions: Vec::new(), catalogue: None };
+    let mut free = 0u32;
+    for number in 1..=(script.below(5) as u8) {
+        let how = script.byte();
+        let (form, stride) = [
+            (TrackForm::Audio, 2352),
+            (TrackForm::Mode1, 2048),
+            (TrackForm::Mode2Xa, 2336),
+            (TrackForm::Mode2Xa, 2352),
+            (TrackForm::Mode2, 2336),
+            (TrackForm::Mode2Xa, 2324),
+            (TrackForm::Audio, 2448),
+            (TrackForm::Mode1, 2352),
+        ][usize::from(how & 7)];
+        let pregap = script.byte();
+        let mut track = Track {
+            number,
+            start: free.saturating_add(pregap.into()),
+            pregap: pregap.into(),
+            stored_pregap: (script.byte() & pregap).into(),
+            indexes: vec![script.byte().into()],
+            offset: script.number(3),
+            big_endian: how & 8 != 0,
+            ..Track::new(form, stride, script.number(2) as u32)
+        };
+        if how & 0xf0 == 0 {
+            track.start = script.number(4) as u32;
+            track.len = script.number(4) as u32;
+            track.offset = script.number(8);
+        }
+        if track.indexes[0] == 0 {
+            track.indexes.clear();
+        }
+        free = track.end();
+        if how & 0x30 == 0x30 || disc.sessions.is_empty() {
+            disc.sessions.push(Session { lead_out: free });
+        } else if let Some(session) = disc.sessions.last_mut() {
+            session.lead_out = free;
+        }
+        track.session = disc.sessions.len() as u8;
+        disc.tracks.push(track);
+    }
+    disc
 }
 
 /// A whole command, with a descriptor table that may be anything, and the engine started or not.
 fn ide_command(bench: &mut Bench<Piix3Ide>, script: &mut Script<'_>) {
     if script.byte() & 0x1f == 0 {
         let size = script.number(3);
-        let why = Wake::Medium(DiskId(2), (size & 1 == 0).then_some(size));
+        let why = match size & 7 {
+            0 | 2 => Wake::Medium(DiskId(2), Some(Medium::iso(size))),
+            4 => Wake::Medium(DiskId(2), Some(Medium { size, read_only: true, disc: Some(any_disc(script)) })),
+            1 => Wake::Tray(DiskId(2), TrayRequest::Open),
+            3 => Wake::Tray(DiskId(2), TrayRequest::Close),
+            5 => Wake::Tray(DiskId(2), TrayRequest::Button),
+            _ => Wake::Medium(DiskId(2), None),
+        };
         // The image behind the drive stays: a read that was under way may go past its end, and fail there.
         bench.trusted = false;
         return bench.call(|device, cx| Device::wake(device, cx, why));
@@ -192,7 +276,8 @@ fn fdc_command(bench: &mut Bench<Fdc>, script: &mut Script<'_>) {
     let how = script.byte();
     if how & 7 == 7 {
         let size = [0, 160 << 10, 360 << 10, 720 << 10, 1000][script.below(5)];
-        let why = Wake::Medium(DiskId(4 + script.below(2) as u8), (size > 0).then_some(size));
+        let medium = Medium { size, read_only: size & 1024 != 0, disc: None };
+        let why = Wake::Medium(DiskId(4 + script.below(2) as u8), (size > 0).then_some(medium));
         return bench.call(|device, cx| Device::wake(device, cx, why));
     }
     if how & 8 != 0 {

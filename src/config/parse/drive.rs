@@ -1,5 +1,6 @@
 //! `--disk` and `--cdrom`, and the assignment of drives to IDE units.
 
+use super::nbd::NetworkKeys;
 use super::size::bytes;
 use super::{OptionError, key_value, lossy, set_once, split_list};
 use crate::config::{CacheMode, DriveConfig, ErrorAction, ImageFormat, Limits, Media, Rate};
@@ -16,8 +17,8 @@ const DISK_ORDER: [DiskId; 4] = [DiskId(0), DiskId(1), DiskId(2), DiskId(3)];
 const CDROM_ORDER: [DiskId; 4] = [DiskId(2), DiskId(3), DiskId(0), DiskId(1)];
 /// Length of the serial number in IDENTIFY words 10 to 19.
 const SERIAL_MAX: usize = 20;
-const DISK_KEYS: &str = "unit, format, cache, readonly, snapshot, serial, discard, size, iops, iops-burst, bps, bps-burst, limit-group, werror, rerror, backing-dir";
-const CDROM_KEYS: &str = "unit, readonly, serial";
+const DISK_KEYS: &str = "unit, format, cache, readonly, snapshot, serial, discard, size, iops, iops-burst, bps, bps-burst, limit-group, werror, rerror, backing-dir, reconnect, tls-ca";
+const CDROM_KEYS: &str = "unit, readonly, serial, reconnect, tls-ca";
 /// Length of a name of a group of drives.
 const GROUP_MAX: usize = 64;
 /// Bytes that an image can be created with: as many as LBA48 addresses.
@@ -49,6 +50,9 @@ pub fn disk(value: &OsStr) -> Result<DriveOption, OptionError> {
     }
     let unit = keys.unit;
     let mut drive = keys.drive(file.into())?;
+    if drive.network.is_some() && !backing_dirs.is_empty() {
+        return Err(OptionError::NotNetwork("backing-dir"));
+    }
     drive.backing_dirs = backing_dirs;
     Ok(DriveOption { drive, unit })
 }
@@ -60,8 +64,12 @@ pub fn disk(value: &OsStr) -> Result<DriveOption, OptionError> {
 pub fn cdrom(value: &OsStr) -> Result<DriveOption, OptionError> {
     let (file, items) = file_and_items(value)?;
     let (mut unit, mut read_only, mut serial) = (None, None, None);
+    let mut network = NetworkKeys::default();
     for item in items {
         let (key, value) = key_value(&item);
+        if network.take(&key, value.as_deref().unwrap_or_default())? {
+            continue;
+        }
         match (key.as_str(), value) {
             ("unit", value) => set_once(&mut unit, "unit", disk_id(value.unwrap_or_default())?)?,
             ("readonly", value) => set_once(&mut read_only, "readonly", on_off("readonly", value)?)?,
@@ -72,8 +80,9 @@ pub fn cdrom(value: &OsStr) -> Result<DriveOption, OptionError> {
     if read_only == Some(false) {
         return Err(OptionError::WritableCdrom);
     }
+    let network = network.target(&file)?;
     let path = if file == "none" { None } else { Some(file.into()) };
-    Ok(DriveOption { drive: DriveConfig { serial, ..DriveConfig::new(Media::Cdrom, path) }, unit })
+    Ok(DriveOption { drive: DriveConfig { serial, network, ..DriveConfig::new(Media::Cdrom, path) }, unit })
 }
 
 pub(super) fn file_and_items(value: &OsStr) -> Result<(OsString, impl Iterator<Item = OsString>), OptionError> {
@@ -108,12 +117,16 @@ pub(super) struct DiskKeys {
     limit_group: Option<String>,
     write_error: Option<ErrorAction>,
     read_error: Option<ErrorAction>,
+    network: NetworkKeys,
 }
 
 impl DiskKeys {
     pub(super) fn take(&mut self, item: &OsStr) -> Result<(), OptionError> {
         let (key, value) = key_value(item);
         let text = value.clone().unwrap_or_default();
+        if self.network.take(&key, &text)? {
+            return Ok(());
+        }
         match key.as_str() {
             "unit" => set_once(&mut self.unit, "unit", disk_id(text)?),
             "format" => {
@@ -153,8 +166,33 @@ impl DiskKeys {
         }
     }
 
+    /// Adapts the keys to a disk made from a directory, which is read-only unless they say otherwise.
+    ///
+    /// # Errors
+    /// If there is a key that only an image has.
+    pub(super) fn for_folder(&mut self) -> Result<(), OptionError> {
+        let of_images = [
+            ("format", self.format.is_some()),
+            ("cache", self.cache.is_some()),
+            ("snapshot", self.snapshot.is_some()),
+            ("size", self.size.is_some()),
+        ];
+        if let Some((key, _)) = of_images.into_iter().find(|(_, given)| *given) {
+            return Err(OptionError::NotFolder(key));
+        }
+        self.read_only.get_or_insert(true);
+        Ok(())
+    }
+
     /// The drive that the keys describe.
     pub(super) fn drive(self, path: PathBuf) -> Result<DriveConfig, OptionError> {
+        let network = self.network.target(path.as_os_str())?;
+        let formatted = self.format.is_some_and(|format| format != ImageFormat::Raw);
+        let of_files =
+            [("format", formatted), ("snapshot", self.snapshot == Some(true)), ("size", self.size.is_some())];
+        if let Some((key, _)) = of_files.into_iter().find(|(_, given)| network.is_some() && *given) {
+            return Err(OptionError::NotNetwork(key));
+        }
         let defaults = DriveConfig::new(Media::Disk, Some(path));
         let snapshot = self.snapshot.unwrap_or(false);
         if self.read_only == Some(true) && snapshot {
@@ -189,6 +227,7 @@ impl DiskKeys {
             limits,
             limit_group: self.limit_group,
             create_size: self.size,
+            network,
             ..defaults
         })
     }

@@ -2,11 +2,12 @@
 
 use super::drive::{DiskKeys, file_and_items, unknown_drive_key};
 use super::{DriveOption, OptionError, key_value, set_once};
-use crate::config::{DriveConfig, Media};
+use crate::config::{DriveConfig, Media, folder};
 use pcvm_devices::DiskId;
 use pcvm_devices::fdc::{DriveType, FIRST_DISK, Timing, UNITS};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::path::Path;
 
 const KEYS: &str = "unit, drive, format, cache, readonly, snapshot, size, werror, rerror";
 
@@ -39,6 +40,9 @@ pub fn floppy(value: &OsStr) -> Result<FloppyOption, OptionError> {
             "format" | "cache" | "readonly" | "snapshot" | "size" | "werror" | "rerror" => keys.take(&item)?,
             _ => return Err(unknown_drive_key(&item, key, value, KEYS)),
         }
+    }
+    if folder(Path::new(&file)).is_some() {
+        keys.for_folder()?;
     }
     let media = Media::Floppy(kind);
     let drive = match file.to_str() {

@@ -5,6 +5,7 @@
 mod cpus;
 mod drive;
 mod floppy;
+mod nbd;
 mod net;
 mod plain;
 mod rtc;
@@ -102,6 +103,23 @@ pub enum OptionError {
         /// What to give with it.
         other: &'static str,
     },
+    /// A network disk's URI.
+    #[error("{uri}: {why}")]
+    Nbd {
+        /// As given.
+        uri: String,
+        /// What is wrong with it.
+        why: crate::config::nbd::NbdUriError,
+    },
+    /// A key of network disks for a file.
+    #[error("'{0}' is for network disks (nbd://...)")]
+    OnlyNetwork(&'static str),
+    /// A key that a disk made from a directory does not have.
+    #[error("'{0}' is not valid with 'dir:'")]
+    NotFolder(&'static str),
+    /// A key of files for a network disk.
+    #[error("'{0}' is for images in files, not for network disks: let the server do it")]
+    NotNetwork(&'static str),
     /// `none` with keys.
     #[error("'none' has no keys: remove '{0}'")]
     NoneHasKeys(String),

@@ -4,9 +4,17 @@
 # they make the accesses that the hardware's documentation requires and no others, so that the measured time is the
 # VMM's. '!' on COM1 reports a failure.
         .set    MEASURE, 0xFFE0         # byte: index into `table`
+        .set    TRANSFER, 0xFFE2        # word: sectors per DMA command (1 to 128), RANDOM and WRITE
+        .set    RANDOM, 0x4000          # at random places of the disk's first 64 MiB instead of one after another
+        .set    WRITE, 0x8000           # WRITE DMA instead of READ DMA
         .set    ITERATIONS, 0xFFE4      # long: at least 1
         .set    BUFFER, 0x10000         # 64 KiB
         .set    PRD, 0x1000
+        .set    SEED, 0x0FF0            # long: of the random places
+        .set    SECTORS, 0x0FF4         # byte: sectors per DMA command
+        .set    OPCODE, 0x0FF5          # byte: READ DMA, WRITE DMA or READ DMA EXT
+        .set    TO_MEMORY, 0x0FF6       # byte: BMICX bit 3
+        .set    AT_RANDOM, 0x0FF7       # byte: next places at random
         .set    BLOCK, 0x0FF8           # words per DRQ data block
         .set    DONE, 0x0FFC            # set by the IRQ 14 handler
         .set    EXT, 0x0FFE             # use 48-bit LBA
@@ -56,6 +64,8 @@ table:  .word nothing - pcvm_bench_start
         .word touch - pcvm_bench_start
         .word dma_read_ext - pcvm_bench_start
         .word dma_read_polled - pcvm_bench_start
+        .word dma_sized - pcvm_bench_start
+        .word cd_read - pcvm_bench_start
 
 nothing: ret
 
@@ -188,18 +198,42 @@ task_file:
         ret
 
 # READ DMA and READ DMA EXT: 4 KiB per iteration, sequentially from the first 64 MiB, waiting for IRQ 14 in HLT. The
-# polled variant waits for the bus master's interrupt bit instead, as boot loaders do.
+# polled variant waits for the bus master's interrupt bit instead, as boot loaders do. The sized variant makes the transfers
+# that TRANSFER names.
 dma_read_polled:
-        movb $0, EXT
+        call dma_defaults
         movb $1, POLLED
         call ide_setup
         jmp dma_common
 dma_read_ext:
+        call dma_defaults
         movb $1, EXT
-        jmp 1f
-dma_read:
+        movb $0x25, OPCODE
+        jmp dma_interrupts
+dma_sized:
+        call dma_defaults
+        movw %cs:TRANSFER, %ax
+        movb %al, SECTORS
+        testw $WRITE, %ax
+        jz 1f
+        movb $0xCA, OPCODE
+        movb $0x00, TO_MEMORY
+1:      testw $RANDOM, %ax
+        jz dma_interrupts
+        movb $1, AT_RANDOM
+        jmp dma_interrupts
+dma_defaults:
         movb $0, EXT
-1:      movb $0, POLLED
+        movb $0, POLLED
+        movb $8, SECTORS
+        movb $0xC8, OPCODE
+        movb $0x08, TO_MEMORY
+        movb $0, AT_RANDOM
+        movl $1, SEED
+        ret
+dma_read:
+        call dma_defaults
+dma_interrupts:
         call ide_setup
         movl $0x1B, %ecx                # disable the local APIC: the PIC's INTR reaches the CPU
         rdmsr
@@ -217,7 +251,11 @@ dma_read:
         movw $0xF000, 0x76 * 4 + 2
 dma_common:
         movl $BUFFER, PRD
-        movl $0x80001000, PRD + 4
+        movzbl SECTORS, %eax            # 128 sectors are a count of 0
+        shll $9, %eax
+        movzwl %ax, %eax
+        orl $0x80000000, %eax
+        movl %eax, PRD + 4
         movw $CONTROL, %dx
         xorb %al, %al
         outb %al, %dx
@@ -240,7 +278,7 @@ dma_common:
         outb %al, %dx
         incw %dx
         outb %al, %dx
-2:      movb $8, %al
+2:      movb SECTORS, %al
         call task_file
         movw $MASTER + 4, %dx
         movl $PRD, %eax
@@ -248,17 +286,15 @@ dma_common:
         movw $MASTER + 2, %dx           # BMISX: clear error and interrupt, drive 0 DMA capable
         movb $0x26, %al
         outb %al, %dx
-        movw $MASTER, %dx               # BMICX: to memory
-        movb $0x08, %al
+        movw $MASTER, %dx               # BMICX: the direction
+        movb TO_MEMORY, %al
         outb %al, %dx
         movw $COMMAND, %dx
-        movb $0xC8, %al
-        cmpb $0, EXT
-        je 2f
-        movb $0x25, %al
-2:      outb %al, %dx
+        movb OPCODE, %al
+        outb %al, %dx
         movw $MASTER, %dx               # BMICX: start
-        movb $0x09, %al
+        movb TO_MEMORY, %al
+        orb $0x01, %al
         outb %al, %dx
         cmpb $0, POLLED
         je 2f
@@ -278,16 +314,123 @@ dma_common:
         testb $0x04, %al
         jz failed
 5:      movw $MASTER, %dx               # BMICX: stop
-        movb $0x08, %al
+        movb TO_MEMORY, %al
         outb %al, %dx
         movw $COMMAND, %dx
         inb %dx, %al
         testb $0xA9, %al
         jnz failed
-        addl $8, %esi
-        andl $0x1FFFF, %esi
+        cmpb $0, AT_RANDOM
+        jne 6f
+        movzbl SECTORS, %eax
+        addl %eax, %esi
+        jmp 7f
+6:      imull $1664525, SEED, %eax      # Numerical Recipes' generator
+        addl $1013904223, %eax
+        movl %eax, SEED
+        shrl $8, %eax
+        movzbl SECTORS, %ecx            # a multiple of the transfer's size, which is a power of two
+        negl %ecx
+        andl %ecx, %eax
+        movl %eax, %esi
+7:      andl $0x1FFFF, %esi
         decl %ebp
         jnz 1b
+        ret
+
+# READ (10) of 32 blocks of 2 KiB by DMA from the CD-ROM drive at the primary channel's drive 0, sequentially, polling the
+# status of the bus master.
+cd_read:
+        call ide_setup
+        movl $BUFFER, PRD
+        movl $0x80000000, PRD + 4       # 64 KiB
+        movw $CONTROL, %dx
+        xorb %al, %al
+        outb %al, %dx
+        movw $PACKET, %di               # TEST UNIT READY until the unit attention is reported
+        movw $6, %cx
+        xorw %ax, %ax
+        rep stosw
+1:      call cd_packet
+        jc 1b
+        xorl %esi, %esi
+2:      movl $0x28, PACKET
+        movl %esi, %eax
+        bswap %eax
+        movl %eax, PACKET + 2
+        movw $0x2000, PACKET + 7        # 32 blocks, big endian
+        movw $MASTER + 4, %dx
+        movl $PRD, %eax
+        outl %eax, %dx
+        movw $MASTER + 2, %dx
+        movb $0x26, %al
+        outb %al, %dx
+        movw $MASTER, %dx
+        movb $0x08, %al
+        outb %al, %dx
+        call cd_packet_dma
+        movw $MASTER, %dx
+        movb $0x09, %al
+        outb %al, %dx
+        movw $MASTER + 2, %dx
+3:      inb %dx, %al
+        testb $0x04, %al
+        jz 3b
+        movw $MASTER, %dx
+        movb $0x08, %al
+        outb %al, %dx
+        movw $COMMAND, %dx
+        inb %dx, %al
+        testb $0x89, %al
+        jnz failed
+        addl $32, %esi
+        cmpl $4096, %esi
+        jb 4f
+        xorl %esi, %esi
+4:      decl %ebp
+        jnz 2b
+        ret
+
+# PACKET with the 12 bytes at PACKET. Carry: an error.
+        .set    PACKET, 0x0FC0
+cd_packet_dma:
+        movb $1, %al
+        jmp 1f
+cd_packet: xorb %al, %al
+1:      movw $0x1F1, %dx                # features: DMA
+        outb %al, %dx
+        movw $0x1F4, %dx                # byte count limit
+        movb $0xFE, %al
+        outb %al, %dx
+        incw %dx
+        outb %al, %dx
+        incw %dx
+        movb $0xA0, %al
+        outb %al, %dx
+        incw %dx
+        outb %al, %dx                   # PACKET
+2:      inb %dx, %al
+        testb $0x80, %al
+        jnz 2b
+        testb $0x08, %al
+        jz 2b
+        pushl %esi
+        movw $PACKET, %si
+        movw $6, %cx
+        movw $0x1F0, %dx
+        rep outsw
+        popl %esi
+        cmpb $0x28, PACKET
+        je 4f                           # the caller waits for the DMA
+        movw $COMMAND, %dx
+3:      inb %dx, %al
+        testb $0x80, %al
+        jnz 3b
+        testb $0x01, %al
+        jz 4f
+        stc
+        ret
+4:      clc
         ret
 
 irq:    movb $1, DONE
@@ -372,6 +515,6 @@ multiple:
         outb %al, %dx
         jmp wait_ready
 pcvm_bench_end:
-        .org 1024
+        .org 2048
         .code64
         .text

@@ -8,7 +8,7 @@ use crate::{Error, cache::cached, file_error};
 /// Size of a firmware image: one segment.
 const IMAGE: usize = 64 << 10;
 /// Size of a guest's code.
-const CODE: usize = 1024;
+const CODE: usize = 2048;
 /// Offset of the reset vector: 16 bytes below the end.
 pub(crate) const RESET: usize = IMAGE - 16;
 /// Near `jmp 0`: IP wraps from FFF0h, and CS.base stays below 4 GiB.

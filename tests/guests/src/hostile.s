@@ -183,6 +183,6 @@ through: .asciz "through\n"
 count:  .long 0
 seed:   .long 0
 pcvm_hostile_end:
-        .org 1024
+        .org 2048
         .code64
         .text

@@ -6,6 +6,7 @@
 
 pub mod cache;
 pub mod calls;
+pub mod cd;
 pub mod debian;
 pub mod disk;
 pub mod flat;

@@ -141,6 +141,6 @@ stalled_text:
         .ascii "sectors:"
 stalled_count:
         .long 0
-        .org 1024
+        .org 2048
         .code64
         .text

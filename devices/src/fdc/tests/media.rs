@@ -4,13 +4,13 @@ use super::*;
 use crate::{Device, Wake};
 
 fn insert(bench: &mut Bench<Fdc>, disk: DiskId, kib: u64) {
-    let size = (kib > 0).then_some(kib * 1024);
+    let medium = (kib > 0).then_some(crate::Medium { size: kib * 1024, read_only: false, disc: None });
     if kib > 0 {
         bench.disks.insert(disk, image(kib));
     } else {
         bench.disks.remove(&disk);
     }
-    bench.call(|device, cx| Device::wake(device, cx, Wake::Medium(disk, size)));
+    bench.call(|device, cx| Device::wake(device, cx, Wake::Medium(disk, medium.clone())));
 }
 
 #[test]

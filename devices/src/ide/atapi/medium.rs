@@ -2,6 +2,7 @@
 //! 6.5, 6.21, 6.22, 6.28).
 
 use super::{Atapi, Cdb, PacketResult, be16, be32, sense::Sense};
+use crate::disc::TrackForm;
 
 /// Sectors of an 80-minute CD. A larger disc is a DVD.
 const CD_SECTORS: u32 = 80 * 60 * 75;
@@ -12,7 +13,8 @@ impl Atapi {
     /// The current profile; 0 without a disc.
     pub(super) fn profile(&self) -> u16 {
         match self.ready() {
-            Ok(disc) if disc > CD_SECTORS => PROFILE_DVD_ROM,
+            // A DVD has a single track.
+            Ok(disc) if disc.sectors() > CD_SECTORS && disc.tracks.len() == 1 => PROFILE_DVD_ROM,
             Ok(_) => PROFILE_CD_ROM,
             Err(_) => 0,
         }
@@ -23,12 +25,12 @@ impl Atapi {
     }
 
     pub(super) fn read_capacity(&mut self, cdb: &Cdb) -> PacketResult {
-        let disc = self.ready()?;
+        let sectors = self.ready()?.sectors();
         // The address must be 0 unless the partial medium indicator is set.
         if cdb[8] & 1 == 0 && be32(&cdb[2..]) != 0 {
             return Err(Sense::INVALID_FIELD);
         }
-        let mut data = disc.saturating_sub(1).to_be_bytes().to_vec();
+        let mut data = sectors.saturating_sub(1).to_be_bytes().to_vec();
         data.extend(2048u32.to_be_bytes());
         self.reply(data, 8)
     }
@@ -48,7 +50,7 @@ impl Atapi {
         let version = |n: u8| n << 2;
         const PERSISTENT: u8 = 2;
         // Feature code; version and persistent bit; current; data.
-        let features: [(u16, u8, bool, Vec<u8>); 9] = [
+        let features: [(u16, u8, bool, Vec<u8>); 10] = [
             // Profile List.
             (0x0000, PERSISTENT, true, profiles),
             // Core: the physical interface is ATAPI.
@@ -59,12 +61,14 @@ impl Atapi {
             (0x0003, PERSISTENT, true, vec![0x29, 0, 0, 0]),
             // Random Readable: blocks of 2048 bytes, blocking 1, error recovery page.
             (0x0010, 0, cd || dvd, vec![0, 0, 8, 0, 0, 1, 1, 0]),
-            // CD Read.
-            (0x001e, version(2), cd, vec![0, 0, 0, 0]),
+            // CD Read: C2 flags.
+            (0x001e, version(2), cd, vec![2, 0, 0, 0]),
             // DVD Read.
             (0x001f, version(0), dvd, vec![]),
             // Power Management.
             (0x0100, PERSISTENT, true, vec![]),
+            // CD Audio External Play: scan, separate mute and volume of each channel, 256 levels.
+            (0x0103, 0, cd, vec![7, 0, 1, 0]),
             // Time-out.
             (0x0105, PERSISTENT, true, vec![]),
         ];
@@ -89,7 +93,7 @@ impl Atapi {
     }
 
     pub(super) fn read_disc_information(&mut self, cdb: &Cdb) -> PacketResult {
-        self.ready()?;
+        let disc = self.ready()?;
         if cdb[1] & 7 != 0 {
             return Err(Sense::INVALID_FIELD);
         }
@@ -99,9 +103,15 @@ impl Atapi {
         // Last session and disc are complete.
         data[2] = 0x0e;
         // First track, number of sessions, first and last track in the last session.
-        data[3..7].fill(1);
+        let sessions = disc.sessions.len() as u8;
+        data[3] = disc.tracks.first().map_or(1, |track| track.number);
+        data[4] = sessions;
+        data[5] = disc.session_tracks(sessions).next().map_or(1, |track| track.number);
+        data[6] = disc.tracks.last().map_or(1, |track| track.number);
         // Unrestricted use.
         data[7] = 0x20;
+        // Disc type: XA, or CD-DA and CD-ROM.
+        data[8] = if disc.tracks.iter().any(|track| track.form == TrackForm::Mode2Xa) { 0x20 } else { 0 };
         // Start of the next lead-in and last possible lead-out: none, the disc is not recordable.
         data[16..24].fill(0xff);
         self.reply(data, be16(&cdb[7..]).into())
@@ -111,21 +121,27 @@ impl Atapi {
         let disc = self.ready()?;
         let number = be32(&cdb[2..]);
         // Address type: LBA, track number, session number.
-        match cdb[1] & 3 {
-            0 if number < disc => {}
-            1 | 2 if number == 1 => {}
-            0 => return Err(Sense::OUT_OF_RANGE),
+        let small = u8::try_from(number).map_err(|_| Sense::INVALID_FIELD);
+        let track = match cdb[1] & 3 {
+            0 => disc.track_at(number).ok_or(Sense::OUT_OF_RANGE)?,
+            1 => disc.track(small?).ok_or(Sense::INVALID_FIELD)?,
+            2 => disc.session_tracks(small?).next().ok_or(Sense::INVALID_FIELD)?,
             _ => return Err(Sense::INVALID_FIELD),
-        }
+        };
         let mut data = vec![0; 36];
-        // Track information length, track 1, session 1, data track, mode 1. The track starts at LBA 0.
+        // Track information length, track, session, control, data mode (none for audio), start, size, last address.
         data[1] = 34;
-        data[2] = 1;
-        data[3] = 1;
-        data[5] = 0x04;
-        data[6] = 0x01;
-        // Track size.
-        data[24..28].copy_from_slice(&disc.to_be_bytes());
+        data[2] = track.number;
+        data[3] = track.session;
+        data[5] = track.control();
+        data[6] = match track.form {
+            TrackForm::Audio => 0x0f,
+            TrackForm::Mode1 => 0x01,
+            TrackForm::Mode2 | TrackForm::Mode2Xa => 0x02,
+        };
+        data[8..12].copy_from_slice(&track.start.to_be_bytes());
+        data[24..28].copy_from_slice(&track.len.to_be_bytes());
+        data[28..32].copy_from_slice(&track.end().saturating_sub(1).to_be_bytes());
         self.reply(data, be16(&cdb[7..]).into())
     }
 }

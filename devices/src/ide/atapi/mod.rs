@@ -1,8 +1,10 @@
 //! ATAPI CD-ROM and DVD-ROM drive (PACKET: ATA/ATAPI-6, 8.23; packet commands: MMC-3, T10 1363D, and SPC-2).
 //!
-//! The disc is a single data track of mode 1. A disc of more than 80 minutes is a DVD-ROM. Not implemented: audio
-//! tracks and playback, sub-channel data of READ CD, changers, and copy protection.
+//! A disc has the layout that [`crate::disc`] describes. One of a single track and more than 80 minutes is a DVD-ROM.
+//! Audio plays without sound, in virtual machine time. Not implemented: CD-TEXT, de-interleaved R to W sub-channels,
+//! changers, and copy protection.
 
+mod audio;
 mod identify;
 mod inquiry;
 mod medium;
@@ -18,12 +20,13 @@ mod tray;
 use super::action::{ActionResult, BUFFER_SIZE, CommandContext, DriveAction};
 use super::ata::{TransferMode, subcommand};
 use super::regs::{AtaError, AtaStatus, CD_SECTOR_SIZE, REASON_CD, REASON_IO, TaskFile, op};
-use crate::BlockError;
+use crate::{BlockError, Disc, VmTime};
+use audio::Audio;
 use mode::ModePages;
 use read::ReadTransfer;
 use sense::Sense;
 use serde::{Deserialize, Serialize};
-use tray::{MediaEvent, UnitAttention};
+use tray::{MediaEvent, Prevention, UnitAttention};
 
 /// Bytes of a command packet.
 const CDB_LEN: usize = 12;
@@ -44,8 +47,10 @@ type PacketResult = Result<DriveAction, Sense>;
 pub struct Atapi {
     serial: String,
     model: String,
-    /// Sectors of the disc in the drive.
-    disc: Option<u32>,
+    /// The disc in the drive.
+    disc: Option<Disc>,
+    /// Virtual machine time of the current call.
+    now: VmTime,
     state: AtapiState,
 }
 
@@ -63,8 +68,13 @@ pub struct AtapiState {
     attention: Option<UnitAttention>,
     event: MediaEvent,
     tray_open: bool,
-    removal_prevented: bool,
+    prevention: Prevention,
+    /// The host wants the guest to eject the disc, and GET EVENT STATUS NOTIFICATION has not reported it yet.
+    eject_requested: bool,
     pages: ModePages,
+    audio: Audio,
+    /// The LBA of the pick-up.
+    position: u32,
 }
 
 /// The command in progress.
@@ -81,6 +91,8 @@ enum ActiveCommand {
     /// Sectors are read from the image directly into guest memory.
     Dma,
     Read(ReadTransfer),
+    /// A read from a disc that is no longer in the drive.
+    Interrupted,
     /// MODE SELECT (10) or (6): the guest writes `len` bytes of parameters, of which `data` has arrived.
     ModeSelect {
         ten: bool,
@@ -101,8 +113,11 @@ impl AtapiState {
             attention: Some(UnitAttention::Reset),
             event: MediaEvent::None,
             tray_open: false,
-            removal_prevented: false,
+            prevention: Prevention::default(),
+            eject_requested: false,
             pages: ModePages::default(),
+            audio: Audio::Idle,
+            position: 0,
         }
     }
 }
@@ -119,18 +134,14 @@ fn be32(bytes: &[u8]) -> u32 {
 
 impl Atapi {
     /// A drive; see [`super::DriveSpec::Cdrom`].
-    pub fn new(size: Option<u64>, serial: &str, model: &str) -> Self {
-        Self {
-            serial: serial.into(),
-            model: model.into(),
-            disc: size.map(whole_sectors),
-            state: AtapiState::power_on(),
-        }
+    pub fn new(disc: Option<Disc>, serial: &str, model: &str) -> Self {
+        let disc = disc.filter(|disc| disc.validate().is_ok());
+        Self { serial: serial.into(), model: model.into(), disc, now: VmTime::ZERO, state: AtapiState::power_on() }
     }
 
-    /// RESET#.
+    /// RESET#. The tray stays as it is.
     pub fn hard_reset(&mut self) {
-        self.state = AtapiState::power_on();
+        self.state = AtapiState { tray_open: self.state.tray_open, ..AtapiState::power_on() };
     }
 
     /// SRST.
@@ -143,10 +154,12 @@ impl Atapi {
     pub fn device_reset(&mut self) {
         self.state.active = ActiveCommand::None;
         self.state.power = super::ata::Power::default();
+        self.state.audio = Audio::Idle;
     }
 
     /// Starts a command.
     pub fn command(&mut self, task: &mut TaskFile, context: CommandContext, opcode: u8) -> DriveAction {
+        self.now = context.now;
         self.state.active = ActiveCommand::None;
         match opcode {
             op::PACKET => {
@@ -195,7 +208,8 @@ impl Atapi {
     }
 
     /// Continues the active command with the result of its last action.
-    pub fn resume(&mut self, task: &mut TaskFile, result: ActionResult) -> DriveAction {
+    pub fn resume(&mut self, task: &mut TaskFile, now: VmTime, result: ActionResult) -> DriveAction {
+        self.now = now;
         let active = std::mem::take(&mut self.state.active);
         let result = match (active, result) {
             (ActiveCommand::Identify, ActionResult::Sent) => return DriveAction::Done { irq: false },
@@ -207,6 +221,7 @@ impl Atapi {
                 Ok(DriveAction::Done { irq: true })
             }
             (ActiveCommand::Dma, ActionResult::Completed(Err(error))) => Err(block_failure(error)),
+            (ActiveCommand::Interrupted, _) => Err(self.ready().err().unwrap_or(Sense::ABORTED)),
             (ActiveCommand::Read(transfer), result) => self.continue_read(transfer, result),
             (ActiveCommand::ModeSelect { ten, len, data }, ActionResult::Received(more)) => {
                 self.mode_select_data(ten, len, data, more)
@@ -233,6 +248,7 @@ impl Atapi {
 
     /// Executes a command packet.
     fn packet(&mut self, cdb: &Cdb) -> PacketResult {
+        self.advance_audio();
         // These commands do not report a pending unit attention; all others fail with it.
         if !matches!(
             cdb[0],
@@ -255,13 +271,17 @@ impl Atapi {
             opcode::READ_CAPACITY => self.read_capacity(cdb),
             opcode::READ_10 => self.read(be32(&cdb[2..]), be16(&cdb[7..]).into()),
             opcode::SEEK_10 => self.seek(cdb),
-            opcode::SYNCHRONIZE_CACHE | opcode::STOP_PLAY_SCAN => self.ready().map(|_| DriveAction::Done { irq: true }),
+            opcode::SYNCHRONIZE_CACHE => self.ready().map(|_| DriveAction::Done { irq: true }),
+            opcode::STOP_PLAY_SCAN => self.stop_play(),
             opcode::READ_SUB_CHANNEL => self.read_sub_channel(cdb),
             opcode::READ_TOC => self.read_toc(cdb),
             opcode::READ_HEADER => self.read_header(cdb),
-            opcode::PLAY_AUDIO_10 | opcode::PLAY_AUDIO_MSF | opcode::PLAY_AUDIO_TRACK_INDEX | opcode::PLAY_AUDIO_12 => {
-                self.ready().and(Err(Sense::ILLEGAL_MODE))
-            }
+            opcode::PLAY_AUDIO_10 => self.play_audio(be32(&cdb[2..]), be16(&cdb[7..]).into()),
+            opcode::PLAY_AUDIO_MSF => self.play_audio_msf(cdb),
+            opcode::PLAY_AUDIO_TRACK_INDEX => self.play_audio_track_index(cdb),
+            opcode::PLAY_AUDIO_12 => self.play_audio(be32(&cdb[2..]), be32(&cdb[6..])),
+            opcode::PAUSE_RESUME => self.pause_resume(cdb),
+            opcode::SCAN => self.scan(cdb),
             opcode::GET_CONFIGURATION => self.get_configuration(cdb),
             opcode::GET_EVENT_STATUS_NOTIFICATION => self.get_event_status(cdb),
             opcode::READ_DISC_INFORMATION => self.read_disc_information(cdb),
@@ -278,14 +298,14 @@ impl Atapi {
         }
     }
 
-    /// The number of sectors of the disc.
+    /// The disc.
     ///
     /// # Errors
     /// If the drive is empty or its tray is open.
-    fn ready(&self) -> Result<u32, Sense> {
-        match self.disc {
+    fn ready(&self) -> Result<&Disc, Sense> {
+        match &self.disc {
             _ if self.state.tray_open => Err(Sense::NO_MEDIUM_TRAY_OPEN),
-            Some(sectors) => Ok(sectors),
+            Some(disc) => Ok(disc),
             None => Err(Sense::NO_MEDIUM),
         }
     }
@@ -314,7 +334,7 @@ impl Atapi {
 
     /// For a saved state.
     pub fn save(&self) -> AtapiState {
-        let Self { serial: _, model: _, disc: _, state } = self;
+        let Self { serial: _, model: _, disc: _, now: _, state } = self;
         state.clone()
     }
 
@@ -330,8 +350,11 @@ impl Atapi {
             attention: _,
             event: _,
             tray_open: _,
-            removal_prevented: _,
+            prevention: _,
+            eject_requested: _,
             pages: _,
+            audio: _,
+            position: _,
         } = state;
         transfer_mode.is_valid()
             && byte_count_limit & 1 == 0
@@ -342,7 +365,8 @@ impl Atapi {
                 | ActiveCommand::Identify
                 | ActiveCommand::Packet
                 | ActiveCommand::Reply
-                | ActiveCommand::Dma => true,
+                | ActiveCommand::Dma
+                | ActiveCommand::Interrupted => true,
                 ActiveCommand::Read(transfer) => transfer.is_valid(),
                 ActiveCommand::ModeSelect { ten: _, len, data } => data.len() < usize::from(*len),
             }
@@ -352,11 +376,6 @@ impl Atapi {
     pub fn load(&mut self, state: AtapiState) {
         self.state = state;
     }
-}
-
-/// Whole sectors of a disc of `size` bytes.
-fn whole_sectors(size: u64) -> u32 {
-    u32::try_from(size / CD_SECTOR_SIZE).unwrap_or(u32::MAX)
 }
 
 /// The sense data of a failed block request.

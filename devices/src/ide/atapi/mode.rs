@@ -43,15 +43,19 @@ impl ModePages {
                 let mut body = vec![0; 20];
                 // Reads CD-R, CD-RW, DVD-ROM, DVD-R and DVD-RAM; writes nothing.
                 body[0] = 0x3b;
-                // Multi-session, mode 2 forms 1 and 2.
-                body[2] = 0x70;
+                // Audio play, multi-session, mode 2 forms 1 and 2.
+                body[2] = 0x71;
+                // CD-DA commands, accurate to the sample; R to W; C2 flags; ISRC; catalogue number.
+                body[3] = 0x77;
                 // Tray mechanism, eject, lock; the lock state.
-                body[4] = 0x29 | u8::from(atapi.state.removal_prevented) << 1;
+                body[4] = 0x29 | u8::from(atapi.tray().locked) << 1;
+                // Separate volume and mute of each channel.
+                body[5] = 0x03;
                 // Maximum read speed in kB/s: 52 times 176 kB/s.
                 let speed = (52 * 176u16).to_be_bytes();
                 body[6..8].copy_from_slice(&speed);
                 // Volume levels.
-                body[8..10].copy_from_slice(&2u16.to_be_bytes());
+                body[8..10].copy_from_slice(&256u16.to_be_bytes());
                 // Buffer size in KiB.
                 body[10..12].copy_from_slice(&512u16.to_be_bytes());
                 // Current read speed.
@@ -60,6 +64,11 @@ impl ModePages {
             }
             _ => return None,
         })
+    }
+
+    /// Whether playback stops at the end of each track (SOTC).
+    pub fn stops_on_track_crossing(&self) -> bool {
+        self.audio[0] & 0x02 != 0
     }
 
     /// The mask of the bits that the guest can change.
@@ -104,10 +113,18 @@ impl Atapi {
         self.reply(data, allocation)
     }
 
-    /// The medium type (SFF-8020i): 120 mm data disc, tray open, or no disc.
+    /// The medium type (SFF-8020i): 120 mm disc with data, audio or both, several sessions, tray open, or no disc.
     fn medium_type(&self) -> u8 {
         match self.ready() {
-            Ok(_) => 0x01,
+            Ok(disc) if disc.sessions.len() > 1 => 0x04,
+            Ok(disc) => {
+                let audio = disc.tracks.iter().filter(|track| track.is_audio()).count();
+                match audio {
+                    0 => 0x01,
+                    _ if audio == disc.tracks.len() => 0x02,
+                    _ => 0x03,
+                }
+            }
             Err(Sense::NO_MEDIUM_TRAY_OPEN) => 0x71,
             Err(_) => 0x70,
         }

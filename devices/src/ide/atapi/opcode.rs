@@ -20,6 +20,7 @@ pub const PLAY_AUDIO_MSF: u8 = 0x47;
 /// Obsolete: PLAY AUDIO TRACK INDEX.
 pub const PLAY_AUDIO_TRACK_INDEX: u8 = 0x48;
 pub const GET_EVENT_STATUS_NOTIFICATION: u8 = 0x4a;
+pub const PAUSE_RESUME: u8 = 0x4b;
 pub const STOP_PLAY_SCAN: u8 = 0x4e;
 pub const READ_DISC_INFORMATION: u8 = 0x51;
 pub const READ_TRACK_INFORMATION: u8 = 0x52;
@@ -29,6 +30,7 @@ pub const PLAY_AUDIO_12: u8 = 0xa5;
 pub const READ_12: u8 = 0xa8;
 pub const READ_DVD_STRUCTURE: u8 = 0xad;
 pub const READ_CD_MSF: u8 = 0xb9;
+pub const SCAN: u8 = 0xba;
 pub const SET_CD_SPEED: u8 = 0xbb;
 pub const MECHANISM_STATUS: u8 = 0xbd;
 pub const READ_CD: u8 = 0xbe;

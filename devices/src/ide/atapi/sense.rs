@@ -1,5 +1,6 @@
 //! Sense data (SPC-2, 7.20; MMC-3, annex F).
 
+use super::audio::Audio;
 use super::{Atapi, Cdb, PacketResult};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,7 @@ impl Sense {
     pub const INVALID_FIELD: Self = Self::new(5, 0x24, 0);
     pub const INVALID_PARAMETER: Self = Self::new(5, 0x26, 0);
     pub const INCOMPATIBLE_MEDIUM: Self = Self::new(5, 0x30, 0);
+    pub const COMMAND_SEQUENCE: Self = Self::new(5, 0x2c, 0);
     pub const SAVING_NOT_SUPPORTED: Self = Self::new(5, 0x39, 0);
     pub const REMOVAL_PREVENTED: Self = Self::new(5, 0x53, 2);
     pub const ILLEGAL_MODE: Self = Self::new(5, 0x64, 0);
@@ -46,6 +48,10 @@ impl Atapi {
             && let Some(attention) = self.state.attention.take()
         {
             sense = attention.sense();
+        }
+        // Without an error, the qualifier is the audio status (SFF-8020i).
+        if sense == Sense::NONE && matches!(self.state.audio, Audio::Playing(_) | Audio::Paused { .. }) {
+            sense.ascq = self.state.audio.status();
         }
         let mut data = vec![0; 18];
         // Response code: current error, fixed format.

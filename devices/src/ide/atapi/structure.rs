@@ -13,7 +13,7 @@ const STRUCTURE_LIST: u8 = 0xff;
 
 impl Atapi {
     pub(super) fn read_dvd_structure(&mut self, cdb: &Cdb) -> PacketResult {
-        let disc = self.ready()?;
+        let sectors = self.ready()?.sectors();
         let (layer, format) = (cdb[6], cdb[7]);
         if !self.is_dvd() && format != STRUCTURE_LIST {
             return Err(Sense::INCOMPATIBLE_MEDIUM);
@@ -29,7 +29,7 @@ impl Atapi {
                 body[1] = 0x0f;
                 body[2] = 0x01;
                 body[4..8].copy_from_slice(&DATA_START.to_be_bytes());
-                body[8..12].copy_from_slice(&DATA_START.saturating_add(disc.saturating_sub(1)).to_be_bytes());
+                body[8..12].copy_from_slice(&DATA_START.saturating_add(sectors.saturating_sub(1)).to_be_bytes());
                 body
             }
             // No protection, no region restrictions.

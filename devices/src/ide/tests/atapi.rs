@@ -1,7 +1,7 @@
 //! Tests of ATAPI CD-ROM drives.
 
 use super::*;
-use crate::{BlockError, Device, Wake};
+use crate::{BlockError, Device, Effect, TrayRequest, Wake};
 
 /// READ (10) of 40 sectors from LBA 3.
 const READ_40_SECTORS: [u8; 10] = [opcode::READ_10, 0, 0, 0, 0, 3, 0, 0, 40, 0];
@@ -117,8 +117,17 @@ fn raw_sectors_have_valid_edc_and_ecc() {
     );
 }
 
-/// Checks EDC and ECC: every P and Q vector with its parity is a multiple of the generator (x+1)(x+a).
+/// Checks EDC and ECC of a sector of mode 1.
 fn check_parity(raw: &[u8]) {
+    check_ecc(raw);
+    let crc = raw[..2068].iter().fold(0u32, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xd801_8001 } else { crc >> 1 })
+    });
+    assert_eq!(crc, 0, "EDC");
+}
+
+/// Checks ECC: every P and Q vector with its parity is a multiple of the generator (x+1)(x+a).
+pub(super) fn check_ecc(raw: &[u8]) {
     let double = |n: u8| n << 1 ^ if n & 0x80 != 0 { 0x1d } else { 0 };
     let body = &raw[12..];
     let syndromes = |vector: &mut dyn Iterator<Item = u8>| {
@@ -135,10 +144,6 @@ fn check_parity(raw: &[u8]) {
             assert_eq!(syndromes(&mut data.chain(parity)), (0, 0), "Q {diagonal}");
         }
     }
-    let crc = raw[..2068].iter().fold(0u32, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xd801_8001 } else { crc >> 1 })
-    });
-    assert_eq!(crc, 0, "EDC");
 }
 
 #[test]
@@ -198,7 +203,8 @@ fn replies_have_the_length_in_their_header() {
 
 #[test]
 fn a_disc_larger_than_a_cd_is_a_dvd() {
-    let mut bench = enabled(with_drives([None, None, Some(DriveSpec::cdrom(Some(4 << 30), "")), None]));
+    let mut bench =
+        enabled(with_drives([None, None, Some(DriveSpec::cdrom(Some(crate::Disc::single(4 << 30)), "")), None]));
     let mut driver = ready_cdrom(&mut bench);
     let data = driver.cdb(&[opcode::GET_CONFIGURATION, 0, 0, 0, 0, 0, 0, 0, 8]).unwrap();
     assert_eq!(data[6..], [0, 0x10]);
@@ -280,14 +286,14 @@ fn a_medium_change_is_reported_by_event_and_unit_attention() {
     let mut bench = machine();
     ready_cdrom(&mut bench);
     let event = [opcode::GET_EVENT_STATUS_NOTIFICATION, 1, 0, 0, 0x10, 0, 0, 0, 8];
-    let swap = |bench: &mut Bench<Piix3Ide>, size| {
-        bench.call(|device, cx| Device::wake(device, cx, Wake::Medium(DiskId(2), size)));
+    let swap = |bench: &mut Bench<Piix3Ide>, size: Option<u64>| {
+        bench.call(|device, cx| Device::wake(device, cx, Wake::Medium(DiskId(2), size.map(crate::Medium::iso))));
     };
     swap(&mut bench, None);
     let mut driver = cdrom(&mut bench);
-    assert_eq!(driver.cdb(&[opcode::TEST_UNIT_READY]), Err([2, 0x3a, 1]));
-    assert_eq!(driver.cdb(&event).unwrap()[4..6], [3, 0]);
-    assert_eq!(driver.cdb(&event).unwrap()[4..6], [0, 0], "the event is reported once");
+    assert_eq!(driver.cdb(&[opcode::TEST_UNIT_READY]), Err([2, 0x3a, 2]));
+    assert_eq!(driver.cdb(&event).unwrap()[4..6], [3, 1], "the tray stays open");
+    assert_eq!(driver.cdb(&event).unwrap()[4..6], [0, 1], "the event is reported once");
     swap(&mut bench, Some(10 * 2048));
     let mut driver = cdrom(&mut bench);
     assert_eq!(driver.cdb(&event).unwrap()[4..6], [2, 2]);
@@ -300,15 +306,90 @@ fn the_tray_opens_unless_it_is_locked() {
     let mut bench = machine();
     let mut driver = ready_cdrom(&mut bench);
     assert_eq!(driver.cdb(&[opcode::PREVENT_ALLOW_MEDIUM_REMOVAL, 0, 0, 0, 1]), Ok(vec![]));
-    assert!(driver.bench.device.tray_locked(DiskId(2)));
+    assert!(driver.bench.device.tray(DiskId(2)).unwrap().locked);
     assert_eq!(driver.cdb(&[opcode::START_STOP_UNIT, 0, 0, 0, 2]), Err([5, 0x53, 2]));
     assert_eq!(driver.cdb(&[opcode::PREVENT_ALLOW_MEDIUM_REMOVAL]), Ok(vec![]));
     assert_eq!(driver.cdb(&[opcode::START_STOP_UNIT, 0, 0, 0, 2]), Ok(vec![]));
-    assert!(driver.bench.device.tray_open(DiskId(2)));
+    assert!(driver.bench.device.tray(DiskId(2)).unwrap().open);
     assert_eq!(driver.cdb(&[opcode::TEST_UNIT_READY]), Err([2, 0x3a, 2]));
+    assert_eq!(bench.effects.last(), Some(&Effect::TrayMoved { disk: DiskId(2), open: true }));
+    let mut driver = cdrom(&mut bench);
     assert_eq!(driver.cdb(&[opcode::START_STOP_UNIT, 0, 0, 0, 3]), Ok(vec![]));
-    assert_eq!(driver.cdb(&[opcode::TEST_UNIT_READY]), Err([6, 0x28, 0]));
+    assert_eq!(driver.cdb(&[opcode::TEST_UNIT_READY]), Err([2, 0x3a, 1]), "the host has taken the disc");
+    assert_eq!(bench.effects.last(), Some(&Effect::TrayMoved { disk: DiskId(2), open: false }));
+}
+
+#[test]
+fn a_button_press_on_a_locked_tray_is_an_eject_request_to_the_guest() {
+    let mut bench = machine();
+    let mut driver = ready_cdrom(&mut bench);
+    let event = [opcode::GET_EVENT_STATUS_NOTIFICATION, 1, 0, 0, 0x10, 0, 0, 0, 8];
+    assert_eq!(driver.cdb(&[opcode::PREVENT_ALLOW_MEDIUM_REMOVAL, 0, 0, 0, 1]), Ok(vec![]));
+    bench.call(|device, cx| Device::wake(device, cx, Wake::Tray(DiskId(2), TrayRequest::Button)));
+    let mut driver = cdrom(&mut bench);
+    assert_eq!(driver.cdb(&event).unwrap()[4..6], [1, 2]);
+    assert_eq!(driver.cdb(&event).unwrap()[4..6], [0, 2], "the request is reported once");
     assert_eq!(driver.cdb(&[opcode::TEST_UNIT_READY]), Ok(vec![]));
+    // Persistent prevention: the button reports a request, and the guest can eject.
+    assert_eq!(driver.cdb(&[opcode::PREVENT_ALLOW_MEDIUM_REMOVAL, 0, 0, 0, 0]), Ok(vec![]));
+    assert_eq!(driver.cdb(&[opcode::PREVENT_ALLOW_MEDIUM_REMOVAL, 0, 0, 0, 3]), Ok(vec![]));
+    assert!(driver.bench.device.tray(DiskId(2)).unwrap().locked);
+    assert_eq!(driver.cdb(&[opcode::START_STOP_UNIT, 0, 0, 0, 2]), Ok(vec![]));
+    assert!(driver.bench.device.tray(DiskId(2)).unwrap().open);
+}
+
+#[test]
+fn a_tray_that_the_host_opens_and_closes_keeps_its_disc() {
+    let mut bench = machine();
+    ready_cdrom(&mut bench);
+    let tray = |bench: &mut Bench<Piix3Ide>, request| {
+        bench.call(|device, cx| Device::wake(device, cx, Wake::Tray(DiskId(2), request)));
+    };
+    tray(&mut bench, TrayRequest::Open);
+    assert_eq!(cdrom(&mut bench).cdb(&[opcode::TEST_UNIT_READY]), Err([2, 0x3a, 2]));
+    tray(&mut bench, TrayRequest::Close);
+    assert_eq!(cdrom(&mut bench).cdb(&[opcode::TEST_UNIT_READY]), Err([6, 0x28, 0]));
+    assert_eq!(cdrom(&mut bench).cdb(&[opcode::TEST_UNIT_READY]), Ok(vec![]));
+    tray(&mut bench, TrayRequest::Open);
+    bench.call(Device::reset);
+    let state = bench.device.tray(DiskId(2)).unwrap();
+    assert!(state.open && state.loaded && !state.locked, "a reset does not move the tray");
+}
+
+#[test]
+fn a_disc_change_during_a_read_fails_the_read() {
+    for dma in [false, true] {
+        let mut bench = machine();
+        let mut driver = ready_cdrom(&mut bench);
+        driver.bench.hold_requests = true;
+        // The table covers half of the transfer: the rest would be another request.
+        driver.prds(&[(0x2_0000, 0x8000_a000)]);
+        driver.packet(&READ_40_SECTORS, 0xfffe, dma);
+        if dma {
+            driver.start(true);
+        }
+        assert_eq!(driver.bench.pending.len(), 1);
+        let other = Some(crate::Medium::iso(400 * 2048));
+        driver.bench.call(|device, cx| Device::wake(device, cx, Wake::Medium(DiskId(2), other)));
+        driver.bench.hold_requests = false;
+        while driver.bench.complete() {}
+        assert_eq!(driver.status() & 0x89, 1, "dma {dma}");
+        assert_eq!(driver.bench.log.len(), 1, "nothing is read from the other disc");
+        driver.stop();
+        assert_eq!(driver.cdb(&[opcode::REQUEST_SENSE, 0, 0, 0, 18]).unwrap()[2], 0xb);
+        assert_eq!(driver.cdb(&[opcode::TEST_UNIT_READY]), Err([6, 0x28, 0]));
+    }
+}
+
+#[test]
+fn a_disc_change_ends_a_dma_transfer_that_waits_for_the_engine() {
+    let mut bench = machine();
+    let mut driver = ready_cdrom(&mut bench);
+    driver.packet(&READ_40_SECTORS, 0, true);
+    assert_eq!(driver.status() & 8, 8);
+    driver.bench.call(|device, cx| Device::wake(device, cx, Wake::Medium(DiskId(2), None)));
+    assert_eq!(driver.status() & 0x89, 1);
+    assert_eq!(driver.cdb(&[opcode::REQUEST_SENSE, 0, 0, 0, 18]).unwrap()[12..14], [0x3a, 2]);
 }
 
 #[test]

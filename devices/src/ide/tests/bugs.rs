@@ -8,7 +8,7 @@ fn disk_cd_and_empty_cd() -> Bench<Piix3Ide> {
     enabled(with_drives([
         Some(DriveSpec::disk(2048, false, "")),
         None,
-        Some(DriveSpec::cdrom(Some(1024 * 2048), "")),
+        Some(DriveSpec::cdrom(Some(crate::Disc::single(1024 * 2048)), "")),
         Some(DriveSpec::cdrom(None, "")),
     ]))
 }
@@ -39,7 +39,8 @@ fn every_opcode_on_every_kind_of_drive_survives_overlong_pio() {
 #[test]
 fn every_packet_survives_overlong_pio() {
     for disc in [Some(1024 * 2048), None] {
-        let mut bench = enabled(with_drives([None, None, Some(DriveSpec::cdrom(disc, "")), None]));
+        let mut bench =
+            enabled(with_drives([None, None, Some(DriveSpec::cdrom(disc.map(crate::Disc::single), "")), None]));
         let mut driver = ready_cdrom(&mut bench);
         for opcode in 0..=0xff {
             for fill in [0, 0x01, 0xff] {
@@ -315,7 +316,7 @@ fn a_damaged_read_without_sector_parts_is_rejected() {
     let saved = bench.device.save_cbor();
     assert!(bench.device.load_cbor(&saved).is_ok());
     let mut state = saved;
-    for part in ["sync", "header", "user", "correction"] {
+    for part in ["sync", "header", "subheader", "user", "correction"] {
         state = damaged(&state, part, &ciborium::Value::Bool(false));
     }
     assert!(bench.device.load_cbor(&state).is_err(), "the read would never send data");

@@ -9,7 +9,7 @@ fn disks_and_cds() -> Piix3Ide {
     Piix3Ide::new([
         Some(DriveSpec::disk(2048, false, "A")),
         Some(DriveSpec::disk(100, true, "B")),
-        Some(DriveSpec::cdrom(Some(1 << 20), "C")),
+        Some(DriveSpec::cdrom(Some(crate::Disc::single(1 << 20)), "C")),
         Some(DriveSpec::cdrom(None, "D")),
     ])
 }
@@ -86,7 +86,7 @@ fn random_commands_neither_panic_nor_leave_an_invalid_state() {
                     3 => {
                         let size = [None, Some(rng.next_u64() >> rng.below(64))][rng.below(2) as usize];
                         bench.call(|device, cx| {
-                            Device::wake(device, cx, crate::Wake::Medium(DiskId(2), size));
+                            Device::wake(device, cx, crate::Wake::Medium(DiskId(2), size.map(crate::Medium::iso)));
                         });
                     }
                     4 => bench.config_write(0x04, 2, 1 | (rng.below(2) << 2) as u32),

@@ -4,6 +4,7 @@ mod ata;
 mod atapi;
 mod bugs;
 mod controller;
+mod disc;
 
 use super::ata::subcommand;
 use super::atapi::opcode;
@@ -25,7 +26,7 @@ fn machine() -> Bench<Piix3Ide> {
     let bench = with_drives([
         Some(DriveSpec::disk(DISK_SECTORS, false, "SERIAL1")),
         None,
-        Some(DriveSpec::cdrom(Some(1024 * 2048), "SERIAL2")),
+        Some(DriveSpec::cdrom(Some(crate::Disc::single(1024 * 2048)), "SERIAL2")),
         None,
     ]);
     enabled(bench)

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pcvm_test_guests::debian::Arch;
-use pcvm_test_guests::{Error, disk, flat, floppy, installer, net, options, screen, servers, v86, xorg};
+use pcvm_test_guests::{Error, cd, disk, flat, floppy, installer, net, options, screen, servers, v86, xorg};
 
 type Make = fn() -> Result<PathBuf, Error>;
 
-const GUESTS: [(&str, Make); 15] = [
+const GUESTS: [(&str, Make); 16] = [
     ("bench", flat::bench),
+    ("cd", || cd::Discs::make().map(|discs| discs.path("one.iso"))),
     ("disk", disk::image),
     ("floppy", floppy::checksum_iso),
     ("hostile", || flat::hostile(10_000_000, 1)),

@@ -1,16 +1,15 @@
 //! CD-ROM drive tests.
 
 use super::*;
-use pcvm_devices::Wake;
+use pcvm_devices::{Device, Wake};
 
 fn cd(computer: &Computer<PcPorts>) -> &[u8] {
     &computer.hw.bus.ide.disks[&DiskId(2)]
 }
 
 fn insert(computer: &mut Computer<PcPorts>, size: Option<u64>) {
-    use pcvm_devices::Device;
     let ide = &mut computer.hw.bus.ide;
-    ide.call(|device, cx| device.wake(cx, Wake::Medium(DiskId(2), size)));
+    ide.call(|device, cx| device.wake(cx, Wake::Medium(DiskId(2), size.map(pcvm_devices::Medium::iso))));
 }
 
 #[test]
@@ -106,12 +105,12 @@ fn locks_are_counted_and_a_locked_tray_is_not_ejected() {
     for (n, (ax, ah, al, locked)) in steps.into_iter().enumerate() {
         let regs = computer.int13(ax, 0, 0xe0);
         assert_eq!((regs.ah(), regs.al(), regs.cf()), (ah, al, ah != 0), "step {n}");
-        assert_eq!(computer.hw.bus.ide.device.tray_locked(DiskId(2)), locked, "step {n}");
+        assert_eq!(computer.hw.bus.ide.device.tray(DiskId(2)).unwrap().locked, locked, "step {n}");
     }
-    assert!(!computer.hw.bus.ide.device.tray_open(DiskId(2)));
+    assert!(!computer.hw.bus.ide.device.tray(DiskId(2)).unwrap().open);
     assert_eq!(computer.int13(0x4600, 0, 0xe0).ah(), 0);
     assert_eq!(computer.hw.called, [0x15]);
-    assert!(computer.hw.bus.ide.device.tray_open(DiskId(2)));
+    assert!(computer.hw.bus.ide.device.tray(DiskId(2)).unwrap().open);
 }
 
 #[test]
@@ -124,13 +123,13 @@ fn an_int_15h_hook_can_forbid_the_eject() {
     }));
     let regs = computer.int13(0x4600, 0, 0xe0);
     assert_eq!((regs.ah(), regs.cf()), (0xb1, true));
-    assert!(!computer.hw.bus.ide.device.tray_open(DiskId(2)));
+    assert!(!computer.hw.bus.ide.device.tray(DiskId(2)).unwrap().open);
 }
 
 #[test]
 fn a_cd_rom_drive_is_detected_at_any_channel_and_unit() {
     let disk = || DriveSpec::disk(4 << 11, false, "DISK");
-    let disc = || DriveSpec::cdrom(Some(2 << 20), "CD");
+    let disc = || DriveSpec::cdrom(Some(pcvm_devices::Disc::single(2 << 20)), "CD");
     for (drives, cds) in [
         ([Some(disk()), Some(disc()), Some(disc()), Some(disc())], 3),
         ([Some(disc()), Some(disk()), Some(disk()), Some(disc())], 2),

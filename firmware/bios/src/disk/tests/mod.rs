@@ -138,7 +138,7 @@ fn pc(drives: [Option<DriveSpec>; 4], images: [usize; 4]) -> Computer<PcPorts> {
 fn default_pc() -> Computer<PcPorts> {
     const SECTORS: u64 = 40 << 11;
     let disk = DriveSpec::disk(SECTORS, false, "ONE");
-    let cd = DriveSpec::cdrom(Some(2 << 20), "TWO");
+    let cd = DriveSpec::cdrom(Some(pcvm_devices::Disc::single(2 << 20)), "TWO");
     let mut computer = pc([Some(disk), None, Some(cd), None], [0, 0, 2 << 20, 0]);
     computer.hw.bus.ide.disks.insert(DiskId(0), image().to_vec());
     computer.start()

@@ -2,28 +2,32 @@
 
 /// Date and time. Fields may be out of range: the excess carries over into the next larger field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Calendar {
-    pub(super) year: i64,
+pub struct Calendar {
+    /// Gregorian, also before 1582.
+    pub year: i64,
     /// 1 to 12.
-    pub(super) month: i64,
+    pub month: i64,
     /// 1 to 31.
-    pub(super) day: i64,
+    pub day: i64,
     /// 0 to 23.
-    pub(super) hour: i64,
-    pub(super) minute: i64,
-    pub(super) second: i64,
+    pub hour: i64,
+    /// 0 to 59.
+    pub minute: i64,
+    /// 0 to 59.
+    pub second: i64,
 }
 
 /// Seconds per day.
-pub(super) const DAY: i64 = 86_400;
+pub const DAY: i64 = 86_400;
 /// Days from 0000-03-01 to 1970-01-01.
 const EPOCH_DAYS: i64 = 719_468;
 /// Days per 400 years.
 const ERA: i64 = 146_097;
 
 impl Calendar {
-    /// Inside, years begin in March, so that the leap day is the last day of a year.
-    pub(super) fn from_seconds(seconds: i64) -> Self {
+    /// The date and time `seconds` after 1970-01-01.
+    // Inside, years begin in March, so that the leap day is the last day of a year.
+    pub fn from_seconds(seconds: i64) -> Self {
         let days = seconds.div_euclid(DAY) + EPOCH_DAYS;
         let of_day = seconds.rem_euclid(DAY);
         let era = days.div_euclid(ERA);
@@ -42,7 +46,8 @@ impl Calendar {
         }
     }
 
-    pub(super) fn seconds(self) -> i64 {
+    /// Seconds since 1970-01-01.
+    pub fn seconds(self) -> i64 {
         let month = self.month - 1;
         let year = self.year + month.div_euclid(12);
         let month = month.rem_euclid(12) + 1;
@@ -55,7 +60,7 @@ impl Calendar {
     }
 
     /// The day of the week in the MC146818's encoding: 1 is Sunday. 1970-01-01 was a Thursday.
-    pub(super) fn weekday(seconds: i64) -> i64 {
+    pub fn weekday(seconds: i64) -> i64 {
         (seconds.div_euclid(DAY) + 4).rem_euclid(7) + 1
     }
 }
