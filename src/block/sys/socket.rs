@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(from.total(), 200);
         assert_eq!(from.send(a.as_fd(), b"head", 25, 100, true).unwrap(), 104);
 
-        let mut target = vec![0xee; 150];
+        let mut target = [0xee; 150];
         let mut storage = IoVecStorage::new();
         let mut to = IoVec::new(&mut storage);
         for piece in target.chunks_mut(7) {
