@@ -10,6 +10,7 @@ pub mod demo;
 pub mod display;
 pub mod emulator;
 pub mod error;
+pub mod image;
 pub mod key_pacing;
 pub mod keys;
 pub mod kvm;

@@ -159,7 +159,7 @@ const SINGLE: [(&str, &str); 21] = [
 /// Options that take a value and can be repeated.
 const REPEATABLE: [(&str, &str); 5] = [
     ("--disk", "FILE[,KEY=VALUE...]"),
-    ("--cdrom", "FILE|none[,unit=hda|hdb|hdc|hdd][,serial=TEXT]"),
+    ("--cdrom", "DISC|none[,KEY=VALUE...]"),
     ("--floppy", "FILE|empty|none[,unit=fda|fdb][,drive=TYPE][,readonly][,KEY=VALUE...]"),
     ("--net", "tap|passt[=SOCKET]|pair:unix:PATH|none[,KEY=VALUE...]"),
     ("--serial", "stdio|pty|file:PATH|null|none"),
@@ -221,9 +221,9 @@ const USAGE_ERRORS: &[(&[&str], &str)] = &[
     (&["--disk", "a.img,readonly=1"], "--disk a.img,readonly=1: readonly must be on or off, not '1'"),
     (&["--disk", "a.img,serial="], "--disk a.img,serial=: serial must be 1 to 20 printable ASCII characters without a space at either end, not ''"),
     (&["--disk", "a.img,format=vhd"], "--disk a.img,format=vhd: format must be raw, qcow2 or vmdk, not 'vhd'"),
-    (&["--cdrom", "a.iso,format=qcow2"], "--cdrom a.iso,format=qcow2: unknown key 'format' (keys: unit, readonly, serial)"),
-    (&["--disk", "x,y.img"], "--disk x,y.img: unknown key 'y.img' (keys: unit, format, cache, readonly, snapshot, serial, discard, size, iops, iops-burst, bps, bps-burst, limit-group, werror, rerror, backing-dir); write a comma in a file name twice"),
-    (&["--disk", "a.img,"], "--disk a.img,: nothing follows a comma (keys: unit, format, cache, readonly, snapshot, serial, discard, size, iops, iops-burst, bps, bps-burst, limit-group, werror, rerror, backing-dir)"),
+    (&["--cdrom", "a.iso,format=qcow2"], "--cdrom a.iso,format=qcow2: unknown key 'format' (keys: unit, readonly, serial, reconnect, tls-ca)"),
+    (&["--disk", "x,y.img"], "--disk x,y.img: unknown key 'y.img' (keys: unit, format, cache, readonly, snapshot, serial, discard, size, iops, iops-burst, bps, bps-burst, limit-group, werror, rerror, backing-dir, reconnect, tls-ca); write a comma in a file name twice"),
+    (&["--disk", "a.img,"], "--disk a.img,: nothing follows a comma (keys: unit, format, cache, readonly, snapshot, serial, discard, size, iops, iops-burst, bps, bps-burst, limit-group, werror, rerror, backing-dir, reconnect, tls-ca)"),
     (&["--disk", "a\nb,unit=x"], "--disk a\\nb,unit=x: unit must be hda, hdb, hdc or hdd, not 'x'"),
     (&["--disk", "a", "--disk", "b", "--disk", "c", "--disk", "d", "--disk", "e.img"], "--disk e.img: all four IDE units (hda to hdd) already have a drive"),
     (&["--disk", "a", "--disk", "b", "--disk", "c", "--disk", "d", "--cdrom", "e"], "--disk d: all four IDE units (hda to hdd) already have a drive"),

@@ -298,6 +298,8 @@ impl Chain<'_> {
                 tracing::warn!("{}: {lost}", path.display());
             }
             if write {
+                let checked = qcow2::check_for_writing(&reader, &header);
+                checked.map_err(|error| failed(io::Error::other(error.to_string())))?;
                 store.order(layout(&reader, &header).map_err(failed)?);
             }
             let mut image = guarded(|| Qcow2::<Store>::open_image(store, write)).map_err(failed)?;
@@ -368,7 +370,10 @@ impl imago::format::gate::ImplicitOpenGate<Store> for Gate<'_, '_> {
 }
 
 /// Where an image has the metadata whose order matters.
-fn layout(file: &File, header: &qcow2::Header) -> io::Result<Layout> {
+///
+/// # Errors
+/// The host's.
+pub fn layout(file: &File, header: &qcow2::Header) -> io::Result<Layout> {
     let cluster = header.cluster_size();
     let table = header.refcount_table_offset..header.refcount_table_offset + header.refcount_table_entries() * 8;
     let mut refcount_blocks = HashSet::new();

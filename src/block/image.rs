@@ -271,14 +271,16 @@ impl Image {
             None => false,
         };
         let (backend, disc) = match (drive.media, folder(path)) {
-            (Media::Cdrom, _) => disc::open(path)?,
+            (Media::Cdrom, _) if drive.network.is_none() => disc::open(path)?,
             (Media::Disk, Some(_)) => return Err(ImageError::FolderAsDisk(path.to_owned())),
             (Media::Floppy(_), Some(folder)) => {
                 let failed =
                     |why: super::fat::FatError| ImageError::Folder { path: folder.to_owned(), why: why.to_string() };
-                (Backend::FatDir(Box::new(FatDir::open(folder, !read_only).map_err(failed)?)), None)
+                let disk = FatDir::open(folder, !read_only).map_err(failed)?;
+                locked(disk.lock(), path, || None)?;
+                (Backend::FatDir(Box::new(disk)), None)
             }
-            (Media::Disk | Media::Floppy(_), None) => (open_backend(path, drive, read_only)?, None),
+            (Media::Disk | Media::Floppy(_), None) | (Media::Cdrom, _) => (open_backend(path, drive, read_only)?, None),
         };
 
         let stored = backend.size();
@@ -320,6 +322,18 @@ impl Image {
             #[cfg(test)]
             failure: None,
         })
+    }
+
+    /// Brings all writes to stable storage, in whatever cache mode.
+    ///
+    /// # Errors
+    /// If the host fails a write.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.dirty {
+            self.backend.flush()?;
+            self.dirty = false;
+        }
+        Ok(())
     }
 
     /// Brings all writes to stable storage and closes the image.
@@ -461,12 +475,15 @@ pub(super) fn lock(file: &RawFile, path: &Path, exclusive: bool) -> Result<(), I
         std::thread::sleep(LOCK_PAUSE);
         result = file.lock(exclusive);
     }
+    locked(result, path, || holder::holder(file.file()))
+}
+
+/// The result of locking: only a lock of another process prevents the use of the image.
+fn locked(result: io::Result<()>, path: &Path, holder: impl FnOnce() -> Option<String>) -> Result<(), ImageError> {
     match result {
         Ok(()) => Ok(()),
         Err(why) => match why.raw_os_error() {
-            Some(libc::EAGAIN | libc::EACCES) => {
-                Err(ImageError::InUse { path: path.to_owned(), holder: holder::holder(file.file()) })
-            }
+            Some(libc::EAGAIN | libc::EACCES) => Err(ImageError::InUse { path: path.to_owned(), holder: holder() }),
             // A file system without locks does not prevent the use of the image.
             _ => {
                 let why = host_error(&why);

@@ -28,6 +28,8 @@ mod image;
 mod iso;
 mod mapped;
 pub mod nbd;
+#[cfg(test)]
+mod nbd_tests;
 mod ordered;
 pub mod qcow2;
 mod raw;
@@ -38,9 +40,13 @@ mod sys;
 mod tests;
 mod throttle;
 
+pub use directories::Directories;
 pub use engine::{BlockEngine, DriveParts, EngineError, StoppedDrive};
+pub use format::layout;
+pub use holder::{Holder, holders};
 pub use image::{Image, ImageError};
-pub use raw::Patience;
+pub use ordered::{Layout, Store};
+pub use raw::{Patience, foreign_format_of};
 pub use stats::DriveStats;
 pub use sys::lock;
 pub use throttle::{GroupConflict, ThrottleGroups};

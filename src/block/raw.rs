@@ -321,10 +321,7 @@ impl RawFile {
 
     /// The image format whose header the file starts with, if it is not raw.
     pub fn foreign_format(&self) -> Option<&'static str> {
-        let mut start = AlignedBuffer::new(4096, 4096);
-        let start = start.bytes();
-        let read = read_to_end(&self.file, start, 0).ok()?;
-        foreign_format(start.get(..read)?)
+        foreign_format_of(&self.file)
     }
 
     /// Whether RWF_NOWAIT reads were refused, so that every read goes to the worker thread.
@@ -332,6 +329,14 @@ impl RawFile {
     pub fn refuses_nowait_reads(&self) -> bool {
         self.nowait_read_refused.load(Ordering::Relaxed)
     }
+}
+
+/// The image format whose header the file starts with, if it is not raw.
+pub fn foreign_format_of(file: &File) -> Option<&'static str> {
+    let mut start = AlignedBuffer::new(4096, 4096);
+    let start = start.bytes();
+    let read = read_to_end(file, start, 0).ok()?;
+    foreign_format(start.get(..read)?)
 }
 
 /// The format that a file with these first bytes seems to have, if that is not raw.

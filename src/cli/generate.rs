@@ -72,7 +72,15 @@ fn man_pages(dir: &Path) -> io::Result<()> {
     pcvm.build();
     let names: Vec<String> = pcvm.get_subcommands().map(|command| format!("pcvm-{}", command.get_name())).collect();
     man_page(dir, &pcvm, &names)?;
-    pcvm.get_subcommands().try_for_each(|command| man_page(dir, command, &["pcvm".to_owned()]))
+    for command in pcvm.get_subcommands() {
+        let page = format!("pcvm-{}", command.get_name());
+        let parts: Vec<_> = command.get_subcommands().filter(|part| part.get_name() != "help").collect();
+        let mut others = vec!["pcvm".to_owned()];
+        others.extend(parts.iter().map(|part| format!("{page}-{}", part.get_name())));
+        man_page(dir, command, &others)?;
+        parts.iter().try_for_each(|part| man_page(dir, part, &["pcvm".to_owned(), page.clone()]))?;
+    }
+    Ok(())
 }
 
 fn man_page(dir: &Path, command: &clap::Command, see_also: &[String]) -> io::Result<()> {

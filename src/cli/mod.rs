@@ -7,6 +7,7 @@
 mod demo;
 mod generate;
 mod hints;
+mod image;
 mod launch;
 mod media;
 mod observe;
@@ -17,11 +18,16 @@ mod tests;
 
 pub use demo::DemoArgs;
 pub use generate::GenerateError;
+pub use image::ImageArgs;
 pub use media::{CdArgs, FloppyArgs};
 pub use observe::{StatsArgs, TraceArgs};
-use remote::{KeyArgs, LinkArgs, MouseArgs, PauseArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
+use remote::{
+    KeyArgs, LinkArgs, MouseArgs, PauseArgs, RemoteError, RollbackArgs, ScreenArgs, ScreenshotArgs, SnapshotArgs,
+    TypeArgs, WaitArgs,
+};
 pub use run::{RunArgs, UsageError};
 
+use crate::image::ImageError;
 use crate::machine::RunError;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
@@ -63,6 +69,9 @@ pub enum Command {
     /// Test the devices of a machine with a self-test disk
     #[command(long_about = demo::LONG_ABOUT)]
     Demo(DemoArgs),
+    /// Create, inspect, copy and change disk images, and take snapshots
+    #[command(long_about = image::LONG_ABOUT, after_help = image::AFTER_HELP, subcommand_value_name = "COMMAND")]
+    Image(ImageArgs),
     /// Write a picture of a running machine's screen into a file
     Screenshot(ScreenshotArgs),
     /// Print a running machine's text screen
@@ -84,6 +93,15 @@ pub enum Command {
     Pause(PauseArgs),
     /// Resume a paused machine
     Resume(PauseArgs),
+    /// Take a snapshot of all disks of a running machine at one instant
+    #[command(
+        long_about = "Take a snapshot of all disks of a running machine at one instant. The guest keeps running; what it \
+                      has not written yet is not in the snapshot, as after a loss of power. 'pcvm image snapshot --list \
+                      IMAGE' lists the snapshots of a disk, 'pcvm image snapshot' takes one while no machine uses it."
+    )]
+    Snapshot(SnapshotArgs),
+    /// Put all disks of a running machine back to a snapshot, and reset the machine
+    Rollback(RollbackArgs),
     /// Wait until a running machine's text screen matches a pattern
     Wait(WaitArgs),
     /// Print a running machine's counters: exits, device accesses, IRQs, disk and network operations
@@ -129,6 +147,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             Ok(status) => ExitCode::from(status),
             Err(error) => fail(&error, demo::EXIT_NOT_RUN),
         },
+        Command::Image(args) => match args.run() {
+            Ok(status) => ExitCode::from(status),
+            Err(error @ ImageError::Usage(_)) => fail(&error, EXIT_USAGE),
+            Err(error) => fail(&error, EXIT_FAILURE),
+        },
         Command::Screenshot(args) => remote(args.run()),
         Command::Screen(args) => remote(args.run()),
         Command::Type(args) => remote(args.run()),
@@ -139,6 +162,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Floppy(args) => remote(args.run()),
         Command::Pause(args) => remote(args.run(true)),
         Command::Resume(args) => remote(args.run(false)),
+        Command::Snapshot(args) => remote(args.run()),
+        Command::Rollback(args) => remote(args.run()),
         Command::Wait(args) => remote(args.run()),
         Command::Stats(args) => remote(args.run()),
         Command::Trace(args) => remote(args.run()),

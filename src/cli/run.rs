@@ -148,10 +148,12 @@ pub struct RunArgs {
     /// drive A] [repeatable]
     ///
     /// Up to two drives, fda and fdb. An image has the size of a floppy: 160K, 180K, 320K, 360K, 720K, 1200K, 1440K, 1680K
-    /// (DMF), 1840K (XDF), 2880K, or one of these with more tracks or sectors. Keys:
+    /// (DMF), 1840K (XDF), 2880K, or one of these with more tracks or sectors. dir:DIRECTORY is a FAT disk of 1.44 or 2.88 MB
+    /// made from a directory; it is write-protected, or with 'readonly=off' the guest's changes go back to the directory at
+    /// each flush, when the disk is ejected and when the machine ends (file attributes and the label do not). Keys:
     ///   unit=fda|fdb               drive A or B
     ///   drive=360|720|1.2|1.44|2.88   type of the drive; by default the one for the image
-    ///   readonly                   write-protected
+    ///   readonly[=on|off]          write-protected
     ///   snapshot, format, cache, size, werror, rerror   as for --disk
     #[arg(
         long,

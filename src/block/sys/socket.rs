@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn a_list_that_can_only_be_sent_receives_nothing() {
         let (a, mut b) = UnixStream::pair().unwrap();
-        std::io::Write::write_all(&mut b, b"data").unwrap();
+        io::Write::write_all(&mut b, b"data").unwrap();
         let mut storage = IoVecStorage::new();
         let mut list = IoVec::new(&mut storage);
         assert!(list.push_source(b"constant") && list.push_unmapped(10, Direction::Write));

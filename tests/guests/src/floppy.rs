@@ -27,8 +27,8 @@ pub const CONSOLE: &str = r#"
     type_line() { printf '%s\r' "$1" >&3; }
 "#;
 
-/// Code of the boot sector (floppy.s), and of the DOS programs DRAW.COM (dos-draw.s), CD.COM (dos-cd.s), FORM.COM and SAME.COM
-/// (dos-floppy.s).
+/// Code of the boot sector (floppy.s), and of the DOS programs DRAW.COM (dos-draw.s), TRAY.COM (dos-cd.s), FORM.COM and
+/// SAME.COM (dos-floppy.s).
 #[allow(unsafe_code)]
 mod code {
     std::arch::global_asm!(include_str!("floppy.s"), options(att_syntax));
@@ -154,14 +154,14 @@ fn freedos() -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
 }
 
 /// El Torito has no 720 KiB floppy: the file system is placed on a 1.44 MB one, whose tracks have 18 sectors.
-/// AUTOEXEC.BAT gets a first line that moves the console to COM1, and DRAW.COM (dos-draw.s) and CD.COM (dos-cd.s) are
+/// AUTOEXEC.BAT gets a first line that moves the console to COM1, and DRAW.COM (dos-draw.s) and TRAY.COM (dos-cd.s) are
 /// added.
 fn prepare_freedos(image: &mut Vec<u8>) -> Option<()> {
     image.get_mut(24..26)?.copy_from_slice(&18_u16.to_le_bytes());
     let layout = Layout::of(image)?;
     layout.prepend(image, b"AUTOEXECBAT", b"CTTY AUX\r\n")?;
     layout.add(image, b"DRAW    COM", &code::dos_draw())?;
-    layout.add(image, b"CD      COM", &code::dos_cd())?;
+    layout.add(image, b"TRAY    COM", &code::dos_cd())?;
     image.resize(SECTORS * SECTOR, 0);
     Some(())
 }

@@ -12,6 +12,7 @@ pub mod disk;
 pub mod flat;
 pub mod floppies;
 pub mod floppy;
+pub mod folder;
 pub mod installer;
 pub mod media;
 pub mod net;

@@ -1,0 +1,98 @@
+//! Directories of the host as media: Linux mounts one as a CD with Rock Ridge, Joliet and level 1 names and reads every file,
+//! and writes to another one as a floppy disk.
+
+use pcvm_test_guests::folder;
+use pcvm_test_host::{Host, Job, assert_has};
+use std::time::Duration;
+
+const SCRIPT: &str = r#"
+    mkdir -p 'share/A Folder/deep/deeper'
+    cd share
+    head -c 3000000 </dev/urandom >'A Folder/deep/deeper/random data.bin'
+    echo 'read me' >README.TXT
+    echo 'not ASCII' >'Ünï çödé.txt'
+    echo 'a program' >program.sh
+    chmod 755 program.sh
+    chmod 600 README.TXT
+    : >empty
+    ln -s 'A Folder/deep' link
+    mkfifo fifo
+    for n in $(seq 200); do echo $n >"A Folder/file number $n.text"; done
+    find . -type f -exec md5sum {} + >../sums
+    cd ..
+    mkdir -p 'floppy/A directory'
+    echo 'on the host' >'floppy/A directory/Ünï.txt'
+    echo 'to be removed' >floppy/remove
+    (cd floppy && find . -type f -exec md5sum {} +) >floppy-sums
+    ./pcvm run --control unix:/tmp/folder.sock --memory 256M --kernel vmlinuz --initrd initrd.gz \
+      --append 'console=ttyS0,115200n8 loglevel=4 panic=-1' --cdrom dir:share --floppy dir:floppy,readonly=off \
+      --no-reboot --serial file:/tmp/serial.log --display none 2>warnings.log &
+    vm=$!
+    finished() { ended $vm; }
+    wait_for 240 finished
+    kill $vm 2>/dev/null
+    cp /tmp/serial.log serial.log
+    (cd floppy && find . -type f -exec md5sum {} +) >floppy-after
+    cat 'floppy/A new file.txt' >new
+    exit 0"#;
+
+#[test]
+fn nested_linux_reads_a_directory_as_a_cd_and_writes_to_one_as_a_floppy() {
+    let guest = folder::make().unwrap_or_else(|error| panic!("{error}"));
+    let job = Job::new("folder", SCRIPT).pcvm().unwrap_or_else(|error| panic!("{error}"));
+    let job = job.file(guest.join("vmlinuz"), "vmlinuz").file(guest.join("initrd.gz"), "initrd.gz");
+    let output = Host::pick().run(&job.timeout(Duration::from_secs(420))).unwrap_or_else(|error| panic!("{error}"));
+    output.expect_status(0, &["serial.log", "warnings.log"]);
+    assert_has(&output.text("warnings.log"), &["dir:share: skips 'fifo': is a FIFO"]);
+    let serial = output.text("serial.log").replace('\r', "");
+    let section = |name: &str| -> Vec<String> {
+        let text = serial.split_once(&format!("==== {name}\n")).unwrap_or_else(|| panic!("no {name}: {serial}")).1;
+        text.lines().take_while(|line| !line.starts_with("====")).map(str::to_owned).collect()
+    };
+    let sums = |lines: &[String]| -> Vec<String> {
+        let mut sums: Vec<_> =
+            lines.iter().filter(|line| line.len() > 34 && line[32..].starts_with("  ")).cloned().collect();
+        sums.sort();
+        sums
+    };
+    let mut expected: Vec<_> = output.text("sums").lines().map(str::to_owned).collect();
+    expected.sort();
+    assert_eq!(expected.len(), 205);
+
+    let rock_ridge = section("Rock Ridge");
+    assert_eq!(sums(&rock_ridge), expected);
+    assert!(rock_ridge.iter().any(|line| line.ends_with("./link -> A Folder/deep")), "{rock_ridge:?}");
+    let listed = |name: &str| rock_ridge.iter().find(|line| line.ends_with(name)).cloned().unwrap_or_default();
+    assert!(listed(" program.sh").starts_with("-r-xr-xr-x    1 0        0 "), "{rock_ridge:?}");
+    assert!(listed(" README.TXT").starts_with("-r--r--r--    1 0        0 "), "{rock_ridge:?}");
+    assert_eq!(sums(&section("Joliet")), expected);
+    // Linux shows level 1 names without the version.
+    let level_1 = section("level 1");
+    let contents = |lines: Vec<String>| -> Vec<String> { lines.iter().map(|line| line[..32].to_owned()).collect() };
+    // The link is an empty file there.
+    let mut with_link = contents(expected);
+    with_link.push("d41d8cd98f00b204e9800998ecf8427e".to_owned());
+    with_link.sort();
+    assert_eq!(contents(sums(&level_1)), with_link);
+    let names: Vec<_> = level_1.iter().filter_map(|line| line.get(34..)).collect();
+    for name in [
+        "./A_FOLDER/DEEP/DEEPER/RANDOM_D.BIN;1",
+        "./README.TXT;1",
+        "./A_FOLDER/FILE_NUM.TEX;1",
+        "./A_FOLDER/FILE_100.TEX;1",
+    ] {
+        assert!(names.contains(&name), "{name} is not in {names:?}");
+    }
+
+    let lines = |name: &str| -> Vec<String> {
+        let mut lines: Vec<_> = output.text(name).lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sums(&section("floppy")), lines("floppy-sums"));
+    assert_eq!(output.text("new"), "written by the guest\n");
+    let after = lines("floppy-after");
+    assert_eq!(after.len(), 2, "{after:?}");
+    assert!(after.iter().any(|line| line.ends_with("  ./A directory/Ünï.txt") && lines("floppy-sums").contains(line)));
+    assert_eq!(section("errors"), Vec::<String>::new());
+}
