@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// Debian's SeaBIOS.
-const SEABIOS: &str = "--firmware /usr/share/seabios/bios-256k.bin";
+const SEABIOS: &str = "--firmware bios.bin";
 
 fn run(job: Job) -> Output {
     let job = job.pcvm().unwrap_or_else(|error| panic!("{error}"));
@@ -68,8 +68,7 @@ fn software_freedos_formats_fills_and_compares_a_floppy_in_drive_b() {
 }
 
 /// Boots the checksum floppy (floppy.s) until its report is on COM1.
-fn checksum(name: &str, options: &str, keys: &str) -> Output {
-    require_kvm();
+fn checksum(host: Host, name: &str, options: &str, keys: &str) -> Output {
     let image = floppy::checksum_image().unwrap_or_else(|error| panic!("{error}"));
     let script = format!(
         "./pcvm run --control unix:$PWD/control --memory 32M --floppy a.img,readonly {options} --serial file:serial.log \
@@ -81,7 +80,9 @@ fn checksum(name: &str, options: &str, keys: &str) -> Output {
          kill $vm 2>/dev/null; wait $vm
          has serial.log '2879 sectors read, sum right'"
     );
-    let output = run(Job::new(name, script).file(image, "a.img").timeout(Duration::from_secs(240)));
+    let job = Job::new(name, script).file(image, "a.img").timeout(Duration::from_secs(240));
+    let job = job.pcvm().unwrap_or_else(|error| panic!("{error}"));
+    let output = host.run(&job).unwrap_or_else(|error| panic!("{error}"));
     output.expect_status(0, &["firmware.log", "serial.log"]);
     output
 }
@@ -93,13 +94,14 @@ fn software_a_floppy_boots_by_the_boot_menu() {
          ./pcvm wait ./control --timeout 60 --text 'Boot from:' && ./pcvm screen ./control --text >menu.txt
          number=$(sed -n 's/^ *\\([0-9]\\)\\..*[Ff]loppy.*/\\1/p' menu.txt | head -n 1)
          ./pcvm key ./control $number || exit";
-    let output = checksum("floppy-menu", "--boot c", keys);
+    let output = checksum(Host::Here, "floppy-menu", "--boot c", keys);
     assert_has(&output.text("menu.txt"), &["loppy"]);
 }
 
 #[test]
-fn software_seabios_boots_a_floppy() {
-    checksum("floppy-seabios", &format!("{SEABIOS} --boot a"), "");
+fn nested_seabios_boots_a_floppy() {
+    // It waits for IRQ 6 in windows of one instruction, in which the software KVM delivers none.
+    checksum(Host::pick(), "floppy-seabios", &format!("{SEABIOS} --boot a"), "");
 }
 
 #[test]
