@@ -171,7 +171,7 @@ pub struct Sector {
 
 impl Sector {
     /// Bytes.
-    pub fn len(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         128 << self.n.min(7)
     }
 }

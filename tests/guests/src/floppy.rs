@@ -27,8 +27,8 @@ pub const CONSOLE: &str = r#"
     type_line() { printf '%s\r' "$1" >&3; }
 "#;
 
-/// Code of the boot sector (floppy.s), and of the DOS programs DRAW.COM (dos-draw.s), CD.COM (dos-cd.s), FORM.COM and SAME.COM
-/// (dos-floppy.s).
+/// Code of the boot sector (floppy.s), and of the DOS programs DRAW.COM (dos-draw.s), TRAY.COM (dos-cd.s), FORM.COM and
+/// SAME.COM (dos-floppy.s).
 #[allow(unsafe_code)]
 mod code {
     std::arch::global_asm!(include_str!("floppy.s"), options(att_syntax));
