@@ -151,6 +151,12 @@ impl ShortNames {
 fn is_device(base: &[u8]) -> bool {
     matches!(
         base,
-        b"CON" | b"PRN" | b"AUX" | b"NUL" | b"CLOCK$" | [b'C', b'O', b'M', b'1'..=b'9'] | [b'L', b'P', b'T', b'1'..=b'9']
+        b"CON"
+            | b"PRN"
+            | b"AUX"
+            | b"NUL"
+            | b"CLOCK$"
+            | [b'C', b'O', b'M', b'1'..=b'9']
+            | [b'L', b'P', b'T', b'1'..=b'9']
     )
 }
