@@ -88,7 +88,7 @@ fn raw_sectors(file: &RawFile) -> Option<Disc> {
     let mode = starts_with_sync(0)?;
     let fits = |stride: u32| {
         let stride = u64::from(stride);
-        file.size() % stride == 0 && (file.size() == stride || starts_with_sync(stride).is_some())
+        file.size().is_multiple_of(stride) && (file.size() == stride || starts_with_sync(stride).is_some())
     };
     let stride = [RAW, RAW_WITH_SUBCHANNEL].into_iter().find(|&stride| fits(stride))?;
     let len = u32::try_from(file.size() / u64::from(stride)).ok()?;

@@ -18,8 +18,8 @@ mod tests;
 
 pub use demo::DemoArgs;
 pub use generate::GenerateError;
-pub use media::{CdArgs, FloppyArgs};
 pub use image::ImageArgs;
+pub use media::{CdArgs, FloppyArgs};
 pub use observe::{StatsArgs, TraceArgs};
 use remote::{KeyArgs, LinkArgs, MouseArgs, PauseArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
 pub use run::{RunArgs, UsageError};

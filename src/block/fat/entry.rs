@@ -164,7 +164,7 @@ pub fn stamp(seconds: i64) -> (u16, u16) {
     let first = Calendar { year: 1980, month: 1, day: 1, hour: 0, minute: 0, second: 0 };
     let last = Calendar { year: 2107, month: 12, day: 31, hour: 23, minute: 59, second: 59 };
     let at = Calendar::from_seconds(seconds.clamp(first.seconds(), last.seconds()));
-    let time = at.hour << 11 | at.minute << 5 | at.second / 2;
+    let time = at.hour << 11 | at.minute << 5 | (at.second / 2);
     let date = (at.year - 1980) << 9 | at.month << 5 | at.day;
     (time as u16, date as u16)
 }

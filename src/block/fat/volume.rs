@@ -93,7 +93,7 @@ impl Volume {
     pub fn next(&self, image: &[u8], cluster: u32) -> Option<u32> {
         let at = self.reserved as usize * SECTOR + cluster as usize * 3 / 2;
         let pair = u16::from_le_bytes([*image.get(at)?, *image.get(at + 1)?]);
-        Some(u32::from(if cluster % 2 == 0 { pair & 0xfff } else { pair >> 4 }))
+        Some(u32::from(if cluster.is_multiple_of(2) { pair & 0xfff } else { pair >> 4 }))
     }
 
     /// Sets a cluster's entry in all allocation tables.
@@ -103,7 +103,7 @@ impl Volume {
             let Some([low, high]) = image.get_mut(at..at + 2) else { continue };
             let old = u16::from_le_bytes([*low, *high]);
             let value = value as u16 & 0xfff;
-            let new = if cluster % 2 == 0 { old & 0xf000 | value } else { old & 0x000f | value << 4 };
+            let new = if cluster.is_multiple_of(2) { old & 0xf000 | value } else { old & 0x000f | value << 4 };
             [*low, *high] = new.to_le_bytes();
         }
     }

@@ -84,7 +84,7 @@ impl HostDir {
                 mode: stat.st_mode & 0o7777,
                 inode: stat.st_ino,
                 size: stat.st_size,
-                modified: (stat.st_mtime, stat.st_mtime_nsec as u64),
+                modified: (stat.st_mtime, stat.st_mtime_nsec),
             })),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(errno.into()),

@@ -149,9 +149,14 @@ impl ShortNames {
 
 /// Whether DOS has a device driver of this name.
 fn is_device(base: &[u8]) -> bool {
-    match base {
-        b"CON" | b"PRN" | b"AUX" | b"NUL" | b"CLOCK$" => true,
-        [b'C', b'O', b'M', b'1'..=b'9'] | [b'L', b'P', b'T', b'1'..=b'9'] => true,
-        _ => false,
-    }
+    matches!(
+        base,
+        b"CON"
+            | b"PRN"
+            | b"AUX"
+            | b"NUL"
+            | b"CLOCK$"
+            | [b'C', b'O', b'M', b'1'..=b'9']
+            | [b'L', b'P', b'T', b'1'..=b'9']
+    )
 }
