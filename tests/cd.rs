@@ -45,7 +45,7 @@ const DOS: &str = r#"
     vm=$!
     cd_verb() { ./pcvm cd ./dos.sock "$@" --unit hdd; }
     holds() { ls -l /proc/$vm/fd | grep -q "/$1\$"; }
-    # Types a command key of CD.COM and waits until its answer has appeared once more.
+    # Types a command key of TRAY.COM and waits until its answer has appeared once more.
     answers=0
     ask() {
       before=$(tr -d '\r' <serial.log | grep -c "^>$1: $2")
@@ -54,7 +54,7 @@ const DOS: &str = r#"
       wait_for 60 more "$1" "$2" || { echo "no answer '$2' to $1"; tail -n 20 serial.log; kill $vm; exit 1; }
     }
     expect 'A:.>'
-    type_line cd.com
+    type_line tray
     expect '^>'
     ask t 'sense 06 29 00'
     ask t 'sense 02 3A 01'
@@ -176,7 +176,7 @@ fn nested_linux_follows_disc_changes_and_rips_audio() {
         ],
     );
     // cdparanoia's table of the audio tracks: length and start in sectors.
-    assert_has(&serial, &["  2.      600 [00:08.00]", "  3.      600 [00:08.00]", "TOTAL     1200 [00:16.00]"]);
+    assert_has(&serial, &["  2.      600 [00:08.00]", "  3.      600 [00:08.00]"]);
     for track in [2, 3] {
         let samples = discs.audio(track).unwrap_or_else(|error| panic!("{error}"));
         let sum = md5sum(&samples, &output.dir);
@@ -206,7 +206,9 @@ const LINUX: &str = r#"
     gone() { ! holds $1; }
 
     step 'insert disc two'
-    ./pcvm cd /tmp/cd.sock insert two.iso || exit
+    # The guest mounts the first disc for a moment each time that it looks, which locks the tray.
+    second() { ./pcvm cd /tmp/cd.sock insert two.iso 2>/dev/null; }
+    wait_for 60 second || { echo 'disc two cannot be inserted'; exit 1; }
     step 'disc two is locked'
     ./pcvm cd /tmp/cd.sock eject 2>refused.log && exit 1
     step 'insert disc three'

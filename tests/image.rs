@@ -210,6 +210,7 @@ fn images_made_here_pass_qemu_img() {
         let space = fs::metadata(dir.path("new.qcow2")).unwrap().blocks() * 512;
         assert_eq!(space >= 10 << 20, mode != "metadata", "{mode}: {space}");
     }
+    dir.image_fails(&["create", "odd.qcow2", "1000"], 1, "1000 bytes is not a whole number of 512-byte sectors");
     for mode in ["falloc", "full"] {
         dir.image(&["create", "--force", "--preallocate", mode, "new.raw", "10M"]);
         assert!(fs::metadata(dir.path("new.raw")).unwrap().blocks() * 512 >= 10 << 20, "{mode}");
@@ -249,6 +250,14 @@ fn a_conversion_keeps_holes_and_unaligned_sizes() {
     dir.image(&["convert", "odd.raw", "copy.qcow2"]);
     dir.qemu_img(&["check", "copy.qcow2"]);
     dir.same("odd.raw", "raw", "copy.qcow2", "qcow2");
+    // Above a backing file, only what differs is copied.
+    dir.qemu_img(&["create", "-q", "-f", "qcow2", "-b", "copy.qcow2", "-F", "qcow2", "top.qcow2"]);
+    dir.qemu_io("top.qcow2", &["write -P 3 2G 100k", "write -z 1G 4k"]);
+    let backing = ["--backing", "copy.qcow2", "--backing-format", "qcow2"];
+    dir.image(&[&["convert"], &backing[..], &["top.qcow2", "difference.qcow2"]].concat());
+    dir.qemu_img(&["check", "difference.qcow2"]);
+    dir.same("top.qcow2", "qcow2", "difference.qcow2", "qcow2");
+    assert!(fs::metadata(dir.path("difference.qcow2")).unwrap().len() < 1 << 20);
     // Clusters of zeros that are in the source as data do not reach the target.
     dir.qemu_img(&["create", "-q", "-f", "raw", "-o", "preallocation=full", "full.raw", "8M"]);
     dir.image(&["convert", "full.raw", "sparse.img"]);
@@ -529,4 +538,44 @@ fn an_image_in_use_is_named_with_its_process() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(dir.names(), ["a.qcow2"]);
+}
+
+/// Kills commits and rebases at random moments: the overlay keeps its content, neither image is damaged, and the next attempt
+/// completes.
+#[test]
+fn slow_a_kill_during_a_commit_or_rebase_loses_nothing() {
+    let dir = Dir::new();
+    dir.qemu_img(&["create", "-q", "-f", "raw", "other.raw", "16M"]);
+    let mut random = Random(0x0123_4567_89ab_cdef);
+    let mut killed = 0;
+    for round in 0..40 {
+        let options = "cluster_size=4k";
+        dir.qemu_img(&["create", "-q", "-f", "qcow2", "-o", options, "base.qcow2", "16M"]);
+        dir.qemu_io("base.qcow2", &["write -P 0xaa 512k 5M"]);
+        dir.image(&["create", "--force", "--backing", "base.qcow2", "--backing-format", "qcow2", "top.qcow2"]);
+        dir.qemu_io("top.qcow2", &PATTERNS);
+        dir.qemu_io("top.qcow2", &["write -P 0x66 6M 4M"]);
+        let content = dir.content("top.qcow2", "qcow2");
+        let arguments: &[&str] = if round % 2 == 0 {
+            &["image", "commit", "top.qcow2"]
+        } else {
+            &["image", "rebase", "-b", "other.raw", "-F", "raw", "top.qcow2"]
+        };
+        let mut child = dir.command(env!("CARGO_BIN_EXE_pcvm"), arguments).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(random.below(60_000)));
+        child.kill().unwrap();
+        killed += i32::from(!child.wait().unwrap().success());
+        assert!(dir.content("top.qcow2", "qcow2") == content, "round {round}");
+        for name in ["top.qcow2", "base.qcow2"] {
+            // Leaks (3) are allowed.
+            let status = dir.output("qemu-img", &["check", name]).status.code();
+            assert!(matches!(status, Some(0 | 3)), "round {round}: {name}: {status:?}");
+        }
+        dir.image(&arguments[1..]);
+        assert!(dir.content("top.qcow2", "qcow2") == content, "round {round}: again");
+        if round % 2 == 0 {
+            assert!(dir.content("base.qcow2", "qcow2") == content, "round {round}: base");
+        }
+    }
+    assert!(killed > 10, "{killed}");
 }

@@ -80,7 +80,7 @@ fn nested_linux_finds_the_hardware_by_every_firmware_interface() {
         // $PIR, and the PnP BIOS, which Linux calls in 16-bit protected mode.
         assert_has(
             log,
-            &["PIIX/ICH IRQ router [8086:7000]", "PnPBIOS: 9 nodes reported by PnP BIOS; 9 recorded by driver"],
+            &["PIIX/ICH IRQ router [8086:7000]", "PnPBIOS: 10 nodes reported by PnP BIOS; 10 recorded by driver"],
         );
     }
     assert_has(apm, &["apm: BIOS version 1.2", "1.16ac 1.2", "up with 1 processors", "\noff\n"]);

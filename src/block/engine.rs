@@ -79,6 +79,17 @@ pub struct BlockEngine {
     shared: Arc<Shared>,
 }
 
+/// The media of drives that execute no request.
+#[derive(Debug)]
+pub struct Frozen<'a>(Vec<MutexGuard<'a, Option<Image>>>);
+
+impl Frozen<'_> {
+    /// The media, in the order of the drives' ids.
+    pub fn media(&mut self) -> impl Iterator<Item = &mut Option<Image>> {
+        self.0.iter_mut().map(|guard| &mut **guard)
+    }
+}
+
 /// What the engine shares with its worker threads.
 #[derive(Debug)]
 struct Shared {
@@ -272,6 +283,12 @@ impl BlockEngine {
             interrupt.cancel();
         }
         std::mem::replace(&mut *lock(&drive.medium), image)
+    }
+
+    /// Locks the media of these drives together, in the order of their ids: no request executes until the result is dropped.
+    pub fn freeze(&self, disks: &[DiskId]) -> Frozen<'_> {
+        let mut disks: Vec<_> = disks.iter().filter_map(|disk| self.shared.drive(usize::from(disk.0))).collect();
+        Frozen(disks.drain(..).map(|drive| lock(&drive.medium)).collect())
     }
 
     fn ensure_worker(&self, index: usize) {

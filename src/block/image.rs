@@ -324,6 +324,18 @@ impl Image {
         })
     }
 
+    /// Brings all writes to stable storage, in whatever cache mode.
+    ///
+    /// # Errors
+    /// If the host fails a write.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.dirty {
+            self.backend.flush()?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+
     /// Brings all writes to stable storage and closes the image.
     ///
     /// # Errors

@@ -28,6 +28,8 @@ mod image;
 mod iso;
 mod mapped;
 pub mod nbd;
+#[cfg(test)]
+mod nbd_tests;
 mod ordered;
 pub mod qcow2;
 mod raw;

@@ -3,8 +3,8 @@
 use super::EXIT_FAILURE;
 use crate::image::snapshot::{self, Request};
 use crate::image::{
-    self, CheckReport, ConvertOptions, CreateOptions, Format, ImageError, MapEntry, Preallocation, RebaseOptions,
-    RepairMode, Size,
+    self, CheckReport, ConvertOptions, CreateOptions, Directories, Format, ImageError, MapEntry, Preallocation,
+    RebaseOptions, RepairMode, Size,
 };
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -27,11 +27,11 @@ Formats:
   vmdk   descriptors with flat extents, read-only
   vhd    fixed and dynamic, read-only
 
-A format is never guessed from a disk's content: the option -f, pcvm's snapshot index or the end of the file's name
-(.qcow2, .vmdk, .vhd) says it, and all else is raw.
+A format is never guessed from a disk's content: the option -f, pcvm's snapshot index or the
+end of the file's name (.qcow2, .vmdk, .vhd) says it, and all else is raw.
 
-Files that an image names, such as backing files, are opened only in its own directory and below, and in those that
---backing-dir names.
+Files that an image names, such as backing files, are opened only in its own directory and
+below, and in those that --backing-dir names.
 
 Exit status:
   0  success
@@ -51,10 +51,7 @@ Examples:
 pub struct ImageArgs {
     #[command(subcommand)]
     command: ImageCommand,
-    /// Open files that an image names in this directory and below, too; may be repeated
-    #[arg(long, value_name = "DIR", global = true)]
-    backing_dir: Vec<PathBuf>,
-    /// Print JSON; fields have qemu-img's names where it has them
+    /// Print JSON: what was asked for, or the description of the image that was made or changed; fields have qemu-img's names where it has them
     #[arg(long, global = true)]
     json: bool,
     /// Draw no progress bar
@@ -70,6 +67,14 @@ struct ImageFile {
     format: Option<Format>,
     /// Image file or block device
     file: PathBuf,
+}
+
+/// Where the files that an image names may be.
+#[derive(Debug, Args)]
+struct Named {
+    /// Open files that an image names in this directory and below, too; may be repeated
+    #[arg(long, value_name = "DIR")]
+    backing_dir: Vec<PathBuf>,
 }
 
 /// What a new image is like.
@@ -98,6 +103,8 @@ enum ImageCommand {
     Info {
         #[command(flatten)]
         image: ImageFile,
+        #[command(flatten)]
+        named: Named,
         /// Describe its backing files, too
         #[arg(long)]
         backing_chain: bool,
@@ -120,6 +127,8 @@ enum ImageCommand {
     Map {
         #[command(flatten)]
         image: ImageFile,
+        #[command(flatten)]
+        named: Named,
     },
     /// Create an image
     Create {
@@ -143,6 +152,8 @@ enum ImageCommand {
         output_format: Option<Format>,
         #[command(flatten)]
         new: NewImage,
+        #[command(flatten)]
+        named: Named,
         /// Compress clusters (not supported)
         #[arg(long, short, hide = true)]
         compress: bool,
@@ -155,6 +166,8 @@ enum ImageCommand {
     Resize {
         #[command(flatten)]
         image: ImageFile,
+        #[command(flatten)]
+        named: Named,
         /// New size, such as 40G, or a difference, such as +10G or -10G
         #[arg(allow_hyphen_values = true)]
         size: Size,
@@ -166,11 +179,15 @@ enum ImageCommand {
     Commit {
         #[command(flatten)]
         image: ImageFile,
+        #[command(flatten)]
+        named: Named,
     },
     /// Give an overlay another backing file
     Rebase {
         #[command(flatten)]
         image: ImageFile,
+        #[command(flatten)]
+        named: Named,
         /// New backing file; an empty text for none
         #[arg(long, short, value_name = "FILE")]
         backing: OsString,
@@ -194,6 +211,9 @@ enum ImageCommand {
         /// Delete the snapshot, and merge its content into what is based on it
         #[arg(long, requires = "name", conflicts_with = "comment")]
         delete: bool,
+        /// Open files that the first snapshot names in this directory and below, too; may be repeated
+        #[arg(long, value_name = "DIR", requires = "delete")]
+        backing_dir: Vec<PathBuf>,
         /// Comment, up to 1000 bytes
         #[arg(long, value_name = "TEXT")]
         comment: Option<String>,
@@ -219,6 +239,12 @@ enum ImageCommand {
         /// Snapshot
         name: String,
     },
+}
+
+impl Named {
+    fn dirs(&self, file: &Path) -> Result<Directories, ImageError> {
+        image::directories(file, &self.backing_dir)
+    }
 }
 
 impl NewImage {
@@ -260,12 +286,11 @@ impl ImageArgs {
     /// # Errors
     /// What the command cannot do.
     pub fn run(self) -> Result<u8, ImageError> {
-        let Self { command, backing_dir, json, quiet } = self;
-        let dirs = |file: &Path| image::directories(file, &backing_dir);
+        let Self { command, json, quiet } = self;
         let mut bar = Bar::new(quiet || json);
         match command {
-            ImageCommand::Info { image: ImageFile { format, file }, backing_chain } => {
-                let found = image::info(&file, format, &dirs(&file)?, backing_chain)?;
+            ImageCommand::Info { image: ImageFile { format, file }, named, backing_chain } => {
+                let found = image::info(&file, format, &named.dirs(&file)?, backing_chain)?;
                 if json {
                     let mut values: Vec<Value> = found.into_iter().map(|info| info.json).collect();
                     let value = if backing_chain { Value::Array(values) } else { values.remove(0) };
@@ -278,8 +303,8 @@ impl ImageArgs {
             ImageCommand::Check { image: ImageFile { format, file }, repair } => {
                 return check(&file, format, repair, json);
             }
-            ImageCommand::Map { image: ImageFile { format, file } } => {
-                let mut disk = image::Disk::open(&file, format, &dirs(&file)?, image::Depth::Chain, true)?;
+            ImageCommand::Map { image: ImageFile { format, file }, named } => {
+                let mut disk = image::Disk::open(&file, format, &named.dirs(&file)?, image::Depth::Chain, true)?;
                 let mut count = 0;
                 if !json {
                     print(&format!("{:<18} {:<18} {:<18} File\n", "Offset", "Length", "Mapped to"))?;
@@ -301,29 +326,28 @@ impl ImageArgs {
                     None => None,
                 };
                 image::create(&file, size, &options, force)?;
+                describe(&file, Some(format), json)?;
             }
-            ImageCommand::Convert { format, output_format, new, compress, source, target } => {
+            ImageCommand::Convert { format, output_format, new, named, compress, source, target } => {
                 if compress {
                     let why = "--compress: writing compressed clusters is not supported; use 'qemu-img convert -c'";
                     return Err(ImageError::Usage(why.to_owned()));
                 }
                 let (to, force) = new.options(output_format.map_or_else(|| by_name(&target), Ok)?)?;
+                let made = to.format;
                 let options = ConvertOptions { from: format, to, force };
-                image::convert(&source, &target, &options, &dirs(&source)?, &mut bar.callback())?;
+                image::convert(&source, &target, &options, &named.backing_dir, &mut bar.callback())?;
+                describe(&target, Some(made), json)?;
             }
-            ImageCommand::Resize { image: ImageFile { format, file }, size, shrink } => {
-                let (old, new) = image::resize(&file, format, size, shrink, &dirs(&file)?)?;
-                if json {
-                    print_json(&json!({ "old-size": old, "virtual-size": new }))?;
-                }
+            ImageCommand::Resize { image: ImageFile { format, file }, named, size, shrink } => {
+                image::resize(&file, format, size, shrink, &named.dirs(&file)?)?;
+                describe(&file, format, json)?;
             }
-            ImageCommand::Commit { image: ImageFile { format, file } } => {
-                let base = image::commit(&file, format, &dirs(&file)?, &mut bar.callback())?;
-                if json {
-                    print_json(&json!({ "backing-filename": base }))?;
-                }
+            ImageCommand::Commit { image: ImageFile { format, file }, named } => {
+                image::commit(&file, format, &named.dirs(&file)?, &mut bar.callback())?;
+                describe(&file, format, json)?;
             }
-            ImageCommand::Rebase { image: ImageFile { format, file }, backing, backing_format, name_only } => {
+            ImageCommand::Rebase { image: ImageFile { format, file }, named, backing, backing_format, name_only } => {
                 let backing = match (backing.is_empty(), backing_format) {
                     (true, _) => None,
                     (false, Some(format)) => Some((backing.into(), format)),
@@ -332,19 +356,22 @@ impl ImageArgs {
                     }
                 };
                 let options = RebaseOptions { format, backing, name_only };
-                image::rebase(&file, &options, &dirs(&file)?, &mut bar.callback())?;
+                image::rebase(&file, &options, &named.backing_dir, &mut bar.callback())?;
+                describe(&file, format, json)?;
             }
             ImageCommand::Snapshot { list: true, image, .. } => list(&image, json)?,
-            ImageCommand::Snapshot { delete: true, image, name, .. } => {
-                snapshot::delete(&image, &name.unwrap_or_default(), &mut bar.callback())?;
+            ImageCommand::Snapshot { delete: true, backing_dir, image, name, .. } => {
+                snapshot::delete(&image, &name.unwrap_or_default(), &backing_dir, &mut bar.callback())?;
+                describe(&image, None, json)?;
             }
             ImageCommand::Snapshot { comment, format, image, name, .. } => {
-                let request = Request { name: name.unwrap_or_default(), comment, format };
-                reopened(&snapshot::take(&image, &request)?, json)?;
+                snapshot::take(&image, &Request { name: name.unwrap_or_default(), comment, format })?;
+                describe(&image, None, json)?;
             }
             ImageCommand::Rollback { keep, comment, image, name } => {
                 let keep = keep.map(|name| Request { name, comment, format: None });
-                reopened(&snapshot::rollback(&image, &name, keep.as_ref())?, json)?;
+                snapshot::rollback(&image, &name, keep.as_ref())?;
+                describe(&image, None, json)?;
             }
         }
         bar.finish();
@@ -430,16 +457,13 @@ fn list(image: &Path, json: bool) -> Result<(), ImageError> {
     print(&text)
 }
 
-fn reopened(reopen: &snapshot::Reopen, json: bool) -> Result<(), ImageError> {
+/// With `--json`: what an image is like after it was made or changed.
+fn describe(file: &Path, format: Option<Format>, json: bool) -> Result<(), ImageError> {
     if !json {
         return Ok(());
     }
-    print_json(&json!({
-        "filename": reopen.image,
-        "format": reopen.format.name(),
-        "backing-filename": reopen.backing,
-        "backing-filename-format": reopen.backing_format.name(),
-    }))
+    let found = image::info(file, format, &image::directories(file, &[])?, false)?;
+    found.first().map_or(Ok(()), |info| print_json(&info.json))
 }
 
 fn map_json(entry: &MapEntry, first: bool) -> Result<(), ImageError> {

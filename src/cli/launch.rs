@@ -29,10 +29,10 @@ pub fn launch(mut config: MachineConfig) -> anyhow::Result<()> {
 fn use_snapshot_indexes(config: &mut MachineConfig) -> Result<(), ImageError> {
     for drive in config.drives.values_mut().filter(|drive| drive.media == Media::Disk) {
         let Some(path) = &drive.path else { continue };
-        let Some(format) = snapshot::format_of(path)? else { continue };
-        if !drive.read_only && !drive.snapshot {
+        if !drive.read_only && !drive.snapshot && path.exists() {
             snapshot::recover(path)?;
         }
+        let Some(format) = snapshot::format_of(path)? else { continue };
         match (drive.format, format.for_drive()) {
             (Some(given), Some(found)) if given != found => {
                 let why = format!("is {format} since its first snapshot: write format={format}, or leave it out");

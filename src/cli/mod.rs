@@ -21,7 +21,10 @@ pub use generate::GenerateError;
 pub use image::ImageArgs;
 pub use media::{CdArgs, FloppyArgs};
 pub use observe::{StatsArgs, TraceArgs};
-use remote::{KeyArgs, LinkArgs, MouseArgs, PauseArgs, RemoteError, ScreenArgs, ScreenshotArgs, TypeArgs, WaitArgs};
+use remote::{
+    KeyArgs, LinkArgs, MouseArgs, PauseArgs, RemoteError, RollbackArgs, ScreenArgs, ScreenshotArgs, SnapshotArgs,
+    TypeArgs, WaitArgs,
+};
 pub use run::{RunArgs, UsageError};
 
 use crate::image::ImageError;
@@ -90,6 +93,15 @@ pub enum Command {
     Pause(PauseArgs),
     /// Resume a paused machine
     Resume(PauseArgs),
+    /// Take a snapshot of all disks of a running machine at one instant
+    #[command(
+        long_about = "Take a snapshot of all disks of a running machine at one instant. The guest keeps running; what it \
+                      has not written yet is not in the snapshot, as after a loss of power. 'pcvm image snapshot --list \
+                      IMAGE' lists the snapshots of a disk, 'pcvm image snapshot' takes one while no machine uses it."
+    )]
+    Snapshot(SnapshotArgs),
+    /// Put all disks of a running machine back to a snapshot, and reset the machine
+    Rollback(RollbackArgs),
     /// Wait until a running machine's text screen matches a pattern
     Wait(WaitArgs),
     /// Print a running machine's counters: exits, device accesses, IRQs, disk and network operations
@@ -150,6 +162,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Floppy(args) => remote(args.run()),
         Command::Pause(args) => remote(args.run(true)),
         Command::Resume(args) => remote(args.run(false)),
+        Command::Snapshot(args) => remote(args.run()),
+        Command::Rollback(args) => remote(args.run()),
         Command::Wait(args) => remote(args.run()),
         Command::Stats(args) => remote(args.run()),
         Command::Trace(args) => remote(args.run()),

@@ -1,5 +1,5 @@
 //! Commands for running machines, over the control socket: `pcvm screenshot`, `screen`, `type`, `key`, `mouse`, `link`,
-//! `pause`, `resume` and `wait`.
+//! `pause`, `resume`, `snapshot`, `rollback` and `wait`.
 
 use crate::control::client::{Client, ClientError};
 use crate::keys;
@@ -102,6 +102,30 @@ pub struct LinkArgs {
 pub struct PauseArgs {
     /// Machine name, or the path of its control socket (with a slash)
     name: String,
+}
+
+/// `pcvm snapshot`.
+#[derive(Debug, Args)]
+pub struct SnapshotArgs {
+    /// Machine name, or the path of its control socket (with a slash)
+    name: String,
+    /// Name of the snapshot: letters, digits, '.', '_' and '-'
+    snapshot: String,
+    /// Comment, up to 1000 bytes
+    #[arg(long, value_name = "TEXT")]
+    comment: Option<String>,
+}
+
+/// `pcvm rollback`.
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    /// Machine name, or the path of its control socket (with a slash)
+    name: String,
+    /// Name of the snapshot
+    snapshot: String,
+    /// Keep what the disks have now as a snapshot of this name
+    #[arg(long, value_name = "NAME")]
+    keep: Option<String>,
 }
 
 /// `pcvm wait`.
@@ -282,6 +306,38 @@ impl PauseArgs {
     /// If the machine cannot be reached.
     pub fn run(self, pause: bool) -> Result<(), RemoteError> {
         Client::connect(&self.name)?.execute(if pause { "stop" } else { "cont" }, json!({}))?;
+        Ok(())
+    }
+}
+
+impl SnapshotArgs {
+    /// Takes the snapshot.
+    ///
+    /// # Errors
+    /// If the machine cannot be reached or a disk cannot have the snapshot.
+    pub fn run(self) -> Result<(), RemoteError> {
+        let Self { name, snapshot, comment } = self;
+        let mut arguments = json!({ "name": snapshot });
+        if let (Some(comment), Some(object)) = (comment, arguments.as_object_mut()) {
+            object.insert("comment".to_owned(), comment.into());
+        }
+        Client::connect(&name)?.execute("x-disk-snapshot", arguments)?;
+        Ok(())
+    }
+}
+
+impl RollbackArgs {
+    /// Rolls the disks back and resets the machine.
+    ///
+    /// # Errors
+    /// If the machine cannot be reached or a disk does not have the snapshot.
+    pub fn run(self) -> Result<(), RemoteError> {
+        let Self { name, snapshot, keep } = self;
+        let mut arguments = json!({ "name": snapshot });
+        if let (Some(keep), Some(object)) = (keep, arguments.as_object_mut()) {
+            object.insert("keep".to_owned(), keep.into());
+        }
+        Client::connect(&name)?.execute("x-disk-rollback", arguments)?;
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::pointer::{self, Pointer};
 use super::qmp::{self, Arguments, Class, Failure, Outcome};
-use super::{media, stats};
+use super::{media, snapshot, stats};
 use crate::keys;
 use crate::machine::Handle;
 use pcvm_devices::NicId;
@@ -73,7 +73,7 @@ const NAMES: [&str; 21] = [
 
 /// Names of all commands, sorted.
 pub(super) fn names() -> Vec<&'static str> {
-    let mut names: Vec<_> = NAMES.into_iter().chain(media::NAMES).collect();
+    let mut names: Vec<_> = NAMES.into_iter().chain(media::NAMES).chain(snapshot::NAMES).collect();
     names.sort_unstable();
     names
 }
@@ -95,6 +95,7 @@ pub(super) fn run(
             return Ok(CommandReply::Thread(Job { name: "screendump", work }));
         }
         name if media::NAMES.contains(&name) => return media::run(name, arguments, handle),
+        name if snapshot::NAMES.contains(&name) => return snapshot::run(name, arguments),
         "send-key" => return send_key(arguments),
         "input-send-event" => {
             // There is one display, so the values are ignored.

@@ -11,6 +11,7 @@ mod pointer;
 pub mod press_key;
 pub mod qmp;
 mod server;
+mod snapshot;
 mod stats;
 pub mod typist;
 

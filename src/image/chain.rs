@@ -249,7 +249,10 @@ impl Disk {
         part: &mut [u8],
     ) -> Result<(), ImageError> {
         let layer = &self.layers[depth];
-        let Content::Qcow2 { file, header, .. } = &layer.content else { return Ok(part.fill(0)) };
+        let Content::Qcow2 { file, header, .. } = &layer.content else {
+            part.fill(0);
+            return Ok(());
+        };
         let cluster = header.cluster_size();
         if self.cluster.as_ref().is_none_or(|(d, h, _)| (*d, *h) != (depth, host)) {
             // At most 2 clusters: the sector count has cluster_bits - 8 bits.
@@ -336,7 +339,10 @@ impl Layer {
     fn read_special(&self, offset: u64, part: &mut [u8]) -> Result<(), ImageError> {
         match &self.content {
             Content::Vmdk(access) => access.read(part, offset).map_err(ImageError::host(&self.path)),
-            _ => Ok(part.fill(0)),
+            _ => {
+                part.fill(0);
+                Ok(())
+            }
         }
     }
 

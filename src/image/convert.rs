@@ -4,10 +4,9 @@ use super::chain::{Depth, Disk};
 use super::create::{CreateOptions, format_file};
 use super::files::{self, NewFile};
 use super::write::Target;
-use super::{Format, ImageError, Progress};
-use crate::block::Directories;
+use super::{Format, ImageError, Progress, directories};
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes that are copied at once: a multiple of every cluster size.
 pub(super) const STEP: u64 = 2 << 20;
@@ -24,7 +23,7 @@ pub struct ConvertOptions {
 }
 
 /// Copies the disk `source` with its backing files into `target`. With a backing file for the target, its content is left
-/// out where it is the same.
+/// out where it is the same. `more` are directories that the files which the images name may be in.
 ///
 /// # Errors
 /// If the source cannot be read, the target exists, or the host refuses; the target is as before then.
@@ -32,10 +31,10 @@ pub fn convert(
     source: &Path,
     target: &Path,
     options: &ConvertOptions,
-    dirs: &Directories,
+    more: &[PathBuf],
     progress: Progress<'_>,
 ) -> Result<(), ImageError> {
-    let mut disk = Disk::open(source, options.from, dirs, Depth::Chain, true)?;
+    let mut disk = Disk::open(source, options.from, &directories(source, more)?, Depth::Chain, true)?;
     // A raw target may be a block device, which is written in place.
     let device = std::fs::metadata(target).is_ok_and(|metadata| metadata.file_type().is_block_device());
     if device {
@@ -53,13 +52,7 @@ pub fn convert(
     let base = match &options.to.backing {
         Some((path, format)) => {
             let full = files::parent(target).join(super::write::recorded_name(target, path));
-            Some(Disk::open(
-                &full,
-                Some(*format),
-                &Directories::new(&full, &[]).map_err(ImageError::block)?,
-                Depth::Chain,
-                true,
-            )?)
+            Some(Disk::open(&full, Some(*format), &directories(&full, more)?, Depth::Chain, true)?)
         }
         None => None,
     };

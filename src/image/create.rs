@@ -113,13 +113,16 @@ impl CreateOptions {
 pub fn create(path: &Path, size: Option<u64>, options: &CreateOptions, force: bool) -> Result<(), ImageError> {
     files::check_target(path, force)?;
     let size = match (size, &options.backing) {
+        (Some(size), _) if !size.is_multiple_of(512) => {
+            return Err(ImageError::refused(path, format!("{size} bytes is not a whole number of 512-byte sectors")));
+        }
         (Some(size), None) => size,
         (size, Some((backing, format))) => {
             // The user named it, so its own directory is allowed.
             let full = files::parent(path).join(recorded_name(path, backing));
             let dirs = Directories::new(&full, &[]).map_err(ImageError::block)?;
             let disk = Disk::open(&full, Some(*format), &dirs, Depth::Top, true)?;
-            size.unwrap_or_else(|| disk.size())
+            size.unwrap_or_else(|| disk.size().next_multiple_of(512))
         }
         (None, None) => return Err(ImageError::refused(path, "has no size: give one, or a backing file")),
     };

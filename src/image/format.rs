@@ -23,6 +23,16 @@ pub enum Format {
     Vhd,
 }
 
+impl From<ImageFormat> for Format {
+    fn from(format: ImageFormat) -> Self {
+        match format {
+            ImageFormat::Raw => Self::Raw,
+            ImageFormat::Qcow2 => Self::Qcow2,
+            ImageFormat::Vmdk => Self::Vmdk,
+        }
+    }
+}
+
 impl Format {
     /// The format as a machine's configuration has it; `None` for one that a machine's disk cannot have.
     pub fn for_drive(self) -> Option<ImageFormat> {

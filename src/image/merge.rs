@@ -5,7 +5,7 @@ use super::convert::STEP;
 use super::create::{CreateOptions, Preallocation, format_file};
 use super::files::{self, NewFile};
 use super::write::{Target, recorded_name};
-use super::{Format, ImageError, Progress, format, snapshot};
+use super::{Format, ImageError, Progress, directories, format, snapshot};
 use crate::block::Directories;
 use crate::block::qcow2::{AUTOCLEAR_BITMAPS, Header};
 use std::fs::File;
@@ -165,7 +165,7 @@ pub struct RebaseOptions {
 }
 
 /// Gives an overlay another backing file. Unless `name_only`, its content stays the same: what the new backing file has
-/// differently is copied into the overlay first.
+/// differently is copied into the overlay first. `more` are directories that the files which the images name may be in.
 ///
 /// # Errors
 /// If the image is in use or no overlay, the new backing file cannot be used, or the host refuses. The image has its old
@@ -173,7 +173,7 @@ pub struct RebaseOptions {
 pub fn rebase(
     path: &Path,
     options: &RebaseOptions,
-    dirs: &Directories,
+    more: &[PathBuf],
     progress: Progress<'_>,
 ) -> Result<(), ImageError> {
     let overlay = Overlay::open(path, options.format)?;
@@ -182,7 +182,7 @@ pub fn rebase(
         let why = format!("is based on the snapshot '{name}', and stays so until that is deleted");
         return Err(ImageError::refused(path, why));
     }
-    overlay.rebase(options.backing.as_ref(), options.name_only, dirs, progress)
+    overlay.rebase(options.backing.as_ref(), options.name_only, more, progress)
 }
 
 /// The same for an image that is locked and may be part of the snapshots.
@@ -190,12 +190,12 @@ pub(super) fn move_base(
     file: File,
     path: &Path,
     backing: Option<(PathBuf, Format)>,
-    dirs: &Directories,
+    more: &[PathBuf],
     progress: Progress<'_>,
 ) -> Result<(), ImageError> {
     let header = Header::read(&file).map_err(|why| ImageError::refused(path, why))?;
     check_plain(path, &header)?;
-    Overlay { path: path.to_owned(), file, header }.rebase(backing.as_ref(), false, dirs, progress)
+    Overlay { path: path.to_owned(), file, header }.rebase(backing.as_ref(), false, more, progress)
 }
 
 impl Overlay {
@@ -203,7 +203,7 @@ impl Overlay {
         &self,
         backing: Option<&(PathBuf, Format)>,
         name_only: bool,
-        dirs: &Directories,
+        more: &[PathBuf],
         progress: Progress<'_>,
     ) -> Result<(), ImageError> {
         let path = &self.path;
@@ -212,13 +212,7 @@ impl Overlay {
             let new = match &named {
                 Some((name, format)) => {
                     let full = files::parent(path).join(name);
-                    Some(Disk::open(
-                        &full,
-                        Some(*format),
-                        &Directories::new(&full, &[]).map_err(ImageError::block)?,
-                        Depth::Chain,
-                        true,
-                    )?)
+                    Some(Disk::open(&full, Some(*format), &directories(&full, more)?, Depth::Chain, true)?)
                 }
                 None => None,
             };
@@ -230,7 +224,7 @@ impl Overlay {
             if new.as_ref().is_some_and(|new| new.layers().iter().any(same)) {
                 return Err(ImageError::refused(path, "would be its own backing file"));
             }
-            let mut old = self.disk(dirs)?;
+            let mut old = self.disk(&directories(path, more)?)?;
             copy_differences(self, &mut old, new, progress)?;
         }
         let header = Header::read(&self.file).map_err(|why| ImageError::refused(path, why))?;

@@ -27,6 +27,11 @@ impl Handle {
         Self(shared)
     }
 
+    /// The machine's state.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.0
+    }
+
     /// Calls `f` with the board locked, then performs the work that it deferred. `f` must not block.
     pub fn with_board<R>(&self, f: impl FnOnce(&mut Board) -> R) -> R {
         self.0.with_board(f)

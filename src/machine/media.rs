@@ -7,6 +7,7 @@
 use super::Handle;
 use super::shared::Shared;
 use crate::block::{Image, ImageError};
+use crate::config::parse::{OptionError, network_target};
 use crate::config::{DriveConfig, ImageFormat, Media, folder};
 use pcvm_devices::{BlockError, DiskId, Medium, Tray, TrayRequest};
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 pub struct Drives {
     /// Held while a medium is changed.
-    changing: Mutex<()>,
+    pub(super) changing: Mutex<()>,
     /// A thread is about to close the images of ejected discs.
     releasing: AtomicBool,
     /// Held for moments. By drive: its configuration, of which `path` is the medium that is in it now.
@@ -30,6 +31,9 @@ pub struct Drives {
 struct Drive {
     name: String,
     config: DriveConfig,
+    /// What a change of the medium without a choice makes of it: the user's `readonly`. A directory, which is
+    /// write-protected by default, does not protect the medium that follows it.
+    write_protected: bool,
     /// Bytes of its medium.
     size: Option<u64>,
     error: Option<BlockError>,
@@ -91,6 +95,9 @@ pub enum MediaError {
     /// The image.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// A network disk's URI.
+    #[error(transparent)]
+    Uri(#[from] OptionError),
 }
 
 /// QEMU's names of the drives, by [`DiskId`].
@@ -106,13 +113,22 @@ const ALIASES: [[&str; 2]; 6] = [
 impl Drives {
     /// The drives of a machine: names, configurations and sizes of their media.
     pub fn new(drives: impl IntoIterator<Item = (DiskId, String, DriveConfig, Option<u64>)>) -> Self {
-        let drives =
-            drives.into_iter().map(|(disk, name, config, size)| (disk, Drive { name, config, size, error: None }));
+        let drives = drives.into_iter().map(|(disk, name, config, size)| {
+            let write_protected = config.read_only && config.path.as_deref().and_then(folder).is_none();
+            (disk, Drive { name, config, write_protected, size, error: None })
+        });
         Self { all: Mutex::new(drives.collect()), ..Self::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<DiskId, Drive>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The image of a drive has another format from now on.
+    pub fn set_format(&self, disk: DiskId, format: ImageFormat) {
+        if let Some(drive) = self.lock().get_mut(&disk) {
+            drive.config.format = Some(format);
+        }
     }
 
     /// The drive's name.
@@ -202,7 +218,7 @@ impl Handle {
     pub fn drives(&self) -> Vec<DriveInfo> {
         let drives = self.0.drives.lock().clone();
         let with_tray = |(disk, drive)| {
-            let Drive { name, config, size, error } = drive;
+            let Drive { name, config, write_protected: _, size, error } = drive;
             DriveInfo { disk, name, config, size, tray: self.0.tray(disk), error }
         };
         drives.into_iter().map(with_tray).collect()
@@ -275,10 +291,13 @@ impl Handle {
         let Some(before) = self.0.drives.lock().get(&disk).cloned() else {
             return Err(MediaError::NotFound(String::new()));
         };
+        let network = network_target(new.path.as_os_str())?;
+        let protected = before.write_protected || folder(&new.path).is_some();
         let config = DriveConfig {
+            read_only: before.config.media == Media::Cdrom || new.read_only.unwrap_or(protected),
             path: Some(new.path),
+            network,
             format: new.format,
-            read_only: before.config.media == Media::Cdrom || new.read_only.unwrap_or(before.config.read_only),
             create_size: None,
             ..before.config.clone()
         };

@@ -22,6 +22,7 @@ pub mod roms;
 pub mod service;
 pub mod shared;
 mod signals;
+pub mod snapshots;
 pub mod statistics;
 mod vcpu;
 pub mod vcpus;

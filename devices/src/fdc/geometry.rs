@@ -171,7 +171,7 @@ pub struct Sector {
 
 impl Sector {
     /// Bytes.
-    pub fn len(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         128 << self.n.min(7)
     }
 }
@@ -383,7 +383,7 @@ mod tests {
                         let sector = format.sector_at(cylinder, head, position).unwrap();
                         assert_eq!(format.find(cylinder, head, sector.r), Some((position, sector)));
                         let first = (sector.offset / 512) as usize;
-                        for block in &mut covered[first..first + sector.len() / 512] {
+                        for block in &mut covered[first..first + sector.bytes() / 512] {
                             assert!(!std::mem::replace(block, true), "{kib} KiB: an overlap at {sector:?}");
                         }
                     }

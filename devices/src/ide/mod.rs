@@ -208,7 +208,7 @@ impl Piix3Ide {
 impl Device for Piix3Ide {
     type State = Piix3IdeState;
     const KIND: &'static str = "piix3-ide";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 1;
 
     fn owns(&self) -> Owned {
         Owned { disks: (0..4).map(DiskId).collect(), ..Owned::default() }

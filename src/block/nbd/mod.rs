@@ -29,7 +29,7 @@ mod tls;
 mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use client::NbdClient;
 pub use error::NbdError;

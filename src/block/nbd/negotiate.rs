@@ -69,7 +69,7 @@ fn greet(link: &mut Link) -> Result<u16, NbdError> {
         NbdError::TimedOut => NbdError::NoGreeting,
         error => error,
     })?;
-    let mut numbers = magics.chunks_exact(8).map(|number| parse::<zerocopy::byteorder::big_endian::U64>(number));
+    let mut numbers = magics.chunks_exact(8).map(parse::<zerocopy::byteorder::big_endian::U64>);
     let mut next = || numbers.next().flatten().map_or(0, |number| number.get());
     match (next(), next()) {
         (INIT_MAGIC, OPTION_MAGIC) => {}

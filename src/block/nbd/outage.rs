@@ -28,7 +28,7 @@ impl Outage {
         let wait = FIRST_WAIT.saturating_mul(1 << self.attempts.min(10)).min(LONGEST_WAIT);
         self.attempts = self.attempts.saturating_add(1);
         // Up to a quarter more, so that the machines of one server do not all come at the same moment.
-        let jitter = wait / 1024 * (now.saturating_duration_since(self.since).subsec_nanos() / 1000 % 256);
+        let jitter = wait / 1024 * (now.saturating_duration_since(self.since).subsec_micros() % 256);
         self.next = now + wait + jitter;
     }
 

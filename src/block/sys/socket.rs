@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(from.total(), 200);
         assert_eq!(from.send(a.as_fd(), b"head", 25, 100, true).unwrap(), 104);
 
-        let mut target = vec![0xee; 150];
+        let mut target = [0xee; 150];
         let mut storage = IoVecStorage::new();
         let mut to = IoVec::new(&mut storage);
         for piece in target.chunks_mut(7) {
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn a_list_that_can_only_be_sent_receives_nothing() {
         let (a, mut b) = UnixStream::pair().unwrap();
-        std::io::Write::write_all(&mut b, b"data").unwrap();
+        io::Write::write_all(&mut b, b"data").unwrap();
         let mut storage = IoVecStorage::new();
         let mut list = IoVec::new(&mut storage);
         assert!(list.push_source(b"constant") && list.push_unmapped(10, Direction::Write));

@@ -17,7 +17,7 @@ pub enum FloppyOption {
     /// `none`: the machine has no floppy drives.
     None,
     /// A drive.
-    Drive(DriveOption),
+    Drive(Box<DriveOption>),
 }
 
 /// `FILE|empty|none[,unit=fda|fdb][,drive=360|720|1.2|1.44|2.88][,readonly]...`: the keys in [`KEYS`].
@@ -50,7 +50,7 @@ pub fn floppy(value: &OsStr) -> Result<FloppyOption, OptionError> {
         Some("empty") => DriveConfig::new(media, None),
         _ => DriveConfig { media, ..keys.drive(file.into())? },
     };
-    Ok(FloppyOption::Drive(DriveOption { drive, unit }))
+    Ok(FloppyOption::Drive(Box::new(DriveOption { drive, unit })))
 }
 
 fn disk_id(value: String) -> Result<DiskId, OptionError> {

@@ -16,6 +16,7 @@ mod tests;
 pub use cpus::{CpuTopology, cpus};
 pub use drive::{DriveOption, assign_units, cdrom, disk, unit_name};
 pub use floppy::{FloppyOption, assign_floppies, floppy, floppy_timing};
+pub use nbd::network_target;
 pub use net::net;
 pub use plain::{boot_order, control, display, machine_name, serial_port, trace, vga, vnc, websocket};
 pub use rtc::rtc;

@@ -61,3 +61,10 @@ impl NetworkKeys {
         Ok(Some(target))
     }
 }
+/// The network disk that an image's name is the URI of, with the default options; none for a file.
+///
+/// # Errors
+/// If it is a URI and not a valid one.
+pub fn network_target(file: &OsStr) -> Result<Option<NbdTarget>, OptionError> {
+    NetworkKeys::default().target(file)
+}

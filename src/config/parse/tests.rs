@@ -104,7 +104,7 @@ fn drive_options_take_a_unit_readonly_and_a_serial_number() {
         assert_eq!(disk(os(text)).unwrap_err().to_string(), line, "{text}");
     }
     let keys = "unit, format, cache, readonly, snapshot, serial, discard, size, iops, iops-burst, bps, bps-burst, \
-                limit-group, werror, rerror, backing-dir";
+                limit-group, werror, rerror, backing-dir, reconnect, tls-ca";
     for (text, line) in [
         ("a,b", "unknown key 'b' (keys: KEYS); write a comma in a file name twice"),
         ("a,b=c", "unknown key 'b' (keys: KEYS)"),
@@ -114,7 +114,7 @@ fn drive_options_take_a_unit_readonly_and_a_serial_number() {
     }
     assert_eq!(
         cdrom(os("a,format=raw")).unwrap_err().to_string(),
-        "unknown key 'format' (keys: unit, readonly, serial)"
+        "unknown key 'format' (keys: unit, readonly, serial, reconnect, tls-ca)"
     );
     for serial in ["", "123456789012345678901", "\u{e4}", " 1", "1 "] {
         let line =
@@ -433,5 +433,39 @@ proptest! {
             prop_assert_eq!(t.sockets * t.cores * t.threads, count);
             prop_assert_eq!(t.count, count);
         }
+    }
+}
+
+#[test]
+fn network_disks_have_keys_of_their_own_and_none_of_files() {
+    let drive = |text: &str| disk(os(text)).map(|option| option.drive);
+    let target = |text: &str| drive(text).unwrap().network.unwrap();
+    assert_eq!(target("nbd://h/x").reconnect.as_secs(), 300);
+    assert_eq!(target("nbd://h/x,reconnect=0,readonly").reconnect.as_secs(), 0);
+    assert_eq!(target("nbds://h/x,tls-ca=/a,,b").tls.unwrap().ca, Some(PathBuf::from("/a,b")));
+    assert!(drive("nbd://h/x,format=raw,cache=none,discard=off,iops=5,werror=stop").is_ok());
+    assert!(cdrom(os("nbd://h/x,reconnect=5")).unwrap().drive.network.is_some());
+    assert_eq!(drive("./nbd://h").unwrap().network, None);
+    for (text, line) in [
+        ("nbd://h/x,reconnect=soon", "reconnect must be 0 to 86400 seconds, not 'soon'"),
+        ("nbd://h/x,reconnect=86401", "reconnect must be 0 to 86400 seconds, not '86401'"),
+        ("nbd://h/x,reconnect=1,reconnect=2", "'reconnect' is given twice"),
+        ("nbd://h/x,tls-ca=/a", "'tls-ca' needs nbds:// or nbds+unix://"),
+        ("nbds://h/x,tls-ca", "tls-ca needs a value: write tls-ca=FILE"),
+        ("a,reconnect=1", "'reconnect' is for network disks (nbd://...)"),
+        ("a,tls-ca=b", "'tls-ca' is for network disks (nbd://...)"),
+        ("nbd://h/x,snapshot", "'snapshot' is for images in files, not for network disks: let the server do it"),
+        ("nbd://h/x,size=1G", "'size' is for images in files, not for network disks: let the server do it"),
+        ("nbd://h/x,format=qcow2", "'format' is for images in files, not for network disks: let the server do it"),
+        (
+            "nbd://h/x,backing-dir=/",
+            "'backing-dir' is for images in files, not for network disks: let the server do it",
+        ),
+        (
+            "nbd:///x",
+            "nbd:///x: no host: write nbd://HOST[:PORT]/EXPORT, nbds://..., nbd+unix:///EXPORT?socket=PATH or nbds+unix://...",
+        ),
+    ] {
+        assert_eq!(drive(text).unwrap_err().to_string(), line, "{text}");
     }
 }

@@ -1,18 +1,19 @@
 //! Deleting a snapshot: what depends on it gets its content first.
 
 use super::{Pending, finish, list, recover};
-use crate::block::Directories;
 use crate::image::chain::{Depth, Disk};
 use crate::image::files;
 use crate::image::merge::{self, merge_into};
 use crate::image::snapshot::index::IndexFile;
-use crate::image::{Format, ImageError, Progress};
+use crate::image::{Format, ImageError, Progress, directories};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Deletes a snapshot of an image that no machine uses. With the image alone based on it, the image's changes are written
 /// into the snapshot's file, which becomes the image; with one other snapshot based on it, that one's file gets its content.
+///
+/// `more` are directories that the backing files of the first snapshot may be in.
 ///
 /// An interrupted deletion leaves the image as it is. The snapshot may be in the index still, marked as being deleted.
 ///
@@ -21,7 +22,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// If several snapshots depend on it, a file is in use, or the host refuses.
-pub fn delete(image: &Path, name: &str, progress: Progress<'_>) -> Result<(), ImageError> {
+pub fn delete(image: &Path, name: &str, more: &[PathBuf], progress: Progress<'_>) -> Result<(), ImageError> {
     let image = &recover(image)?;
     let lock = files::open_locked(image, true)?;
     let index = list(image)?;
@@ -30,7 +31,7 @@ pub fn delete(image: &Path, name: &str, progress: Progress<'_>) -> Result<(), Im
     let current = index.parent.as_deref() == Some(name);
     let dir = files::parent(image);
     let file = dir.join(&snapshot.file);
-    let dirs = Directories::new(image, &[]).map_err(ImageError::block)?;
+    let dirs = directories(image, more)?;
 
     let mut store = IndexFile::load(image)?;
     store.state.snapshots.retain(|other| other.name != name);
@@ -59,7 +60,7 @@ pub fn delete(image: &Path, name: &str, progress: Progress<'_>) -> Result<(), Im
             let child_file = dir.join(&child.file);
             let base = snapshot.parent.as_deref().map(|parent| index.find(image, parent)).transpose()?;
             let base = base.map(|base| (dir.join(&base.file), base.format));
-            give_content(&child_file, &file, base, &dirs, progress)?;
+            give_content(&child_file, &file, base, more, progress)?;
         }
         (several, _) => {
             let mut names: Vec<_> = several.iter().map(|child| format!("'{}'", child.name)).collect();
@@ -100,11 +101,11 @@ fn replace(image: &Path, before: &fs::File, file: &Path, mut store: IndexFile) -
 fn give_content(
     child: &Path,
     file: &Path,
-    base: Option<(std::path::PathBuf, Format)>,
-    dirs: &Directories,
+    base: Option<(PathBuf, Format)>,
+    more: &[PathBuf],
     progress: Progress<'_>,
 ) -> Result<(), ImageError> {
     let lock = files::open_locked(child, true)?;
     drop(files::open_locked(file, true)?);
-    merge::move_base(lock, child, base, dirs, progress)
+    merge::move_base(lock, child, base, more, progress)
 }

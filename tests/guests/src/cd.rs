@@ -28,8 +28,9 @@ impl Discs {
         let dir = cached("cd", &inputs, |dir| {
             let apt = Apt::new(Arch::Amd64)?;
             let kernel = apt.kernel()?;
-            let packages = [&*kernel, "busybox-static", "grub-pc-bin", "cdparanoia", "libcdparanoia0", "libc6"];
-            apt.unpack(&packages, &dir.join("packages"))?;
+            let packages = [&*kernel, "busybox-static", "grub-pc-bin", "cdparanoia", "eject"];
+            let libraries = ["libcdparanoia0", "libc6", "libmount1", "libblkid1", "libselinux1", "libpcre2-8-0"];
+            apt.unpack(&[&packages[..], &libraries[..]].concat(), &dir.join("packages"))?;
             let menu =
                 grub_menu(&[""], "console=ttyS0,115200n8 loglevel=4 panic=-1").replace("timeout=-1", "timeout=0");
             for (name, text) in [("init", INIT), ("on-event", ON_EVENT), ("menu.cfg", &menu)] {
@@ -67,8 +68,9 @@ done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' | while read -r m
   cp $module initrd/modules/
   basename $module >>initrd/modules/order
 done
-cp packages/bin/busybox packages/usr/bin/cdparanoia initrd/bin/
-for library in libcdda_interface.so.0 libcdda_paranoia.so.0 libc.so.6 libm.so.6 librt.so.1 libpthread.so.0; do
+cp packages/bin/busybox packages/usr/bin/cdparanoia packages/usr/bin/eject initrd/bin/
+for library in libcdda_interface.so.0 libcdda_paranoia.so.0 libmount.so.1 libblkid.so.1 libselinux.so.1 libpcre2-8.so.0 \
+  libc.so.6 libm.so.6; do
   find packages -name "$library" -exec cp -L {} initrd/lib/ \;
 done
 find packages -name 'ld-linux-x86-64.so.2' -exec cp -L {} initrd/lib64/ \;

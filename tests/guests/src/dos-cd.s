@@ -1,4 +1,4 @@
-# CD.COM, a DOS program that sends packet commands to the CD-ROM drive hdd by PIO, as a DOS driver does. Each key is a
+# TRAY.COM, a DOS program that sends packet commands to the CD-ROM drive hdd by PIO, as a DOS driver does. Each key is a
 # command: t TEST UNIT READY, l READ (10) of the volume descriptor, k and u PREVENT ALLOW MEDIUM REMOVAL, e eject and c close
 # by START STOP UNIT, v GET EVENT STATUS NOTIFICATION; q ends the program. It prints the key, then `ok` with the label or
 # the first 8 bytes of the reply, or `sense` with key, code and qualifier.

@@ -1,4 +1,5 @@
-//! Floppy images on a CD with El Torito floppy emulation: a boot sector that checksums its floppy, and FreeDOS.
+//! Floppy images, as they are and on a CD with El Torito floppy emulation: a boot sector that checksums its floppy, and
+//! FreeDOS.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ const SECTORS: usize = 2880;
 /// Offset in the boot sector of the sum of all other sectors' words.
 const SUM: usize = 506;
 
-/// Size of DRAW.COM and CD.COM: one cluster.
+/// Size of each DOS program: one cluster.
 const PROGRAM: usize = 1024;
 
 /// Shell functions for jobs that run FreeDOS with its console on COM1, whose output is `serial.log`, in the process `$vm`:
@@ -26,7 +27,8 @@ pub const CONSOLE: &str = r#"
     type_line() { printf '%s\r' "$1" >&3; }
 "#;
 
-/// Code of the boot sector (floppy.s), of DRAW.COM (dos-draw.s) and of CD.COM (dos-cd.s).
+/// Code of the boot sector (floppy.s), and of the DOS programs DRAW.COM (dos-draw.s), TRAY.COM (dos-cd.s), FORM.COM and
+/// SAME.COM (dos-floppy.s).
 #[allow(unsafe_code)]
 mod code {
     std::arch::global_asm!(include_str!("floppy.s"), options(att_syntax));
@@ -61,10 +63,35 @@ mod code {
     pub fn dos_draw() -> [u8; super::PROGRAM] {
         pcvm_dos_draw_start
     }
+
+    std::arch::global_asm!(include_str!("dos-floppy.s"), options(att_syntax));
+
+    // SAFETY: as above, in dos-floppy.s.
+    unsafe extern "C" {
+        safe static pcvm_dos_form_start: [u8; super::PROGRAM];
+        safe static pcvm_dos_same_start: [u8; super::PROGRAM];
+    }
+
+    pub fn dos_form() -> [u8; super::PROGRAM] {
+        pcvm_dos_form_start
+    }
+
+    pub fn dos_same() -> [u8; super::PROGRAM] {
+        pcvm_dos_same_start
+    }
 }
 
 /// Builds a CD with a floppy whose boot sector reads and sums all sectors (see floppy.s). Returns its path.
 pub fn checksum_iso() -> Result<PathBuf, Error> {
+    iso("floppy", &checksum_floppy())
+}
+
+/// The same floppy as an image file.
+pub fn checksum_image() -> Result<PathBuf, Error> {
+    file("floppy-image", &checksum_floppy())
+}
+
+fn checksum_floppy() -> Vec<u8> {
     let mut image = vec![0_u8; SECTORS * SECTOR];
     // Pseudo-random data, different in every sector.
     let mut state = 0x2545_F491_u32;
@@ -77,12 +104,36 @@ pub fn checksum_iso() -> Result<PathBuf, Error> {
         .fold(0_u16, |sum, word| sum.wrapping_add(u16::from_le_bytes([word[0], word[1]])));
     image[..SECTOR].copy_from_slice(&code::boot_sector());
     image[SUM..SUM + 2].copy_from_slice(&sum.to_le_bytes());
-    iso("floppy", &image)
+    image
 }
 
 /// Builds a CD with FreeDOS, its console on COM1, from the image `PCVM_FREEDOS` or `../shared/images/freedos722.img`
 /// beside the project. Returns `None` if there is no image.
 pub fn freedos_iso() -> Result<Option<PathBuf>, Error> {
+    let Some((path, mut image)) = freedos()? else { return Ok(None) };
+    prepare_freedos(&mut image).ok_or_else(|| unexpected(&path))?;
+    iso("freedos", &image).map(Some)
+}
+
+/// The 720 KB floppy with FreeDOS that [`freedos_iso`] is made from, with its console on COM1, and FORM.COM and SAME.COM
+/// (dos-floppy.s). Returns `None` if there is no image.
+pub fn freedos_image() -> Result<Option<PathBuf>, Error> {
+    let Some((path, mut image)) = freedos()? else { return Ok(None) };
+    let prepared = Layout::of(&image).and_then(|layout| {
+        layout.prepend(&mut image, b"AUTOEXECBAT", b"CTTY AUX\r\n")?;
+        layout.add(&mut image, b"FORM    COM", &code::dos_form())?;
+        layout.add(&mut image, b"SAME    COM", &code::dos_same())
+    });
+    prepared.ok_or_else(|| unexpected(&path))?;
+    file("freedos-image", &image).map(Some)
+}
+
+fn unexpected(path: &Path) -> Error {
+    Error::Unexpected(format!("{}: not the expected FreeDOS floppy: no FAT12 or no AUTOEXEC.BAT", path.display()))
+}
+
+/// The FreeDOS image and its path.
+fn freedos() -> Result<Option<(PathBuf, Vec<u8>)>, Error> {
     let path = match std::env::var_os("PCVM_FREEDOS") {
         Some(path) => PathBuf::from(path),
         None => {
@@ -98,22 +149,19 @@ pub fn freedos_iso() -> Result<Option<PathBuf>, Error> {
             }
         }
     };
-    let mut image = fs::read(&path).map_err(file_error(&path))?;
-    prepare_freedos(&mut image).ok_or_else(|| {
-        Error::Unexpected(format!("{}: not the expected FreeDOS floppy: no FAT12 or no AUTOEXEC.BAT", path.display()))
-    })?;
-    iso("freedos", &image).map(Some)
+    let image = fs::read(&path).map_err(file_error(&path))?;
+    Ok(Some((path, image)))
 }
 
 /// El Torito has no 720 KiB floppy: the file system is placed on a 1.44 MB one, whose tracks have 18 sectors.
-/// AUTOEXEC.BAT gets a first line that moves the console to COM1, and DRAW.COM (dos-draw.s) and CD.COM (dos-cd.s) are
+/// AUTOEXEC.BAT gets a first line that moves the console to COM1, and DRAW.COM (dos-draw.s) and TRAY.COM (dos-cd.s) are
 /// added.
 fn prepare_freedos(image: &mut Vec<u8>) -> Option<()> {
     image.get_mut(24..26)?.copy_from_slice(&18_u16.to_le_bytes());
     let layout = Layout::of(image)?;
     layout.prepend(image, b"AUTOEXECBAT", b"CTTY AUX\r\n")?;
     layout.add(image, b"DRAW    COM", &code::dos_draw())?;
-    layout.add(image, b"CD      COM", &code::dos_cd())?;
+    layout.add(image, b"TRAY    COM", &code::dos_cd())?;
     image.resize(SECTORS * SECTOR, 0);
     Some(())
 }
@@ -197,6 +245,11 @@ impl Layout {
         image.get_mut(start..start + data.len())?.copy_from_slice(data);
         (data.len() <= self.cluster).then_some(())
     }
+}
+
+fn file(name: &str, image: &[u8]) -> Result<PathBuf, Error> {
+    let dir = cached(name, &[image], |dir: &Path| fs::write(dir.join("floppy.img"), image).map_err(file_error(dir)))?;
+    Ok(dir.join("floppy.img"))
 }
 
 fn iso(name: &str, image: &[u8]) -> Result<PathBuf, Error> {

@@ -10,6 +10,7 @@ pub mod cd;
 pub mod debian;
 pub mod disk;
 pub mod flat;
+pub mod floppies;
 pub mod floppy;
 pub mod folder;
 pub mod installer;

@@ -20,7 +20,7 @@ const COMMANDS: [&[u8]; 9] = [
 fn step(bench: &mut Bench<Fdc>, bytes: &[u8], n: usize) {
     match n {
         n if n < bytes.len() => bench.outb(FIFO, bytes[n]),
-        _ if !bench.pending.is_empty() && n % 2 == 0 => {
+        _ if !bench.pending.is_empty() && n.is_multiple_of(2) => {
             bench.complete();
         }
         _ if bench.inb(MSR) & 0xe0 == 0xa0 => bench.outb(FIFO, n as u8),
@@ -102,7 +102,7 @@ fn a_state_saved_at_any_point_of_a_command_ends_it_as_without_saving() {
                         assert_eq!(bench.device.save_cbor(), saved);
                         // What was in flight at the host is lost.
                         bench.pending.clear();
-                        bench.call(|device, cx| Device::resync(device, cx));
+                        bench.call(Device::resync);
                     }
                 }
                 bench.hold_requests = false;

@@ -78,7 +78,7 @@ fn a_hard_reset_is_power_on_but_for_the_heads() {
     let mut bench = machine();
     let fresh = Bench::new(Fdc::new([spec(DriveType::D1440, 1440), spec(DriveType::D1440, 0)], Timing::Fast));
     command(&mut bench, &[0x94]);
-    bench.call(|device, cx| Device::reset(device, cx));
+    bench.call(Device::reset);
     let (after, before) = (Device::save(&bench.device), Device::save(&fresh.device));
     assert_eq!(format!("{:?}", after.drives), format!("{:?}", before.drives));
     assert_eq!((after.dor, after.rate, after.locked, after.specify), (before.dor, before.rate, false, [0; 2]));

@@ -1,6 +1,8 @@
 //! Servers that violate the protocol: each gets an error, none a panic, a hang or memory.
 
-use super::server::{Abilities, chunk, greeting, info_export, info_sizes, negotiate, option_reply, simple, u64_at};
+use super::server::{
+    Abilities, Server, chunk, greeting, info_export, info_sizes, negotiate, option_reply, simple, u64_at,
+};
 use super::*;
 use crate::block::nbd::wire::*;
 use std::io::{Read, Write};
@@ -103,10 +105,10 @@ fn every_bad_reply_to_an_option_is_refused() {
 
 #[test]
 fn an_unknown_export_is_refused_with_the_names_of_the_others() {
-    let server = super::server::Server::new(512, Abilities::default());
+    let server = Server::new(512, Abilities::default());
     let error = open(server.socket(), "dis", 0).unwrap_err().to_string();
     assert_eq!(error, "the server has no export 'dis', but 'disk', 'other'");
-    let server = super::server::Server::new(512, Abilities { go: false, ..Abilities::default() });
+    let server = Server::new(512, Abilities { go: false, ..Abilities::default() });
     let error = open(server.socket(), "dis", 0).unwrap_err().to_string();
     assert_eq!(error, "the server has no export 'dis', or refuses it without saying why");
 }

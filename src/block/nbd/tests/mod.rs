@@ -2,7 +2,7 @@
 
 mod hostile;
 mod reconnect;
-mod server;
+pub mod server;
 mod strangers;
 
 use super::{NbdClient, NbdError};
@@ -33,5 +33,5 @@ fn read(client: &NbdClient, offset: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Bytes in the stack of a drive's worker thread.
+/// Bytes of stack that are enough for a request with a TLS handshake: an eighth of what a drive's worker thread has.
 const WORKER_STACK: usize = 128 << 10;

@@ -198,7 +198,7 @@ fn a_plugin_that_fails_once_in_a_while_is_only_an_error_to_its_request() {
     let pread = "pread=dd if=$tmpdir/disk skip=$4 count=$3 iflag=count_bytes,skip_bytes status=none || exit 1";
     let server = nbdkit(&["eval", "get_size=echo 65536", "open=truncate -s 64K $tmpdir/disk", pread]);
     let client = open_uri(&format!("nbd+unix:///?socket={}", server.socket.display()), 5, true).unwrap();
-    assert_eq!(super::read(&client, 100, 50), [0; 50]);
+    assert_eq!(read(&client, 100, 50), [0; 50]);
     let server = nbdkit(&["eval", "get_size=echo 65536", "pread=echo EIO broken >&2; exit 1"]);
     let client = open_uri(&format!("nbd+unix:///?socket={}", server.socket.display()), 5, true).unwrap();
     for _ in 0..3 {
@@ -321,7 +321,7 @@ fn tls_works_with_qemu_nbd_and_survives_its_end() {
     exercise(&client);
     // The worker threads of drives have small stacks.
     std::thread::scope(|scope| {
-        let worker = std::thread::Builder::new().stack_size(crate::block::nbd::tests::WORKER_STACK);
+        let worker = std::thread::Builder::new().stack_size(WORKER_STACK);
         let again = worker.spawn_scoped(scope, || {
             exercise_again(&client);
             server.kill();

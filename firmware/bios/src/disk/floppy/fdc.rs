@@ -39,6 +39,8 @@ pub mod command {
 const BYTE_MS: u32 = 100;
 const RESULT_MS: u32 = 2_000;
 const SEEK_MS: u32 = 2_000;
+/// Time without an interrupt after which a seek's end is looked for.
+const SENSE_MS: u32 = 20;
 /// 40:3E: IRQ 6 has arrived.
 const INTERRUPTED: u8 = 0x80;
 
@@ -160,13 +162,18 @@ pub fn run_seek<H: Hw>(bios: &mut Bios<H>, bytes: &[u8]) -> Result<()> {
     announce_wait(bios);
     let drive = bytes.get(1).copied().unwrap_or(0) & 3;
     let mut timeout = Timeout::ms(SEEK_MS);
+    let mut quiet = Timeout::ms(SENSE_MS);
     loop {
-        // If the interrupt never arrives (masked, or INT 0Eh is hooked), SENSE INTERRUPT STATUS is sent after the
-        // time-out. Its result is "invalid command" (80h) if no interrupt is pending.
+        // The interrupt may never arrive (masked, or INT 0Eh is hooked), or be one of an earlier command. The result of
+        // SENSE INTERRUPT STATUS is "invalid command" (80h) while the heads move.
         let came = bios.hw.get(bda::FLOPPY_RECALIBRATE) & INTERRUPTED != 0;
         let expired = timeout.expired(bios);
-        if came || expired {
+        if came || expired || quiet.expired(bios) {
             let [st0, ..] = sense_interrupt(bios)?;
+            if st0 == 0x80 && !expired {
+                quiet = Timeout::ms(SENSE_MS);
+                continue;
+            }
             return match st0 {
                 _ if st0 & 0xe3 == 0x20 | drive => Ok(()),
                 _ if expired => Err(Status::TIMEOUT),
