@@ -54,8 +54,9 @@ fn nested_linux_reads_a_directory_as_a_cd_and_writes_to_one_as_a_floppy() {
         text.lines().take_while(|line| !line.starts_with("====")).map(str::to_owned).collect()
     };
     let sums = |lines: &[String]| -> Vec<String> {
-        let mut sums: Vec<_> =
-            lines.iter().filter(|line| line.len() > 34 && line[32..].starts_with("  ")).cloned().collect();
+        let is_sum =
+            |line: &&String| line.as_bytes().iter().take(32).all(u8::is_ascii_hexdigit) && line.contains("  ./");
+        let mut sums: Vec<_> = lines.iter().filter(is_sum).cloned().collect();
         sums.sort();
         sums
     };
