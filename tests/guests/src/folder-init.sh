@@ -22,7 +22,7 @@ section "sequential read"
 dd if=/dev/sr0 of=/dev/null bs=64k
 if insmod /modules/floppy.ko 2>/dev/null && [ -b /dev/fd0 ]; then
   section "floppy"
-  mount -t vfat -o iocharset=utf8 /dev/fd0 /medium && {
+  mount -t vfat -o utf8 /dev/fd0 /medium && {
     (cd /medium && find . -type f -exec md5sum {} +)
     echo "written by the guest" >"/medium/A new file.txt" && rm -f /medium/remove && sync
     umount /medium
