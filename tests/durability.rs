@@ -233,9 +233,10 @@ fn slow_a_killed_writer_of_a_raw_image_loses_no_flushed_write() {
 fn slow_a_killed_writer_of_a_qcow2_image_loses_no_flushed_write() {
     let dir = dir();
     for (name, options, cache, kills) in [
-        ("plain", &[][..], "writeback", 80),
+        ("plain", &[][..], "writeback", 70),
         ("small clusters", &["-o", "cluster_size=512,refcount_bits=1"][..], "writeback", 40),
-        ("direct", &[], "none", 30),
+        ("direct", &[], "none", 20),
+        ("direct, small clusters", &["-o", "cluster_size=512"], "none", 20),
         ("through", &["-o", "compat=0.10"], "writethrough", 30),
     ] {
         let path = dir.path().join(name);

@@ -9,7 +9,7 @@
 //! - It does not wait for the device between refcounts and tables, so that the host may write them in another order. A write
 //!   that follows one to a refcount block waits until that is on stable storage, and so do L1 entries.
 
-use imago::io_buffers::{IoVector, IoVectorMut};
+use imago::io_buffers::{IoBuffer, IoVector, IoVectorMut};
 use imago::storage::PreallocateMode;
 use imago::storage::drivers::CommonStorageHelper;
 use imago::{Storage, StorageExt};
@@ -33,12 +33,15 @@ pub struct Layout {
     pub cluster: u64,
 }
 
+/// Bytes of an L1 entry.
+const ENTRY: usize = 8;
+
 /// What has been written since the last time that the device was waited for.
 #[derive(Debug, Default)]
 struct State {
     layout: Layout,
-    /// Writes to the L1 table that wait, by offset.
-    l1: BTreeMap<u64, Vec<u8>>,
+    /// Entries of the L1 table that wait, by their offset.
+    l1: BTreeMap<u64, [u8; ENTRY]>,
     /// A refcount block was written.
     refcounts: bool,
     /// Something else was written.
@@ -89,15 +92,12 @@ impl Store {
         Ok(())
     }
 
-    /// Before a write of `range`: waits for the device where the order demands it. True if the write is to wait.
-    fn before_write(&self, range: Range<u64>) -> io::Result<bool> {
+    /// Before a write of `range`: waits for the device where the order demands it.
+    fn before_write(&self, range: Range<u64>) -> io::Result<()> {
         let mut state = self.state();
-        let Layout { l1_table, refcount_blocks, cluster, .. } = &state.layout;
+        let Layout { refcount_blocks, cluster, .. } = &state.layout;
         if *cluster == 0 {
-            return Ok(false);
-        }
-        if range.start < l1_table.end && l1_table.start < range.end {
-            return Ok(true);
+            return Ok(());
         }
         if refcount_blocks.contains(&(range.start - range.start % cluster)) {
             if state.frees && state.other {
@@ -110,7 +110,56 @@ impl Store {
             }
             state.other = true;
         }
-        Ok(false)
+        Ok(())
+    }
+
+    /// The part of `range` that is in the L1 table.
+    fn in_l1(&self, range: &Range<u64>) -> Option<Range<u64>> {
+        let state = self.state();
+        let Layout { l1_table, cluster, .. } = &state.layout;
+        let part = range.start.max(l1_table.start)..range.end.min(l1_table.end);
+        (*cluster != 0 && part.start < part.end).then_some(part)
+    }
+
+    /// Reads `range`, which has the file's alignment, past the entries that wait.
+    #[allow(unsafe_code)]
+    fn read_file(&self, range: &Range<u64>) -> io::Result<IoBuffer> {
+        let len = usize::try_from(range.end - range.start).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let mut buffer = IoBuffer::new(len, self.file.mem_align())?;
+        // SAFETY: the buffer has the file's memory alignment, and the range its request alignment.
+        unsafe { self.file.pure_readv(IoVectorMut::from(&mut buffer), range.start)? };
+        Ok(buffer)
+    }
+
+    /// A write that reaches into the L1 table: its entries that differ from the file's wait, the other bytes are written.
+    /// With direct I/O a write of one entry comes as a whole block, which may hold other tables as well.
+    #[allow(unsafe_code)]
+    fn write_around_l1(&self, bufv: &IoVector<'_>, range: &Range<u64>, l1: &Range<u64>) -> io::Result<()> {
+        let mut buffer = self.read_file(range)?;
+        let mut bytes = vec![0; buffer.len()];
+        bufv.copy_into_slice(&mut bytes);
+        let place = |at: u64| (at - range.start) as usize;
+        {
+            let mut state = self.state();
+            let file = buffer.as_ref().into_slice();
+            let first = l1.start.next_multiple_of(ENTRY as u64);
+            for at in (first..l1.end).step_by(ENTRY) {
+                let entry = place(at)..place(at) + ENTRY;
+                let (Some(old), Some(new)) = (file.get(entry.clone()), bytes.get_mut(entry)) else { continue };
+                match <[u8; ENTRY]>::try_from(&*new) {
+                    Ok(changed) if *new != *old => state.l1.insert(at, changed),
+                    _ => state.l1.remove(&at),
+                };
+                new.copy_from_slice(old);
+            }
+        }
+        if l1 == range {
+            return Ok(());
+        }
+        self.before_write(range.clone())?;
+        buffer.as_mut().into_slice().copy_from_slice(&bytes);
+        // SAFETY: as in `read_file`; the caller's request holds the range.
+        unsafe { self.file.pure_writev(IoVector::from(&buffer), range.start) }
     }
 
     /// A write of `bytes` to the refcount table names refcount blocks.
@@ -138,8 +187,8 @@ impl Store {
             return Ok(());
         }
         self.wait(&mut state)?;
-        while let Some((&offset, bytes)) = state.l1.first_key_value() {
-            self.file.write(bytes, offset)?;
+        while let Some((&offset, entry)) = state.l1.first_key_value() {
+            self.file.write(&entry[..], offset)?;
             state.l1.pop_first();
         }
         state.other = true;
@@ -187,19 +236,36 @@ impl Storage for Store {
     }
 
     unsafe fn pure_readv(&self, bufv: IoVectorMut<'_>, offset: u64) -> io::Result<()> {
-        // SAFETY: see above.
-        unsafe { self.file.pure_readv(bufv, offset) }
+        let mut bufv = bufv;
+        let range = offset..offset.saturating_add(bufv.len());
+        let waiting: Vec<_> = match self.in_l1(&range) {
+            Some(part) => self.state().l1.range(part).map(|(at, entry)| (*at, *entry)).collect(),
+            None => Vec::new(),
+        };
+        if waiting.is_empty() {
+            // SAFETY: see above.
+            return unsafe { self.file.pure_readv(bufv, offset) };
+        }
+        // A block that is read to be written again in part.
+        let mut buffer = self.read_file(&range)?;
+        let bytes = buffer.as_mut().into_slice();
+        for (at, entry) in waiting {
+            let at = (at - offset) as usize;
+            if let Some(place) = bytes.get_mut(at..at + ENTRY) {
+                place.copy_from_slice(&entry);
+            }
+        }
+        bufv.copy_from_slice(bytes);
+        Ok(())
     }
 
     unsafe fn pure_writev(&self, bufv: IoVector<'_>, offset: u64) -> io::Result<()> {
         let range = offset..offset.saturating_add(bufv.len());
-        if self.before_write(range)? {
-            let mut bytes = vec![0; usize::try_from(bufv.len()).map_err(|_| io::ErrorKind::InvalidInput)?];
-            bufv.copy_into_slice(&mut bytes);
-            self.state().l1.insert(offset, bytes);
-            return Ok(());
-        }
         self.note_refcount_blocks(offset, &bufv);
+        if let Some(l1) = self.in_l1(&range) {
+            return self.write_around_l1(&bufv, &range, &l1);
+        }
+        self.before_write(range)?;
         // SAFETY: see above.
         unsafe { self.file.pure_writev(bufv, offset) }
     }

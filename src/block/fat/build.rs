@@ -82,13 +82,17 @@ fn names(tree: &Tree, dir: usize) -> Result<Vec<Named>, FatError> {
         .filter(|(_, node)| !matches!(node.content, Content::Symlink(_)))
         .collect();
     let short = ShortNames::fat().assign(entries.iter().map(|(_, node)| (node.name.as_bytes(), node.is_dir())));
-    // Names in use, in lower case. A long name that is in use already is left out: the short name is unique.
-    let mut used = HashSet::new();
     let short = short.ok_or(FatError::Names)?;
+    let plain =
+        |short: ShortName| Entry { short, attributes: 0, case: 0, time: 0, date: 0, cluster: 0, size: 0 }.name();
+    // Names in use, in lower case: all short ones, which are unique. A long name that is in use already is left out.
+    let mut used: HashSet<_> = short.iter().map(|(short, _)| plain(*short).to_lowercase()).collect();
     let named = entries.into_iter().zip(short).map(|((node, entry), (short, _))| {
         let long = long_name(&entry.name.to_string_lossy());
-        let plain = Entry { short, attributes: 0, case: 0, time: 0, date: 0, cluster: 0, size: 0 }.name();
-        let needed = long != plain && used.insert(long.to_lowercase());
+        let plain = plain(short);
+        let lower = long.to_lowercase();
+        // A long name may be the short one in lower case.
+        let needed = long != plain && (lower == plain.to_lowercase() || used.insert(lower));
         Named { node, short, long: needed.then_some(long) }
     });
     Ok(named.collect())
