@@ -49,7 +49,7 @@ fn calls(name: &str, firmware: Firmware, command: &str) -> Log {
     })
 }
 
-const ON_PCVM: &str = "./pcvm run --memory 64M --firmware bios.bin --disk hda.img,readonly --disk scratch.img \
+const ON_PCVM: &str = "./pcvm run --memory 64M --floppy none --firmware bios.bin --disk hda.img,readonly --disk scratch.img \
     --cdrom cd.iso --boot c --serial null --serial null --debugcon calls.log --display none --no-reboot";
 const ON_QEMU: &str = "timeout 250 qemu-system-x86_64 -accel tcg -m 64 -L . -bios bios.bin -vga none \
     -device VGA,romfile=vgabios-stdvga.bin -nic none -parallel none -serial null -serial null -display none -boot c \

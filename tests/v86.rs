@@ -67,7 +67,7 @@ const ON_QEMU: &str = "timeout 130 qemu-system-x86_64 -accel tcg -m 64 -bios our
     -drive file=hda.img,format=raw,if=ide -drive file=hdb.img,format=raw,if=ide \
     -drive file=cd.iso,format=raw,if=ide,index=2,media=cdrom -drive file=v86.iso,format=raw,if=ide,index=3,media=cdrom \
     -debugcon file:calls.log -global isa-debugcon.iobase=0x402 -no-reboot";
-const ON_PCVM: &str = "./pcvm run --memory 64M --disk hda.img,readonly --disk hdb.img --cdrom cd.iso --cdrom v86.iso \
+const ON_PCVM: &str = "./pcvm run --memory 64M --floppy none --disk hda.img,readonly --disk hdb.img --cdrom cd.iso --cdrom v86.iso \
     --boot dc --serial null --serial null --debugcon calls.log --display none --no-reboot";
 
 #[test]

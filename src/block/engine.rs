@@ -263,7 +263,7 @@ impl BlockEngine {
 
     /// Waits until no request is in flight. [`Self::take_completions`] then gives all completions. Requests do not wait for
     /// their throttles, those of stopped drives are tried once more, and those that have waited for the server of a network
-    /// disk for [`SERVER_GRACE`] fail.
+    /// disk for 5 seconds fail.
     pub fn wait_idle(&self) {
         self.shared.draining.store(true, Ordering::SeqCst);
         self.resume();

@@ -188,9 +188,15 @@ pub fn dirty_image(dir: &Dir) -> String {
     child.stdin.as_mut().unwrap().write_all(b"write -P 0x99 5M 1M\nflush\n").unwrap();
     let file = File::open(dir.path("dirty.qcow2")).unwrap();
     let mut bit = [0];
+    let entry = |at: u64| {
+        let mut entry = [0; 8];
+        file.read_exact_at(&mut entry, at).map_or(0, |()| u64::from_be_bytes(entry))
+    };
     for _ in 0..500 {
         file.read_exact_at(&mut bit, 79).unwrap();
-        if bit[0] & 1 != 0 && file.metadata().unwrap().len() > 5 << 18 {
+        // The flush writes the L2 entry of the last cluster, 5M + 15 * 64K.
+        let l2 = entry(0x30000) & 0x00ff_ffff_ffff_fe00;
+        if bit[0] & 1 != 0 && l2 != 0 && entry(l2 + 95 * 8) != 0 {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(10));

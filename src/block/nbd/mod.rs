@@ -7,7 +7,7 @@
 //!
 //! When a connection is lost, requests wait for a new one, up to `reconnect` seconds, and are then executed again. **A flush
 //! succeeds only if every write acknowledged before it is on stable storage**, and a read gives what was acknowledged last,
-//! also if the server was killed and has lost it: writes that no flush has followed are kept in [`replay::ReplayLog`] and
+//! also if the server was killed and has lost it: writes that no flush has followed are kept in `replay::ReplayLog` and
 //! written again before anything else. Two limits are the protocol's: a server without FLUSH promises nothing, and a write
 //! that hangs in a lost connection to a server that lives on may be executed after its repetition.
 //!

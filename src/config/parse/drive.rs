@@ -33,7 +33,7 @@ pub struct DriveOption {
     pub unit: Option<DiskId>,
 }
 
-/// `FILE[,unit=hda|hdb|hdc|hdd][,format=FORMAT][,readonly[=on|off]][,serial=TEXT]...`: the keys in [`DISK_KEYS`].
+/// `FILE[,unit=hda|hdb|hdc|hdd][,format=FORMAT][,readonly[=on|off]][,serial=TEXT]...`: the keys in `DISK_KEYS`.
 ///
 /// # Errors
 /// If the file name is missing, a key or its value is invalid, or keys contradict each other.

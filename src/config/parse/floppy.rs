@@ -20,7 +20,7 @@ pub enum FloppyOption {
     Drive(Box<DriveOption>),
 }
 
-/// `FILE|empty|none[,unit=fda|fdb][,drive=360|720|1.2|1.44|2.88][,readonly]...`: the keys in [`KEYS`].
+/// `FILE|empty|none[,unit=fda|fdb][,drive=360|720|1.2|1.44|2.88][,readonly]...`: the keys in `KEYS`.
 ///
 /// # Errors
 /// If the file name is missing, a key or its value is invalid, or keys contradict each other.

@@ -38,7 +38,9 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     }
     let options = StorageOpenOptions::new().write(true).filename(&path);
-    let Ok(storage) = file.try_clone().and_then(|file| imago::file::File::from_open_file(file, options)) else { return };
+    let Ok(storage) = file.try_clone().and_then(|file| imago::file::File::from_open_file(file, options)) else {
+        return;
+    };
     let image = imago::qcow2::Qcow2::<imago::file::File>::builder(storage).write(true).backing(None).data_file(None);
     let Ok(image) = image.open(DenyImplicitOpenGate::default()) else { return };
     let mut image = FormatAccess::new(image);

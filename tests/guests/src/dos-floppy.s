@@ -153,7 +153,7 @@ form_boot:
         .long 0, 0
         .byte 0, 0, 0x29
         .long 0x12345678
-        .ascii "FORMATTED  FAT12   "
+        .ascii "NO NAME    FAT12   "
         .byte 0xCD, 0x18
 form_boot_end:
         .org pcvm_dos_form_start - pcvm_dos_form_start + 1024
