@@ -19,6 +19,7 @@ pub mod net;
 pub mod options;
 pub mod screen;
 pub mod servers;
+pub mod storage;
 pub mod v86;
 pub mod xorg;
 

@@ -1,0 +1,135 @@
+//! fio in a Linux guest verifies random writes with TRIM and flushes mixed in, on each kind of image and in each cache mode.
+
+use pcvm_test_guests::storage;
+use pcvm_test_host::{Host, Job};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+fn qemu_img(dir: &Path, args: &[&str]) {
+    let output = Command::new("qemu-img").current_dir(dir).args(args).output().expect("qemu-img");
+    assert!(output.status.success(), "qemu-img {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Checks what fio has reported on these disks.
+fn verified(log: &str, disks: &[&str]) {
+    for disk in disks {
+        assert!(log.contains(&format!("==== {disk}: verified")), "{log}");
+        let trim = format!("==== {disk}: 131072 sectors, discards up to 0 bytes");
+        assert!(!log.contains(&trim), "{disk} has no TRIM: {log}");
+    }
+}
+
+/// Runs fio on a raw image, a qcow2 image and a chain of 50 images, in one cache mode.
+fn verify(cache: &str) {
+    let guest = storage::make().unwrap_or_else(|error| panic!("{error}"));
+    let dir = tempfile::tempdir().unwrap();
+    let images = dir.path().join("images");
+    std::fs::create_dir(&images).unwrap();
+    std::fs::File::create(images.join("raw.img")).unwrap().set_len(64 << 20).unwrap();
+    qemu_img(&images, &["create", "-q", "-f", "qcow2", "top.qcow2", "64M"]);
+    qemu_img(&images, &["create", "-q", "-f", "qcow2", "0.qcow2", "64M"]);
+    for n in 1..50 {
+        let base = format!("{}.qcow2", n - 1);
+        qemu_img(&images, &["create", "-q", "-f", "qcow2", "-b", &base, "-F", "qcow2", &format!("{n}.qcow2")]);
+    }
+    // On ext4, because the directories of a nested host have no direct I/O.
+    let image = "PATH=$PATH:/usr/sbin:/sbin mke2fs -q -t ext4 -E lazy_itable_init=1,nodiscard -d images fs.img 320M && gzip -1 fs.img";
+    let made = Command::new("sh").current_dir(dir.path()).args(["-c", image]).status().unwrap();
+    assert!(made.success(), "mke2fs: {made}");
+    let script = format!(
+        "! command -v load-modules >/dev/null || load-modules
+         mkdir /tmp/fs && gunzip -c fs.img.gz >/tmp/fs.img && mount -o loop /tmp/fs.img /tmp/fs || exit
+         ./pcvm run --control none --memory 512M --kernel vmlinuz --initrd initrd.gz --append 'console=ttyS0 panic=-1' \
+           --disk /tmp/fs/raw.img,cache={cache} --disk /tmp/fs/top.qcow2,format=qcow2,cache={cache} \
+           --disk /tmp/fs/49.qcow2,format=qcow2,cache={cache} --cdrom fio.iso,unit=hdd \
+           --serial file:serial.log --display none 2>errors.log &
+         vm=$!
+         finished() {{ ended $vm; }}
+         wait_for 500 finished || kill $vm
+         wait $vm
+         cp /tmp/fs/*.qcow2 . && umount /tmp/fs
+         has serial.log '==== end'"
+    );
+    let mut job = Job::new(&format!("fio-{cache}"), script).pcvm().unwrap_or_else(|error| panic!("{error}"));
+    for name in ["vmlinuz", "initrd.gz", "fio.iso"] {
+        job = job.file(guest.join(name), name);
+    }
+    job = job.file(dir.path().join("fs.img.gz"), "fs.img.gz");
+    let output = Host::pick().run(&job.timeout(Duration::from_secs(600))).unwrap_or_else(|error| panic!("{error}"));
+    output.expect_status(0, &["serial.log", "errors.log"]);
+    verified(&output.text("serial.log").replace('\r', ""), &["sda", "sdb", "sdc"]);
+    for image in ["top.qcow2", "49.qcow2"] {
+        qemu_img(&output.dir, &["check", "-q", image]);
+    }
+}
+
+#[test]
+fn nested_fio_verifies_writes_with_trim_past_the_page_cache() {
+    verify("none");
+}
+
+#[test]
+fn nested_fio_verifies_a_network_disk_whose_server_is_killed_again_and_again() {
+    let guest = storage::make().unwrap_or_else(|error| panic!("{error}"));
+    let dir = tempfile::tempdir().unwrap();
+    // qemu-nbd with its libraries, for a nested host.
+    let pack = "program=$(command -v qemu-nbd) &&
+        { echo $program; ldd $program | grep -o '/[^ ]*'; } | sort -u | tar -chf root.tar --absolute-names -T -";
+    let packed = Command::new("sh").current_dir(dir.path()).args(["-c", pack]).status().unwrap();
+    assert!(packed.success(), "{packed}");
+    let script = "command -v qemu-nbd >/dev/null || tar -xf root.tar -C / || exit
+         export PATH=$PATH:/usr/bin
+         truncate -s 64M disk.img
+         serve() {
+           rm -f /tmp/nbd.socket
+           qemu-nbd -f raw -k /tmp/nbd.socket -t --discard=unmap -x disk disk.img &
+           server=$!
+         }
+         serve
+         wait_for 20 test -S /tmp/nbd.socket
+         ./pcvm run --control none --memory 512M --kernel vmlinuz --initrd initrd.gz --append 'console=ttyS0 panic=-1' \
+           --disk \"nbd+unix:///disk?socket=/tmp/nbd.socket\" --cdrom fio.iso,unit=hdd \
+           --serial file:serial.log --display none 2>errors.log &
+         vm=$!
+         kills=0
+         ended_or_killed() {
+           ended $vm && return 0
+           # Only while fio runs.
+           if has serial.log '==== sda: 131072'; then
+             sleep 8; kill -9 $server; wait $server; sleep 0.5; serve; kills=$((kills + 1))
+           fi
+           return 1
+         }
+         wait_for 500 ended_or_killed || kill $vm
+         wait $vm
+         kill $server
+         echo \"killed $kills times\" >kills.log
+         has serial.log '==== end'";
+    let mut job = Job::new("fio-nbd", script).pcvm().unwrap_or_else(|error| panic!("{error}"));
+    for name in ["vmlinuz", "initrd.gz", "fio.iso"] {
+        job = job.file(guest.join(name), name);
+    }
+    job = job.file(dir.path().join("root.tar"), "root.tar");
+    let output = Host::pick().run(&job.timeout(Duration::from_secs(600))).unwrap_or_else(|error| panic!("{error}"));
+    output.expect_status(0, &["serial.log", "errors.log", "kills.log"]);
+    verified(&output.text("serial.log").replace('\r', ""), &["sda"]);
+    let kills = output.text("kills.log");
+    let count: u32 = kills.split(' ').nth(1).and_then(|count| count.parse().ok()).unwrap_or(0);
+    assert!(count >= 2, "{kills}");
+}
+
+#[test]
+fn nested_fio_verifies_writes_with_trim_through_the_page_cache() {
+    verify("writeback");
+}
+
+#[test]
+fn nested_fio_verifies_writes_with_trim_that_are_written_through() {
+    verify("writethrough");
+}
+
+#[test]
+fn nested_fio_verifies_writes_with_trim_without_flushes() {
+    verify("unsafe");
+}
