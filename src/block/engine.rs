@@ -199,7 +199,7 @@ impl BlockEngine {
         let mut admitted = false;
         let mut stop = None;
         if let Some(medium) = medium.as_deref_mut().filter(|_| idle) {
-            admitted = drive.admits(&pending);
+            admitted = drive.admit(&pending.request, Instant::now).is_ok();
             if admitted && let Progress::Done(result) = pending.run_on(medium, &self.shared.memory, patience) {
                 match drive.action(pending.request.op, result) {
                     Ok(result) => {
@@ -368,15 +368,15 @@ impl Drive {
         }
     }
 
-    /// Whether the throttle lets a request pass now.
+    /// Lets a request pass the throttle at `now`. Only reads and writes count.
+    ///
+    /// # Errors
+    /// The time after which to try again.
     #[inline]
-    fn admits(&self, request: &PendingRequest) -> bool {
-        match &self.throttle {
-            None => true,
-            Some(throttle) => match request.request.op {
-                BlockOp::Read | BlockOp::Write => throttle.admit(request.request.data.len(), Instant::now()).is_ok(),
-                BlockOp::Flush | BlockOp::Discard { .. } => true,
-            },
+    fn admit(&self, request: &BlockRequest, now: impl FnOnce() -> Instant) -> Result<(), Duration> {
+        match (&self.throttle, request.op) {
+            (Some(throttle), BlockOp::Read | BlockOp::Write) => throttle.admit(request.data.len(), now()),
+            _ => Ok(()),
         }
     }
 
@@ -488,9 +488,9 @@ fn run_worker(shared: &Shared, index: usize) {
                     if first.admitted || draining {
                         break;
                     }
-                    match drive.throttle.as_ref().map(|throttle| throttle.admit(first.bytes(), Instant::now())) {
-                        Some(Err(wait)) => wait.min(LONGEST_WAIT),
-                        None | Some(Ok(())) => {
+                    match drive.admit(&first.request.request, Instant::now) {
+                        Err(wait) => wait.min(LONGEST_WAIT),
+                        Ok(()) => {
                             first.admitted = true;
                             break;
                         }
@@ -503,16 +503,6 @@ fn run_worker(shared: &Shared, index: usize) {
         // `execute_next` picks the request only when it holds the medium: until then `start` may put one in front.
         drop(queue);
         shared.execute_next(drive);
-    }
-}
-
-impl QueuedRequest {
-    /// Bytes that the throttle counts.
-    fn bytes(&self) -> u64 {
-        match self.request.request.op {
-            BlockOp::Read | BlockOp::Write => self.request.request.data.len(),
-            BlockOp::Flush | BlockOp::Discard { .. } => 0,
-        }
     }
 }
 

@@ -341,10 +341,7 @@ impl Image {
     /// # Errors
     /// If the host fails a write.
     pub fn close(mut self) -> io::Result<()> {
-        if self.read_only || !self.dirty || self.no_flush {
-            return Ok(());
-        }
-        self.backend.flush()
+        if self.no_flush { Ok(()) } else { self.flush() }
     }
 
     /// Makes the next transfer fail.

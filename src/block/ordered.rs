@@ -202,9 +202,8 @@ impl fmt::Display for Store {
     }
 }
 
-// SAFETY of the implementation's unsafe functions: imago declares them unsafe because a caller must keep alignment and
-// exclusion; each passes its caller's request on unchanged, and the object that it passes it to has the same alignments and
-// the same helper for exclusion.
+// imago declares these functions unsafe because a caller must keep alignment and exclusion. Each passes its caller's request
+// on, to a file that has the same alignments and the same helper for exclusion.
 #[allow(unsafe_code)]
 impl Storage for Store {
     fn mem_align(&self) -> usize {
@@ -235,6 +234,7 @@ impl Storage for Store {
         self.file.get_filename()
     }
 
+    // SAFETY: nothing beyond what the trait demands of the caller.
     unsafe fn pure_readv(&self, bufv: IoVectorMut<'_>, offset: u64) -> io::Result<()> {
         let mut bufv = bufv;
         let range = offset..offset.saturating_add(bufv.len());
@@ -243,7 +243,7 @@ impl Storage for Store {
             None => Vec::new(),
         };
         if waiting.is_empty() {
-            // SAFETY: see above.
+            // SAFETY: the caller's request has the alignment and the exclusion that imago demands, and the file has the same.
             return unsafe { self.file.pure_readv(bufv, offset) };
         }
         // A block that is read to be written again in part.
@@ -259,6 +259,7 @@ impl Storage for Store {
         Ok(())
     }
 
+    // SAFETY: nothing beyond what the trait demands of the caller.
     unsafe fn pure_writev(&self, bufv: IoVector<'_>, offset: u64) -> io::Result<()> {
         let range = offset..offset.saturating_add(bufv.len());
         self.note_refcount_blocks(offset, &bufv);
@@ -266,25 +267,28 @@ impl Storage for Store {
             return self.write_around_l1(&bufv, &range, &l1);
         }
         self.before_write(range)?;
-        // SAFETY: see above.
+        // SAFETY: the caller's request has the alignment and the exclusion that imago demands, and the file has the same.
         unsafe { self.file.pure_writev(bufv, offset) }
     }
 
+    // SAFETY: nothing beyond what the trait demands of the caller.
     unsafe fn pure_write_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
         self.before_write(offset..offset.saturating_add(length))?;
-        // SAFETY: see above.
+        // SAFETY: the caller's request has the alignment and the exclusion that imago demands, and the file has the same.
         unsafe { self.file.pure_write_zeroes(offset, length) }
     }
 
+    // SAFETY: nothing beyond what the trait demands of the caller.
     unsafe fn pure_write_allocated_zeroes(&self, offset: u64, length: u64) -> io::Result<()> {
         self.before_write(offset..offset.saturating_add(length))?;
-        // SAFETY: see above.
+        // SAFETY: the caller's request has the alignment and the exclusion that imago demands, and the file has the same.
         unsafe { self.file.pure_write_allocated_zeroes(offset, length) }
     }
 
+    // SAFETY: nothing beyond what the trait demands of the caller.
     unsafe fn pure_discard(&self, offset: u64, length: u64) -> io::Result<()> {
         self.before_write(offset..offset.saturating_add(length))?;
-        // SAFETY: see above.
+        // SAFETY: the caller's request has the alignment and the exclusion that imago demands, and the file has the same.
         unsafe { self.file.pure_discard(offset, length) }
     }
 
@@ -304,9 +308,10 @@ impl Storage for Store {
         self.file.settle_writes()
     }
 
+    // SAFETY: nothing beyond what the trait demands of the caller.
     unsafe fn invalidate_cache(&self) -> io::Result<()> {
         self.write_l1()?;
-        // SAFETY: see above.
+        // SAFETY: the caller's request has the alignment and the exclusion that imago demands, and the file has the same.
         unsafe { self.file.invalidate_cache() }
     }
 

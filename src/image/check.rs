@@ -139,7 +139,7 @@ impl<'a> Checker<'a> {
     pub fn new(file: &'a File, path: &'a Path, header: &'a Header) -> Result<Self, ImageError> {
         let length = file.length().map_err(ImageError::host(path))?;
         // Tables do not overlap in a sound image, so all of them are no longer than the file. A hole is read quickly, but
-        // not for ever.
+        // not without a bound.
         let allocated = file.metadata().map_or(length, |metadata| {
             use std::os::unix::fs::MetadataExt;
             if metadata.is_file() { metadata.blocks() * 512 } else { length }

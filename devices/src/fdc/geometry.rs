@@ -240,7 +240,7 @@ impl Format {
         self.cylinders <= 42
     }
 
-    /// Recording density: what a track of so many sectors needs.
+    /// Recording density: what a track with this number of sectors needs.
     pub fn density(&self) -> Density {
         match self.sectors {
             0..=12 => Density::Double,

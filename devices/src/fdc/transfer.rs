@@ -366,7 +366,7 @@ impl Fdc {
         Search::Found(Chunk { offset: sector.offset, position: at as u8, count: 1, n: sector.n })
     }
 
-    /// Goes on with the sector in C, H, R and N.
+    /// Starts the sector that C, H, R and N name.
     fn next_chunk(&mut self, cx: &mut Ctx<'_>, mut transfer: Transfer) {
         transfer.data.clear();
         transfer.moved = 0;
@@ -618,7 +618,7 @@ impl Fdc {
         }
     }
 
-    /// Counts sectors as done, and goes on or ends.
+    /// Counts sectors as done, and starts the next one or ends the command.
     fn sectors_done(&mut self, cx: &mut Ctx<'_>, mut transfer: Transfer, count: usize) {
         if transfer.st2 & st2::CONTROL_MARK != 0 && transfer.last && !transfer.skip {
             // The address of a sector with the other mark is not incremented.

@@ -9,7 +9,7 @@ fn no_bytes(_: usize, _: u64, buffer: &mut [u8]) {
     buffer[0] = 0;
 }
 
-/// The layout of a sheet with files of so many bytes.
+/// The layout of a sheet whose files have these sizes in bytes.
 fn made(text: &str, sizes: &[u64]) -> Result<Layout, CueError> {
     let sheet = parse(text.as_bytes())?;
     let sources: Vec<_> = sizes.iter().map(|&len| Source { offset: 0, len }).collect();

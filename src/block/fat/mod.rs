@@ -47,7 +47,7 @@ pub enum FatError {
     TopEntries {
         /// Needed, with the label and those of long names.
         entries: u32,
-        /// A floppy disk of 2.88 MB has so many.
+        /// Entries that a floppy disk of 2.88 MB has.
         most: u32,
     },
     /// More entries of one directory with one beginning of their names than numbers of six digits.

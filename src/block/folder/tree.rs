@@ -19,7 +19,7 @@ const TARGET_MAX: usize = 512;
 pub enum Content {
     /// A directory, with its entries by index, sorted by the bytes of their names.
     Dir(Vec<usize>),
-    /// A regular file of so many bytes.
+    /// A regular file, and its size in bytes.
     File(u64),
     /// A symbolic link and its target, which is never followed.
     Symlink(OsString),

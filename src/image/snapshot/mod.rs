@@ -13,7 +13,7 @@
 //! # Crash safety
 //! An operation first writes the index with the state before and after it (`pending`), with the inode numbers that
 //! `disk.img` has before and after. Then one rename(2) replaces `disk.img`, and the index is written again without the
-//! pending part. Whoever reads an index with a pending part compares the inode number: it says which state holds. A process
+//! pending part. A reader of an index with a pending part compares the inode number: it says which state holds. A process
 //! killed between any two steps thus leaves an image with all its data; [`recover`] removes what it left behind.
 //!
 //! # Running machines
