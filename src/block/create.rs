@@ -32,7 +32,20 @@ pub fn create_if_missing(path: &Path, format: ImageFormat, size: u64) -> Result<
     })
 }
 
+/// Bytes of a cluster of the images that are created here: imago's default.
+const CLUSTER: u64 = 65_536;
+/// L2 tables of an image: its L1 table, which is in memory while the image is open, has at most 32 MiB.
+const TABLES_MAX: u64 = 4 << 20;
+
+/// Whether a qcow2 image with these clusters can have this size: 2 PiB for clusters of 64 KiB.
+pub fn qcow2_can_have(size: u64, cluster: u64) -> bool {
+    size.div_ceil(cluster).div_ceil(cluster / 8) <= TABLES_MAX
+}
+
 fn create_qcow2(file: File, size: u64) -> io::Result<()> {
+    if !qcow2_can_have(size, CLUSTER) {
+        return Err(io::Error::other(format!("{size} bytes is too much for a qcow2 image of 64 KiB clusters")));
+    }
     let store = imago::file::File::from_open_file(file, StorageOpenOptions::new().write(true))?;
     Qcow2::<imago::file::File>::create_builder(store).size(size).create()
 }

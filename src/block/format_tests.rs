@@ -307,6 +307,10 @@ fn an_image_is_created_with_the_size_that_the_option_names() {
         let other = DriveConfig { create_size: Some(101 << 20), ..drive };
         assert!(matches!(Rig::try_open(&other), Err(ImageError::OtherSize { .. })));
     }
+    let huge = dir.path().join("huge.qcow2");
+    let drive = DriveConfig { create_size: Some(4 << 50), ..qcow2(&huge) };
+    let error = Rig::try_open(&drive).map(drop).unwrap_err().to_string();
+    assert!(error.contains("is too much for a qcow2 image") && !huge.exists(), "{error}");
     let nowhere = DriveConfig {
         create_size: Some(1 << 20),
         ..DriveConfig::new(Media::Disk, Some(PathBuf::from("/nonexistent/image")))

@@ -40,6 +40,7 @@ mod sys;
 mod tests;
 mod throttle;
 
+pub use create::qcow2_can_have;
 pub use directories::Directories;
 pub use engine::{BlockEngine, DriveParts, EngineError, StoppedDrive};
 pub use format::layout;

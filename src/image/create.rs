@@ -4,7 +4,7 @@ use super::chain::{Depth, Disk};
 use super::files::{self, NewFile};
 use super::write::{recorded_name, storage};
 use super::{Format, ImageError};
-use crate::block::{Directories, Store};
+use crate::block::{Directories, Store, qcow2_can_have};
 use imago::format::PreallocateMode;
 use imago::{DenyImplicitOpenGate, FormatCreateBuilder};
 use rustix::fs::FallocateFlags;
@@ -156,9 +156,7 @@ pub(super) fn format_file(file: &File, path: &Path, size: u64, options: &CreateO
             }
         }
         Format::Qcow2 => {
-            let clusters_per_table = options.cluster_size / 8;
-            let tables = size.div_ceil(options.cluster_size).div_ceil(clusters_per_table);
-            if tables > 4 << 20 {
+            if !qcow2_can_have(size, options.cluster_size) {
                 return refused(format!("{size} bytes is too much for clusters of {} bytes", options.cluster_size));
             }
             let mut builder = imago::qcow2::Qcow2::<Store>::create_builder(storage(file, path)?)
