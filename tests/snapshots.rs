@@ -1,5 +1,5 @@
-//! Snapshots of a running machine's disks: FreeDOS damages its disks and finds them as they were after a rollback; and a
-//! floppy is changed at DOS's prompt.
+//! A running machine's disks under FreeDOS: it damages them and finds them as they were after a rollback; a full host pauses
+//! the machine, which then loses nothing; and a floppy is changed at DOS's prompt.
 
 use pcvm_test_guests::floppy;
 use pcvm_test_host::{Host, Job, assert_has, require_kvm};
@@ -87,6 +87,47 @@ fn software_dos_breaks_its_disks_and_finds_them_whole_after_a_rollback() {
     assert_has(&output.text("damaged.log"), &["c is broken"]);
     let check = Command::new("qemu-img").args(["check", "-q"]).arg(output.dir.join("d.qcow2")).status().unwrap();
     assert!(check.success(), "{check}");
+}
+
+#[test]
+fn software_a_full_host_pauses_the_machine_until_there_is_space() {
+    require_kvm();
+    let Some(image) = floppy::freedos_image().unwrap_or_else(|error| panic!("{error}")) else {
+        eprintln!("not tested: there is no FreeDOS image");
+        return;
+    };
+    // A small file system of the test's own; mounting it takes root.
+    let script = floppy::CONSOLE.to_string()
+        + DISKS
+        + r#"
+        full=$(mktemp -d /tmp/pcvm.XXXXXX)
+        mount -t tmpfs -o size=128k tmpfs $full || exit
+        trap 'umount -l $full; rmdir $full' EXIT
+        cp --sparse=always c.img $full/c.img || exit
+        mkfifo keys; exec 3<>keys
+        ./pcvm run --control unix:$PWD/dos.sock --name dos --memory 16M --floppy a.img,snapshot --disk $full/c.img \
+          --boot a --serial stdio --display none <keys >serial.log 2>errors.log &
+        vm=$!
+        expect 'A:.>'
+        type_line 'copy vim.exe c:'
+        paused() { has errors.log 'the machine is paused'; }
+        wait_for 60 paused || exit
+        prompts() { [ $(grep -c 'A:.>' serial.log) = $1 ]; }
+        prompts 1 || { echo "the copy has ended"; exit 1; }
+        mount -o remount,size=8m $full || exit
+        ./pcvm resume ./dos.sock || exit
+        wait_for 60 prompts 2 || exit
+        kill $vm; wait $vm
+        mtype -i $full/c.img@@32256 ::VIM.EXE >copied
+        mtype -i a.img ::VIM.EXE | cmp - copied"#;
+    let job = Job::new("dos-full-host", script).file(image, "a.img").timeout(Duration::from_secs(300));
+    let job = job.pcvm().unwrap_or_else(|error| panic!("{error}"));
+    let output = Host::Here.run(&job).unwrap_or_else(|error| panic!("{error}"));
+    output.expect_status(0, &["serial.log", "errors.log"]);
+    let errors = output.text("errors.log");
+    let line =
+        "pcvm: drive hda: no space left on the host; the machine is paused: mend the cause, then 'pcvm resume dos'";
+    assert_has(&errors, &[line]);
 }
 
 #[test]
