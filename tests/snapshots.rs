@@ -160,7 +160,11 @@ fn software_dos_reads_a_floppy_that_is_changed_at_its_prompt() {
         ./pcvm floppy ./dos.sock eject --unit fdb || exit
         type_line 'type b:\text.txt'
         expect 'drive not ready'
+        # DOS discards what was typed before it asks.
+        expect '(F)ail?'
+        : >serial.log
         type_line 'a'
+        expect 'A:.>'
         ./pcvm floppy ./dos.sock insert one.img --unit fdb --readonly || exit
         : >serial.log
         type_line 'type b:\text.txt'
