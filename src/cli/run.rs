@@ -106,7 +106,7 @@ pub struct RunArgs {
     ///   format=raw|qcow2|vmdk      raw if not given; never guessed from the content; vmdk is only read
     ///   size=SIZE                  create the image if it does not exist, such as size=10G
     ///   readonly                   the guest cannot write
-    ///   snapshot                   the guest's writes are dropped when the machine ends
+    ///   snapshot                   the guest's writes are dropped when the machine ends; never flushed, cached by the host
     ///   cache=writeback            through the host's page cache; the guest's flush reaches stable storage (the default)
     ///   cache=none                 past the page cache (O_DIRECT)
     ///   cache=writethrough         every write reaches stable storage before it completes

@@ -53,6 +53,9 @@ pub fn disk(value: &OsStr) -> Result<DriveOption, OptionError> {
     if drive.network.is_some() && !backing_dirs.is_empty() {
         return Err(OptionError::NotNetwork("backing-dir"));
     }
+    if !backing_dirs.is_empty() && drive.format == Some(ImageFormat::Raw) {
+        return Err(OptionError::OnlyWith { key: "backing-dir", of: "format=qcow2 or format=vmdk" });
+    }
     drive.backing_dirs = backing_dirs;
     Ok(DriveOption { drive, unit })
 }
@@ -197,6 +200,10 @@ impl DiskKeys {
         let snapshot = self.snapshot.unwrap_or(false);
         if self.read_only == Some(true) && snapshot {
             return Err(OptionError::Exclusive("readonly", "snapshot"));
+        }
+        // The overlay of a snapshot is never flushed, and its base only read.
+        if snapshot && matches!(self.cache, Some(CacheMode::None | CacheMode::Writethrough)) {
+            return Err(OptionError::Exclusive("snapshot", "cache"));
         }
         if self.read_only == Some(true) && self.size.is_some() {
             return Err(OptionError::Exclusive("readonly", "size"));
