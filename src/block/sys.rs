@@ -1,8 +1,10 @@
 //! System calls without a safe wrapper: preadv2/pwritev2 to and from guest memory, and OFD locks (fcntl(2)).
 #![allow(unsafe_code)]
 
+mod ring;
 mod socket;
 
+pub use ring::{Operation, Ring};
 pub use socket::Wait;
 
 use std::fs::File;
@@ -32,6 +34,10 @@ impl IoVecStorage {
         Self { list: MaybeUninit::uninit(), sink: MaybeUninit::uninit() }
     }
 }
+
+// SAFETY: the pointers in the list are only used through an `IoVec`, which borrows the storage and what they point to, and by
+// `Ring`, which owns both. Neither depends on the thread.
+unsafe impl Send for IoVecStorage {}
 
 /// An uninitialised array as a slice of uninitialised elements.
 fn as_uninit<T, const N: usize>(array: &mut MaybeUninit<[T; N]>) -> &mut [MaybeUninit<T>] {
