@@ -89,6 +89,7 @@ measure_nbd() {
   nanos $1 nbd_read_4_ns 12 100 1100 $((8 + random))
   nanos $1 nbd_write_4_ns 12 100 1100 $((8 + random + write))
   nanos $1 nbd_read_64_ns 12 100 600 $((128 + random))
+  nanos $1 nbd_write_64_ns 12 100 600 $((128 + random + write))
   kill $server
   wait $server || true
   rm -f nbd.socket
@@ -98,6 +99,11 @@ measure_cd() {
   qemu_drive="-drive file=fs/cd.iso,format=raw,if=none,id=cd,media=cdrom,readonly=on -device ide-cd,bus=ide.0,unit=0,drive=cd"
   nanos $1 cd_read_64_ns 13 100 600
   calls $1 cd_read_64_calls 13 100 600
+}
+measure_floppy() {
+  pcvm_drive="--floppy fs/floppy.img"
+  qemu_drive="-drive file=fs/floppy.img,format=raw,if=floppy"
+  nanos $1 floppy_ns 14 1 4
 }
 
 for what in "$@"; do
