@@ -1,7 +1,8 @@
-//! fio in a Linux guest verifies random writes with TRIM and flushes mixed in, on each kind of image and in each cache mode.
+//! fio in a Linux guest verifies random writes with TRIM and flushes mixed in, on each kind of image and in each cache mode;
+//! a disk works with io_uring and on a host that refuses it.
 
-use pcvm_test_guests::storage;
-use pcvm_test_host::{Host, Job};
+use pcvm_test_guests::{flat, storage};
+use pcvm_test_host::{Host, Job, require_kvm};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -132,4 +133,37 @@ fn nested_fio_verifies_writes_with_trim_that_are_written_through() {
 #[test]
 fn nested_fio_verifies_writes_with_trim_without_flushes() {
     verify("unsafe");
+}
+
+#[test]
+fn software_a_disk_past_the_page_cache_works_with_io_uring_and_where_the_host_refuses_it() {
+    require_kvm();
+    let dir = tempfile::tempdir().unwrap();
+    // 64 times WRITE DMA of 4 KiB, one after another (bench.s).
+    let mut guest = std::fs::read(flat::bench().unwrap_or_else(|error| panic!("{error}"))).unwrap();
+    guest[0xFFE0] = 12;
+    guest[0xFFE2..0xFFE8].copy_from_slice(&[8, 0x80, 64, 0, 0, 0]);
+    std::fs::write(dir.path().join("guest.bin"), guest).unwrap();
+    for (name, refuse) in [("io-uring", ""), ("no-io-uring", "-e inject=io_uring_setup:error=EPERM")] {
+        let script = format!(
+            "head -c 1M /dev/zero | tr '\\0' x >disk.img
+             strace -f -qq --seccomp-bpf -e trace=io_uring_setup,io_uring_enter {refuse} -o calls.log \
+               ./pcvm run --control none --memory 16M --firmware guest.bin --disk disk.img,cache=none \
+               --serial file:serial.log --display none --no-reboot || exit
+             tr -d '\\0' <disk.img | wc -c >untouched"
+        );
+        let job = Job::new(name, script).pcvm().unwrap_or_else(|error| panic!("{error}"));
+        let job = job.file(dir.path().join("guest.bin"), "guest.bin");
+        let output = Host::Here.run(&job).unwrap_or_else(|error| panic!("{error}"));
+        output.expect_status(0, &["serial.log", "calls.log"]);
+        assert_eq!((output.text("serial.log").as_str(), output.text("untouched").trim()), ("", "786432"), "{name}");
+        let calls = output.text("calls.log");
+        let requests = calls.matches("io_uring_enter").count();
+        if calls.contains("= -1") {
+            assert_eq!(requests, 0, "{calls}");
+            assert!(calls.matches("io_uring_setup").count() == 1, "a refused io_uring is asked for again: {calls}");
+        } else {
+            assert!(refuse.is_empty() && requests >= 64, "{calls}");
+        }
+    }
 }
