@@ -15,7 +15,7 @@ use super::{BlockEngine, Drive, QueuedRequest, Shared, Signal, Way, lock};
 use pcvm_devices::{BlockError, BlockOp, Memory};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -112,6 +112,22 @@ enum Left {
     Block(PendingRequest, Instant),
 }
 
+impl Drive {
+    /// Locks the medium if a request is in its ring. Waits for moments only: for a thread that submits or looks.
+    fn lock_ring(&self) -> Option<MutexGuard<'_, Medium>> {
+        while self.in_ring.load(Ordering::Acquire) {
+            match self.medium.try_lock() {
+                Ok(medium) => return Some(medium),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                // Not `lock`: the worker thread may have taken the completion and the next request, which it executes with
+                // the lock.
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            }
+        }
+        None
+    }
+}
+
 impl Shared {
     /// Gives the drive's ring a request that would block. No request of the drive is in flight.
     ///
@@ -179,8 +195,7 @@ impl BlockEngine {
         let mut busy = false;
         for (index, drive) in self.shared.drives.iter().enumerate() {
             let Some(drive) = drive else { continue };
-            if drive.in_ring.load(Ordering::Acquire) {
-                let mut medium = lock(&drive.medium);
+            if let Some(mut medium) = drive.lock_ring() {
                 self.shared.look(drive, &mut medium, Signal::None);
                 busy |= medium.is_busy();
             }
