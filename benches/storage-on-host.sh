@@ -69,6 +69,15 @@ measure_cold() {
   before_run() { sync; }
   cat fs/*.* >/dev/null
 }
+measure_direct() {
+  drive fs/raw.img raw
+  pcvm_drive=$pcvm_drive,cache=none
+  qemu_drive=$qemu_drive,cache=none
+  both $1 direct_read_4 $((8 + random)) 100 1100
+  both $1 direct_write_4 $((8 + random + write)) 100 1100
+  both $1 direct_read_64 $((128 + random)) 100 600
+  both $1 direct_write_64 $((128 + random + write)) 100 600
+}
 measure_qcow2() {
   drive fs/full.qcow2 qcow2
   # The loops are long enough that most of the clusters have been looked up before.
