@@ -121,6 +121,8 @@ struct Slot {
     guest_error_limit: RateLimit,
     /// Its PCI function, if it is one.
     devfn: Devfn,
+    /// When its next timer is due.
+    next_wake: Option<VmTime>,
 }
 
 /// The board.
@@ -176,6 +178,7 @@ impl Board {
             stats: DeviceStats { kind: chip.kind(), ..DeviceStats::default() },
             guest_error_limit: RateLimit::default(),
             devfn: chip.pci().unwrap_or_default(),
+            next_wake: None,
             chip,
         };
         Self {
