@@ -72,6 +72,30 @@ pub fn step(cpu: &mut Cpu, bus: &mut impl Bus, budget: &mut u32) -> Result<u32, 
     Ok(instruction.length)
 }
 
+/// The counter of the next instruction, if that is a repeated string instruction that reads memory, and whether it is CX
+/// and not ECX.
+///
+/// # Errors
+/// If the code cannot be read.
+pub fn repeat_count(cpu: &mut Cpu, bus: &mut impl Bus) -> Result<Option<(u32, bool)>, NotEmulated> {
+    let (code, available) = cpu.code(bus)?;
+    let (mut repeated, mut prefixed) = (false, false);
+    for &byte in code.iter().take(available as usize) {
+        match byte {
+            0xf2 | 0xf3 => repeated = true,
+            0x67 => prefixed = true,
+            0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x66 => {}
+            // MOVS, CMPS, LODS, SCAS: those that read memory.
+            0xa4..=0xa7 | 0xac..=0xaf if repeated => {
+                let size = if cpu.segments[CS].big != prefixed { Size::Dword } else { Size::Word };
+                return Ok(Some((cpu.reg(size, CX), size == Size::Word)));
+            }
+            _ => break,
+        }
+    }
+    Ok(None)
+}
+
 impl<B: Bus> Instruction<'_, B> {
     /// The next code byte.
     #[inline]
