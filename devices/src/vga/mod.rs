@@ -477,6 +477,18 @@ impl Device for Vga {
             self.regs.write_planes(self.latch, cx.memory(), at.offset as u32, data, bank, limit);
             return;
         }
+        if let Some(port) = Self::port(at) {
+            // The registers of the plain VGA move the CPU window at most. Drawing loops write them for each pixel.
+            let before = self.cpu_window();
+            for (&byte, port) in data.iter().zip(port..) {
+                self.regs.write(port, byte);
+            }
+            self.relocate_text(cx, self.is_linear_text());
+            if self.cpu_window() != before {
+                cx.effect(Effect::Remap);
+            }
+            return;
+        }
         let before = self.mapping();
         match at.tag {
             DISPI_TAG => self.write_dispi_ports(cx, at.offset, data),
@@ -484,13 +496,7 @@ impl Device for Vga {
             CONFIG_TAG => {
                 self.pci.write(at.offset, data);
             }
-            ROM_TAG | FRAMEBUFFER_TAG => {}
-            _ => {
-                let Some(port) = Self::port(at) else { return };
-                for (&byte, port) in data.iter().zip(port..) {
-                    self.regs.write(port, byte);
-                }
-            }
+            _ => {}
         }
         self.relocate_text(cx, self.is_linear_text());
         self.request_remap_if_changed(cx, before);
