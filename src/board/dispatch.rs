@@ -15,7 +15,7 @@ impl Board {
 
     /// A vCPU reads a register of a device.
     #[inline]
-    fn read_device(&mut self, device: usize, at: Access, address: Address, data: &mut [u8]) {
+    pub(super) fn read_device(&mut self, device: usize, at: Access, address: Address, data: &mut [u8]) {
         self.bring_up_to_time(device);
         self.call(device, |slot, cx| {
             slot.stats.reads += 1;
@@ -28,7 +28,7 @@ impl Board {
 
     /// A vCPU writes a register of a device.
     #[inline]
-    fn write_device(&mut self, device: usize, at: Access, address: Address, data: &[u8]) {
+    pub(super) fn write_device(&mut self, device: usize, at: Access, address: Address, data: &[u8]) {
         self.bring_up_to_time(device);
         // Before the call, so that the access comes before its consequences.
         if self.tracer.is_some() {
