@@ -9,8 +9,8 @@
 //! Where video memory is linear, the CPU window is a memory slot that does not trap ([`Region::video`]); reads through
 //! it do not load the latches. Plain text is such a window too, onto an area of its own (see `relocate_text`).
 //!
-//! Deliberately missing: the vertical retrace interrupt, which PC adapters do not wire; the light pen; the memory layout
-//! that chain-4 has on IBM's adapter (see `planes`); big-endian frame buffers (the byte order register reads as
+//! Deliberately missing: the vertical retrace interrupt, which PC adapters do not wire; the light pen; the other memory
+//! layout of chain-4 (see `planes`); big-endian frame buffers (the byte order register reads as
 //! little-endian).
 
 mod canvas;
@@ -477,18 +477,6 @@ impl Device for Vga {
             self.regs.write_planes(self.latch, cx.memory(), at.offset as u32, data, bank, limit);
             return;
         }
-        if let Some(port) = Self::port(at) {
-            // The registers of the plain VGA move the CPU window at most. Drawing loops write them for each pixel.
-            let before = self.cpu_window();
-            for (&byte, port) in data.iter().zip(port..) {
-                self.regs.write(port, byte);
-            }
-            self.relocate_text(cx, self.is_linear_text());
-            if self.cpu_window() != before {
-                cx.effect(Effect::Remap);
-            }
-            return;
-        }
         let before = self.mapping();
         match at.tag {
             DISPI_TAG => self.write_dispi_ports(cx, at.offset, data),
@@ -496,7 +484,13 @@ impl Device for Vga {
             CONFIG_TAG => {
                 self.pci.write(at.offset, data);
             }
-            _ => {}
+            ROM_TAG | FRAMEBUFFER_TAG => {}
+            _ => {
+                let Some(port) = Self::port(at) else { return };
+                for (&byte, port) in data.iter().zip(port..) {
+                    self.regs.write(port, byte);
+                }
+            }
         }
         self.relocate_text(cx, self.is_linear_text());
         self.request_remap_if_changed(cx, before);
