@@ -28,7 +28,7 @@ pub struct EmulatorBus<'a> {
     memory: &'a Memory,
     /// Direct-mapped cache of pages and of whether each is RAM. No access on this bus changes the memory map.
     pages: [Option<(u32, Option<VolatileSlice<'a>>)>; PAGES],
-    /// The display adapter's trapping window below C0000h, as found in the memory map; none if it must be found again.
+    /// The display adapter's trapping window below C0000h, once it was found in the memory map.
     window: Option<Window>,
     /// The last register read and its value; none after a write.
     last: Option<(u64, u32)>,
@@ -46,6 +46,8 @@ struct Window {
     len: u32,
     device: usize,
     tag: u8,
+    /// [`Board::map_version`] when it was found.
+    version: u32,
 }
 
 /// Marks a port, as opposed to a memory address, in [`EmulatorBus::last`].
@@ -61,7 +63,10 @@ impl<'a> EmulatorBus<'a> {
     /// The access to the display adapter's window, if these bytes lie in it. No other device answers there.
     #[inline]
     fn window(&mut self, at: u32, len: usize) -> Option<(usize, Access)> {
-        let window = self.window.unwrap_or_else(|| self.find_window());
+        let window = match self.window {
+            Some(window) if window.version == self.board.map_version => window,
+            _ => self.find_window(),
+        };
         let offset = at.wrapping_sub(window.base);
         (offset < window.len && len <= (window.len - offset) as usize)
             .then_some((window.device, Access { tag: window.tag, offset: offset.into(), width: len as u8 }))
@@ -81,8 +86,9 @@ impl<'a> EmulatorBus<'a> {
                 len: region.len.min(VGA_WINDOW.len() as u64) as u32,
                 device: (*device).into(),
                 tag: region.tag,
+                version: self.board.map_version,
             },
-            None => Window { base: VGA_WINDOW.start, len: 0, device: 0, tag: 0 },
+            None => Window { base: VGA_WINDOW.start, len: 0, device: 0, tag: 0, version: self.board.map_version },
         };
         self.window = Some(window);
         window
@@ -174,7 +180,7 @@ impl Bus for EmulatorBus<'_> {
             return Err(NotEmulated);
         }
         self.board.mem_write(at.into(), data);
-        (self.last, self.window) = (None, None);
+        self.last = None;
         Ok(())
     }
 
@@ -212,7 +218,7 @@ impl Bus for EmulatorBus<'_> {
             return Err(NotEmulated);
         }
         self.board.port_out(port, data.len() as u8, data);
-        (self.last, self.window) = (None, None);
+        self.last = None;
         Ok(())
     }
 }
