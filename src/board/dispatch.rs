@@ -270,12 +270,4 @@ impl Board {
             self.read_device(device, access, Address::Mem(at), part);
         }
     }
-
-    /// Writes configuration space directly, in place of firmware.
-    pub fn configure(&mut self, devfn: Devfn, register: u8, data: &[u8]) {
-        if let Some(device) = self.functions[usize::from(devfn.0)] {
-            let at = Access { tag: CONFIG_TAG, offset: register.into(), width: data.len() as u8 };
-            self.write_device(device.into(), at, Address::Config(devfn, register), data);
-        }
-    }
 }
