@@ -2,7 +2,7 @@
 
 use super::trace::{Address, Class, Stamp, Value};
 use super::{Board, CONFIG_PORTS};
-use pcvm_devices::{Access, CONFIG_TAG, Devfn};
+use pcvm_devices::{Access, CONFIG_TAG};
 
 impl Board {
     /// A vCPU reads a register of a device.

@@ -4,6 +4,7 @@
 //! padded with zeros. Commands: allocate memory for a file (alignment, zone), add the address of a file to a pointer, set a
 //! checksum. [`resolve`] executes the commands on the host, for machines without firmware.
 
+#[cfg(test)]
 use std::collections::BTreeMap;
 use zerocopy::{Immutable, IntoBytes, KnownLayout, little_endian::U32};
 
