@@ -179,9 +179,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
 
-    /// Initial RAM disk for --kernel; for a Multiboot or PVH kernel a list of modules with their command lines, where a
-    /// comma in a name is written twice
-    #[arg(long, value_name = "FILE|FILE[ ARGUMENTS],FILE[ ARGUMENTS]...")]
+    /// Initial RAM disk for --kernel; for a Multiboot or PVH kernel a list of modules, each a file and after a space its
+    /// arguments, where a comma in a name is written twice
+    #[arg(long, value_name = "FILE[,FILE...]")]
     initrd: Option<PathBuf>,
 
     /// Kernel command line for --kernel; for Linux vga=ask|normal|ext|MODE (such as vga=0x314) sets the video mode

@@ -24,14 +24,14 @@ pub fn table<H: Hw>(hw: &mut H, info: &mut Info) -> Result<Option<FarPtr>, &'sta
     let Regs { eax, ebx, ecx, edx, esi, edi, .. } = connected;
     let at = info.block(hw, 20)?;
     let words = [
-        found.ax(),            // version
-        eax as u16,            // 32-bit code segment
-        ebx as u16,            // offset of the entry
+        found.ax(), // version
+        eax as u16, // 32-bit code segment
+        ebx as u16, // offset of the entry
         (ebx >> 16) as u16,
-        ecx as u16,            // 16-bit code segment
-        edx as u16,            // data segment
-        found.cx(),            // flags
-        esi as u16,            // lengths of the three segments
+        ecx as u16, // 16-bit code segment
+        edx as u16, // data segment
+        found.cx(), // flags
+        esi as u16, // lengths of the three segments
         (esi >> 16) as u16,
         edi as u16,
     ];

@@ -38,7 +38,8 @@ pub fn for_each<H: Hw>(hw: &mut H, mut each: impl FnMut(&mut H, Range)) {
         if regs.cf() || regs.eax != SMAP {
             return;
         }
-        let quad = |hw: &mut H, at: u16| u64::from(hw.read32(ENTRY.add(at))) | u64::from(hw.read32(ENTRY.add(at + 4))) << 32;
+        let quad =
+            |hw: &mut H, at: u16| u64::from(hw.read32(ENTRY.add(at))) | u64::from(hw.read32(ENTRY.add(at + 4))) << 32;
         let range = Range { base: quad(hw, 0), length: quad(hw, 8), kind: hw.read32(ENTRY.add(16)) };
         each(hw, range);
         next = regs.ebx;

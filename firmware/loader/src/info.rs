@@ -21,7 +21,12 @@ impl Info {
         fw_cfg::load(hw, key::KERNEL)?;
         fw_cfg::load(hw, key::INITRD)?;
         let (at, size) = fw_cfg::load(hw, key::SETUP)?;
-        Ok(Self { start: FarPtr::new(0, at as u16), free: at + size })
+        Ok(Self::at(at, size))
+    }
+
+    /// Information at `at` that begins with `size` bytes.
+    pub fn at(at: u32, size: u32) -> Self {
+        Self { start: FarPtr::new(0, at as u16), free: at + size }
     }
 
     /// A zeroed block of `bytes` bytes, aligned to 16.

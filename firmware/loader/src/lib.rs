@@ -73,7 +73,8 @@ impl Parameters {
     fn new(block: &[u8; PARAMETERS]) -> Self {
         let (words, _) = block.as_chunks::<4>();
         let word = |n: usize| words.get(n).map_or(0, |word| u32::from_le_bytes(*word));
-        let video = video::Request { given: word(2) != 0, text: word(3) == 1, width: word(4), height: word(5), depth: word(6) };
+        let video =
+            video::Request { given: word(2) != 0, text: word(3) == 1, width: word(4), height: word(5), depth: word(6) };
         Self { kind: word(0), floor: word(1), video }
     }
 }

@@ -104,7 +104,8 @@ pub fn set_up<H: Hw>(
         return Ok((None, text(hw)));
     }
     let mode = info.block(hw, MODE_SIZE)?;
-    if request.given && !request.text
+    if request.given
+        && !request.text
         && let Some(number) = choose(hw, control, mode, request)
     {
         vbe(hw, 0x02, number | LINEAR, 0, mode);
