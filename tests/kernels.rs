@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pcvm_test_guests::debian::{Apt, Arch};
 use pcvm_test_guests::kernels::{self, Format};
-use pcvm_test_guests::{cache, floppy};
+use pcvm_test_guests::{cache, floppy, installer};
 use pcvm_test_host::{Host, Job, Output, assert_has, require_kvm};
 
 type Records = Vec<(char, Vec<u8>)>;
@@ -275,4 +275,58 @@ fn software_memtest_starts_and_finds_the_machines_memory() {
         let kernel = packaged("memtest86+", &format!("boot/memtest86+{name}.bin"));
         until_screen(&format!("memtest-{name}"), &kernel, "", "Memtest86");
     }
+}
+
+/// Boots Debian's kernel in the nested host until COM1's output has `pattern`, then takes the screen.
+fn linux(name: &str, kernel: &Path, initrd: &Path, append: &str, pattern: &str) -> Output {
+    let script = format!(
+        "scratch=$(mktemp -d /tmp/pcvm.XXXXXX)
+         trap 'cp $scratch/* . 2>/dev/null' EXIT
+         ./pcvm run --control unix:$scratch/control --memory 512M --kernel kernel --initrd initrd \
+           --append 'console=ttyS0,115200n8 console=tty0 loglevel=7 {append}' \
+           --serial file:$scratch/serial.log --debugcon $scratch/firmware.log &
+         vm=$!
+         finished() {{ has $scratch/serial.log '{pattern}' || ended $vm; }}
+         wait_for 200 finished
+         sleep 1
+         ./pcvm screenshot $scratch/control $scratch/screen.png
+         ./pcvm screen $scratch/control --text >$scratch/screen.txt
+         kill $vm; wait $vm
+         has $scratch/serial.log '{pattern}'"
+    );
+    let job = Job::new(name, script).pcvm().unwrap_or_else(|error| panic!("{error}"));
+    let job = job.file(kernel, "kernel").file(initrd, "initrd").timeout(Duration::from_secs(300));
+    let output = Host::pick().run(&job).unwrap_or_else(|error| panic!("{error}"));
+    output.expect_status(0, &["firmware.log", "serial.log"]);
+    output
+}
+
+/// Width and height of a PNG (its IHDR chunk).
+fn png_size(path: &Path) -> (u32, u32) {
+    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let number = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    (number(16), number(20))
+}
+
+#[test]
+fn nested_linux_starts_in_text_mode_and_in_the_mode_that_vga_names() {
+    let installer = installer::make(Arch::Amd64).unwrap_or_else(|error| panic!("{error}"));
+    let boot =
+        |name: &str, append: &str, pattern: &str| linux(name, &installer.kernel, &installer.initrd, append, pattern);
+    let text = boot("kernel-text", "", "==== end of report");
+    assert_has(&text.text("serial.log"), &["Console: colour VGA+ 80x25"]);
+    assert_eq!(png_size(&text.dir.join("screen.png")), (720, 400));
+
+    let graphics = boot("kernel-vga", "vga=0x314", "==== end of report");
+    let log = graphics.text("serial.log");
+    assert_has(&log, &["colour frame buffer device 100x37"]);
+    assert_eq!(png_size(&graphics.dir.join("screen.png")), (800, 600));
+}
+
+#[test]
+fn nested_a_vmlinux_boots_by_its_pvh_entry() {
+    let installer = installer::make(Arch::Amd64).unwrap_or_else(|error| panic!("{error}"));
+    let vmlinux = kernels::vmlinux(&installer.kernel).unwrap_or_else(|error| panic!("{error}"));
+    let output = linux("kernel-pvh", &vmlinux, &installer.initrd, "", "==== end of report");
+    assert_has(&output.text("serial.log"), &["Linux version", "ACPI: RSDP", "Booting paravirtualized kernel"]);
 }

@@ -2,9 +2,9 @@
 //! the header, PVH, and Linux' 16-bit boot protocol.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::{Error, cache::cached, file_error};
+use crate::{Error, cache::cached, file_error, shell};
 
 const FLAT: usize = 2048;
 const SETUP: usize = 1024;
@@ -150,4 +150,23 @@ pub fn records(mut output: &[u8]) -> Result<Vec<(char, Vec<u8>)>, Error> {
         records.push((tag.into(), content.to_vec()));
         output = rest;
     }
+}
+
+/// The ELF file in a Linux bzImage that is compressed by xz. Returns its path.
+pub fn vmlinux(bzimage: &Path) -> Result<PathBuf, Error> {
+    let bytes = fs::read(bzimage).map_err(file_error(bzimage))?;
+    let dword = |at: usize| {
+        let word = bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map(u32::from_le_bytes);
+        word.map(|word| word as usize).ok_or_else(|| Error::Unexpected("the kernel is cut".into()))
+    };
+    // payload_offset and payload_length (boot.rst, protocol 2.08). The last four bytes are the length of the ELF file.
+    let start = (usize::from(bytes[0x1f1]) + 1) * 512 + dword(0x248)?;
+    let payload = bytes.get(start..start + dword(0x24c)? - 4);
+    let payload = payload.ok_or_else(|| Error::Unexpected("the kernel's payload is cut".into()))?;
+    let dir = cached("vmlinux", &[payload], |dir| {
+        let path = dir.join("vmlinux.xz");
+        fs::write(&path, payload).map_err(file_error(&path))?;
+        shell(dir, "xz -d vmlinux.xz").map(|_| ())
+    })?;
+    Ok(dir.join("vmlinux"))
 }
