@@ -108,14 +108,15 @@ const DOS: &str = r#"
 import json, os, socket, sys
 s = socket.socket(socket.AF_UNIX)
 s.connect('dos.sock')
-f = s.makefile('rw')
+# A file that is written too would discard what it has read ahead.
+f = s.makefile('r')
 events = []
 def line():
     reply = json.loads(f.readline())
     if 'event' in reply: events.append((reply['event'], reply['data']))
     return reply
 def do(name, **arguments):
-    f.write(json.dumps({'execute': name, 'arguments': {k.replace('_', '-'): v for k, v in arguments.items()}})); f.flush()
+    s.sendall(json.dumps({'execute': name, 'arguments': {k.replace('_', '-'): v for k, v in arguments.items()}}).encode())
     while True:
         reply = line()
         if 'event' not in reply: return reply.get('return', reply)
@@ -147,8 +148,14 @@ while len(events) < 4: line()
 print(events)
 moves = [data['tray-open'] for name, data in events if data['id'] == 'hdd' and name == 'DEVICE_TRAY_MOVED']
 assert moves == [False, True, False, True], moves
+# Many changes in a row, which the guest survives.
+for n in range(200):
+    reply = do('blockdev-change-medium', id='hdd', filename=['one.iso', 'two.iso'][n % 2], format='raw', force=True)
+    assert reply == {}, reply
 PYTHON
     timeout 60 python3 qmp.py >events.log 2>&1 || { cat events.log; exit 1; }
+    ask t 'sense 06 28 00'
+    ask l 'ok DISC-TWO'
     kill $vm; wait $vm
     exit 0"#;
 

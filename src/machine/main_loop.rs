@@ -154,6 +154,7 @@ impl Machine {
                 Ok(Some(result)) => return Some(result),
                 Err(error) => return Some(Err(error)),
             }
+            self.shared.run_vcpus();
         }
     }
 
@@ -211,9 +212,6 @@ impl Machine {
                 self.changes.push(Change::Resumed);
             }
             MachineEvent::Stop | MachineEvent::Continue => {}
-        }
-        if !self.shared.paused() {
-            self.shared.vcpus.run();
         }
         Ok(None)
     }

@@ -150,7 +150,7 @@ impl Machine {
         self.shared.vcpus.park();
         self.reset()?;
         self.shared.clock.start();
-        self.shared.vcpus.run();
+        self.shared.run_vcpus();
         Ok(())
     }
 

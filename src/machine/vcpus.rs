@@ -159,7 +159,7 @@ impl VcpuGate {
         state.command = Command::Park;
     }
 
-    /// Lets all vCPUs, which are parked, enter the guest.
+    /// Lets all vCPUs, which are parked, enter the guest. The caller makes sure that no thread stops them at the same time.
     pub fn run(&self) {
         self.attention.store(false, Ordering::SeqCst);
         self.state().command = Command::Run;
