@@ -119,7 +119,7 @@ fn software_a_multiboot_kernel_gets_what_qemu_gives_it_and_what_the_bios_knows()
         assert_eq!(dword(registers, 8), dword(theirs, 8));
         let (info, theirs) = (one(&ours, 'i'), one(&qemu, 'i'));
         // QEMU sets bit 1, the boot device, without a disk.
-        assert_eq!(dword(info, 0) & 0x2ff, dword(theirs, 0) & !2 | 1 << 8 & dword(info, 0) | 1 << 2 & dword(info, 0));
+        assert_eq!(dword(info, 0) & 0x2ff, dword(theirs, 0) & !2);
         assert_eq!((dword(info, 4), dword(info, 20)), (639, 2));
         let high = check_ram(&ram(one(&ours, 'e'), 4, 20));
         assert_eq!(u64::from(dword(info, 8)), high / 1024);
@@ -222,58 +222,53 @@ fn packaged(package: &str, file: &str) -> PathBuf {
     dir.unwrap_or_else(|error| panic!("{error}")).join(file)
 }
 
-/// Starts `kernel` and waits until its screen has `text`. Returns the job's files.
-fn until_screen(name: &str, kernel: &Path, options: &str, text: &str) -> Output {
-    let script = format!(
-        "./pcvm run --control unix:control --memory 64M --serial null --debugcon firmware.log --kernel kernel {options} &
-         vm=$!
-         wait_for 10 test -S control
-         ./pcvm wait control --timeout 120 --text '{text}'; found=$?
-         ./pcvm screen control --text >screen.txt
-         kill $vm; wait $vm
-         cat screen.txt
-         exit $found"
-    );
-    run(&job(name, kernel, script))
-}
-
-#[test]
-fn software_ipxe_starts_as_a_linux_kernel_and_runs_its_command_line() {
-    let kernel = packaged("ipxe", "boot/ipxe.lkrn");
-    for (name, firmware) in [("ipxe", OURS), ("ipxe-seabios", SEABIOS)] {
-        let output =
-            until_screen(name, &kernel, &format!("{firmware} --append 'echo it is ${{buildarch}} && shell'"), "iPXE> ");
-        assert_has(&output.text("screen.txt"), &["it is i386"]);
+/// Starts programs that have Linux' boot protocol one after another: `program NAME PATTERN OPTIONS` waits until COM1's output or
+/// the screen matches.
+const PROGRAMS: &str = r#"
+    status=0
+    program() {
+      name=$1 pattern=$2; shift 2
+      echo "== $name"
+      ./pcvm run --control unix:/tmp/control --memory 64M --serial file:/tmp/serial.log --debugcon firmware.log "$@" &
+      vm=$!
+      matches() { ./pcvm screen /tmp/control --text | cat - /tmp/serial.log 2>/dev/null | grep -q "$pattern"; }
+      wait_for 90 matches || status=1
+      ./pcvm screen /tmp/control --text | cat - /tmp/serial.log
+      kill $vm; wait $vm
     }
-}
+    for firmware in "" "--firmware bios.bin"; do
+      program ipxe 'iPXE> ' $firmware --kernel ipxe.lkrn --append 'echo it is ${buildarch} && shell'
+      [ ! -e floppy.img ] ||
+        program memdisk 'A:.>' $firmware --kernel memdisk --initrd floppy.img --append floppy
+    done
+    program ia32 'Memtest86' --kernel memtest86+ia32.bin
+    program x64 'Memtest86' --kernel memtest86+x64.bin
+    exit $status"#;
 
+/// The software KVM of some hosts lacks instructions that these programs need.
 #[test]
-fn software_memdisk_starts_freedos_from_its_initial_ram_disk() {
-    let Some(image) = floppy::freedos_image().unwrap_or_else(|error| panic!("{error}")) else {
-        eprintln!("not tested: there is no FreeDOS image");
-        return;
-    };
-    let kernel = packaged("syslinux-common", "usr/lib/syslinux/memdisk");
-    for (name, firmware) in [("memdisk", OURS), ("memdisk-seabios", SEABIOS)] {
-        let script = format!(
-            "./pcvm run --control none --memory 64M {firmware} --serial file:serial.log --debugcon firmware.log \
-               --kernel kernel --initrd floppy.img --append floppy &
-             vm=$!
-             finished() {{ has serial.log 'A:.>' || ended $vm; }}
-             wait_for 120 finished
-             kill $vm; wait $vm
-             has serial.log 'A:.>'"
-        );
-        let job = job(name, &kernel, script).file(image.clone(), "floppy.img");
-        assert_has(&run(&job).text("serial.log"), &["Welcome to FreeDOS"]);
+fn nested_ipxe_memdisk_and_memtest_start_as_linux_kernels() {
+    let mut job = Job::new("programs", PROGRAMS).pcvm().unwrap_or_else(|error| panic!("{error}"));
+    for (package, dir, file) in [
+        ("ipxe", "boot", "ipxe.lkrn"),
+        ("syslinux-common", "usr/lib/syslinux", "memdisk"),
+        ("memtest86+", "boot", "memtest86+ia32.bin"),
+        ("memtest86+", "boot", "memtest86+x64.bin"),
+    ] {
+        job = job.file(packaged(package, &format!("{dir}/{file}")), file);
     }
-}
-
-#[test]
-fn software_memtest_starts_and_finds_the_machines_memory() {
-    for name in ["ia32", "x64"] {
-        let kernel = packaged("memtest86+", &format!("boot/memtest86+{name}.bin"));
-        until_screen(&format!("memtest-{name}"), &kernel, "", "Memtest86");
+    let mut expect = vec!["it is i386"];
+    match floppy::freedos_image().unwrap_or_else(|error| panic!("{error}")) {
+        Some(image) => {
+            job = job.file(image, "floppy.img");
+            expect.push("Welcome to FreeDOS");
+        }
+        None => eprintln!("memdisk is not tested: there is no FreeDOS image"),
+    }
+    let output = Host::pick().run(&job.timeout(Duration::from_secs(500))).unwrap_or_else(|error| panic!("{error}"));
+    output.expect_status(0, &["firmware.log"]);
+    for text in expect {
+        assert!(output.console.matches(text).count() >= 2, "{text} by both firmwares:\n{}", output.console);
     }
 }
 

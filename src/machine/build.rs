@@ -142,7 +142,6 @@ impl Machine {
         Ok(Self {
             shared,
             vm,
-            memory,
             config,
             timer,
             quit: None,

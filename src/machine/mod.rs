@@ -34,7 +34,6 @@ pub use service::{Change, Service};
 use crate::config::MachineConfig;
 use crate::kvm::KvmError;
 use crate::kvm::vm::Vm;
-use pcvm_devices::Memory;
 use shared::Shared;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
@@ -90,7 +89,6 @@ impl<P, R> FrontEnd<P, R> {
 pub struct Machine {
     shared: Arc<Shared>,
     vm: Arc<Vm>,
-    memory: Arc<Memory>,
     config: MachineConfig,
     timer: Arc<OwnedFd>,
     quit: Option<EventFd>,

@@ -134,12 +134,14 @@ pub fn linux(version: u16) -> Result<PathBuf, Error> {
     write(&format!("linux-{version:x}"), &file)
 }
 
-/// What a kernel has reported: tags and contents, in order.
+/// What a kernel has reported: tags and contents, in order. The firmware's messages precede the first record, the registers.
 ///
 /// # Errors
 /// If the report is cut.
 pub fn records(mut output: &[u8]) -> Result<Vec<(char, Vec<u8>)>, Error> {
     let mut records = Vec::new();
+    let first = output.windows(3).position(|head| matches!(head, b"r\x1c\0" | b"r\x0c\0"));
+    output = &output[first.unwrap_or(output.len())..];
     loop {
         let cut = || Error::Unexpected(format!("the kernel's report ends after {} records", records.len()));
         let (&[tag, low, high], rest) = output.split_first_chunk().ok_or_else(cut)?;
