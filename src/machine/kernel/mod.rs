@@ -173,6 +173,17 @@ struct Module {
     command_line: String,
 }
 
+/// Modules in memory, each at a page.
+#[derive(Debug)]
+struct PlacedModules {
+    /// Address and length of each.
+    places: Vec<(u64, u64)>,
+    /// Address of the first.
+    start: u64,
+    /// Content from there on.
+    bytes: Vec<u8>,
+}
+
 /// A kernel while its files are read.
 struct Loading<'a> {
     config: &'a KernelConfig,
@@ -255,8 +266,8 @@ impl Loading<'_> {
             .collect()
     }
 
-    /// Puts modules behind a kernel that ends at `end`: their addresses and lengths, the address and the content of all.
-    fn place_modules(&self, modules: &[Module], end: u64) -> Result<(Vec<(u64, u64)>, u64, Vec<u8>), KernelError> {
+    /// Puts modules behind a kernel that ends at `end`.
+    fn place_modules(&self, modules: &[Module], end: u64) -> Result<PlacedModules, KernelError> {
         let start = end.max(HIGH).next_multiple_of(PAGE);
         let mut bytes: Vec<u8> = Vec::new();
         let mut places = Vec::new();
@@ -271,7 +282,7 @@ impl Loading<'_> {
             bytes.extend_from_slice(&module.bytes);
             bytes.resize(bytes.len().next_multiple_of(PAGE as usize), 0);
         }
-        Ok((places, start, bytes))
+        Ok(PlacedModules { places, start, bytes })
     }
 
     /// Checks the size of boot information.

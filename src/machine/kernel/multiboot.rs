@@ -110,10 +110,10 @@ pub fn load(loading: &Loading<'_>, bytes: &[u8], header: Header) -> Result<Kerne
         return Err(loading.bad(format!("the entry {entry:x}h is outside of the kernel")));
     }
     let modules = loading.modules()?;
-    let (places, modules_at, content) = loading.place_modules(&modules, end)?;
+    let placed = loading.place_modules(&modules, end)?;
 
     let mut info = vec![0; INFO + MODULE * modules.len()];
-    for (n, (module, (start, length))) in modules.iter().zip(&places).enumerate() {
+    for (n, (module, (start, length))) in modules.iter().zip(&placed.places).enumerate() {
         let text = push_text(&mut info, &module.command_line);
         let at = INFO + MODULE * n;
         for (n, word) in [*start as u32, (start + length) as u32, text].into_iter().enumerate() {
@@ -142,7 +142,7 @@ pub fn load(loading: &Loading<'_>, bytes: &[u8], header: Header) -> Result<Kerne
     let mut kernel = Kernel::new(&[KIND, 0, u32::from(header.flags & WANTS_VIDEO != 0), mode, width, height, depth]);
     kernel.keys.insert(key::KERNEL_ENTRY, (entry as u32).to_le_bytes().to_vec());
     kernel.part(key::KERNEL, address, image);
-    kernel.part(key::INITRD, modules_at, content);
+    kernel.part(key::INITRD, placed.start, placed.bytes);
     kernel.part(key::SETUP, BOOT_INFO, info);
     Ok(kernel)
 }

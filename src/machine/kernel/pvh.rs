@@ -24,10 +24,10 @@ pub fn load(loading: &Loading<'_>, bytes: &[u8]) -> Result<Kernel, KernelError> 
         return Err(loading.bad(format!("the PVH entry {entry:x}h is outside of the kernel")));
     }
     let modules = loading.modules()?;
-    let (places, modules_at, content) = loading.place_modules(&modules, image.end())?;
+    let placed = loading.place_modules(&modules, image.end())?;
 
     let mut info = vec![0; START_INFO + MODULE * modules.len()];
-    for (n, (module, (address, length))) in modules.iter().zip(&places).enumerate() {
+    for (n, (module, (address, length))) in modules.iter().zip(&placed.places).enumerate() {
         let text = u64::from(push_text(&mut info, &module.command_line));
         let at = START_INFO + MODULE * n;
         for (n, quad) in [*address, *length, text].into_iter().enumerate() {
@@ -45,7 +45,7 @@ pub fn load(loading: &Loading<'_>, bytes: &[u8]) -> Result<Kernel, KernelError> 
     let mut kernel = Kernel::new(&[KIND]);
     kernel.keys.insert(key::KERNEL_ENTRY, (entry as u32).to_le_bytes().to_vec());
     kernel.part(key::KERNEL, image.address, image.bytes);
-    kernel.part(key::INITRD, modules_at, content);
+    kernel.part(key::INITRD, placed.start, placed.bytes);
     kernel.part(key::SETUP, BOOT_INFO, info);
     Ok(kernel)
 }
