@@ -2,7 +2,7 @@
 
 use super::trace::{Address, Class, Stamp, Value};
 use super::{Board, CONFIG_PORTS};
-use pcvm_devices::{Access, CONFIG_TAG, Devfn};
+use pcvm_devices::{Access, CONFIG_TAG};
 
 impl Board {
     /// Before an access: brings a device with an armed timer up to the time.
@@ -278,14 +278,6 @@ impl Board {
             let access = Access { tag, offset, width: part.len() as u8 };
             done += part.len();
             self.read_device(device, access, Address::Mem(at), part);
-        }
-    }
-
-    /// Writes configuration space directly, in place of firmware.
-    pub fn configure(&mut self, devfn: Devfn, register: u8, data: &[u8]) {
-        if let Some(device) = self.functions[usize::from(devfn.0)] {
-            let at = Access { tag: CONFIG_TAG, offset: register.into(), width: data.len() as u8 };
-            self.write_device(device.into(), at, Address::Config(devfn, register), data);
         }
     }
 }

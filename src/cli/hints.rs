@@ -164,6 +164,8 @@ fn instead(name: &str, value: Option<&str>) -> Option<Instead> {
         "bios" | "pflash" => Write(format!("--firmware {}", file(key(value, "file").or(value)))),
         "kernel" | "initrd" => Write(format!("--{name} {}", word(value, "FILE"))),
         "append" => Write(format!("--append {}", word(value, "TEXT"))),
+        "dtb" => Omit("a PC has no device tree"),
+        "shim" => Unsupported("start a signed kernel from a disk: pcvm has no UEFI Secure Boot"),
         "cpu" => Write(format!("--cpu {}", word(value, "MODEL"))),
         "name" => Write(format!("--name {}", word(name_of_first("guest"), "NAME"))),
         "vnc" if first == Some("none") => Omit("pcvm has no VNC server by default"),
@@ -327,6 +329,8 @@ mod tests {
                 "leave it out: pcvm adds no device by default but a floppy drive, which --floppy none removes",
             ),
             ("-usb", "leave it out: --tablet adds a USB controller"),
+            ("-dtb x.dtb", "leave it out: a PC has no device tree"),
+            ("-shim shim.efi", "start a signed kernel from a disk: pcvm has no UEFI Secure Boot"),
             ("-boot menu=on", "leave it out: F12 or Esc opens the BIOS boot menu"),
             ("-vnc none", "leave it out: pcvm has no VNC server by default"),
             (

@@ -47,7 +47,7 @@ fn idle(shared: &Shared) {
     loop {
         match shared.vcpus.attend(&mut seen) {
             VcpuCommand::Exit => return,
-            VcpuCommand::Reset(_) => shared.vcpus.reset_done(),
+            VcpuCommand::Reset => shared.vcpus.reset_done(),
             VcpuCommand::Run => shared.vcpus.stop(),
         }
     }
@@ -77,11 +77,8 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
             vcpu.clear_kick();
             match next {
                 VcpuCommand::Exit => return Ok(()),
-                VcpuCommand::Reset(entry) => {
+                VcpuCommand::Reset => {
                     vcpu.reset()?;
-                    if let Some(entry) = entry.filter(|_| index == 0) {
-                        vcpu.enter_flat(entry)?;
-                    }
                     shared.vcpus.reset_done();
                 }
                 VcpuCommand::Run => {}
