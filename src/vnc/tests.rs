@@ -8,6 +8,7 @@ use super::picture::tests::noise;
 use super::pixels::{NATIVE, PixelFormat};
 use super::{Listeners, Server, auth};
 use crate::config::{VncAddress, VncConfig};
+use crate::keys::Keymap;
 use crate::screen::{GuestScreen, Waker};
 use pcvm_devices::InputEvent;
 use pcvm_devices::vga::Canvas;
