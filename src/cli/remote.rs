@@ -1,9 +1,9 @@
 //! Commands for running machines, over the control socket: `pcvm screenshot`, `screen`, `type`, `key`, `mouse`, `link`,
 //! `pause`, `resume`, `snapshot`, `rollback` and `wait`.
 
+use crate::config::parse;
 use crate::control::client::{Client, ClientError};
 use crate::control::typist::{can_type, no_key};
-use crate::config::parse;
 use crate::keys::{self, Keymap};
 use clap::Args;
 use regex::RegexBuilder;

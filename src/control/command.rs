@@ -2,8 +2,8 @@
 
 use super::pointer::{self, Pointer};
 use super::qmp::{self, Arguments, Class, Failure, Outcome};
-use super::{media, snapshot, stats};
 use super::typist::{Text, can_type, no_key};
+use super::{media, snapshot, stats};
 use crate::config::parse;
 use crate::key_pacing::PACE;
 use crate::keys::{self, Keymap};

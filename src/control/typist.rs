@@ -3,7 +3,7 @@
 //! Characters are matched to Shift and the guest's locks when their turn has come ([`KeysymKeyboard`]).
 
 use crate::key_pacing::{KeyPacer, POLL_INTERVAL};
-use crate::keys::{self, KeysymKeyboard, Keymap, Locks, keysym_of};
+use crate::keys::{self, Keymap, KeysymKeyboard, Locks, keysym_of};
 use crate::machine::Handle;
 use pcvm_devices::InputEvent;
 use rustix::time::{

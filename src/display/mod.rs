@@ -62,7 +62,9 @@ impl Prepared {
     pub fn open(display: config::Display, name: &str, keymap: Option<Keymap>) -> Result<Option<Self>, DisplayError> {
         match display {
             config::Display::None => Ok(None),
-            config::Display::Terminal => Ok(Some(Self::Terminal(terminal::Prepared::open(name, keymap.unwrap_or_default())?))),
+            config::Display::Terminal => {
+                Ok(Some(Self::Terminal(terminal::Prepared::open(name, keymap.unwrap_or_default())?)))
+            }
             #[cfg(feature = "sdl")]
             config::Display::Sdl => Ok(Some(Self::Sdl(sdl::Prepared::open(name, keymap)?))),
             #[cfg(not(feature = "sdl"))]

@@ -7,7 +7,7 @@
 //! Closing the window ends the machine at once.
 
 use super::{DisplayError, aspect_ratio};
-use crate::keys::{self, KeysymKeyboard, Keymap, keysym_of};
+use crate::keys::{self, Keymap, KeysymKeyboard, keysym_of};
 use crate::screen::Feed;
 use crate::screen::{LocalScreen, PollPace, Waker};
 use crate::tablet;
@@ -146,7 +146,11 @@ fn run(
 ) {
     // A window without --keymap sends keys by their place and needs no text.
     let text = sdl._video.text_input();
-    if keymap.is_some() { text.start() } else { text.stop() }
+    if keymap.is_some() {
+        text.start()
+    } else {
+        text.stop()
+    }
     let Ok(screen) = screens.recv() else { return };
     let textures = sdl.canvas.texture_creator();
     let mut window = WindowLoop {
@@ -359,14 +363,7 @@ impl<'a> WindowLoop<'a> {
         self.feed.push([InputEvent::Pointer { x, y, dz, buttons: self.buttons }]);
     }
 
-    fn key(
-        &mut self,
-        sdl: &mut SdlWindow,
-        scancode: Scancode,
-        keycode: Option<Keycode>,
-        down: bool,
-        repeat: bool,
-    ) {
+    fn key(&mut self, sdl: &mut SdlWindow, scancode: Scancode, keycode: Option<Keycode>, down: bool, repeat: bool) {
         // SDL's scan codes are USB HID usages.
         let Some(code) = keys::by_usage(scancode as u32) else { return };
         let holds = |keys: [u16; 2]| self.held.iter().any(|held| keys.contains(held));

@@ -6,7 +6,9 @@
 //! are shortcuts and pass unchanged. Scan codes (QEMU Extended Key Event) always pass unchanged.
 
 use super::layout::{CapsLock, Keymap, Stroke, Strokes, spacing_of};
-use super::{ALT, CAPS_LOCK, CTRL, LEFT_META, NUM_LOCK, RIGHT_ALT, RIGHT_CTRL, RIGHT_META, RIGHT_SHIFT, SCROLL_LOCK, SHIFT};
+use super::{
+    ALT, CAPS_LOCK, CTRL, LEFT_META, NUM_LOCK, RIGHT_ALT, RIGHT_CTRL, RIGHT_META, RIGHT_SHIFT, SCROLL_LOCK, SHIFT,
+};
 use pcvm_devices::InputEvent;
 
 /// Keys that a client can hold down at a time; further ones are ignored.
@@ -204,8 +206,9 @@ impl KeysymKeyboard {
             return self.release_keysym(keysym);
         }
         let Some(wanted) = wanted(keysym, self.keymap) else { return };
-        let (Wanted::Key(code) | Wanted::Keypad(code, _) | Wanted::Character(Strokes { key: Stroke { code, .. }, .. }, _)) =
-            wanted;
+        let (Wanted::Key(code)
+        | Wanted::Keypad(code, _)
+        | Wanted::Character(Strokes { key: Stroke { code, .. }, .. }, _)) = wanted;
         if self.around.code == code && self.held.iter().any(|held| (held.code, held.keysym) == (code, keysym)) {
             // The client repeats the key: the modifiers around it are still in place.
             return self.emit(code, true);

@@ -236,11 +236,15 @@ mod tests {
                 assert_eq!(row.chars().count(), CODES.len(), "{}", layout.name);
             }
             let digits_and_space = "0123456789 ".chars().filter(|_| layout.name != "th");
-            assert!(digits_and_space.map(|c| Keymap(layout).strokes(c)).all(|found| found.is_some()), "{}", layout.name);
+            assert!(
+                digits_and_space.map(|c| Keymap(layout).strokes(c)).all(|found| found.is_some()),
+                "{}",
+                layout.name
+            );
         }
         for (name, sample) in [
             ("de", "Falsches Üben von Xylophonmusik quält jeden größeren Zwerg @€{}[]\\|~^`´<>"),
-            ("fr", "Portez ce vieux whisky au juge blond qui fume, éèçàùêëïôœ @#{}[]|\\~^€"),
+            ("fr", "Portez ce vieux whisky au juge blond qui fume, éèçàùêëïôæ @#{}[]|\\~^€"),
             ("es", "El pingüino Wenceslao hizo kilómetros bajo exhaustiva lluvia y frío, añoraba ¿¡ÁÉÍÓÚ@#{}[]\\|"),
             ("it", "Quel vituperabile xenofobo zelante assaggia il whisky, perché àèìòù @#[]{}"),
             ("pt", "à noite, vovô Kowalsky vê o ímã cair no pé do pingüim ãõç ÃÕÇ"),

@@ -1,6 +1,6 @@
 //! Translation of a client's KeyEvent and PointerEvent messages into the guest's input events.
 
-use crate::keys::{self, KeysymKeyboard, Keymap};
+use crate::keys::{self, Keymap, KeysymKeyboard};
 use crate::tablet::scale;
 use pcvm_devices::InputEvent;
 

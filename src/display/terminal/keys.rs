@@ -4,7 +4,7 @@
 //! console_codes(4) and the Linux console's key map (F1 to F5 as `ESC [ [ A`, F13 on for Shift-F1); rxvt's `^` and `@`.
 //! Mouse, focus and paste reports are not enabled, and skipped if they come.
 
-use crate::keys::{self, KeysymKeyboard, Keymap, keysym_of};
+use crate::keys::{self, Keymap, KeysymKeyboard, keysym_of};
 use pcvm_devices::InputEvent;
 use pcvm_devices::vga::cp437_code;
 
