@@ -75,7 +75,7 @@ fn software_commands_read_the_screen_and_type() {
     assert_eq!(error, "pcvm: '\u{e9}' has no key on the keyboard layout en-us (English (US))\n");
     machine.run_ok("key", &["caps_lock"]);
     machine.run_ok("type", &["--pace", "40", "aB"]);
-    machine.run_ok("wait", &["--text", "^-x\ryaB|yaB$", "--timeout", "60"]);
+    machine.run_ok("wait", &["--text", "^yaBdy►", "--timeout", "60"]);
     machine.run_ok("key", &["caps_lock"]);
     machine.run_ok("key", &["shift-a", "B", "kp_5"]);
     let screen = machine.run_ok("screen", &["--text"]);

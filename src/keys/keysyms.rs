@@ -279,7 +279,7 @@ impl KeysymKeyboard {
     /// Sets Shift, AltGr and Caps Lock as the stroke needs them.
     fn around(&mut self, stroke: Stroke) {
         let (shift, altgr) = self.modifiers();
-        let caps = self.locks & lock_bit(CAPS_LOCK) != 0 && stroke.shift.is_some();
+        let caps = self.locks & lock_bit(CAPS_LOCK) != 0;
         let wants_shift = stroke.shift.map_or(shift, |wants| wants ^ (caps && stroke.caps == CapsLock::Shifts));
         if altgr && self.holds(&[CTRL]) {
             // Windows sends left Ctrl with AltGr.
@@ -511,6 +511,68 @@ mod tests {
         sent(&mut keyboard);
         keyboard.release_all();
         assert_eq!(sent(&mut keyboard), "+2a -2a -4f");
+    }
+
+    /// A guest that reads the key events with a layout.
+    #[derive(Default)]
+    struct Guest {
+        down: std::collections::BTreeSet<u16>,
+        caps: bool,
+        dead: Option<char>,
+        typed: String,
+    }
+
+    impl Guest {
+        fn read(&mut self, keymap: Keymap, event: InputEvent) {
+            let InputEvent::Key { code, down } = event else { panic!() };
+            if !down {
+                self.down.remove(&code);
+                return;
+            }
+            self.down.insert(code);
+            self.caps ^= code == CAPS_LOCK;
+            let [shift, altgr] = [&SHIFTS[..], &[RIGHT_ALT]].map(|keys| keys.iter().any(|key| self.down.contains(key)));
+            let Some(c) = keymap.guest(code, shift, altgr, self.caps) else { return };
+            match self.dead.take() {
+                Some(dead) => self.typed.extend(Keymap::composed(dead, c)),
+                None if Keymap::composed(c, ' ').is_some() || ('\u{300}'..'\u{340}').contains(&c) => {
+                    self.dead = Some(c);
+                }
+                None => self.typed.push(c),
+            }
+        }
+    }
+
+    #[test]
+    fn every_character_of_every_layout_arrives_whatever_is_held() {
+        for name in Keymap::names() {
+            let keymap = Keymap::named(name).unwrap();
+            for c in keymap.characters() {
+                for (locks, held) in [(0, 0), (CAPS, 0), (0, 0xffe1), (CAPS, 0xffe2), (0, 0xfe03), (CAPS, 0xfe03)] {
+                    let mut keyboard = KeysymKeyboard::new(keymap);
+                    keyboard.set_locks(locks);
+                    let mut guest = Guest { caps: locks != 0, ..Guest::default() };
+                    if held != 0 {
+                        keyboard.keysym(held, true);
+                    }
+                    keyboard.keysym(keysym_of(c), true);
+                    keyboard.keysym(keysym_of(c), false);
+                    keyboard.events.iter().for_each(|&event| guest.read(keymap, event));
+                    let acute = |c: char| {
+                        if c == '\u{b4}' {
+                            '\''
+                        } else if c == '\u{a8}' {
+                            '"'
+                        } else {
+                            c
+                        }
+                    };
+                    let typed: String = guest.typed.chars().map(acute).collect();
+                    assert_eq!(typed, acute(c).to_string(), "{name}, locks {locks}, held {held:x}: {c}");
+                    assert_eq!(guest.caps, locks != 0);
+                }
+            }
+        }
     }
 
     proptest! {

@@ -152,7 +152,7 @@ impl Keymap {
         let order = [(false, 0), (false, 1), (true, 0), (true, 1), (false, 2), (false, 3), (true, 2), (true, 3)];
         order.into_iter().find_map(|(extra, level)| {
             let row = self.0.levels.get(level)?.chars().enumerate();
-            let mut found = row.filter(|&(index, at)| at == c && is_extra(index) == extra);
+            let mut found = row.filter(|&(index, at)| at == c && c != NONE && is_extra(index) == extra);
             found.find(|&(index, _)| !KEYPAD.contains(&CODES[index])).map(|(index, _)| self.stroke(index, level))
         })
     }
@@ -192,6 +192,42 @@ impl Keymap {
     pub(super) fn keypad_decimal(self, c: char) -> u16 {
         let types = |&code: &u16| CODES.iter().position(|known| *known == code).and_then(|n| self.at(n, 0)) == Some(c);
         KEYPAD.into_iter().find(types).unwrap_or(KEYPAD[0])
+    }
+}
+
+#[cfg(test)]
+impl Keymap {
+    /// What a guest with this layout makes of a key: a character, or a combining character for a dead key.
+    pub(super) fn guest(self, code: u16, shift: bool, altgr: bool, caps: bool) -> Option<char> {
+        let index = CODES.iter().position(|known| *known == code)?;
+        let altgr = altgr && self.0.levels[2..].iter().any(|row| row.chars().nth(index).is_some_and(|c| c != NONE));
+        let level = usize::from(altgr) * 2;
+        let swaps = match self.stroke(index, level).caps {
+            CapsLock::Shifts => caps,
+            CapsLock::Ignored => false,
+            CapsLock::Other if caps => return Some('\u{fffd}'),
+            CapsLock::Other => false,
+        };
+        self.at(index, level + usize::from(shift ^ swaps))
+    }
+
+    /// Every character that a layout types or composes.
+    pub(super) fn characters(self) -> Vec<char> {
+        let composed = COMPOSED.iter().flat_map(|(_, _, composed)| composed.chars());
+        let rows = self.0.levels.iter().flat_map(|row| row.chars());
+        let spacing = SPACING.iter().map(|(c, _)| *c);
+        let all: std::collections::BTreeSet<char> = composed.chain(rows).chain(spacing).collect();
+        let is_dead = |c: &char| ('\u{300}'..'\u{340}').contains(c);
+        all.into_iter().filter(|c| !is_dead(c) && self.strokes(*c).is_some()).collect()
+    }
+
+    /// What a guest makes of a dead key and the character after it.
+    pub(super) fn composed(dead: char, base: char) -> Option<char> {
+        if base == ' ' {
+            return SPACING.iter().find(|(_, accent)| *accent == dead).map(|(c, _)| *c);
+        }
+        let (_, bases, composed) = COMPOSED.iter().find(|(accent, _, _)| *accent == dead)?;
+        bases.chars().zip(composed.chars()).find(|(c, _)| *c == base).map(|(_, c)| c)
     }
 }
 
