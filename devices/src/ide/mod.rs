@@ -28,6 +28,7 @@ mod tests;
 use crate::pci::{COMMAND, ConfigSpace, ConfigState, RegisterNames, STATUS, config_register_name, register_name};
 use crate::{Access, CONFIG_TAG, Ctx, Devfn, Device, Disc, DiskId, Effect, Owned, Region, RestoreError, Tray, Wake};
 use ata::Ata;
+pub use ata::reported_geometry;
 use atapi::Atapi;
 use channel::{Channel, ChannelState};
 use drive::{Drive, DriveKind};
