@@ -10,11 +10,11 @@ use pcvm_devices::chipset::i440fx::I440fx;
 use pcvm_devices::chipset::isa_dma::IsaDma;
 use pcvm_devices::chipset::piix3::Piix3;
 use pcvm_devices::chipset::port92::Port92;
-use pcvm_devices::cmos::{self, Cmos, CmosContents};
+use pcvm_devices::cmos::{self, Cmos, CmosContents, CmosDisk, Translation};
 use pcvm_devices::debug::DebugPorts;
 use pcvm_devices::fdc::{FIRST_DISK, Fdc, FloppyMedium, FloppySpec};
 use pcvm_devices::fw_cfg::{FwCfg, FwCfgItems};
-use pcvm_devices::ide::{DriveSpec, Piix3Ide};
+use pcvm_devices::ide::{DriveSpec, Piix3Ide, reported_geometry};
 use pcvm_devices::memory::LOW_RAM_MAX;
 use pcvm_devices::ps2::Ps2Controller;
 use pcvm_devices::rtl8139::{Chip, NicSpec, Rtl8139};
@@ -50,6 +50,7 @@ pub fn devices(config: &MachineConfig, parts: BoardParts) -> Vec<Box<dyn DynDevi
     let medium = |n: usize| parts.media.get(&DiskId(n as u8)).cloned();
     let specs =
         [0, 1, 2, 3].map(|n: usize| config.drives.get(&DiskId(n as u8)).map(|drive| drive_spec(n, drive, medium(n))));
+    let cmos = cmos_contents(config, &specs);
     put(Box::new(Piix3Ide::new(specs)));
     put(Box::new(AcpiPm::new()));
     put(Box::new(DebugPorts::new(config.debugcon.is_some())));
@@ -59,7 +60,7 @@ pub fn devices(config: &MachineConfig, parts: BoardParts) -> Vec<Box<dyn DynDevi
         put(Box::new(Fdc::new(floppies, config.floppy_timing)));
     }
     put(Box::new(Port92::new()));
-    put(Box::new(Cmos::new(clock_start(config.rtc), cmos_contents(config))));
+    put(Box::new(Cmos::new(clock_start(config.rtc), cmos)));
     put(Box::new(Ps2Controller::new()));
     for (n, (port, irq)) in COM.into_iter().enumerate() {
         if config.serial[n].is_some() {
@@ -131,7 +132,17 @@ fn floppy_type(config: &MachineConfig, disk: DiskId) -> u8 {
     config.drives.get(&disk).and_then(|drive| drive.media.floppy_drive(None)).map_or(0, |kind| kind as u8)
 }
 
-fn cmos_contents(config: &MachineConfig) -> CmosContents {
+/// What CMOS RAM tells of a drive: the geometry of a disk that the IDE drive reports, and LBA assist for one with more than
+/// 1024 cylinders, as QEMU's `pc` has it for a disk without partitions. Firmware reads the translation; Windows 9x and early
+/// Linux count the disks.
+fn cmos_disk(spec: &DriveSpec) -> Option<CmosDisk> {
+    let DriveSpec::Disk { sectors, .. } = spec else { return None };
+    let (cylinders, heads, sectors) = reported_geometry(*sectors);
+    let translation = if cylinders > 1024 { Translation::Lba } else { Translation::None };
+    Some(CmosDisk { cylinders, heads, sectors, translation })
+}
+
+fn cmos_contents(config: &MachineConfig, drives: &[Option<DriveSpec>; 4]) -> CmosContents {
     let mut boot = [None; 3];
     for (slot, device) in boot.iter_mut().zip(&config.boot) {
         *slot = Some(match device {
@@ -146,6 +157,7 @@ fn cmos_contents(config: &MachineConfig) -> CmosContents {
         high_ram: config.memory.saturating_sub(LOW_RAM_MAX),
         cpus: config.cpus.count,
         boot,
+        disks: drives.each_ref().map(|drive| cmos_disk(drive.as_ref()?)),
         floppies: [0, 1].map(|n| floppy_type(config, DiskId(FIRST_DISK + n))),
         ..Default::default()
     }
@@ -174,6 +186,17 @@ mod tests {
             nics: vec![nic.clone(), crate::config::NicConfig { model: NicModel::Rtl8139C, ..nic }],
             ..MachineConfig::minimal()
         }
+    }
+
+    #[test]
+    fn cmos_ram_has_type_and_geometry_of_each_disk() {
+        let config = MachineConfig::minimal();
+        let disk = |sectors| Some(DriveSpec::disk(sectors, false, ""));
+        let cd = Some(DriveSpec::cdrom(None, ""));
+        let contents = cmos_contents(&config, &[disk(2 << 20), cd, disk(1 << 16), None]);
+        let large = CmosDisk { cylinders: 2080, heads: 16, sectors: 63, translation: Translation::Lba };
+        let small = CmosDisk { cylinders: 65, heads: 16, sectors: 63, translation: Translation::None };
+        assert_eq!(contents.disks, [Some(large), None, Some(small), None]);
     }
 
     /// What a guest can see of a device before anything is configured: kind, version, PCI function with ids, class,

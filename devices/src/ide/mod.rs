@@ -29,6 +29,7 @@ use crate::chipset::{SUBSYSTEM_ID, SUBSYSTEM_VENDOR, VENDOR_INTEL};
 use crate::pci::{COMMAND, ConfigSpace, ConfigState, RegisterNames, STATUS, config_register_name, register_name};
 use crate::{Access, CONFIG_TAG, Ctx, Devfn, Device, Disc, DiskId, Effect, Owned, Region, RestoreError, Tray, Wake};
 use ata::Ata;
+pub use ata::reported_geometry;
 use atapi::Atapi;
 use channel::{Channel, ChannelState};
 use drive::{Drive, DriveKind};

@@ -551,9 +551,10 @@ fn no_vbe_mode_reaches_outside_video_memory() {
             let vbe = &vga.device.vbe;
             assert!(u64::from(vbe.bank_offset()) + 0x1_0000 <= u64::from(vram));
             if vbe.enabled() {
-                let last = u64::from(vbe.y_offset) + u64::from(vbe.yres);
-                assert!(last * u64::from(vbe.line_bytes()) <= u64::from(vram), "{vbe:?}");
-                assert!(vbe.x_offset + vbe.xres <= vbe.virt_width, "{vbe:?}");
+                let last = u64::from(vbe.y_offset) + u64::from(vbe.yres) - 1;
+                // A pixel has at most 4 bytes, and half a byte in planar modes.
+                let pixels = (u64::from(vbe.x_offset) + u64::from(vbe.xres)) * u64::from(vbe.bpp.max(4)) / 8;
+                assert!(last * u64::from(vbe.line_bytes()) + pixels <= u64::from(vram), "{vbe:?}");
                 assert!(vbe.xres > 0 && vbe.yres > 0);
             }
         }
