@@ -145,6 +145,7 @@ const SINGLE: [(&str, &str); 21] = [
     ("--initrd", "FILE[,FILE...]"),
     ("--append", "TEXT"),
     ("--display", "none|terminal|sdl"),
+    ("--keymap", "LAYOUT"),
     ("--vga", "std[,vram=SIZE]|none"),
     ("--vnc", "HOST:DISPLAY|unix:PATH"),
     ("--vnc-password", "FILE"),
