@@ -182,7 +182,7 @@ impl Machine {
             MachineEvent::TrayMoved { disk, open } => {
                 self.changes.extend(self.shared.drives.name(disk).map(|drive| Change::TrayMoved { drive, open }));
             }
-            MachineEvent::Reset(ResetKind::Init) => self.shared.vcpus.reset(None),
+            MachineEvent::Reset(ResetKind::Init) => self.shared.vcpus.reset(),
             MachineEvent::Stop if !self.shared.paused() => self.pause(),
             MachineEvent::DriveError(error) => {
                 let what = match error.error {
