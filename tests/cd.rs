@@ -83,11 +83,15 @@ const DOS: &str = r#"
     ask e 'sense 05 53 02'
     ask u ok
     ask e ok
-    gone() { ! holds two.iso; }
-    wait_for 10 gone
     ask t 'sense 02 3A 02'
+    # The disc lies on the tray until it closes or the host takes it away.
     ask c ok
-    ask t 'sense 02 3A 01'
+    ask t 'sense 06 28 00'
+    ask l 'ok DISC-TWO'
+    ask e ok
+    cd_verb eject || exit
+    ask t 'sense 02 3A 02'
+    holds two.iso && { echo "two.iso is still open"; exit 1; }
 
     # Force.
     cd_verb insert one.iso || exit
@@ -179,7 +183,7 @@ fn nested_linux_follows_disc_changes_and_rips_audio() {
             "==== disc three is right",
             "==== the disc has changed: DISK_MEDIA_CHANGE",
             "==== ejected by the guest",
-            "==== the data track is right",
+            "==== disc track is right",
         ],
     );
     // cdparanoia's table of the audio tracks: length and start in sectors.
@@ -209,23 +213,22 @@ const LINUX: &str = r#"
       wait_for 240 reached "$1"
       has /tmp/serial.log "==== $1" || { echo "the guest does not reach: $1"; tail -n 20 /tmp/serial.log; kill $vm; exit 1; }
     }
-    holds() { ls -l /proc/$vm/fd | grep -q "/$1\$"; }
-    gone() { ! holds $1; }
+    # The guest mounts the disc in the drive for a moment each time that it looks, which locks the tray.
+    insert() {
+      inserted() { ./pcvm cd /tmp/cd.sock insert $1 2>/dev/null; }
+      wait_for 60 inserted $1 || { echo "$1 cannot be inserted"; exit 1; }
+    }
 
     step 'insert disc two'
-    # The guest mounts the first disc for a moment each time that it looks, which locks the tray.
-    second() { ./pcvm cd /tmp/cd.sock insert two.iso 2>/dev/null; }
-    wait_for 60 second || { echo 'disc two cannot be inserted'; exit 1; }
+    insert two.iso
     step 'disc two is locked'
     ./pcvm cd /tmp/cd.sock eject 2>refused.log && exit 1
     step 'insert disc three'
-    wait_for 10 gone two.iso || { echo 'two.iso is still open'; exit 1; }
-    ./pcvm cd /tmp/cd.sock insert three.iso || exit
+    insert three.iso
     step 'take disc three away'
     ./pcvm cd /tmp/cd.sock insert one.iso --force || exit
     step 'insert the mixed disc'
-    wait_for 10 gone one.iso || { echo 'one.iso is still open'; exit 1; }
-    ./pcvm cd /tmp/cd.sock insert mixed.cue || exit
+    insert mixed.cue
     step 'end'
     wait $vm || exit
     exit 0"#;

@@ -362,7 +362,23 @@ const OTHER_USAGE_ERRORS: &[(&[&str], &str)] = &[
     (&["screen", "x"], "missing argument: --text; try 'pcvm screen --help'"),
     (&["type", "x"], "missing argument: <TEXT>; try 'pcvm type --help'"),
     (&["type", "x", "a", "b"], "unexpected argument 'b'; try 'pcvm type --help'"),
-    (&["type", "x", "na\u{ef}ve"], "'\u{ef}' has no key on a US keyboard"),
+    (
+        &["type", "x", "na\u{ef}ve", "--keymap", "en-us"],
+        "'\u{ef}' has no key on the keyboard layout en-us (English (US))",
+    ),
+    (&["type", "x", "na\u{ef}ve \u{42f}", "--keymap", "de"], "'\u{42f}' has no key on the keyboard layout de (German)"),
+    (&["type", "x", "a", "--pace", "0"], "0 is not in 1..=60000 (--pace); try 'pcvm type --help'"),
+    (
+        &["type", "x", "a", "--keymap", "xx"],
+        "--keymap: unknown keyboard layout 'xx' (layouts: ar, bepo, cz, da, de, de-ch, el, en-gb, en-us, es, et, fi, fo, fr, \
+         fr-be, fr-ca, fr-ch, hr, hu, is, it, ja, lt, lv, mk, nl, no, pl, pt, pt-br, ro, ru, sk, sl, sv, th, tr, uk, us-intl)",
+    ),
+    (
+        &["run", "--keymap", "deutsch"],
+        "--keymap: unknown keyboard layout 'deutsch' (layouts: ar, bepo, cz, da, de, de-ch, el, en-gb, en-us, es, et, fi, fo, \
+         fr, fr-be, fr-ca, fr-ch, hr, hu, is, it, ja, lt, lv, mk, nl, no, pl, pt, pt-br, ro, ru, sk, sl, sv, th, tr, uk, \
+         us-intl)",
+    ),
     (&["key", "x"], "missing argument: <KEY>...; try 'pcvm key --help'"),
     (&["key", "x", "f13"], "f13: unknown key 'f13'"),
     (&["key", "x", "ctrl-hyper-a"], "ctrl-hyper-a: unknown key 'hyper'"),

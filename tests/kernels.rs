@@ -237,7 +237,7 @@ const PROGRAMS: &str = r#"
       kill $vm; wait $vm
     }
     for firmware in "" "--firmware bios.bin"; do
-      program ipxe 'iPXE> ' $firmware --kernel ipxe.lkrn --append 'echo it is ${buildarch} && shell'
+      program ipxe 'iPXE>' $firmware --kernel ipxe.lkrn --append 'echo it is ${buildarch} && shell'
       [ ! -e floppy.img ] ||
         program memdisk 'A:.>' $firmware --kernel memdisk --initrd floppy.img --append floppy
     done

@@ -5,9 +5,18 @@ use super::{Board, CONFIG_PORTS};
 use pcvm_devices::{Access, CONFIG_TAG};
 
 impl Board {
+    /// Before an access: brings a device with an armed timer up to the time.
+    #[inline]
+    fn bring_up_to_time(&mut self, device: usize) {
+        if self.devices.get(device).is_some_and(|slot| slot.next_wake.is_some()) {
+            self.fire_due_timers(device);
+        }
+    }
+
     /// A vCPU reads a register of a device.
     #[inline]
-    fn read_device(&mut self, device: usize, at: Access, address: Address, data: &mut [u8]) {
+    pub(super) fn read_device(&mut self, device: usize, at: Access, address: Address, data: &mut [u8]) {
+        self.bring_up_to_time(device);
         self.call(device, |slot, cx| {
             slot.stats.reads += 1;
             slot.chip.read(cx, at, data);
@@ -19,7 +28,8 @@ impl Board {
 
     /// A vCPU writes a register of a device.
     #[inline]
-    fn write_device(&mut self, device: usize, at: Access, address: Address, data: &[u8]) {
+    pub(super) fn write_device(&mut self, device: usize, at: Access, address: Address, data: &[u8]) {
+        self.bring_up_to_time(device);
         // Before the call, so that the access comes before its consequences.
         if self.tracer.is_some() {
             self.trace_access(device, at, address, data, true);

@@ -210,6 +210,7 @@ fn instead(name: &str, value: Option<&str>) -> Option<Instead> {
         }
         "rtc" => Write(format!("--rtc {}", valid(name_of_first("base"), parse::rtc, "utc|localtime|DATE"))),
         "localtime" => Write("--rtc localtime".to_owned()),
+        "k" => Write(format!("--keymap {}", valid(first, parse::keymap, "LAYOUT"))),
         "vga" if first == Some("none") => Write("--vga none".to_owned()),
         "vga" => Write("--vga std".to_owned()),
         "usb" => Omit("--tablet adds a USB controller"),
@@ -259,6 +260,8 @@ mod tests {
             ("-smp cpus=2,maxcpus=4", "--cpus 2"),
             ("-smp 1000", "--cpus N"),
             ("-cpu qemu64", "--cpu qemu64"),
+            ("-k de", "--keymap de"),
+            ("-k xx", "--keymap LAYOUT"),
             ("-hda x", "--disk x"),
             ("-hdb a,b", "--disk a,,b,unit=hdb"),
             ("-hdd x", "--disk x,unit=hdd"),

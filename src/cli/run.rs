@@ -242,9 +242,14 @@ pub struct RunArgs {
     #[arg(long, value_name = "none|unix:PATH")]
     control: Option<OsString>,
 
-    /// Press Enter when a CD first asks "Press any key to boot from CD"
+    /// Press Enter when a CD first asks "Press any key to boot from CD", in any of Windows' languages
     #[arg(long)]
     press_key_for_cd: bool,
+
+    /// Keyboard layout that the guest is set to: characters from VNC, the window, the terminal and 'pcvm type' are typed with
+    /// its keys [default: en-us; the window sends keys by their place]
+    #[arg(long, value_name = "LAYOUT")]
+    keymap: Option<String>,
 
     /// Time of the real-time clock at power-on: UTC, local time (for Windows and DOS), or a date such as
     /// 2006-06-17T16:01:21
@@ -405,6 +410,7 @@ impl RunArgs {
             name: parse::machine_name(self.name.as_deref().unwrap_or("pcvm")).map_err(option("--name"))?,
             vnc,
             press_key_for_cd: self.press_key_for_cd,
+            keymap: self.keymap.as_deref().map(parse::keymap).transpose().map_err(option("--keymap"))?,
             memory: parse::memory_size(&self.memory).map_err(option("--memory"))?,
             cpus: CpuConfig {
                 count: topology.count,

@@ -11,6 +11,7 @@ pub mod parse;
 pub use drive::{CacheMode, DriveConfig, ErrorAction, ImageFormat, Limits, Media, Rate, folder};
 pub use firmware::{check_firmware, read_firmware};
 
+use crate::keys::Keymap;
 use pcvm_devices::DiskId;
 use pcvm_devices::fdc::Timing;
 use pcvm_devices::vga::Vga;
@@ -59,6 +60,8 @@ pub struct MachineConfig {
     pub nics: Vec<NicConfig>,
     /// Press a key when the boot loader of a CD asks "Press any key to boot from CD".
     pub press_key_for_cd: bool,
+    /// The keyboard layout that the guest is set to. `None` is English (US), and a window then sends keys by their place.
+    pub keymap: Option<Keymap>,
     /// Trace of device accesses.
     pub trace: Option<TraceConfig>,
 }
@@ -88,6 +91,7 @@ impl MachineConfig {
             tablet: false,
             nics: Vec::new(),
             press_key_for_cd: false,
+            keymap: None,
             trace: None,
         }
     }

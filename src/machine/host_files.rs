@@ -106,7 +106,7 @@ impl HostFiles {
             None => None,
         };
         let vnc = config.vnc.as_ref().map(Listeners::open).transpose()?;
-        let display = Prepared::open(config.display, &config.name)?;
+        let display = Prepared::open(config.display, &config.name, config.keymap)?;
         let nic_roms = config.nics.iter().map(|nic| nic_rom(nic, &config.boot)).collect::<Result<_, _>>()?;
         let ports = config.nics.iter().map(NetPort::open).collect::<Result<_, _>>()?;
         let mut chardevs = Vec::new();

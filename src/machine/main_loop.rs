@@ -180,7 +180,6 @@ impl Machine {
                 self.changes.push(Change::Reset);
             }
             MachineEvent::TrayMoved { disk, open } => {
-                self.shared.tray_moved();
                 self.changes.extend(self.shared.drives.name(disk).map(|drive| Change::TrayMoved { drive, open }));
             }
             MachineEvent::Reset(ResetKind::Init) => self.shared.vcpus.reset(),

@@ -131,13 +131,13 @@ impl Machine {
     /// Starts the VNC server and prints its address.
     fn start_vnc(&mut self) -> Result<(), RunError> {
         let screen = console::Display::new(self.handle());
-        let name = &self.config.name;
+        let (name, keymap) = (&self.config.name, self.config.keymap.unwrap_or_default());
         self.vnc.start(|listeners| {
             if let Some(address) = listeners.address() {
                 let display = crate::vnc::Listeners::display(address).map(|n| format!(" (display {n})"));
                 eprintln!("pcvm: VNC on {address}{}", display.unwrap_or_default());
             }
-            crate::vnc::Server::start(screen, name, listeners).map_err(|error| RunError::Host {
+            crate::vnc::Server::start(screen, name, keymap, listeners).map_err(|error| RunError::Host {
                 what: "start the VNC server",
                 error: crate::error::host_error(&error),
             })

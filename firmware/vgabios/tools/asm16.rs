@@ -8,7 +8,7 @@
 //! `asm16 check LISTING` reads the output of `objdump -d -M i8086` and rejects every instruction that is not in
 //! `ALLOWED`.
 //!
-//! `asm16 finish ROM` pads the ROM to 512 bytes and sets its size and checksum.
+//! `asm16 finish ROM` pads the ROM to a multiple of 512 bytes and sets its size and checksum.
 
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use std::process::ExitCode;
 /// Mnemonics that the ROM may contain.
 const ALLOWED: &[&str] = &[
     "adc", "add", "addw", "addl", "addb", "adcl", "and", "andb", "andl", "andw", "bsf", "bsr", "bt", "btw", "call",
-    "cld", "cltd", "cwtl", "cbtw", "cwtd", "cmp", "cmpb", "cmpl", "cmpw", "dec", "decb", "decl", "decw", "div", "divb",
+    "cld", "cli", "cltd", "cwtl", "cbtw", "cwtd", "cmp", "cmpb", "cmpl", "cmpw", "dec", "decb", "decl", "decw", "div", "divb",
     "divl", "divw", "idiv", "imul", "in", "inc", "incb", "incl", "incw", "iret", "ja", "jae", "jb", "jbe", "jcxz",
     "je", "jg", "jge", "jl", "jle", "jmp", "jne", "jno", "jnp", "jns", "jo", "jp", "js", "lea", "leal", "leaw", "lods",
     "loop", "lret", "mov", "movb", "movl", "movw", "movsbl", "movsbw", "movswl", "movzbl", "movzbw", "movzwl", "mul",
