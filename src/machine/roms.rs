@@ -1,7 +1,7 @@
 //! System BIOS and VGA BIOS images of a machine.
 
+use crate::config::MachineConfig;
 use crate::config::firmware::FirmwareError;
-use crate::config::{MachineConfig, Payload};
 
 /// The project's own BIOS and VGA BIOS, as `firmware/build` made them.
 const BIOS: &[u8] = include_bytes!("../../firmware/prebuilt/bios.bin");
@@ -10,7 +10,7 @@ const VGA_BIOS: &[u8] = include_bytes!("../../firmware/prebuilt/vgabios.bin");
 /// Firmware packages put a VGA BIOS for this adapter beside their BIOS, under this name.
 const VGA_BIOS_BESIDE: &str = "vgabios-stdvga.bin";
 
-/// The images; empty for a kernel that is started without firmware.
+/// The images.
 #[derive(Clone, Debug, Default)]
 pub struct Roms {
     /// The system BIOS.
@@ -26,10 +26,9 @@ impl Roms {
     /// # Errors
     /// If the file cannot be read or is not a firmware image.
     pub fn new(config: &MachineConfig) -> Result<Self, FirmwareError> {
-        let mut roms = match &config.payload {
-            Payload::Kernel { .. } => Self::default(),
-            Payload::Firmware(None) => Self { bios: BIOS.to_vec(), vga: VGA_BIOS.to_vec() },
-            Payload::Firmware(Some(path)) => {
+        let mut roms = match &config.firmware {
+            None => Self { bios: BIOS.to_vec(), vga: VGA_BIOS.to_vec() },
+            Some(path) => {
                 let bios = crate::config::read_firmware(path)?;
                 let beside = std::fs::read(path.with_file_name(VGA_BIOS_BESIDE)).ok();
                 Self { bios, vga: beside.unwrap_or_else(|| VGA_BIOS.to_vec()) }

@@ -269,10 +269,12 @@ fn finish(rom: &mut Vec<u8>) -> Result<String, String> {
     let pages = u8::try_from(rom.len() / 512).map_err(|_| "the ROM is larger than 255 units of 512 bytes")?;
     rom[2] = pages;
     let pcir = usize::from(u16::from_le_bytes([rom[0x18], rom[0x19]]));
-    if rom.get(pcir..pcir + 4) != Some(b"PCIR") {
-        return Err("no PCI data structure at the offset in word 18h".to_owned());
+    if pcir != 0 {
+        if rom.get(pcir..pcir + 4) != Some(b"PCIR") {
+            return Err("no PCI data structure at the offset in word 18h".to_owned());
+        }
+        rom[pcir + 0x10] = pages;
     }
-    rom[pcir + 0x10] = pages;
     rom[7] = 0;
     rom[7] = 0u8.wrapping_sub(rom.iter().fold(0, |sum, byte| sum.wrapping_add(*byte)));
     Ok(format!("{used} bytes used of {}", rom.len()))
