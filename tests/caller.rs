@@ -16,12 +16,12 @@ fn caller() -> String {
                     --display none --no-reboot &
                   vm=$!
                   finished() { has debug.log '^done' || ended $vm; }
-                  wait_for 60 finished
+                  wait_for 150 finished
                   kill $vm; wait $vm
                   has debug.log '^done'";
     let job = Job::new("caller", format!("truncate -s 1G second.img\n{script}"));
     let job = job.pcvm().unwrap_or_else(|error| panic!("{error}")).file(disk.path(), "caller.img");
-    let output = Host::Here.run(&job.timeout(Duration::from_secs(100))).unwrap_or_else(|error| panic!("{error}"));
+    let output = Host::Here.run(&job.timeout(Duration::from_secs(200))).unwrap_or_else(|error| panic!("{error}"));
     output.expect_status(0, &["debug.log"]);
     output.text("debug.log")
 }

@@ -26,15 +26,16 @@ fn state(name: &str, command: &str) -> Log {
          {command} &
          vm=$!
          finished() {{ has state.log '^inttest: end' || ended $vm; }}
-         wait_for 60 finished
+         wait_for 150 finished
          kill $vm; wait $vm
          has state.log '^inttest: end'"
     );
     let job = Job::new(&format!("state-{name}"), script).pcvm().unwrap_or_else(|error| panic!("{error}"));
-    let job = job.file(disk.path(), "state.img").timeout(Duration::from_secs(100));
+    let job = job.file(disk.path(), "state.img").timeout(Duration::from_secs(200));
     let output = Host::Here.run(&job).unwrap_or_else(|error| panic!("{error}"));
     let text = output.text("state.log");
-    Log::parse(&text).unwrap_or_else(|| panic!("{name}: the log is incomplete\n{}\n{}", tail(&output.console), tail(&text)))
+    Log::parse(&text)
+        .unwrap_or_else(|| panic!("{name}: the log is incomplete\n{}\n{}", tail(&output.console), tail(&text)))
 }
 
 #[test]

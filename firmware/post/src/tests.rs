@@ -1,7 +1,7 @@
 //! Tests of POST as a whole on a fake PC: handoff structure, option ROMs, processors, MTRRs, $PIR, SMBIOS.
 
-use crate::testing::*;
 use crate::Machine;
+use crate::testing::*;
 use pcvm_firmware_rt::Handoff;
 
 mod loader;

@@ -56,7 +56,6 @@ caller_text:
         call caller_put
         jmp caller_text
 caller_put:
-        outb %al, $0xe9
         pushw %dx
         movw $0x402, %dx
         outb %al, %dx
@@ -277,7 +276,7 @@ caller_nested:
 1:      movw $0x0601, %ax
         movw $0x0700, %bx
         xorw %cx, %cx
-        movw $0x1D4F, %dx
+        movw $0x0A4F, %dx
         int $0x10
         cmpw $4, caller_ticks - at
         jb 1b
