@@ -17,6 +17,13 @@ fn run_selftest(vga: Option<Adapter>) -> (String, Vec<(String, String)>) {
 }
 
 #[test]
+fn software_a_cirrus_adapter_passes_the_selftest() {
+    let (vbe, failed) = run_selftest(Some(Adapter::Cirrus));
+    assert_eq!(failed, []);
+    assert!(vbe.starts_with("3.0, 4 MiB, 23 modes; 143h"), "{vbe}");
+}
+
+#[test]
 fn software_vbe_reports_the_size_of_the_video_memory() {
     for (mib, expect) in [(16, "3.0, 16 MiB, 97 modes; 143h"), (64, "3.0, 64 MiB, 97 modes; 143h")] {
         let (vbe, failed) = run_selftest(Some(Adapter::Std { vram: mib << 20 }));

@@ -163,9 +163,11 @@ impl Vga {
         (columns * clock * if regs.dot_clock_halved() { 2 } else { 1 }, regs.timing().displayed_lines as u32)
     }
 
-    /// Whether the display is blanked, by SR1 or by the palette address source.
+    /// Whether the display is blanked, by SR1, by the palette address source or by power management.
     pub(super) fn is_blanked(&self) -> bool {
-        self.regs.sr[SR1_CLOCKING_MODE] & SR1_SCREEN_OFF != 0 || !self.palette_enabled()
+        self.regs.sr[SR1_CLOCKING_MODE] & SR1_SCREEN_OFF != 0
+            || !self.palette_enabled()
+            || self.cirrus.as_deref().is_some_and(Cirrus::is_monitor_off)
     }
 
     /// GR5 bit 6: pixels have eight bits.

@@ -485,6 +485,7 @@ impl Cirrus {
             }
             _ => {}
         }
+        self.traps |= self.transfer.is_some();
         if self.transfer.is_none() {
             self.gr[GR31_START] &= !START;
         }

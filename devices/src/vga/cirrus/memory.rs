@@ -37,7 +37,7 @@ impl Cirrus {
     /// Whether accesses reach video memory byte by byte and unmodified.
     pub fn is_linear(&self) -> bool {
         let expands = self.grb(GRB_EXTENDED_WRITES) && matches!(self.write_mode(), 4 | 5);
-        self.packed() && !self.transfers() && !self.grb(GRB_BY_8) && !self.by_16() && !expands
+        self.packed() && !self.traps && !self.grb(GRB_BY_8) && !self.by_16() && !expands
     }
 
     fn by_16(&self) -> bool {
@@ -64,6 +64,7 @@ impl Cirrus {
     /// The CPU reads the window at A0000h in a packed-pixel mode.
     pub fn read_window(&mut self, memory: &Memory, latch: &mut u32, at: u32, data: &mut [u8]) {
         if !self.give_data(memory, data) {
+            self.traps = false;
             for (byte, at) in data.iter_mut().zip(at..) {
                 *byte = self.read_byte(memory, latch, self.window_offset(at));
             }
@@ -73,6 +74,7 @@ impl Cirrus {
     /// The CPU writes the window at A0000h in a packed-pixel mode.
     pub fn write_window(&mut self, memory: &Memory, latch: u32, at: u32, data: &[u8]) {
         if !self.take_data(memory, data) {
+            self.traps = false;
             for (&byte, at) in data.iter().zip(at..) {
                 self.write_byte(memory, latch, self.window_offset(at), byte);
             }
@@ -96,9 +98,10 @@ impl Cirrus {
 
     /// The CPU reads BAR 0.
     pub fn read_aperture(&mut self, memory: &Memory, latch: &mut u32, at: u64, data: &mut [u8]) {
-        if self.give_data(memory, data) {
+        if self.give_data(memory, data) || BLIT_APERTURE.contains(&at) {
             return;
         }
+        self.traps = false;
         for (byte, at) in data.iter_mut().zip(at..) {
             if let Some(offset) = Self::aperture_offset(at) {
                 *byte = self.read_byte(memory, latch, offset);
@@ -111,6 +114,7 @@ impl Cirrus {
         if self.take_data(memory, data) || BLIT_APERTURE.contains(&at) {
             return;
         }
+        self.traps = false;
         for (&byte, at) in data.iter().zip(at..) {
             if let Some(offset) = Self::aperture_offset(at) {
                 self.write_byte(memory, latch, offset, byte);

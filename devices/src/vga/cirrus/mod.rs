@@ -87,6 +87,8 @@ const GR5_MODE: usize = 5;
 const GR9_OFFSET_0: usize = 9;
 const GRA_OFFSET_1: usize = 0xa;
 const GRB_MODE_EXTENSIONS: usize = 0xb;
+const GRE_POWER: usize = 0xe;
+const GRE_STATIC_SYNC: u8 = 3 << 1;
 const GR18_DRAM_TIMING: usize = 0x18;
 
 const CR19_FIRST: usize = 0x19;
@@ -161,6 +163,9 @@ pub(super) struct Cirrus {
     upper_latch: u32,
     /// The operation that waits for data of the CPU, or that the CPU reads.
     transfer: Option<Transfer>,
+    /// The CPU has given or taken data, and has not accessed video memory since: memory slots stay removed, because
+    /// drivers do many such operations in a row.
+    traps: bool,
 }
 
 impl Cirrus {
@@ -178,6 +183,7 @@ impl Cirrus {
             hidden_dac_reads: 0,
             upper_latch: 0,
             transfer: None,
+            traps: false,
         };
         chip.sr[SR6_KEY] = KEY_LOCKED;
         // Straps: 64-bit memory, two banks, 4 MiB, PCI; the memory clock's reset value.
@@ -204,6 +210,7 @@ impl Cirrus {
             hidden_dac_reads,
             upper_latch: _,
             transfer,
+            traps,
         } = self;
         sr.len() == SR_COUNT
             && gr.len() == GR_COUNT
@@ -212,7 +219,7 @@ impl Cirrus {
             && *cursor_x < 0x800
             && *cursor_y < 0x800
             && *hidden_dac_reads <= HIDDEN_DAC_READS
-            && transfer.as_ref().is_none_or(Transfer::is_valid)
+            && transfer.as_ref().is_none_or(|transfer| *traps && transfer.is_valid())
     }
 
     fn sr_number(&self) -> usize {
@@ -346,6 +353,11 @@ impl Cirrus {
         let result = f(regs);
         std::mem::swap(&mut regs.dac.table, &mut self.cursor_table);
         result
+    }
+
+    /// GRE: the monitor is off or on standby, because a sync signal is static.
+    pub fn is_monitor_off(&self) -> bool {
+        self.gr[GRE_POWER] & GRE_STATIC_SYNC != 0
     }
 
     /// SR7 bit 0: the chip is in a packed-pixel mode.

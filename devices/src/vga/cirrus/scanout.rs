@@ -74,6 +74,7 @@ impl Cirrus {
         let shown = |chip: &Self| {
             (
                 chip.packed().then(|| chip.bits()),
+                chip.is_monitor_off(),
                 chip.start_address(),
                 chip.offset_high(),
                 chip.cr[CR1A_CONTROL] & CR1A_INTERLACE,

@@ -323,6 +323,17 @@ fn the_start_address_has_20_bits_and_wraps_at_the_end_of_video_memory() {
 }
 
 #[test]
+fn power_management_blanks_the_screen() {
+    let mut vga = mapped();
+    mode(&mut vga, 320, 200, 0x17, 0xc1);
+    vga.memory.write_video(0, &[0xff; 2]);
+    for (value, pixel) in [(0, 0xff_ffff), (2, 0), (4, 0), (6, 0), (0, 0xff_ffff)] {
+        gr(&mut vga, 0x0e, value);
+        assert_eq!(vga.device.render(&vga.memory).pixels[0], pixel, "{value}");
+    }
+}
+
+#[test]
 fn interlaced_modes_have_twice_the_lines() {
     let mut vga = mapped();
     mode(&mut vga, 1024, 384, 0x11, 0);

@@ -234,7 +234,10 @@ fn the_cpu_writes_the_source_through_any_aperture() {
         assert_eq!(bytes(&vga, 0x500, 6), *b"abcde\0", "a row is drawn when it is complete");
         vga.mem_write(at, b"fghij---");
         assert_eq!(bytes(&vga, 0x510, 6), *b"fghij\0", "{n}");
-        assert_eq!((status(&mut vga), vga.effects.len()), (0, 2));
+        assert_eq!((status(&mut vga), vga.effects.len()), (0, 1));
+        assert!(regions(&vga, LFB).iter().all(|r| r.video.is_none()), "the next operation may take data too");
+        vga.mem_write(LFB, &[0]);
+        assert_eq!(regions(&vga, LFB)[0].video, Some(0), "an access to video memory makes it a slot again");
     }
 }
 
@@ -302,6 +305,17 @@ fn autostart_begins_with_the_last_byte_of_the_destination() {
     gr(&mut vga, 0x31, 0);
     vga.mem_write(MMIO + 0x110, &0x900_u32.to_le_bytes());
     assert_eq!(bytes(&vga, 0x900, 4), [0; 4]);
+}
+
+#[test]
+fn only_a_start_exits() {
+    let mut vga = packed();
+    let coalesced = |vga: &Bench<Vga>| regions(vga, MMIO)[0].coalesce.clone();
+    assert_eq!(coalesced(&vga), [0x100..0x140]);
+    vga.effects.clear();
+    gr(&mut vga, 0x31, 0x80);
+    assert_eq!(vga.effects, [Effect::Remap]);
+    assert_eq!(coalesced(&vga), [0x100..0x110, 0x114..0x140], "the destination starts operations");
 }
 
 #[test]
