@@ -35,6 +35,9 @@ measure_text() {
 measure_planes() {
   nanos $1 set-reset_ns set-reset.bin 1 6
   nanos $1 latches_ns latches.bin 1 6
+  nanos $1 copy_ns copy.bin 1 6
+  exits $1 copy_exits copy.bin 1 3
+  nanos $1 pixels_ns pixels.bin 1 41
   nanos $1 mode-x_ns mode-x.bin 1 11
 }
 measure_bytes() {

@@ -69,6 +69,15 @@ measure_cold() {
   before_run() { sync; }
   cat fs/*.* >/dev/null
 }
+measure_direct() {
+  drive fs/raw.img raw
+  pcvm_drive=$pcvm_drive,cache=none
+  qemu_drive=$qemu_drive,cache=none
+  both $1 direct_read_4 $((8 + random)) 100 1100
+  both $1 direct_write_4 $((8 + random + write)) 100 1100
+  both $1 direct_read_64 $((128 + random)) 100 600
+  both $1 direct_write_64 $((128 + random + write)) 100 600
+}
 measure_qcow2() {
   drive fs/full.qcow2 qcow2
   # The loops are long enough that most of the clusters have been looked up before.
@@ -89,6 +98,7 @@ measure_nbd() {
   nanos $1 nbd_read_4_ns 12 100 1100 $((8 + random))
   nanos $1 nbd_write_4_ns 12 100 1100 $((8 + random + write))
   nanos $1 nbd_read_64_ns 12 100 600 $((128 + random))
+  nanos $1 nbd_write_64_ns 12 100 600 $((128 + random + write))
   kill $server
   wait $server || true
   rm -f nbd.socket
@@ -98,6 +108,11 @@ measure_cd() {
   qemu_drive="-drive file=fs/cd.iso,format=raw,if=none,id=cd,media=cdrom,readonly=on -device ide-cd,bus=ide.0,unit=0,drive=cd"
   nanos $1 cd_read_64_ns 13 100 600
   calls $1 cd_read_64_calls 13 100 600
+}
+measure_floppy() {
+  pcvm_drive="--floppy fs/floppy.img"
+  qemu_drive="-drive file=fs/floppy.img,format=raw,if=floppy"
+  nanos $1 floppy_ns 14 1 4
 }
 
 for what in "$@"; do

@@ -16,13 +16,15 @@ measure() {
     (cd "$dir" && sh -c "$1") | tee -a "$results" >&2
     return
   fi
-  # QEMU needs its libraries and ROMs at the same paths, and a linker cache, which makes its start as fast as here.
-  if [ "$vmms" != pcvm ]; then
+  # $extra_programs: more programs of the script that sources this file.
+  programs=${extra_programs:-}
+  [ "$vmms" = pcvm ] || programs="$qemu $programs"
+  # They need their libraries and ROMs at the same paths, and a linker cache, which makes their start as fast as here.
+  if [ -n "$programs" ]; then
     root=$dir/qemu-root
     mkdir -p "$root/usr/bin" "$root/usr/share" "$root/etc"
-    # $extra_programs: more programs of the script that sources this file.
-    cp -L "$qemu" ${extra_programs:-} "$root/usr/bin/"
-    ldd "$qemu" ${extra_programs:-} | grep -v ":$" | grep -o '/[^ ]*' | sort -u | while read -r library; do
+    cp -L $programs "$root/usr/bin/"
+    ldd $programs | grep -v ":$" | grep -o '/[^ ]*' | sort -u | while read -r library; do
       mkdir -p "$root$(dirname "$library")" && cp -L "$library" "$root$library"
     done
     for share in qemu seabios; do [ ! -d /usr/share/$share ] || cp -aL /usr/share/$share "$root/usr/share/"; done

@@ -4,7 +4,7 @@
 //! so that the self-test reports a missing device as a failure. The self-test prints on the screen and on COM1; pcvm reads
 //! the results from the debug port (402h).
 
-use crate::config::{BootDevice, CharSpec, DriveConfig, MachineConfig, Media, Payload};
+use crate::config::{BootDevice, CharSpec, DriveConfig, MachineConfig, Media};
 use crate::machine::{BuildError, Machine, RunError};
 use pcvm_devices::DiskId;
 use rustix::fs::MemfdFlags;
@@ -176,7 +176,7 @@ impl Demo {
             memory: MEMORY,
             drives: BTreeMap::from([(DiskId(0), drive(Media::Disk, &disk)), (DiskId(2), drive(Media::Cdrom, &disc))]),
             boot: vec![BootDevice::Disk],
-            payload: Payload::Firmware(firmware),
+            firmware,
             serial: [Some(console), Some(CharSpec::Null), None, None],
             debugcon: Some(path(&log)),
             // After a triple fault the self-test would otherwise start again and never end.

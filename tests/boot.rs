@@ -100,7 +100,7 @@ fn nested_the_amd64_installer_boots_from_cd_by_seabios() {
 }
 
 #[test]
-fn nested_the_amd64_installer_boots_from_a_kernel_without_firmware() {
+fn nested_the_amd64_installer_boots_from_a_kernel_on_the_command_line() {
     let start = format!("--kernel vmlinuz --initrd initrd.img --append '{}'", installer::COMMAND_LINE);
     check_installer(Arch::Amd64, "kernel-amd64", &start);
 }

@@ -65,9 +65,18 @@ fn software_commands_read_the_screen_and_type() {
     machine.run_ok("wait", &["--text", "^Ready$", "--timeout", "60"]);
     machine.run_ok("key", &["f1"]);
     let typed = "Hello, World! {\"key\": [~|`^]} -- \\/?";
-    machine.run_ok("type", &[typed]);
+    machine.run_ok("type", &["--pace", "40", typed]);
     machine.run_ok("wait", &["--text", &format!("►{}$", regex::escape(typed)), "--timeout", "60"]);
-    machine.run_ok("type", &["--enter", "-x"]);
+    machine.run_ok("type", &["--enter", "--pace", "40", "-x"]);
+    // The guest has a US keyboard: on the German layout z is its y, and no character may be typed if one has no key.
+    machine.run_ok("type", &["--keymap", "de", "--pace", "40", "z"]);
+    let refused = machine.run_command("type", &["a\u{e9}"]);
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(error, "pcvm: '\u{e9}' has no key on the keyboard layout en-us (English (US))\n");
+    machine.run_ok("key", &["caps_lock"]);
+    machine.run_ok("type", &["--pace", "40", "aB"]);
+    machine.run_ok("wait", &["--text", "^yaBdy►", "--timeout", "60"]);
+    machine.run_ok("key", &["caps_lock"]);
     machine.run_ok("key", &["shift-a", "B", "kp_5"]);
     let screen = machine.run_ok("screen", &["--text"]);
     assert_eq!(screen.lines().count(), 25, "{screen}");

@@ -75,7 +75,7 @@ fn software_firmware_that_boots_nothing_is_no_result() {
     rom[0xfff3] = 0xfd;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &rom).unwrap();
-    demo.config.payload = pcvm::config::Payload::Firmware(Some(file.path().to_owned()));
+    demo.config.firmware = Some(file.path().to_owned());
     demo.timeout = std::time::Duration::from_secs(2);
     let error = demo.run().unwrap_err();
     assert_eq!(error.to_string(), "the self-test did not finish");

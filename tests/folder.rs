@@ -1,8 +1,10 @@
 //! Directories of the host as media: Linux mounts one as a CD with Rock Ridge, Joliet and level 1 names and reads every file,
-//! and writes to another one as a floppy disk.
+//! and writes to another one as a floppy disk; FreeDOS changes one in drive B.
 
-use pcvm_test_guests::folder;
-use pcvm_test_host::{Host, Job, assert_has};
+use pcvm_test_guests::{floppy, folder};
+use pcvm_test_host::{Host, Job, assert_has, require_kvm};
+use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 const SCRIPT: &str = r#"
@@ -100,4 +102,62 @@ fn nested_linux_reads_a_directory_as_a_cd_and_writes_to_one_as_a_floppy() {
     assert_eq!(after.len(), 2, "{after:?}");
     assert!(after.iter().any(|line| line.ends_with("  ./A directory/Ünï.txt") && lines("floppy-sums").contains(line)));
     assert_eq!(section("errors"), Vec::<String>::new());
+}
+
+#[test]
+fn software_freedos_changes_a_directory_in_drive_b() {
+    require_kvm();
+    let Some(image) = floppy::freedos_image().unwrap_or_else(|error| panic!("{error}")) else {
+        eprintln!("not tested: there is no FreeDOS image");
+        return;
+    };
+    let script = floppy::CONSOLE.to_string()
+        + r#"
+        mkdir -p share/sub
+        printf 'written by the host\r\n' >share/HOST.TXT
+        printf 'below\r\n' >'share/sub/A long name.text'
+        echo 'to be removed' >share/GONE.TXT
+        mkfifo keys; exec 3<>keys
+        ./pcvm run --control unix:$PWD/dos.sock --memory 16M --floppy a.img,snapshot --floppy dir:share,readonly=off \
+          --boot a --serial stdio --display none <keys >serial.log 2>errors.log &
+        vm=$!
+        expect 'A:.>'
+        type_line 'type b:\host.txt'
+        expect 'written by the host'
+        type_line 'type b:\sub\alongn~1.tex'
+        expect '^below'
+        type_line 'copy vim.exe b:\sub'
+        expect '=> b:.sub.vim.exe'
+        type_line 'echo changed by DOS>b:\host.txt'
+        type_line 'del b:\gone.txt'
+        type_line 'md b:\new'
+        type_line 'copy readme b:\new\note.txt'
+        type_line 'dir b:\new'
+        expect 'bytes free'
+        # The directory has the changes when the disk leaves the drive, here for another directory.
+        mkdir other
+        echo 'another disk' >other/OTHER.TXT
+        ./pcvm floppy ./dos.sock insert dir:other --unit fdb || exit
+        grep -q 'changed by DOS' share/HOST.TXT || { echo 'HOST.TXT is not changed'; exit 1; }
+        type_line 'type b:\other.txt'
+        expect 'another disk'
+        type_line 'copy readme b:\'
+        expect 'write-protection violation'
+        kill $vm; wait $vm
+        exit 0"#;
+    let job = Job::new("dos-folder", script).file(image, "a.img").timeout(Duration::from_secs(400));
+    let job = job.pcvm().unwrap_or_else(|error| panic!("{error}"));
+    let output = Host::Here.run(&job).unwrap_or_else(|error| panic!("{error}"));
+    output.expect_status(0, &["serial.log", "errors.log"]);
+    let share = output.dir.join("share");
+    let file = |name: &str| fs::read(share.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(file("sub/A long name.text"), b"below\r\n");
+    assert!(!share.join("GONE.TXT").exists());
+    let on_floppy = |name: &str| {
+        let output = Command::new("mtype").arg("-i").arg(output.dir.join("a.img")).arg(name).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    };
+    assert_eq!(file("sub/VIM.EXE"), on_floppy("::VIM.EXE"));
+    assert_eq!(file("NEW/NOTE.TXT"), on_floppy("::README"));
 }

@@ -112,6 +112,19 @@ fn software_the_window_shows_the_screen_and_its_keys_reach_the_guest() {
 }
 
 #[test]
+fn software_the_window_sends_characters_for_a_keymap() {
+    let screen = Screen::new();
+    let machine = screen.machine(BOOT_SECTOR, "Ready", &["--name", "german", "--keymap", "de"]);
+    machine.wait_for_screen("^Ready$");
+    screen.window();
+    screen.xdotool(&["key", "x"]);
+    machine.wait_for_screen("Ready►$");
+    // The guest has a US keyboard, which shows where these characters' keys are on a German one.
+    screen.xdotool(&["type", "--delay", "100", "zY-?a1"]);
+    machine.wait_for_screen("►yZ/_a1$");
+}
+
+#[test]
 fn software_the_window_scales_graphics_and_its_close_button_ends_the_machine() {
     let screen = Screen::new();
     let mut machine = screen.machine(GRAPHICS_SECTOR, "", &["--name", "drawn"]);

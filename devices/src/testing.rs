@@ -84,6 +84,21 @@ impl<D: Device> Bench<D> {
         bench
     }
 
+    /// `device` with the saved state of this bench's, on a bench with the same time, disks and memory.
+    fn twin(&self, device: D, saved: &[u8]) -> Self {
+        let mut twin = Self::new(device);
+        twin.now.set(self.now.get());
+        let mut bytes = vec![0; self.memory.ram_size() as usize];
+        self.memory.read(0, &mut bytes);
+        twin.memory.write(0, &bytes);
+        twin.disks = self.disks.clone();
+        twin.inbox.a20 = self.inbox.a20;
+        twin.timers.clear();
+        twin.device.load_cbor(saved).expect("a device loads its own state");
+        twin.call(|device, cx| Device::resync(device, cx));
+        twin
+    }
+
     /// Virtual time.
     pub fn now(&self) -> VmTime {
         self.now.get()
@@ -188,6 +203,21 @@ impl<D: Device> Bench<D> {
         Ok(())
     }
 
+    /// Advances time and leaves the timers that become due to the next access, as on a board whose timer thread is late.
+    pub fn advance_unnoticed(&mut self, nanos: u64) {
+        self.now.set(self.now.get().plus_nanos(nanos));
+    }
+
+    /// As the board does before each access: fires the timers that are due.
+    fn fire_due_timers(&mut self) {
+        for _ in 0..64 {
+            let due = self.timers.iter().filter(|(_, at)| **at <= self.now.get()).min_by_key(|(_, at)| **at);
+            let Some((&timer, _)) = due else { break };
+            self.timers.remove(&timer);
+            self.call(|device, cx| Device::wake(device, cx, Wake::Timer(timer)));
+        }
+    }
+
     /// Advances time and fires the timers that become due, in order.
     pub fn advance(&mut self, nanos: u64) {
         let until = self.now.get().plus_nanos(nanos);
@@ -218,6 +248,7 @@ impl<D: Device> Bench<D> {
             let offset = video + (addr - region.base);
             return if write { self.memory.write_video(offset, data) } else { self.memory.read_video(offset, data) };
         }
+        self.fire_due_timers();
         let at = Access { tag: region.tag, offset: addr - region.base, width };
         // As on the board: an access that crosses the end of the region is cut there; no other device answers the rest.
         let fits =
@@ -309,6 +340,7 @@ impl<D: Device> Bench<D> {
     pub fn config_read(&mut self, register: u8, width: u8) -> u32 {
         let mut data = [0xff; 4];
         let at = Access { tag: CONFIG_TAG, offset: register.into(), width };
+        self.fire_due_timers();
         self.call(|device, cx| Device::read(device, cx, at, &mut data[..usize::from(width)]));
         if width < 4 {
             u32::from_le_bytes(data) & ((1 << (8 * u32::from(width))) - 1)
@@ -321,6 +353,7 @@ impl<D: Device> Bench<D> {
     pub fn config_write(&mut self, register: u8, width: u8, value: u32) {
         let at = Access { tag: CONFIG_TAG, offset: register.into(), width };
         let data = value.to_le_bytes();
+        self.fire_due_timers();
         self.call(|device, cx| Device::write(device, cx, at, &data[..usize::from(width)]));
     }
 

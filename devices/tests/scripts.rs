@@ -40,6 +40,11 @@ fn a_damaged_state_does_no_harm() {
 }
 
 #[test]
+fn a_register_reads_the_same_before_and_after_a_late_timer_fires() {
+    for_every_subject(|subject| random(60, 300, subject.late));
+}
+
+#[test]
 fn no_random_script_makes_the_pci_configuration_address_panic() {
     random(1500, 300, subjects::config_address);
 }

@@ -1,9 +1,13 @@
-//! Block I/O engine: executes requests inline where that does not block, and on one worker thread per drive otherwise.
+//! Block I/O engine: executes requests inline where that does not block, and otherwise by io_uring or on one worker thread per
+//! drive.
 //!
 //! The engine also applies each drive's policies: throttling, and what happens when the host fails a request. A drive whose
 //! policy is to stop keeps the failed request at the head of its queue and reports the error; the machine pauses, and the
 //! request is tried again when the machine resumes.
 
+mod uring;
+
+use self::uring::Medium;
 use super::image::Image;
 use super::nbd::Interrupt;
 use super::raw::Patience;
@@ -81,12 +85,12 @@ pub struct BlockEngine {
 
 /// The media of drives that execute no request.
 #[derive(Debug)]
-pub struct Frozen<'a>(Vec<MutexGuard<'a, Option<Image>>>);
+pub struct Frozen<'a>(Vec<MutexGuard<'a, Medium>>);
 
 impl Frozen<'_> {
     /// The media, in the order of the drives' ids.
     pub fn media(&mut self) -> impl Iterator<Item = &mut Option<Image>> {
-        self.0.iter_mut().map(|guard| &mut **guard)
+        self.0.iter_mut().map(|guard| &mut guard.image)
     }
 }
 
@@ -96,7 +100,7 @@ struct Shared {
     memory: Arc<Memory>,
     /// By [`DiskId`].
     drives: Vec<Option<Drive>>,
-    /// Requests that `start` has queued and that are not complete.
+    /// Requests that `start` has not completed, and that are not complete.
     in_flight: AtomicUsize,
     /// All requests in flight are to complete soon: no throttling, and errors go to the guest.
     draining: AtomicBool,
@@ -118,11 +122,15 @@ struct Drive {
     queue: Mutex<Queue>,
     /// Signalled when `queue` changes.
     queue_changed: Condvar,
-    /// Requests in the queue or executing on the worker thread. No other request may overtake them.
+    /// Requests in the queue, in the ring or executing on the worker thread. No other request may overtake them.
     pending: AtomicUsize,
-    /// The medium. Locked while a request executes, which keeps the order of requests of two vCPUs: one from before a reset
-    /// and the one after it.
-    medium: Mutex<Option<Image>>,
+    /// The medium. Locked while a thread executes a request, which keeps the order of requests of two vCPUs: one from before
+    /// a reset and the one after it.
+    medium: Mutex<Medium>,
+    /// A request is in the medium's ring.
+    in_ring: AtomicBool,
+    /// Signalled when no request is in the ring any more.
+    ring_idle: Condvar,
     /// Of the medium, if it is a network disk: a request that waits for its server holds the medium's lock.
     interrupt: Mutex<Option<Arc<Interrupt>>>,
     worker: Mutex<Option<JoinHandle<()>>>,
@@ -145,6 +153,24 @@ struct QueuedRequest {
     admitted: bool,
 }
 
+/// How a request was executed that did not complete on the calling thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// By io_uring.
+    Ring,
+    /// On the worker thread.
+    Worker,
+}
+
+/// Whether the main loop is to be woken for a completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    /// By the eventfd.
+    Event,
+    /// The caller takes it.
+    None,
+}
+
 /// Locks a mutex, also after a panic: every critical section in this file leaves its data consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -156,12 +182,24 @@ impl BlockEngine {
     /// # Errors
     /// If the host has no eventfd.
     pub fn new(parts: BTreeMap<DiskId, DriveParts>, memory: Arc<Memory>) -> Result<Self, EngineError> {
+        Self::with_io_uring(parts, memory, true)
+    }
+
+    /// The same; with `io_uring` false as on a host that does not allow io_uring.
+    ///
+    /// # Errors
+    /// If the host has no eventfd.
+    pub(super) fn with_io_uring(
+        parts: BTreeMap<DiskId, DriveParts>,
+        memory: Arc<Memory>,
+        io_uring: bool,
+    ) -> Result<Self, EngineError> {
         let event = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(EngineError)?;
         let mut drives = Vec::new();
         for (DiskId(index), parts) in parts {
             drives.resize_with(usize::from(index) + 1, || None);
             if let Some(slot) = drives.last_mut() {
-                *slot = Some(Drive::new(parts));
+                *slot = Some(Drive::new(parts, io_uring));
             }
         }
         let shared = Shared {
@@ -183,7 +221,7 @@ impl BlockEngine {
     }
 
     /// Executes a request on the calling thread and returns its completion if that takes no longer than `patience`. Otherwise
-    /// queues it for the drive's worker thread, whose completion comes from [`Self::take_completions`].
+    /// gives it to the drive's ring or worker thread, and the completion comes from [`Self::take_completions`].
     pub fn start(&self, request: BlockRequest, patience: Patience) -> Option<BlockDone> {
         let index = usize::from(request.disk.0);
         let Some(drive) = self.shared.drive(index) else {
@@ -200,13 +238,19 @@ impl BlockEngine {
         let mut stop = None;
         if let Some(medium) = medium.as_deref_mut().filter(|_| idle) {
             admitted = drive.admit(&pending.request, Instant::now).is_ok();
-            if admitted && let Progress::Done(result) = pending.run_on(medium, &self.shared.memory, patience) {
-                match drive.action(pending.request.op, result) {
-                    Ok(result) => {
-                        drive.counters.completed_inline(pending.request.op, pending.moved(), result);
-                        return Some(completion(pending.request, result));
-                    }
-                    Err(error) => stop = Some((pending.request.op, error)),
+            if admitted {
+                match pending.run_on(&mut medium.image, &self.shared.memory, patience) {
+                    Progress::Done(result) => match drive.action(pending.request.op, result) {
+                        Ok(result) => {
+                            drive.counters.completed_inline(pending.request.op, pending.moved(), result);
+                            return Some(completion(pending.request, result));
+                        }
+                        Err(error) => stop = Some((pending.request.op, error)),
+                    },
+                    Progress::WouldBlock => match self.shared.submit(drive, medium, pending) {
+                        Ok(()) => return None,
+                        Err(request) => pending = *request,
+                    },
                 }
             }
         }
@@ -238,8 +282,9 @@ impl BlockEngine {
 
     /// The requests that have completed since the last call, in the order of their completion.
     pub fn take_completions(&self) -> Vec<BlockDone> {
-        // Reset before the list is taken: a completion in between sets it again.
+        // Reset before the rings and the list are looked at: a completion in between sets it again.
         let _ = self.shared.event.read();
+        self.look_at_rings();
         std::mem::take(&mut *lock(&self.shared.completions))
     }
 
@@ -267,7 +312,7 @@ impl BlockEngine {
     pub fn wait_idle(&self) {
         self.shared.draining.store(true, Ordering::SeqCst);
         self.resume();
-        while !self.shared.wait_for_completions(SERVER_GRACE) {
+        while !self.wait_for_completions(SERVER_GRACE) {
             self.shared.interrupt_network(Interrupt::cancel);
         }
         self.shared.draining.store(false, Ordering::SeqCst);
@@ -282,13 +327,31 @@ impl BlockEngine {
             // A lost server must not keep its medium in the drive.
             interrupt.cancel();
         }
-        std::mem::replace(&mut *lock(&drive.medium), image)
+        std::mem::replace(&mut self.shared.settled(drive).image, image)
     }
 
     /// Locks the media of these drives together, in the order of their ids: no request executes until the result is dropped.
     pub fn freeze(&self, disks: &[DiskId]) -> Frozen<'_> {
         let mut disks: Vec<_> = disks.iter().filter_map(|disk| self.shared.drive(usize::from(disk.0))).collect();
-        Frozen(disks.drain(..).map(|drive| lock(&drive.medium)).collect())
+        Frozen(disks.drain(..).map(|drive| self.shared.settled(drive)).collect())
+    }
+
+    /// Waits until no request is in flight, at most for `time`. False if there still are some.
+    fn wait_for_completions(&self, time: Duration) -> bool {
+        let Shared { in_flight, completions, completed, .. } = &*self.shared;
+        let end = Instant::now() + time;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let wait = if self.look_at_rings() { left.min(uring::LOOK) } else { left };
+            let completions = lock(completions);
+            let busy = |_: &mut Vec<BlockDone>| in_flight.load(Ordering::Acquire) > 0;
+            let waited = completed.wait_timeout_while(completions, wait, busy);
+            match waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
+                false => return true,
+                true if left.is_zero() => return false,
+                true => {}
+            }
+        }
     }
 
     fn ensure_worker(&self, index: usize) {
@@ -321,7 +384,7 @@ impl Drop for BlockEngine {
             drop(queue);
             drive.queue_changed.notify_all();
         }
-        if !self.shared.wait_for_completions(SERVER_GRACE) {
+        if !self.wait_for_completions(SERVER_GRACE) {
             self.shared.interrupt_network(Interrupt::shut_down);
         }
         for drive in self.shared.drives.iter().flatten() {
@@ -329,20 +392,12 @@ impl Drop for BlockEngine {
                 let _ = handle.join();
             }
             // Closed here, also while another thread holds `shared`: a floppy disk made from a directory is written back.
-            drop(lock(&drive.medium).take());
+            drop(self.shared.settled(drive).image.take());
         }
     }
 }
 
 impl Shared {
-    /// Waits until no request is in flight, at most for `time`. False if there still are some.
-    fn wait_for_completions(&self, time: Duration) -> bool {
-        let completions = lock(&self.completions);
-        let busy = |_: &mut Vec<BlockDone>| self.in_flight.load(Ordering::Acquire) > 0;
-        let waited = self.completed.wait_timeout_while(completions, time, busy);
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
-    }
-
     /// Ends waits for the servers of network disks.
     fn interrupt_network(&self, how: impl Fn(&Interrupt)) {
         let interrupts = self.drives.iter().flatten().filter_map(|drive| lock(&drive.interrupt).clone());
@@ -351,7 +406,7 @@ impl Shared {
 }
 
 impl Drive {
-    fn new(parts: DriveParts) -> Self {
+    fn new(parts: DriveParts, io_uring: bool) -> Self {
         let DriveParts { name, image, write_error, read_error, throttle } = parts;
         Self {
             name,
@@ -363,7 +418,9 @@ impl Drive {
             queue_changed: Condvar::new(),
             pending: AtomicUsize::new(0),
             interrupt: Mutex::new(image.as_ref().and_then(Image::interrupt)),
-            medium: Mutex::new(image),
+            medium: Mutex::new(Medium::new(image, io_uring)),
+            in_ring: AtomicBool::new(false),
+            ring_idle: Condvar::new(),
             worker: Mutex::default(),
         }
     }
@@ -417,7 +474,7 @@ impl Shared {
 
     /// Executes the first request of the queue, also if it blocks; false if the queue is empty or its drive has stopped.
     fn execute_next(&self, drive: &Drive) -> bool {
-        let medium = lock(&drive.medium);
+        let medium = self.settled(drive);
         let mut queue = lock(&drive.queue);
         if queue.stopped {
             return false;
@@ -428,49 +485,67 @@ impl Shared {
     }
 
     /// Executes a request on the worker thread. False if the drive has stopped.
-    fn execute(&self, drive: &Drive, mut medium: MutexGuard<'_, Option<Image>>, mut queued: QueuedRequest) -> bool {
+    fn execute(&self, drive: &Drive, mut medium: MutexGuard<'_, Medium>, mut queued: QueuedRequest) -> bool {
         let request = &mut queued.request;
         // A panic fails the request. Without a completion a machine reset would wait for it without end.
         let progress =
-            catch_unwind(AssertUnwindSafe(|| request.run_on(&mut medium, &self.memory, Patience::Unlimited)));
+            catch_unwind(AssertUnwindSafe(|| request.run_on(&mut medium.image, &self.memory, Patience::Unlimited)));
         let result = match progress {
             Ok(Progress::Done(result)) => result,
             Ok(Progress::WouldBlock) => Err(BlockError::Io(libc::EAGAIN)),
             Err(_) => Err(BlockError::Io(libc::EIO)),
         };
-        let result = match drive.action(request.request.op, result) {
+        let Some(done) = self.conclude(drive, queued, result, Way::Worker) else { return false };
+        // Before the completion, so that the guest's next request finds the drive idle.
+        drop(medium);
+        self.deliver(drive, done, Signal::Event);
+        true
+    }
+
+    /// Applies the drive's policy to a request that has been executed and counts it. The caller has locked the medium. `None`
+    /// if the drive stops: the request is the first of the queue again.
+    fn conclude(
+        &self,
+        drive: &Drive,
+        queued: QueuedRequest,
+        result: Result<(), BlockError>,
+        way: Way,
+    ) -> Option<BlockDone> {
+        let op = queued.request.request.op;
+        let result = match drive.action(op, result) {
             Ok(result) => result,
             Err(error) if self.draining.load(Ordering::SeqCst) => {
                 tracing::warn!("drive {}: a request failed and is not repeated: {error}", drive.name);
                 Err(error)
             }
             Err(error) => {
-                let op = request.request.op;
                 let mut queue = lock(&drive.queue);
                 queue.requests.push_front(queued);
                 queue.stopped = true;
                 drop(queue);
                 self.report_stop(drive, op, error);
-                return false;
+                return None;
             }
         };
         let QueuedRequest { request, arrival, .. } = queued;
-        drive.counters.completed_by_worker(request.request.op, request.moved(), result, arrival.elapsed());
-        // Before the completion, so that the guest's next request finds the drive idle.
-        drop(medium);
+        drive.counters.completed_later(op, request.moved(), result, arrival.elapsed(), way == Way::Ring);
+        Some(completion(request.request, result))
+    }
+
+    /// Passes a completion on.
+    fn deliver(&self, drive: &Drive, done: BlockDone, signal: Signal) {
         // A request that arrives after this line sees the effect of this one.
         drive.pending.fetch_sub(1, Ordering::AcqRel);
         let mut completions = lock(&self.completions);
-        completions.push(completion(request.request, result));
+        completions.push(done);
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
         let first = completions.len() == 1;
         drop(completions);
-        if first {
+        if first && signal == Signal::Event {
             // Fails only when the counter is at its maximum, and then the eventfd is readable as well.
             let _ = self.event.write(1);
         }
         self.completed.notify_all();
-        true
     }
 }
 
@@ -511,229 +586,4 @@ fn completion(request: BlockRequest, result: Result<(), BlockError>) -> BlockDon
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{DriveConfig, Media};
-    use pcvm_devices::{BlockData, BlockOp, DiskId};
-
-    fn image(sectors: u64) -> Image {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        file.as_file().set_len(sectors * 512).unwrap();
-        let drive = DriveConfig::new(Media::Disk, Some(file.path().to_owned()));
-        Image::open(&drive).unwrap()
-    }
-
-    fn engine_of(parts: impl IntoIterator<Item = (u8, DriveParts)>) -> BlockEngine {
-        let parts = parts.into_iter().map(|(id, parts)| (DiskId(id), parts)).collect();
-        BlockEngine::new(parts, Arc::new(Memory::new(1 << 20, 0).unwrap())).unwrap()
-    }
-
-    fn engine() -> BlockEngine {
-        engine_of([(0, DriveParts::new("hda", Some(image(128)))), (2, DriveParts::new("hdc", None))])
-    }
-
-    fn set_dirty(engine: &BlockEngine, dirty: bool) {
-        lock(&engine.shared.drive(0).unwrap().medium).as_mut().unwrap().dirty = dirty;
-    }
-
-    fn request(disk: u8, op: BlockOp, data: BlockData) -> BlockRequest {
-        BlockRequest { disk: DiskId(disk), tag: 7, op, offset: 0, data }
-    }
-
-    /// Puts a request that panics into the queue of hda.
-    fn queue_broken(engine: &BlockEngine, request: BlockRequest) {
-        let drive = engine.shared.drive(0).unwrap();
-        engine.shared.in_flight.fetch_add(1, Ordering::AcqRel);
-        drive.pending.fetch_add(1, Ordering::AcqRel);
-        let queued =
-            QueuedRequest { request: PendingRequest::broken(request), arrival: Instant::now(), admitted: true };
-        lock(&drive.queue).requests.push_back(queued);
-        engine.ensure_worker(0);
-        drive.queue_changed.notify_one();
-    }
-
-    fn one_sector() -> BlockData {
-        BlockData::Guest(vec![pcvm_devices::GuestRange { addr: 0, len: 512 }])
-    }
-
-    #[test]
-    fn a_panic_fails_its_request_and_the_drive_serves_the_next() {
-        let engine = engine();
-        let request = request(0, BlockOp::Read, one_sector());
-        queue_broken(&engine, request.clone());
-        engine.wait_idle();
-        let done = engine.take_completions();
-        assert_eq!(
-            done.iter().map(|done| (done.tag, done.result)).collect::<Vec<_>>(),
-            [(7, Err(BlockError::Io(libc::EIO)))]
-        );
-        let inline = engine.start(request, Patience::None);
-        engine.wait_idle();
-        let all: Vec<_> = engine.take_completions().into_iter().chain(inline).collect();
-        assert!(matches!(&all[..], [done] if done.result.is_ok()), "the next request fails: {all:?}");
-    }
-
-    #[test]
-    fn a_request_waits_while_another_vcpu_executes_one() {
-        let engine = engine();
-        let flush = |tag| BlockRequest { tag, ..request(0, BlockOp::Flush, BlockData::None) };
-        {
-            let drive = engine.shared.drive(0).unwrap();
-            set_dirty(&engine, false);
-            assert!(engine.start(flush(1), Patience::None).is_some(), "an idle drive does not complete inline");
-            let _medium = lock(&drive.medium);
-            assert!(engine.start(flush(2), Patience::None).is_none());
-            assert!(engine.start(flush(3), Patience::None).is_none());
-            assert!(engine.take_completions().is_empty());
-        }
-        engine.wait_idle();
-        let tags: Vec<_> = engine.take_completions().into_iter().map(|done| done.tag).collect();
-        assert_eq!(tags, [2, 3]);
-    }
-
-    #[test]
-    fn statistics_count_operations_bytes_errors_and_where_they_completed() {
-        let engine = engine();
-        let run = |op, data| {
-            let inline = engine.start(request(0, op, data), Patience::None);
-            engine.wait_idle();
-            engine.take_completions().into_iter().chain(inline).next().unwrap().result
-        };
-        assert_eq!(run(BlockOp::Read, one_sector()), Ok(()));
-        assert_eq!(run(BlockOp::Read, BlockData::Buffer(vec![0; 1024])), Ok(()));
-        assert_eq!(run(BlockOp::Write, one_sector()), Ok(()));
-        assert_eq!(run(BlockOp::Discard { len: 0 }, BlockData::None), Ok(()));
-        // An image with unflushed writes is flushed by the worker thread, one without them inline.
-        set_dirty(&engine, true);
-        assert_eq!(run(BlockOp::Flush, BlockData::None), Ok(()));
-        assert_eq!(run(BlockOp::Flush, BlockData::None), Ok(()));
-        // Past the end: a rejected request. A panic: a failed one.
-        assert_eq!(run(BlockOp::Read, BlockData::Buffer(vec![0; 128 * 512 + 1])), Err(BlockError::OutOfRange));
-        queue_broken(&engine, request(0, BlockOp::Read, one_sector()));
-        engine.wait_idle();
-
-        let all = engine.stats();
-        let [stats, empty] = &all[..] else { panic!("{all:?}") };
-        assert_eq!((empty.name.as_str(), empty.inline), ("hdc", 0));
-        assert_eq!(stats.name, "hda");
-        assert_eq!([stats.reads, stats.writes, stats.flushes, stats.discards], [2, 1, 2, 1]);
-        assert_eq!([stats.read_bytes, stats.written_bytes, stats.errors], [1536, 512, 2]);
-        // Reads and writes go to the worker thread on file systems without RWF_NOWAIT.
-        assert_eq!(stats.inline + stats.worker, 8);
-        assert!(stats.worker >= 2 && stats.inline >= 3, "{stats:?}");
-        assert!(stats.worker_latency_max_ns > 0, "{stats:?}");
-        assert!(stats.worker_latency_total_ns >= stats.worker_latency_max_ns, "{stats:?}");
-        assert!(stats.worker_latency_total_ns <= stats.worker * stats.worker_latency_max_ns, "{stats:?}");
-        let json = serde_json::to_value(stats).unwrap();
-        assert_eq!((&json["name"], &json["written-bytes"]), (&"hda".into(), &512.into()));
-    }
-
-    #[test]
-    fn an_engine_serves_more_than_four_drives_by_threads_with_their_names() {
-        let drive = |n: u8| {
-            let medium = (n % 4 != 2).then(|| image(u64::from(n) + 1));
-            (n % 3 != 1).then(|| (n, DriveParts::new(&format!("drive{n}"), medium)))
-        };
-        let engine = engine_of((0..10).filter_map(drive));
-        for n in 0..10 {
-            let done = engine.start(request(n, BlockOp::Flush, BlockData::None), Patience::None);
-            if n % 3 == 1 || n % 4 == 2 {
-                assert_eq!(done.unwrap().result, Err(BlockError::NoMedium));
-                continue;
-            }
-            assert!(done.is_none(), "the first flush of a writable image completes inline");
-            let drive = engine.shared.drive(n.into()).unwrap();
-            assert_eq!(lock(&drive.medium).as_ref().unwrap().size(), (u64::from(n) + 1) * 512);
-            let worker = lock(&drive.worker);
-            assert_eq!(worker.as_ref().unwrap().thread().name(), Some(&*format!("block-drive{n}")));
-        }
-        engine.wait_idle();
-        let mut disks: Vec<_> = engine.take_completions().iter().map(|done| done.disk.0).collect();
-        disks.sort_unstable();
-        assert_eq!(disks, [0, 3, 5, 8, 9]);
-        assert_eq!(
-            engine.start(request(10, BlockOp::Flush, BlockData::None), Patience::None).unwrap().result,
-            Err(BlockError::NoMedium)
-        );
-        assert_eq!(engine.stats().len(), 7);
-    }
-
-    /// An engine with one drive whose first request finds the host's file system full.
-    fn failing(write_error: ErrorAction) -> BlockEngine {
-        let mut medium = image(128);
-        medium.fail_next(libc::ENOSPC);
-        engine_of([(0, DriveParts { write_error, ..DriveParts::new("hda", Some(medium)) })])
-    }
-
-    #[test]
-    fn a_drive_that_stops_keeps_the_write_and_repeats_it_after_the_machine_resumes() {
-        for action in [ErrorAction::Stop, ErrorAction::StopIfFull] {
-            let engine = failing(action);
-            assert!(engine.start(request(0, BlockOp::Write, one_sector()), Patience::Briefly).is_none());
-            let read = BlockRequest { tag: 8, ..request(0, BlockOp::Read, one_sector()) };
-            assert!(engine.start(read, Patience::Briefly).is_none(), "a read overtakes the failed write");
-            pcvm_test_host::wait_until("the drive stops", || !lock(&engine.shared.stopped).is_empty());
-            let stopped = StoppedDrive { drive: "hda".into(), op: BlockOp::Write, error: BlockError::NoSpace };
-            assert_eq!(engine.take_stopped(), [stopped]);
-            assert_eq!((engine.in_flight(), engine.take_completions().len()), (2, 0));
-            engine.resume();
-            engine.wait_idle();
-            let done: Vec<_> = engine.take_completions().iter().map(|done| (done.tag, done.result)).collect();
-            assert_eq!(done, [(7, Ok(())), (8, Ok(()))]);
-        }
-    }
-
-    #[test]
-    fn errors_are_reported_ignored_or_fail_when_the_machine_is_reset() {
-        let result = |engine: &BlockEngine| {
-            let inline = engine.start(request(0, BlockOp::Write, one_sector()), Patience::Briefly);
-            if inline.is_none() {
-                pcvm_test_host::wait_until("the request ends", || {
-                    engine.in_flight() == 0 || !lock(&engine.shared.stopped).is_empty()
-                });
-            }
-            inline.or_else(|| engine.take_completions().pop()).map(|done| done.result)
-        };
-        assert_eq!(result(&failing(ErrorAction::Report)), Some(Err(BlockError::NoSpace)));
-        assert_eq!(result(&failing(ErrorAction::Ignore)), Some(Ok(())));
-        let engine = failing(ErrorAction::Stop);
-        assert_eq!(result(&engine), None);
-        lock(&engine.shared.drive(0).unwrap().medium).as_mut().unwrap().fail_next(libc::EIO);
-        engine.wait_idle();
-        let done: Vec<_> = engine.take_completions().iter().map(|done| done.result).collect();
-        assert_eq!(done, [Err(BlockError::Io(libc::EIO))], "a reset does not wait for the administrator");
-    }
-
-    #[test]
-    fn a_throttled_drive_delays_requests_but_not_a_reset() {
-        let limits =
-            crate::config::Limits { requests: Some(crate::config::Rate { per_second: 1, burst: 2 }), bytes: None };
-        let throttle = Throttle::new(limits).map(Arc::new);
-        let engine = engine_of([(0, DriveParts { throttle, ..DriveParts::new("hda", Some(image(128))) })]);
-        let start = Instant::now();
-        for _ in 0..20 {
-            let _ = engine.start(request(0, BlockOp::Read, one_sector()), Patience::Briefly);
-        }
-        assert!(engine.in_flight() >= 16, "{} of 20 wait", engine.in_flight());
-        engine.wait_idle();
-        assert!(start.elapsed() < Duration::from_secs(10), "a reset waits for the throttle");
-    }
-
-    #[test]
-    fn a_replaced_medium_serves_the_next_request() {
-        let engine = engine();
-        let old = engine.replace(DiskId(0), Some(image(4)));
-        assert_eq!(old.unwrap().size(), 128 * 512);
-        let read = |offset| {
-            let request = BlockRequest { offset, ..request(0, BlockOp::Read, one_sector()) };
-            let inline = engine.start(request, Patience::Briefly);
-            engine.wait_idle();
-            inline.or_else(|| engine.take_completions().pop()).unwrap().result
-        };
-        assert_eq!(read(3 * 512), Ok(()));
-        assert_eq!(read(4 * 512), Err(BlockError::OutOfRange));
-        assert!(engine.replace(DiskId(0), None).is_some());
-        assert_eq!(read(0), Err(BlockError::NoMedium));
-        assert!(engine.replace(DiskId(9), Some(image(4))).is_none());
-    }
-}
+mod tests;

@@ -313,7 +313,8 @@ impl Image {
             size: stored.next_multiple_of(sector),
             read_only,
             disc,
-            write_through: drive.cache == CacheMode::Writethrough,
+            // The client of a network disk does that itself, by one request instead of two where the server can.
+            write_through: drive.cache == CacheMode::Writethrough && drive.network.is_none(),
             // What a snapshot's overlay holds is gone after a crash of the host in any case.
             no_flush: drive.cache == CacheMode::Unsafe || drive.snapshot,
             discard: drive.discard,
@@ -439,7 +440,10 @@ fn open_backend(path: &Path, drive: &DriveConfig, read_only: bool) -> Result<Bac
 /// Connects to a network disk. The server locks what it serves.
 fn open_network(target: &NbdTarget, drive: &DriveConfig, read_only: bool) -> Result<Backend, ImageError> {
     let failed = |why| ImageError::Network { uri: target.to_string(), why };
-    let client = NbdClient::open(target.clone(), read_only).map_err(failed)?;
+    let mut client = NbdClient::open(target.clone(), read_only).map_err(failed)?;
+    if drive.cache == CacheMode::Writethrough {
+        client = client.with_write_through();
+    }
     let mut start = vec![0; client.size().min(FORMAT_START) as usize];
     client.read_at(&mut start, 0).map_err(|why| failed(NbdError::Socket(why)))?;
     match foreign_format(&start) {

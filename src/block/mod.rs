@@ -2,7 +2,8 @@
 //! several tracks, and host directories as discs and floppy disks.
 //!
 //! The engine tries each request on the calling thread first: preadv2(2) or pwritev2(2) with RWF_NOWAIT, straight to and
-//! from guest memory. A request that would block goes to the drive's worker thread, which starts when the first such
+//! from guest memory. A request to a raw image that would block goes to the drive's io_uring. Where the host does not allow
+//! io_uring, and for the other formats and protocols, it goes to the drive's worker thread. Both start when the first such
 //! request arrives. Requests of one drive execute in the order in which they arrived. A stalled host delays a completion
 //! and never turns it into an error.
 //!
@@ -39,6 +40,8 @@ mod sys;
 #[cfg(test)]
 mod tests;
 mod throttle;
+#[cfg(test)]
+mod uring_tests;
 
 pub use create::qcow2_can_have;
 pub use directories::Directories;

@@ -82,10 +82,15 @@ fn guest_memory_is_written_to_a_network_disk_and_read_back() {
 
 #[test]
 fn writethrough_reaches_stable_storage_with_each_write() {
-    let server = Server::new(SIZE, Abilities::default());
-    let rig = Rig::new(&server, ",cache=writethrough");
-    assert_eq!(rig.request(BlockOp::Write, 0, BlockData::Buffer(vec![7; 512])), Ok(()));
-    assert_eq!(server.shared.disk.lock().unwrap().stable[..512], [7; 512]);
+    for fua in [true, false] {
+        let server = Server::new(SIZE, if fua { Abilities::default() } else { Abilities::default().without_fua() });
+        let rig = Rig::new(&server, ",cache=writethrough");
+        assert_eq!(rig.request(BlockOp::Write, 0, BlockData::Buffer(vec![7; 512])), Ok(()));
+        assert_eq!(server.shared.disk.lock().unwrap().stable[..512], [7; 512], "FUA: {fua}");
+        let commands = |number: u16| server.shared.commands[usize::from(number)].load(Ordering::Acquire);
+        // NBD_CMD_WRITE, NBD_CMD_FLUSH.
+        assert_eq!((commands(1), commands(3)), (1, usize::from(!fua)));
+    }
 }
 
 #[test]

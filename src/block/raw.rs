@@ -250,7 +250,7 @@ impl RawFile {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let unit = alignment.request as u64;
-        if offset.is_multiple_of(unit) && iov.is_aligned(alignment.memory, alignment.request) {
+        if self.accepts(iov, offset) {
             return match iov.transfer(&self.file, offset, direction, false) {
                 Err(error) => self.retry(error, iov, offset, direction, patience, false),
                 result => result,
@@ -282,6 +282,13 @@ impl RawFile {
                 Ok(moved)
             }
         }
+    }
+
+    /// Whether a transfer between the segments and `offset` needs no bounce buffer.
+    pub fn accepts(&self, iov: &IoVec<'_>, offset: u64) -> bool {
+        self.direct.is_none_or(|alignment| {
+            offset.is_multiple_of(alignment.request as u64) && iov.is_aligned(alignment.memory, alignment.request)
+        })
     }
 
     /// Some devices return EAGAIN for a descriptor opened with O_NONBLOCK.

@@ -2,7 +2,7 @@
 
 use super::image::Image;
 use super::raw::Patience;
-use super::sys::{Direction, IoVec, IoVecStorage};
+use super::sys::{Direction, IoVec, IoVecStorage, Operation};
 use pcvm_devices::{BlockData, BlockError, BlockOp, BlockRequest, Memory};
 use std::io;
 
@@ -23,6 +23,17 @@ pub enum Progress {
     Done(Result<(), BlockError>),
     /// The rest of the request would block. The position is kept, so that the next attempt resumes there.
     WouldBlock,
+}
+
+/// What follows an operation of the kernel.
+#[derive(Debug, PartialEq, Eq)]
+pub enum After {
+    /// The request is complete.
+    Done(Result<(), BlockError>),
+    /// Another operation: [`PendingRequest::next_operation`].
+    Next,
+    /// The rest is to be executed by a thread that may block.
+    Block,
 }
 
 impl PendingRequest {
@@ -51,7 +62,7 @@ impl PendingRequest {
         }
     }
 
-    /// Executes the request: to its end, or or up to the point where it would block for longer than `patience`.
+    /// Executes the request: to its end, or up to the point where it would block for longer than `patience`.
     pub fn run(&mut self, image: &mut Image, memory: &Memory, patience: Patience) -> Progress {
         match self.request.op {
             BlockOp::Read => self.transfer(image, memory, Direction::Read, patience),
@@ -86,49 +97,118 @@ impl PendingRequest {
         while self.moved < total {
             let offset = self.request.offset + self.moved;
             let mut iov = IoVec::new(&mut storage);
-            match &mut self.request.data {
-                BlockData::None => {}
-                BlockData::Buffer(buffer) => {
-                    if let Some(rest) = buffer.get_mut(self.moved as usize..) {
-                        iov.push_buffer(rest);
-                    }
-                }
-                BlockData::Guest(ranges) => {
-                    let mut skip = self.within;
-                    for range in ranges.iter().skip(self.range) {
-                        let addr = range.addr.wrapping_add(u64::from(skip));
-                        let len = u64::from(range.len - skip);
-                        skip = 0;
-                        let mut full = false;
-                        memory.for_each_run(addr, len, direction == Direction::Read, |slice, len| {
-                            full = full
-                                || !match slice {
-                                    Some(slice) => iov.push_guest(&slice),
-                                    None => iov.push_unmapped(len, direction),
-                                };
-                        });
-                        if full || iov.is_full() {
-                            break;
-                        }
-                    }
-                }
-            }
+            self.segments(memory, direction, &mut iov);
             match image.transfer(&mut iov, offset, direction, patience) {
-                Ok(0) => {
-                    if direction == Direction::Read && offset >= image.stored {
-                        // The part of a CD-ROM's last sector that the image does not store.
-                        self.fill_zeros(memory);
-                        self.moved = total;
-                        break;
-                    }
-                    // The image was truncated while in use, or takes no more bytes.
-                    return Progress::Done(Err(BlockError::Io(libc::EIO)));
-                }
+                Ok(0) => match self.at_end(image, memory, direction) {
+                    Ok(()) => break,
+                    Err(error) => return Progress::Done(Err(error)),
+                },
                 Ok(moved) => self.advance(moved as u64),
                 Err(error) => return failed(&error, patience),
             }
         }
         Progress::Done(Ok(()))
+    }
+
+    /// Offset in the image of the next byte.
+    pub fn position(&self) -> u64 {
+        self.request.offset + self.moved
+    }
+
+    /// Appends the memory of the bytes that have not been moved yet, as much as the list takes.
+    #[inline]
+    pub fn segments<'a>(&'a mut self, memory: &'a Memory, direction: Direction, iov: &mut IoVec<'a>) {
+        match &mut self.request.data {
+            BlockData::None => {}
+            BlockData::Buffer(buffer) => {
+                if let Some(rest) = buffer.get_mut(self.moved as usize..) {
+                    iov.push_buffer(rest);
+                }
+            }
+            BlockData::Guest(ranges) => {
+                let mut skip = self.within;
+                for range in ranges.iter().skip(self.range) {
+                    let addr = range.addr.wrapping_add(u64::from(skip));
+                    let len = u64::from(range.len - skip);
+                    skip = 0;
+                    let mut full = false;
+                    memory.for_each_run(addr, len, direction == Direction::Read, |slice, len| {
+                        full = full
+                            || !match slice {
+                                Some(slice) => iov.push_guest(&slice),
+                                None => iov.push_unmapped(len, direction),
+                            };
+                    });
+                    if full || iov.is_full() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The image has no byte at the position.
+    #[cold]
+    #[inline(never)]
+    fn at_end(&mut self, image: &Image, memory: &Memory, direction: Direction) -> Result<(), BlockError> {
+        if direction == Direction::Read && self.position() >= image.stored {
+            // The part of a CD-ROM's last sector that the image does not store.
+            self.fill_zeros(memory);
+            self.moved = self.request.data.len();
+            return Ok(());
+        }
+        // The image was truncated while in use, or takes no more bytes.
+        Err(BlockError::Io(libc::EIO))
+    }
+
+    /// The next operation of a request for which [`Self::run_on`] said that it would block.
+    pub fn next_operation(&self) -> Operation {
+        match self.request.op {
+            BlockOp::Read => Operation::Transfer(Direction::Read),
+            // The flush of a write-through image.
+            BlockOp::Write if self.moved == self.request.data.len() => Operation::Sync,
+            BlockOp::Write => Operation::Transfer(Direction::Write),
+            BlockOp::Flush => Operation::Sync,
+            BlockOp::Discard { len } => Operation::Punch { len },
+        }
+    }
+
+    /// Takes the result of an operation that the kernel has executed.
+    pub fn after_operation(
+        &mut self,
+        operation: Operation,
+        result: io::Result<usize>,
+        image: &mut Image,
+        memory: &Memory,
+    ) -> After {
+        let result = match result {
+            // Not executed: because the thread that submitted it has ended, or because the file does not support it.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::EINTR | libc::EAGAIN | libc::ECANCELED | libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS)
+                ) =>
+            {
+                return After::Block;
+            }
+            result => result,
+        };
+        let done = match (operation, result) {
+            (Operation::Transfer(direction), Ok(0)) => self.at_end(image, memory, direction),
+            (Operation::Transfer(_), Ok(moved)) => {
+                self.advance(moved as u64);
+                Ok(())
+            }
+            (Operation::Sync, result) => {
+                image.dirty = result.is_err();
+                return After::Done(result.map(drop).map_err(|error| block_error(&error)));
+            }
+            (Operation::Punch { .. }, Ok(_)) => return After::Done(Ok(())),
+            (_, Err(error)) => Err(block_error(&error)),
+        };
+        let unfinished = self.moved < self.request.data.len()
+            || operation == Operation::Transfer(Direction::Write) && image.write_through;
+        if done.is_ok() && unfinished { After::Next } else { After::Done(done) }
     }
 
     fn advance(&mut self, moved: u64) {

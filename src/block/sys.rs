@@ -1,8 +1,10 @@
 //! System calls without a safe wrapper: preadv2/pwritev2 to and from guest memory, and OFD locks (fcntl(2)).
 #![allow(unsafe_code)]
 
+mod ring;
 mod socket;
 
+pub use ring::{Operation, Ring};
 pub use socket::Wait;
 
 use std::fs::File;
@@ -32,6 +34,10 @@ impl IoVecStorage {
         Self { list: MaybeUninit::uninit(), sink: MaybeUninit::uninit() }
     }
 }
+
+// SAFETY: the pointers in the list are only used through an `IoVec`, which borrows the storage and what they point to, and by
+// `Ring`, which owns both. Neither depends on the thread.
+unsafe impl Send for IoVecStorage {}
 
 /// An uninitialised array as a slice of uninitialised elements.
 fn as_uninit<T, const N: usize>(array: &mut MaybeUninit<[T; N]>) -> &mut [MaybeUninit<T>] {
@@ -210,7 +216,7 @@ impl<'a> IoVec<'a> {
         }
     }
 
-    /// Moves bytes between the file at `offset` and the segments in one call of preadv2(2) or pwritev2(2). `nowait` sets
+    /// Moves bytes between the file at `offset` and the segments in one system call, such as preadv2(2). `nowait` sets
     /// RWF_NOWAIT: [`io::ErrorKind::WouldBlock`] instead of blocking.
     pub fn transfer(&mut self, file: &File, offset: u64, direction: Direction, nowait: bool) -> io::Result<usize> {
         if self.source && direction == Direction::Read {
@@ -220,6 +226,18 @@ impl<'a> IoVec<'a> {
         let flags = if nowait { libc::RWF_NOWAIT } else { 0 };
         let list = self.list.as_ptr().cast::<libc::iovec>();
         let count = self.len as libc::c_int;
+        let fd = file.as_raw_fd();
+        if let ([only], false) = (self.entries(), nowait) {
+            // The kernel handles one buffer with fewer instructions than a list of one.
+            // SAFETY: as below, for one segment.
+            let moved = unsafe {
+                match direction {
+                    Direction::Read => libc::pread(fd, only.iov_base, only.iov_len, offset),
+                    Direction::Write => libc::pwrite(fd, only.iov_base, only.iov_len, offset),
+                }
+            };
+            return usize::try_from(moved).map_err(|_| io::Error::last_os_error());
+        }
         // SAFETY: the first `len` entries of the list are initialised. Each is memory that stays valid for 'a, which
         // outlives self: guest memory (a VolatileSlice<'a> of a mapping that is borrowed for 'a; without vm-memory's
         // `xen` feature the guard holds nothing but the pointer), a buffer borrowed mutably for 'a, the sink (likewise), or
@@ -227,8 +245,8 @@ impl<'a> IoVec<'a> {
         // with the guest and is never a Rust reference, so the kernel may write it at any time.
         let moved = unsafe {
             match direction {
-                Direction::Read => libc::preadv2(file.as_raw_fd(), list, count, offset, flags),
-                Direction::Write => libc::pwritev2(file.as_raw_fd(), list, count, offset, flags),
+                Direction::Read => libc::preadv2(fd, list, count, offset, flags),
+                Direction::Write => libc::pwritev2(fd, list, count, offset, flags),
             }
         };
         usize::try_from(moved).map_err(|_| io::Error::last_os_error())

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tempfile::{NamedTempFile, TempDir};
 
-fn disk(path: &Path, read_only: bool) -> DriveConfig {
+pub(super) fn disk(path: &Path, read_only: bool) -> DriveConfig {
     DriveConfig { read_only, ..DriveConfig::new(Media::Disk, Some(path.to_owned())) }
 }
 
@@ -23,7 +23,7 @@ fn cd(path: &Path) -> DriveConfig {
 }
 
 /// A file beside the test program and not on /tmp, which may be a tmpfs: requests then use RWF_NOWAIT.
-fn file(content: &[u8]) -> NamedTempFile {
+pub(super) fn file(content: &[u8]) -> NamedTempFile {
     let mut file = NamedTempFile::new_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
     file.write_all(content).unwrap();
     file.flush().unwrap();
@@ -34,13 +34,13 @@ fn open(config: &DriveConfig) -> Result<Image, ImageError> {
     Image::open(config)
 }
 
-fn pattern(len: usize) -> Vec<u8> {
+pub(super) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|n| (n % 251) as u8 ^ (n >> 9) as u8).collect()
 }
 
-struct Rig {
-    engine: BlockEngine,
-    memory: Arc<Memory>,
+pub(super) struct Rig {
+    pub(super) engine: BlockEngine,
+    pub(super) memory: Arc<Memory>,
 }
 
 impl Rig {
@@ -50,8 +50,12 @@ impl Rig {
     }
 
     fn with_parts(parts: BTreeMap<DiskId, DriveParts>) -> Self {
+        Self::with_io_uring(parts, true)
+    }
+
+    pub(super) fn with_io_uring(parts: BTreeMap<DiskId, DriveParts>, io_uring: bool) -> Self {
         let memory = Arc::new(Memory::new(4 << 20, 0).unwrap());
-        Self { engine: BlockEngine::new(parts, Arc::clone(&memory)).unwrap(), memory }
+        Self { engine: BlockEngine::with_io_uring(parts, Arc::clone(&memory), io_uring).unwrap(), memory }
     }
 
     fn one(config: &DriveConfig) -> Self {

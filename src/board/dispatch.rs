@@ -2,12 +2,21 @@
 
 use super::trace::{Address, Class, Stamp, Value};
 use super::{Board, CONFIG_PORTS};
-use pcvm_devices::{Access, CONFIG_TAG, Devfn};
+use pcvm_devices::{Access, CONFIG_TAG};
 
 impl Board {
+    /// Before an access: brings a device with an armed timer up to the time.
+    #[inline]
+    fn bring_up_to_time(&mut self, device: usize) {
+        if self.devices.get(device).is_some_and(|slot| slot.next_wake.is_some()) {
+            self.fire_due_timers(device);
+        }
+    }
+
     /// A vCPU reads a register of a device.
     #[inline]
-    fn read_device(&mut self, device: usize, at: Access, address: Address, data: &mut [u8]) {
+    pub(super) fn read_device(&mut self, device: usize, at: Access, address: Address, data: &mut [u8]) {
+        self.bring_up_to_time(device);
         self.call(device, |slot, cx| {
             slot.stats.reads += 1;
             slot.chip.read(cx, at, data);
@@ -19,7 +28,8 @@ impl Board {
 
     /// A vCPU writes a register of a device.
     #[inline]
-    fn write_device(&mut self, device: usize, at: Access, address: Address, data: &[u8]) {
+    pub(super) fn write_device(&mut self, device: usize, at: Access, address: Address, data: &[u8]) {
+        self.bring_up_to_time(device);
         // Before the call, so that the access comes before its consequences.
         if self.tracer.is_some() {
             self.trace_access(device, at, address, data, true);
@@ -268,14 +278,6 @@ impl Board {
             let access = Access { tag, offset, width: part.len() as u8 };
             done += part.len();
             self.read_device(device, access, Address::Mem(at), part);
-        }
-    }
-
-    /// Writes configuration space directly, in place of firmware.
-    pub fn configure(&mut self, devfn: Devfn, register: u8, data: &[u8]) {
-        if let Some(device) = self.functions[usize::from(devfn.0)] {
-            let at = Access { tag: CONFIG_TAG, offset: register.into(), width: data.len() as u8 };
-            self.write_device(device.into(), at, Address::Config(devfn, register), data);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Bus of the instruction emulator: RAM, ROM and the display adapter.
 
+use super::trace::Address;
 use super::{Board, Mapped};
 use crate::emulator::{Bus, NotEmulated};
-use pcvm_devices::Memory;
+use pcvm_devices::{Access, Memory};
 use vm_memory::{VolatileMemory, VolatileSlice};
 
 impl Board {
@@ -26,11 +27,27 @@ pub struct EmulatorBus<'a> {
     board: &'a mut Board,
     memory: &'a Memory,
     /// Direct-mapped cache of pages and of whether each is RAM. No access on this bus changes the memory map.
-    pages: [Option<(u32, Option<VolatileSlice<'a>>)>; 4],
+    pages: [Option<(u32, Option<VolatileSlice<'a>>)>; PAGES],
+    /// The display adapter's trapping window below C0000h, once it was found in the memory map.
+    window: Option<Window>,
     /// The last register read and its value; none after a write.
     last: Option<(u64, u32)>,
     /// The guest has read the same value from a register twice: it polls for a change that takes time.
     polls: bool,
+}
+
+/// Pages of RAM that a burst finds without a search: code, stack and data of a program.
+const PAGES: usize = 16;
+
+/// The display adapter's window: its addresses, none of them if it does not trap, and who answers.
+#[derive(Clone, Copy)]
+struct Window {
+    base: u32,
+    len: u32,
+    device: usize,
+    tag: u8,
+    /// [`Board::map_version`] when it was found.
+    version: u32,
 }
 
 /// Marks a port, as opposed to a memory address, in [`EmulatorBus::last`].
@@ -40,14 +57,48 @@ const VGA_WINDOW: std::ops::Range<u32> = 0xa_0000..0xc_0000;
 impl<'a> EmulatorBus<'a> {
     /// The bus of `board`, whose guest memory is `memory`.
     pub fn new(board: &'a mut Board, memory: &'a Memory) -> Self {
-        Self { board, memory, pages: [None; 4], last: None, polls: false }
+        Self { board, memory, pages: [None; PAGES], window: None, last: None, polls: false }
+    }
+
+    /// The access to the display adapter's window, if these bytes lie in it. No other device answers there.
+    #[inline]
+    fn window(&mut self, at: u32, len: usize) -> Option<(usize, Access)> {
+        let window = match self.window {
+            Some(window) if window.version == self.board.map_version => window,
+            _ => self.find_window(),
+        };
+        let offset = at.wrapping_sub(window.base);
+        (offset < window.len && len <= (window.len - offset) as usize)
+            .then_some((window.device, Access { tag: window.tag, offset: offset.into(), width: len as u8 }))
+    }
+
+    #[cold]
+    fn find_window(&mut self) -> Window {
+        let adapter = self.board.roles.vga;
+        let traps = |mapped: &&Mapped| {
+            mapped.region.video.is_none()
+                && adapter == Some(mapped.device.into())
+                && VGA_WINDOW.contains(&u32::try_from(mapped.region.base).unwrap_or(0))
+        };
+        let window = match self.board.mem.iter().find(traps) {
+            Some(Mapped { device, region }) => Window {
+                base: region.base as u32,
+                len: region.len.min(VGA_WINDOW.len() as u64) as u32,
+                device: (*device).into(),
+                tag: region.tag,
+                version: self.board.map_version,
+            },
+            None => Window { base: VGA_WINDOW.start, len: 0, device: 0, tag: 0, version: self.board.map_version },
+        };
+        self.window = Some(window);
+        window
     }
 
     /// The page of an address, if it is readable and writable RAM.
     #[inline]
     fn ram(&mut self, at: u32) -> Option<VolatileSlice<'a>> {
         let page = at & !0xfff;
-        match self.pages[(at >> 12) as usize % 4] {
+        match self.pages[(at >> 12) as usize % PAGES] {
             Some((known, slice)) if known == page => slice,
             _ => self.find_ram(page),
         }
@@ -60,7 +111,7 @@ impl<'a> EmulatorBus<'a> {
             self.memory.for_each_run(page.into(), 0x1000, false, |slice, _| found = slice);
         }
         let found = found.filter(|slice| slice.len() == 0x1000);
-        self.pages[(page >> 12) as usize % 4] = Some((page, found));
+        self.pages[(page >> 12) as usize % PAGES] = Some((page, found));
         found
     }
 
@@ -83,6 +134,11 @@ impl<'a> EmulatorBus<'a> {
 impl Bus for EmulatorBus<'_> {
     #[inline]
     fn read(&mut self, at: u32, data: &mut [u8]) -> Result<(), NotEmulated> {
+        if let Some((device, access)) = self.window(at, data.len()) {
+            data.fill(0xff);
+            self.board.read_device(device, access, Address::Mem(at.into()), data);
+            return Ok(());
+        }
         if let Some(page) = self.ram(at) {
             let at = (at & 0xfff) as usize;
             match data.len() {
@@ -95,9 +151,7 @@ impl Bus for EmulatorBus<'_> {
         }
         if self.is_device(at, data.len()) {
             self.board.mem_read(at.into(), data);
-            if !VGA_WINDOW.contains(&at) {
-                self.note_read(at.into(), data);
-            }
+            self.note_read(at.into(), data);
             return Ok(());
         }
         self.read_code(at, data)
@@ -105,6 +159,11 @@ impl Bus for EmulatorBus<'_> {
 
     #[inline]
     fn write(&mut self, at: u32, data: &[u8]) -> Result<(), NotEmulated> {
+        if let Some((device, access)) = self.window(at, data.len()) {
+            self.last = None;
+            self.board.write_device(device, access, Address::Mem(at.into()), data);
+            return Ok(());
+        }
         if let Some(page) = self.ram(at) {
             let at = (at & 0xfff) as usize;
             match *data {

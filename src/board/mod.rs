@@ -121,6 +121,8 @@ struct Slot {
     guest_error_limit: RateLimit,
     /// Its PCI function, if it is one.
     devfn: Devfn,
+    /// When its next timer is due.
+    next_wake: Option<VmTime>,
 }
 
 /// The board.
@@ -142,6 +144,8 @@ pub struct Board {
     ports: Box<[u16; 0x1_0000]>,
     io: Vec<Decoder>,
     mem: Vec<Mapped>,
+    /// Counts the rebuilds of `ports`, `io` and `mem`.
+    map_version: u32,
     /// By devfn: the device.
     functions: [Option<u8>; 256],
     /// By character stream: bytes on their way to the host.
@@ -176,6 +180,7 @@ impl Board {
             stats: DeviceStats { kind: chip.kind(), ..DeviceStats::default() },
             guest_error_limit: RateLimit::default(),
             devfn: chip.pci().unwrap_or_default(),
+            next_wake: None,
             chip,
         };
         Self {
@@ -196,6 +201,7 @@ impl Board {
             ports: Box::new([0; 0x1_0000]),
             io: Vec::new(),
             mem: Vec::new(),
+            map_version: 0,
             functions,
             chars_out: Vec::new(),
             work: HostQueue::new(),
@@ -386,6 +392,7 @@ impl Board {
 
     /// Rebuilds the port table, the memory map and the coalesced ranges from the devices' regions.
     fn remap(&mut self) {
+        self.map_version = self.map_version.wrapping_add(1);
         self.ports.fill(0);
         self.io.clear();
         self.mem.clear();

@@ -137,6 +137,59 @@ impl Setup {
 }
 
 #[test]
+fn an_access_finds_the_device_woken_although_the_timer_thread_is_late() {
+    let mut setup = board(vec![(vec![Region::io(0x100, 2, 1)], None)], |cx, timer| {
+        let at = cx.now().plus_nanos(100);
+        cx.arm(TimerId(timer), at);
+    });
+    setup.board.port_out(0x100, 1, &[3]);
+    setup.device_log();
+    let mut byte = [0];
+    setup.board.port_in(0x100, 1, &mut byte);
+    assert_eq!(setup.device_log(), ["r1 0.1x1"], "the timer is not due");
+    setup.clock.0.lock().unwrap().set(1100);
+    setup.board.port_in(0x100, 1, &mut byte);
+    assert_eq!(setup.device_log(), ["Timer(TimerId(3))", "r1 0.1x1"]);
+    setup.board.fire_timers();
+    setup.board.port_in(0x100, 1, &mut byte);
+    assert_eq!(setup.device_log(), ["r1 0.1x1"], "a timer fires once");
+    // A write finds it woken as well, and a device that arms in the past does not hold the access.
+    setup.board.port_out(0x100, 1, &[9]);
+    setup.clock.0.lock().unwrap().set(1200);
+    setup.board.port_out(0x100, 1, &[4]);
+    let log = setup.device_log();
+    assert_eq!(log.iter().filter(|line| line.starts_with("Timer")).count(), MAX_WAKES);
+    assert_eq!(log.last().unwrap(), "w1 0.1 [4]");
+}
+
+#[test]
+fn a_keyboard_byte_that_is_due_is_in_the_output_buffer_before_its_timer_fires() {
+    use pcvm_devices::InputEvent;
+    use pcvm_devices::ps2::Ps2Controller;
+    let clock = Arc::new(TestClock(Mutex::new(Cell::new(1000))));
+    let memory = Arc::new(Memory::new(2 << 20, 1 << 20).unwrap());
+    let ps2: Box<dyn DynDevice> = Box::new(Ps2Controller::new());
+    let mut board = Board::new(vec![ps2], memory, Box::new(clock.clone()), Box::new(Log::default()), Rom::default());
+    board.reset();
+    // Keyboard enabled and scanning, as after every BIOS.
+    board.port_out(0x64, 1, &[0xae]);
+    for key in [30, 31] {
+        board.input(InputEvent::Key { code: key, down: true });
+    }
+    let read = |board: &mut Board, port| {
+        let mut byte = [0];
+        board.port_in(port, 1, &mut byte);
+        byte[0]
+    };
+    assert_eq!(read(&mut board, 0x64) & 1, 1);
+    let first = read(&mut board, 0x60);
+    assert_eq!(read(&mut board, 0x64) & 1, 0, "the next byte takes its time on the wire");
+    clock.0.lock().unwrap().set(1000 + pcvm_devices::ps2::controller::BYTE_GAP);
+    assert_eq!(read(&mut board, 0x64) & 1, 1);
+    assert_ne!(read(&mut board, 0x60), first);
+}
+
+#[test]
 fn an_access_over_two_devices_is_split_at_their_border() {
     let regions = vec![(vec![Region::io(0x100, 2, 1)], None), (vec![Region::io(0x102, 8, 2)], None)];
     let mut setup = board(regions, |_, _| ());

@@ -121,6 +121,11 @@ impl PendingEvents {
         self.0.retain(|event| !matches!(event, MachineEvent::Reset(_)));
     }
 
+    /// Whether all events have been handled.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The next event.
     pub fn take(&mut self) -> Option<MachineEvent> {
         self.0.pop_front()

@@ -13,10 +13,10 @@ use anyhow::Context;
 pub fn launch(mut config: MachineConfig) -> anyhow::Result<()> {
     use_snapshot_indexes(&mut config)?;
     let socket = control::claim(&mut config)?;
-    let (name, press_key) = (config.name.clone(), config.press_key_for_cd);
+    let (name, press_key, keymap) = (config.name.clone(), config.press_key_for_cd, config.keymap.unwrap_or_default());
     let mut machine = Machine::new(config)?;
     if socket.is_some() || press_key {
-        let server = control::Server::new(machine.handle(), &name, socket, press_key);
+        let server = control::Server::new(machine.handle(), &name, keymap, socket, press_key);
         machine.add_service(Box::new(server.context("cannot serve the control socket")?));
     }
     machine.quit_on_signals()?;

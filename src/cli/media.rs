@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub const CD_AFTER_HELP: &str = "\
 While the guest uses a disc it usually locks the tray. 'insert' and 'eject' then ask the guest to eject the disc, as the
 button of a real drive does, and fail; try again after the guest has ejected it, or use --force, which takes the disc away
-from the guest. A disc that the guest itself ejects leaves the drive, and its file is closed.
+from the guest. A disc that the guest itself ejects lies on the open tray until you change it or the guest closes the tray.
 
 Examples:
   pcvm cd xp insert disc2.iso

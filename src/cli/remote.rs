@@ -1,8 +1,10 @@
 //! Commands for running machines, over the control socket: `pcvm screenshot`, `screen`, `type`, `key`, `mouse`, `link`,
 //! `pause`, `resume`, `snapshot`, `rollback` and `wait`.
 
+use crate::config::parse;
 use crate::control::client::{Client, ClientError};
-use crate::keys;
+use crate::control::typist::{can_type, no_key};
+use crate::keys::{self, Keymap};
 use clap::Args;
 use regex::RegexBuilder;
 use serde_json::{Value, json};
@@ -12,8 +14,8 @@ use std::time::{Duration, Instant};
 
 /// Interval at which `pcvm wait` polls the text screen.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// Hold time of a key of `pcvm type`, in milliseconds.
-const TYPE_HOLD: u64 = 20;
+/// Characters of `pcvm type` that are sent at a time: an interrupted one types no more than these.
+const TYPE_PART: usize = 10;
 /// Interval between two movements of the mouse. A PS/2 mouse sends at most 100 reports a second by default.
 const MOVE_INTERVAL: Duration = Duration::from_millis(20);
 /// Hold time of a mouse button.
@@ -43,12 +45,18 @@ pub struct ScreenArgs {
 pub struct TypeArgs {
     /// Machine name, or the path of its control socket (with a slash)
     name: String,
-    /// Text to type, on a US keyboard layout; a line feed is Enter
+    /// Text to type; a line feed is Enter
     #[arg(allow_hyphen_values = true)]
     text: String,
     /// Press Enter at the end
     #[arg(long)]
     enter: bool,
+    /// Keyboard layout that the guest is set to [default: that of 'pcvm run --keymap']
+    #[arg(long, value_name = "LAYOUT")]
+    keymap: Option<String>,
+    /// Time from one character to the next, 1 to 60000 milliseconds [default: 100, which Windows NT takes too]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pace: Option<u64>,
 }
 
 /// `pcvm key`.
@@ -233,18 +241,35 @@ impl TypeArgs {
     /// # Errors
     /// If the machine is not running or a character has no key.
     pub fn run(self) -> Result<(), RemoteError> {
+        let given = self.keymap.as_deref().map(parse::keymap).transpose();
+        let given = given.map_err(|why| RemoteError::Usage(format!("--keymap: {why}")))?;
         let mut text = self.text;
         if self.enter {
             text.push('\n');
         }
-        let mut chords = Vec::new();
-        for c in text.chars() {
-            let (code, shift) = keys::by_char(c)
-                .ok_or_else(|| RemoteError::Usage(format!("'{}' has no key on a US keyboard", c.escape_debug())))?;
-            chords.push(if shift { vec![keys::SHIFT, code] } else { vec![code] });
-        }
+        let check = |keymap: Keymap| match text.chars().find(|&c| !can_type(c, keymap)) {
+            Some(c) => Err(RemoteError::Usage(no_key(c, keymap))),
+            None => Ok(keymap),
+        };
+        given.map(check).transpose()?;
         let mut client = Client::connect(&self.name)?;
-        chords.iter().try_for_each(|keys| send(&mut client, keys, TYPE_HOLD))
+        let keymap = match given {
+            Some(keymap) => keymap,
+            None => {
+                let reply = client.execute("x-query-keymap", json!({}))?;
+                let name = reply.get("keymap").and_then(Value::as_str);
+                check(name.and_then(Keymap::named).unwrap_or_default())?
+            }
+        };
+        let characters: Vec<char> = text.chars().collect();
+        for part in characters.chunks(TYPE_PART) {
+            let mut arguments = json!({ "text": part.iter().collect::<String>(), "keymap": keymap.name() });
+            if let (Some(pace), Some(object)) = (self.pace, arguments.as_object_mut()) {
+                object.insert("pace".to_owned(), pace.into());
+            }
+            client.execute("x-type", arguments)?;
+        }
+        Ok(())
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::config::parse::{self, DriveOption, OptionError};
 use crate::config::{
-    CharSpec, ControlSpec, CpuConfig, Display, DriveConfig, MachineConfig, NetBackend, NicConfig, Payload, TapSource,
-    VncAddress, VncConfig,
+    CharSpec, ControlSpec, CpuConfig, Display, DriveConfig, KernelConfig, MachineConfig, NetBackend, NicConfig,
+    TapSource, VncAddress, VncConfig,
 };
 use clap::Args;
 use pcvm_devices::{DiskId, NicId};
@@ -29,7 +29,7 @@ Examples:
   A directory of the host as a CD, for any guest:
       pcvm run --disk xp.img --cdrom dir:drivers
 
-  A Linux kernel without firmware or disk:
+  A Linux kernel without a disk:
       pcvm run --kernel bzImage --initrd initrd.img --append console=ttyS0
 
   Windows from its CD, with VNC on display 1 and Enter pressed at the CD's prompt:
@@ -171,18 +171,20 @@ pub struct RunArgs {
     boot: String,
 
     /// Firmware image to use instead of the built-in BIOS: a multiple of 64 KiB, up to 16 MiB
-    #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
+    #[arg(long, value_name = "FILE")]
     firmware: Option<PathBuf>,
 
-    /// Linux kernel (bzImage or vmlinux) to start directly, without firmware
+    /// Kernel that the firmware starts before any drive: Linux (bzImage or zImage, and programs with its boot protocol such
+    /// as memdisk, iPXE's .lkrn and Memtest86+), a Multiboot kernel, or an ELF file with a PVH entry (vmlinux)
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
 
-    /// Initial RAM disk for --kernel
-    #[arg(long, value_name = "FILE")]
+    /// Initial RAM disk for --kernel; for a Multiboot or PVH kernel a list of modules, each a file and after a space its
+    /// arguments, where a comma in a name is written twice
+    #[arg(long, value_name = "FILE[,FILE...]")]
     initrd: Option<PathBuf>,
 
-    /// Kernel command line for --kernel
+    /// Kernel command line for --kernel; for Linux vga=ask|normal|ext|MODE (such as vga=0x314) sets the video mode
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     append: Option<String>,
 
@@ -240,9 +242,14 @@ pub struct RunArgs {
     #[arg(long, value_name = "none|unix:PATH")]
     control: Option<OsString>,
 
-    /// Press Enter when a CD first asks "Press any key to boot from CD"
+    /// Press Enter when a CD first asks "Press any key to boot from CD", in any of Windows' languages
     #[arg(long)]
     press_key_for_cd: bool,
+
+    /// Keyboard layout that the guest is set to: characters from VNC, the window, the terminal and 'pcvm type' are typed with
+    /// its keys [default: en-us; the window sends keys by their place]
+    #[arg(long, value_name = "LAYOUT")]
+    keymap: Option<String>,
 
     /// Time of the real-time clock at power-on: UTC, local time (for Windows and DOS), or a date such as
     /// 2006-06-17T16:01:21
@@ -350,10 +357,8 @@ impl RunArgs {
                 }
             }
         }
-        let payload = match self.kernel {
-            Some(kernel) => Payload::Kernel { kernel, initrd: self.initrd, append: self.append.unwrap_or_default() },
-            None => Payload::Firmware(self.firmware),
-        };
+        let append = self.append.unwrap_or_default();
+        let kernel = self.kernel.map(|kernel| KernelConfig { kernel, initrd: self.initrd, append });
         let display = parse::display(&self.display).map_err(option("--display"))?;
         if display == Display::Sdl && !crate::display::HAS_SDL {
             return Err(UsageError::NoSdl);
@@ -405,6 +410,7 @@ impl RunArgs {
             name: parse::machine_name(self.name.as_deref().unwrap_or("pcvm")).map_err(option("--name"))?,
             vnc,
             press_key_for_cd: self.press_key_for_cd,
+            keymap: self.keymap.as_deref().map(parse::keymap).transpose().map_err(option("--keymap"))?,
             memory: parse::memory_size(&self.memory).map_err(option("--memory"))?,
             cpus: CpuConfig {
                 count: topology.count,
@@ -416,7 +422,8 @@ impl RunArgs {
             drives: drives(&self.disk, &self.cdrom, &self.floppy)?,
             floppy_timing: parse::floppy_timing(&self.floppy_timing).map_err(option("--floppy-timing"))?,
             boot: parse::boot_order(&self.boot).map_err(option("--boot"))?,
-            payload,
+            firmware: self.firmware,
+            kernel,
             serial: serial_ports(&self.serial, display)?,
             nics: nics(&self.net)?,
             tablet: self.tablet,

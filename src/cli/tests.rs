@@ -1,7 +1,7 @@
 //! `pcvm run` options to a machine configuration, and the definition of the command line.
 
 use super::*;
-use crate::config::{Adapter, BootDevice, CharSpec, Display, MachineConfig, Media, Payload, RtcBase};
+use crate::config::{Adapter, BootDevice, CharSpec, Display, KernelConfig, MachineConfig, Media, RtcBase};
 use pcvm_devices::fdc::{DriveType, Timing};
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ fn a_machine_without_options_has_the_documented_defaults() {
         machine.drives.iter().map(|(disk, drive)| (disk.0, drive.media, drive.path.as_ref())).collect();
     assert_eq!(drives, [(4, Media::Floppy(None), None)]);
     assert_eq!(machine.boot, [BootDevice::Disk, BootDevice::Cdrom]);
-    assert_eq!(machine.payload, Payload::Firmware(None));
+    assert_eq!((machine.firmware, machine.kernel), (None, None));
     assert_eq!(machine.serial, [Some(CharSpec::Stdio), None, None, None]);
     assert_eq!(machine.rtc, RtcBase::Utc);
     assert!(!machine.no_reboot && !machine.tablet);
@@ -50,12 +50,12 @@ fn every_option_reaches_the_configuration() {
     assert_eq!(drives[3..], floppies);
     assert_eq!(machine.floppy_timing, Timing::Real);
     assert!(config("--floppy none").unwrap().drives.is_empty());
-    assert_eq!(machine.payload, Payload::Firmware(Some(PathBuf::from("bios.bin"))));
+    assert_eq!(machine.firmware, Some(PathBuf::from("bios.bin")));
     assert_eq!(machine.serial, [Some(CharSpec::File("log".into())), None, Some(CharSpec::Pty), None]);
     assert_eq!(machine.debugcon, Some(PathBuf::from("dbg")));
     assert!(machine.no_reboot);
     let linux = config("--kernel k --initrd i --append -v").unwrap();
-    let expect = Payload::Kernel { kernel: "k".into(), initrd: Some("i".into()), append: "-v".to_owned() };
+    let expect = KernelConfig { kernel: "k".into(), initrd: Some("i".into()), append: "-v".to_owned() };
     assert_eq!(linux.payload, expect);
 }
 

@@ -11,6 +11,7 @@ pub mod parse;
 pub use drive::{CacheMode, DriveConfig, ErrorAction, ImageFormat, Limits, Media, Rate, folder};
 pub use firmware::{check_firmware, read_firmware};
 
+use crate::keys::Keymap;
 use pcvm_devices::DiskId;
 use pcvm_devices::fdc::Timing;
 use pcvm_devices::vga::Vga;
@@ -33,8 +34,10 @@ pub struct MachineConfig {
     pub floppy_timing: Timing,
     /// Boot order, first device first.
     pub boot: Vec<BootDevice>,
-    /// The code that the vCPU runs first.
-    pub payload: Payload,
+    /// A firmware image to use instead of the built-in one.
+    pub firmware: Option<PathBuf>,
+    /// A kernel that the firmware starts before any device of the boot order.
+    pub kernel: Option<KernelConfig>,
     /// COM1 to COM4; `None` means that the port does not exist.
     pub serial: [Option<CharSpec>; 4],
     /// File for the firmware's debug output (ports 402h and E9h).
@@ -57,6 +60,8 @@ pub struct MachineConfig {
     pub nics: Vec<NicConfig>,
     /// Press a key when the boot loader of a CD asks "Press any key to boot from CD".
     pub press_key_for_cd: bool,
+    /// The keyboard layout that the guest is set to. `None` is English (US), and a window then sends keys by their place.
+    pub keymap: Option<Keymap>,
     /// Trace of device accesses.
     pub trace: Option<TraceConfig>,
 }
@@ -95,7 +100,8 @@ impl MachineConfig {
             drives: BTreeMap::new(),
             floppy_timing: Timing::Fast,
             boot: Vec::new(),
-            payload: Payload::Firmware(None),
+            firmware: None,
+            kernel: None,
             serial: [const { None }; 4],
             debugcon: None,
             rtc: RtcBase::Utc,
@@ -107,6 +113,7 @@ impl MachineConfig {
             tablet: false,
             nics: Vec::new(),
             press_key_for_cd: false,
+            keymap: None,
             trace: None,
         }
     }
@@ -147,20 +154,15 @@ pub enum BootDevice {
     Network,
 }
 
-/// The code that the vCPU runs first.
+/// A kernel and its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Payload {
-    /// A firmware image: its path, or `None` for the built-in one.
-    Firmware(Option<PathBuf>),
-    /// A Linux kernel, started directly without firmware.
-    Kernel {
-        /// bzImage or vmlinux.
-        kernel: PathBuf,
-        /// Initial RAM disk.
-        initrd: Option<PathBuf>,
-        /// Command line.
-        append: String,
-    },
+pub struct KernelConfig {
+    /// A Linux, Multiboot or PVH kernel.
+    pub kernel: PathBuf,
+    /// Linux: the initial RAM disk. Multiboot and PVH: a list of modules, `FILE ARGUMENTS,FILE ARGUMENTS`.
+    pub initrd: Option<PathBuf>,
+    /// Command line.
+    pub append: String,
 }
 
 /// Backend of a serial port.

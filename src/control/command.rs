@@ -2,8 +2,11 @@
 
 use super::pointer::{self, Pointer};
 use super::qmp::{self, Arguments, Class, Failure, Outcome};
+use super::typist::{Text, can_type, no_key};
 use super::{media, snapshot, stats};
-use crate::keys;
+use crate::config::parse;
+use crate::key_pacing::PACE;
+use crate::keys::{self, Keymap};
 use crate::machine::Handle;
 use pcvm_devices::NicId;
 use pcvm_devices::vga::Bitmap;
@@ -28,6 +31,8 @@ pub(super) enum CommandReply {
     Events,
     /// After these keys have been typed and held for this time.
     Type(Vec<u16>, Duration),
+    /// After this text has been typed.
+    Text(Text),
     /// After a thread has done this.
     Thread(Job),
 }
@@ -47,7 +52,7 @@ struct Dump {
 }
 
 /// Names of all commands but those of [`media`].
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 23] = [
     "cont",
     "input-send-event",
     "qmp_capabilities",
@@ -66,9 +71,11 @@ const NAMES: [&str; 21] = [
     "system_powerdown",
     "system_reset",
     "x-pointer-to",
+    "x-query-keymap",
     "x-screen-text",
     "x-trace-start",
     "x-trace-stop",
+    "x-type",
 ];
 
 /// Names of all commands, sorted.
@@ -78,12 +85,13 @@ pub(super) fn names() -> Vec<&'static str> {
     names
 }
 
-/// Executes a command. `held` is the state of the client's pointer.
+/// Executes a command. `machine` is the machine's name, `keymap` its keyboard layout, `held` the state of the client's pointer.
 pub(super) fn run(
     name: &str,
     arguments: Arguments,
     handle: &Handle,
     machine: &str,
+    keymap: Keymap,
     held: &mut Pointer,
 ) -> Result<CommandReply, Failure> {
     let mut arguments = arguments;
@@ -97,6 +105,7 @@ pub(super) fn run(
         name if media::NAMES.contains(&name) => return media::run(name, arguments, handle),
         name if snapshot::NAMES.contains(&name) => return snapshot::run(name, arguments),
         "send-key" => return send_key(arguments),
+        "x-type" => return type_text(arguments, keymap),
         "input-send-event" => {
             // There is one display, so the values are ignored.
             arguments.text("device")?;
@@ -145,6 +154,7 @@ pub(super) fn run(
     }
     match name {
         "query-name" => done(json!({ "name": machine })),
+        "x-query-keymap" => done(json!({ "keymap": keymap.name() })),
         "query-version" => done(qmp::version()),
         "query-kvm" => done(json!({ "enabled": true, "present": true })),
         "query-commands" => done(names().iter().map(|name| json!({ "name": name })).collect()),
@@ -276,4 +286,26 @@ fn send_key(mut arguments: Arguments) -> Result<CommandReply, Failure> {
         return Err(Failure::generic(format!("Parameter 'keys' expects 1 to {CHORD_MAX} keys")));
     }
     Ok(CommandReply::Type(keys.into_iter().map(key_value).collect::<Result<_, _>>()?, hold))
+}
+
+/// `x-type`: types `text`, on the layout `keymap`, one character each `pace` milliseconds.
+fn type_text(mut arguments: Arguments, keymap: Keymap) -> Result<CommandReply, Failure> {
+    let text = Arguments::required("text", arguments.text("text")?)?;
+    let keymap = match arguments.text("keymap")? {
+        Some(name) => parse::keymap(&name).map_err(|why| Failure::generic(why.to_string()))?,
+        None => keymap,
+    };
+    let pace = match arguments.integer("pace")? {
+        None => PACE,
+        Some(millis @ 1..=HOLD_MAX) => Duration::from_millis(millis as u64),
+        Some(_) => return Err(Failure::generic(format!("Parameter 'pace' expects 1 to {HOLD_MAX}"))),
+    };
+    arguments.end()?;
+    if let Some(c) = text.chars().find(|&c| !can_type(c, keymap)) {
+        return Err(Failure::generic(no_key(c, keymap)));
+    }
+    if text.is_empty() {
+        return Ok(CommandReply::Done(Ok(json!({}))));
+    }
+    Ok(CommandReply::Text(Text { text, keymap, pace }))
 }

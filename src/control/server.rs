@@ -5,6 +5,7 @@ use super::press_key;
 use super::qmp::{self, Arguments, Class, Failure, Outcome, Reader};
 use super::typist::Typist;
 use crate::board::DriveError;
+use crate::keys::Keymap;
 use crate::machine::{Change, Handle, Service};
 use crate::socket_path::SocketPath;
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
@@ -66,6 +67,7 @@ struct Client {
 pub struct Server {
     handle: Handle,
     machine: String,
+    keymap: Keymap,
     socket: Option<SocketPath>,
     /// The listener is not polled, because accepting a client failed.
     accept_paused: bool,
@@ -166,11 +168,17 @@ impl Service for Server {
 }
 
 impl Server {
-    /// A server for the machine `name`, which listens on `socket` if there is one.
+    /// A server for the machine `name`, whose guest's keyboard has the layout `keymap`. It listens on `socket` if there is one.
     ///
     /// # Errors
     /// If the host has no more descriptors.
-    pub fn new(handle: Handle, name: &str, socket: Option<SocketPath>, press_key: bool) -> std::io::Result<Self> {
+    pub fn new(
+        handle: Handle,
+        name: &str,
+        keymap: Keymap,
+        socket: Option<SocketPath>,
+        press_key: bool,
+    ) -> std::io::Result<Self> {
         let screen = || -> std::io::Result<OwnedFd> {
             let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
             let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
@@ -183,6 +191,7 @@ impl Server {
             typist: Typist::new(handle.clone())?,
             handle,
             machine: name.to_owned(),
+            keymap,
             socket,
             accept_paused: false,
             clients: BTreeMap::new(),
@@ -337,7 +346,8 @@ impl Server {
             (false, _) => Err(not_now("Expecting capabilities negotiation with 'qmp_capabilities'")),
             (true, "qmp_capabilities") => Err(not_now("Capabilities negotiation is already complete, command ignored")),
             (true, name) => {
-                command::run(name, Arguments(request.arguments), &self.handle, &self.machine, &mut client.pointer)
+                let (arguments, machine) = (Arguments(request.arguments), &self.machine);
+                command::run(name, arguments, &self.handle, machine, self.keymap, &mut client.pointer)
             }
         };
         match step.unwrap_or_else(|failure| CommandReply::Done(Err(failure))) {
@@ -352,6 +362,10 @@ impl Server {
                 self.reset_asked |= reset;
             }
             CommandReply::Type(keys, hold) => match self.typist.chord(&keys, hold) {
+                Ok(ticket) => client.waiting = Some((Waiting::Keys(ticket), id)),
+                Err(_) => client.send(&qmp::reply(Err(Failure::generic("too many keys wait to be typed")), id)),
+            },
+            CommandReply::Text(text) => match self.typist.text(&text) {
                 Ok(ticket) => client.waiting = Some((Waiting::Keys(ticket), id)),
                 Err(_) => client.send(&qmp::reply(Err(Failure::generic("too many keys wait to be typed")), id)),
             },

@@ -9,6 +9,7 @@ mod sdl;
 mod terminal;
 
 use crate::config;
+use crate::keys::Keymap;
 use crate::screen::LocalScreen;
 
 /// Why a display cannot be opened.
@@ -53,16 +54,19 @@ pub enum Running {
 }
 
 impl Prepared {
-    /// Checks that the configured display is usable, and opens the window if it is one. `name` is the machine's name.
+    /// Checks that the configured display is usable, and opens the window if it is one. `name` is the machine's name, and
+    /// `keymap` the keyboard layout that the guest is set to: `None` is English (US), and keys by their place in a window.
     ///
     /// # Errors
     /// If the terminal or the window system cannot show a screen.
-    pub fn open(display: config::Display, name: &str) -> Result<Option<Self>, DisplayError> {
+    pub fn open(display: config::Display, name: &str, keymap: Option<Keymap>) -> Result<Option<Self>, DisplayError> {
         match display {
             config::Display::None => Ok(None),
-            config::Display::Terminal => Ok(Some(Self::Terminal(terminal::Prepared::open(name)?))),
+            config::Display::Terminal => {
+                Ok(Some(Self::Terminal(terminal::Prepared::open(name, keymap.unwrap_or_default())?)))
+            }
             #[cfg(feature = "sdl")]
-            config::Display::Sdl => Ok(Some(Self::Sdl(sdl::Prepared::open(name)?))),
+            config::Display::Sdl => Ok(Some(Self::Sdl(sdl::Prepared::open(name, keymap)?))),
             #[cfg(not(feature = "sdl"))]
             config::Display::Sdl => {
                 Err(DisplayError::Window("this pcvm was built without it (cargo build --features sdl)".to_owned()))

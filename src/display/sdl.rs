@@ -1,18 +1,19 @@
 //! SDL 2 window (`--display sdl`; API: wiki.libsdl.org/SDL2).
 //!
-//! The picture is scaled to the window and keeps its aspect ratio. Keys go to the guest while the window has the focus. A
+//! The picture is scaled to the window and keeps its aspect ratio. Keys go to the guest while the window has the focus: by
+//! their place on the keyboard, or with `--keymap` by the characters that they type here. A
 //! click in the window, or Ctrl-Alt-G, grabs mouse and keyboard: the guest then also gets Alt-Tab and the window manager's
 //! other keys. Ctrl-Alt-G releases them. Ctrl-Alt-F toggles full screen, Ctrl-Alt-U resizes the window to the picture.
 //! Closing the window ends the machine at once.
 
 use super::{DisplayError, aspect_ratio};
-use crate::keys;
+use crate::keys::{self, Keymap, KeysymKeyboard, keysym_of};
 use crate::screen::Feed;
 use crate::screen::{LocalScreen, PollPace, Waker};
 use crate::tablet;
 use pcvm_devices::InputEvent;
 use sdl2::event::{Event, EventSender, WindowEvent};
-use sdl2::keyboard::Scancode;
+use sdl2::keyboard::{Keycode, Scancode};
 use sdl2::mouse::{MouseButton, MouseWheelDirection};
 use sdl2::pixels::{Color, PixelFormatEnum};
 use sdl2::rect::Rect;
@@ -50,7 +51,7 @@ pub struct Running {
 
 impl Prepared {
     /// Opens a window for the machine named `name`. Only the thread started here calls SDL.
-    pub fn open(name: &str) -> Result<Self, DisplayError> {
+    pub fn open(name: &str, keymap: Option<Keymap>) -> Result<Self, DisplayError> {
         let (opened, result) = channel();
         let (screen, screens) = channel();
         let quit = Arc::new(AtomicBool::new(false));
@@ -59,7 +60,7 @@ impl Prepared {
             Ok((sdl, sender)) => {
                 let wake: Waker = Arc::new(move || drop(sender.push_custom_event(WakeEvent)));
                 let _ = opened.send(Ok(wake.clone()));
-                run(sdl, &screens, &thread_quit, wake);
+                run(sdl, &screens, &thread_quit, wake, keymap);
             }
             Err(why) => drop(opened.send(Err(why))),
         });
@@ -136,7 +137,20 @@ fn title(name: &str, grabbed: bool) -> String {
     if grabbed { format!("pcvm: {name} - Ctrl-Alt-G releases mouse and keyboard") } else { format!("pcvm: {name}") }
 }
 
-fn run(mut sdl: SdlWindow, screens: &Receiver<Box<dyn LocalScreen>>, quit: &AtomicBool, waker: Waker) {
+fn run(
+    mut sdl: SdlWindow,
+    screens: &Receiver<Box<dyn LocalScreen>>,
+    quit: &AtomicBool,
+    waker: Waker,
+    keymap: Option<Keymap>,
+) {
+    // A window without --keymap sends keys by their place and needs no text.
+    let text = sdl._video.text_input();
+    if keymap.is_some() {
+        text.start()
+    } else {
+        text.stop()
+    }
     let Ok(screen) = screens.recv() else { return };
     let textures = sdl.canvas.texture_creator();
     let mut window = WindowLoop {
@@ -150,6 +164,11 @@ fn run(mut sdl: SdlWindow, screens: &Receiver<Box<dyn LocalScreen>>, quit: &Atom
         opened: Instant::now(),
         textures: &textures,
         held: Vec::new(),
+        keyboard: KeysymKeyboard::new(keymap.unwrap_or_default()),
+        by_character: keymap.is_some(),
+        untyped: None,
+        repeats: false,
+        typed: Vec::new(),
         buttons: 0,
         grabbed: false,
         swallowed: None,
@@ -188,8 +207,17 @@ struct WindowLoop<'a> {
     /// When the cursor or another blinking part changes its phase.
     next_blink: Option<Instant>,
     opened: Instant,
-    /// Codes of the keys that the guest was sent as pressed.
+    /// Codes of the keys of this host's keyboard that are down.
     held: Vec<u16>,
+    keyboard: KeysymKeyboard,
+    /// Keys are sent by the characters that they type, not by their place.
+    by_character: bool,
+    /// The key that was pressed last, if the text that it types has not arrived.
+    untyped: Option<u16>,
+    /// The last key event was a repetition.
+    repeats: bool,
+    /// Keys that are down and were sent as these keysyms.
+    typed: Vec<(u16, u32)>,
     buttons: u8,
     grabbed: bool,
     /// The key of a Ctrl-Alt command: the guest does not get its release either.
@@ -280,8 +308,11 @@ impl<'a> WindowLoop<'a> {
                 // The texture's contents are lost: size (0, 0) makes the next poll create it anew.
                 self.size = (0, 0);
             }
-            Event::KeyDown { scancode: Some(scancode), repeat, .. } => self.key(sdl, scancode, true, repeat),
-            Event::KeyUp { scancode: Some(scancode), .. } => self.key(sdl, scancode, false, false),
+            Event::KeyDown { scancode: Some(scancode), repeat, keycode, .. } => {
+                self.key(sdl, scancode, keycode, true, repeat);
+            }
+            Event::KeyUp { scancode: Some(scancode), .. } => self.key(sdl, scancode, None, false, false),
+            Event::TextInput { text, .. } if self.by_character => self.text(&text),
             Event::MouseMotion { xrel, yrel, .. } if self.grabbed => self.pointer(xrel, yrel, 0),
             // A tablet follows the window's pointer without a grab.
             Event::MouseMotion { x, y, .. } if self.screen.absolute() => self.point(sdl, Some((x, y)), 0),
@@ -332,10 +363,11 @@ impl<'a> WindowLoop<'a> {
         self.feed.push([InputEvent::Pointer { x, y, dz, buttons: self.buttons }]);
     }
 
-    fn key(&mut self, sdl: &mut SdlWindow, scancode: Scancode, down: bool, repeat: bool) {
+    fn key(&mut self, sdl: &mut SdlWindow, scancode: Scancode, keycode: Option<Keycode>, down: bool, repeat: bool) {
         // SDL's scan codes are USB HID usages.
         let Some(code) = keys::by_usage(scancode as u32) else { return };
         let holds = |keys: [u16; 2]| self.held.iter().any(|held| keys.contains(held));
+        let shortcut = holds(CTRL) || holds([keys::ALT, keys::LEFT_META]);
         if down && holds(CTRL) && holds(ALT) && matches!(scancode, Scancode::G | Scancode::F | Scancode::U) {
             self.swallowed = Some(code);
             if !repeat {
@@ -358,9 +390,47 @@ impl<'a> WindowLoop<'a> {
             self.held.retain(|&held| held != code);
         }
         // The emulated keyboard generates its own typematic repeat.
-        if !repeat {
-            self.feed.push([InputEvent::Key { code, down }]);
+        self.repeats = repeat;
+        if repeat {
+            return;
         }
+        self.untyped = None;
+        self.keyboard.set_locks(self.feed.locks(&*self.screen));
+        if let Some(at) = self.typed.iter().position(|(typed, _)| *typed == code) {
+            let (_, keysym) = self.typed.swap_remove(at);
+            self.keyboard.keysym(keysym, false);
+        } else if down && self.by_character && keys::layout::has_characters(code) {
+            match keycode.and_then(|key| char::from_u32(key.into_i32() as u32)).filter(|c| !c.is_control()) {
+                // No text comes for a key with Ctrl.
+                Some(c) if shortcut => {
+                    self.typed.push((code, keysym_of(c)));
+                    self.keyboard.keysym(keysym_of(c), true);
+                }
+                _ => self.untyped = Some(code),
+            }
+        } else if down || !self.by_character || !keys::layout::has_characters(code) {
+            self.keyboard.code(code, down);
+        }
+        self.feed.push(self.keyboard.events.drain(..));
+    }
+
+    /// The characters that the key pressed last types, or that dead keys and an input method make.
+    fn text(&mut self, text: &str) {
+        if self.repeats {
+            return;
+        }
+        self.keyboard.set_locks(self.feed.locks(&*self.screen));
+        let count = text.chars().count();
+        for (n, c) in text.chars().enumerate() {
+            let keysym = keysym_of(c);
+            self.keyboard.keysym(keysym, true);
+            match self.untyped.take_if(|_| n + 1 == count) {
+                // Held as long as its key.
+                Some(code) => self.typed.push((code, keysym)),
+                None => self.keyboard.keysym(keysym, false),
+            }
+        }
+        self.feed.push(self.keyboard.events.drain(..));
     }
 
     fn command(&mut self, sdl: &mut SdlWindow, key: Scancode) {
@@ -394,8 +464,11 @@ impl<'a> WindowLoop<'a> {
 
     /// Releases all held keys: the window lost the focus and will not see their releases.
     fn release_all(&mut self) {
-        let held = std::mem::take(&mut self.held).into_iter();
-        self.feed.push_always(held.map(|code| InputEvent::Key { code, down: false }));
+        self.held.clear();
+        self.typed.clear();
+        self.untyped = None;
+        self.keyboard.release_all();
+        self.feed.push_always(self.keyboard.events.drain(..));
     }
 }
 

@@ -41,6 +41,9 @@ pub struct Segment {
     pub big: bool,
 }
 
+/// The display adapter's memory: [`Bus::read_table`] reads no page table there.
+const VIDEO_MEMORY: std::ops::Range<u32> = 0xa_0000..0xc_0000;
+
 /// Bytes of a line of the code cache.
 const LINE: u32 = 64;
 /// Lines of the code cache, which is direct-mapped.
@@ -193,7 +196,8 @@ impl Cpu {
                 line.linear = None;
             }
         }
-        if self.paging.pg {
+        // Page tables are in RAM, never in the display adapter's memory, where most stores of a burst go.
+        if self.paging.pg && !VIDEO_MEMORY.contains(&at) {
             self.tlb = [None; 4];
         }
         Ok(())

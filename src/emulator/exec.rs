@@ -72,6 +72,30 @@ pub fn step(cpu: &mut Cpu, bus: &mut impl Bus, budget: &mut u32) -> Result<u32, 
     Ok(instruction.length)
 }
 
+/// The counter of the next instruction, if that is a repeated string instruction that reads memory, and whether it is CX
+/// and not ECX.
+///
+/// # Errors
+/// If the code cannot be read.
+pub fn repeat_count(cpu: &mut Cpu, bus: &mut impl Bus) -> Result<Option<(u32, bool)>, NotEmulated> {
+    let (code, available) = cpu.code(bus)?;
+    let (mut repeated, mut prefixed) = (false, false);
+    for &byte in code.iter().take(available as usize) {
+        match byte {
+            0xf2 | 0xf3 => repeated = true,
+            0x67 => prefixed = true,
+            0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x66 => {}
+            // MOVS, CMPS, LODS, SCAS: those that read memory.
+            0xa4..=0xa7 | 0xac..=0xaf if repeated => {
+                let size = if cpu.segments[CS].big != prefixed { Size::Dword } else { Size::Word };
+                return Ok(Some((cpu.reg(size, CX), size == Size::Word)));
+            }
+            _ => break,
+        }
+    }
+    Ok(None)
+}
+
 impl<B: Bus> Instruction<'_, B> {
     /// The next code byte.
     #[inline]
@@ -252,6 +276,35 @@ impl<B: Bus> Instruction<'_, B> {
                 self.cpu.set_reg(self.cpu.stack_size(), SP, sp);
                 self.cpu.set_reg(self.operand_size, usize::from(opcode & 7), value);
             }
+            // PUSHA
+            0x60 => {
+                let before = self.cpu.regs;
+                for value in before {
+                    if self.cpu.push(self.bus, self.operand_size, value & self.operand_size.mask()).is_err() {
+                        self.cpu.regs = before;
+                        return Err(NotEmulated);
+                    }
+                }
+            }
+            // POPA, which skips the stack pointer
+            0x61 => {
+                let before = self.cpu.regs;
+                for number in (AX..=DI).rev() {
+                    let Ok((value, sp)) = self.cpu.read_top(self.bus, self.operand_size) else {
+                        self.cpu.regs = before;
+                        return Err(NotEmulated);
+                    };
+                    self.cpu.set_reg(self.cpu.stack_size(), SP, sp);
+                    if number != SP {
+                        self.cpu.set_reg(self.operand_size, number, value);
+                    }
+                }
+            }
+            // PUSH imm; PUSH imm8
+            0x68 | 0x6a => {
+                let value = if opcode == 0x68 { self.immediate(self.operand_size)? } else { self.immediate_i8()? };
+                self.cpu.push(self.bus, self.operand_size, value & self.operand_size.mask())?;
+            }
             // IMUL r,r/m,imm; IMUL r,r/m,imm8
             0x69 | 0x6b => {
                 let (reg, rm) = self.modrm()?;
@@ -367,6 +420,21 @@ impl<B: Bus> Instruction<'_, B> {
                 let value = self.immediate(size)?;
                 self.store(size, rm, value)?;
             }
+            // LEAVE
+            0xc9 => {
+                let stack = self.cpu.stack_size();
+                let frame = self.cpu.reg(stack, BP);
+                let value = self.cpu.load(self.bus, SS, frame, self.operand_size)?;
+                self.cpu.set_reg(stack, SP, frame.wrapping_add(self.operand_size.bytes()));
+                self.cpu.set_reg(self.operand_size, BP, value);
+            }
+            // XLAT
+            0xd7 => {
+                let table = self.cpu.reg(self.address_size, BX);
+                let offset = table.wrapping_add(self.cpu.reg(Size::Byte, AX)) & self.address_size.mask();
+                let value = self.load(Size::Byte, Operand::Memory(self.segment.unwrap_or(DS), offset))?;
+                self.cpu.set_reg(Size::Byte, AX, value);
+            }
             // LOOPNE, LOOPE, LOOP, JCXZ rel8
             0xe0..=0xe3 => {
                 let displacement = self.immediate_i8()?;
@@ -415,7 +483,7 @@ impl<B: Bus> Instruction<'_, B> {
             }
             // CMC
             0xf5 => self.cpu.flags ^= CF,
-            // TEST, NOT, NEG, MUL, IMUL
+            // TEST, NOT, NEG, MUL, IMUL, DIV
             0xf6 | 0xf7 => self.group_3(size)?,
             // CLC, STC
             0xf8 | 0xf9 => self.cpu.set_flags(CF, if opcode & 1 != 0 { CF } else { 0 }),
@@ -457,7 +525,7 @@ impl<B: Bus> Instruction<'_, B> {
         Ok(())
     }
 
-    /// Group 3 (F6h, F7h): TEST, NOT, NEG, MUL, IMUL.
+    /// Group 3 (F6h, F7h): TEST, NOT, NEG, MUL, IMUL, DIV.
     fn group_3(&mut self, size: Size) -> Result<(), NotEmulated> {
         let (op, rm) = self.modrm()?;
         let immediate = if op == 0 { self.immediate(size)? } else { 0 };
@@ -494,7 +562,27 @@ impl<B: Bus> Instruction<'_, B> {
                 }
                 self.cpu.set_flags(STATUS, flags);
             }
-            // DIV (6) and IDIV (7) can fault. /1 is undocumented; not every CPU executes it as TEST.
+            // DIV, if it does not fault. Its flags are undefined.
+            6 => {
+                let low = if size == Size::Byte { Size::Word } else { size };
+                let high = if size == Size::Byte { 0 } else { self.cpu.reg(size, DX) };
+                let dividend = u64::from(high) << size.bits() | u64::from(self.cpu.reg(low, AX));
+                let (Some(quotient), Some(rest)) =
+                    (dividend.checked_div(value.into()), dividend.checked_rem(value.into()))
+                else {
+                    return Err(NotEmulated);
+                };
+                if quotient > size.mask().into() {
+                    return Err(NotEmulated);
+                }
+                if size == Size::Byte {
+                    self.cpu.set_reg(Size::Word, AX, quotient as u32 | (rest as u32) << 8);
+                } else {
+                    self.cpu.set_reg(size, AX, quotient as u32);
+                    self.cpu.set_reg(size, DX, rest as u32);
+                }
+            }
+            // IDIV (7). /1 is undocumented; not every CPU executes it as TEST.
             _ => return Err(NotEmulated),
         }
         Ok(())

@@ -15,7 +15,7 @@ mod fuzz;
 mod paging;
 
 pub use cpu::{CS, Cpu, DS, ES, FS, GS, SS, Segment};
-pub use exec::step;
+pub use exec::{repeat_count, step};
 #[doc(hidden)]
 pub use fuzz::fuzz;
 pub use paging::Paging;

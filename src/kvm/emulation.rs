@@ -36,7 +36,7 @@ impl Vcpu {
         let (regs, sregs) = (fd.get_regs().ok()?, fd.get_sregs().ok()?);
         let unsupported = sregs.efer & (EFER_LMA | EFER_SVME) != 0
             || sregs.cr4 & (CR4_VMXE | CR4_SMEP | CR4_SMAP) != 0
-            || regs.rflags & (TF | RF) != 0
+            || regs.rflags & TF != 0
             || sregs.cr0 & CR0_AM != 0 && regs.rflags & AC != 0;
         if unsupported
             || !no_event_pending(&fd.get_vcpu_events().ok()?)
@@ -44,7 +44,23 @@ impl Vcpu {
         {
             return None;
         }
+        // RF is set between two repetitions of a string instruction. Without breakpoints it has no effect.
+        let regs = kvm_regs { rflags: regs.rflags & !RF, ..regs };
         Some((SavedRegs(regs), cpu(&regs, &sregs)))
+    }
+
+    /// Sets ECX, or CX if `word`, and returns its value before. KVM takes it over also between two repetitions of a string
+    /// instruction that it is emulating: it reads the registers again after KVM_SET_REGS.
+    ///
+    /// # Errors
+    /// If KVM refuses the registers.
+    pub fn set_counter(&self, word: bool, value: u32) -> Result<u32, KvmError> {
+        let mut regs = request("read registers", self.vcpu_fd().get_regs())?;
+        let mask = if word { 0xffff } else { 0xffff_ffff };
+        let before = regs.rcx & mask;
+        regs.rcx = regs.rcx & !mask | u64::from(value) & mask;
+        request("set registers", self.vcpu_fd().set_regs(&regs))?;
+        Ok(before as u32)
     }
 
     /// Writes the emulator's registers to KVM.

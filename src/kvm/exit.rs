@@ -143,15 +143,3 @@ pub fn decode(run: &mut kvm_run, run_size: usize) -> Exit<'_> {
         reason => Exit::Failed(format!("unexpected KVM exit reason {reason}")),
     }
 }
-
-/// Sets the ELCR of a PIC: a bit for each level-triggered IRQ. The IOAPIC has no ELCR and stays unchanged.
-pub(super) fn set_elcr(chip: &mut kvm_irqchip, elcr: u16) {
-    let [master, slave] = elcr.to_le_bytes();
-    match chip.chip_id {
-        // SAFETY: by chip_id KVM filled the member `pic`; all its bit patterns are valid.
-        KVM_IRQCHIP_PIC_MASTER => unsafe { &mut chip.chip.pic }.elcr = master,
-        // SAFETY: as above.
-        KVM_IRQCHIP_PIC_SLAVE => unsafe { &mut chip.chip.pic }.elcr = slave,
-        _ => {}
-    }
-}

@@ -15,8 +15,6 @@ const MSR_TSC: u32 = 0x10;
 const MSR_TSC_ADJUST: u32 = 0x3b;
 /// IA32_APIC_BASE, which KVM_SET_SREGS sets.
 const MSR_APIC_BASE: u32 = 0x1b;
-/// IA32_MTRR_DEF_TYPE.
-const MSR_MTRR_DEF_TYPE: u32 = 0x2ff;
 
 /// A vCPU.
 pub struct Vcpu {
@@ -37,17 +35,6 @@ struct PowerOnState {
     events: kvm_vcpu_events,
     mp_state: kvm_mp_state,
     xcrs: Option<kvm_xcrs>,
-}
-
-/// Register values with which vCPU 0 enters a kernel without firmware, in flat 32-bit protected mode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlatEntry {
-    /// EIP: the kernel's entry point.
-    pub eip: u64,
-    /// ESI: boot parameters of the Linux boot protocol.
-    pub esi: u64,
-    /// EBX: start info of the PVH protocol.
-    pub ebx: u64,
 }
 
 impl Vcpu {
@@ -128,40 +115,6 @@ impl Vcpu {
         request("reset the local APIC", self.fd.set_lapic(lapic))?;
         request("reset pending events", self.fd.set_vcpu_events(events))?;
         request("reset the MP state", self.fd.set_mp_state(*mp_state))
-    }
-
-    /// Sets the registers for a kernel's 32-bit entry (Linux/x86 boot protocol, "32-bit boot protocol"; Xen's PVH start
-    /// state differs only in the register of the argument), and the MTRRs as firmware leaves them.
-    ///
-    /// # Errors
-    /// If KVM refuses.
-    pub fn enter_flat(&self, entry: FlatEntry) -> Result<(), KvmError> {
-        let mut sregs = request("read segment registers", self.fd.get_sregs())?;
-        let segment = |selector, type_| kvm_segment {
-            base: 0,
-            limit: 0xffff_ffff,
-            selector,
-            type_,
-            present: 1,
-            dpl: 0,
-            db: 1,
-            s: 1,
-            l: 0,
-            g: 1,
-            ..Default::default()
-        };
-        sregs.cs = segment(0x10, 0xb);
-        for data in [&mut sregs.ds, &mut sregs.es, &mut sregs.fs, &mut sregs.gs, &mut sregs.ss] {
-            *data = segment(0x18, 0x3);
-        }
-        sregs.tr = kvm_segment { limit: 0x67, type_: 0xb, present: 1, s: 0, ..Default::default() };
-        sregs.cr0 |= 1;
-        request("set segment registers", self.fd.set_sregs(&sregs))?;
-        let regs = kvm_regs { rip: entry.eip, rsi: entry.esi, rbx: entry.ebx, rflags: 2, ..Default::default() };
-        request("set registers", self.fd.set_regs(&regs))?;
-        // MTRRs enabled, default type write-back, no fixed ranges. The kernel sets the PCI hole's type in its page tables.
-        let mtrr = kvm_msr_entry { index: MSR_MTRR_DEF_TYPE, data: 0x806, ..Default::default() };
-        set_msrs(&self.fd, &[mtrr])
     }
 
     /// Registers and the 16 bytes at the instruction pointer as text. `memory` reads guest-physical memory.

@@ -1,7 +1,6 @@
 //! KVM virtual machine: in-kernel PIC, IOAPIC, LAPIC and PIT, IRQ lines, coalesced ranges.
 
 use super::cpuid::offer_tsc_deadline;
-use super::exit::set_elcr;
 use super::{KvmError, request};
 use kvm_bindings::*;
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, VmFd};
@@ -123,16 +122,13 @@ impl Vm {
         request("set the level of an IRQ line", self.fd.set_irq_line(gsi, level))
     }
 
-    /// Resets the interrupt controllers and the PIT to their state at power-on, except that the ELCR (ports 4D0h and
-    /// 4D1h, part of KVM's PICs) becomes `elcr`: a bit for each level-triggered IRQ. All vCPUs must be parked.
+    /// Resets the interrupt controllers and the PIT to their state at power-on. All vCPUs must be parked.
     ///
     /// # Errors
     /// If KVM refuses.
-    pub fn reset_chips(&self, elcr: u16) -> Result<(), KvmError> {
+    pub fn reset_chips(&self) -> Result<(), KvmError> {
         for chip in &self.chips.irqchips {
-            let mut chip = *chip;
-            set_elcr(&mut chip, elcr);
-            request("reset an interrupt controller", self.fd.set_irqchip(&chip))?;
+            request("reset an interrupt controller", self.fd.set_irqchip(chip))?;
         }
         request("reset the PIT", self.fd.set_pit2(&self.chips.pit))
     }

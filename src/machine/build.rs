@@ -10,14 +10,13 @@ use super::{FrontEnd, Handle, Machine, pc, vcpu};
 use crate::block::BlockEngine;
 use crate::board::Board;
 use crate::board::map::Rom;
-use crate::config::{Adapter, MachineConfig, Media, Payload};
+use crate::config::{Adapter, MachineConfig, Media};
 use crate::kvm::cpuid::{apic_id, cpuid_for};
 use crate::kvm::ring::CoalescedRing;
 use crate::kvm::vcpu::Vcpu;
 use crate::kvm::vm::Vm;
 use crate::kvm::{KvmError, kick};
 use crate::tables::fw_cfg;
-use pcvm_devices::fw_cfg::FwCfgItems;
 use pcvm_devices::vga::Vga;
 use pcvm_devices::{Memory, NicId};
 use std::sync::Arc;
@@ -70,7 +69,7 @@ impl Machine {
     /// If the host or KVM lacks something that the configuration names.
     pub fn new(mut config: MachineConfig) -> Result<Self, BuildError> {
         // Host files first: a wrong file name is reported even on a host without KVM.
-        let HostFiles { drives, chardevs, vnc, display, ports, nic_roms } = HostFiles::open(&config)?;
+        let HostFiles { drives, chardevs, vnc, display, ports, nic_roms, kernel } = HostFiles::open(&config)?;
         for (disk, drive) in &mut config.drives {
             let size = drives.get(disk).and_then(|parts| parts.image.as_ref()).map(crate::block::Image::size);
             if let Some(kind) = drive.media.floppy_drive(size) {
@@ -88,10 +87,11 @@ impl Machine {
         let memory =
             Arc::new(Memory::new(config.memory, config.vga.map_or(0, |adapter| Vga::memory_size(adapter.vram())))?);
 
-        let mut fw_cfg = match config.payload {
-            Payload::Firmware(_) => fw_cfg::fw_cfg_items(&config, &memory),
-            Payload::Kernel { .. } => FwCfgItems::default(),
-        };
+        let mut fw_cfg = fw_cfg::fw_cfg_items(&config, &memory);
+        if let Some(kernel) = kernel {
+            fw_cfg.keys.extend(kernel.keys);
+            fw_cfg.files.insert(fw_cfg::KERNEL_ROM_FILE.to_owned(), kernel.rom);
+        }
         if !roms.vga.is_empty() {
             // Firmware copies it from fw_cfg in one access; from the expansion ROM BAR each dword would exit.
             let name = match config.vga {
@@ -147,7 +147,6 @@ impl Machine {
         Ok(Self {
             shared,
             vm,
-            memory,
             config,
             timer,
             quit: None,

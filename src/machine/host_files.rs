@@ -4,8 +4,9 @@
 use crate::block::{DriveParts, GroupConflict, Image, ImageError, ThrottleGroups};
 use crate::chardev::{CharError, Chardev};
 use crate::config::firmware::FirmwareError;
-use crate::config::{BootDevice, CharSpec, DriveConfig, MachineConfig, NicConfig, Payload, parse};
+use crate::config::{BootDevice, CharSpec, DriveConfig, MachineConfig, NicConfig, parse};
 use crate::display::{DisplayError, Prepared};
+use crate::machine::kernel::{self, Kernel, KernelError};
 use crate::machine::limits::{self, LimitError};
 use crate::net::{NetError, NetPort};
 use crate::vnc::{ListenError, Listeners};
@@ -28,6 +29,8 @@ pub struct HostFiles {
     pub ports: Vec<NetPort>,
     /// Expansion ROMs of the network cards.
     pub nic_roms: Vec<Vec<u8>>,
+    /// The kernel of `--kernel`.
+    pub kernel: Option<Kernel>,
 }
 
 /// A file, device or socket that the configuration names cannot be used.
@@ -45,7 +48,10 @@ pub enum InputError {
     /// The firmware.
     #[error(transparent)]
     Firmware(#[from] FirmwareError),
-    /// A kernel or initial RAM disk.
+    /// A kernel, initial RAM disk or module.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// An expansion ROM.
     #[error("{}: {}", path.display(), crate::error::host_error(why))]
     File {
         /// The file.
@@ -81,14 +87,8 @@ impl HostFiles {
     /// If one of them cannot be opened or used.
     pub fn open(config: &MachineConfig) -> Result<Self, InputError> {
         limits::check_memory(config.memory)?;
-        match &config.payload {
-            Payload::Firmware(Some(path)) => crate::config::check_firmware(path)?,
-            Payload::Firmware(None) => {}
-            Payload::Kernel { kernel, initrd, .. } => {
-                check_file(kernel)?;
-                initrd.as_deref().map_or(Ok(()), check_file)?;
-            }
-        }
+        config.firmware.as_deref().map_or(Ok(()), crate::config::check_firmware)?;
+        let kernel = config.kernel.as_ref().map(|kernel| kernel::load(kernel, config.memory)).transpose()?;
         let mut groups = ThrottleGroups::default();
         let mut drives = BTreeMap::new();
         for (&disk, drive) in &config.drives {
@@ -106,7 +106,7 @@ impl HostFiles {
             None => None,
         };
         let vnc = config.vnc.as_ref().map(Listeners::open).transpose()?;
-        let display = Prepared::open(config.display, &config.name)?;
+        let display = Prepared::open(config.display, &config.name, config.keymap)?;
         let nic_roms = config.nics.iter().map(|nic| nic_rom(nic, &config.boot)).collect::<Result<_, _>>()?;
         let ports = config.nics.iter().map(NetPort::open).collect::<Result<_, _>>()?;
         let mut chardevs = Vec::new();
@@ -114,7 +114,7 @@ impl HostFiles {
             chardevs.push(spec.as_ref().map(Chardev::open).transpose()?);
         }
         chardevs.push(debugcon);
-        Ok(Self { drives, chardevs, vnc, display, ports, nic_roms })
+        Ok(Self { drives, chardevs, vnc, display, ports, nic_roms, kernel })
     }
 }
 

@@ -154,6 +154,7 @@ impl Machine {
                 Ok(Some(result)) => return Some(result),
                 Err(error) => return Some(Err(error)),
             }
+            self.shared.run_vcpus();
         }
     }
 
@@ -179,10 +180,9 @@ impl Machine {
                 self.changes.push(Change::Reset);
             }
             MachineEvent::TrayMoved { disk, open } => {
-                self.shared.tray_moved();
                 self.changes.extend(self.shared.drives.name(disk).map(|drive| Change::TrayMoved { drive, open }));
             }
-            MachineEvent::Reset(ResetKind::Init) => self.shared.vcpus.reset(None),
+            MachineEvent::Reset(ResetKind::Init) => self.shared.vcpus.reset(),
             MachineEvent::Stop if !self.shared.paused() => self.pause(),
             MachineEvent::DriveError(error) => {
                 let what = match error.error {
@@ -211,9 +211,6 @@ impl Machine {
                 self.changes.push(Change::Resumed);
             }
             MachineEvent::Stop | MachineEvent::Continue => {}
-        }
-        if !self.shared.paused() {
-            self.shared.vcpus.run();
         }
         Ok(None)
     }

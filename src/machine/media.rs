@@ -1,8 +1,7 @@
-//! Removable media: discs and floppies that a client inserts into and takes out of a running machine's drives, and discs
-//! that the guest ejects.
+//! Removable media: discs and floppies that a client inserts into and takes out of a running machine's drives.
 //!
 //! Opening and closing an image can block, and so can a drive whose request executes. So the operations run on a client's
-//! or on a thread of their own, never on the main loop, and hold the board's lock only to inform the device.
+//! thread, never on the main loop, and hold the board's lock only to inform the device.
 
 use super::Handle;
 use super::shared::Shared;
@@ -12,16 +11,13 @@ use crate::config::{DriveConfig, ImageFormat, Media, folder};
 use pcvm_devices::{BlockError, DiskId, Medium, Tray, TrayRequest};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The drives and what is in them.
 #[derive(Debug, Default)]
 pub struct Drives {
     /// Held while a medium is changed.
     pub(super) changing: Mutex<()>,
-    /// A thread is about to close the images of ejected discs.
-    releasing: AtomicBool,
     /// Held for moments. By drive: its configuration, of which `path` is the medium that is in it now.
     all: Mutex<BTreeMap<DiskId, Drive>>,
 }
@@ -173,42 +169,6 @@ impl Shared {
         }
         if medium.is_some() {
             self.with_board(|board| board.change_medium(disk, medium));
-        }
-    }
-
-    /// The drives whose discs the guest has ejected and whose images are still open.
-    fn ejected(&self) -> Vec<DiskId> {
-        let filled = |(disk, drive): (&DiskId, &Drive)| drive.config.path.is_some().then_some(*disk);
-        let mut disks: Vec<_> = self.drives.lock().iter().filter_map(filled).collect();
-        disks.retain(|disk| self.tray(*disk).is_some_and(|tray| !tray.loaded));
-        disks
-    }
-
-    /// Closes the images of the discs that the guest has ejected, unless other discs are in the drives by now.
-    fn release(&self) {
-        let _changing = self.drives.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        // An eject from now on needs another thread.
-        self.drives.releasing.store(false, Ordering::SeqCst);
-        for disk in self.ejected() {
-            let old = self.engine.replace(disk, None);
-            if let Some(drive) = self.drives.lock().get_mut(&disk) {
-                (drive.size, drive.config.path) = (None, None);
-            }
-            drop(old);
-        }
-    }
-
-    /// A tray has moved. If the guest has ejected the disc, a thread closes its image.
-    pub fn tray_moved(self: &Arc<Self>) {
-        // One thread at a time, however often the guest moves the tray.
-        if self.ejected().is_empty() || self.drives.releasing.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let shared = self.clone();
-        let spawned = std::thread::Builder::new().name("eject".to_owned()).spawn(move || shared.release());
-        if let Err(error) = spawned {
-            self.drives.releasing.store(false, Ordering::SeqCst);
-            tracing::warn!("the image of an ejected disc stays open: {}", crate::error::host_error(&error));
         }
     }
 }

@@ -31,12 +31,9 @@ pub use build::BuildError;
 pub use handle::Handle;
 pub use service::{Change, Service};
 
-use crate::config::{MachineConfig, Payload};
+use crate::config::MachineConfig;
 use crate::kvm::KvmError;
-use crate::kvm::vcpu::FlatEntry;
 use crate::kvm::vm::Vm;
-use kernel::KernelEntry;
-use pcvm_devices::Memory;
 use shared::Shared;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
@@ -53,9 +50,6 @@ pub enum RunError {
     /// `--display`.
     #[error(transparent)]
     Display(#[from] crate::display::DisplayError),
-    /// The kernel to boot.
-    #[error(transparent)]
-    Kernel(#[from] kernel::KernelError),
     /// KVM.
     #[error(transparent)]
     Kvm(#[from] KvmError),
@@ -95,7 +89,6 @@ impl<P, R> FrontEnd<P, R> {
 pub struct Machine {
     shared: Arc<Shared>,
     vm: Arc<Vm>,
-    memory: Arc<Memory>,
     config: MachineConfig,
     timer: Arc<OwnedFd>,
     quit: Option<EventFd>,
@@ -138,13 +131,13 @@ impl Machine {
     /// Starts the VNC server and prints its address.
     fn start_vnc(&mut self) -> Result<(), RunError> {
         let screen = console::Display::new(self.handle());
-        let name = &self.config.name;
+        let (name, keymap) = (&self.config.name, self.config.keymap.unwrap_or_default());
         self.vnc.start(|listeners| {
             if let Some(address) = listeners.address() {
                 let display = crate::vnc::Listeners::display(address).map(|n| format!(" (display {n})"));
                 eprintln!("pcvm: VNC on {address}{}", display.unwrap_or_default());
             }
-            crate::vnc::Server::start(screen, name, listeners).map_err(|error| RunError::Host {
+            crate::vnc::Server::start(screen, name, keymap, listeners).map_err(|error| RunError::Host {
                 what: "start the VNC server",
                 error: crate::error::host_error(&error),
             })
@@ -155,31 +148,16 @@ impl Machine {
         self.shared.vcpus.park();
         self.reset()?;
         self.shared.clock.start();
-        self.shared.vcpus.run();
+        self.shared.run_vcpus();
         Ok(())
     }
 
     /// Hard reset, with the vCPUs parked before and after.
     fn reset(&mut self) -> Result<(), RunError> {
-        let elcr = if matches!(self.config.payload, Payload::Kernel { .. }) { kernel::ELCR } else { 0 };
-        self.vm.reset_chips(elcr)?;
-        let entry = {
-            let mut board = self.shared.lock();
-            board.reset();
-            if let Payload::Kernel { .. } = self.config.payload {
-                kernel::configure_chipset(&mut board);
-                Some(kernel::load(&self.memory, &self.config, &self.config.payload)?)
-            } else {
-                None
-            }
-        };
+        self.vm.reset_chips()?;
+        self.shared.lock().reset();
         self.shared.with_board(|_| ());
-        self.shared.vcpus.reset(entry.map(|entry| match entry {
-            KernelEntry::Linux32 { entry, boot_params } => {
-                FlatEntry { eip: entry.into(), esi: boot_params.into(), ebx: 0 }
-            }
-            KernelEntry::Pvh { entry, start_info } => FlatEntry { eip: entry.into(), esi: 0, ebx: start_info.into() },
-        }));
+        self.shared.vcpus.reset();
         Ok(())
     }
 }

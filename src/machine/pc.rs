@@ -10,11 +10,11 @@ use pcvm_devices::chipset::i440fx::I440fx;
 use pcvm_devices::chipset::isa_dma::IsaDma;
 use pcvm_devices::chipset::piix3::Piix3;
 use pcvm_devices::chipset::port92::Port92;
-use pcvm_devices::cmos::{self, Cmos, CmosContents};
+use pcvm_devices::cmos::{self, Cmos, CmosContents, CmosDisk, Translation};
 use pcvm_devices::debug::DebugPorts;
 use pcvm_devices::fdc::{FIRST_DISK, Fdc, FloppyMedium, FloppySpec};
 use pcvm_devices::fw_cfg::{FwCfg, FwCfgItems};
-use pcvm_devices::ide::{DriveSpec, Piix3Ide};
+use pcvm_devices::ide::{DriveSpec, Piix3Ide, reported_geometry};
 use pcvm_devices::memory::LOW_RAM_MAX;
 use pcvm_devices::ps2::Ps2Controller;
 use pcvm_devices::rtl8139::{Chip, NicSpec, Rtl8139};
@@ -50,6 +50,7 @@ pub fn devices(config: &MachineConfig, parts: BoardParts) -> Vec<Box<dyn DynDevi
     let medium = |n: usize| parts.media.get(&DiskId(n as u8)).cloned();
     let specs =
         [0, 1, 2, 3].map(|n: usize| config.drives.get(&DiskId(n as u8)).map(|drive| drive_spec(n, drive, medium(n))));
+    let cmos = cmos_contents(config, &specs);
     put(Box::new(Piix3Ide::new(specs)));
     put(Box::new(AcpiPm::new()));
     put(Box::new(DebugPorts::new(config.debugcon.is_some())));
@@ -59,7 +60,7 @@ pub fn devices(config: &MachineConfig, parts: BoardParts) -> Vec<Box<dyn DynDevi
         put(Box::new(Fdc::new(floppies, config.floppy_timing)));
     }
     put(Box::new(Port92::new()));
-    put(Box::new(Cmos::new(clock_start(config.rtc), cmos_contents(config))));
+    put(Box::new(Cmos::new(clock_start(config.rtc), cmos)));
     put(Box::new(Ps2Controller::new()));
     for (n, (port, irq)) in COM.into_iter().enumerate() {
         if config.serial[n].is_some() {
@@ -133,7 +134,17 @@ fn floppy_type(config: &MachineConfig, disk: DiskId) -> u8 {
     config.drives.get(&disk).and_then(|drive| drive.media.floppy_drive(None)).map_or(0, |kind| kind as u8)
 }
 
-fn cmos_contents(config: &MachineConfig) -> CmosContents {
+/// What CMOS RAM tells of a drive: the geometry of a disk that the IDE drive reports, and LBA assist for one with more than
+/// 1024 cylinders, as QEMU's `pc` has it for a disk without partitions. Firmware reads the translation; Windows 9x and early
+/// Linux count the disks.
+fn cmos_disk(spec: &DriveSpec) -> Option<CmosDisk> {
+    let DriveSpec::Disk { sectors, .. } = spec else { return None };
+    let (cylinders, heads, sectors) = reported_geometry(*sectors);
+    let translation = if cylinders > 1024 { Translation::Lba } else { Translation::None };
+    Some(CmosDisk { cylinders, heads, sectors, translation })
+}
+
+fn cmos_contents(config: &MachineConfig, drives: &[Option<DriveSpec>; 4]) -> CmosContents {
     let mut boot = [None; 3];
     for (slot, device) in boot.iter_mut().zip(&config.boot) {
         *slot = Some(match device {
@@ -148,6 +159,7 @@ fn cmos_contents(config: &MachineConfig) -> CmosContents {
         high_ram: config.memory.saturating_sub(LOW_RAM_MAX),
         cpus: config.cpus.count,
         boot,
+        disks: drives.each_ref().map(|drive| cmos_disk(drive.as_ref()?)),
         floppies: [0, 1].map(|n| floppy_type(config, DiskId(FIRST_DISK + n))),
         ..Default::default()
     }
@@ -178,8 +190,20 @@ mod tests {
         }
     }
 
-    /// What a guest can see of a device before anything is configured: kind, version, PCI function with ids and class,
-    /// and ports.
+    #[test]
+    fn cmos_ram_has_type_and_geometry_of_each_disk() {
+        let config = MachineConfig::minimal();
+        let disk = |sectors| Some(DriveSpec::disk(sectors, false, ""));
+        let cd = Some(DriveSpec::cdrom(None, ""));
+        let contents = cmos_contents(&config, &[disk(2 << 20), cd, disk(1 << 16), None]);
+        let large = CmosDisk { cylinders: 2080, heads: 16, sectors: 63, translation: Translation::Lba };
+        let small = CmosDisk { cylinders: 65, heads: 16, sectors: 63, translation: Translation::None };
+        assert_eq!(contents.disks, [Some(large), None, Some(small), None]);
+    }
+
+    /// What a guest can see of a device before anything is configured: kind, version, PCI function with ids, class,
+    /// subsystem and command register, and ports. The PCI values are those that QEMU 7.2's `pc` reads before firmware runs;
+    /// Windows chooses and keeps its driver installations by them.
     fn describe(device: &mut dyn DynDevice) -> String {
         let memory = Memory::new(1 << 20, 16 << 20).unwrap();
         let clock = std::cell::Cell::new(VmTime(0));
@@ -188,16 +212,23 @@ mod tests {
         device.reset(&mut cx);
         let mut text = format!("{} v{}", device.kind(), device.version());
         if let Some(devfn) = device.pci() {
-            let mut header = [0; 12];
-            device.read(&mut cx, Access { tag: CONFIG_TAG, offset: 0, width: 4 }, &mut header[..4]);
-            device.read(&mut cx, Access { tag: CONFIG_TAG, offset: 8, width: 4 }, &mut header[8..]);
-            let [v0, v1, d0, d1, .., revision, interface, subclass, class] = header;
+            let mut dword = |offset| {
+                let mut bytes = [0; 4];
+                device.read(&mut cx, Access { tag: CONFIG_TAG, offset, width: 4 }, &mut bytes);
+                u32::from_le_bytes(bytes)
+            };
+            let [id, command, class, subsystem] = [0x00, 0x04, 0x08, 0x2c].map(&mut dword);
             text += &format!(
-                " {:02x}.{} {:04x}:{:04x} {class:02x}{subclass:02x}{interface:02x} rev {revision:02x}",
+                " {:02x}.{} {:04x}:{:04x} {:06x} rev {:02x} sub {:04x}:{:04x} cmd {:x}",
                 devfn.slot(),
                 devfn.function(),
-                u16::from_le_bytes([v0, v1]),
-                u16::from_le_bytes([d0, d1])
+                id & 0xffff,
+                id >> 16,
+                class >> 8,
+                class & 0xff,
+                subsystem & 0xffff,
+                subsystem >> 16,
+                command & 0xffff,
             );
         }
         for region in device.regions().into_iter().filter(|region| region.space == Space::Io) {
@@ -226,10 +257,10 @@ mod tests {
 
     /// Installed guests bind drivers to these lines, and saved states name these kinds. Lines may be added, never changed.
     const FROZEN: &str = "\
-        i440fx v1 00.0 8086:1237 060000 rev 02
-        piix3 v1 01.0 8086:7000 060100 rev 00 cf9+1
-        piix3-ide v1 01.1 8086:7010 010180 rev 00
-        acpi-pm v1 01.3 8086:7113 068000 rev 03 b2+2 afe0+4
+        i440fx v1 00.0 8086:1237 060000 rev 02 sub 1af4:1100 cmd 0
+        piix3 v1 01.0 8086:7000 060100 rev 00 sub 1af4:1100 cmd 0 cf9+1
+        piix3-ide v1 01.1 8086:7010 010180 rev 00 sub 1af4:1100 cmd 0
+        acpi-pm v1 01.3 8086:7113 068000 rev 03 sub 1af4:1100 cmd 0 b2+2 afe0+4
         debug v1 80+1 e9+1 402+1
         isa-dma v1 0+10 c0+20 81+f
         fdc v1 3f0+6 3f7+1
@@ -241,10 +272,10 @@ mod tests {
         serial v1 3e8+8
         serial v1 2e8+8
         fw-cfg v1 511+1 510+2 514+8
-        vga v1 02.0 1234:1111 030000 rev 02 3b4+2 3ba+1 3c0+10 3d4+2 3da+1 1ce+4
-        rtl8139 v1 03.0 10ec:8139 020000 rev 20
-        rtl8139 v1 04.0 10ec:8139 020000 rev 10
-        piix3-usb v1 01.2 8086:7020 0c0300 rev 00";
+        vga v1 02.0 1234:1111 030000 rev 02 sub 1af4:1100 cmd 0 3b4+2 3ba+1 3c0+10 3d4+2 3da+1 1ce+4
+        rtl8139 v1 03.0 10ec:8139 020000 rev 20 sub 1af4:1100 cmd 0
+        rtl8139 v1 04.0 10ec:8139 020000 rev 10 sub 1af4:1100 cmd 0
+        piix3-usb v1 01.2 8086:7020 0c0300 rev 01 sub 1af4:1100 cmd 0";
 
     #[test]
     fn a_mac_address_follows_from_name_and_number() {

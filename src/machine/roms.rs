@@ -1,7 +1,7 @@
 //! System BIOS and VGA BIOS images of a machine.
 
 use crate::config::firmware::FirmwareError;
-use crate::config::{Adapter, MachineConfig, Payload};
+use crate::config::{Adapter, MachineConfig};
 
 /// The project's own BIOS and VGA BIOS, as `firmware/build` made them.
 const BIOS: &[u8] = include_bytes!("../../firmware/prebuilt/bios.bin");
@@ -16,7 +16,7 @@ fn vga_bios(adapter: Adapter) -> (&'static [u8], &'static str) {
     }
 }
 
-/// The images; empty for a kernel that is started without firmware.
+/// The images.
 #[derive(Clone, Debug, Default)]
 pub struct Roms {
     /// The system BIOS.
@@ -34,10 +34,9 @@ impl Roms {
     pub fn new(config: &MachineConfig) -> Result<Self, FirmwareError> {
         let vga = config.vga.map(vga_bios);
         let built_in = || vga.map_or_else(Vec::new, |(rom, _)| rom.to_vec());
-        Ok(match &config.payload {
-            Payload::Kernel { .. } => Self::default(),
-            Payload::Firmware(None) => Self { bios: BIOS.to_vec(), vga: built_in() },
-            Payload::Firmware(Some(path)) => {
+        Ok(match &config.firmware {
+            None => Self { bios: BIOS.to_vec(), vga: built_in() },
+            Some(path) => {
                 let bios = crate::config::read_firmware(path)?;
                 let beside = vga.and_then(|(_, name)| std::fs::read(path.with_file_name(name)).ok());
                 Self { bios, vga: beside.unwrap_or_else(built_in) }

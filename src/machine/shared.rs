@@ -236,9 +236,22 @@ impl Shared {
 
     /// Reports an event to the main loop and stops the vCPUs.
     pub fn post(&self, event: MachineEvent) {
-        self.pending().post(event);
+        let mut pending = self.pending();
+        pending.post(event);
+        // Under the lock: the main loop would otherwise handle the event and run the vCPUs before they are stopped, and
+        // they would stay stopped.
         self.vcpus.stop();
+        drop(pending);
         let _ = self.event_fd.write(1);
+    }
+
+    /// Lets the vCPUs enter the guest, unless the machine is paused or an event is pending. The main loop calls it after it
+    /// has handled events.
+    pub fn run_vcpus(&self) {
+        let pending = self.pending();
+        if pending.is_empty() && !self.paused() {
+            self.vcpus.run();
+        }
     }
 
     /// The machine events that the main loop has not handled yet.

@@ -47,7 +47,7 @@ fn idle(shared: &Shared) {
     loop {
         match shared.vcpus.attend(&mut seen) {
             VcpuCommand::Exit => return,
-            VcpuCommand::Reset(_) => shared.vcpus.reset_done(),
+            VcpuCommand::Reset => shared.vcpus.reset_done(),
             VcpuCommand::Run => shared.vcpus.stop(),
         }
     }
@@ -77,11 +77,8 @@ fn run(shared: &Shared, vcpu: &mut Vcpu) -> Result<(), KvmError> {
             vcpu.clear_kick();
             match next {
                 VcpuCommand::Exit => return Ok(()),
-                VcpuCommand::Reset(entry) => {
+                VcpuCommand::Reset => {
                     vcpu.reset()?;
-                    if let Some(entry) = entry.filter(|_| index == 0) {
-                        vcpu.enter_flat(entry)?;
-                    }
                     shared.vcpus.reset_done();
                 }
                 VcpuCommand::Run => {}
@@ -108,11 +105,14 @@ fn run_emulator(
     backoff: &mut emulator::Backoff,
 ) -> Result<Option<String>, KvmError> {
     let next = vcpu.finish_io();
-    let complete = matches!(next, Exit::Again);
-    let failure = handle_exit(cx, next);
+    let (mut complete, reads_again) = (matches!(next, Exit::Again), matches!(next, Exit::MemRead { .. }));
+    let mut failure = handle_exit(cx, next);
+    if reads_again && failure.is_none() {
+        (complete, failure) = leave_string(cx, vcpu)?;
+    }
     // This also clears an earlier kick; `run` checks for its command before the vCPU enters the guest again.
     vcpu.clear_kick();
-    if !complete {
+    if !complete || failure.is_some() {
         return Ok(failure);
     }
     let Some((saved, mut cpu)) = vcpu.begin_emulation() else {
@@ -134,6 +134,35 @@ fn run_emulator(
     backoff.record(emulator::BURST_MAX - budget);
     vcpu.end_emulation(saved, &cpu)?;
     Ok(failure)
+}
+
+/// KVM emulates a repeated string instruction that reads the display adapter's memory as a whole, and exits for each of
+/// its reads. This makes the current repetition its last one for KVM, by a counter of 1, and leaves the rest to the
+/// emulator. Returns whether the vCPU is between two instructions, and why it cannot continue.
+fn leave_string(cx: &ExitContext<'_>, vcpu: &mut Vcpu) -> Result<(bool, Option<String>), KvmError> {
+    let Some((_, mut cpu)) = vcpu.begin_emulation() else { return Ok((false, None)) };
+    let repeat = cx.with_board(|board| {
+        let memory = board.memory().clone();
+        emulator::repeat_count(&mut cpu, &mut EmulatorBus::new(board, &memory))
+    });
+    let Ok(Some((count @ 2.., word))) = repeat else { return Ok((false, None)) };
+    vcpu.set_counter(word, 1)?;
+    let (mut complete, mut failure) = (false, None);
+    // A repetition has at most one more read and a write, each of which may cross a page.
+    for _ in 0..4 {
+        let exit = vcpu.finish_io();
+        complete = matches!(exit, Exit::Again);
+        failure = handle_exit(cx, exit);
+        if complete || failure.is_some() {
+            break;
+        }
+    }
+    // Where KVM has not taken the counter over, it has counted down its own.
+    let left = vcpu.set_counter(word, count - 1)?;
+    if left != 0 {
+        vcpu.set_counter(word, left)?;
+    }
+    Ok((complete, failure))
 }
 
 /// What `handle_exit` needs besides the exit.

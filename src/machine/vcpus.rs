@@ -4,7 +4,6 @@
 //! loop gives a command. Only the main loop gives commands; it never holds the board's lock while it waits for threads.
 
 use crate::kvm::kick::Kick;
-use crate::kvm::vcpu::FlatEntry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -13,8 +12,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 enum Command {
     Run,
     Park,
-    /// Reset, then stay parked. vCPU 0 may start at a kernel's entry.
-    Reset(Option<FlatEntry>),
+    /// Reset, then stay parked.
+    Reset,
     Exit,
 }
 
@@ -44,7 +43,7 @@ pub enum VcpuCommand {
     /// Enter the guest.
     Run,
     /// Reset the vCPU, report [`VcpuGate::reset_done`] and attend again.
-    Reset(Option<FlatEntry>),
+    Reset,
     /// End the thread.
     Exit,
 }
@@ -106,11 +105,11 @@ impl VcpuGate {
             match state.command {
                 Command::Run => break VcpuCommand::Run,
                 Command::Exit => break VcpuCommand::Exit,
-                Command::Reset(entry) if state.number != *seen => {
+                Command::Reset if state.number != *seen => {
                     *seen = state.number;
-                    break VcpuCommand::Reset(entry);
+                    break VcpuCommand::Reset;
                 }
-                Command::Reset(_) | Command::Park => state = self.wait(state),
+                Command::Reset | Command::Park => state = self.wait(state),
             }
         };
         state.parked -= 1;
@@ -148,9 +147,9 @@ impl VcpuGate {
     }
 
     /// Resets all vCPUs, which are parked, and waits until they are parked again.
-    pub fn reset(&self, entry: Option<FlatEntry>) {
+    pub fn reset(&self) {
         let mut state = self.state();
-        state.command = Command::Reset(entry);
+        state.command = Command::Reset;
         state.number += 1;
         state.done = 0;
         self.changed.notify_all();
@@ -160,7 +159,7 @@ impl VcpuGate {
         state.command = Command::Park;
     }
 
-    /// Lets all vCPUs, which are parked, enter the guest.
+    /// Lets all vCPUs, which are parked, enter the guest. The caller makes sure that no thread stops them at the same time.
     pub fn run(&self) {
         self.attention.store(false, Ordering::SeqCst);
         self.state().command = Command::Run;

@@ -1,6 +1,7 @@
 //! Input queue between a display or VNC client and the guest's keyboard, paced by [`KeyPacer`].
 
 use crate::key_pacing::{KeyPacer, POLL_INTERVAL};
+use crate::keys::Locks;
 use crate::screen::GuestScreen;
 use pcvm_devices::InputEvent;
 use std::collections::VecDeque;
@@ -14,18 +15,28 @@ const QUEUE_MAX: usize = 1024;
 pub struct Feed {
     pending: VecDeque<InputEvent>,
     pacer: KeyPacer,
+    locks: Locks,
 }
 
 impl Feed {
     /// Queues input; events beyond the queue's size are dropped.
     pub fn push(&mut self, events: impl IntoIterator<Item = InputEvent>) {
         let room = QUEUE_MAX.saturating_sub(self.pending.len());
+        let first = self.pending.len();
         self.pending.extend(events.into_iter().take(room));
+        self.pending.range(first..).for_each(|&event| self.locks.sent(event, Instant::now()));
+    }
+
+    /// The guest's locks once it has read what is queued: bit 0 Scroll Lock, 1 Num Lock, 2 Caps Lock.
+    pub fn locks(&mut self, screen: &(impl GuestScreen + ?Sized)) -> u8 {
+        self.locks.now(screen.leds(), Instant::now())
     }
 
     /// Queues input that must not be dropped: a lost key release would let the guest repeat the key without end.
     pub fn push_always(&mut self, events: impl IntoIterator<Item = InputEvent>) {
+        let first = self.pending.len();
         self.pending.extend(events);
+        self.pending.range(first..).for_each(|&event| self.locks.sent(event, Instant::now()));
     }
 
     /// Whether at least half of the queue is free. A client with a full queue is not read from.

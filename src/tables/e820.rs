@@ -1,7 +1,6 @@
 //! E820 memory map (ACPI specification, "System Address Map Interfaces").
 //!
-//! [`for_firmware`] lists the board's RAM; the firmware derives the map of INT 15h AX=E820h from it. [`for_kernel`] is the
-//! map of a kernel that starts without firmware.
+//! [`for_firmware`] lists the board's RAM; the firmware derives the map of INT 15h AX=E820h from it.
 
 use pcvm_devices::memory::{HIGH_RAM_BASE, LOW_RAM_MAX};
 use std::ops::Range;
@@ -12,12 +11,6 @@ pub const ENTRY_LEN: usize = 20;
 /// KVM's identity map page table, then its three-page real-mode TSS. KVM uses these guest-physical pages on Intel hosts
 /// without unrestricted guest mode. `kvm::vm` sets their addresses.
 pub const KVM_PAGES: Range<u64> = 0xfeff_c000..0xff00_0000;
-
-/// The last KiB of conventional memory, reserved for a kernel without firmware: a firmware's EBDA would be there.
-pub const EBDA: Range<u64> = 0x9_fc00..0xa_0000;
-
-/// The BIOS area, where [`crate::tables::fw_cfg::place_tables`] writes the tables of a machine without firmware.
-pub const BIOS_AREA: Range<u64> = 0xe_0000..0x10_0000;
 
 /// Type of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,21 +65,6 @@ pub fn for_firmware(ram: u64) -> Vec<Entry> {
     map
 }
 
-/// The map of a kernel that starts without firmware.
-pub fn for_kernel(ram: u64) -> Vec<Entry> {
-    let mut map = vec![
-        Entry::new(0..EBDA.start, Kind::Ram),
-        Entry::new(EBDA, Kind::Reserved),
-        Entry::new(BIOS_AREA, Kind::Reserved),
-    ];
-    if low_ram(ram) > BIOS_AREA.end {
-        map.push(Entry::new(BIOS_AREA.end..low_ram(ram), Kind::Ram));
-    }
-    map.push(Entry::new(KVM_PAGES, Kind::Reserved));
-    push_high(&mut map, ram);
-    map
-}
-
 fn push_high(map: &mut Vec<Entry>, ram: u64) {
     if high_ram(ram) > 0 {
         map.push(Entry::new(HIGH_RAM_BASE..HIGH_RAM_BASE + high_ram(ram), Kind::Ram));
@@ -109,7 +87,7 @@ mod tests {
     #[test]
     fn entries_are_sorted_and_neither_empty_nor_overlapping() {
         for ram in SIZES {
-            for map in [for_firmware(ram), for_kernel(ram)] {
+            for map in [for_firmware(ram)] {
                 assert!(map.iter().all(|e| e.len > 0), "{ram:x}: {map:x?}");
                 for pair in map.windows(2) {
                     assert!(pair[0].base + pair[0].len <= pair[1].base, "{ram:x}: {map:x?}");
@@ -123,14 +101,6 @@ mod tests {
         for ram in SIZES {
             let total: u64 = for_firmware(ram).iter().filter(|e| e.kind == Kind::Ram).map(|e| e.len).sum();
             assert_eq!(total, ram);
-        }
-    }
-
-    #[test]
-    fn a_kernels_map_lacks_only_the_last_385_kib_below_1_mib() {
-        for ram in SIZES {
-            let total: u64 = for_kernel(ram).iter().filter(|e| e.kind == Kind::Ram).map(|e| e.len).sum();
-            assert_eq!(total, ram - (MIB - EBDA.start));
         }
     }
 

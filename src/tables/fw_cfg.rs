@@ -1,4 +1,4 @@
-//! fw_cfg items for the firmware; ACPI and SMBIOS tables in guest memory for a kernel without firmware.
+//! fw_cfg items for the firmware.
 
 use crate::config::{BootDevice, MachineConfig, Media};
 use crate::kvm::cpuid::apic_id;
@@ -7,7 +7,6 @@ use crate::tables::{e820, smbios};
 use pcvm_devices::Memory;
 use pcvm_devices::fw_cfg::FwCfgItems;
 use std::collections::BTreeMap;
-use vm_memory::{Bytes, GuestAddress};
 
 /// fw_cfg selector keys (QEMU's docs/specs/fw_cfg, and how SeaBIOS uses them).
 pub mod key {
@@ -41,6 +40,9 @@ const SYSTEM_STATES: [u8; 6] = [0x80, 0, 0, 1, 2, 0x80 | acpi::SLP_TYP_S5];
 const COM1: u16 = 0x3f8;
 /// `etc/boot-fail-wait` in milliseconds: if no device boots, the firmware prints a message and does not reboot.
 const BOOT_FAIL_WAIT: u32 = u32::MAX;
+
+/// The file from which the firmware installs the option ROM that starts `--kernel`.
+pub const KERNEL_ROM_FILE: &str = "genroms/kernel-loader.bin";
 
 /// All fw_cfg items. The size of RAM is that of `memory`, not `config.memory`.
 pub fn fw_cfg_items(config: &MachineConfig, memory: &Memory) -> FwCfgItems {
@@ -90,81 +92,26 @@ fn max_cpus(config: &MachineConfig) -> u16 {
 }
 
 /// `bootorder`: Open Firmware device paths, one per line, terminated by a zero byte. A letter of `--boot` names all drives
-/// of its kind, in order. The firmware appends the other devices in its own order.
+/// of its kind, in order. A kernel precedes them. The firmware appends the other devices in its own order.
 pub fn boot_order(config: &MachineConfig) -> Vec<u8> {
     let drives = |media: Media| -> Vec<String> {
         let drives = config.drives.iter().filter(|(_, drive)| drive.media == media);
         drives.map(|(disk, _)| format!("/pci@i0cf8/ide@1,1/drive@{}/disk@{}", disk.0 / 2, disk.0 % 2)).collect()
     };
-    let lines: Vec<String> = config
-        .boot
-        .iter()
-        .flat_map(|device| match device {
-            BootDevice::Disk => drives(Media::Disk),
-            BootDevice::Cdrom => drives(Media::Cdrom),
-            BootDevice::Floppy => vec!["/pci@i0cf8/isa@1/fdc@03f0/floppy@0".to_owned()],
-            // Without a card the firmware reports that it cannot boot from this path.
-            BootDevice::Network => (0..config.nics.len().max(1))
-                .map(|n| format!("/pci@i0cf8/ethernet@{:x}", usize::from(crate::board::slots::FIRST_NIC) + n))
-                .collect(),
-        })
-        .collect();
+    let devices = config.boot.iter().flat_map(|device| match device {
+        BootDevice::Disk => drives(Media::Disk),
+        BootDevice::Cdrom => drives(Media::Cdrom),
+        BootDevice::Floppy => vec!["/pci@i0cf8/isa@1/fdc@03f0/floppy@0".to_owned()],
+        // Without a card the firmware reports that it cannot boot from this path.
+        BootDevice::Network => (0..config.nics.len().max(1))
+            .map(|n| format!("/pci@i0cf8/ethernet@{:x}", usize::from(crate::board::slots::FIRST_NIC) + n))
+            .collect(),
+    });
+    let kernel = config.kernel.iter().map(|_| format!("/rom@{KERNEL_ROM_FILE}"));
+    let lines: Vec<String> = kernel.chain(devices).collect();
     let mut bytes = lines.join("\n").into_bytes();
     bytes.push(0);
     bytes
-}
-
-/// Addresses of the tables that [`place_tables`] wrote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TableAddresses {
-    /// Guest-physical address of the RSDP.
-    pub rsdp: u64,
-    /// Guest-physical address of the SMBIOS entry point.
-    pub smbios: u64,
-}
-
-/// The tables cannot be written to guest memory.
-#[derive(Debug, thiserror::Error)]
-pub enum TablePlacementError {
-    /// The tables do not fit.
-    #[error("ACPI tables: {0}")]
-    Resolve(#[from] loader::ResolveError),
-    /// An address of the tables is not guest RAM.
-    #[error("ACPI and SMBIOS tables: no guest RAM at {0:x}h")]
-    NoMemory(u64),
-}
-
-/// Writes ACPI and SMBIOS tables into RAM at E0000h-FFFFFh, which operating systems scan for them. The caller must also set
-/// the PAM registers so that the guest reads RAM there.
-///
-/// # Errors
-/// If the tables do not fit, or guest memory ends below 1 MiB.
-pub fn place_tables(config: &MachineConfig, memory: &Memory) -> Result<TableAddresses, TablePlacementError> {
-    let ram = memory.ram_size();
-    let tables = acpi::Tables::new(config, ram);
-    let mut smbios = smbios::Smbios::new(config, ram);
-    let write = |address: u64, bytes: &[u8]| {
-        memory.ram().write_slice(bytes, GuestAddress(address)).map_err(|_| TablePlacementError::NoMemory(address))
-    };
-
-    // Operating systems search F0000h-FFFFFh for the SMBIOS entry point.
-    let area = e820::BIOS_AREA;
-    let anchor = 0xf_0000;
-    let structures = anchor + 32;
-    smbios.set_table_address(structures as u32);
-    let end = structures + smbios.tables.len() as u64;
-    if end > area.end {
-        return Err(loader::ResolveError::NoRoom(area.end - area.start).into());
-    }
-    write(anchor, &smbios.anchor)?;
-    write(structures, &smbios.tables)?;
-
-    let mut files = BTreeMap::from([(acpi::TABLES_FILE, tables.tables), (acpi::RSDP_FILE, tables.rsdp)]);
-    let addresses = loader::resolve(&tables.commands, &mut files, area.start..anchor)?;
-    for (file, bytes) in &files {
-        write(addresses[file], bytes)?;
-    }
-    Ok(TableAddresses { rsdp: addresses[acpi::RSDP_FILE], smbios: anchor })
 }
 
 #[cfg(test)]

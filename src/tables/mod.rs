@@ -1,7 +1,6 @@
 //! Firmware tables: ACPI, SMBIOS, e820 memory map, and the fw_cfg items that carry them.
 //!
-//! Firmware reads the tables through fw_cfg ([`fw_cfg`]). For a kernel without firmware,
-//! [`fw_cfg::place_tables`] writes them to guest memory.
+//! Firmware reads the tables through fw_cfg ([`fw_cfg`]).
 
 pub mod acpi;
 pub mod e820;

@@ -33,7 +33,7 @@ pub fn fuzz(bytes: &[u8]) {
     use session::{Session, SessionOptions, SessionRequest};
     let Some((&[kind, size], bytes)) = bytes.split_first_chunk::<2>() else { return };
     let password = (kind & 1 != 0).then(|| b"secret".to_vec());
-    let options = SessionOptions { name: "fuzz".to_owned(), password, tls: kind & 2 != 0 };
+    let options = SessionOptions { name: "fuzz".to_owned(), password, tls: kind & 2 != 0, ..Default::default() };
     let side = u16::from(size) + 1;
     let picture = Picture::black(side, 100);
     let mut session = Session::new(options.into(), kind & 4 != 0, [kind; 16], picture.size());

@@ -4,6 +4,7 @@ use super::connection::{ClientSocket, Connection, ConnectionClosed};
 use super::listen::Listeners;
 use super::picture::{Damage, Picture, PictureChange};
 use super::session::{Disconnect, Session, SessionOptions, SessionRequest};
+use crate::keys::Keymap;
 use crate::screen::Feed;
 use crate::screen::{GuestScreen, PollPace, WakeFd, Waker};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -33,12 +34,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server's thread.
+    /// Starts the server's thread. `keymap` is the keyboard layout that the guest is set to.
     ///
     /// # Errors
     /// If the host has no free descriptor or thread.
-    pub fn start(screen: impl GuestScreen, name: &str, listeners: Listeners) -> io::Result<Self> {
-        let mut event_loop = EventLoop::new(screen, name, listeners, Box::new(Instant::now))?;
+    pub fn start(screen: impl GuestScreen, name: &str, keymap: Keymap, listeners: Listeners) -> io::Result<Self> {
+        let mut event_loop = EventLoop::new(screen, name, keymap, listeners, Box::new(Instant::now))?;
         let quit = event_loop.quit.clone();
         let thread = std::thread::Builder::new().name("vnc".to_owned()).spawn(move || event_loop.run())?;
         Ok(Self { quit, thread: Some(thread) })
@@ -91,12 +92,19 @@ pub(super) struct EventLoop {
 }
 
 impl EventLoop {
-    pub(super) fn new(screen: impl GuestScreen, name: &str, listeners: Listeners, clock: Clock) -> io::Result<Self> {
+    pub(super) fn new(
+        screen: impl GuestScreen,
+        name: &str,
+        keymap: Keymap,
+        listeners: Listeners,
+        clock: Clock,
+    ) -> io::Result<Self> {
         let (quit, adapter_written) = (WakeFd::new()?, WakeFd::new()?);
         let options = SessionOptions {
             name: name.to_owned(),
             password: listeners.password.clone(),
             tls: listeners.tls.is_some(),
+            keymap,
         };
         Ok(Self {
             screen: Box::new(screen),
@@ -188,6 +196,7 @@ impl EventLoop {
         let mut exclusive = None;
         for (n, (client, flags)) in self.clients.iter_mut().zip(&mut next).enumerate() {
             if flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+                client.session.input.set_locks(self.feed.locks(&*self.screen));
                 let handshake_done = client.session.handshake_done();
                 let event = client.receive(self.listeners.tls.as_ref(), after);
                 if client.session.handshake_done() && !handshake_done {

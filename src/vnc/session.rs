@@ -12,6 +12,7 @@ use super::encode::{self, Encoder, Encoding};
 use super::input::{ClientInput, PointerMode};
 use super::picture::{Damage, Picture, Rect, Scroll};
 use super::pixels::{COLOUR_MAP, NATIVE, PixelFormat, PixelLayout, Translation};
+use crate::keys::Keymap;
 use std::sync::Arc;
 
 /// Bytes of one FramebufferUpdate, about; the rest of the damage goes into the next.
@@ -64,6 +65,8 @@ pub struct SessionOptions {
     pub password: Option<Vec<u8>>,
     /// Clients must use VeNCrypt unless their connection is encrypted already.
     pub tls: bool,
+    /// The keyboard layout that the guest is set to.
+    pub keymap: Keymap,
 }
 
 /// Why a client is disconnected.
@@ -130,8 +133,10 @@ struct PendingPseudo {
     cursor: bool,
     pointer_motion_change: bool,
     extended_key_event: bool,
-    /// Reason and status of an ExtendedDesktopSize; (0, 0) also stands for a DesktopSize.
-    desktop_size: Option<(u16, u16)>,
+    /// Requests by SetDesktopSize that are not answered yet.
+    refusals: u8,
+    /// The framebuffer's size, which is new or which the client has not been sent as an ExtendedDesktopSize yet.
+    desktop_size: bool,
 }
 
 /// One client's session.
@@ -176,6 +181,7 @@ pub struct Session {
 impl Session {
     /// The session of a client that has just connected; `challenge` is random.
     pub fn new(options: Arc<SessionOptions>, encrypted: bool, challenge: [u8; 16], size: (u16, u16)) -> Self {
+        let input = ClientInput::new(options.keymap);
         Self {
             options,
             encrypted,
@@ -195,7 +201,7 @@ impl Session {
             client_relative: false,
             absolute: false,
             screen_size: size,
-            input: ClientInput::default(),
+            input,
             out: b"RFB 003.008\n".to_vec(),
             request: None,
             full_update_requested: false,
@@ -469,8 +475,7 @@ impl Session {
             }
             SET_DESKTOP_SIZE => {
                 self.tail = MessageTail::Discard(u64::from(bytes[6]) * 16);
-                // Reason 1: this client's own request; status 1: resize is administratively prohibited.
-                self.pseudo.desktop_size = Some((1, 1));
+                self.pseudo.refusals = self.pseudo.refusals.saturating_add(1);
             }
             _ if bytes[1] == QEMU_EXTENDED_KEY_EVENT => match long(8) {
                 0 => self.input.key_event(long(4), word(2) != 0),
@@ -506,9 +511,7 @@ impl Session {
         self.pseudo.extended_key_event = caps.extended_key_event;
         self.client_relative &= caps.pointer_motion_change;
         self.client_leds = None;
-        if caps.extended_desktop_size {
-            self.pseudo.desktop_size.get_or_insert((0, 0));
-        }
+        self.pseudo.desktop_size |= caps.extended_desktop_size;
     }
 
     fn all(&self) -> Rect {
@@ -557,7 +560,7 @@ impl Session {
         }
         if size != self.client_size {
             if self.caps.desktop_size || self.caps.extended_desktop_size {
-                self.pseudo.desktop_size = self.pseudo.desktop_size.or(Some((0, 0)));
+                self.pseudo.desktop_size = true;
             }
             self.damage.add(self.all());
             self.copy = None;
@@ -582,14 +585,11 @@ impl Session {
         let start = self.out.len();
         self.out.extend_from_slice(&[FRAMEBUFFER_UPDATE, 0, 0, 0]);
         let mut count = self.pseudo_rectangles(leds);
-        if let Some(reason) = self.pseudo.desktop_size.take()
-            && self.desktop_size(picture.size(), reason)
-        {
-            // This rectangle must be the last one; the client will request the pixels at the new size.
-            count += 1;
-        } else {
-            count += self.rectangles(picture, requested);
-        }
+        count += match self.size_rectangles(picture.size()) {
+            0 => self.rectangles(picture, requested),
+            // These rectangles must be the last ones; the client will request the pixels at the new size.
+            sizes => sizes,
+        };
         if count == 0 {
             self.out.truncate(start);
             return;
@@ -603,6 +603,7 @@ impl Session {
         let mut count = 0;
         let pseudo = std::mem::take(&mut self.pseudo);
         self.pseudo.desktop_size = pseudo.desktop_size;
+        self.pseudo.refusals = pseudo.refusals;
         if pseudo.extended_key_event {
             encode::header(empty(0, 0), EXTENDED_KEY_EVENT, &mut self.out);
             count += 1;
@@ -642,16 +643,35 @@ impl Session {
         self.out.extend_from_slice(&[0b0111_0000, 0b1111_1000, 0b1111_1000, 0b1111_1000, 0b0111_0000]);
     }
 
+    /// Appends the refusals of SetDesktopSize, then the framebuffer's size if it is news.
+    fn size_rectangles(&mut self, size: (u16, u16)) -> u16 {
+        let mut count = 0;
+        for _ in 0..std::mem::take(&mut self.pseudo.refusals) {
+            if self.caps.extended_desktop_size {
+                // Reason 1: this client's own request; status 1: resize is administratively prohibited. The size is the
+                // one that the client knows: a change of it is another rectangle.
+                self.extended_desktop_size(self.client_size, (1, 1));
+                count += 1;
+            }
+        }
+        count + u16::from(std::mem::take(&mut self.pseudo.desktop_size) && self.desktop_size(size))
+    }
+
+    /// Appends an ExtendedDesktopSize rectangle.
+    fn extended_desktop_size(&mut self, (width, height): (u16, u16), (reason, status): (u16, u16)) {
+        encode::header(Rect { x: reason, y: status, width, height }, EXTENDED_DESKTOP_SIZE, &mut self.out);
+        // One screen: ID 1 at (0, 0), no flags.
+        self.out.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
+        self.out.extend_from_slice(&width.to_be_bytes());
+        self.out.extend_from_slice(&height.to_be_bytes());
+        self.out.extend_from_slice(&[0; 4]);
+    }
+
     /// Appends ExtendedDesktopSize or DesktopSize. False if the client supports neither or knows the size; it then keeps
     /// its size.
-    fn desktop_size(&mut self, (width, height): (u16, u16), (reason, status): (u16, u16)) -> bool {
+    fn desktop_size(&mut self, (width, height): (u16, u16)) -> bool {
         if self.caps.extended_desktop_size {
-            encode::header(Rect { x: reason, y: status, width, height }, EXTENDED_DESKTOP_SIZE, &mut self.out);
-            // One screen: ID 1 at (0, 0), no flags.
-            self.out.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
-            self.out.extend_from_slice(&width.to_be_bytes());
-            self.out.extend_from_slice(&height.to_be_bytes());
-            self.out.extend_from_slice(&[0; 4]);
+            self.extended_desktop_size((width, height), (0, 0));
         } else if self.caps.desktop_size && (width, height) != self.client_size {
             encode::header(Rect { x: 0, y: 0, width, height }, DESKTOP_SIZE, &mut self.out);
         } else {

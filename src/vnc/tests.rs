@@ -3,11 +3,13 @@
 mod timing;
 
 use super::decode::{Decoder, long, word};
-use super::picture::Picture;
 use super::picture::tests::noise;
+use super::picture::{Damage, Picture};
 use super::pixels::{NATIVE, PixelFormat};
+use super::session::{Session, SessionOptions};
 use super::{Listeners, Server, auth};
 use crate::config::{VncAddress, VncConfig};
+use crate::keys::Keymap;
 use crate::screen::{GuestScreen, Waker};
 use pcvm_devices::InputEvent;
 use pcvm_devices::vga::Canvas;
@@ -128,7 +130,7 @@ fn serve(password: Option<&str>, tls: bool, websocket: bool) -> Setup {
     let listeners = open_listeners(&dir, password, tls, websocket);
     let websocket = listeners.websocket.as_ref().map(|listener| listener.local_addr().unwrap().port());
     let (guest, screen) = fake_guest();
-    let server = Server::start(screen, "a machine", listeners).unwrap();
+    let server = Server::start(screen, "a machine", Keymap::default(), listeners).unwrap();
     Setup { dir, guest, _server: server, websocket }
 }
 
@@ -349,6 +351,55 @@ fn extensions_are_acknowledged_and_a_client_that_disconnects_releases_its_keys()
     wait_until("input", || setup.input().len() == 4);
     assert_eq!(setup.input()[2], InputEvent::Key { code: 0x10, down: false });
     assert_eq!(setup.input()[3], InputEvent::Mouse { dx: 0, dy: 0, dz: 0, buttons: 0 });
+}
+
+#[test]
+fn a_new_size_is_told_beside_the_refusal_of_a_resize() {
+    let mut session = Session::new(SessionOptions::default().into(), false, [0; 16], (200, 100));
+    let request = [3, 0, 0, 0, 0, 0, 2, 0, 2, 0];
+    let mut receive = |session: &mut Session, parts: &[&[u8]]| session.receive(&mut parts.concat()).unwrap();
+    // Encodings ExtendedDesktopSize and Raw.
+    let encodings = [2, 0, 0, 2, 0xff, 0xff, 0xfe, 0xcc, 0, 0, 0, 0];
+    receive(&mut session, &[b"RFB 003.008\n\x01\x01", &encodings, &request]);
+    session.update(&Picture::black(200, 100), 0);
+    session.out.clear();
+    // Two requests for another size, and a new size by the guest.
+    let resize = [[251, 0, 4, 0, 3, 0, 1, 0].as_slice(), &[0; 16]].concat();
+    receive(&mut session, &[&resize, &resize, &request]);
+    session.screen_changed((300, 250), &Damage::none((300, 250)), None);
+    session.update(&Picture::black(300, 250), 0);
+    let rectangle = |reason: u8, status: u8, width: u16, height: u16| {
+        let size = [width.to_be_bytes(), height.to_be_bytes()].concat();
+        let screen = [&[1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0], size.as_slice(), &[0; 4]].concat();
+        [&[0, reason, 0, status], size.as_slice(), &[0xff, 0xff, 0xfe, 0xcc], &screen].concat()
+    };
+    let refusal = rectangle(1, 1, 200, 100);
+    assert_eq!(session.out, [&[0, 0, 0, 3], &*refusal, &*refusal, &*rectangle(0, 0, 300, 250)].concat());
+    // The next update has the pixels of the new size.
+    session.out.clear();
+    receive(&mut session, &[&[3, 1, 0, 0, 0, 0, 2, 0, 2, 0]]);
+    session.update(&Picture::black(300, 250), 0);
+    assert!(session.out.len() > 300 * 250 * 4);
+}
+
+#[test]
+fn key_events_are_matched_to_the_guests_locks() {
+    let setup = serve(None, false, false);
+    setup.guest.lock().leds = 4;
+    let mut client = Client::new(setup.connect(), 8, None);
+    for down in [1, 0] {
+        client.send(&[4, down, 0, 0, 0, 0, 0, b'a']);
+    }
+    let key = |code, down| InputEvent::Key { code, down };
+    let shifted = [key(0x2a, true), key(0x1e, true), key(0x1e, false), key(0x2a, false)];
+    wait_until("a small letter under Caps Lock", || setup.input() == shifted);
+    // KP_1 with Num Lock off.
+    for down in [1, 0] {
+        client.send(&[4, down, 0, 0, 0, 0, 0xff, 0xb1]);
+    }
+    let digit = [(0x45, true), (0x45, false), (0x4f, true), (0x4f, false), (0x45, true), (0x45, false)];
+    let digit = digit.map(|(code, down)| key(code, down));
+    wait_until("a digit of the keypad", || setup.input().get(4..) == Some(&digit));
 }
 
 /// Reads an update; gives x of its Pointer Motion Change, 1 for absolute, if it has one.

@@ -9,8 +9,9 @@ mod machines;
 mod picture;
 
 use machines::Machine;
-use pcvm_test_guests::screen::scenes::{Group, groups};
+use pcvm_test_guests::screen::scenes::{self, Group, groups};
 use pcvm_test_guests::screen::{image, interpret};
+use pcvm_test_host::{Host, Job};
 use picture::Picture;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -128,6 +129,19 @@ fn software_a_vm_renders_cirrus_modes_like_the_model() {
 #[test]
 fn software_a_vm_renders_what_the_cirrus_blitter_draws_like_the_model() {
     check_vm("cirrus-blitter");
+}
+
+/// On a real KVM, which exits for each byte within such an instruction until the emulator takes it over.
+#[test]
+fn nested_repeated_copies_between_planes_move_every_byte_of_every_plane() {
+    let program = scenes::copies();
+    let image = image("copies", &program).unwrap_or_else(|error| panic!("{error}"));
+    let command = "./pcvm run --memory 16M --firmware copies.bin --serial file:serial.out --display none --no-reboot";
+    let job = Job::new("screen-copies", command).pcvm().unwrap_or_else(|error| panic!("{error}"));
+    let output = Host::pick().run(&job.file(image, "copies.bin")).unwrap_or_else(|error| panic!("{error}"));
+    output.expect_status(0, &[]);
+    let sums = std::fs::read(output.dir.join("serial.out")).expect("the guest has sent its sums");
+    assert_eq!(sums, adapter::draw("std", &program).report);
 }
 
 /// Scenes that QEMU renders differently, and why.

@@ -285,8 +285,9 @@ impl AcpiPm {
             .preset(SMBBA.into(), &[0x01])
             .writable(SMBBA.into(), &[0xf0, 0xff])
             .writable(SMBHSTCFG.into(), &[0x0f, 0xff, 0xff, 0xff]);
-        // PCICMD: the I/O and bus master enables are writable; memory and SERR# are hardwired to 0 (7.1.3).
-        config = config.writable(0x04, &[0x05, 0x00]);
+        // PCICMD: the enables are writable; memory and SERR#, which the data sheet hardwires to 0 (7.1.3), as in QEMU's
+        // `pc`.
+        config = config.writable(0x04, &[0x07, 0x01]);
         Self { config, registers: Registers::RESET }
     }
 

@@ -142,12 +142,11 @@ impl Default for I440fx {
 impl I440fx {
     /// The bridge at power-on.
     pub fn new() -> Self {
-        // PCICMD: the memory and bus master enables are hardwired to 1, I/O to 0; only SERR# is writable (3.2.3).
-        // PCISTS: medium DEVSEL# (3.2.4).
+        // PCICMD and PCISTS are zero at reset and the enables writable, without effect, as in QEMU's `pc`. The data
+        // sheet hardwires the memory and bus master enables to 1 and DEVSEL# timing to medium (3.2.3, 3.2.4).
         let mut config = ConfigSpace::new(VENDOR_INTEL, DEVICE_ID, CLASS, REVISION)
             .subsystem(SUBSYSTEM_VENDOR, SUBSYSTEM_ID)
-            .preset(0x04, &[0x06, 0x00, 0x80, 0x02])
-            .writable(0x04, &[0x00, 0x01]);
+            .writable(0x04, &[0x07, 0x01]);
         for (register, reset, writable) in REGISTERS {
             config = config.preset(register.into(), &[reset]).writable(register.into(), &[writable]);
         }
@@ -271,7 +270,7 @@ mod tests {
         let mut bench = Bench::new(I440fx::new());
         for (register, width, expect) in [
             (0x00, 4, 0x1237_8086),
-            (0x04, 4, 0x0280_0006),
+            (0x04, 4, 0x0000_0000),
             (0x08, 4, 0x0600_0002),
             (0x0e, 1, 0),
             (0x2c, 4, 0x1100_1af4),
@@ -292,7 +291,7 @@ mod tests {
             bench.config_write(register, 4, u32::MAX);
         }
         for (register, expect) in
-            [(0x00, 0x86), (0x04, 0x06), (0x05, 0x01), (0x59, 0x70), (0x5a, 0x77), (0x69, 0), (0x91, 0), (0xff, 0)]
+            [(0x00, 0x86), (0x04, 0x07), (0x05, 0x01), (0x59, 0x70), (0x5a, 0x77), (0x69, 0), (0x91, 0), (0xff, 0)]
         {
             assert_eq!(bench.config_read(register, 1), expect, "{register:02x}");
         }

@@ -316,22 +316,24 @@ impl IsaDma {
         let state = &mut controller.channels[n];
         let unit = 1 << shift;
         let mut done = TransferResult::default();
-        for part in data.chunks_exact_mut(unit) {
+        let mut rest = data;
+        while rest.len() >= unit && !done.terminal_count {
             // Address lines from 16 up (17 for words) come from the page register, without carry.
             let at = (page & !(unit as u64 - 1)) << 16 | u64::from(state.address) << shift;
+            // Units that follow each other in memory, up to the end of the page or the terminal count.
+            let run = (0x1_0000 - usize::from(state.address)).min(usize::from(state.count) + 1);
+            let run = if mode.decrement() { 1 } else { run.min(rest.len() / unit) };
+            let (part, after) = rest.split_at_mut(run * unit);
             match mode.transfer() {
                 TRANSFER_WRITE => memory.write(at, part),
                 TRANSFER_READ => memory.read(at, part),
                 _ => {}
             }
-            state.address = state.address.wrapping_add(if mode.decrement() { u16::MAX } else { 1 });
-            done.bytes += unit;
-            let (count, borrow) = state.count.overflowing_sub(1);
-            state.count = count;
-            if borrow {
-                done.terminal_count = true;
-                break;
-            }
+            state.address = state.address.wrapping_add(if mode.decrement() { u16::MAX } else { run as u16 });
+            done.bytes += part.len();
+            done.terminal_count = run > usize::from(state.count);
+            state.count = state.count.wrapping_sub(run as u16);
+            rest = after;
         }
         if done.terminal_count {
             controller.terminal_counts |= 1 << n;

@@ -136,13 +136,13 @@ impl Default for Piix3 {
 impl Piix3 {
     /// The bridge at power-on.
     pub fn new() -> Self {
-        // PCICMD: the I/O, memory and bus master enables are hardwired to 1; special cycles and SERR# are writable
-        // (2.2.3).
+        // PCICMD is zero at reset and the enables writable, without effect, as in QEMU's `pc`. The data sheet hardwires
+        // the I/O, memory and bus master enables to 1 (2.2.3).
         let mut config = ConfigSpace::new(VENDOR_INTEL, DEVICE_ID, CLASS, REVISION)
             .subsystem(SUBSYSTEM_VENDOR, SUBSYSTEM_ID)
             .multifunction()
-            .preset(0x04, &[0x07, 0x00, 0x00, 0x02])
-            .writable(0x04, &[0x08, 0x01]);
+            .preset(0x06, &[0x00, 0x02])
+            .writable(0x04, &[0x0f, 0x01]);
         for (register, reset, writable) in REGISTERS {
             config = config.preset(register.into(), &[reset]).writable(register.into(), &[writable]);
         }
@@ -277,7 +277,7 @@ mod tests {
         let mut bench = Bench::new(Piix3::new());
         for (register, width, expect) in [
             (0x00, 4, 0x7000_8086),
-            (0x04, 4, 0x0200_0007),
+            (0x04, 4, 0x0200_0000),
             (0x08, 4, 0x0601_0000),
             (0x0e, 1, 0x80),
             (0x2c, 4, 0x1100_1af4),

@@ -426,18 +426,11 @@ impl Channel {
                     self.interrupt(cx);
                 }
             }
-            DriveAction::DmaIn(data) => {
-                self.phase = Phase::DmaIn { data, at: 0 };
-                self.run_dma(cx);
-            }
+            DriveAction::DmaIn(data) => self.begin_dma(cx, Phase::DmaIn { data, at: 0 }, true),
             DriveAction::DmaOut { len } => {
-                self.phase = Phase::DmaOut { data: Vec::with_capacity(len), len };
-                self.run_dma(cx);
+                self.begin_dma(cx, Phase::DmaOut { data: Vec::with_capacity(len), len }, false);
             }
-            DriveAction::Dma(extent) => {
-                self.phase = Phase::Dma { extent, requested: 0 };
-                self.run_dma(cx);
-            }
+            DriveAction::Dma(extent) => self.begin_dma(cx, Phase::Dma { extent, requested: 0 }, !extent.write),
             DriveAction::Read { offset, len } => {
                 self.phase = Phase::Block { read: true };
                 self.submit(cx, BlockOp::Read, offset, BlockData::Buffer(vec![0; len]));
@@ -455,6 +448,14 @@ impl Channel {
                 self.submit(cx, BlockOp::Discard { len }, offset, BlockData::None);
             }
         }
+    }
+
+    fn begin_dma(&mut self, cx: &mut Ctx<'_>, phase: Phase, input: bool) {
+        self.phase = phase;
+        if let Some(drive) = self.selected() {
+            drive.begin_dma(input);
+        }
+        self.run_dma(cx);
     }
 
     /// Passes the result of an action to the selected drive and performs its next action.

@@ -139,6 +139,13 @@ impl Drive {
         }
     }
 
+    /// Sets the registers for a DMA data phase.
+    pub fn begin_dma(&mut self, input: bool) {
+        if let DriveKind::Atapi(atapi) = &self.kind {
+            atapi.begin_dma(&mut self.task, input);
+        }
+    }
+
     /// For a saved state.
     pub fn save(&self) -> DriveState {
         let Self { task, intrq, kind } = self;

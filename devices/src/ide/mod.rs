@@ -25,9 +25,11 @@ mod regs;
 #[cfg(test)]
 mod tests;
 
+use crate::chipset::{SUBSYSTEM_ID, SUBSYSTEM_VENDOR, VENDOR_INTEL};
 use crate::pci::{COMMAND, ConfigSpace, ConfigState, RegisterNames, STATUS, config_register_name, register_name};
 use crate::{Access, CONFIG_TAG, Ctx, Devfn, Device, Disc, DiskId, Effect, Owned, Region, RestoreError, Tray, Wake};
 use ata::Ata;
+pub use ata::reported_geometry;
 use atapi::Atapi;
 use channel::{Channel, ChannelState};
 use drive::{Drive, DriveKind};
@@ -124,10 +126,12 @@ impl Piix3Ide {
         });
         let [hda, hdb, hdc, hdd] = &mut units;
         let channels = [Channel::new(0, [hda.take(), hdb.take()]), Channel::new(1, [hdc.take(), hdd.take()])];
-        let config = ConfigSpace::new(0x8086, 0x7010, 0x01_0180, 0)
-            // PCICMD: the I/O and bus master enables are writable. PCISTS: fast back-to-back, medium DEVSEL#; the abort
-            // bits are write 1 to clear. MLT: the high nibble is writable.
-            .writable(COMMAND, &[0x05, 0x00])
+        let config = ConfigSpace::new(VENDOR_INTEL, 0x7010, 0x01_0180, 0)
+            .subsystem(SUBSYSTEM_VENDOR, SUBSYSTEM_ID)
+            // PCICMD: the enables are writable; memory and SERR#, which the data sheet hardwires to 0, as in QEMU's
+            // `pc`. PCISTS: fast back-to-back, medium DEVSEL#; the abort bits are write 1 to clear. MLT: the high nibble
+            // is writable.
+            .writable(COMMAND, &[0x07, 0x01])
             .preset(STATUS, &[0x80, 0x02])
             .write_1_to_clear(STATUS, &[0x00, 0x38])
             .writable(0x0c, &[0x00, 0xf0])

@@ -37,6 +37,9 @@ pub struct Subject {
     pub play: fn(&[u8]),
     /// Loads a damaged state that the bytes describe and, if the device accepts it, plays the rest as a script.
     pub damage: fn(&[u8]),
+    /// Plays a script and compares what the device's registers read just after its next timer with what they read when
+    /// the timer has not fired yet.
+    pub late: fn(&[u8]),
     /// How many random scripts the test suite plays, and the longest in bytes.
     pub random: (u64, u64),
 }
@@ -48,6 +51,7 @@ macro_rules! subject {
             generic: || generic_tests($make),
             play: |bytes| play(&mut bench($make), &$make, &mut Script::new(bytes), $step),
             damage: |bytes| damage($make, bytes, $step),
+            late: |bytes| late($make, bytes, $step),
             random: $random,
         }
     };
@@ -641,6 +645,32 @@ fn usb_extra(bench: &mut Bench<Piix3Usb>, script: &mut Script<'_>) {
         _ => bench.advance(u64::from(script.byte()) * 250_000),
     }
     assert!(bench.device.keys_waiting() <= 512 && bench.timers.len() <= 1);
+}
+
+/// A register that depends on the time reads the same whether or not the timer thread was in time.
+fn late<D: Device>(make: impl Fn() -> D, bytes: &[u8], extra: impl FnMut(&mut Bench<D>, &mut Script<'_>)) {
+    let mut first = bench(&make);
+    play(&mut first, &make, &mut Script::new(bytes), extra);
+    first.hold_requests = true;
+    let Some(&at) = first.timers.values().min() else { return };
+    let until = at.since(first.now()).as_nanos() as u64 + 1;
+    let saved = first.device.save_cbor();
+    // Both continue from the saved state: requests in flight are lost in both.
+    let [mut in_time, mut late] = [(), ()].map(|()| first.twin(make(), &saved));
+    in_time.advance(until);
+    late.advance_unnoticed(until);
+    for region in Device::regions(&first.device) {
+        if region.video.is_some() {
+            continue;
+        }
+        for offset in 0..region.len.min(256) {
+            let [mut a, mut b] = [[0], [0]];
+            in_time.access(region.space, region.base + offset, 1, &mut a, false);
+            late.access(region.space, region.base + offset, 1, &mut b, false);
+            assert_eq!(a, b, "{}: {:x} after a timer that has not fired", D::KIND, region.base + offset);
+        }
+    }
+    assert_eq!(in_time.irqs, late.irqs, "{}: interrupts", D::KIND);
 }
 
 /// Damages a saved state as the bytes say and loads it. The device refuses the state and stays as it was, or loads it and

@@ -45,6 +45,8 @@ pub const DEVFN: Devfn = Devfn::new(1, 2);
 pub const DEVICE_ID: u16 = 0x7020;
 /// Class code: serial bus controller, USB, UHCI.
 const CLASS: u32 = 0x0c_0300;
+/// Revision of QEMU's function. Installed Windows binds its driver to it among other ids.
+const REVISION: u8 = 1;
 /// Interrupt pin INTD#, counted from INTA# = 0.
 const PIN: u8 = 3;
 /// SBRNUM, the serial bus release number: USB 1.0.
@@ -125,11 +127,11 @@ impl Default for Piix3Usb {
 impl Piix3Usb {
     /// The function at power-on, with its tablet and keyboard.
     pub fn new() -> Self {
-        let config = ConfigSpace::new(VENDOR_INTEL, DEVICE_ID, CLASS, 0)
+        let config = ConfigSpace::new(VENDOR_INTEL, DEVICE_ID, CLASS, REVISION)
             .subsystem(SUBSYSTEM_VENDOR, SUBSYSTEM_ID)
-            // PCI command: I/O and bus master. PCI status: fast back-to-back, medium DEVSEL, the abort bits.
-            .writable(COMMAND, &[0x05, 0x00])
-            .preset(STATUS, &[0x80, 0x02])
+            // PCI command: the enables; memory and SERR#, which the data sheet hardwires to 0, as in QEMU's `pc`, and PCI
+            // status without its fast back-to-back and DEVSEL# bits, likewise. The abort bits.
+            .writable(COMMAND, &[0x07, 0x01])
             .write_1_to_clear(STATUS, &[0x00, 0x38])
             .writable(0x0c, &[0x00, 0xf0])
             .io_bar(4, PORTS)

@@ -269,12 +269,13 @@ impl Canvas {
         }
         let planes = &self.planes;
         // Character and attribute at an address counter value.
-        let text = TextSnapshot::new(vga, blink, |address| {
-            let address = address as usize & 0xffff;
-            match cells.get(address * 2..address * 2 + 2) {
-                Some(cell) => [cell[0], cell[1]],
-                None => [planes[address * 4], planes[address * 4 + 1]],
-            }
+        let text = TextSnapshot::new(vga, blink, |counter| {
+            let at = vga.cell_at(counter);
+            let (bytes, at) = match at.checked_sub(vga.vram().into()) {
+                Some(at) => (&cells, at as usize),
+                None => (planes, at as usize),
+            };
+            bytes.get(at..).and_then(|bytes| bytes.first_chunk()).copied().unwrap_or_default()
         });
         let changes: Vec<LineChange> = if incremental && !fonts {
             text.changes_since(&self.text).collect()

@@ -12,7 +12,7 @@
 //! [`Vga::cirrus`] makes a Cirrus Logic CL-GD5446 of it instead (see `cirrus`).
 //!
 //! Deliberately missing: the vertical retrace interrupt, which PC adapters do not wire; the light pen; the other memory
-//! layouts of text modes and CGA (see `planes`); big-endian frame buffers (the byte order register reads as
+//! layout of chain-4 (see `planes`); big-endian frame buffers (the byte order register reads as
 //! little-endian).
 
 mod canvas;
@@ -279,23 +279,24 @@ impl Vga {
     }
 
     /// Moves text between planes 0 and 1 and the text area behind video memory. Text that is accessed without the
-    /// planes' logic is kept in the text area, two bytes per cell, so that the CPU window does not trap.
+    /// planes' logic is kept in the text area, two bytes per cell, so that the CPU window does not trap. The bytes of a
+    /// cell are at an even offset of planes 0 and 1, twice its number; those at odd offsets stay where they are.
     fn relocate_text(&mut self, cx: &Ctx<'_>, relocate: bool) {
         if self.text_relocated == relocate {
             return;
         }
         self.text_relocated = relocate;
-        let mut planes = vec![0; TEXT_AREA_SIZE as usize * 2];
+        let mut planes = vec![0; TEXT_AREA_SIZE as usize * 4];
         let mut text = vec![0; TEXT_AREA_SIZE as usize];
         cx.memory().read_video(0, &mut planes);
         if relocate {
-            for (cell, bytes) in text.chunks_exact_mut(2).zip(planes.chunks_exact(4)) {
+            for (cell, bytes) in text.chunks_exact_mut(2).zip(planes.chunks_exact(8)) {
                 cell.copy_from_slice(&bytes[..2]);
             }
             cx.memory().write_video(self.vram.into(), &text);
         } else {
             cx.memory().read_video(self.vram.into(), &mut text);
-            for (cell, bytes) in text.chunks_exact(2).zip(planes.chunks_exact_mut(4)) {
+            for (cell, bytes) in text.chunks_exact(2).zip(planes.chunks_exact_mut(8)) {
                 bytes[..2].copy_from_slice(cell);
             }
             cx.memory().write_video(0, &planes);

@@ -1,10 +1,11 @@
 //! VGA planar memory as the CPU accesses it at A0000h-BFFFFh: latches, write modes, read modes and the three addressing
 //! modes (technical reference, "Video Subsystem", sequencer and graphics controller).
 //!
-//! Byte n of plane p is byte 4n+p of video memory. In odd/even addressing the CPU's bytes 2n and 2n+1 are byte n of
-//! planes 0 and 1; in chain-4 the bytes 4n to 4n+3 are byte n of planes 0 to 3. All three addressing modes and the
-//! linear frame buffer therefore map a byte to the same place on the screen. The price: software that changes the
-//! addressing mode without setting a mode finds its bytes at other addresses than on an IBM VGA.
+//! Byte n of plane p is byte 4n+p of video memory. Which planes a byte reaches and where in them are separate questions:
+//! SR4 (writes) and GR5 (reads) select odd or even planes by address bit 0, and GR6 replaces that bit by a higher one.
+//! With both, as in text and CGA modes, the CPU's bytes 2n and 2n+1 are byte 2n of planes 0 and 1, and the CRTC reads
+//! them in word mode. In chain-4 the bytes 4n to 4n+3 are byte n of planes 0 to 3, so that the window is linear; an IBM
+//! VGA puts them at byte 4n. Software that leaves chain-4 without setting a mode finds its bytes at other addresses.
 
 use super::regs::{
     GR0_SET_RESET, GR1_ENABLE_SET_RESET, GR2_COLOUR_COMPARE, GR3_DATA_ROTATE, GR4_READ_MAP, GR5_MODE, GR6_MISC,
@@ -17,6 +18,11 @@ pub(super) type Latch = u32;
 
 const SR4_SEQUENTIAL: u8 = 1 << 2;
 const SR4_CHAIN_4: u8 = 1 << 3;
+
+/// GR6 bit 1: address bit 0, which selects odd or even planes, is replaced by a higher-order bit.
+const GR6_CHAIN_ODD_EVEN: u8 = 1 << 1;
+/// GR6 bits 2 and 3: the CPU window; 0 is 128 KiB.
+const GR6_MAP: u8 = 3 << 2;
 
 const GR5_READ_MODE_1: u8 = 1 << 3;
 const GR5_ODD_EVEN: u8 = 1 << 4;
@@ -57,10 +63,20 @@ impl Registers {
             && self.gr[GR3_DATA_ROTATE] == 0
             && self.gr[GR4_READ_MAP] & 2 == 0
             && self.gr[GR5_MODE] & (3 | GR5_READ_MODE_1 | GR5_ODD_EVEN) == GR5_ODD_EVEN
-            && self.gr[GR6_MISC] & GR6_MAP_32K != 0
+            && self.gr[GR6_MISC] & (GR6_MAP_32K | GR6_CHAIN_ODD_EVEN) == GR6_MAP_32K | GR6_CHAIN_ODD_EVEN
             && self.gr[GR8_BIT_MASK] == 0xff
             // Odd/even writes must not reach planes 2 and 3.
             && self.sr[SR2_MAP_MASK] & 0xc == 0
+    }
+
+    /// The offset in the planes of the byte `addr` of the window, outside chain-4.
+    fn plane_address(&self, addr: u32) -> u32 {
+        let gr6 = self.gr[GR6_MISC];
+        if gr6 & GR6_CHAIN_ODD_EVEN == 0 {
+            return addr;
+        }
+        // Only the window of 128 KiB has an address bit above the plane's: A16. In the others the bit is 0.
+        addr & 0xfffe | if gr6 & GR6_MAP == 0 { addr >> 16 & 1 } else { 0 }
     }
 
     /// A CPU read of the byte `addr` of the window. `bank` and `limit` are in bytes of a plane.
@@ -68,9 +84,9 @@ impl Registers {
         let (offset, plane) = if self.chain_4() {
             (addr >> 2, addr & 3)
         } else if self.gr[GR5_MODE] & GR5_ODD_EVEN != 0 {
-            (addr >> 1, u32::from(self.gr[GR4_READ_MAP] & 2) | addr & 1)
+            (self.plane_address(addr), u32::from(self.gr[GR4_READ_MAP] & 2) | addr & 1)
         } else {
-            (addr, u32::from(self.gr[GR4_READ_MAP]))
+            (self.plane_address(addr), u32::from(self.gr[GR4_READ_MAP]))
         };
         let offset = offset.wrapping_add(bank) % limit;
         let mut bytes = [0; 4];
@@ -90,7 +106,9 @@ impl Registers {
         // In sequential addressing neighbouring bytes are adjacent in video memory, so one access is one write. (A
         // simultaneous write by another vCPU through the linear frame buffer, to planes masked here, may be lost. No
         // program draws both ways.)
-        let sequential = !self.chain_4() && self.sr[SR4_MEMORY_MODE] & SR4_SEQUENTIAL != 0;
+        let sequential = !self.chain_4()
+            && self.sr[SR4_MEMORY_MODE] & SR4_SEQUENTIAL != 0
+            && self.gr[GR6_MISC] & GR6_CHAIN_ODD_EVEN == 0;
         let first = addr.wrapping_add(bank) % limit;
         let mut room = [0; 4 * 8];
         match room.get_mut(..bytes.len() * 4) {
@@ -119,9 +137,9 @@ impl Registers {
         let (offset, planes) = if self.chain_4() {
             (addr >> 2, 1 << (addr & 3))
         } else if self.sr[SR4_MEMORY_MODE] & SR4_SEQUENTIAL == 0 {
-            (addr >> 1, if addr & 1 == 0 { 0b0101 } else { 0b1010 })
+            (self.plane_address(addr), if addr & 1 == 0 { 0b0101 } else { 0b1010 })
         } else {
-            (addr, 0b1111)
+            (self.plane_address(addr), 0b1111)
         };
         let planes = planes & self.sr[SR2_MAP_MASK];
         if planes == 0 {

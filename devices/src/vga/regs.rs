@@ -438,6 +438,21 @@ impl Registers {
             && self.dac.table == other.dac.table
     }
 
+    /// The offset in the planes at a value of the address counter: the same in byte mode, twice as much in word mode,
+    /// whose bit 0 is a high bit of the counter (CR17). Double-word mode (CR14) belongs to chain-4, whose bytes are stored
+    /// as in byte mode.
+    pub fn plane_offset(&self, counter: u32) -> u32 {
+        const CR14_DOUBLE_WORD: u8 = 1 << 6;
+        const CR17_WRAP_MA15: u8 = 1 << 5;
+        const CR17_BYTE_MODE: u8 = 1 << 6;
+        let control = self.cr[CR17_MODE_CONTROL];
+        if control & CR17_BYTE_MODE != 0 || self.cr[CR14_UNDERLINE_LOCATION] & CR14_DOUBLE_WORD != 0 {
+            return counter & 0xffff;
+        }
+        let high = if control & CR17_WRAP_MA15 != 0 { counter >> 15 } else { counter >> 13 };
+        (counter << 1 | high & 1) & 0xffff
+    }
+
     /// Start address: the address counter at the top left of the screen.
     pub fn start_address(&self) -> u32 {
         u32::from(self.cr[CR0C_START_ADDRESS_HIGH]) << 8 | u32::from(self.cr[CR0D_START_ADDRESS_LOW])

@@ -4,7 +4,7 @@ use super::Vga;
 use super::cirrus::Cirrus;
 use super::regs::{
     AR_INDEX_PAS, AR10_MODE_CONTROL, AR12_COLOUR_PLANE_ENABLE, AR13_PIXEL_PANNING, AR14_COLOUR_SELECT,
-    CR0A_CURSOR_START, CR01_HORIZONTAL_DISPLAY_END, CR08_PRESET_ROW_SCAN, CR17_MODE_CONTROL, GR5_MODE,
+    CR0A_CURSOR_START, CR01_HORIZONTAL_DISPLAY_END, CR08_PRESET_ROW_SCAN, CR17_MODE_CONTROL, GR5_MODE, Registers,
     SR1_CLOCKING_MODE, Timing,
 };
 
@@ -44,8 +44,6 @@ const GR5_SHIFT_INTERLEAVE: u8 = 1 << 5;
 const GR5_SHIFT_256: u8 = 1 << 6;
 const SR1_SCREEN_OFF: u8 = 1 << 5;
 const CR0A_CURSOR_OFF: u8 = 1 << 5;
-/// CR17 bit 6: the address counter counts bytes; else it counts words, which the odd/even layout halves.
-const CR17_BYTE_MODE: u8 = 1 << 6;
 /// AR10 bit 5: pixel panning is 0 below the split.
 const AR10_PANNING_COMPATIBILITY: u8 = 1 << 5;
 
@@ -275,6 +273,8 @@ pub(super) struct PlanarRenderer {
     /// Dots per pixel.
     dots_per_pixel: usize,
     eight_bit: bool,
+    /// For the address mode.
+    regs: Registers,
     /// Address bits that bits of the row scan counter replace: the address bit and the counter's bit number.
     row_scan_bits: [(u32, u32); 2],
     pixels: PixelDecoder,
@@ -285,17 +285,16 @@ impl PlanarRenderer {
         let regs = &vga.regs;
         // A character clock has eight 4-bit pixels, or four 8-bit pixels.
         let eight_bit = vga.eight_bit();
-        // CGA memory banks: CR17 lets row scan counter bits replace address bits 13 and 14. The address counter counts
-        // words in word mode.
+        // CGA memory banks: CR17 lets row scan counter bits replace address bits 13 and 14.
         let control = regs.cr[CR17_MODE_CONTROL];
-        let unit = if control & CR17_BYTE_MODE != 0 { 0 } else { 1 };
-        let row_scan_bits = [(1, 0x2000 >> unit, 0), (2, 0x4000 >> unit, 1)]
+        let row_scan_bits = [(1, 0x2000, 0), (2, 0x4000, 1)]
             .map(|(bit, address, row)| if control & bit == 0 { (address, row) } else { (0, 0) });
         Self {
             columns: u32::from(regs.cr[CR01_HORIZONTAL_DISPLAY_END]) + 1,
             pixels_per_clock: if eight_bit { 4 } else { 8 },
             dots_per_pixel: if eight_bit { 2 } else { 1 } * if regs.dot_clock_halved() { 2 } else { 1 },
             eight_bit,
+            regs: regs.clone(),
             row_scan_bits,
             pixels: PixelDecoder::new(vga, eight_bit, blink),
         }
@@ -303,8 +302,10 @@ impl PlanarRenderer {
 
     /// Offset and length in the planes of a line's bytes; all planes if the bytes are not contiguous.
     pub fn bytes(&self, scan: ScanLine) -> (u64, u64) {
-        let (first, len) = (scan.address & (super::PLANE_SIZE - 1), self.columns + 1);
-        if first + len > super::PLANE_SIZE || self.row_scan_bits.iter().any(|&(bit, _)| bit != 0) {
+        let first = self.regs.plane_offset(scan.address);
+        let last = self.regs.plane_offset(scan.address.wrapping_add(self.columns));
+        let len = last.wrapping_sub(first).wrapping_add(1);
+        if last < first || self.row_scan_bits.iter().any(|&(bit, _)| bit != 0) {
             return (0, u64::from(super::PLANE_SIZE) * 4);
         }
         (u64::from(first) * 4, u64::from(len) * 4)
@@ -317,7 +318,7 @@ impl PlanarRenderer {
         // One more clock than is displayed, for pixel panning.
         let mut skip = pan as usize;
         for clock in 0..=self.columns {
-            let mut address = scan.address.wrapping_add(clock);
+            let mut address = self.regs.plane_offset(scan.address.wrapping_add(clock));
             for (bit, row) in self.row_scan_bits {
                 address = if scan.row_scan >> row & 1 != 0 { address | bit } else { address & !bit };
             }

@@ -6,6 +6,7 @@ use super::*;
 use crate::memory::Memory;
 use crate::testing::{Bench, Rng};
 
+mod addressing;
 mod canvas;
 mod registers;
 
@@ -550,9 +551,10 @@ fn no_vbe_mode_reaches_outside_video_memory() {
             let vbe = &vga.device.vbe;
             assert!(u64::from(vbe.bank_offset()) + 0x1_0000 <= u64::from(vram));
             if vbe.enabled() {
-                let last = u64::from(vbe.y_offset) + u64::from(vbe.yres);
-                assert!(last * u64::from(vbe.line_bytes()) <= u64::from(vram), "{vbe:?}");
-                assert!(vbe.x_offset + vbe.xres <= vbe.virt_width, "{vbe:?}");
+                let last = u64::from(vbe.y_offset) + u64::from(vbe.yres) - 1;
+                // A pixel has at most 4 bytes, and half a byte in planar modes.
+                let pixels = (u64::from(vbe.x_offset) + u64::from(vbe.xres)) * u64::from(vbe.bpp.max(4)) / 8;
+                assert!(last * u64::from(vbe.line_bytes()) + pixels <= u64::from(vram), "{vbe:?}");
                 assert!(vbe.xres > 0 && vbe.yres > 0);
             }
         }
@@ -634,9 +636,12 @@ fn plain_text_is_a_linear_window_and_returns_to_the_planes_on_planar_access() {
         vga.outw(GR_INDEX, u16::from_le_bytes([index, value]));
     }
     assert_eq!(windows(&vga), None);
-    assert_eq!(planes(&vga.memory, 3), [b'a', 7, 0, 0]);
-    vga.mem_write(0xa_0003, &[0x55]);
-    vga.memory.write_video(4 * 4, b"x");
+    // Cell n is at byte 2n of planes 0 and 1, as on IBM's adapter.
+    assert_eq!(planes(&vga.memory, 6), [b'a', 7, 0, 0]);
+    assert_eq!(planes(&vga.memory, 8), [b'b', 7, 0, 0]);
+    assert_eq!(planes(&vga.memory, 7), [0; 4]);
+    vga.mem_write(0xa_0006, &[0x55]);
+    vga.memory.write_video(8 * 4, b"x");
     for (index, value) in [(2, 3), (4, 2)] {
         vga.outw(SR_INDEX, u16::from_le_bytes([index, value]));
     }
@@ -649,7 +654,7 @@ fn plain_text_is_a_linear_window_and_returns_to_the_planes_on_planar_access() {
     let mut cells = [0; 4];
     vga.mem_read(0xb_8006, &mut cells);
     assert_eq!(cells, [b'a', 7, b'x', 7]);
-    assert_eq!(planes(&vga.memory, 3)[2], 0x55);
+    assert_eq!(planes(&vga.memory, 6)[2], 0x55);
     // CGA graphics use the same addressing but are displayed from the planes.
     vga.outw(GR_INDEX, 0x0f06);
     assert_eq!(windows(&vga), Some(None));

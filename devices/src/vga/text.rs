@@ -83,14 +83,20 @@ impl Grid {
 }
 
 impl Vga {
+    /// Where code and attribute of the cell at an address counter value are in video memory.
+    pub(super) fn cell_at(&self, counter: u32) -> u64 {
+        let offset = self.regs.plane_offset(counter);
+        if self.text_relocated && offset & 1 == 0 && offset < super::TEXT_AREA_SIZE {
+            u64::from(self.vram) + u64::from(offset)
+        } else {
+            u64::from(offset) * 4
+        }
+    }
+
     /// Code and attribute of the cell at an address counter value.
-    fn cell(&self, memory: &Memory, address: u32) -> [u8; 2] {
+    fn cell(&self, memory: &Memory, counter: u32) -> [u8; 2] {
         let mut cell = [0; 2];
-        let relocated = self.text_relocated && address < super::TEXT_AREA_SIZE / 2;
-        memory.read_video(
-            if relocated { u64::from(self.vram) + u64::from(address) * 2 } else { u64::from(address) * 4 },
-            &mut cell,
-        );
+        memory.read_video(self.cell_at(counter), &mut cell);
         cell
     }
 

@@ -188,8 +188,21 @@ impl Vbe {
         let lines = vram / self.line_bytes().max(1);
         self.virt_height = u16::try_from(lines).unwrap_or(u16::MAX).max(1);
         self.yres = self.yres.clamp(1, DISPI_MAX_YRES.min(self.virt_height));
-        self.x_offset = self.x_offset.min(self.virt_width - self.xres);
-        self.y_offset = self.y_offset.min(self.virt_height - self.yres);
+        // A displayed line may pass the end of a logical line, as long as the picture stays in video memory.
+        if self.end() > u64::from(vram) {
+            self.y_offset = self.y_offset.min(self.virt_height - self.yres);
+        }
+        if self.end() > u64::from(vram) {
+            self.x_offset = self.x_offset.min(self.virt_width - self.xres);
+        }
+    }
+
+    /// Offset in video memory behind the displayed picture.
+    fn end(&self) -> u64 {
+        let lines = u64::from(self.y_offset) + u64::from(self.yres) - 1;
+        // Only the sum of the pixels can exceed a word.
+        let pixels = |n: u16| u64::from(line_bytes(n, self.bpp));
+        lines * u64::from(self.line_bytes()) + pixels(self.x_offset) + pixels(self.xres)
     }
 
     /// Whether the values, from a saved state, are possible.

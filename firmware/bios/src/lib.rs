@@ -72,9 +72,26 @@ pub fn interrupt<H: Hw>(bios: &mut Bios<H>, regs: &mut Regs) {
     let flags_at = FarPtr::new(regs.ss, regs.sp().wrapping_add(4));
     regs.flags = bios.hw.read16(flags_at);
     let before = regs.flags;
+    let enabled = returns_with_interrupts_enabled(regs.vector, regs.ah());
     dispatch(bios, regs);
+    if enabled {
+        regs.set_flag(Flags::IF, true);
+    }
     if regs.flags != before {
         bios.hw.write16(flags_at, regs.flags);
+    }
+}
+
+/// Whether a service returns with interrupts enabled, whatever the caller's IF: in the AT's BIOS such a service begins
+/// with STI and ends with RET 2, which drops the caller's flags, because it returns a result in CF or ZF (IBM AT Technical
+/// Reference, BIOS listing). The others end with IRET.
+fn returns_with_interrupts_enabled(vector: u16, ah: u8) -> bool {
+    match vector {
+        0x13 | 0x40 => true,
+        0x15 => matches!(ah, 0x80..=0x86 | 0x90 | 0x91 | 0xc0),
+        0x16 => matches!(ah, 0x01 | 0x11 | 0x21),
+        0x1a => matches!(ah, 0x02..=0x07),
+        _ => false,
     }
 }
 

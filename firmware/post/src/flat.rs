@@ -29,13 +29,25 @@ post_start:
     cld
     rep stosl
     call post_main
+    # Boot sectors find conventional memory cleared.
+    xorl %eax, %eax
+    movl ${STACK_BOTTOM}, %edi
+    movl $(0x10000 - {STACK_BOTTOM}) / 4, %ecx
+    rep stosl
+    movl $bss_start, %edi
+    movl $bss_end, %ecx
+    subl %edi, %ecx
+    shrl $2, %ecx
+    rep stosl
     # The BIOS's header, now in RAM, has its entry point in segment F000h (selector 18h: 16-bit code).
     movzwl 0xfe008, %eax
-    pushl $0x18
-    pushl %eax
-    lretl
+    movw %ax, {JUMP}
+    movw $0x18, {JUMP} + 2
+    ljmpw *{JUMP}
 "#,
     STACK_TOP = const 0xfff0,
+    STACK_BOTTOM = const 0x8000,
+    JUMP = const 0xe_0000 + Handoff::OFFSET as u32 - 4,
     options(att_syntax)
 );
 

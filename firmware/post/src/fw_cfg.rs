@@ -81,6 +81,11 @@ impl FwCfg {
         Some(found)
     }
 
+    /// Bytes of the file directory in memory.
+    pub fn directory_bytes(&self) -> u32 {
+        4 + self.files.max(FIRST_ENTRIES) * ENTRY
+    }
+
     /// Reads `bytes` bytes of an item to memory. The device returns zeros beyond its end.
     pub fn read_key<M: Machine>(&self, machine: &mut M, key: u16, to: u32, bytes: u32) -> bool {
         if self.dma {

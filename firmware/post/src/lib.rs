@@ -90,6 +90,7 @@ pub fn power_on<M: Machine>(machine: &mut M, pci: &mut Pci, handoff: &mut Handof
     tables::mp::install(machine, &processors, pci, &mut space, &mut shadow);
     space.write(&mut map);
     map.write(handoff);
+    scratch::clear(machine, fw_cfg.map_or(0, FwCfg::directory_bytes));
 }
 
 /// Copies the boot order (fw_cfg `bootorder`) for the BIOS.

@@ -170,7 +170,10 @@ pub struct Board {
     pub processors: u16,
     pub cpuid: BTreeMap<u32, [u32; 4]>,
     pub msrs: BTreeMap<u32, u64>,
+    /// MSRs that the application processors have loaded.
+    pub loaded: BTreeMap<u32, u64>,
     pub io_apic: bool,
+    pub io_apic_id: u8,
     /// Writes to the local APIC's ICR.
     pub icr: Vec<u32>,
     /// Number of port accesses.
@@ -204,7 +207,9 @@ impl Board {
             processors: 1,
             cpuid: BTreeMap::from([(0, [2, 0, 0, 0]), (1, [0x633, 0, 0, 1 << 5 | 1 << 9 | 1 << 12])]),
             msrs: BTreeMap::from([(0xfe, 0x508)]),
+            loaded: BTreeMap::new(),
             io_apic: true,
+            io_apic_id: 0,
             icr: Vec::new(),
             accesses: 0,
             address: 0,
@@ -376,6 +381,12 @@ impl Board {
     /// Does what the trampoline does on each application processor.
     fn start_others(&mut self) {
         let table = scratch::TRAMPOLINE + u32::from(processors::TABLE_OFFSET);
+        for n in 0..u32::from(self.read16(table + 4)) {
+            let at = table + 8 + 12 * n;
+            let value = u64::from(self.read32(at + 8)) << 32 | u64::from(self.read32(at + 4));
+            let register = self.read32(at);
+            self.loaded.insert(register, value);
+        }
         let others = self.processors - 1;
         for n in 0..others {
             // In descending order, as an example of an arbitrary order.
@@ -426,6 +437,7 @@ impl Machine for Board {
     }
     fn read32(&mut self, at: u32) -> u32 {
         match at {
+            0xfec0_0010 if self.io_apic && self.io_apic_index == 0 => return u32::from(self.io_apic_id) << 24,
             0xfec0_0010 if self.io_apic && self.io_apic_index == 1 => return 0x0017_0011,
             0xfee0_0030 => return 0x0005_0014,
             _ => {}

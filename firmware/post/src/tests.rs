@@ -1,7 +1,7 @@
 //! Tests of POST as a whole on a fake PC: handoff structure, option ROMs, processors, MTRRs, $PIR, SMBIOS.
 
 use crate::testing::*;
-use crate::{Machine, scratch};
+use crate::Machine;
 use pcvm_firmware_rt::Handoff;
 
 mod loader;
@@ -288,17 +288,9 @@ fn application_processors_get_the_mtrrs_of_the_boot_processor() {
     ] {
         assert_eq!(board.msrs.get(&register), Some(&value), "{register:x}");
     }
-    let table = scratch::TRAMPOLINE + 0x100;
-    let count = u32::from(board.read16(table + 4));
-    let mut loaded = std::collections::BTreeMap::new();
-    for n in 0..count {
-        let at = table + 8 + 12 * n;
-        let value = u64::from(board.read32(at + 8)) << 32 | u64::from(board.read32(at + 4));
-        loaded.insert(board.read32(at), value);
-    }
     let mut set = board.msrs.clone();
     set.remove(&0xfe);
-    assert_eq!(loaded, set);
+    assert_eq!(board.loaded, set);
 }
 
 #[test]
@@ -331,6 +323,46 @@ fn smbios_gets_a_type_0_structure_if_it_has_none() {
         assert_eq!(board.read16(at + 0x1c), if has { 2 } else { 3 });
         let bytes = u32::from(board.read16(at + 0x16));
         assert_eq!(board.read8(structures + bytes - 6), 127, "the last structure must be of type 127");
+    }
+}
+
+#[test]
+fn the_mp_table_has_the_id_that_the_io_apics_register_reads() {
+    for id in [0, 5] {
+        let mut board = Board::pc(16 * MIB);
+        board.io_apic_id = id;
+        power_on(&mut board);
+        let table = find(&mut board, b"_MP_", 16).expect("no MP floating pointer structure");
+        let table = board.read32(table + 4);
+        let mut at = table + 0x2c;
+        while board.read8(at) != 2 {
+            at += if board.read8(at) == 0 { 20 } else { 8 };
+        }
+        assert_eq!(board.read8(at + 1), id);
+    }
+}
+
+#[test]
+fn conventional_memory_is_clear_after_power_on() {
+    for has_dma in [true, false] {
+        let mut board = Board::pc(16 * MIB);
+        board.has_dma = has_dma;
+        board.processors = 2;
+        board.keys.insert(5, vec![2, 0]);
+        let mut anchor = b"_SM_\0\x1f\x02\x08\x10\0\0\0\0\0\0\0_DMI_\0\0\0\0\0\0\0\x02\0\x28".to_vec();
+        anchor[0x16] = 13;
+        board.file("etc/smbios/smbios-anchor", &anchor);
+        board.file("etc/smbios/smbios-tables", b"\0\x04\0\0\0\0\x7f\x04\0\0\0\0");
+        board.file("etc/table-loader", &[7; 256]);
+        board.file("etc/system-states", &[128, 0, 0, 129, 2, 128]);
+        board.file("etc/boot-menu-wait", &[1, 2, 3, 4, 5, 6, 7, 8]);
+        for n in 0..80 {
+            board.file(&format!("opt/file-{n}"), &[1]);
+        }
+        power_on(&mut board);
+        let dirty: Vec<String> =
+            (0x500..0xa_0000).filter(|&at| board.ram[at] != 0).map(|at| format!("{at:x}")).collect();
+        assert_eq!(dirty, Vec::<String>::new());
     }
 }
 

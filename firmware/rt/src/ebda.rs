@@ -14,6 +14,9 @@ pub const SIZE: u8 = 1;
 /// Base memory in KiB.
 pub const BASE_MEMORY: u16 = 640 - SIZE as u16;
 
+/// The value of [`VIDEO_STACK`].
+pub const VIDEO_STACK_MARK: u32 = u32::from_le_bytes(*b"vstk");
+
 /// Segment of 1 KiB of private variables, in the firmware's data segment.
 pub const PRIVATE: u16 = 0xe6c0;
 
@@ -47,6 +50,10 @@ fields! {
     POINTER_FLAGS_2: u8 = 0x27;
     /// Bytes of the current packet: 8.
     POINTER_DATA: u8 = 0x28;
+    /// [`VIDEO_STACK_MARK`]: the rest of the EBDA has the VGA BIOS's stacks (`vgabios/src/stack.rs`).
+    VIDEO_STACK: u32 = 0x30;
+    /// Busy bytes of the VGA BIOS's three stacks.
+    VIDEO_BUSY: u8 = 0x34;
 }
 
 fields! {

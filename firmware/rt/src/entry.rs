@@ -8,8 +8,12 @@
 //!
 //! If SS is E000h on entry (an IRQ or a nested call while the firmware runs), the stub stays on the current stack. If
 //! not, it starts at `stack_position`: the top of the firmware's stack, or lower while the firmware calls other code or
-//! handles a call with interrupts enabled. Interrupt handlers of other programs may have switched stacks before they
-//! call the BIOS (those of DOS do).
+//! waits for an interrupt. Interrupt handlers of other programs may have switched stacks before they call the BIOS (those
+//! of DOS do).
+//!
+//! Interrupts are enabled only while a service waits, and then SS:ESP are the caller's (`rt_wait`). If the handler
+//! abandons the service, its part of the firmware's stack stays reserved. An entry below STACK_LOW is taken as the result
+//! of that, and starts at the top again.
 
 #![allow(unsafe_code, reason = "the entry stubs are assembly, with fixed addresses and shared symbols")]
 
@@ -57,7 +61,10 @@ entry_common:
     cmpw %ax, %cs:entry_ss
     je 1f
     movw %ax, %ss
-    movzwl %cs:stack_position, %esp
+    cmpw ${STACK_LOW}, %cs:stack_position
+    jae 2f
+    movw ${STACK_TOP}, %cs:stack_position
+2:  movzwl %cs:stack_position, %esp
     subw ${ACTIVATION}, %cs:stack_position
 1:  pushw $0
     pushw %cs:entry_ss
@@ -138,12 +145,16 @@ entry_vector: .space 2
 .balign 4
 .globl stack_position
 stack_position: .word {STACK_TOP}, 0
+# Registers of the caller that the firmware serves, 0 during POST.
+current_frame: .long 0
 
 .section .text.dispatch, "ax"
 # A handler may enable interrupts, and a program that hooks an interrupt may call the BIOS from its own stack. That call
 # starts HANDLER_RESERVE bytes lower, below the part of the stack that the handler uses.
 entry_dispatch:
     pushl stack_position
+    pushl current_frame
+    movl %eax, current_frame
     movl %esp, %ecx
     subw ${HANDLER_RESERVE}, %cx
     movw %cx, stack_position
@@ -151,6 +162,7 @@ entry_dispatch:
     calll bios_interrupt
     cli
     popl %eax
+    popl current_frame
     popl stack_position
     popw %gs
     popw %fs
@@ -164,24 +176,37 @@ entry_dispatch:
 1:  lssl (%esp), %esp
     iretw
 
-# rt_wait(halt): enables interrupts for two instructions, or until one arrives. Handlers of other programs may switch
-# stacks and call the BIOS, which then starts below the part of this stack that is in use.
+# rt_wait(halt): enables interrupts for two instructions, or until one arrives, on the caller's stack: a handler may never
+# return and expect its program's SS. If the handler calls the BIOS, that starts below the part of this stack that is in
+# use.
 .globl rt_wait
 rt_wait:
     movl 4(%esp), %ecx
+    pushl %ebx
     pushl stack_position
-    movl %esp, %eax
+    movl %esp, %ebx            # interrupt handlers preserve EBX and DS
+    movl %ebx, %eax
     subw ${CALL_RESERVE}, %ax
     movw %ax, stack_position
-    jecxz 1f
+    movl current_frame, %eax
+    testl %eax, %eax
+    jz 1f
+    cmpw $0xe000, {FRAME_SS}(%eax)
+    je 1f
+    lssl {FRAME_ESP}(%eax), %esp
+1:  jecxz 2f
     sti
     hlt                        # STI lets interrupts in only after HLT
-    jmp 2f
-1:  sti
+    jmp 3f
+2:  sti
     nop
     nop
-2:  cli
+3:  cli
+    movw %ds, %ax
+    movw %ax, %ss
+    movl %ebx, %esp
     popl stack_position
+    popl %ebx
     retl
 
 # rt_call(regs, target, interrupt, words): calls the far pointer `target` with `regs`. If `interrupt` is set, pushes
@@ -243,6 +268,7 @@ rt_call:
 3:  leaw 8(%esp), %sp
 2:  movzwl %sp, %esp
     pushfw
+    cli                        # some services return with interrupts enabled
     cld
     pushl %ebx
     pushw %ds
@@ -311,17 +337,20 @@ rt_protected_mode:
     movw %ax, %gs
     lretw
 
-# rt_enter(regs, target): jumps to the far pointer `target` with `regs`, SS:ESP = 0000:7C00 and IF set.
+# rt_enter(regs, target): jumps to the far pointer `target` with `regs`, SS:ESP = 0000:7C00, FS = GS = 0 and IF set.
 .section .text.enter, "ax"
 .globl rt_enter
 rt_enter:
     cli
     movw ${STACK_TOP}, stack_position
+    movl $0, current_frame
     movl 4(%esp), %ebx
     movl 8(%esp), %ecx
     xorl %eax, %eax
     movw %ax, %ss
     movl $0x7c00, %esp
+    movw %ax, %fs
+    movw %ax, %gs
     pushl %ecx
     movw 4(%ebx), %es
     movl 8(%ebx), %edi
@@ -512,6 +541,7 @@ boot_start:
 # Restarts the boot sequence on an empty stack. ECX: the interrupt vector, 18h or 19h.
 boot_again:
     movw ${STACK_TOP}, stack_position
+    movl $0, current_frame
     movl ${STACK_TOP}, %esp
     pushl %ecx
     calll bios_boot_again
@@ -616,6 +646,9 @@ pnp_real:
     .word 0
 "#,
     STACK_TOP = const (crate::ebda::PRIVATE - 0xe000) * 16,
+    STACK_LOW = const 0x5a00,
+    FRAME_ESP = const core::mem::offset_of!(crate::Regs, esp),
+    FRAME_SS = const core::mem::offset_of!(crate::Regs, ss),
     CALL_RESERVE = const 256,
     HANDLER_RESERVE = const 2048,
     ACTIVATION = const 0xc00,

@@ -20,6 +20,8 @@
 
 pub mod apm;
 pub mod bda;
+#[cfg(guest16)]
+mod call;
 pub mod ebda;
 #[cfg(code16)]
 pub mod entry;

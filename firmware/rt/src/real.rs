@@ -7,8 +7,8 @@ use crate::hw::{Hw, Ports};
 use crate::regs::{Flags, Regs};
 use core::arch::asm;
 
-// SAFETY: `entry.rs` (in boot programs `guest/src/start.rs`) defines them with the C calling convention and these
-// arguments.
+// SAFETY: `entry.rs` (in boot programs `call.rs` and `guest/src/start.rs`) defines them with the C calling convention and
+// these arguments.
 unsafe extern "C" {
     /// Calls a far pointer, see `entry.rs`. `interrupt` is 1 if the callee returns by IRET; `words` points to four
     /// words for its stack, or is null.

@@ -6,6 +6,8 @@ use crate::hw::{Far, far};
 /// Segment of the BIOS data area.
 pub const SEGMENT: u16 = 0x40;
 
+/// Linear address of the word that has the segment of the extended BIOS data area (40:0Eh).
+pub const LINEAR_EBDA: u16 = 0x40e;
 /// Equipment word. Bits 5-4 are the initial video mode: 2 is 80x25 colour, 3 is monochrome.
 pub const EQUIPMENT: u16 = 0x10;
 /// Current video mode.

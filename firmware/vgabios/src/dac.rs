@@ -94,6 +94,9 @@ pub fn load<H: Hw>(hw: &mut H, palette: Palette) {
     hw.outb(vga::DAC_WRITE, 0);
     let last = if matches!(palette, Palette::Full) { 255 } else { 63 };
     for index in 0..=last {
+        if index & 0x1f == 0x1f {
+            hw.let_interrupts_in();
+        }
         let mut rgb = colour(hw, palette, index);
         if grey_summing {
             rgb = [grey(rgb); 3];

@@ -48,6 +48,9 @@ pub fn load<H: Hw>(hw: &mut H, from: Far, first: u16, count: u16, height: u8, bl
     let mut from = from;
     let height = u16::from(height.min(32));
     for _ in 0..count.min(256) {
+        if to.off & 0x3ff == 0 {
+            hw.let_interrupts_in();
+        }
         hw.copy(to, from, height);
         to = to.at(STRIDE);
         from = from.at(height);

@@ -464,6 +464,7 @@ pub fn scroll<H: Hw>(hw: &mut H, up: bool, lines: u8, colour: u8, window: Window
         vga::write(hw, vga::GRAPHICS, MODE, WRITE_LATCHES);
     }
     for n in 0..moved {
+        hw.let_interrupts_in();
         let (to, from) = if up { (n, n + lines) } else { (all - 1 - n, all - 1 - n - lines) };
         let (to, from) = (surface.line(first + to) + left, surface.line(first + from) + left);
         copy_line(hw, &mut surface, to, from, width);
@@ -474,6 +475,7 @@ pub fn scroll<H: Hw>(hw: &mut H, up: bool, lines: u8, colour: u8, window: Window
         vga::write(hw, vga::GRAPHICS, ENABLE_SET_RESET, ALL_PLANES);
     }
     for n in 0..lines {
+        hw.let_interrupts_in();
         let y = if up { moved + n } else { n };
         let to = surface.line(first + y) + left;
         fill_line(hw, &mut surface, to, width, colour);

@@ -62,6 +62,10 @@ pub trait Hw {
     /// Fills `len` bytes with a four-byte pattern, dwords first; an odd last byte gets the pattern's lowest byte.
     fn fill(&mut self, to: Far, value: u32, len: u16);
 
+    /// Lets pending interrupts in if the caller has them enabled. Loops that access the adapter call it, so that no
+    /// timer tick is lost.
+    fn let_interrupts_in(&mut self) {}
+
     /// Address of [`crate::tables::TABLES`].
     fn tables(&self) -> Far;
     /// Reads a byte of [`crate::tables::TABLES`].

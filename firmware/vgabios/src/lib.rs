@@ -2,13 +2,13 @@
 //! and VESA BIOS Extension (VBE) 3.0 on the Bochs display interface (PCI 1234:1111 of pcvm, QEMU and Bochs), or
 //! with the feature `cirrus` on the Cirrus Logic CL-GD5446 (PCI 1013:00B8).
 //!
-//! It runs on the caller's stack, in real mode, in V86 mode and in the x86 interpreters of Windows and X.Org, and has
-//! no memory of its own: all state is in the BIOS data area and in the adapter's registers. All code is generic over
+//! It runs in real mode, in V86 mode and in the x86 interpreters of Windows and X.Org, on a stack in the EBDA if the system
+//! BIOS reserves one ([`stack`]), else on the caller's. All other state is in the BIOS data area and in the adapter's
+//! registers. All code is generic over
 //! [`Hw`], so that it also runs on the host in tests; `main.rs` and `rom.rs` are the ROM around it.
 //!
 //! Deliberately missing: the light pen, which a VGA does not have (INT 10h AH=04h answers "not triggered"), and a
 //! second adapter (AH=12h BL=35h, display switch, is refused, as on a machine with one adapter).
-//! adapter beside this one (AH=12h BL=35h, display switch, is refused as on a machine with one).
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -30,6 +30,7 @@ pub mod saved;
 pub mod scroll;
 pub mod select;
 pub mod set_mode;
+pub mod stack;
 pub mod state;
 pub mod tables;
 pub mod teletype;

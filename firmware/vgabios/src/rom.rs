@@ -2,7 +2,7 @@
 
 use core::arch::{asm, global_asm};
 use vgabios::tables::{ROM_SEGMENT, TABLES, TABLES_OFFSET};
-use vgabios::{Far, Hw, Regs, far};
+use vgabios::{Far, Hw, Regs, bda, far, stack};
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
@@ -99,10 +99,95 @@ init_entry:
     popfw
     lretw
 
+    # INT 10h on a stack of its own (`vgabios::stack`). The caller's stack takes 10 bytes beside the interrupt's frame:
+    # DS, EBX, EAX. Interrupts stay disabled but in `let_interrupts_in`.
     .globl int10_entry
 int10_entry:
-    sti
+    cli                         # a program that hooked the vector may chain here with IF set
     cld
+    pushl %eax
+    pushl %ebx
+    pushw %ds
+    xorw %ax, %ax
+    movw %ax, %ds
+    movw {EBDA}, %ax
+    movw %ax, %ds
+    cmpl ${MARK}, {MARK_AT}
+    jne on_callers_stack
+    movw ${BUSY}, %bx
+1:  movb $1, %al
+    xchgb %al, (%bx)            # one instruction: a multitasking V86 monitor may switch tasks at any other
+    testb %al, %al
+    jz 2f
+    incw %bx
+    cmpw ${BUSY} + {COUNT}, %bx
+    jb 1b
+    jmp on_callers_stack
+2:  cmpb $1, (%bx)
+    jne on_callers_stack        # not RAM
+    movw %bx, %ax
+    subw ${BUSY}, %ax
+    imulw ${SIZE}, %ax, %ax
+    addw ${FRAME}, %ax
+    xchgw %ax, %bx
+    movw %ax, {FRAME_BUSY}(%bx)
+    movw %ss, {FRAME_SS}(%bx)
+    movl %esp, {FRAME_ESP}(%bx)
+    movw %ds, %ax
+    movw %ax, %ss
+    movzwl %bx, %esp
+    movw {FRAME_ESP}(%bx), %ax
+    movw {FRAME_SS}(%bx), %ds
+    movw %ax, %bx
+    # DS:BX is the caller's stack: DS, EBX, EAX, IP, CS, flags.
+    pushl 6(%bx)
+    pushl %ecx
+    pushl %edx
+    pushl 2(%bx)
+    pushl %ebp
+    pushl %esi
+    pushl %edi
+    pushw (%bx)
+    pushw %es
+    movw 14(%bx), %ax
+    movw %ss, %bx
+    movw %bx, %ds
+    movw %bx, %es
+    movl %esp, %ecx
+    movw %ax, 32 + {FRAME_FLAGS}(%ecx)
+    callw rust_int10
+    popw %es
+    popw %bx
+    popl %edi
+    popl %esi
+    popl %ebp
+    movw %sp, %bx
+    movw 16 + {FRAME_ESP}(%bx), %ax
+    movw 16 + {FRAME_SS}(%bx), %ds
+    movw %ax, %bx
+    popl 2(%bx)
+    popl %edx
+    popl %ecx
+    popl 6(%bx)
+    movw %ss, %ax
+    movw %ax, %ds
+    popl %ebx                   # FRAME_BUSY, FRAME_SS
+    popl %eax                   # FRAME_ESP
+    rorl $16, %ebx
+    movw %bx, %ss
+    movl %eax, %esp
+    rorl $16, %ebx
+    movb $0, (%bx)
+    popw %ds
+    popl %ebx
+    popl %eax
+    iretw
+
+on_callers_stack:
+    popw %ds
+    popl %ebx
+    popl %eax
+    sti
     pushl %eax
     pushl %ecx
     pushl %edx
@@ -132,9 +217,56 @@ int10_entry:
     popl %eax
     iretw
 
+    # Lets pending interrupts in, on the caller's stack, if the caller has them enabled. Keeps all registers. On the
+    # caller's stack they are enabled all the time.
+let_interrupts_in:
+    pushl %eax
+    pushl %ebx
+    xorw %ax, %ax
+    movw %ax, %ds
+    movw {EBDA}, %ax
+    movw %ss, %bx
+    movw %bx, %ds
+    cmpw %ax, %bx
+    jne 2f
+    cmpl ${MARK}, {MARK_AT}
+    jne 2f
+    movw ${FRAME}, %bx
+1:  cmpw %bx, %sp
+    jb 1f
+    addw ${SIZE}, %bx
+    jmp 1b
+1:  testb $2, {FRAME_FLAGS} + 1(%bx)
+    jz 2f
+    movw %sp, {FRAME_SP}(%bx)
+    movl {FRAME_ESP}(%bx), %eax
+    movw {FRAME_SS}(%bx), %ss
+    movl %eax, %esp
+    sti
+    nop
+    nop
+    cli
+    movw %ds, %ax
+    movw %ax, %ss
+    movzwl {FRAME_SP}(%bx), %esp
+2:  popl %ebx
+    popl %eax
+    retw
 "#,
     vendor = const if CIRRUS { 0x1013 } else { 0x1234 },
     device = const if CIRRUS { 0x00b8 } else { 0x1111 },
+    EBDA = const bda::LINEAR_EBDA,
+    MARK = const stack::MARK,
+    MARK_AT = const stack::MARK_AT,
+    BUSY = const stack::BUSY,
+    COUNT = const stack::COUNT,
+    SIZE = const stack::SIZE,
+    FRAME = const stack::FIRST + stack::SIZE - FRAME_SIZE,
+    FRAME_BUSY = const 0,
+    FRAME_SS = const 2,
+    FRAME_ESP = const 4,
+    FRAME_SP = const 8,
+    FRAME_FLAGS = const 10,
     options(att_syntax)
 );
 
@@ -213,6 +345,10 @@ vbe_window:
 "#,
     options(att_syntax)
 );
+
+/// Bytes at the top of an own stack: offset of its busy byte, the caller's SS and ESP, SP while interrupts run on the
+/// caller's stack, the caller's flags.
+const FRAME_SIZE: u16 = 12;
 
 /// Hardware access by machine instructions in real or V86 mode.
 struct RealModeHw;
@@ -352,6 +488,12 @@ impl Hw for RealModeHw {
                 "andw $1, %cx", "rep stosw", "movw %bx, %cx", "andw $1, %cx", "rep stosb", "pushw %ss", "popw %es", inout("eax") value => _, out("bx") _, in("dx") to.seg,
                 inout("cx") len => _, inout("di") to.off => _, options(att_syntax));
         }
+    }
+
+    #[inline(never)]
+    fn let_interrupts_in(&mut self) {
+        // SAFETY: keeps all registers but the flags. Interrupt handlers do not write to this code's stack.
+        unsafe { asm!("callw let_interrupts_in", options(att_syntax)) };
     }
 
     fn tables(&self) -> Far {

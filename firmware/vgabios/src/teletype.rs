@@ -66,6 +66,7 @@ pub fn write<H: Hw>(hw: &mut H, page: u8, character: u8, attribute: u8, keep_att
     let columns = hw.bda16(bda::COLUMNS);
     let rows = hw.bda8(bda::ROWS);
     for _ in 0..count {
+        hw.let_interrupts_in();
         glyphs::write(hw, page, at, character, attribute, background);
         at.column = at.column.wrapping_add(1);
         if u16::from(at.column) >= columns {
@@ -88,8 +89,11 @@ fn bell<H: Hw>(hw: &mut H) {
     let control = hw.inb(0x61);
     hw.outb(0x61, control | 3);
     // Delay: 4096 reads of port 61h, each of which is an ISA cycle or, on a VMM, an exit.
-    for _ in 0..4096 {
+    for n in 0..4096 {
         hw.inb(0x61);
+        if n & 0x3f == 0 {
+            hw.let_interrupts_in();
+        }
     }
     hw.outb(0x61, control);
 }
@@ -169,6 +173,7 @@ pub fn string<H: Hw>(hw: &mut H, regs: &Regs) {
     let mut from = far(regs.es, regs.bp());
     let mut attribute = regs.bl();
     for _ in 0..regs.cx() {
+        hw.let_interrupts_in();
         let character = hw.read8(from);
         from = from.at(1);
         if mode & 2 != 0 {

@@ -1,15 +1,15 @@
 //! The built ROM in libx86emu, the interpreter in which X.Org's and SUSE's tools run video BIOSes: all calls of the
-//! unit tests, with the stack depth checked. `cargo test --features x86emu` tests `firmware/prebuilt/vgabios.bin`, or
+//! unit tests, with the stack depth checked, on the VGA BIOS's own stacks and on the caller's. `cargo test --features x86emu` tests `firmware/prebuilt/vgabios.bin`, or
 //! the ROM in the environment variable `VGABIOS`.
 #![cfg(feature = "x86emu")]
 #![allow(unsafe_code)]
 
 mod common;
 
-use common::{Caller, Machine};
+use common::{Caller, EBDA, Machine};
 use std::ffi::{c_int, c_uint, c_void};
 use std::sync::Mutex;
-use vgabios::Regs;
+use vgabios::{Regs, stack};
 
 #[repr(C)]
 struct Segment {
@@ -117,13 +117,37 @@ extern "C" fn interrupt(emu: *mut Emu, number: u8, kind: c_uint) -> c_int {
 
 struct EmulatedRom {
     emu: *mut Emu,
-    max_depth: u32,
-    /// Deepest stack use, and the call that caused it, of each function.
+    /// Deepest use of the caller's stack beside the interrupt's frame, and the call that caused it, of each function.
     worst: std::collections::BTreeMap<u16, (u32, Regs)>,
+    /// Deepest use of the first own stack.
+    own_depth: usize,
+    /// Index of the first own stack that must be free after a call.
+    free: u16,
     _only: std::sync::MutexGuard<'static, ()>,
 }
 
+/// Fills unused stack.
+const UNUSED: u8 = 0xa5;
+
+/// An own stack of the VGA BIOS.
+fn own_stack(machine: &mut Machine, n: u16) -> &mut [u8] {
+    let at = common::linear(vgabios::far(EBDA, stack::FIRST + n * stack::SIZE)) as usize;
+    &mut machine.ram[at..at + usize::from(stack::SIZE)]
+}
+
+fn own_stacks_free(machine: &mut Machine, first: u16) -> bool {
+    (first..stack::COUNT).all(|n| machine.byte(vgabios::far(EBDA, stack::BUSY + n)) == 0)
+}
+
 impl EmulatedRom {
+    /// The ROM under a BIOS that reserves no stack for it, or in an interpreter without the EBDA.
+    fn on_the_callers_stack() -> Self {
+        let mut new = Self::new();
+        let at = common::linear(vgabios::far(EBDA, stack::MARK_AT));
+        new.machine().write(at, &[0; 4]);
+        new
+    }
+
     fn new() -> Self {
         let only = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let path =
@@ -138,8 +162,10 @@ impl EmulatedRom {
             x86emu_set_intr_handler(emu, interrupt);
             emu
         };
-        let mut new = Self { emu, max_depth: 0, worst: std::collections::BTreeMap::new(), _only: only };
+        let mut new = Self { emu, worst: std::collections::BTreeMap::new(), own_depth: 0, free: 0, _only: only };
         new.init();
+        // POST has a stack for the initialisation.
+        new.worst.clear();
         new
     }
 
@@ -162,6 +188,7 @@ impl EmulatedRom {
             }
             // Fill the stack below the frame with a pattern; everything above the frame belongs to the caller.
             machine.ram[base as usize..base as usize + usize::from(sp)].fill(0xa5);
+            own_stack(machine, 0).fill(UNUSED);
             machine.lowest = u32::MAX;
             machine.stack = base..base + u32::from(sp);
             // Garbage in the upper half of ESP, as an interpreter's caller may leave it.
@@ -194,7 +221,9 @@ impl EmulatedRom {
             "{regs:x?}: the caller's stack was overwritten"
         );
         let depth = machine.stack.end - machine.lowest.min(machine.stack.end);
-        self.max_depth = self.max_depth.max(depth);
+        let own = own_stack(machine, 0);
+        self.own_depth = self.own_depth.max(own.iter().position(|&byte| byte != UNUSED).map_or(0, |at| own.len() - at));
+        assert!(own_stacks_free(machine, self.free), "{regs:x?}: an own stack stays busy");
         let function = if regs.ah() == 0x4f { regs.ax() } else { regs.ax() & 0xff00 };
         let worst = self.worst.entry(function).or_insert((0, regs));
         if depth > worst.0 {
@@ -353,19 +382,71 @@ fn the_window_function_has_the_effects_of_4f05h() {
 
 common::calls::suite!(EmulatedRom::new());
 
-#[test]
-fn every_call_stays_within_its_stack_limit() {
-    let mut caller = EmulatedRom::new();
-    common::calls::everything(&mut caller);
-    for (function, (depth, regs)) in &caller.worst {
-        println!("{function:04x}: {depth} bytes, bx {:04x} cx {:04x} dx {:04x}", regs.bx(), regs.cx(), regs.dx());
-    }
-    // Callers of mode set and character functions may have small stacks; allow them less.
+/// Asserts the depth of every function, given in bytes below the interrupt's frame.
+#[track_caller]
+fn assert_depths(caller: &EmulatedRom, most: impl Fn(u16) -> u32) {
     for (&function, (depth, regs)) in &caller.worst {
-        let most = match function {
-            0x0000 | 0x0100..=0x0500 | 0x1000..=0x1300 => 212,
-            _ => 304,
-        };
+        println!("{function:04x}: {depth} bytes, bx {:04x} cx {:04x} dx {:04x}", regs.bx(), regs.cx(), regs.dx());
+        let most = most(function);
         assert!(*depth <= most, "{depth} bytes of stack instead of at most {most}: {regs:x?}");
     }
+}
+
+#[test]
+fn every_call_takes_16_bytes_of_the_callers_stack() {
+    let mut caller = EmulatedRom::new();
+    common::calls::everything(&mut caller);
+    assert_depths(&caller, |_| 10);
+    println!("own stack: {} bytes", caller.own_depth);
+    // The rest is for an NMI.
+    assert!(caller.own_depth + 16 <= usize::from(stack::SIZE), "{} bytes of an own stack", caller.own_depth);
+}
+
+#[test]
+fn every_call_works_on_the_callers_stack_where_no_other_is_reserved() {
+    let mut caller = EmulatedRom::on_the_callers_stack();
+    common::calls::everything(&mut caller);
+    assert_eq!(caller.own_depth, 0);
+    // Callers of mode set and character functions may have small stacks; allow them less.
+    assert_depths(&caller, |function| match function {
+        0x0000 | 0x0100..=0x0500 | 0x1000..=0x1300 => 216,
+        _ => 308,
+    });
+}
+
+#[test]
+fn a_call_takes_the_next_stack_while_the_first_is_busy_and_the_callers_if_all_are() {
+    let mut caller = EmulatedRom::new();
+    let busy = |n| common::linear(vgabios::far(EBDA, stack::BUSY + n));
+    for n in 0..=stack::COUNT {
+        let machine = caller.machine();
+        (0..stack::COUNT).for_each(|n| own_stack(machine, n).fill(UNUSED));
+        (0..n).for_each(|n| machine.write(busy(n), &[1]));
+        caller.free = n;
+        caller.worst.clear();
+        caller.int10(Regs { eax: 0x0003, ..Regs::default() });
+        let (depth, _) = caller.worst[&0];
+        let machine = caller.machine();
+        let used: Vec<bool> =
+            (0..stack::COUNT).map(|n| own_stack(machine, n).iter().any(|&byte| byte != UNUSED)).collect();
+        assert_eq!(used, (0..stack::COUNT).map(|at| at == n).collect::<Vec<_>>(), "{n} stacks are busy");
+        assert_eq!(depth <= 10, n < stack::COUNT, "{n} stacks are busy: {depth} bytes");
+        assert!((0..stack::COUNT).all(|at| machine.byte(vgabios::far(EBDA, stack::BUSY + at)) == u8::from(at < n)));
+    }
+}
+
+#[test]
+fn the_stack_moves_with_the_ebda() {
+    let mut caller = EmulatedRom::new();
+    let machine = caller.machine();
+    let (from, to) = (common::linear(vgabios::far(EBDA, 0)), 0x7_0000);
+    machine.ram.copy_within(from as usize..from as usize + 1024, to);
+    machine.ram[from as usize..from as usize + 1024].fill(UNUSED);
+    machine.write(u32::from(vgabios::bda::LINEAR_EBDA), &0x7000u16.to_le_bytes());
+    caller.worst.clear();
+    caller.free = stack::COUNT;
+    caller.int10(Regs { eax: 0x0013, ..Regs::default() });
+    assert!(caller.worst[&0].0 <= 10);
+    let machine = caller.machine();
+    assert!(machine.ram[from as usize..from as usize + 1024].iter().all(|&byte| byte == UNUSED));
 }

@@ -9,8 +9,6 @@
 //! `ALLOWED`.
 //!
 //! `asm16 finish ROM` pads the ROM to a multiple of 512 bytes and sets its size and checksum.
-//!
-//! `asm16 finish ROM` pads the ROM to 512 bytes and sets its size and checksum.
 
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -18,7 +16,7 @@ use std::process::ExitCode;
 /// Mnemonics that the ROM may contain.
 const ALLOWED: &[&str] = &[
     "adc", "add", "addw", "addl", "addb", "adcl", "and", "andb", "andl", "andw", "bsf", "bsr", "bt", "btw", "call",
-    "cld", "cltd", "cwtl", "cbtw", "cwtd", "cmp", "cmpb", "cmpl", "cmpw", "dec", "decb", "decl", "decw", "div", "divb",
+    "cld", "cli", "cltd", "cwtl", "cbtw", "cwtd", "cmp", "cmpb", "cmpl", "cmpw", "dec", "decb", "decl", "decw", "div", "divb",
     "divl", "divw", "idiv", "imul", "in", "inc", "incb", "incl", "incw", "iret", "ja", "jae", "jb", "jbe", "jcxz",
     "je", "jg", "jge", "jl", "jle", "jmp", "jne", "jno", "jnp", "jns", "jo", "jp", "js", "lea", "leal", "leaw", "lods",
     "loop", "lret", "mov", "movb", "movl", "movw", "movsbl", "movsbw", "movswl", "movzbl", "movzbw", "movzwl", "mul",
@@ -271,10 +269,12 @@ fn finish(rom: &mut Vec<u8>) -> Result<String, String> {
     let pages = u8::try_from(rom.len() / 512).map_err(|_| "the ROM is larger than 255 units of 512 bytes")?;
     rom[2] = pages;
     let pcir = usize::from(u16::from_le_bytes([rom[0x18], rom[0x19]]));
-    if rom.get(pcir..pcir + 4) != Some(b"PCIR") {
-        return Err("no PCI data structure at the offset in word 18h".to_owned());
+    if pcir != 0 {
+        if rom.get(pcir..pcir + 4) != Some(b"PCIR") {
+            return Err("no PCI data structure at the offset in word 18h".to_owned());
+        }
+        rom[pcir + 0x10] = pages;
     }
-    rom[pcir + 0x10] = pages;
     rom[7] = 0;
     rom[7] = 0u8.wrapping_sub(rom.iter().fold(0, |sum, byte| sum.wrapping_add(*byte)));
     Ok(format!("{used} bytes used of {}", rom.len()))

@@ -32,6 +32,8 @@ pub struct NbdClient {
     pub(super) target: NbdTarget,
     tls: Option<TlsClient>,
     read_only: bool,
+    /// Each write is on stable storage when it is complete.
+    pub(super) through: bool,
     /// As negotiated first. After a reconnection the export must be the same.
     pub(super) export: Export,
     primary: Mutex<Primary>,
@@ -103,6 +105,7 @@ impl NbdClient {
             target,
             tls,
             read_only,
+            through: false,
             export,
             primary: Mutex::new(Primary { connection: Some(connection), ..Primary::default() }),
             readers: [const { Mutex::new(None) }; READERS],
@@ -111,6 +114,13 @@ impl NbdClient {
             effect_max: AtomicU32::new(EFFECT_MAX),
             interrupt,
         })
+    }
+
+    /// The same disk, each of whose writes is on stable storage when it is complete: by FUA where the server has it, else by
+    /// a flush after the write.
+    pub fn with_write_through(mut self) -> Self {
+        self.through = true;
+        self
     }
 
     /// Ends waits for the server, from any thread.

@@ -53,11 +53,12 @@ impl NbdClient {
         }
         match direction {
             Direction::Read => self.read_part(iov, len, offset),
-            Direction::Write => self.write_part(iov, len, offset, false),
+            Direction::Write => self.write_part(iov, len, offset, self.through),
         }
     }
 
-    /// The same for a write that must be on stable storage before it is complete (FUA).
+    /// A write that is on stable storage when it is complete (FUA), whatever the cache mode.
+    #[cfg(test)]
     pub fn write_through(&self, iov: &mut IoVec<'_>, offset: u64) -> io::Result<usize> {
         match self.export.size.saturating_sub(offset).min(iov.total() as u64) {
             0 => Ok(0),

@@ -18,10 +18,11 @@ pub use drive::{DriveOption, assign_units, cdrom, disk, unit_name};
 pub use floppy::{FloppyOption, assign_floppies, floppy, floppy_timing};
 pub use nbd::network_target;
 pub use net::net;
-pub use plain::{boot_order, control, display, machine_name, serial_port, trace, vga, vnc, websocket};
+pub use plain::{boot_order, control, display, keymap, machine_name, serial_port, trace, vga, vnc, websocket};
 pub use rtc::rtc;
 pub use size::memory_size;
 
+use crate::keys::Keymap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -195,6 +196,9 @@ pub enum OptionError {
     /// A date that the RTC cannot represent.
     #[error("the year must be 1970 to 2099, not {0}")]
     Year(u32),
+    /// A keyboard layout that is not known.
+    #[error("unknown keyboard layout '{0}' (layouts: {list})", list = Keymap::names().collect::<Vec<_>>().join(", "))]
+    Keymap(String),
     /// A machine name with invalid characters.
     #[error("must have at most 64 characters, without slashes and control characters")]
     BadName,

@@ -1,7 +1,8 @@
-//! `--trace`, `--boot`, `--serial`, `--display`, `--vga`, `--control`, `--vnc`, `--vnc-websocket` and `--name`.
+//! `--trace`, `--boot`, `--serial`, `--display`, `--keymap`, `--vga`, `--control`, `--vnc`, `--vnc-websocket` and `--name`.
 
 use super::{OptionError, lossy, set_once, size, split_list, unknown_key};
 use crate::config::{Adapter, BootDevice, CharSpec, ControlSpec, Display, TraceConfig, VncAddress};
+use crate::keys::Keymap;
 use pcvm_devices::vga::Vga;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -71,6 +72,14 @@ pub fn display(text: &str) -> Result<Display, OptionError> {
         "sdl" => Ok(Display::Sdl),
         _ => Err(OptionError::NotOneOf { value: text.to_owned(), expected: "none, terminal or sdl" }),
     }
+}
+
+/// A keyboard layout, by QEMU's names.
+///
+/// # Errors
+/// If there is no such layout.
+pub fn keymap(text: &str) -> Result<Keymap, OptionError> {
+    Keymap::named(text).ok_or_else(|| OptionError::Keymap(text.to_owned()))
 }
 
 /// `std[,vram=SIZE]`, `cirrus` or `none`: the adapter, or `None` for none.

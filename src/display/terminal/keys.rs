@@ -4,7 +4,7 @@
 //! console_codes(4) and the Linux console's key map (F1 to F5 as `ESC [ [ A`, F13 on for Shift-F1); rxvt's `^` and `@`.
 //! Mouse, focus and paste reports are not enabled, and skipped if they come.
 
-use crate::keys;
+use crate::keys::{self, Keymap, KeysymKeyboard, keysym_of};
 use pcvm_devices::InputEvent;
 use pcvm_devices::vga::cp437_code;
 
@@ -307,25 +307,32 @@ fn single_shift(bytes: &[u8]) -> Parsed {
     typed.map_or(Parsed::Skip(2), |(code, mods)| Parsed::Typed(Typed::Key(code, mods), 2))
 }
 
-/// The key events that type `typed` on the guest's US keyboard; `caps`: its Caps Lock is on. A character without a key is
-/// typed as its code page 437 number on the keypad with Alt held. A character outside code page 437 gives no events.
-pub fn strokes(typed: Typed, caps: bool) -> Vec<InputEvent> {
-    let (code, mods) = match typed {
-        Typed::Key(code, mods) => (code, mods),
-        Typed::Char(c, mods) => match keys::by_char(c) {
-            Some((code, shift)) => {
-                let shift = shift ^ (caps && c.is_ascii_alphabetic());
-                (code, Mods { shift: shift || mods.shift && !c.is_ascii_alphabetic(), ..mods })
-            }
-            None => return cp437_code(c).map(alt_number).unwrap_or_default(),
-        },
+/// The key events that type `typed` on the guest's keyboard with the layout `keymap`, while its locks are `locks` (bit 1 Num
+/// Lock, bit 2 Caps Lock). A character that the layout does not have is typed as its code page 437 number on the keypad with
+/// Alt held. A character outside code page 437 gives no events.
+pub fn strokes(typed: Typed, keymap: Keymap, locks: u8) -> Vec<InputEvent> {
+    let mut keyboard = KeysymKeyboard::new(keymap);
+    keyboard.set_locks(locks);
+    let (Typed::Key(_, mods) | Typed::Char(_, mods)) = typed;
+    let shift = match typed {
+        Typed::Key(..) => mods.shift,
+        Typed::Char(c, _) if keymap.strokes_or_latin(c).is_none() => {
+            return cp437_code(c).map(alt_number).unwrap_or_default();
+        }
+        // With Ctrl or Alt the case of a letter is a held Shift; else the keyboard presses what the character takes.
+        Typed::Char(c, _) => mods.shift || (mods.ctrl || mods.alt) && c.is_uppercase(),
     };
-    let modifiers = [(mods.ctrl, CTRL), (mods.alt, ALT), (mods.shift, keys::SHIFT)];
+    let modifiers = [(mods.ctrl, CTRL), (mods.alt, ALT), (shift, keys::SHIFT)];
     let held: Vec<u16> = modifiers.into_iter().filter(|(held, _)| *held).map(|(_, code)| code).collect();
-    let mut events: Vec<_> = held.iter().map(|&code| InputEvent::Key { code, down: true }).collect();
-    events.extend([true, false].map(|down| InputEvent::Key { code, down }));
-    events.extend(held.iter().rev().map(|&code| InputEvent::Key { code, down: false }));
-    events
+    held.iter().for_each(|&code| keyboard.code(code, true));
+    for down in [true, false] {
+        match typed {
+            Typed::Key(code, _) => keyboard.code(code, down),
+            Typed::Char(c, _) => keyboard.keysym(keysym_of(c), down),
+        }
+    }
+    held.iter().rev().for_each(|&code| keyboard.code(code, false));
+    keyboard.events
 }
 
 fn alt_number(code: u8) -> Vec<InputEvent> {
@@ -461,7 +468,7 @@ mod tests {
     #[test]
     fn every_key_is_pressed_and_released_with_its_modifiers() {
         let codes = |typed, caps| -> Vec<(u16, bool)> {
-            let events = strokes(typed, caps).into_iter();
+            let events = strokes(typed, Keymap::default(), if caps { 4 } else { 0 }).into_iter();
             events
                 .map(|event| if let InputEvent::Key { code, down } = event { (code, down) } else { panic!() })
                 .collect()
@@ -485,6 +492,12 @@ mod tests {
                 .collect::<Vec<_>>()
         );
         assert_eq!(codes(Typed::Char('€', NONE), false), []);
+        assert_eq!(
+            codes(Typed::Char('A', ALT), false),
+            [(0x38, true), (0x2a, true), (0x1e, true), (0x1e, false), (0x2a, false), (0x38, false)]
+        );
+        let german = strokes(Typed::Char('é', NONE), Keymap::named("de").unwrap(), 0);
+        assert_eq!(german.iter().filter(|event| matches!(event, InputEvent::Key { down: true, .. })).count(), 2);
     }
 
     fn any_input() -> impl Strategy<Value = Vec<u8>> {
@@ -512,7 +525,7 @@ mod tests {
             let typed = out.len();
             prop_assert!(typed <= bytes.len());
             for typed in out {
-                let events = strokes(typed, false);
+                let events = strokes(typed, Keymap::default(), 0);
                 let downs = events.iter().filter(|event| matches!(event, InputEvent::Key { down: true, .. })).count();
                 prop_assert_eq!(downs * 2, events.len());
             }

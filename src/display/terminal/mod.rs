@@ -14,6 +14,7 @@ mod keys;
 mod messages;
 
 use super::DisplayError;
+use crate::keys::Keymap;
 use crate::screen::Feed;
 use crate::screen::{LocalScreen, PollPace, View, WakeFd, Waker};
 use crate::tty::RawMode;
@@ -45,6 +46,7 @@ const DEFAULT_SIZE: (u16, u16) = (80, 25);
 /// A terminal that can show a screen, before the machine runs.
 pub struct Prepared {
     name: String,
+    keymap: Keymap,
     /// The terminal supports DECSCUSR.
     cursor_shapes: bool,
 }
@@ -57,7 +59,7 @@ pub struct Running {
 
 impl Prepared {
     /// Checks that standard input and output are a terminal with cursor control.
-    pub fn open(name: &str) -> Result<Self, DisplayError> {
+    pub fn open(name: &str, keymap: Keymap) -> Result<Self, DisplayError> {
         for (is, what) in [
             (rustix::termios::isatty(stdio::stdin()), "standard input"),
             (rustix::termios::isatty(stdio::stdout()), "standard output"),
@@ -70,7 +72,7 @@ impl Prepared {
         if matches!(kind.as_str(), "" | "dumb" | "unknown") {
             return Err(DisplayError::Dumb(kind));
         }
-        Ok(Self { name: name.to_owned(), cursor_shapes: !kind.starts_with("linux") })
+        Ok(Self { name: name.to_owned(), keymap, cursor_shapes: !kind.starts_with("linux") })
     }
 
     /// Puts the terminal into raw mode and starts to show `screen`.
@@ -81,6 +83,7 @@ impl Prepared {
         let now = Instant::now();
         let mut display = TerminalLoop {
             name: self.name,
+            keymap: self.keymap,
             quit: quit.clone(),
             waker: adapter_written.waker(),
             adapter_written,
@@ -176,6 +179,8 @@ impl Tty {
 struct TerminalLoop<S> {
     /// The machine's name.
     name: String,
+    /// The keyboard layout that the guest is set to.
+    keymap: Keymap,
     quit: WakeFd,
     /// Woken by the guest's writes to the display adapter.
     adapter_written: WakeFd,
@@ -316,8 +321,8 @@ impl<S: LocalScreen> TerminalLoop<S> {
     }
 
     fn press(&mut self, typed: Typed) {
-        let caps = self.screen.leds() & 4 != 0;
-        self.feed.push(keys::strokes(typed, caps));
+        let locks = self.feed.locks(&self.screen);
+        self.feed.push(keys::strokes(typed, self.keymap, locks));
     }
 
     /// Runs the menu command of the key after [`ESCAPE`]; other keys only close the menu.

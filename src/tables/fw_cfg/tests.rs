@@ -76,25 +76,3 @@ fn equal_configurations_give_equal_items() {
     let memory = Memory::new(16 * MIB, 0).unwrap();
     assert_eq!(fw_cfg_items(&machine(MIB), &memory), fw_cfg_items(&machine(MIB), &memory));
 }
-
-#[test]
-fn place_tables_writes_rsdp_rsdt_and_smbios_entry_point_below_1_mib() {
-    let mut config = machine(16 * MIB);
-    for count in [1, 64] {
-        config.cpus = CpuConfig { count, sockets: count, cores: 1, threads: 1, model: Default::default() };
-        let memory = Memory::new(16 * MIB, 0).unwrap();
-        let placed = place_tables(&config, &memory).unwrap();
-        assert!(e820::BIOS_AREA.contains(&placed.rsdp) && placed.rsdp.is_multiple_of(16));
-        assert!((0xf_0000..0x10_0000).contains(&placed.smbios) && placed.smbios.is_multiple_of(16));
-        let mut rsdp = [0; 20];
-        memory.ram().read_slice(&mut rsdp, GuestAddress(placed.rsdp)).unwrap();
-        assert_eq!(&rsdp[..8], b"RSD PTR ");
-        assert_eq!(rsdp.iter().fold(0u8, |sum, &byte| sum.wrapping_add(byte)), 0);
-        let rsdt = u32::from_le_bytes(rsdp[16..].try_into().unwrap());
-        let mut signature = [0; 4];
-        memory.ram().read_slice(&mut signature, GuestAddress(rsdt.into())).unwrap();
-        assert_eq!(&signature, b"RSDT");
-        memory.ram().read_slice(&mut signature, GuestAddress(placed.smbios)).unwrap();
-        assert_eq!(&signature, b"_SM_");
-    }
-}

@@ -19,7 +19,7 @@ impl SteppedServer {
         let now = Arc::new(Mutex::new(Instant::now()));
         let time = now.clone();
         let clock = Box::new(move || *time.lock().unwrap());
-        let event_loop = EventLoop::new(screen, "a machine", listeners, clock).unwrap();
+        let event_loop = EventLoop::new(screen, "a machine", Keymap::default(), listeners, clock).unwrap();
         Self { dir, guest, now, event_loop }
     }
 

@@ -49,8 +49,7 @@ umount /cd
 eject /dev/sr0 && section "ejected by the guest"
 
 section "insert the mixed disc"
-until blockdev --getsz /dev/sr0 2>/dev/null && dd if=/dev/sr0 of=/dev/null bs=2048 count=16 2>/dev/null; do sleep 1; done
-mount -t iso9660 -o ro /dev/sr0 /cd && (cd /cd && md5sum -c sums) && section "the data track is right"
+disc track
 umount /cd
 cdparanoia -d /dev/sr0 -Q 2>&1
 section "ripping"

@@ -14,6 +14,7 @@ pub mod floppies;
 pub mod floppy;
 pub mod folder;
 pub mod installer;
+pub mod kernels;
 pub mod media;
 pub mod net;
 pub mod options;

@@ -1,5 +1,5 @@
 //! A small Linux with fio, started by a kernel and an initrd; fio and its libraries are on a CD. It runs fio's verifying job on
-//! each of its hard disks.
+//! each of its hard disks, or writes files until it is killed.
 
 use std::fs;
 use std::path::PathBuf;
@@ -30,8 +30,8 @@ pub fn make() -> Result<PathBuf, Error> {
             dir,
             "version=$(basename packages/lib/modules/*)
              depmod -b packages $version
-             mkdir -p initrd/{bin,proc,sys,dev,modules,cd,lib64,usr/bin} cd/lib
-             for module in ata_piix sd_mod sr_mod isofs; do modprobe -d $PWD/packages -S $version --show-depends $module; done |
+             mkdir -p initrd/{bin,proc,sys,dev,modules,cd,mnt,lib64,usr/bin} cd/lib
+             for module in ata_piix sd_mod sr_mod isofs crc32c_generic ext4; do modprobe -d $PWD/packages -S $version --show-depends $module; done |
                sed -n 's/^insmod \\([^ ]*\\).*/\\1/p' | awk '!seen[$0]++' | while read -r module; do
                  cp $module initrd/modules/; basename $module >>initrd/modules/order
                done

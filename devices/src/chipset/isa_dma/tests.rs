@@ -214,3 +214,43 @@ fn an_illegal_transfer_type_is_a_guest_error() {
         assert_eq!(bench.guest_errors.drain(..).collect::<Vec<_>>(), ["illegal transfer type in DCM"]);
     }
 }
+
+#[test]
+fn a_transfer_at_once_has_the_effect_of_one_unit_after_another() {
+    for (channel, page, address, count, len) in [
+        // Across the end of the page; to the terminal count; the whole page; into ROM; less than the count.
+        (2_u16, 1_u8, 0xfff0_u16, 0x40_u16, 0x30_usize),
+        (2, 1, 0xfff0, 0x40, 0x100),
+        (1, 2, 0x8000, 0xffff, 0x1_0000),
+        (3, 0x0b, 0xff00, 0x1ff, 0x200),
+        (6, 2, 0xfffe, 0x20, 0x41),
+        (7, 3, 0x0001, 0x20, 0x43),
+        (5, 2, 0x1234, 0xffff, 0x2_0002),
+    ] {
+        for mode in
+            [WRITE_SINGLE, READ_SINGLE, VERIFY_SINGLE, WRITE_SINGLE | AUTO, WRITE_SINGLE | DOWN, READ_SINGLE | DOWN]
+        {
+            let direction = if mode & READ_SINGLE == READ_SINGLE { Direction::FromMemory } else { Direction::ToMemory };
+            let unit = if channel < 4 { 1 } else { 2 };
+            let start: Vec<u8> = (0..len).map(|n| (n % 253) as u8).collect();
+            let run = |pieces: bool| {
+                let mut bench = Bench::new(IsaDma::new());
+                let content: Vec<u8> = (0..0x8_0000_u32).map(|n| (n % 241) as u8).collect();
+                bench.memory.write(0, &content);
+                program(&mut bench, channel, mode, page, address, count);
+                let mut data = start.clone();
+                let mut bytes = 0;
+                let mut ended = false;
+                for part in data.chunks_mut(if pieces { unit } else { len }) {
+                    if !ended {
+                        let (more, tc) = transfer(&mut bench, channel.into(), part, direction);
+                        (bytes, ended) = (bytes + more, tc);
+                    }
+                }
+                let state = bench.device.save();
+                (data, bytes, ended, state.controllers, memory(&bench, 0, 0x8_0000))
+            };
+            assert!(run(false) == run(true), "channel {channel}, mode {mode:x}");
+        }
+    }
+}

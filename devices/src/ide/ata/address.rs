@@ -25,6 +25,12 @@ pub fn default_geometry(sectors: u64) -> (u8, u8) {
     }
 }
 
+/// The geometry that IDENTIFY DEVICE reports in words 1, 3 and 6: cylinders, heads, sectors per track.
+pub fn reported_geometry(sectors: u64) -> (u16, u8, u8) {
+    let (heads, per_track) = default_geometry(sectors);
+    (cylinders(sectors, heads, per_track).min(16_383) as u16, heads, per_track)
+}
+
 /// Whole cylinders of a disk with this translation (each at least 1).
 pub fn cylinders(sectors: u64, heads: u8, sectors_per_track: u8) -> u64 {
     let per_cylinder = u64::from(heads.max(1)) * u64::from(sectors_per_track.max(1));

@@ -16,6 +16,7 @@ mod trim;
 use super::action::{ActionResult, BUFFER_SIZE, CommandContext, DriveAction};
 use super::regs::{AtaError, SECTOR_SIZE, TaskFile, op};
 use crate::BlockError;
+pub use address::reported_geometry;
 pub(super) use features::{TransferMode, subcommand};
 pub(super) use identify::{FIRMWARE, finish, reset_result, text, word};
 pub(super) use power::Power;

@@ -164,6 +164,7 @@ impl Atapi {
         match opcode {
             op::PACKET => {
                 if task.features.current & FEATURES_OVERLAP != 0 {
+                    task.sector_count.set(REASON_CD | REASON_IO);
                     return DriveAction::Failed(AtaError::ABORT);
                 }
                 self.state.dma = task.features.current & FEATURES_DMA != 0;
@@ -193,18 +194,22 @@ impl Atapi {
         }
     }
 
-    /// Sets Interrupt Reason and Byte Count for a DRQ block of `len` bytes.
+    /// Sets Interrupt Reason and Byte Count for a DRQ block of `len` bytes. Data to the host is I/O without C/D, also that
+    /// of IDENTIFY PACKET DEVICE, whose 512 bytes a driver may read by the same routine as a packet command's data
+    /// (SFF-8020i, 5.8 and 5.10; ATA/ATAPI-4, 9.7).
     pub fn begin_drq_block(&self, task: &mut TaskFile, len: usize, input: bool) {
-        match self.state.active {
-            ActiveCommand::Identify => return,
-            ActiveCommand::Packet => task.sector_count.set(REASON_CD),
-            _ => task.sector_count.set(if input { REASON_IO } else { 0 }),
+        if matches!(self.state.active, ActiveCommand::Packet) {
+            return task.sector_count.set(REASON_CD);
         }
-        if !matches!(self.state.active, ActiveCommand::Packet) {
-            let [low, high, ..] = (len as u32).to_le_bytes();
-            task.lba_mid.set(low);
-            task.lba_high.set(high);
-        }
+        self.begin_dma(task, input);
+        let [low, high, ..] = (len as u32).to_le_bytes();
+        task.lba_mid.set(low);
+        task.lba_high.set(high);
+    }
+
+    /// Sets Interrupt Reason for a DMA data phase. The byte count registers keep their contents.
+    pub fn begin_dma(&self, task: &mut TaskFile, input: bool) {
+        task.sector_count.set(if input { REASON_IO } else { 0 });
     }
 
     /// Continues the active command with the result of its last action.

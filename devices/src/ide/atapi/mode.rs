@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// Read/Write Error Recovery Parameters page.
 const PAGE_RECOVERY: u8 = 0x01;
+/// CD-ROM Parameters page (SFF-8020i, 10.8.6.3).
+const PAGE_CDROM: u8 = 0x0d;
 /// CD Audio Control page.
 const PAGE_AUDIO: u8 = 0x0e;
 /// C/DVD Capabilities and Mechanical Status page.
@@ -20,13 +22,15 @@ const MAX_PARAMETERS: u16 = 512;
 pub struct ModePages {
     /// Error recovery parameter and read retry count.
     recovery: [u8; 2],
+    /// Inactivity timer multiplier: how long the drive stays spinning, 0 to 15. Discs here need no time to spin up.
+    inactivity: u8,
     /// CD Audio Control: flags, then channel selection and volume of ports 0 to 3.
     audio: [u8; 9],
 }
 
 impl Default for ModePages {
     fn default() -> Self {
-        Self { recovery: [0, 5], audio: [0x04, 1, 0xff, 2, 0xff, 0, 0, 0, 0] }
+        Self { recovery: [0, 5], inactivity: 0, audio: [0x04, 1, 0xff, 2, 0xff, 0, 0, 0, 0] }
     }
 }
 
@@ -35,6 +39,8 @@ impl ModePages {
     fn page(&self, atapi: &Atapi, page: u8) -> Option<Vec<u8>> {
         Some(match page {
             PAGE_RECOVERY => vec![self.recovery[0], self.recovery[1], 0, 0, 0, 0, 0, 0, 0, 0],
+            // 60 seconds per minute, 75 frames per second.
+            PAGE_CDROM => vec![0, self.inactivity, 0, 60, 0, 75],
             PAGE_AUDIO => {
                 let [flags, ports @ ..] = self.audio;
                 [&[flags, 0, 0, 0, 0, 0], ports.as_slice()].concat()
@@ -73,7 +79,7 @@ impl ModePages {
 
     /// The mask of the bits that the guest can change.
     fn changeable() -> Self {
-        Self { recovery: [0xff, 0xff], audio: [0x06, 0x0f, 0xff, 0x0f, 0xff, 0, 0, 0, 0] }
+        Self { recovery: [0xff, 0xff], inactivity: 0x0f, audio: [0x06, 0x0f, 0xff, 0x0f, 0xff, 0, 0, 0, 0] }
     }
 }
 
@@ -89,13 +95,16 @@ impl Atapi {
             _ => return Err(Sense::SAVING_NOT_SUPPORTED),
         };
         let mut body = Vec::new();
-        for page in [PAGE_RECOVERY, PAGE_AUDIO, PAGE_CAPABILITIES] {
+        for page in [PAGE_RECOVERY, PAGE_CDROM, PAGE_AUDIO, PAGE_CAPABILITIES] {
             if requested != page && requested != PAGE_ALL {
                 continue;
             }
             let Some(mut content) = pages.page(self, page) else { continue };
-            if page_control == 1 && page == PAGE_CAPABILITIES {
-                content.fill(0);
+            match page {
+                // Constants: no bit can be changed.
+                PAGE_CAPABILITIES if page_control == 1 => content.fill(0),
+                PAGE_CDROM if page_control == 1 => content[2..].fill(0),
+                _ => {}
             }
             body.extend([page, content.len() as u8]);
             body.extend(content);
@@ -175,6 +184,7 @@ impl Atapi {
             let mask = ModePages::changeable();
             match (page & 0x3f, body) {
                 (PAGE_RECOVERY, [parameter, retries, ..]) => pages.recovery = [*parameter, *retries],
+                (PAGE_CDROM, [_, inactivity, ..]) => pages.inactivity = inactivity & mask.inactivity,
                 (PAGE_AUDIO, [flags, _, _, _, _, _, ports @ ..]) if ports.len() == 8 => {
                     for (n, value) in std::iter::once(flags).chain(ports).enumerate() {
                         pages.audio[n] = pages.audio[n] & !mask.audio[n] | value & mask.audio[n];

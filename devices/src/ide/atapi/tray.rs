@@ -1,7 +1,8 @@
 //! Tray and medium change: START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL, GET EVENT STATUS NOTIFICATION, MECHANISM
 //! STATUS, and discs that the host inserts or removes (MMC-5, 6.45, 6.18, 6.6, 6.12; SPC-2).
 //!
-//! A guest that ejects the disc gives it back to the host: the drive is empty when the tray closes again.
+//! A disc that the guest or the host ejects lies on the tray, and is in the drive again when the tray closes, until the host
+//! takes it away.
 
 use super::super::action::DriveAction;
 use super::audio::Audio;
@@ -115,7 +116,6 @@ impl Atapi {
                     return Err(Sense::REMOVAL_PREVENTED);
                 }
                 self.open_tray();
-                self.disc = None;
             }
             (true, true, true) => self.close_tray(),
             // Stops the disc.

@@ -315,7 +315,8 @@ fn the_tray_opens_unless_it_is_locked() {
     assert_eq!(bench.effects.last(), Some(&Effect::TrayMoved { disk: DiskId(2), open: true }));
     let mut driver = cdrom(&mut bench);
     assert_eq!(driver.cdb(&[opcode::START_STOP_UNIT, 0, 0, 0, 3]), Ok(vec![]));
-    assert_eq!(driver.cdb(&[opcode::TEST_UNIT_READY]), Err([2, 0x3a, 1]), "the host has taken the disc");
+    assert_eq!(driver.cdb(&[opcode::TEST_UNIT_READY]), Err([6, 0x28, 0]), "the disc lay on the tray");
+    assert_eq!(driver.cdb(&[opcode::TEST_UNIT_READY]), Ok(vec![]));
     assert_eq!(bench.effects.last(), Some(&Effect::TrayMoved { disk: DiskId(2), open: false }));
 }
 

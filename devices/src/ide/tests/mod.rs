@@ -5,6 +5,7 @@ mod atapi;
 mod bugs;
 mod controller;
 mod disc;
+mod phases;
 
 use super::ata::subcommand;
 use super::atapi::opcode;

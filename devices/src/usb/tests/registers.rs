@@ -6,8 +6,8 @@ fn the_configuration_space_has_the_datasheets_values() {
     let mut bench = Bench::new(Piix3Usb::new());
     for (register, width, expect) in [
         (0x00, 4, 0x7020_8086),
-        (0x04, 4, 0x0280_0000),
-        (0x08, 4, 0x0c03_0000),
+        (0x04, 4, 0x0000_0000),
+        (0x08, 4, 0x0c03_0001),
         (0x0e, 1, 0),
         (0x20, 4, 1),
         (0x3d, 1, 4),

@@ -420,9 +420,10 @@ fn text_modes_work_as_on_the_vga_and_bar_0_shows_the_planes() {
     assert_eq!(regions(&vga, 0xb_8000)[0].video, Some(VRAM), "the text area behind video memory");
     vga.mem_write(0xb_8002, b"A\x07");
     let mut bytes = [0; 4];
-    vga.mem_read(LFB + 4, &mut bytes);
+    // Cell 1 is at byte 2 of planes 0 and 1.
+    vga.mem_read(LFB + 8, &mut bytes);
     assert_eq!(bytes, *b"A\x07\0\0");
-    vga.mem_write(LFB + 4, b"B");
+    vga.mem_write(LFB + 8, b"B");
     vga.mem_read(0xb_8002, &mut bytes[..2]);
     assert_eq!(bytes[..2], *b"B\x07");
 }

@@ -17,7 +17,7 @@ mod tests;
 use crate::{Bios, eltorito};
 use core::cell::Cell;
 use media::{DriveKind, Status};
-use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda, pnp as structure, shadow};
+use pcvm_firmware_rt::{FarPtr, Hw, Regs, bda, ebda, pnp as structure, shadow};
 use targets::{TARGETS, Target};
 
 /// Load address of a boot sector.
@@ -327,12 +327,18 @@ fn boot_rom<H: Hw>(bios: &mut Bios<H>, n: u8) -> Result<(), BootError> {
     Err(BootError::new("returned without booting"))
 }
 
-/// Enters the loaded code with the registers of the BIOS Boot Specification: DL is the drive, ES:DI the Plug and Play
-/// installation structure, all other registers are zero.
+/// Enters the loaded code with DL the drive (BIOS Boot Specification 1.01, 6.5.1; El Torito 1.0, section 4) and AX=AA55h,
+/// the signature, as most BIOSes leave it. All other registers are zero, segment registers included: boot sectors rely on
+/// that. ES:DI does not point to the Plug and Play installation structure, which is for the entry points of option ROMs.
 pub fn enter<H: Hw>(bios: &mut Bios<H>, at: FarPtr, drive: u8) {
     // A later reset is a cold one unless the booted system sets the flag again.
     bios.hw.set(bda::RESET_FLAG, 0);
-    let mut regs = Regs { es: structure::AT.segment, edi: u32::from(structure::AT.offset), ..Regs::default() };
+    // A call of the VGA BIOS that a failed boot abandoned does not return.
+    for stack in 0..3 {
+        let busy = ebda::current(bios.hw, ebda::VIDEO_BUSY.at.add(stack));
+        bios.hw.write8(busy, 0);
+    }
+    let mut regs = Regs::with_ax(0xaa55);
     regs.set_dl(drive);
     bios.hw.enter(at, &regs);
 }

@@ -119,7 +119,7 @@ fn ordered(machine: &mut Machine, order: &str) -> Handoff {
 }
 
 #[test]
-fn a_hard_disk_boot_passes_the_drive_in_dl_and_the_pnp_structure_in_es_di() {
+fn a_boot_sector_starts_with_the_drive_in_dl_and_zero_in_the_segment_registers() {
     fake_drives::attach(&[(DriveKind::Hard, boot_sector(7))]);
     let mut machine = machine();
     press(&mut machine, &NO_KEY);
@@ -127,7 +127,7 @@ fn a_hard_disk_boot_passes_the_drive_in_dl_and_the_pnp_structure_in_es_di() {
     assert_eq!(entered, Some((0x7c00, 0x80)));
     assert_eq!(machine.read8(FarPtr::new(0, 0x7c02)), 7);
     let (at, regs) = machine.entered.unwrap();
-    assert_eq!((at.segment, regs.es, regs.di(), regs.ax(), regs.ds), (0, 0xf000, 0xe020, 0, 0));
+    assert_eq!((at.segment, regs), (0, Regs { eax: 0xaa55, edx: 0x80, ..Regs::default() }));
     assert!(output.ends_with("Booting from hard disk 1 (FAKE, 0 MiB)\n"), "{output}");
     assert_eq!(machine.bus.sent, output.replace('\n', "\r\n").as_bytes(), "the serial port shows the same");
 }

@@ -218,8 +218,12 @@ impl IdentifyData {
     }
 }
 
-/// INT 13h's geometry: by the translation in CMOS, else by the partition table, else by the disk's size.
+/// INT 13h's geometry: that of the partition table, else by the translation in CMOS, else by the disk's size. The
+/// translation in CMOS was chosen by the machine from the size alone, so the partition table knows better.
 fn logical<H: Hw>(bios: &mut Bios<H>, info: &DriveInfo) -> (Chs, Translation) {
+    if let Some(found) = partitioned(bios, info) {
+        return found;
+    }
     let position = info.location.channel * 2 + info.location.unit;
     let translations = cmos(bios.hw, CMOS_TRANSLATION);
     let bits = translations >> (position * 2) & 3;
@@ -233,9 +237,6 @@ fn logical<H: Hw>(bios: &mut Bios<H>, info: &DriveInfo) -> (Chs, Translation) {
     if configured {
         let translation = Translation::from_bits(bits);
         return (geometry::translate(info.physical, info.sectors.get(), translation), translation);
-    }
-    if let Some(found) = partitioned(bios, info) {
-        return found;
     }
     let translation = geometry::by_size(info.physical, info.sectors.get());
     (geometry::translate(info.physical, info.sectors.get(), translation), translation)

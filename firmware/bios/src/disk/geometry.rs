@@ -3,8 +3,8 @@
 //! Translations: none; large (cylinders halved, heads doubled) and its revised form with 15 heads; LBA assist (63
 //! sectors per track, heads by the disk's size). Phoenix, "Enhanced Disk Drive Specification" 1.1, section 3.
 //!
-//! A disk must be used with the translation that it was partitioned with. CMOS register 39h gives the translation; if
-//! it does not, the partition table does: the CHS and LBA fields of its entries must agree.
+//! A disk must be used with the translation that it was partitioned with. The partition table shows it: the CHS and LBA
+//! fields of its entries must agree. Without partitions, CMOS register 39h gives the translation.
 
 /// Number of cylinders that INT 13h can address.
 pub const MAX_CYLINDERS: u16 = 1024;

@@ -27,6 +27,7 @@ pub fn init<H: Hw>(bios: &mut Bios<H>) {
     hw.set(bda::RESET_FLAG, reset_flag);
     hw.set(bda::EBDA, ebda::SEGMENT);
     hw.set(ebda::LENGTH, ebda::SIZE);
+    hw.set(ebda::VIDEO_STACK, ebda::VIDEO_STACK_MARK);
     hw.set(bda::MEMORY, ebda::BASE_MEMORY);
     for field in [bda::KEYBOARD_HEAD, bda::KEYBOARD_TAIL, bda::KEYBOARD_START] {
         hw.set(field, bda::KEYBOARD_BUFFER.at.offset);

@@ -88,6 +88,7 @@ pub fn run<M: Machine>(machine: &mut M, fw_cfg: &FwCfg, space: &mut TableSpace, 
         let at = scratch::SCRIPT + n * ENTRY;
         command(machine, fw_cfg, space, shadow, &mut files, at).is_some()
     });
+    machine.fill(scratch::SCRIPT, 0, script.size);
     if valid {
         let rsdp = |file: &&Placed| {
             file.bytes >= 20 && machine.read32(file.at) == RSDP[0] && machine.read32(file.at + 4) == RSDP[1]

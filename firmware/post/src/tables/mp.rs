@@ -94,7 +94,7 @@ pub fn install<M: Machine>(
         isa = 0;
     }
     table.entry(machine, &[BUS, isa, b'I', b'S', b'A', b' ', b' ', b' ']);
-    let io_apic = io_apic_id(processors);
+    let io_apic = io_apic_id(machine);
     let [a, b, c, d] = IO_APIC.to_le_bytes();
     table.entry(machine, &[IO_APIC_ENTRY, io_apic, io_apic_version, 1, a, b, c, d]);
 
@@ -158,9 +158,10 @@ fn io_apic_version<M: Machine>(machine: &mut M) -> Option<u8> {
     (version != u32::MAX && version != 0).then_some(version as u8)
 }
 
-/// An ID for the I/O APIC that no processor has, if one of its 4-bit IDs is free. The operating system writes it to the
-/// chip, whose ID register stays 0 here, as in the ACPI tables.
-fn io_apic_id(processors: &Processors) -> u8 {
-    let taken = |id: u8| processors.ids.iter().take(processors.count.into()).any(|&other| other == id);
-    (0..16).find(|&id| !taken(id)).unwrap_or(0)
+/// The I/O APIC's ID: that of its register (82093AA data sheet, IOAPICID), which is 0 after a reset, as in the ACPI
+/// tables. Operating systems compare the table with the register. An ID that no processor has is theirs to choose.
+fn io_apic_id<M: Machine>(machine: &mut M) -> u8 {
+    const ID: u32 = 0;
+    machine.write32(IO_APIC, ID);
+    (machine.read32(IO_APIC + 0x10) >> 24 & 0xf) as u8
 }

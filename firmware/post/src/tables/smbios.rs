@@ -57,6 +57,7 @@ pub fn install<M: Machine>(
     let length = if smbios3 { ANCHOR3_LEN } else { ANCHOR_LEN };
     let to = space.code(length, 16)?;
     machine.copy(scratch::BUFFER, to, length);
+    machine.fill(scratch::BUFFER, 0, anchor.size);
     if smbios3 {
         machine.write32(to + 0x0c, bytes);
         machine.write32(to + 0x10, start);

@@ -116,11 +116,17 @@ pub fn start<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
         }
         _ => return UNSUPPORTED,
     };
+    // A displayed line may pass the end of a logical line: it continues in the next one. Only what lies outside video
+    // memory cannot be displayed.
     let width = dispi::read(hw, dispi::VIRT_WIDTH);
-    let height = dispi::read(hw, dispi::VIRT_HEIGHT);
-    if u32::from(x) + u32::from(mode.width) > u32::from(width)
-        || u32::from(y) + u32::from(mode.height) > u32::from(height)
-    {
+    let line = u32::from(line_bytes(width, mode.bpp));
+    let bytes = |pixels: u16| match mode.bpp {
+        4 => u32::from(pixels >> 3),
+        bpp => u32::from(pixels) * u32::from(pixel_bytes(bpp)),
+    };
+    let memory = u32::from(dispi::read(hw, dispi::VIDEO_MEMORY_64K)) << if mode.bpp == 4 { 14 } else { 16 };
+    let lines = u32::from(y) + u32::from(mode.height) - 1;
+    if lines.saturating_mul(line).saturating_add(bytes(x) + bytes(mode.width)) > memory {
         return FAILED;
     }
     dispi::write(hw, dispi::X_OFFSET, x);

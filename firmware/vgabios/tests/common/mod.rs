@@ -8,11 +8,13 @@ use pcvm_devices::device::{Device, Space};
 use pcvm_devices::testing::Bench;
 use pcvm_devices::vga::Vga;
 use vgabios::tables::{ROM_SEGMENT, TABLES, TABLES_OFFSET};
-use vgabios::{Far, Hw, Regs, far};
+use vgabios::{Far, Hw, Regs, bda, far, stack};
 
 /// PCI address of the adapter.
 pub const DEVFN: u16 = 0x10;
 pub const FRAME_BUFFER: u32 = 0xe000_0000;
+/// Segment of the extended BIOS data area.
+pub const EBDA: u16 = 0x9fc0;
 const ROM: u32 = 0xc_0000;
 const VIDEO: std::ops::Range<u32> = 0xa_0000..0xc_0000;
 
@@ -59,6 +61,9 @@ impl<const CIRRUS: bool> Machine<CIRRUS> {
     pub fn new(rom: &[u8]) -> Self {
         let mut ram = vec![0; 1 << 20];
         ram[ROM as usize..ROM as usize + rom.len()].copy_from_slice(rom);
+        // What the system BIOS prepares: an EBDA with stacks for the VGA BIOS.
+        ram[usize::from(bda::LINEAR_EBDA)..][..2].copy_from_slice(&EBDA.to_le_bytes());
+        ram[linear(far(EBDA, stack::MARK_AT)) as usize..][..4].copy_from_slice(&stack::MARK.to_le_bytes());
         Self {
             bench: mapped(if CIRRUS { Vga::cirrus(Vec::new()) } else { Vga::new(Vga::DEFAULT_VRAM, Vec::new()) }),
             ram,

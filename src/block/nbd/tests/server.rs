@@ -34,6 +34,14 @@ impl Default for Abilities {
     }
 }
 
+impl Abilities {
+    /// A server that can flush and has no FUA.
+    pub fn without_fua(mut self) -> Self {
+        self.flags &= !ExportFlags::SEND_FUA;
+        self
+    }
+}
+
 /// Where a request is when the server is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {

@@ -32,6 +32,22 @@ pub fn programs() -> Vec<(&'static str, Vec<Op>)> {
                 [graphics(0, 9), graphics(8, 0x55), vec![Op::Modify(WINDOW, 4000, 0)]].concat()
             }),
         ),
+        // Copies 4,000 bytes of four planes through the latches by one `rep movsb`.
+        (
+            "copy",
+            repeat([planar(), vec![Op::Pattern(WINDOW, 4000, 1)], graphics(5, 1)].concat(), {
+                vec![Op::Copy(WINDOW + 8000, 4000, WINDOW)]
+            }),
+        ),
+        // Reads and writes single bytes 80 apart, a bit mask for each, as for lines that are nearly vertical.
+        (
+            "pixels",
+            repeat([planar(), graphics(1, 0xF), graphics(0, 9)].concat(), {
+                (0..64)
+                    .flat_map(|n| [graphics(8, 0x80 >> (n % 8)), vec![Op::Modify(WINDOW + 80 * n, 1, 0)]].concat())
+                    .collect()
+            }),
+        ),
         // Writes 16,000 bytes to two planes.
         (
             "mode-x",

@@ -268,6 +268,13 @@ fn operations() -> Vec<Scene> {
     vec![
         scene("cirrus-fill", [screen(), columns(&|x, rop| Blit { rop, ..Blit::new((16, 180), at(x, 10)).fill(0x3C) })]),
         scene(
+            "cirrus-nor-nand",
+            [screen(), {
+                let fill = |x: u32, rop: u8| Blit { rop, ..Blit::new((60, 180), at(x, 10)).fill(0x3C) };
+                blits([fill(10, NOR), fill(90, NAND)])
+            }],
+        ),
+        scene(
             "cirrus-copy",
             [screen(), columns(&|x, rop| Blit { rop, source: at(0, 90), ..Blit::new((16, 60), at(x, 10)) }), {
                 blits([
@@ -292,15 +299,15 @@ fn operations() -> Vec<Scene> {
             [screen(), store(OFF_SCREEN, glyphs.repeat(6)), {
                 let opaque = |bpp: u8, y: u32| expand(bpp, at(8, y));
                 let transparent =
-                    |bpp: u8, y: u32| Blit { mode: opaque(bpp, y).mode | 8, dest: at(150, y), ..opaque(bpp, y) };
-                let inverted = |bpp: u8, y: u32| Blit { extensions: 2, dest: at(150, y + 12), ..transparent(bpp, y) };
+                    |bpp: u8, y: u32| Blit { mode: opaque(bpp, y).mode | 8, dest: at(152, y), ..opaque(bpp, y) };
+                let inverted = |bpp: u8, y: u32| Blit { extensions: 2, dest: at(152, y + 12), ..transparent(bpp, y) };
                 blits((1..=4).zip((5..).step_by(40)).flat_map(|(bpp, y)| {
                     [
                         opaque(bpp, y),
                         Blit { rop: 0x59, dest: at(8, y + 12), ..opaque(bpp, y) },
                         transparent(bpp, y),
                         inverted(bpp, y),
-                        Blit { clip: 3, dest: at(150, y + 24), ..transparent(bpp, y) },
+                        Blit { clip: 3, dest: at(152, y + 24), ..transparent(bpp, y) },
                     ]
                 }))
             }],
@@ -318,7 +325,7 @@ fn operations() -> Vec<Scene> {
                         ..Blit::new((120, 20), at(8, y))
                     };
                     let mono = |bpp: u8, y: u32| Blit {
-                        source: OFF_SCREEN + 0x103,
+                        source: OFF_SCREEN + 0x100,
                         mode: 0xC0 | (bpp - 1) << 4,
                         dest: at(140, y),
                         ..expand(bpp, 0)
@@ -326,7 +333,7 @@ fn operations() -> Vec<Scene> {
                     blits((1..=4).zip((5..).step_by(45)).flat_map(|(bpp, y)| {
                         [
                             colour(bpp, y),
-                            Blit { source: OFF_SCREEN + 5, rop: 0x6D, dest: at(8, y + 22), ..colour(bpp, y) },
+                            Blit { rop: 0x6D, dest: at(8, y + 22), ..colour(bpp, y) },
                             mono(bpp, y),
                             Blit { mode: mono(bpp, y).mode | 8, dest: at(140, y + 12), ..mono(bpp, y) },
                             Blit {
@@ -338,6 +345,21 @@ fn operations() -> Vec<Scene> {
                             },
                         ]
                     }))
+                },
+            ],
+        ),
+        scene(
+            "cirrus-pattern-line",
+            [
+                screen(),
+                store(OFF_SCREEN, (0..64).collect()),
+                store(OFF_SCREEN + 0x100, vec![0x81, 0x42, 0x24, 0x18, 0xF0, 0x0F, 0xCC, 0x33]),
+                {
+                    let colours = [0xE0, 0x49];
+                    blits([
+                        Blit { source: OFF_SCREEN + 5, mode: 0x40, ..Blit::new((120, 40), at(8, 10)) },
+                        Blit { source: OFF_SCREEN + 0x103, mode: 0xC0, colours, ..Blit::new((120, 40), at(8, 70)) },
+                    ])
                 },
             ],
         ),

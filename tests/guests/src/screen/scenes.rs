@@ -56,6 +56,25 @@ pub fn groups() -> Vec<Group> {
     ]
 }
 
+/// Repeated string instructions that read the planes: copies through the latches of lengths around the emulator's limits, to
+/// RAM and back, and what each plane then holds.
+pub fn copies() -> Vec<Op> {
+    let plane = |n: u8| [seq(2, 1 << n), one(Op::Pattern(WINDOW, 9000, u32::from(n) + 1))].concat();
+    let planes = (0..4).flat_map(plane).collect();
+    let through_latches = [seq(2, 0xF), gfx(5, 1), {
+        [1, 2, 3, 79, 999, 1000, 1001, 4000]
+            .into_iter()
+            .zip(0..)
+            .map(|(len, n)| Op::Copy(WINDOW + 0x3000 + n * 0x1400, len, WINDOW + 7 * n))
+            .collect()
+    }];
+    let to_ram_and_back = [gfx(5, 0), gfx(4, 2), {
+        vec![Op::Copy(CELLS, 5000, WINDOW), Op::Sum(CELLS, 5000), Op::Copy(WINDOW + 0x2800, 300, CELLS)]
+    }];
+    let sums = (0..4).flat_map(|n| [gfx(4, n), one(Op::Sum(WINDOW, 0xFFFF))].concat()).collect();
+    [noise(16), planes, through_latches.concat(), to_ram_and_back.concat(), sums].concat()
+}
+
 pub(super) fn scene(name: &'static str, parts: impl IntoIterator<Item = Vec<Op>>) -> Scene {
     Scene { name, program: parts.into_iter().flatten().collect() }
 }

@@ -280,6 +280,9 @@ fn the_partition_table_determines_the_geometry() {
     image[0x1be..0x1ca].copy_from_slice(&[0x80, 1, 1, 0, 6, 254, 63, 99, 63, 0, 0, 0]);
     image[0x1ca..0x1ce].copy_from_slice(&sectors.to_le_bytes());
     image[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+    // CMOS names another translation: LBA assist, 64 heads.
+    computer.hw.bus.cmos[0x12] = 0xf0;
+    computer.hw.bus.cmos[0x39] = 1;
     let mut computer = computer.start();
     let regs = computer.int13(0x0800, 0, 0x80);
     assert_eq!((regs.dh(), regs.cl() & 63), (254, 63));

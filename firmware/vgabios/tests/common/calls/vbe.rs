@@ -181,7 +181,18 @@ pub fn vbe_sets_bank_scan_line_length_and_display_start(caller: &mut impl Caller
     assert_eq!(regs.ax(), 0x004f);
     assert_eq!((dispi(caller, 8), dispi(caller, 9)), (10, 300));
     assert_eq!(call(caller, 0x4f07, 4, 0, 0).cx(), 1);
-    assert_eq!(call(caller, 0x4f07, 0, 577, 0).ax(), 0x014f);
+    // A line may pass the end of the logical line, but not of video memory: 3495 lines of 4800 bytes, and 1216 bytes.
+    assert_eq!(call(caller, 0x4f07, 0, 1599, 0).ax(), 0x004f);
+    assert_eq!((dispi(caller, 8), dispi(caller, 9)), (1599, 0));
+    let regs = caller.int10(Regs { eax: 0x4f07, ebx: 2, ecx: 4800 * 5 + 3 * 1300, ..Regs::default() });
+    assert_eq!(regs.ax(), 0x004f);
+    assert_eq!((dispi(caller, 8), dispi(caller, 9)), (1300, 5));
+    let most = (0x100_0000 - 767 * 4800 - 1024 * 3) / 3 * 3;
+    let regs = caller.int10(Regs { eax: 0x4f07, ebx: 2, ecx: most, ..Regs::default() });
+    assert_eq!(regs.ax(), 0x004f);
+    assert_eq!((u32::from(dispi(caller, 8)) * 3, u32::from(dispi(caller, 9))), (most % 4800, most / 4800));
+    let regs = caller.int10(Regs { eax: 0x4f07, ebx: 2, ecx: most + 3, ..Regs::default() });
+    assert_eq!(regs.ax(), 0x014f);
     assert_eq!(call(caller, 0x4f07, 0, 0, 0xffff).ax(), 0x014f);
     set_mode(caller, 3);
 }

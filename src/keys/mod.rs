@@ -1,9 +1,19 @@
 //! Key code tables: QMP's QKeyCode names, characters of the US layout, X keysyms and USB HID usages, each to the code of
-//! [`pcvm_devices::InputEvent::Key`] (scan code set 1, plus 100h for the prefix E0h).
+//! [`pcvm_devices::InputEvent::Key`] (scan code set 1, plus 100h for the prefix E0h). [`layout`] has the layouts of
+//! `--keymap`, [`keysyms`] types characters on them.
 //!
 //! Sources: QEMU QMP reference, "QKeyCode"; IBM Personal System/2 Hardware Interface Technical Reference, "Keyboards
 //! (101- and 102-Key)", for the scan codes; Microsoft, "Keyboard Scan Code Specification" (revision 1.3a), for those of
 //! Japanese and Korean keys; X Window System Protocol, appendix A, for the keysyms; HID Usage Tables 1.4, chapter 10.
+
+pub mod keysyms;
+pub mod layout;
+mod layouts;
+pub mod locks;
+
+pub use keysyms::{KeysymKeyboard, keysym_of};
+pub use layout::Keymap;
+pub use locks::Locks;
 
 /// The left shift key.
 pub const SHIFT: u16 = 0x2a;
@@ -11,6 +21,22 @@ pub const SHIFT: u16 = 0x2a;
 pub const RIGHT_SHIFT: u16 = 0x36;
 /// The right Alt key, AltGr on many layouts.
 pub const RIGHT_ALT: u16 = 0x138;
+/// The left Ctrl key.
+pub const CTRL: u16 = 0x1d;
+/// The right Ctrl key.
+pub const RIGHT_CTRL: u16 = 0x11d;
+/// The left Alt key.
+pub const ALT: u16 = 0x38;
+/// The left logo key.
+pub const LEFT_META: u16 = 0x15b;
+/// The right logo key.
+pub const RIGHT_META: u16 = 0x15c;
+/// Caps Lock.
+pub const CAPS_LOCK: u16 = 0x3a;
+/// Num Lock.
+pub const NUM_LOCK: u16 = 0x45;
+/// Scroll Lock.
+pub const SCROLL_LOCK: u16 = 0x46;
 
 /// QKeyCode names.
 #[rustfmt::skip]
@@ -128,17 +154,14 @@ pub fn by_char(c: char) -> Option<(u16, bool)> {
 /// Keysyms that are not characters.
 #[rustfmt::skip]
 const KEYSYMS: &[(u32, u16)] = &[
-    (0xff08, 0x0e), (0xff09, 0x0f), (0xfe20, 0x0f), (0xff0a, 0x1c), (0xff0d, 0x1c), (0xff13, 0x1e1), (0xff14, 0x46),
+    (0xff08, 0x0e), (0xff09, 0x0f), (0xff0a, 0x1c), (0xff0d, 0x1c), (0xff13, 0x1e1), (0xff14, 0x46),
     (0xff15, 0x54), (0xff1b, 0x01), (0xff50, 0x147), (0xff51, 0x14b), (0xff52, 0x148), (0xff53, 0x14d),
     (0xff54, 0x150), (0xff55, 0x149), (0xff56, 0x151), (0xff57, 0x14f), (0xff61, 0x137), (0xff63, 0x152),
     (0xff67, 0x15d), (0xff6b, 0x1e1), (0xff7e, 0x138), (0xff7f, 0x45), (0xff21, 0x70), (0xff27, 0x70), (0xff22, 0x7b),
     (0xff23, 0x79),
-    // Keypad: with Num Lock, without Num Lock, operators.
-    (0xffb0, 0x52), (0xffb1, 0x4f), (0xffb2, 0x50), (0xffb3, 0x51), (0xffb4, 0x4b), (0xffb5, 0x4c), (0xffb6, 0x4d),
-    (0xffb7, 0x47), (0xffb8, 0x48), (0xffb9, 0x49), (0xff9e, 0x52), (0xff9c, 0x4f), (0xff99, 0x50), (0xff9b, 0x51),
-    (0xff96, 0x4b), (0xff9d, 0x4c), (0xff98, 0x4d), (0xff95, 0x47), (0xff97, 0x48), (0xff9a, 0x49), (0xff9f, 0x53),
-    (0xffae, 0x53), (0xff80, 0x39), (0xff89, 0x0f), (0xff8d, 0x11c), (0xffaa, 0x37), (0xffab, 0x4e), (0xffac, 0x7e),
-    (0xffad, 0x4a), (0xffaf, 0x135), (0xffbd, 0x59),
+    // Keypad: the keys that do not depend on Num Lock.
+    (0xff80, 0x39), (0xff89, 0x0f), (0xff8d, 0x11c), (0xffaa, 0x37), (0xffab, 0x4e), (0xffad, 0x4a), (0xffaf, 0x135),
+    (0xffbd, 0x59),
     // Modifiers.
     (0xffe1, 0x2a), (0xffe2, 0x36), (0xffe3, 0x1d), (0xffe4, 0x11d), (0xffe5, 0x3a), (0xffe6, 0x3a), (0xffe7, 0x15b),
     (0xffe8, 0x15c), (0xffe9, 0x38), (0xffea, 0x138), (0xffeb, 0x15b), (0xffec, 0x15c), (0xfe03, 0x138),
@@ -150,22 +173,14 @@ const KEYSYMS: &[(u32, u16)] = &[
     (0x1008_ff2b, 0x163), (0x1008_ff2f, 0x15f), (0x1008_ff32, 0x16d), (0x1008_ff33, 0x16b),
 ];
 
-/// The key for an X keysym, and whether it needs Shift; `None` in place of the latter for a key whose keysym does not depend
-/// on Shift.
-pub fn by_keysym(keysym: u32) -> Option<(u16, Option<bool>)> {
+/// The key for an X keysym that does not name a character and does not depend on Shift or a lock.
+pub fn by_keysym(keysym: u32) -> Option<u16> {
     if let Some((_, code)) = KEYSYMS.iter().find(|(known, _)| *known == keysym) {
-        return Some((*code, None));
+        return Some(*code);
     }
     // F1 to F12.
-    if let Some(n) = keysym.checked_sub(0xffbe).filter(|&n| n < 12) {
-        let n = n as u16;
-        return Some((if n < 10 { 0x3b + n } else { 0x57 + n - 10 }, None));
-    }
-    // Latin-1 keysyms equal the character; others are Unicode with bit 24 set.
-    let c = char::from_u32(keysym & 0xff_ffff).filter(|_| keysym < 0x100 || keysym >> 24 == 1)?;
-    let (code, shift) = by_char(c).filter(|_| !c.is_control())?;
-    // The case of letters may come from Caps Lock, so it does not say whether Shift is held.
-    Some((code, (!c.is_ascii_alphabetic()).then_some(shift)))
+    let n = keysym.checked_sub(0xffbe).filter(|&n| n < 12)? as u16;
+    Some(if n < 10 { 0x3b + n } else { 0x57 + n - 10 })
 }
 
 /// USB HID usages: the first of a range of consecutive usages, and their codes; 0 for a usage without a key.
@@ -240,7 +255,6 @@ mod tests {
     fn every_printable_ascii_character_has_a_key() {
         for c in ' '..='~' {
             let (code, shift) = by_char(c).unwrap_or_else(|| panic!("{c}"));
-            assert_eq!(by_keysym(c as u32).map(|(code, _)| code), Some(code));
             // QKeyCode names agree with the layout.
             if !shift && c.is_ascii_alphanumeric() {
                 assert_eq!(by_name(&c.to_string()), Some(code));
@@ -299,16 +313,12 @@ mod tests {
     #[test]
     fn keysyms_and_qmp_numbers_map_to_their_keys() {
         for (keysym, code) in [
-            (0x61, Some((0x1e, None))),
-            (0x40, Some((0x03, Some(true)))),
-            (0x0100_0061, Some((0x1e, None))),
-            (0xffc9, Some((0x58, None))),
-            (0xffbe, Some((0x3b, None))),
+            (0x61, None),
+            (0xffc9, Some(0x58)),
+            (0xffbe, Some(0x3b)),
             (0xffca, None),
-            (0xffff, Some((0x153, None))),
+            (0xffff, Some(0x153)),
             (0x0a, None),
-            (0xdf, None),
-            (0x0200_0061, None),
             (u32::MAX, None),
         ] {
             assert_eq!(by_keysym(keysym), code, "{keysym:x}");
