@@ -56,7 +56,7 @@ fn every_option_reaches_the_configuration() {
     assert!(machine.no_reboot);
     let linux = config("--kernel k --initrd i --append -v").unwrap();
     let expect = KernelConfig { kernel: "k".into(), initrd: Some("i".into()), append: "-v".to_owned() };
-    assert_eq!(linux.payload, expect);
+    assert_eq!(linux.kernel, Some(expect));
 }
 
 #[test]
