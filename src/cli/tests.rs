@@ -1,7 +1,7 @@
 //! `pcvm run` options to a machine configuration, and the definition of the command line.
 
 use super::*;
-use crate::config::{BootDevice, CharSpec, Display, KernelConfig, MachineConfig, Media, RtcBase};
+use crate::config::{Adapter, BootDevice, CharSpec, Display, KernelConfig, MachineConfig, Media, RtcBase};
 use pcvm_devices::fdc::{DriveType, Timing};
 use std::path::PathBuf;
 
@@ -64,12 +64,16 @@ fn every_option_reaches_the_configuration() {
 #[test]
 fn com1_does_not_share_the_terminal_with_the_display() {
     let machine = config("--display terminal").unwrap();
-    assert_eq!((machine.display, machine.vga), (Display::Terminal, Some(16 << 20)));
+    assert_eq!((machine.display, machine.vga), (Display::Terminal, Some(Adapter::Std { vram: 16 << 20 })));
     assert_eq!(machine.serial, [Some(CharSpec::Null), None, None, None]);
     let machine = config("--display terminal --serial pty --vga std,vram=64M").unwrap();
-    assert_eq!((machine.serial[0].as_ref(), machine.vga), (Some(&CharSpec::Pty), Some(64 << 20)));
+    assert_eq!(
+        (machine.serial[0].as_ref(), machine.vga),
+        (Some(&CharSpec::Pty), Some(Adapter::Std { vram: 64 << 20 }))
+    );
     assert!(config("--display terminal --serial none --serial stdio").is_err());
     assert_eq!(config("--vga none").unwrap().vga, None);
+    assert_eq!(config("--vga cirrus").unwrap().vga, Some(Adapter::Cirrus));
 }
 
 #[test]
