@@ -354,7 +354,7 @@ fn extensions_are_acknowledged_and_a_client_that_disconnects_releases_its_keys()
 }
 
 #[test]
-fn a_new_size_is_told_beside_the_refusal_of_a_resize() {
+fn a_new_size_is_announced_beside_the_refusal_of_a_resize() {
     let mut session = Session::new(SessionOptions::default().into(), false, [0; 16], (200, 100));
     let request = [3, 0, 0, 0, 0, 0, 2, 0, 2, 0];
     let receive = |session: &mut Session, parts: &[&[u8]]| session.receive(&mut parts.concat()).unwrap();
