@@ -399,8 +399,8 @@ fn every_call_takes_16_bytes_of_the_callers_stack() {
     common::calls::everything(&mut caller);
     assert_depths(&caller, |_| 10);
     println!("own stack: {} bytes", caller.own_depth);
-    // The rest is for an NMI.
-    assert!(caller.own_depth + 16 <= usize::from(stack::SIZE), "{} bytes of an own stack", caller.own_depth);
+    // An NMI takes 6 bytes: the BIOS's handler has a stack of its own.
+    assert!(caller.own_depth + 6 <= usize::from(stack::SIZE), "{} bytes of an own stack", caller.own_depth);
 }
 
 #[test]
