@@ -13,16 +13,17 @@ guest() {
 }
 
 with_vnc=
+adapter=std
 start_pcvm() {
   case $name in *.img) set -- --disk guest.bin ;; *) set -- --firmware guest.bin ;; esac
   [ -z "$with_vnc" ] || set -- "$@" --vnc unix:vnc
-  exec ./pcvm run --memory 64M "$@" --serial file:serial.out --display none --no-reboot
+  exec ./pcvm run --memory 64M --vga $adapter "$@" --serial file:serial.out --display none --no-reboot
 }
 # vmport and vapic off: see on-host.sh.
 start_qemu() {
   case $name in *.img) set -- -drive file=guest.bin,format=raw,if=ide ;; *) set -- -bios guest.bin ;; esac
   if [ -n "$with_vnc" ]; then set -- "$@" -vnc unix:vnc; else set -- "$@" -display none; fi
-  exec qemu-system-x86_64 -M pc,accel=kvm,vmport=off -global apic-common.vapic=off -m 64 -nodefaults -vga std "$@" \
+  exec qemu-system-x86_64 -M pc,accel=kvm,vmport=off -global apic-common.vapic=off -m 64 -nodefaults -vga $adapter "$@" \
     -name bench,debug-threads=on -serial file:serial.out -no-reboot
 }
 
@@ -46,6 +47,16 @@ measure_bytes() {
 measure_modes() {
   nanos $1 modeset_ns modeset.img 1 4
   exits $1 modeset_exits modeset.img 1 4
+}
+
+measure_cirrus() {
+  adapter=cirrus
+  case $1 in pcvm) more=3000 ;; *) more=1 ;; esac
+  nanos $1 cirrus-text_ns cirrus-text.bin 1 $((1 + 10 * more))
+  nanos $1 cirrus-lfb_ns cirrus-lfb.bin 10 110
+  nanos $1 cirrus-fill_ns cirrus-fill.bin 100 2100
+  nanos $1 cirrus-copy_ns cirrus-copy.bin 100 2100
+  adapter=std
 }
 
 # watch VMM NAME ENCODING SECONDS AFTER: sets $bytes and $updates that a VNC client receives in SECONDS, $drawn (what the guest

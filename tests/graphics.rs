@@ -1,5 +1,6 @@
 //! Linux graphics: X.Org in the VGA BIOS' VESA modes, which it sets with its own x86 interpreter, and on bochs-drm; consoles
-//! in text mode, in VESA modes that the kernel's real-mode code sets, and on bochs-drm. X.Org's pointer follows the PS/2 mouse
+//! in text mode, in VESA modes that the kernel's real-mode code sets, and on bochs-drm; the same on a Cirrus adapter with
+//! the kernel's driver and X.Org's. X.Org's pointer follows the PS/2 mouse
 //! and the USB tablet.
 
 use std::path::Path;
@@ -37,7 +38,7 @@ const SCRIPT: &str = r#"
     for n in 1 2 3; do
       echo "== choice $n"
       ./pcvm run --control unix:$scratch/control --memory 512M --cdrom xorg.iso --boot d --no-reboot \
-        --serial stdio --debugcon $scratch/firmware.log --display none <$scratch/input >$scratch/$n.log &
+        --serial stdio --debugcon $scratch/firmware.log --display none --vga ${ADAPTER:-std} <$scratch/input >$scratch/$n.log &
       vm=$!
       wait_for 10 test -S $scratch/control
       ./pcvm wait $scratch/control --timeout 60 --text '\*Linux' || exit
@@ -49,8 +50,8 @@ const SCRIPT: &str = r#"
         picture=$scratch/$n-$screens
         case $(grep '==== screen: ' $scratch/$n.log | tail -n 1) in
           *X.Org*)
-            # Most pixels have the background 20h, 40h, 80h; the eyes are white.
-            settle '\100' 600000 && settle '\377' 60000
+            # Most pixels have the background 20h, 40h, 80h (41h in 6 bits); the eyes are white.
+            settle '\100\101' 600000 && settle '\377' 60000
             ./pcvm screenshot $scratch/control $picture.ppm || exit
             ./pcvm mouse $scratch/control 200 150 || exit
             wait_for 30 moved $picture ;;
@@ -110,6 +111,49 @@ fn nested_xorg_and_consoles_draw_by_vesa_and_by_bochs_drm() {
     // AAh in 5 bits is ADh.
     let consoles =
         [("1-2", 720, 400, 0xaa), ("1-3", 1024, 768, 0xaa), ("2-1", 1024, 768, 0xad), ("3-1", 640, 480, 0xaa)];
+    for (name, width, height, red) in consoles {
+        let console = screen(name);
+        assert_eq!((console.width, console.height), (width, height), "{name}");
+        let colours = [[red, 0, 0], [0, 0xaa, 0], [red, 0xaa, red]].map(|colour| count(&console, colour));
+        assert!(colours.iter().all(|&pixels| pixels > 50), "{name}: red, green and white have {colours:?} pixels");
+    }
+    for (log, mode) in [("2.log", "VESA VGA\n1024,768\n16\n"), ("3.log", "VESA VGA\n640,480\n8\n")] {
+        assert_has(&output.text(log).replace('\r', ""), &[mode]);
+    }
+}
+
+#[test]
+fn nested_xorg_and_consoles_draw_on_a_cirrus_adapter() {
+    let iso = xorg::iso().unwrap_or_else(|error| panic!("{error}"));
+    let job = Job::new("graphics-cirrus", format!("ADAPTER=cirrus\n{SCRIPT}"));
+    let job = job.pcvm().unwrap_or_else(|error| panic!("{error}"));
+    let job = job.file(iso, "xorg.iso").timeout(Duration::from_secs(600)).host_memory(4096);
+    let output = Host::pick().run(&job).unwrap_or_else(|error| panic!("{error}"));
+    output.expect_status(0, &["1.log", "2.log", "3.log"]);
+    let screen = |name: &str| picture(&output.dir.join(format!("{name}.ppm")));
+    let log = output.text("1.log").replace('\r', "");
+    assert_has(&log, &["VESA VBE Version 3.0", "CIRRUS(0): ", "cirrusdrmfb"]);
+    assert_eq!(log.matches("dimensions:    1024x768 pixels").count(), 3, "{log}");
+    // 20h, 40h, 80h in 5, 6 and 5 bits.
+    for (server, name, background) in
+        [(1, "vesa", [0x20, 0x40, 0x80]), (3, "cirrus", [0x21, 0x41, 0x84]), (6, "modesetting", [0x20, 0x40, 0x80])]
+    {
+        let before = screen(&format!("1-{server}"));
+        assert_eq!((before.width, before.height), (1024, 768), "{name}");
+        assert!(
+            count(&before, background) > 600_000 && count(&before, [0xff; 3]) > 20_000,
+            "{name}: the screenshot lacks the background or the eyes"
+        );
+        let moved = different_pixels(&before, &screen(&format!("1-{server}-moved")));
+        assert!(moved > 200, "{name}: the eyes do not follow the mouse: {moved} pixels changed");
+    }
+    let consoles = [
+        ("1-2", 720, 400, 0xaa),
+        ("1-4", 720, 400, 0xaa),
+        ("1-5", 1024, 768, 0xaa),
+        ("2-1", 1024, 768, 0xad),
+        ("3-1", 640, 480, 0xaa),
+    ];
     for (name, width, height, red) in consoles {
         let console = screen(name);
         assert_eq!((console.width, console.height), (width, height), "{name}");

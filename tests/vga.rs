@@ -1,12 +1,12 @@
 //! `--vga`: video memory of several sizes, and no display adapter.
 
-use pcvm::config::CharSpec;
+use pcvm::config::{Adapter, CharSpec};
 use pcvm::demo::{Demo, Verdict};
 use pcvm_test_host::{Process, TIME_LIMIT, require_kvm, wait_for_text};
 use std::process::{Command, Stdio};
 
 /// Runs the self-test with this much video memory; returns its note on VBE, and names and notes of the tests that fail.
-fn run_selftest(vga: Option<u32>) -> (String, Vec<(String, String)>) {
+fn run_selftest(vga: Option<Adapter>) -> (String, Vec<(String, String)>) {
     require_kvm();
     let mut demo = Demo::new(None, CharSpec::Null).unwrap();
     demo.config.vga = vga;
@@ -17,14 +17,21 @@ fn run_selftest(vga: Option<u32>) -> (String, Vec<(String, String)>) {
 }
 
 #[test]
+fn software_a_cirrus_adapter_passes_the_selftest() {
+    let (vbe, failed) = run_selftest(Some(Adapter::Cirrus));
+    assert_eq!(failed, []);
+    assert!(vbe.starts_with("3.0, 4 MiB, 23 modes; 143h"), "{vbe}");
+}
+
+#[test]
 fn software_vbe_reports_the_size_of_the_video_memory() {
     for (mib, expect) in [(16, "3.0, 16 MiB, 97 modes; 143h"), (64, "3.0, 64 MiB, 97 modes; 143h")] {
-        let (vbe, failed) = run_selftest(Some(mib << 20));
+        let (vbe, failed) = run_selftest(Some(Adapter::Std { vram: mib << 20 }));
         assert_eq!(failed, [], "{mib} MiB");
         assert!(vbe.starts_with(expect), "{mib} MiB: {vbe}");
     }
     // The self-test's mode takes nearly 2 MiB.
-    let (_, failed) = run_selftest(Some(1 << 20));
+    let (_, failed) = run_selftest(Some(Adapter::Std { vram: 1 << 20 }));
     assert_eq!(failed, [("VBE".to_owned(), "no mode has 800 x 600 x 32".to_owned())]);
 }
 

@@ -209,8 +209,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "none|terminal|sdl", default_value = "none")]
     display: String,
 
-    /// Display adapter: a VGA with SIZE of video memory, a power of two from 1M to 256M, or none
-    #[arg(long, value_name = "std[,vram=SIZE]|none", default_value = "std,vram=16M")]
+    /// Display adapter: a VGA with SIZE of video memory, a power of two from 1M to 256M, a Cirrus Logic GD5446, or none
+    #[arg(long, value_name = "std[,vram=SIZE]|cirrus|none", default_value = "std,vram=16M")]
     vga: String,
 
     /// VNC server on a display number (0 is port 5900) or a Unix socket

@@ -1,7 +1,7 @@
 //! `pcvm run` options to a machine configuration, and the definition of the command line.
 
 use super::*;
-use crate::config::{BootDevice, CharSpec, Display, KernelConfig, MachineConfig, Media, RtcBase};
+use crate::config::{Adapter, BootDevice, CharSpec, Display, KernelConfig, MachineConfig, Media, RtcBase};
 use pcvm_devices::fdc::{DriveType, Timing};
 use std::path::PathBuf;
 
@@ -56,18 +56,24 @@ fn every_option_reaches_the_configuration() {
     assert!(machine.no_reboot);
     let linux = config("--kernel k --initrd i --append -v").unwrap();
     let expect = KernelConfig { kernel: "k".into(), initrd: Some("i".into()), append: "-v".to_owned() };
-    assert_eq!(linux.payload, expect);
+    assert_eq!(linux.kernel, Some(expect));
+    // The firmware starts the kernel, so both may be given.
+    assert!(config("--kernel k --firmware f").is_ok());
 }
 
 #[test]
 fn com1_does_not_share_the_terminal_with_the_display() {
     let machine = config("--display terminal").unwrap();
-    assert_eq!((machine.display, machine.vga), (Display::Terminal, Some(16 << 20)));
+    assert_eq!((machine.display, machine.vga), (Display::Terminal, Some(Adapter::Std { vram: 16 << 20 })));
     assert_eq!(machine.serial, [Some(CharSpec::Null), None, None, None]);
     let machine = config("--display terminal --serial pty --vga std,vram=64M").unwrap();
-    assert_eq!((machine.serial[0].as_ref(), machine.vga), (Some(&CharSpec::Pty), Some(64 << 20)));
+    assert_eq!(
+        (machine.serial[0].as_ref(), machine.vga),
+        (Some(&CharSpec::Pty), Some(Adapter::Std { vram: 64 << 20 }))
+    );
     assert!(config("--display terminal --serial none --serial stdio").is_err());
     assert_eq!(config("--vga none").unwrap().vga, None);
+    assert_eq!(config("--vga cirrus").unwrap().vga, Some(Adapter::Cirrus));
 }
 
 #[test]
@@ -92,6 +98,6 @@ fn mouse_takes_a_relative_or_an_absolute_position() {
 #[test]
 fn an_error_message_is_one_line_without_control_characters() {
     assert_eq!(one_line("a\nb\tc\u{1b}[0m\n"), "a\\nb\\tc\\u{1b}[0m");
-    let error = config("--kernel k --firmware f").unwrap_err();
-    assert!(!error.contains('\n') && error.contains("--kernel") && error.contains("--firmware"), "{error}");
+    let error = config("--kernel k --firmware").unwrap_err();
+    assert!(!error.contains('\n') && error.contains("--firmware"), "{error}");
 }

@@ -48,8 +48,8 @@ pub struct MachineConfig {
     pub no_reboot: bool,
     /// The local display: terminal or window.
     pub display: Display,
-    /// The VGA's video memory in bytes, a power of two from 1 MiB to 256 MiB; `None` for no VGA.
-    pub vga: Option<u32>,
+    /// The display adapter; `None` for no adapter.
+    pub vga: Option<Adapter>,
     /// The control (QMP) socket.
     pub control: ControlSpec,
     /// The VNC server.
@@ -64,6 +64,28 @@ pub struct MachineConfig {
     pub keymap: Option<Keymap>,
     /// Trace of device accesses.
     pub trace: Option<TraceConfig>,
+}
+
+/// A display adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adapter {
+    /// The standard VGA with Bochs VBE extensions.
+    Std {
+        /// Video memory in bytes, a power of two from 1 MiB to 256 MiB.
+        vram: u32,
+    },
+    /// A Cirrus Logic CL-GD5446 with 4 MiB.
+    Cirrus,
+}
+
+impl Adapter {
+    /// Bytes of video memory.
+    pub const fn vram(self) -> u32 {
+        match self {
+            Self::Std { vram } => vram,
+            Self::Cirrus => Vga::CIRRUS_VRAM,
+        }
+    }
 }
 
 impl MachineConfig {
@@ -85,7 +107,7 @@ impl MachineConfig {
             rtc: RtcBase::Utc,
             no_reboot: false,
             display: Display::None,
-            vga: Some(Vga::DEFAULT_VRAM),
+            vga: Some(Adapter::Std { vram: Vga::DEFAULT_VRAM }),
             control: ControlSpec::None,
             vnc: None,
             tablet: false,

@@ -10,7 +10,7 @@ use super::{FrontEnd, Handle, Machine, pc, vcpu};
 use crate::block::BlockEngine;
 use crate::board::Board;
 use crate::board::map::Rom;
-use crate::config::{MachineConfig, Media};
+use crate::config::{Adapter, MachineConfig, Media};
 use crate::kvm::cpuid::{apic_id, cpuid_for};
 use crate::kvm::ring::CoalescedRing;
 use crate::kvm::vcpu::Vcpu;
@@ -84,7 +84,8 @@ impl Machine {
         if wanted as usize > vm.max_vcpus() {
             return Err(BuildError::TooManyCpus { wanted, most: vm.max_vcpus() });
         }
-        let memory = Arc::new(Memory::new(config.memory, config.vga.map_or(0, Vga::memory_size))?);
+        let memory =
+            Arc::new(Memory::new(config.memory, config.vga.map_or(0, |adapter| Vga::memory_size(adapter.vram())))?);
 
         let mut fw_cfg = fw_cfg::fw_cfg_items(&config, &memory);
         if let Some(kernel) = kernel {
@@ -93,7 +94,11 @@ impl Machine {
         }
         if !roms.vga.is_empty() {
             // Firmware copies it from fw_cfg in one access; from the expansion ROM BAR each dword would exit.
-            fw_cfg.files.insert("pci1234,1111.rom".to_owned(), roms.vga.clone());
+            let name = match config.vga {
+                Some(Adapter::Cirrus) => "pci1013,00b8.rom",
+                _ => "pci1234,1111.rom",
+            };
+            fw_cfg.files.insert(name.to_owned(), roms.vga.clone());
         }
         let media = drives.iter().filter_map(|(&disk, drive)| Some((disk, drive.image.as_ref()?.medium()))).collect();
         let rom = Rom::new(&roms.bios, &roms.vga)

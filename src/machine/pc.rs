@@ -4,7 +4,7 @@
 //! installed guests.
 
 use crate::board::slots::FIRST_NIC;
-use crate::config::{BootDevice, DriveConfig, MachineConfig, Media, NicModel, RtcBase};
+use crate::config::{Adapter, BootDevice, DriveConfig, MachineConfig, Media, NicModel, RtcBase};
 use pcvm_devices::chipset::acpi_pm::AcpiPm;
 use pcvm_devices::chipset::i440fx::I440fx;
 use pcvm_devices::chipset::isa_dma::IsaDma;
@@ -68,8 +68,10 @@ pub fn devices(config: &MachineConfig, parts: BoardParts) -> Vec<Box<dyn DynDevi
         }
     }
     put(Box::new(FwCfg::new(parts.fw_cfg)));
-    if let Some(vram) = config.vga {
-        put(Box::new(Vga::new(vram, parts.vga_rom)));
+    match config.vga {
+        Some(Adapter::Std { vram }) => put(Box::new(Vga::new(vram, parts.vga_rom))),
+        Some(Adapter::Cirrus) => put(Box::new(Vga::cirrus(parts.vga_rom))),
+        None => {}
     }
     let mut roms = parts.nic_roms.into_iter();
     for (n, nic) in config.nics.iter().take(NicId::COUNT).enumerate() {
@@ -242,6 +244,15 @@ mod tests {
             BoardParts { fw_cfg: FwCfgItems::default(), vga_rom: vec![], nic_roms: vec![], media: BTreeMap::new() };
         let board: Vec<_> = devices(&config, parts).iter_mut().map(|device| describe(&mut **device)).collect();
         assert_eq!(board, FROZEN.lines().map(str::trim).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_cirrus_adapter_is_frozen() {
+        let config = MachineConfig { vga: Some(Adapter::Cirrus), ..full() };
+        let parts =
+            BoardParts { fw_cfg: FwCfgItems::default(), vga_rom: vec![], nic_roms: vec![], media: BTreeMap::new() };
+        let board: Vec<_> = devices(&config, parts).iter_mut().map(|device| describe(&mut **device)).collect();
+        assert!(board.contains(&"vga v1 02.0 1013:00b8 030000 rev 00 3b4+2 3ba+1 3c0+10 3d4+2 3da+1".to_owned()));
     }
 
     /// Installed guests bind drivers to these lines, and saved states name these kinds. Lines may be added, never changed.

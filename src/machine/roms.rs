@@ -1,14 +1,20 @@
 //! System BIOS and VGA BIOS images of a machine.
 
-use crate::config::MachineConfig;
 use crate::config::firmware::FirmwareError;
+use crate::config::{Adapter, MachineConfig};
 
 /// The project's own BIOS and VGA BIOS, as `firmware/build` made them.
 const BIOS: &[u8] = include_bytes!("../../firmware/prebuilt/bios.bin");
 const VGA_BIOS: &[u8] = include_bytes!("../../firmware/prebuilt/vgabios.bin");
+const VGA_BIOS_CIRRUS: &[u8] = include_bytes!("../../firmware/prebuilt/vgabios-cirrus.bin");
 
-/// Firmware packages put a VGA BIOS for this adapter beside their BIOS, under this name.
-const VGA_BIOS_BESIDE: &str = "vgabios-stdvga.bin";
+/// The built-in VGA BIOS of an adapter, and the name under which firmware packages put one beside their BIOS.
+fn vga_bios(adapter: Adapter) -> (&'static [u8], &'static str) {
+    match adapter {
+        Adapter::Std { .. } => (VGA_BIOS, "vgabios-stdvga.bin"),
+        Adapter::Cirrus => (VGA_BIOS_CIRRUS, "vgabios-cirrus.bin"),
+    }
+}
 
 /// The images.
 #[derive(Clone, Debug, Default)]
@@ -26,17 +32,15 @@ impl Roms {
     /// # Errors
     /// If the file cannot be read or is not a firmware image.
     pub fn new(config: &MachineConfig) -> Result<Self, FirmwareError> {
-        let mut roms = match &config.firmware {
-            None => Self { bios: BIOS.to_vec(), vga: VGA_BIOS.to_vec() },
+        let vga = config.vga.map(vga_bios);
+        let built_in = || vga.map_or_else(Vec::new, |(rom, _)| rom.to_vec());
+        Ok(match &config.firmware {
+            None => Self { bios: BIOS.to_vec(), vga: built_in() },
             Some(path) => {
                 let bios = crate::config::read_firmware(path)?;
-                let beside = std::fs::read(path.with_file_name(VGA_BIOS_BESIDE)).ok();
-                Self { bios, vga: beside.unwrap_or_else(|| VGA_BIOS.to_vec()) }
+                let beside = vga.and_then(|(_, name)| std::fs::read(path.with_file_name(name)).ok());
+                Self { bios, vga: beside.unwrap_or_else(built_in) }
             }
-        };
-        if config.vga.is_none() {
-            roms.vga.clear();
-        }
-        Ok(roms)
+        })
     }
 }

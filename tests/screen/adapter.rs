@@ -16,9 +16,12 @@ pub struct Drawn {
     pub report: Vec<u8>,
 }
 
-/// Runs a program.
-pub fn draw(program: &[Op]) -> Drawn {
-    let vga = Bench::new(Vga::new(Vga::DEFAULT_VRAM, Vec::new()));
+/// Runs a program on an adapter, as `--vga` names it.
+pub fn draw(adapter: &str, program: &[Op]) -> Drawn {
+    let vga = Bench::new(match adapter {
+        "cirrus" => Vga::cirrus(Vec::new()),
+        _ => Vga::new(Vga::DEFAULT_VRAM, Vec::new()),
+    });
     let regions = vga.device.regions();
     let mut model =
         VgaModel { vga, regions, ram: vec![0; RAM as usize], config: 0, pictures: Vec::new(), hidden: Vec::new() };

@@ -36,18 +36,18 @@ impl Machine {
         Self { _process: process, stdin, bytes, dir, qemu: None }
     }
 
-    pub fn pcvm(image: &Path) -> Self {
+    pub fn pcvm(image: &Path, adapter: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_pcvm"));
         command.env_remove("PCVM_LOG").current_dir(dir.path()).arg("run").arg("--firmware").arg(image);
-        command.args(["--memory", "16M", "--serial", "stdio", "--control", "unix:socket"]);
+        command.args(["--memory", "16M", "--serial", "stdio", "--control", "unix:socket", "--vga", adapter]);
         Self::start(command, dir)
     }
 
-    pub fn qemu(image: &Path) -> Self {
+    pub fn qemu(image: &Path, adapter: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new("qemu-system-x86_64");
-        command.current_dir(dir.path()).args(["-accel", "tcg", "-m", "16", "-nodefaults", "-vga", "std"]);
+        command.current_dir(dir.path()).args(["-accel", "tcg", "-m", "16", "-nodefaults", "-vga", adapter]);
         command.args(["-display", "none", "-serial", "stdio", "-monitor", "unix:monitor,server,nowait", "-bios"]);
         let mut machine = Self::start(
             {

@@ -1,6 +1,6 @@
 //! Screen rendering tests: scenes drawn by register and memory accesses, rendered in three ways.
 //!
-//! The VGA model alone renders each scene like its PNG in `tests/screen/golden`, and scenes that blink also like
+//! Groups of scenes name their adapter. The model of the adapter alone renders each scene like its PNG in `tests/screen/golden`, and scenes that blink also like
 //! `NAME.hidden.png` (dark phase). `PCVM_BLESS=1` writes the PNGs anew, for review. A pcvm machine must render the same
 //! pictures, and so must QEMU with the same guest, except for the scenes in `differences.txt`.
 
@@ -25,7 +25,7 @@ fn the_vga_model_renders_every_scene_like_its_golden_png() {
     let bless = std::env::var_os("PCVM_BLESS").is_some();
     let mut wrong = Vec::new();
     for group in groups() {
-        let drawn = adapter::draw(&group.program());
+        let drawn = adapter::draw(group.adapter, &group.program());
         assert_eq!(drawn.pictures.len(), group.scenes.len());
         for ((scene, picture), hidden) in group.scenes.iter().zip(drawn.pictures).zip(drawn.hidden) {
             let other = format!("{}.hidden", scene.name);
@@ -79,10 +79,13 @@ fn guest(group: &Group) -> PathBuf {
 fn check_vm(name: &str) {
     pcvm_test_host::require_kvm();
     let group = groups().into_iter().find(|group| group.name == name).expect("a group has that name");
-    let drawn = adapter::draw(&group.program());
+    let drawn = adapter::draw(group.adapter, &group.program());
     let mut reports = Vec::new();
-    for ((scene, picture), (report, seen)) in
-        group.scenes.iter().zip(drawn.pictures).zip(run_scenes(&mut Machine::pcvm(&guest(&group)), &group))
+    for ((scene, picture), (report, seen)) in group
+        .scenes
+        .iter()
+        .zip(drawn.pictures)
+        .zip(run_scenes(&mut Machine::pcvm(&guest(&group), group.adapter), &group))
     {
         reports.extend(report);
         if picture != seen {
@@ -118,6 +121,16 @@ fn software_a_vm_renders_vbe_modes_like_the_vga_model() {
     check_vm("vbe");
 }
 
+#[test]
+fn software_a_vm_renders_cirrus_modes_like_the_model() {
+    check_vm("cirrus-modes");
+}
+
+#[test]
+fn software_a_vm_renders_what_the_cirrus_blitter_draws_like_the_model() {
+    check_vm("cirrus-blitter");
+}
+
 /// On a real KVM, which exits for each byte within such an instruction until the emulator takes it over.
 #[test]
 fn nested_repeated_copies_between_planes_move_every_byte_of_every_plane() {
@@ -128,7 +141,7 @@ fn nested_repeated_copies_between_planes_move_every_byte_of_every_plane() {
     let output = Host::pick().run(&job.file(image, "copies.bin")).unwrap_or_else(|error| panic!("{error}"));
     output.expect_status(0, &[]);
     let sums = std::fs::read(output.dir.join("serial.out")).expect("the guest has sent its sums");
-    assert_eq!(sums, adapter::draw(&program).report);
+    assert_eq!(sums, adapter::draw("std", &program).report);
 }
 
 /// Scenes that QEMU renders differently, and why.
@@ -146,9 +159,9 @@ fn qemu_renders_every_scene_the_same_except_known_differences() {
     let dump_dir = std::env::var_os("PCVM_SCREEN_DIR").map(PathBuf::from);
     let mut wrong = Vec::new();
     for group in groups() {
-        let drawn = adapter::draw(&group.program());
+        let drawn = adapter::draw(group.adapter, &group.program());
         let mut ours = drawn.report.as_slice();
-        let seen = run_scenes(&mut Machine::qemu(&guest(&group)), &group);
+        let seen = run_scenes(&mut Machine::qemu(&guest(&group), group.adapter), &group);
         for ((scene, picture), (report, its)) in group.scenes.iter().zip(drawn.pictures).zip(seen) {
             if let Some(dir) = &dump_dir {
                 its.write_png(&dir.join(format!("{}.qemu.png", scene.name)));

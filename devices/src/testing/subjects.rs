@@ -63,6 +63,7 @@ pub static SUBJECTS: &[Subject] = &[
     subject!("cdrom", make_cdrom, ide_command, (500, 400)),
     subject!("fdc", make_fdc, fdc_command, (400, 400)),
     subject!("vga", make_vga, vga_extra, (150, 300)),
+    subject!("cirrus", make_cirrus, cirrus_extra, (150, 400)),
     subject!("fw_cfg", make_fw_cfg, fw_cfg_dma, (1500, 300)),
     subject!("ps2", Ps2Controller::new, ps2_extra, (500, 400)),
     subject!("serial", make_serial, serial_extra, (3000, 400)),
@@ -349,6 +350,42 @@ fn vga_extra(bench: &mut Bench<Vga>, script: &mut Script<'_>) {
             let text = bench.device.text_screen(&bench.memory);
             assert!(text.is_empty() || bench.device.is_text());
         }
+    }
+}
+
+fn make_cirrus() -> Vga {
+    Vga::cirrus(vec![0x55; 0x200])
+}
+
+fn cirrus_extra(bench: &mut Bench<Vga>, script: &mut Script<'_>) {
+    // The extended groups, the hidden DAC register, BAR 1, and operations of the blitter with the CPU's part in them.
+    let (which, index) = (script.byte(), script.byte());
+    match which % 8 {
+        0 => bench.outw(0x3c4, u16::from(index & 31) | u16::from(script.byte()) << 8),
+        1 => bench.outw(0x3ce, u16::from(index & 63) | u16::from(script.byte()) << 8),
+        2 => bench.outw(0x3d4, u16::from(index & 31) | u16::from(script.byte()) << 8),
+        3 => {
+            for _ in 0..4 {
+                bench.inb(0x3c6);
+            }
+            bench.outb(0x3c6, index);
+        }
+        4 => {
+            bench.config_write(0x10, 4, 0xe000_0000);
+            bench.config_write(0x14, 4, 0xf000_0000);
+            bench.config_write(0x04, 2, 3);
+            let at = [0xe000_0000, 0xe03f_ff00, 0xe100_0000, 0xf000_0100, 0xa_0000, 0xb_8000][usize::from(index % 6)];
+            bench.mem_write(at + u64::from(script.byte()), &script.number(4).to_le_bytes()[..4]);
+            bench.mem_read(at + u64::from(script.byte()), &mut [0; 4]);
+        }
+        5 => {
+            // Heights of up to eight rows, so that a script takes milliseconds.
+            bench.outw(0x3ce, 0x0023);
+            bench.outw(0x3ce, 0x0022 | u16::from(index & 7) << 8);
+            bench.outw(0x3ce, 0x0031);
+            bench.outw(0x3ce, 0x0231);
+        }
+        _ => vga_extra(bench, script),
     }
 }
 

@@ -65,7 +65,7 @@ impl Canvas {
     /// Whether the frame depends on the blink phase.
     pub fn blinks(&self) -> bool {
         self.last_drawn.as_ref().is_some_and(|(vga, _)| {
-            if vga.is_blanked() || vga.vbe.packed() {
+            if vga.is_blanked() || vga.is_packed() {
                 false
             } else if vga.is_text() {
                 self.text.depends_on_blink()
@@ -90,15 +90,18 @@ impl Canvas {
         let incremental = self.last_drawn.as_ref().filter(|(last, phase)| {
             let same = if vga.is_text() {
                 last.renders_same_except_start(vga)
+            } else if vga.is_packed() {
+                last.renders_same_except_cursor(vga) && *phase == blink
             } else {
                 last.renders_same_as(vga) && *phase == blink
             };
             same && !resized
         });
         let incremental = incremental.is_some();
+        let moved = vga.hardware_cursor() != self.last_drawn.as_ref().and_then(|(last, _)| last.hardware_cursor());
         if if vga.vbe.packed() { !vga.palette_enabled() } else { vga.is_blanked() } {
             self.draw_blank();
-        } else if vga.vbe.packed() {
+        } else if vga.is_packed() {
             self.draw_packed(vga, memory, dirty, incremental);
         } else if vga.vbe.enabled() {
             self.draw_vbe_planes(vga, memory, dirty, incremental, blink);
@@ -107,7 +110,7 @@ impl Canvas {
         } else {
             self.draw_planes(vga, memory, dirty, incremental, blink);
         }
-        if !incremental || self.last_drawn.as_ref().is_none_or(|(_, phase)| *phase != blink) || vga.is_text() {
+        if !incremental || moved || self.last_drawn.as_ref().is_none_or(|(_, phase)| *phase != blink) || vga.is_text() {
             self.last_drawn = Some((vga.render_state(), blink));
         }
         self.line_changed.contains(&true)
@@ -148,19 +151,34 @@ impl Canvas {
 
     fn draw_packed(&mut self, vga: &Vga, memory: &Memory, dirty: &DirtyPages, incremental: bool) {
         let lines = PackedRenderer::new(vga);
-        for y in 0..self.frame.height {
-            let (at, len) = lines.bytes(vga, y);
-            if incremental && !dirty.contains(at..at + len) {
+        let (len, vram) = (lines.line_bytes(vga), u64::from(vga.vram()));
+        let cursor = vga.hardware_cursor();
+        let last = self.last_drawn.as_ref().and_then(|(last, _)| last.hardware_cursor());
+        // Lines of a cursor that moved or changed, and those where it was.
+        let moved = cursor != last || cursor.as_ref().is_some_and(|cursor| dirty.contains(cursor.pattern()));
+        let covered = |y| moved && [&cursor, &last].into_iter().flatten().any(|cursor| cursor.lines().contains(&y));
+        for (y, at) in (0..self.frame.height).zip(lines.lines(vga)) {
+            // A line that crosses the end of video memory continues at its start.
+            let whole = len.min(vram - at);
+            let changed = dirty.contains(at..at + whole) || dirty.contains(0..len - whole);
+            if incremental && !changed && !covered(y) {
                 continue;
             }
             if lines.is_32_bit() {
                 // Read 32-bit pixels straight into the line.
-                memory.read_video(at, self.line.as_mut_bytes());
+                let (first, rest) = self.line.as_mut_bytes().split_at_mut(whole as usize);
+                memory.read_video(at, first);
+                memory.read_video(0, rest);
                 self.line.iter_mut().for_each(|pixel| *pixel = u32::from_le(*pixel) & 0x00ff_ffff);
             } else {
                 self.raw.resize(len as usize, 0);
-                memory.read_video(at, &mut self.raw);
+                let (first, rest) = self.raw.split_at_mut(whole as usize);
+                memory.read_video(at, first);
+                memory.read_video(0, rest);
                 lines.draw(&self.raw, &mut self.line);
+            }
+            if let Some(cursor) = &cursor {
+                cursor.draw(memory, y, &mut self.line);
             }
             self.store_line(y);
         }

@@ -9,12 +9,15 @@
 //! Where video memory is linear, the CPU window is a memory slot that does not trap ([`Region::video`]); reads through
 //! it do not load the latches. Plain text is such a window too, onto an area of its own (see `relocate_text`).
 //!
+//! [`Vga::cirrus`] makes a Cirrus Logic CL-GD5446 of it instead (see `cirrus`).
+//!
 //! Deliberately missing: the vertical retrace interrupt, which PC adapters do not wire; the light pen; the other memory
 //! layout of chain-4 (see `planes`); big-endian frame buffers (the byte order register reads as
 //! little-endian).
 
 mod canvas;
 mod characters;
+mod cirrus;
 mod planes;
 mod regs;
 mod render;
@@ -29,6 +32,7 @@ use crate::ctx::{Ctx, Effect};
 use crate::device::{Access, CONFIG_TAG, Devfn, Device, Region, Wake};
 use crate::pci::{ConfigSpace, ConfigState, config_register_name};
 use crate::state::RestoreError;
+use cirrus::{Cirrus, Written};
 use regs::{GR6_MISC, Registers, Timing};
 use serde::{Deserialize, Serialize};
 use std::ops::{Range, RangeInclusive};
@@ -41,6 +45,8 @@ const REVISION: u8 = 2;
 const SLOT: u8 = 2;
 const BAR_FRAMEBUFFER: usize = 0;
 const BAR_REGISTERS: usize = 2;
+/// The same for the CL-GD5446.
+const BAR_CIRRUS_REGISTERS: usize = 1;
 const REGISTERS_SIZE: u32 = 0x1000;
 const ROM_SIZE_MIN: u32 = 0x1_0000;
 const ROM_SIZE_MAX: usize = 1 << 24;
@@ -58,6 +64,8 @@ const FRAMEBUFFER_TAG: u8 = 6;
 const REGISTERS_TAG: u8 = 7;
 const ROM_TAG: u8 = 8;
 const WINDOW_TAG: u8 = 9;
+const APERTURE_TAG: u8 = 10;
+const BLIT_TAG: u8 = 11;
 
 // Offsets in the register page of BAR 2.
 const PAGE_VGA: Range<u64> = 0x400..0x420;
@@ -85,6 +93,8 @@ pub struct Vga {
     vbe: Vbe,
     /// The latches, loaded by a read through the CPU window.
     latch: u32,
+    /// The extensions of a CL-GD5446.
+    cirrus: Option<Box<Cirrus>>,
     /// The contents of planes 0 and 1 are in the text area.
     text_relocated: bool,
     /// The board has asked for a report of the next write ([`Wake::ReportWrites`]).
@@ -98,6 +108,8 @@ pub struct VgaState {
     regs: Registers,
     vbe: Vbe,
     latch: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cirrus: Option<Box<Cirrus>>,
 }
 
 /// The CPU window: what a vCPU accesses at A0000h-BFFFFh.
@@ -106,8 +118,27 @@ enum CpuWindow {
     None,
     /// Base, length, offset in video memory.
     Linear(u64, u64, u32),
-    /// Base, length.
+    /// 64 KiB in two halves: base, offsets in video memory.
+    Banks(u64, [u32; 2]),
+    /// Base, length: accesses trap.
     Planes(u64, u64),
+}
+
+impl CpuWindow {
+    fn traps(&self) -> bool {
+        !matches!(self, Self::Linear(..) | Self::Banks(..))
+    }
+}
+
+/// What [`Vga::regions`] follows from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Mapping {
+    window: CpuWindow,
+    framebuffer: Option<u64>,
+    registers: Option<u64>,
+    rom: Option<u64>,
+    /// BAR 0 is a memory slot; the blitter's registers at B8000h, in BAR 0; autostart.
+    cirrus: [bool; 4],
 }
 
 fn config(vram: u32, rom_size: u32) -> ConfigSpace {
@@ -116,6 +147,11 @@ fn config(vram: u32, rom_size: u32) -> ConfigSpace {
         .memory_bar(BAR_FRAMEBUFFER, vram, true)
         .memory_bar(BAR_REGISTERS, REGISTERS_SIZE, false)
         .rom_bar(rom_size)
+}
+
+/// Bytes of the expansion ROM's BAR.
+fn rom_size(rom: &[u8]) -> u32 {
+    (rom.len().min(ROM_SIZE_MAX) as u32).next_power_of_two().max(ROM_SIZE_MIN)
 }
 
 impl Vga {
@@ -128,18 +164,33 @@ impl Vga {
     /// ROM `rom`. The machine's [`crate::Memory`] must have [`Vga::memory_size`] bytes of video memory.
     pub fn new(vram: u32, rom: Vec<u8>) -> Self {
         let vram = vram.clamp(*Self::VRAM.start(), *Self::VRAM.end()).next_power_of_two();
-        let rom_size = (rom.len().min(ROM_SIZE_MAX) as u32).next_power_of_two().max(ROM_SIZE_MIN);
+        let pci = config(vram, rom_size(&rom));
         Self {
             vram,
             rom,
-            pci: config(vram, rom_size),
+            pci,
             regs: Registers::new(),
             vbe: Vbe::new(),
             latch: 0,
+            cirrus: None,
             text_relocated: false,
             report_writes: false,
         }
     }
+
+    /// A Cirrus Logic CL-GD5446 with [`Vga::CIRRUS_VRAM`] bytes of video memory and the expansion ROM `rom`.
+    pub fn cirrus(rom: Vec<u8>) -> Self {
+        let plain = Self::new(Self::CIRRUS_VRAM, rom);
+        let pci = ConfigSpace::new(cirrus::VENDOR, cirrus::DEVICE, CLASS_VGA, 0)
+            .subsystem(0x1af4, 0x1100)
+            .memory_bar(BAR_FRAMEBUFFER, cirrus::APERTURE_SIZE, true)
+            .memory_bar(BAR_CIRRUS_REGISTERS, cirrus::MMIO_SIZE, false)
+            .rom_bar(rom_size(&plain.rom));
+        Self { pci, cirrus: Some(Box::new(Cirrus::new())), ..plain }
+    }
+
+    /// Bytes of video memory of a CL-GD5446.
+    pub const CIRRUS_VRAM: u32 = cirrus::VRAM;
 
     /// Bytes of video memory that the machine's [`crate::Memory`] needs for an adapter with `vram` bytes: the text area
     /// follows them.
@@ -154,12 +205,23 @@ impl Vga {
 
     /// A copy of the state that the picture depends on besides video memory, to render while the adapter runs.
     pub fn render_state(&self) -> Self {
-        let Self { vram, rom: _, pci: _, regs, vbe, latch: _, text_relocated, report_writes: _ } = self;
-        Self { regs: regs.clone(), vbe: vbe.clone(), text_relocated: *text_relocated, ..Self::new(*vram, Vec::new()) }
+        let Self { vram, rom: _, pci: _, regs, vbe, latch: _, cirrus, text_relocated, report_writes: _ } = self;
+        Self {
+            regs: regs.clone(),
+            vbe: vbe.clone(),
+            cirrus: cirrus.clone(),
+            text_relocated: *text_relocated,
+            ..Self::new(*vram, Vec::new())
+        }
     }
 
     /// Whether both render the same picture from the same video memory.
     pub fn renders_same_as(&self, other: &Self) -> bool {
+        self.renders_same_except_cursor(other) && self.hardware_cursor() == other.hardware_cursor()
+    }
+
+    /// The same, apart from the hardware cursor.
+    fn renders_same_except_cursor(&self, other: &Self) -> bool {
         self.renders_same_except_start(other) && self.regs.start_and_cursor() == other.regs.start_and_cursor()
     }
 
@@ -168,6 +230,11 @@ impl Vga {
         self.text_relocated == other.text_relocated
             && self.regs.renders_same_as(&other.regs)
             && self.vbe.renders_same_as(&other.vbe)
+            && match (&self.cirrus, &other.cirrus) {
+                (Some(chip), Some(other)) => chip.renders_same_as(other),
+                (None, None) => true,
+                _ => false,
+            }
     }
 
     fn cpu_window(&self) -> CpuWindow {
@@ -176,6 +243,9 @@ impl Vga {
         }
         if !self.regs.misc.ram_enable() {
             return CpuWindow::None;
+        }
+        if let Some(chip) = self.packed_cirrus() {
+            return self.packed_window(chip);
         }
         // GR6 bits 2 and 3: memory map select.
         let (base, len) = match self.regs.gr[GR6_MISC] >> 2 & 3 {
@@ -202,7 +272,10 @@ impl Vga {
     /// Whether the CPU window is plain text: character and attribute bytes alternate in a window of 32 KiB and reach
     /// the planes unmodified.
     fn is_linear_text(&self) -> bool {
-        !self.vbe.enabled() && self.regs.misc.ram_enable() && self.regs.is_plain_text()
+        !self.vbe.enabled()
+            && self.packed_cirrus().is_none()
+            && self.regs.misc.ram_enable()
+            && self.regs.is_plain_text()
     }
 
     /// Moves text between planes 0 and 1 and the text area behind video memory. Text that is accessed without the
@@ -235,7 +308,10 @@ impl Vga {
         if self.vbe.enabled() { (self.vbe.bank_offset(), self.vram / 4) } else { (0, PLANE_SIZE) }
     }
 
-    fn timing(regs: &Registers, vbe: &Vbe) -> Timing {
+    fn timing(regs: &Registers, vbe: &Vbe, cirrus: Option<&Cirrus>) -> Timing {
+        if let Some(chip) = cirrus.filter(|chip| chip.packed()) {
+            return chip.timing(regs);
+        }
         if !vbe.enabled() {
             return regs.timing();
         }
@@ -253,8 +329,25 @@ impl Vga {
     }
 
     fn read_port(&mut self, cx: &Ctx<'_>, port: u16) -> Option<u8> {
-        let vbe = &self.vbe;
-        self.regs.read(port, cx.now().nanos(), |regs| Self::timing(regs, vbe))
+        let Self { regs, vbe, cirrus, latch, .. } = self;
+        if let (Some(chip), Some(port)) = (cirrus, regs.decode_port(port))
+            && let Some(value) = chip.read(regs, *latch, port)
+        {
+            return Some(value);
+        }
+        self.regs.read(port, cx.now().nanos(), |regs| Self::timing(regs, vbe, self.cirrus.as_deref()))
+    }
+
+    fn write_port(&mut self, cx: &Ctx<'_>, port: u16, value: u8) {
+        let written = match (&mut self.cirrus, self.regs.decode_port(port)) {
+            (Some(chip), Some(port)) => chip.write(&mut self.regs, port, value),
+            _ => Written::NotMine,
+        };
+        match written {
+            Written::NotMine => self.regs.write(port, value),
+            Written::StartBlit => self.start_blit(cx),
+            Written::Register => {}
+        }
     }
 
     fn write_dispi(&mut self, cx: &Ctx<'_>, register: u16, value: u16) {
@@ -303,7 +396,7 @@ impl Vga {
         } else {
             for (&byte, at) in data.iter().zip(at..) {
                 if PAGE_VGA.contains(&at) {
-                    self.regs.write(0x3c0 + (at - PAGE_VGA.start) as u16, byte);
+                    self.write_port(cx, 0x3c0 + (at - PAGE_VGA.start) as u16, byte);
                 }
             }
         }
@@ -347,12 +440,16 @@ impl Vga {
         !self.vbe.enabled() && !self.regs.graphics_mode()
     }
 
+    /// Whether pixels are packed: a VBE mode, or one of the CL-GD5446.
+    fn is_packed(&self) -> bool {
+        self.vbe.packed() || self.packed_cirrus().is_some() && self.regs.graphics_mode()
+    }
+
     /// The offsets of a port range whose writes are coalesced: those that have no effect until the next read, or until
     /// the display is rendered, and both drain the coalescing ring first. Writes that can change the CPU window are
     /// coalesced only while accesses to it trap or hit nothing, so that the order of register and memory accesses is
     /// kept.
-    fn coalesced_ports(base: u16, window: &CpuWindow) -> impl Iterator<Item = Range<u64>> + use<> {
-        let traps = !matches!(window, CpuWindow::Linear(..));
+    fn coalesced_ports(base: u16, traps: bool) -> impl Iterator<Item = Range<u64>> + use<> {
         let ranges: &[Range<u64>] = match (base, traps) {
             // CRX and CRTC data.
             (0x3b4 | 0x3d4, _) => &[Range { start: 0, end: 2 }],
@@ -365,11 +462,24 @@ impl Vga {
         ranges.iter().cloned()
     }
 
-    fn mapping(&self) -> (CpuWindow, Option<u64>, Option<u64>, Option<u64>) {
-        (self.cpu_window(), self.pci.bar(BAR_FRAMEBUFFER), self.pci.bar(BAR_REGISTERS), self.pci.rom())
+    fn mapping(&self) -> Mapping {
+        let registers = if self.cirrus.is_some() { BAR_CIRRUS_REGISTERS } else { BAR_REGISTERS };
+        let chip = |f: fn(&Cirrus) -> bool| self.cirrus.as_deref().is_some_and(f);
+        Mapping {
+            window: self.cpu_window(),
+            framebuffer: self.pci.bar(BAR_FRAMEBUFFER),
+            registers: self.pci.bar(registers),
+            rom: self.pci.rom(),
+            cirrus: [
+                chip(Cirrus::is_linear),
+                chip(Cirrus::mmio_at_b8000),
+                chip(Cirrus::mmio_in_linear),
+                chip(Cirrus::starts_on_destination),
+            ],
+        }
     }
 
-    fn request_remap_if_changed(&self, cx: &mut Ctx<'_>, before: (CpuWindow, Option<u64>, Option<u64>, Option<u64>)) {
+    fn request_remap_if_changed(&self, cx: &mut Ctx<'_>, before: Mapping) {
         if self.mapping() != before {
             cx.effect(Effect::Remap);
         }
@@ -394,25 +504,36 @@ impl Device for Vga {
 
     fn regions(&self) -> Vec<Region> {
         let window = self.cpu_window();
+        let traps = window.traps() && !self.cirrus.as_deref().is_some_and(Cirrus::is_linear);
         let mut regions: Vec<_> = LEGACY_PORTS
             .iter()
             .map(|&(tag, base, len)| {
-                Self::coalesced_ports(base, &window).fold(Region::io(base, len, tag), Region::with_coalesce)
+                Self::coalesced_ports(base, traps).fold(Region::io(base, len, tag), Region::with_coalesce)
             })
             .collect();
-        // The index latches until the next access to the data port.
-        regions.push(Region::io(DISPI_IOPORT_INDEX, DISPI_IOPORTS, DISPI_TAG).with_coalesce(0..2));
+        if let Some(chip) = &self.cirrus {
+            self.cirrus_regions(chip, &mut regions);
+        } else {
+            // The index latches until the next access to the data port.
+            regions.push(Region::io(DISPI_IOPORT_INDEX, DISPI_IOPORTS, DISPI_TAG).with_coalesce(0..2));
+        }
         match window {
             CpuWindow::None => {}
             CpuWindow::Linear(base, len, offset) => regions.push(Region::video(base, len, WINDOW_TAG, offset.into())),
+            CpuWindow::Banks(base, [first, second]) => regions.extend([
+                Region::video(base, 0x8000, WINDOW_TAG, first.into()),
+                Region::video(base + 0x8000, 0x8000, WINDOW_TAG, second.into()),
+            ]),
             // A read or the rendering of the display drains the ring first.
             CpuWindow::Planes(base, len) => regions.push(Region::mem(base, len, WINDOW_TAG).with_coalesce(0..len)),
         }
-        if let Some(base) = self.pci.bar(BAR_FRAMEBUFFER) {
-            regions.push(Region::video(base, self.vram.into(), FRAMEBUFFER_TAG, 0));
-        }
-        if let Some(base) = self.pci.bar(BAR_REGISTERS) {
-            regions.push(Region::mem(base, REGISTERS_SIZE.into(), REGISTERS_TAG));
+        if self.cirrus.is_none() {
+            if let Some(base) = self.pci.bar(BAR_FRAMEBUFFER) {
+                regions.push(Region::video(base, self.vram.into(), FRAMEBUFFER_TAG, 0));
+            }
+            if let Some(base) = self.pci.bar(BAR_REGISTERS) {
+                regions.push(Region::mem(base, REGISTERS_SIZE.into(), REGISTERS_TAG));
+            }
         }
         if let Some(base) = self.pci.rom()
             && !self.rom.is_empty()
@@ -427,7 +548,16 @@ impl Device for Vga {
     }
 
     fn register_name(&self, at: Access) -> Option<&'static str> {
+        let port_name = |port: u16| {
+            let chip = self.cirrus.as_deref().zip(self.regs.decode_port(port));
+            chip.and_then(|(chip, port)| chip.name(&self.regs, port)).or_else(|| self.regs.name(port))
+        };
         match at.tag {
+            BLIT_TAG => Cirrus::blit_name(at.offset),
+            REGISTERS_TAG if self.cirrus.is_some() => match at.offset {
+                offset if cirrus::MMIO_VGA.contains(&offset) => port_name(0x3c0 + offset as u16),
+                offset => Cirrus::blit_name(offset.wrapping_sub(cirrus::MMIO_BLIT.start)),
+            },
             DISPI_TAG if at.offset == 0 => Some("VBE_DISPI_IOPORT_INDEX"),
             DISPI_TAG => vbe::name(self.vbe.index).or(Some("VBE_DISPI_IOPORT_DATA")),
             REGISTERS_TAG if PAGE_VGA.contains(&at.offset) => {
@@ -437,12 +567,19 @@ impl Device for Vga {
             REGISTERS_TAG if PAGE_QEXT_SIZE.contains(&at.offset) => Some("QEXT_SIZE"),
             REGISTERS_TAG if PAGE_QEXT_BYTEORDER.contains(&at.offset) => Some("QEXT_BYTEORDER"),
             CONFIG_TAG => config_register_name(&[], at.offset),
-            _ => self.regs.name(Self::port(at)?),
+            _ => port_name(Self::port(at)?),
         }
     }
 
     fn read(&mut self, cx: &mut Ctx<'_>, at: Access, data: &mut [u8]) {
+        if self.is_cirrus_memory(at.tag) {
+            let before = self.mapping();
+            self.read_cirrus_memory(cx, at, data);
+            return self.request_remap_if_changed(cx, before);
+        }
         match at.tag {
+            BLIT_TAG => self.read_blit(at.offset, data),
+            REGISTERS_TAG if self.cirrus.is_some() => self.read_cirrus_page(cx, at.offset, data),
             WINDOW_TAG => {
                 let (bank, limit) = self.plane_window();
                 for (byte, addr) in data.iter_mut().zip(at.offset as u32..) {
@@ -472,13 +609,17 @@ impl Device for Vga {
 
     fn write(&mut self, cx: &mut Ctx<'_>, at: Access, data: &[u8]) {
         self.report_write(cx);
-        if at.tag == WINDOW_TAG {
+        let of_cirrus = self.is_cirrus_memory(at.tag);
+        if at.tag == WINDOW_TAG && !of_cirrus {
             let (bank, limit) = self.plane_window();
             self.regs.write_planes(self.latch, cx.memory(), at.offset as u32, data, bank, limit);
             return;
         }
         let before = self.mapping();
         match at.tag {
+            _ if of_cirrus => self.write_cirrus_memory(cx, at, data),
+            BLIT_TAG => self.write_blit(cx, at.offset, data),
+            REGISTERS_TAG if self.cirrus.is_some() => self.write_cirrus_page(cx, at.offset, data),
             DISPI_TAG => self.write_dispi_ports(cx, at.offset, data),
             REGISTERS_TAG => self.write_register_page(cx, at.offset, data),
             CONFIG_TAG => {
@@ -488,7 +629,7 @@ impl Device for Vga {
             _ => {
                 let Some(port) = Self::port(at) else { return };
                 for (&byte, port) in data.iter().zip(port..) {
-                    self.regs.write(port, byte);
+                    self.write_port(cx, port, byte);
                 }
             }
         }
@@ -506,30 +647,37 @@ impl Device for Vga {
         self.report_write(cx);
         let before = self.mapping();
         self.relocate_text(cx, false);
-        let Self { vram: _, rom: _, pci, regs, vbe, latch, text_relocated: _, report_writes: _ } = self;
+        let Self { vram: _, rom: _, pci, regs, vbe, latch, cirrus, text_relocated: _, report_writes: _ } = self;
         pci.reset();
         *regs = Registers::new();
         *vbe = Vbe::new();
         *latch = 0;
+        if let Some(chip) = cirrus {
+            **chip = Cirrus::new();
+        }
         self.request_remap_if_changed(cx, before);
     }
 
     fn save(&self) -> VgaState {
         // Whether the text is relocated follows from the registers.
-        let Self { vram: _, rom: _, pci, regs, vbe, latch, text_relocated: _, report_writes: _ } = self;
-        VgaState { pci: pci.save(), regs: regs.clone(), vbe: vbe.clone(), latch: *latch }
+        let Self { vram: _, rom: _, pci, regs, vbe, latch, cirrus, text_relocated: _, report_writes: _ } = self;
+        VgaState { pci: pci.save(), regs: regs.clone(), vbe: vbe.clone(), latch: *latch, cirrus: cirrus.clone() }
     }
 
     fn load(&mut self, state: VgaState) -> Result<(), RestoreError> {
-        let VgaState { pci, regs, vbe, latch } = state;
+        let VgaState { pci, regs, vbe, latch, cirrus } = state;
         if !regs.is_valid() {
             return Err(RestoreError::Impossible { kind: Self::KIND, what: "registers" });
         }
         if !vbe.is_valid(self.vram) {
             return Err(RestoreError::Impossible { kind: Self::KIND, what: "VBE mode" });
         }
+        let same_chip = cirrus.is_some() == self.cirrus.is_some();
+        if !same_chip || !cirrus.as_deref().is_none_or(|chip| chip.is_valid() && !vbe.enabled()) {
+            return Err(RestoreError::Impossible { kind: Self::KIND, what: "CL-GD5446 registers" });
+        }
         self.pci.load(Self::KIND, &pci, &[])?;
-        (self.regs, self.vbe, self.latch) = (regs, vbe, latch);
+        (self.regs, self.vbe, self.latch, self.cirrus) = (regs, vbe, latch, cirrus);
         self.text_relocated = self.is_linear_text();
         Ok(())
     }

@@ -229,13 +229,33 @@ impl Registers {
     }
 
     /// The colour address of `port` if the adapter decodes the port now (MISC bit 0).
-    fn decode_port(&self, port: u16) -> Option<u16> {
+    pub fn decode_port(&self, port: u16) -> Option<u16> {
         match port {
             0x3b4 | 0x3b5 | 0x3ba if !self.misc.colour() => Some(port + MONO_OFFSET),
             0x3d4 | 0x3d5 | 0x3da if self.misc.colour() => Some(port),
             0x3c0..=0x3cf => Some(port),
             _ => None,
         }
+    }
+
+    /// CRX, the index of the CRT controller.
+    pub fn cr_index(&self) -> u8 {
+        self.cr_index
+    }
+
+    /// The next write to 3C0h is data.
+    pub fn ar_flip_flop(&self) -> bool {
+        self.ar_flip_flop
+    }
+
+    /// Reads the DAC's data port.
+    pub fn read_dac(&mut self) -> u8 {
+        self.dac.read()
+    }
+
+    /// Writes the DAC's data port.
+    pub fn write_dac(&mut self, value: u8) {
+        self.dac.write(value);
     }
 
     /// Reads a port. `now` is the time in nanoseconds and `timing` returns the displayed timing, for ST1.

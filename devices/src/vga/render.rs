@@ -1,6 +1,7 @@
 //! VGA rendering to pixels, scan line by scan line, from a copy of the registers and video memory.
 
 use super::Vga;
+use super::cirrus::Cirrus;
 use super::regs::{
     AR_INDEX_PAS, AR10_MODE_CONTROL, AR12_COLOUR_PLANE_ENABLE, AR13_PIXEL_PANNING, AR14_COLOUR_SELECT,
     CR0A_CURSOR_START, CR01_HORIZONTAL_DISPLAY_END, CR08_PRESET_ROW_SCAN, CR17_MODE_CONTROL, GR5_MODE, Registers,
@@ -144,6 +145,10 @@ impl Vga {
     /// Width and height of the display in dots and scan lines.
     pub fn size(&self) -> (u32, u32) {
         let Self { vbe, regs, .. } = self;
+        if let Some(chip) = self.packed_cirrus().filter(|_| self.is_packed()) {
+            let columns = u32::from(regs.cr[CR01_HORIZONTAL_DISPLAY_END]) + 1;
+            return (columns * 8, (regs.timing().displayed_lines * chip.line_factor(regs)) as u32);
+        }
         if vbe.packed() {
             return (vbe.xres.into(), vbe.yres.into());
         }
@@ -156,9 +161,11 @@ impl Vga {
         (columns * clock * if regs.dot_clock_halved() { 2 } else { 1 }, regs.timing().displayed_lines as u32)
     }
 
-    /// Whether the display is blanked, by SR1 or by the palette address source.
+    /// Whether the display is blanked, by SR1, by the palette address source or by power management.
     pub(super) fn is_blanked(&self) -> bool {
-        self.regs.sr[SR1_CLOCKING_MODE] & SR1_SCREEN_OFF != 0 || !self.palette_enabled()
+        self.regs.sr[SR1_CLOCKING_MODE] & SR1_SCREEN_OFF != 0
+            || !self.palette_enabled()
+            || self.cirrus.as_deref().is_some_and(Cirrus::is_monitor_off)
     }
 
     /// GR5 bit 6: pixels have eight bits.
@@ -207,7 +214,8 @@ impl Vga {
 
     /// The blink phase at a time in nanoseconds, and when it ends.
     pub fn blink_phase(&self, now: u64) -> (BlinkPhase, u64) {
-        let Timing { dot_clock, total_dots, total_lines, .. } = Self::timing(&self.regs, &self.vbe);
+        let Timing { dot_clock, total_dots, total_lines, .. } =
+            Self::timing(&self.regs, &self.vbe, self.cirrus.as_deref());
         let half = (BLINK_FRAMES * 1_000_000_000 * total_dots * total_lines / dot_clock.max(1)).max(1);
         let turns = now / half;
         (BlinkPhase { cursor: turns & 1 == 0, characters: turns & 2 == 0 }, (turns + 1).saturating_mul(half))
@@ -228,15 +236,18 @@ impl Vga {
         let regs = &self.regs;
         let double = regs.double_scan();
         let last_row = regs.row_height() - 1;
-        let pitch = regs.row_pitch();
+        let packed = self.packed_cirrus();
+        let pitch = regs.row_pitch() + packed.map_or(0, |chip| chip.offset_high() * 2);
         let line_compare = regs.line_compare();
         // AR10 can reset pixel panning below the split.
         let reset_panning = regs.ar[AR10_MODE_CONTROL] & AR10_PANNING_COMPATIBILITY != 0;
-        let start = regs.start_address() + u32::from(regs.cr[CR08_PRESET_ROW_SCAN] >> 5 & 3);
+        let high = packed.map_or(0, Cirrus::start_address);
+        let start = high + regs.start_address() + u32::from(regs.cr[CR08_PRESET_ROW_SCAN] >> 5 & 3);
         let pan = u32::from(regs.ar[AR13_PIXEL_PANNING] & 0xf);
         let mut scan = ScanLine { address: start, row_scan: u32::from(regs.cr[CR08_PRESET_ROW_SCAN] & 0x1f), pan };
         let mut first = true;
-        (0..regs.timing().displayed_lines as u32).map(move |line| {
+        let lines = regs.timing().displayed_lines * packed.map_or(1, |chip| chip.line_factor(regs));
+        (0..lines as u32).map(move |line| {
             let shown = scan;
             let repeated = double && first;
             first = !first;
@@ -322,7 +333,7 @@ impl PlanarRenderer {
     }
 }
 
-/// Draws scan lines of VBE packed-pixel modes.
+/// Draws scan lines of packed-pixel modes, of VBE and of the CL-GD5446.
 pub(super) struct PackedRenderer {
     bits: u16,
     /// Bytes per pixel.
@@ -333,16 +344,25 @@ pub(super) struct PackedRenderer {
 
 impl PackedRenderer {
     pub fn new(vga: &Vga) -> Self {
-        let bits = vga.vbe.bpp;
+        let bits = vga.packed_cirrus().map_or(vga.vbe.bpp, Cirrus::bits);
         let palette = if bits == 8 { (0..=255).map(|n| rgb32(vga.regs.dac.rgb(n))).collect() } else { Vec::new() };
         Self { bits, bytes: usize::from(bits.div_ceil(8)).max(1), palette }
     }
 
-    /// Offset and length of a line in video memory.
-    pub fn bytes(&self, vga: &Vga, y: u32) -> (u64, u64) {
-        let (vbe, bytes) = (&vga.vbe, self.bytes as u64);
-        let line = u64::from(vbe.y_offset) + u64::from(y);
-        (line * u64::from(vbe.line_bytes()) + u64::from(vbe.x_offset) * bytes, u64::from(vbe.xres) * bytes)
+    /// Bytes of a line in video memory.
+    pub fn line_bytes(&self, vga: &Vga) -> u64 {
+        u64::from(vga.size().0) * self.bytes as u64
+    }
+
+    /// Offset in video memory of every line.
+    pub fn lines(&self, vga: &Vga) -> Vec<u64> {
+        if vga.packed_cirrus().is_some() {
+            // The address counter counts dwords.
+            return vga.scan_lines().map(|scan| u64::from(scan.address) * 4 % u64::from(vga.vram())).collect();
+        }
+        let vbe = &vga.vbe;
+        let (line, left) = (u64::from(vbe.line_bytes()), u64::from(vbe.x_offset) * self.bytes as u64);
+        (0..u64::from(vbe.yres)).map(|y| (u64::from(vbe.y_offset) + y) * line + left).collect()
     }
 
     /// Pixels have 32 bits, the format of [`Bitmap`] except for the highest byte.

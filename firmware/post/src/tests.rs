@@ -225,6 +225,13 @@ fn option_roms_are_installed_if_they_fit_and_their_checksum_is_right() {
 }
 
 #[test]
+fn without_a_vga_bios_no_other_rom_takes_its_address() {
+    let mut board = Board::pc(16 * MIB);
+    board.file("genroms/a.bin", &option_rom(0x1000, 0, 4));
+    assert_eq!(roms(&power_on(&mut board)), [(0xc800, 0xffff)]);
+}
+
+#[test]
 fn the_rom_of_an_isa_card_is_listed_and_not_covered_by_ram() {
     let mut board = Board::pc(16 * MIB);
     board.file("pci1234,1111.rom", &option_rom(0x8000, 0x1111_1234, 7));

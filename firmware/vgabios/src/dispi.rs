@@ -1,5 +1,6 @@
 //! Bochs display interface (VBE_DISPI): registers behind a 16-bit index port and a 16-bit data port.
 
+use crate::cirrus;
 use crate::hw::Hw;
 
 const INDEX: u16 = 0x1ce;
@@ -40,28 +41,37 @@ pub const LFB_ENABLED: u16 = 0x40;
 pub const NOCLEARMEM: u16 = 0x80;
 
 const ID_MASK: u16 = 0xfff0;
-const ID_BASE: u16 = 0xb0c0;
+pub(crate) const ID_BASE: u16 = 0xb0c0;
 
 /// Writes a register.
 pub fn write<H: Hw>(hw: &mut H, register: u16, value: u16) {
+    if H::CIRRUS {
+        return cirrus::write(hw, register, value);
+    }
     hw.outw(INDEX, register);
     hw.outw(DATA, value);
 }
 
 /// Reads a register.
 pub fn read<H: Hw>(hw: &mut H, register: u16) -> u16 {
+    if H::CIRRUS {
+        return cirrus::read(hw, register);
+    }
     hw.outw(INDEX, register);
     hw.inw(DATA)
 }
 
 /// Whether the adapter has the interface.
 pub fn present<H: Hw>(hw: &mut H) -> bool {
-    read(hw, ID) & ID_MASK == ID_BASE
+    H::CIRRUS || read(hw, ID) & ID_MASK == ID_BASE
 }
 
 /// Clears 256 KiB of video memory by enabling a mode of that size: the adapter clears it. Afterwards the VGA registers
 /// are in effect again and must be loaded by a mode set.
 pub fn clear_planes<H: Hw>(hw: &mut H) {
+    if H::CIRRUS {
+        return cirrus::clear_planes(hw);
+    }
     write(hw, XRES, 1024);
     write(hw, YRES, 256);
     write(hw, BPP, 8);

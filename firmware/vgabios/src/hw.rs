@@ -27,6 +27,9 @@ impl Far {
 
 /// Access to I/O ports, memory and the ROM's tables.
 pub trait Hw {
+    /// The adapter is a Cirrus Logic CL-GD5446, else one with the Bochs display interface.
+    const CIRRUS: bool;
+
     /// Reads a byte port.
     fn inb(&mut self, port: u16) -> u8;
     /// Writes a byte port.

@@ -1,6 +1,7 @@
 //! Initialisation, called by POST: BIOS data area, interrupt vectors, mode 3.
 
 use crate::bda;
+use crate::cirrus;
 use crate::hw::{Far, Hw, far};
 use crate::set_mode;
 use crate::tables;
@@ -32,5 +33,8 @@ pub fn init<H: Hw>(hw: &mut H, entry: Far) {
     hw.write_far(VECTOR_6D, entry);
     hw.write_far(bda::FONT_UPPER, tables.at(tables::FONT8 + 128 * 8));
     hw.write_far(bda::FONT, tables.at(tables::FONT16));
+    if H::CIRRUS {
+        cirrus::init(hw);
+    }
     set_mode::set_mode(hw, 3);
 }

@@ -1,5 +1,6 @@
 //! VGA BIOS: INT 10h for the IBM VGA (IBM Personal System/2 and Personal Computer BIOS Interface Technical Reference)
-//! and VESA BIOS Extension (VBE) 3.0 on the Bochs display interface (PCI 1234:1111 of pcvm, QEMU and Bochs).
+//! and VESA BIOS Extension (VBE) 3.0 on the Bochs display interface (PCI 1234:1111 of pcvm, QEMU and Bochs), or
+//! with the feature `cirrus` on the Cirrus Logic CL-GD5446 (PCI 1013:00B8).
 //!
 //! It runs in real mode, in V86 mode and in the x86 interpreters of Windows and X.Org, on a stack in the EBDA if the system
 //! BIOS reserves one ([`stack`]), else on the caller's. All other state is in the BIOS data area and in the adapter's
@@ -12,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bda;
+pub mod cirrus;
 pub mod cursor;
 pub mod dac;
 pub mod dispi;

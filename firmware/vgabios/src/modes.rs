@@ -294,7 +294,7 @@ pub enum MemoryModel {
     Planar,
     /// Linear: one byte per pixel, at A0000h.
     Linear,
-    /// A VBE mode; its layout follows from the Bochs display registers.
+    /// A VBE mode, also by its number of Cirrus' BIOS; its layout follows from the Bochs display registers.
     Vbe,
 }
 
@@ -305,7 +305,7 @@ pub const fn memory_model(mode: u8) -> MemoryModel {
         4 | 5 => MemoryModel::Cga4,
         6 => MemoryModel::Cga2,
         0x13 => MemoryModel::Linear,
-        crate::bda::MODE_VBE => MemoryModel::Vbe,
+        crate::bda::MODE_VBE | 0x5c..=0x78 => MemoryModel::Vbe,
         _ => MemoryModel::Planar,
     }
 }

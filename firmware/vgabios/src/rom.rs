@@ -10,6 +10,9 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
+/// The adapter is a Cirrus Logic CL-GD5446.
+const CIRRUS: bool = cfg!(feature = "cirrus");
+
 #[used]
 #[unsafe(link_section = ".romdata")]
 static ROM_TABLES: [u8; TABLES.len()] = TABLES;
@@ -37,7 +40,7 @@ rom_checksum:
     .balign 4
 pci_data:
     .ascii "PCIR"
-    .word 0x1234, 0x1111
+    .word {vendor}, {device}
     .word 0                     # no device list
     .word 24
     .byte 0                     # revision of this structure
@@ -249,7 +252,29 @@ let_interrupts_in:
 2:  popl %ebx
     popl %eax
     retw
+"#,
+    vendor = const if CIRRUS { 0x1013 } else { 0x1234 },
+    device = const if CIRRUS { 0x00b8 } else { 0x1111 },
+    EBDA = const bda::LINEAR_EBDA,
+    MARK = const stack::MARK,
+    MARK_AT = const stack::MARK_AT,
+    BUSY = const stack::BUSY,
+    COUNT = const stack::COUNT,
+    SIZE = const stack::SIZE,
+    FRAME = const stack::FIRST + stack::SIZE - FRAME_SIZE,
+    FRAME_BUSY = const 0,
+    FRAME_SS = const 2,
+    FRAME_ESP = const 4,
+    FRAME_SP = const 8,
+    FRAME_FLAGS = const 10,
+    options(att_syntax)
+);
 
+#[cfg(not(feature = "cirrus"))]
+global_asm!(
+    r#"
+    .section .text.entry, "ax"
+    .code16
     # WinFuncPtr, 4F05h by far call: BH=0 sets the bank to DX, BH=1 returns it in DX. Clobbers AX and DX, as VBE allows.
     .globl vbe_window
 vbe_window:
@@ -278,18 +303,46 @@ vbe_window:
     movw $0x014f, %ax
     lretw
 "#,
-    EBDA = const bda::LINEAR_EBDA,
-    MARK = const stack::MARK,
-    MARK_AT = const stack::MARK_AT,
-    BUSY = const stack::BUSY,
-    COUNT = const stack::COUNT,
-    SIZE = const stack::SIZE,
-    FRAME = const stack::FIRST + stack::SIZE - FRAME_SIZE,
-    FRAME_BUSY = const 0,
-    FRAME_SS = const 2,
-    FRAME_ESP = const 4,
-    FRAME_SP = const 8,
-    FRAME_FLAGS = const 10,
+    options(att_syntax)
+);
+
+// The same for the CL-GD5446: GR9 is the offset in units of 16 KiB.
+#[cfg(feature = "cirrus")]
+global_asm!(
+    r#"
+    .section .text.entry, "ax"
+    .code16
+    .globl vbe_window
+vbe_window:
+    cmpb $1, %bh
+    ja 2f
+    cmpb $0, %bl
+    jne 2f
+    cmpb $0, %bh
+    jne 1f
+    movb %dl, %ah
+    addb %ah, %ah
+    addb %ah, %ah
+    movb $9, %al
+    movw $0x3ce, %dx
+    outw %ax, %dx
+    movw $0x004f, %ax
+    lretw
+1:
+    movw $0x3ce, %dx
+    movb $9, %al
+    outb %al, %dx
+    incw %dx
+    inb %dx, %al
+    shrb $2, %al
+    movb $0, %ah
+    movw %ax, %dx
+    movw $0x004f, %ax
+    lretw
+2:
+    movw $0x014f, %ax
+    lretw
+"#,
     options(att_syntax)
 );
 
@@ -302,6 +355,8 @@ struct RealModeHw;
 
 // Each function leaves ES equal to SS, as compiled code expects.
 impl Hw for RealModeHw {
+    const CIRRUS: bool = CIRRUS;
+
     fn inb(&mut self, port: u16) -> u8 {
         let value: u8;
         // SAFETY: port I/O does not access Rust memory.

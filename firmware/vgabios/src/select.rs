@@ -1,6 +1,7 @@
 //! INT 10h AH=12h, alternate select: video settings.
 
 use crate::bda;
+use crate::cirrus;
 use crate::hw::Hw;
 use crate::regs::Regs;
 use crate::vga;
@@ -23,6 +24,9 @@ fn change<H: Hw>(hw: &mut H, variable: u16, mask: u8, set: bool) {
 /// of rows from the BIOS data area. BL=35h (display switch) is not supported: there is one adapter.
 #[inline(never)]
 pub fn call<H: Hw>(hw: &mut H, regs: &mut Regs) {
+    if H::CIRRUS && cirrus::extended(hw, regs) {
+        return;
+    }
     let (function, value) = (regs.bl(), regs.al());
     if matches!(function, 0x31..=0x34 | 0x36) && value > 1 {
         return;

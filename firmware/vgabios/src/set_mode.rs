@@ -1,6 +1,7 @@
 //! INT 10h AH=00h: sets a VGA mode.
 
 use crate::bda;
+use crate::cirrus;
 use crate::cursor;
 use crate::dac;
 use crate::dispi;
@@ -9,6 +10,7 @@ use crate::hw::{Far, Hw, far};
 use crate::modes::{self, Lines, MemoryModel};
 use crate::saved;
 use crate::tables;
+use crate::vbe;
 use crate::vga;
 
 /// Mode number bit 7: do not clear video memory.
@@ -35,6 +37,11 @@ pub fn lines<H: Hw>(hw: &mut H) -> Lines {
 #[inline(never)]
 pub fn set_mode<H: Hw>(hw: &mut H, number: u8) -> bool {
     let mode = number & !NO_CLEAR;
+    if H::CIRRUS
+        && let Some(vbe) = cirrus::vbe_number(hw, mode)
+    {
+        return vbe::set::extended(hw, vbe, mode, number & NO_CLEAR != 0);
+    }
     let lines = lines(hw);
     let Some(index) = modes::index(mode, lines) else { return false };
     let model = modes::memory_model(mode);

@@ -1,6 +1,7 @@
 //! Constant tables of the ROM, in one block of bytes: ROM code reads it through CS ([`crate::Hw::table8`]), and
 //! programs read it through the far pointers that the BIOS returns.
 
+use crate::cirrus;
 use crate::modes;
 use crate::vbe;
 
@@ -31,6 +32,22 @@ pub const LAST_COMBINATION: u8 = 8;
 const DCC_TABLE: [u8; 22] = [9, 1, LAST_COMBINATION, 0, 0, 0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7, 0, 8, 0];
 
 const BIOS_DATE: &[u8; 8] = b"11/22/26";
+
+/// The length of a table that only the CL-GD5446 needs; tests have it too.
+const fn if_cirrus(len: usize) -> usize {
+    if cfg!(any(feature = "cirrus", not(target_os = "none"))) { len } else { 0 }
+}
+
+/// As much of a table as the ROM has.
+const fn part<const N: usize, const M: usize>(table: [u8; N]) -> [u8; M] {
+    let mut all = [0; M];
+    let mut i = 0;
+    while i < M {
+        all[i] = table[i];
+        i += 1;
+    }
+    all
+}
 
 macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident[$len:expr]: $value:expr;)*) => {
@@ -104,6 +121,12 @@ tables! {
     VBE_MODES[vbe::modes::COUNT * vbe::modes::ENTRY]: &vbe::modes::list();
     /// See [`vbe::modes::resolutions`].
     VBE_RESOLUTIONS[4 * vbe::modes::RESOLUTIONS.len()]: &vbe::modes::resolutions();
+    /// See [`cirrus::timings`].
+    CIRRUS_TIMINGS[if_cirrus(cirrus::COUNT * cirrus::TIMING)]: &part(cirrus::timings());
+    /// See [`cirrus::CRTC`].
+    CIRRUS_CRTC[if_cirrus(cirrus::CRTC.len())]: &part(cirrus::CRTC);
+    /// See [`cirrus::mode_list`].
+    CIRRUS_MODES[if_cirrus(cirrus::MODES_LEN)]: &part(cirrus::mode_list());
     /// VBE OEM string.
     OEM_NAME[14]: b"pcvm VGA BIOS\0";
     /// VBE vendor name.

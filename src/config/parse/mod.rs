@@ -125,6 +125,9 @@ pub enum OptionError {
     /// `none` with keys.
     #[error("'none' has no keys: remove '{0}'")]
     NoneHasKeys(String),
+    /// A key after `cirrus`.
+    #[error("'cirrus' has no keys, and 4M of video memory: remove '{0}'")]
+    CirrusHasKeys(String),
     /// Less or more memory than a machine can have.
     #[error("must be 1M to 1T, not '{0}'")]
     MemoryRange(String),

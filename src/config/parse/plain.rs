@@ -1,7 +1,7 @@
 //! `--trace`, `--boot`, `--serial`, `--display`, `--keymap`, `--vga`, `--control`, `--vnc`, `--vnc-websocket` and `--name`.
 
 use super::{OptionError, lossy, set_once, size, split_list, unknown_key};
-use crate::config::{BootDevice, CharSpec, ControlSpec, Display, TraceConfig, VncAddress};
+use crate::config::{Adapter, BootDevice, CharSpec, ControlSpec, Display, TraceConfig, VncAddress};
 use crate::keys::Keymap;
 use pcvm_devices::vga::Vga;
 use std::ffi::OsStr;
@@ -82,11 +82,11 @@ pub fn keymap(text: &str) -> Result<Keymap, OptionError> {
     Keymap::named(text).ok_or_else(|| OptionError::Keymap(text.to_owned()))
 }
 
-/// `std[,vram=SIZE]` or `none`: the size of the video memory in bytes, or `None` for no adapter.
+/// `std[,vram=SIZE]`, `cirrus` or `none`: the adapter, or `None` for none.
 ///
 /// # Errors
 /// If the adapter, a key or the size is invalid.
-pub fn vga(text: &str) -> Result<Option<u32>, OptionError> {
+pub fn vga(text: &str) -> Result<Option<Adapter>, OptionError> {
     let mut items = text.split(',');
     let adapter = items.next().unwrap_or_default();
     let mut vram = None;
@@ -99,14 +99,16 @@ pub fn vga(text: &str) -> Result<Option<u32>, OptionError> {
             key if adapter == "std" => {
                 return Err(unknown_key(key.map_or(item, |(key, _)| key).to_owned(), "vram"));
             }
+            _ if adapter == "cirrus" => return Err(OptionError::CirrusHasKeys(item.to_owned())),
             _ if adapter == "none" => return Err(OptionError::NoneHasKeys(item.to_owned())),
             _ => {}
         }
     }
     match adapter {
-        "std" => Ok(Some(vram.unwrap_or(Vga::DEFAULT_VRAM))),
+        "std" => Ok(Some(Adapter::Std { vram: vram.unwrap_or(Vga::DEFAULT_VRAM) })),
+        "cirrus" => Ok(Some(Adapter::Cirrus)),
         "none" => Ok(None),
-        _ => Err(OptionError::NotOneOf { value: adapter.to_owned(), expected: "std or none" }),
+        _ => Err(OptionError::NotOneOf { value: adapter.to_owned(), expected: "std, cirrus or none" }),
     }
 }
 

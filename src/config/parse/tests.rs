@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{
-    BootDevice, CacheMode, CharSpec, DriveConfig, ErrorAction, ImageFormat, Limits, Media, Rate, RtcBase,
+    Adapter, BootDevice, CacheMode, CharSpec, DriveConfig, ErrorAction, ImageFormat, Limits, Media, Rate, RtcBase,
 };
 use pcvm_devices::DiskId;
 use proptest::prelude::*;
@@ -199,10 +199,11 @@ fn vga_takes_a_power_of_two_of_video_memory() {
         ("std,vram=131072K", Some(128)),
         ("std,vram=256MiB", Some(256)),
     ] {
-        assert_eq!(vga(text), Ok(vram.map(|mib: u32| mib << 20)), "{text}");
+        assert_eq!(vga(text), Ok(vram.map(|mib: u32| Adapter::Std { vram: mib << 20 })), "{text}");
     }
+    assert_eq!(vga("cirrus"), Ok(Some(Adapter::Cirrus)));
     for (text, line) in [
-        ("", "must be std or none, not ''"),
+        ("", "must be std, cirrus or none, not ''"),
         ("std,vram=512M", "vram must be a power of two from 1M to 256M, not '512M'"),
         ("std,vram=512K", "vram must be a power of two from 1M to 256M, not '512K'"),
         ("std,vram=3M", "vram must be a power of two from 1M to 256M, not '3M'"),
@@ -213,7 +214,9 @@ fn vga_takes_a_power_of_two_of_video_memory() {
         ("std,", "nothing follows a comma (keys: vram)"),
         ("std,memory=1", "unknown key 'memory' (keys: vram)"),
         ("none,vram=16M", "'none' has no keys: remove 'vram=16M'"),
-        ("qxl,vram=16M", "must be std or none, not 'qxl'"),
+        ("qxl,vram=16M", "must be std, cirrus or none, not 'qxl'"),
+        ("cirrus,vram=4M", "'cirrus' has no keys, and 4M of video memory: remove 'vram=4M'"),
+        ("cirrus,", "'cirrus' has no keys, and 4M of video memory: remove ''"),
     ] {
         assert_eq!(vga(text).unwrap_err().to_string(), line, "{text}");
     }

@@ -13,6 +13,11 @@ show() { section "screen: $*"; read -r _ </dev/ttyS0; }
 colours() { printf '\033[2J\033[H\033[31mred on a console \033[32mgreen \033[37mwhite\r\n' >/dev/tty0; }
 module() { while read -r name; do insmod "/modules/$name"; done <"/modules/$1.order"; }
 
+# The kernel's driver of the adapter.
+drm=bochs
+depth=24
+[ "$(cat /sys/bus/pci/devices/0000:00:02.0/vendor)" != 0x1013 ] || drm=cirrus
+
 module input
 sleep 2
 
@@ -42,9 +47,9 @@ EndSection
 Section "Screen"
   Identifier "screen"
   Device "card"
-  DefaultDepth 24
+  DefaultDepth $depth
   SubSection "Display"
-    Depth 24
+    Depth $depth
     Modes "1024x768"
   EndSubSection
 EndSection
@@ -62,7 +67,7 @@ server() { # name
   tries=0
   while ! xdpyinfo >/tmp/info 2>&1 && [ $tries -lt 60 ] && kill -0 $xorg; do sleep 1; tries=$((tries + 1)); done
   grep -E 'dimensions|depth of root' /tmp/info || { section "$1 failed"; cat "/var/log/$1.log"; }
-  grep -E '\(EE\)|VESA|VBE|modeset' "/var/log/$1.log" | head -n 120
+  grep -E '\(EE\)|VESA|VBE|modeset|CIRRUS' "/var/log/$1.log" | head -n 120
   xsetroot -solid '#204080'
   xeyes -geometry 400x300+100+100 &
   sleep 3
@@ -124,11 +129,22 @@ else
   kill $xorg; wait $xorg
   colours
   show "text again"
-  module bochs
+  if [ $drm = cirrus ]; then
+    # Without the kernel's driver, X.Org's has the registers and the blitter.
+    depth=16
+    configure cirrus
+    server cirrus
+    depth=24
+    show "X.Org by cirrus"
+    kill $xorg; wait $xorg
+    colours
+    show "text after cirrus"
+  fi
+  module $drm
   section "framebuffer $(cat /proc/fb)"
   cat /sys/class/drm/card0-*/modes | head -n 3
   colours
-  show "bochs-drm console"
+  show "DRM console"
   configure modesetting 'Option "AccelMethod" "none"'
   server modesetting
   show "X.Org by modesetting"

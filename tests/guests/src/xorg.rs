@@ -1,5 +1,5 @@
 //! CD with a Linux that displays graphics: X.Org with VBE modes of the VGA BIOS (driver `vesa`) and with a kernel
-//! driver (`modesetting` on bochs-drm); the kernel's console in a VBE mode that `linux16` has set; X.Org with a USB
+//! driver (`modesetting` on bochs-drm, or on cirrus if that is the adapter, where X.Org's own driver `cirrus` draws too); the kernel's console in a VBE mode that `linux16` has set; X.Org with a USB
 //! tablet and keyboard. GRUB's menu waits for a digit on the keyboard.
 
 use std::fs;
@@ -14,12 +14,13 @@ const INIT: &str = include_str!("xorg-init.sh");
 /// 640x480 with 8 bpp; X.Org with USB.
 pub const CHOICES: [&str; 4] = ["", "vga=791", "vga=769", "usb"];
 
-const PACKAGES: [&str; 14] = [
+const PACKAGES: [&str; 15] = [
     "busybox-static",
     "evtest",
     "grub-pc-bin",
     "xserver-xorg-core",
     "xserver-xorg-video-vesa",
+    "xserver-xorg-video-cirrus",
     "xserver-xorg-input-evdev",
     "xkb-data",
     "x11-xkb-utils",
@@ -67,8 +68,9 @@ pub fn iso() -> Result<PathBuf, Error> {
              order input evdev psmouse atkbd
              order usb uhci-hcd usbhid hid-generic
              order bochs bochs
+             order cirrus cirrus
              # Do not list modules again that the input list has loaded.
-             for list in usb bochs; do
+             for list in usb bochs cirrus; do
                grep -vxFf initrd/modules/input.order initrd/modules/$list.order >$list.order || true
                mv $list.order initrd/modules/$list.order
              done

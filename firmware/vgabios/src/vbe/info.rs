@@ -72,7 +72,7 @@ pub fn controller<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
     hw.write16(to.at(2), u16::from_le_bytes(*b"SA"));
     hw.write16(to.at(4), VERSION);
     hw.write_far(to.at(6), tables.at(tables::OEM_NAME));
-    hw.write16(to.at(0x0a), CAPABILITIES);
+    hw.write16(to.at(0x0a), if H::CIRRUS { 0 } else { CAPABILITIES });
     hw.write_far(to.at(0x0e), to.at(LIST));
     let memory = dispi::read(hw, dispi::VIDEO_MEMORY_64K);
     hw.write16(to.at(0x12), memory);
@@ -85,7 +85,7 @@ pub fn controller<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
     let mut at = to.at(LIST);
     for index in 0..COUNT {
         let mode = Mode::at(hw, index);
-        if mode.banks() <= memory {
+        if if H::CIRRUS { modes::fits(hw, &mode) } else { mode.banks() <= memory } {
             hw.write16(at, mode.number);
             at = at.at(2);
         }
@@ -121,7 +121,7 @@ pub fn mode<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
     let Some(mode) = modes::find(hw, |mode| mode.number == number) else { return FAILED };
     let memory = dispi::read(hw, dispi::VIDEO_MEMORY_64K);
     let banks = mode.banks();
-    if banks > memory {
+    if banks > memory || H::CIRRUS && !modes::fits(hw, &mode) {
         return FAILED;
     }
     let planar = mode.bpp == 4;

@@ -37,7 +37,8 @@ pub fn call<H: Hw>(hw: &mut H, regs: &mut Regs) {
         0x07 => display::start(hw, regs),
         0x08 => palette::width(hw, regs),
         0x09 => palette::data(hw, regs),
-        0x0a if regs.bl() == 0 => {
+        // The interface's code drives the Bochs display interface.
+        0x0a if regs.bl() == 0 && !H::CIRRUS => {
             let (at, len) = hw.protected_mode_interface();
             regs.es = at.seg;
             regs.set_di(at.off);

@@ -1,6 +1,8 @@
 //! VBE mode list. Numbers 100h to 11Bh are VESA's, 11Ch to 14Ch those of the Bochs VBE BIOS, 160h and up this BIOS'
 //! own.
 
+use crate::cirrus;
+use crate::dispi;
 use crate::hw::Hw;
 use crate::tables;
 
@@ -191,6 +193,11 @@ impl Mode {
         let bytes = u32::from(line_bytes(self.width, self.bpp)) * u32::from(self.height) * planes;
         ((bytes + 0xffff) >> 16) as u16
     }
+}
+
+/// Whether the adapter has the mode and the memory for it.
+pub fn fits<H: Hw>(hw: &mut H, mode: &Mode) -> bool {
+    if H::CIRRUS { cirrus::supports(hw, mode) } else { mode.banks() <= dispi::read(hw, dispi::VIDEO_MEMORY_64K) }
 }
 
 /// The first mode that satisfies `wanted`.

@@ -21,7 +21,7 @@ pub fn width<H: Hw>(hw: &mut H, regs: &mut Regs) -> u16 {
                 return FAILED;
             }
             // VGA modes always have 6 bits.
-            if state.is_some() {
+            if state.is_some() && !H::CIRRUS {
                 let wide = if regs.bh() >= 8 { dispi::DAC_8_BIT } else { 0 };
                 dispi::write(hw, dispi::ENABLE, enable & !dispi::DAC_8_BIT | wide);
                 regs.set_bh(if wide != 0 { 8 } else { 6 });

@@ -34,11 +34,19 @@ pub fn set<H: Hw>(hw: &mut H, regs: &Regs) -> u16 {
         return FAILED;
     }
     let Some(mode) = modes::find(hw, |mode| mode.number == number) else { return FAILED };
-    if mode.banks() > dispi::read(hw, dispi::VIDEO_MEMORY_64K) || mode.bpp == 4 && wanted & LINEAR != 0 {
+    if !modes::fits(hw, &mode) || mode.bpp == 4 && wanted & LINEAR != 0 {
         return FAILED;
     }
     enable(hw, mode, wanted);
     DONE
+}
+
+/// Sets a mode of Cirrus' BIOS.
+pub fn extended<H: Hw>(hw: &mut H, number: u16, mode: u8, no_clear: bool) -> bool {
+    let Some(wanted) = modes::find(hw, |mode| mode.number == number) else { return false };
+    enable(hw, wanted, if no_clear { NO_CLEAR } else { 0 });
+    hw.set_bda8(bda::MODE, mode);
+    true
 }
 
 #[inline(never)]

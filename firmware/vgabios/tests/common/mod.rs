@@ -21,7 +21,8 @@ const VIDEO: std::ops::Range<u32> = 0xa_0000..0xc_0000;
 /// Entries of KVM's ring of coalesced writes.
 const RING: u32 = 169;
 
-pub struct Machine {
+/// `CIRRUS` is the adapter: a CL-GD5446, or the standard VGA.
+pub struct Machine<const CIRRUS: bool = false> {
     pub bench: Bench<Vga>,
     pub ram: Vec<u8>,
     pub rom_len: u32,
@@ -41,13 +42,17 @@ pub struct Machine {
 
 /// An adapter with `vram` bytes of video memory, its BAR 0 at [`FRAME_BUFFER`].
 fn adapter(vram: u32) -> Bench<Vga> {
-    let mut bench = Bench::new(Vga::new(vram, Vec::new()));
+    mapped(Vga::new(vram, Vec::new()))
+}
+
+fn mapped(vga: Vga) -> Bench<Vga> {
+    let mut bench = Bench::new(vga);
     bench.config_write(0x10, 4, FRAME_BUFFER);
     bench.config_write(0x04, 2, 3);
     bench
 }
 
-impl Machine {
+impl<const CIRRUS: bool> Machine<CIRRUS> {
     /// Replaces the adapter.
     pub fn replace_adapter(&mut self, vram: u32) {
         self.bench = adapter(vram);
@@ -60,7 +65,7 @@ impl Machine {
         ram[usize::from(bda::LINEAR_EBDA)..][..2].copy_from_slice(&EBDA.to_le_bytes());
         ram[linear(far(EBDA, stack::MARK_AT)) as usize..][..4].copy_from_slice(&stack::MARK.to_le_bytes());
         Self {
-            bench: adapter(Vga::DEFAULT_VRAM),
+            bench: mapped(if CIRRUS { Vga::cirrus(Vec::new()) } else { Vga::new(Vga::DEFAULT_VRAM, Vec::new()) }),
             ram,
             rom_len: rom.len() as u32,
             config_address: 0,
@@ -185,7 +190,9 @@ pub fn linear(at: Far) -> u32 {
 }
 
 /// Hardware access of the BIOS code that runs on the host.
-impl Hw for Machine {
+impl<const CIRRUS: bool> Hw for Machine<CIRRUS> {
+    const CIRRUS: bool = CIRRUS;
+
     fn inb(&mut self, port: u16) -> u8 {
         self.input(port, 1) as u8
     }

@@ -1,5 +1,6 @@
 //! Programs of `benches/screen`: each repeats one loop; the builder patches the number of iterations into the image.
 
+use super::cirrus::{BLIT, bars as cirrus_bars, mode};
 use super::modes::{cube_colours, ega_colours, register};
 use super::scenes::{GRAPHICS, SEQUENCER, TEXT, WINDOW, bars, text_mode, unchained, vbe_mode};
 use super::{Font, LFB, Mode, Op};
@@ -65,11 +66,37 @@ pub fn programs() -> Vec<(&'static str, Vec<Op>)> {
                 vec![Op::Fill32(LFB, 800 * 600, 0x0010_2030)]
             }),
         ),
+        ("cirrus-text", repeat([cirrus_bars(), text()].concat(), vec![Op::Fill16(TEXT, 2000, 0x0741)])),
+        ("cirrus-lfb", repeat(cirrus_screen(), vec![Op::Fill32(LFB, 1024 * 768 / 4, 0x1020_3040)])),
+        // Rectangles of 100x100 pixels, and copies of such by 300 pixels.
+        ("cirrus-fill", repeat(cirrus_screen(), accelerated((0xC0, 4), 1024 * 100 + 100, 0))),
+        ("cirrus-copy", repeat(cirrus_screen(), accelerated((0, 0), 1024 * 300 + 400, 1024 * 100 + 100))),
         // For VNC clients: a line of text per frame, and a moving image of 160x120.
         ("console", repeat(text(), console())),
         ("window", repeat([bars(), Mode::LINEAR_13.set(), vbe_mode(800, 600, 32)].concat(), window())),
         ("idle", repeat(text(), frame())),
     ]
+}
+
+/// A packed-pixel mode of a CL-GD5446: 1024x768 with 8 bits.
+fn cirrus_screen() -> Vec<Op> {
+    [cirrus_bars(), mode(1024, 768, 8)].concat()
+}
+
+/// An operation of the blitter as drivers write it: waits for the last one, then the registers as dwords, then the start.
+/// `kind` is the mode and its extensions.
+fn accelerated((mode, extensions): (u32, u32), dest: u32, source: u32) -> Vec<Op> {
+    const WAIT: u32 = 0x3_0000;
+    let registers = [
+        (0x04, 0x0000_0033),
+        (0x08, 99 << 16 | 99),
+        (0x0C, 1024 << 16 | 1024),
+        (0x10, dest),
+        (0x14, source),
+        (0x18, extensions << 24 | 0x0D << 16 | mode),
+    ];
+    let writes = registers.map(|(offset, value)| Op::Fill32(BLIT + offset, 1, value));
+    [vec![Op::Move32(WAIT, 1, BLIT + 0x40)], writes.to_vec(), vec![Op::Fill8(BLIT + 0x40, 1, 2)]].concat()
 }
 
 /// Instructions per frame.

@@ -4,6 +4,7 @@
 //! implements [`Adapter`] ([`interpret`]).
 
 pub mod bench;
+mod cirrus;
 mod modes;
 pub mod scenes;
 

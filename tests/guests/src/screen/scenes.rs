@@ -25,6 +25,8 @@ pub struct Scene {
 pub struct Group {
     /// Name.
     pub name: &'static str,
+    /// The display adapter, as `--vga` names it.
+    pub adapter: &'static str,
     /// Runs once, before the first scene.
     pub prologue: Vec<Op>,
     /// The scenes.
@@ -41,11 +43,16 @@ impl Group {
 
 /// Every group.
 pub fn groups() -> Vec<Group> {
+    let std = |name, prologue, scenes| Group { name, adapter: "std", prologue, scenes };
+    let cirrus = |name, scenes| Group { name, adapter: "cirrus", prologue: super::cirrus::bars(), scenes };
+    let [modes, operations] = super::cirrus::scenes();
     vec![
-        Group { name: "text", prologue: [clear(), fonts()].concat(), scenes: text() },
-        Group { name: "planes", prologue: noise(38_400), scenes: planes() },
-        Group { name: "bytes", prologue: noise(0x1_0000), scenes: bytes() },
-        Group { name: "vbe", prologue: [bars(), Mode::LINEAR_13.set()].concat(), scenes: vbe() },
+        std("text", [clear(), fonts()].concat(), text()),
+        std("planes", noise(38_400), planes()),
+        std("bytes", noise(0x1_0000), bytes()),
+        std("vbe", [bars(), Mode::LINEAR_13.set()].concat(), vbe()),
+        cirrus("cirrus-modes", modes),
+        cirrus("cirrus-blitter", operations),
     ]
 }
 
@@ -68,23 +75,23 @@ pub fn copies() -> Vec<Op> {
     [noise(16), planes, through_latches.concat(), to_ram_and_back.concat(), sums].concat()
 }
 
-fn scene(name: &'static str, parts: impl IntoIterator<Item = Vec<Op>>) -> Scene {
+pub(super) fn scene(name: &'static str, parts: impl IntoIterator<Item = Vec<Op>>) -> Scene {
     Scene { name, program: parts.into_iter().flatten().collect() }
 }
 
-fn one(op: Op) -> Vec<Op> {
+pub(super) fn one(op: Op) -> Vec<Op> {
     vec![op]
 }
 
-fn seq(index: u8, value: u8) -> Vec<Op> {
+pub(super) fn seq(index: u8, value: u8) -> Vec<Op> {
     one(register(SEQUENCER, index, value))
 }
 
-fn gfx(index: u8, value: u8) -> Vec<Op> {
+pub(super) fn gfx(index: u8, value: u8) -> Vec<Op> {
     one(register(GRAPHICS, index, value))
 }
 
-fn crtc(index: u8, value: u8) -> Vec<Op> {
+pub(super) fn crtc(index: u8, value: u8) -> Vec<Op> {
     one(register(CRTC, index, value))
 }
 
@@ -117,7 +124,7 @@ fn load(font: Font, place: u32) -> Vec<Op> {
     [Mode::all_planes(), seq(2, 4), one(Op::Copy(WINDOW + place * 0x2000, 0x2000, font.ram_address()))].concat()
 }
 
-fn clear() -> Vec<Op> {
+pub(super) fn clear() -> Vec<Op> {
     [Mode::all_planes(), one(Op::Fill32(WINDOW, 0x4000, 0))].concat()
 }
 
@@ -212,7 +219,7 @@ fn text() -> Vec<Scene> {
 
 /// Fills `len` bytes from `at` on with runs of equal bytes of many lengths: shows addressing errors and compresses
 /// well.
-fn runs(at: u32, len: u32, seed: u32) -> Vec<Op> {
+pub(super) fn runs(at: u32, len: u32, seed: u32) -> Vec<Op> {
     let mut random = super::pattern(seed, 5 * 90).into_iter().map(u32::from);
     let mut next = move || random.next().unwrap_or_default();
     (0..90)
