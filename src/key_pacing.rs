@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Unread scan code bytes up to which another key is sent. The longest key sequence has 8 bytes, and the buffer 16.
 pub const LOW_WATER: usize = 8;
 /// Time from one character to the next when text is typed, unless the user names another. Windows NT's drivers lose
-/// characters at 35 ms and take all at 100 ms.
+/// characters at 35 ms and take all at 100 ms. FreeDOS takes all at any pace, because keys wait for room in the keyboard.
 pub const PACE: Duration = Duration::from_millis(100);
 /// Interval at which a full keyboard is polled.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(5);

@@ -145,6 +145,7 @@ const SINGLE: [(&str, &str); 21] = [
     ("--initrd", "FILE[,FILE...]"),
     ("--append", "TEXT"),
     ("--display", "none|terminal|sdl"),
+    ("--keymap", "LAYOUT"),
     ("--vga", "std[,vram=SIZE]|none"),
     ("--vnc", "HOST:DISPLAY|unix:PATH"),
     ("--vnc-password", "FILE"),
@@ -367,7 +368,7 @@ const OTHER_USAGE_ERRORS: &[(&[&str], &str)] = &[
         "'\u{ef}' has no key on the keyboard layout en-us (English (US))",
     ),
     (&["type", "x", "na\u{ef}ve \u{42f}", "--keymap", "de"], "'\u{42f}' has no key on the keyboard layout de (German)"),
-    (&["type", "x", "a", "--pace", "0"], "0 is not in 1..=60000 (--pace); try 'pcvm type --help'"),
+    (&["type", "x", "a", "--pace", "0"], "--pace: must be 1 to 60000, not '0'"),
     (
         &["type", "x", "a", "--keymap", "xx"],
         "--keymap: unknown keyboard layout 'xx' (layouts: ar, bepo, cz, da, de, de-ch, el, en-gb, en-us, es, et, fi, fo, fr, \

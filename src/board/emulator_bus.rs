@@ -26,8 +26,8 @@ impl Board {
 pub struct EmulatorBus<'a> {
     board: &'a mut Board,
     memory: &'a Memory,
-    /// Direct-mapped cache of pages and of whether each is RAM. No access on this bus changes the memory map.
-    pages: [Option<(u32, Option<VolatileSlice<'a>>)>; PAGES],
+    /// Direct-mapped cache of pages. No access on this bus changes what they are.
+    pages: [Option<Page<'a>>; PAGES],
     /// The display adapter's trapping window below C0000h, once it was found in the memory map.
     window: Option<Window>,
     /// The last register read and its value; none after a write.
@@ -38,6 +38,14 @@ pub struct EmulatorBus<'a> {
 
 /// Pages of RAM that a burst finds without a search: code, stack and data of a program.
 const PAGES: usize = 16;
+
+/// A page: its address, and its memory if it is RAM, which may be read-only as a shadowed ROM is.
+#[derive(Clone, Copy)]
+struct Page<'a> {
+    at: u32,
+    slice: Option<VolatileSlice<'a>>,
+    writable: bool,
+}
 
 /// The display adapter's window: its addresses, none of them if it does not trap, and who answers.
 #[derive(Clone, Copy)]
@@ -94,25 +102,24 @@ impl<'a> EmulatorBus<'a> {
         window
     }
 
-    /// The page of an address, if it is readable and writable RAM.
+    /// The page of an address, if it is RAM that can be read, or written.
     #[inline]
-    fn ram(&mut self, at: u32) -> Option<VolatileSlice<'a>> {
-        let page = at & !0xfff;
-        match self.pages[(at >> 12) as usize % PAGES] {
-            Some((known, slice)) if known == page => slice,
-            _ => self.find_ram(page),
-        }
+    fn ram(&mut self, at: u32, write: bool) -> Option<VolatileSlice<'a>> {
+        let page = match self.pages[(at >> 12) as usize % PAGES] {
+            Some(page) if page.at == at & !0xfff => page,
+            _ => self.find_page(at & !0xfff),
+        };
+        page.slice.filter(|_| page.writable || !write)
     }
 
     #[cold]
-    fn find_ram(&mut self, page: u32) -> Option<VolatileSlice<'a>> {
-        let mut found = None;
-        if self.memory.is_ram(page.into(), 0x1000, true) {
-            self.memory.for_each_run(page.into(), 0x1000, false, |slice, _| found = slice);
-        }
-        let found = found.filter(|slice| slice.len() == 0x1000);
-        self.pages[(page >> 12) as usize % PAGES] = Some((page, found));
-        found
+    fn find_page(&mut self, at: u32) -> Page<'a> {
+        let mut slice = None;
+        self.memory.for_each_run(at.into(), 0x1000, false, |found, _| slice = found);
+        let slice = slice.filter(|slice| slice.len() == 0x1000);
+        let page = Page { at, slice, writable: self.memory.is_ram(at.into(), 0x1000, true) };
+        self.pages[(at >> 12) as usize % PAGES] = Some(page);
+        page
     }
 
     /// Whether the guest polls a register.
@@ -139,7 +146,7 @@ impl Bus for EmulatorBus<'_> {
             self.board.read_device(device, access, Address::Mem(at.into()), data);
             return Ok(());
         }
-        if let Some(page) = self.ram(at) {
+        if let Some(page) = self.ram(at, false) {
             let at = (at & 0xfff) as usize;
             match data.len() {
                 1 => data.copy_from_slice(&page.get_ref::<u8>(at).map_err(|_| NotEmulated)?.load().to_ne_bytes()),
@@ -164,7 +171,7 @@ impl Bus for EmulatorBus<'_> {
             self.board.write_device(device, access, Address::Mem(at.into()), data);
             return Ok(());
         }
-        if let Some(page) = self.ram(at) {
+        if let Some(page) = self.ram(at, true) {
             let at = (at & 0xfff) as usize;
             match *data {
                 [a] => page.get_ref::<u8>(at).map_err(|_| NotEmulated)?.store(a),

@@ -47,7 +47,7 @@ const VIDEO_MEMORY: std::ops::Range<u32> = 0xa_0000..0xc_0000;
 /// Bytes of a line of the code cache.
 const LINE: u32 = 64;
 /// Lines of the code cache, which is direct-mapped.
-const LINES: usize = 8;
+const LINES: usize = 32;
 
 /// Code bytes fetched for one instruction: one more than the longest instruction has.
 pub(super) const CODE: usize = 16;

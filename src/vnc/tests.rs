@@ -357,7 +357,7 @@ fn extensions_are_acknowledged_and_a_client_that_disconnects_releases_its_keys()
 fn a_new_size_is_told_beside_the_refusal_of_a_resize() {
     let mut session = Session::new(SessionOptions::default().into(), false, [0; 16], (200, 100));
     let request = [3, 0, 0, 0, 0, 0, 2, 0, 2, 0];
-    let mut receive = |session: &mut Session, parts: &[&[u8]]| session.receive(&mut parts.concat()).unwrap();
+    let receive = |session: &mut Session, parts: &[&[u8]]| session.receive(&mut parts.concat()).unwrap();
     // Encodings ExtendedDesktopSize and Raw.
     let encodings = [2, 0, 0, 2, 0xff, 0xff, 0xfe, 0xcc, 0, 0, 0, 0];
     receive(&mut session, &[b"RFB 003.008\n\x01\x01", &encodings, &request]);

@@ -37,7 +37,7 @@ boot() {
   ./pcvm run --control unix:$scratch/$name --memory 256M --cdrom net.iso --boot d --no-reboot \
     --serial file:$scratch/$name.log --display none "$@" 2>$scratch/$name.pcvm.log &
 }
-# start NAME OPTION...: starts a VM without firmware, which is faster; initrd=initrd.gz adds iperf3.
+# start NAME OPTION...: starts a VM with its kernel, which is faster than a boot loader; initrd=initrd.gz adds iperf3.
 start() {
   name=$1; shift
   ./pcvm run --control unix:$scratch/$name --memory 256M --kernel vmlinuz --initrd ${initrd:-small.gz} --no-reboot \

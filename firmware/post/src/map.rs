@@ -64,7 +64,8 @@ impl Map {
     fn add_fw_cfg<M: Machine>(&mut self, machine: &mut M, fw_cfg: &FwCfg) -> bool {
         let Some(file) = fw_cfg.file(machine, b"etc/e820") else { return false };
         let count = (file.size / FW_CFG_ENTRY).min(MAX_FW_CFG_ENTRIES);
-        if !fw_cfg.read_key(machine, file.key, scratch::BUFFER, count * FW_CFG_ENTRY) {
+        let bytes = count * FW_CFG_ENTRY;
+        if !fw_cfg.read_key(machine, file.key, scratch::BUFFER, bytes) {
             return false;
         }
         // RAM first: reserved ranges override it.
@@ -79,6 +80,7 @@ impl Map {
                 }
             }
         }
+        machine.fill(scratch::BUFFER, 0, bytes);
         self.low_ram_end() > MIB as u32
     }
 

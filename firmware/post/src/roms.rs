@@ -12,6 +12,8 @@ use pcvm_firmware_rt::{Handoff, OptionRom};
 
 /// Address ranges for option ROMs: the second one is what the BIOS leaves of segment E000h.
 const AREAS: [(u32, u32); 2] = [(0xc_0000, 0xe_0000), (0xe_8000, BOOT_CODE)];
+/// First address of other ROMs if there is no VGA BIOS.
+const OTHERS: u32 = 0xc_8000;
 /// Alignment of option ROMs.
 const ALIGN: u32 = 2048;
 const SIGNATURE: u16 = 0xaa55;
@@ -46,6 +48,10 @@ impl<'a> Roms<'a> {
     /// Installs all option ROMs, the VGA BIOS first. Returns the first address after them.
     pub fn install<M: Machine>(&mut self, machine: &mut M, fw_cfg: Option<&FwCfg>, pci: &Pci) -> u32 {
         self.install_vga(machine, fw_cfg, pci);
+        if self.handoff.rom_count == 0 {
+            // A ROM at C0000h would be taken for the VGA BIOS.
+            self.next = OTHERS;
+        }
         self.list_isa_roms(machine);
         let vga = pci.vga().map(|vga| vga.bdf);
         for (n, function) in pci.functions().iter().enumerate() {

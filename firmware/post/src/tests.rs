@@ -1,7 +1,7 @@
 //! Tests of POST as a whole on a fake PC: handoff structure, option ROMs, processors, MTRRs, $PIR, SMBIOS.
 
-use crate::testing::*;
 use crate::Machine;
+use crate::testing::*;
 use pcvm_firmware_rt::Handoff;
 
 mod loader;
@@ -76,7 +76,7 @@ fn post_fills_in_the_handoff_and_sets_up_the_usual_board() {
     assert_eq!(board.config(0, 0x08, 0x60, 4), 0x0b0b_0a0a);
     assert_eq!(board.config(0, 0x09, 0x40, 4) & 0x8000_8000, 0x8000_8000);
     assert_eq!(board.config(0, 0x09, 0x20, 4), 0xc001);
-    assert_eq!(board.config(0, 0x09, 0x04, 2), 5);
+    assert_eq!(board.config(0, 0x09, 0x04, 2) & 5, 1, "bus mastering is for the driver to enable");
     assert_eq!(board.config(0, 0x0b, 0x40, 4), 0x601);
     assert_eq!(board.config(0, 0x0b, 0x80, 1) & 1, 1);
     assert_eq!(board.config(0, 0x0b, 0x90, 4), 0xb101);
@@ -225,6 +225,13 @@ fn option_roms_are_installed_if_they_fit_and_their_checksum_is_right() {
 }
 
 #[test]
+fn without_a_vga_bios_no_other_rom_takes_its_address() {
+    let mut board = Board::pc(16 * MIB);
+    board.file("genroms/a.bin", &option_rom(0x1000, 0, 4));
+    assert_eq!(roms(&power_on(&mut board)), [(0xc800, 0xffff)]);
+}
+
+#[test]
 fn the_rom_of_an_isa_card_is_listed_and_not_covered_by_ram() {
     let mut board = Board::pc(16 * MIB);
     board.file("pci1234,1111.rom", &option_rom(0x8000, 0x1111_1234, 7));
@@ -354,6 +361,7 @@ fn conventional_memory_is_clear_after_power_on() {
         board.file("etc/smbios/smbios-anchor", &anchor);
         board.file("etc/smbios/smbios-tables", b"\0\x04\0\0\0\0\x7f\x04\0\0\0\0");
         board.file("etc/table-loader", &[7; 256]);
+        board.file("etc/e820", &e820(&[(0, 16 << 20, 1), (0xff00_0000, 0x1000, 2)]));
         board.file("etc/system-states", &[128, 0, 0, 129, 2, 128]);
         board.file("etc/boot-menu-wait", &[1, 2, 3, 4, 5, 6, 7, 8]);
         for n in 0..80 {

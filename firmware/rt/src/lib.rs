@@ -8,7 +8,7 @@
 //! | address | contents |
 //! |---|---|
 //! | 0040:0000 | BIOS data area, see [`bda`] |
-//! | 9FC0:0000 | extended BIOS data area, 1 KiB, see [`ebda`] |
+//! | 9FC0:0000 | extended BIOS data area, 1 KiB, with the VGA BIOS's stacks, see [`ebda`] |
 //! | E000:0000 | RAM, DS, ES and SS of all Rust code: constants, statics, then the stack, which ends at E000:6C00 |
 //! | E000:6C00 | 1 KiB of tables and a sector buffer, see [`ebda::PRIVATE`] |
 //! | E000:7000 | 2 KiB, the CD block that contains the emulated drive's sector, [`CD_BLOCK`] |

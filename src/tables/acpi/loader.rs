@@ -2,7 +2,7 @@
 //!
 //! An array of 128-byte entries, each a little-endian u32 command followed by its operands; file names are 56 bytes,
 //! padded with zeros. Commands: allocate memory for a file (alignment, zone), add the address of a file to a pointer, set a
-//! checksum. [`resolve`] executes the commands on the host, for machines without firmware.
+//! checksum. `resolve` executes the commands on the host, for tests.
 
 #[cfg(test)]
 use std::collections::BTreeMap;

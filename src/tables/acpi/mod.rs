@@ -26,7 +26,7 @@ mod tests;
 use crate::config::MachineConfig;
 use loader::{Command, Zone};
 
-/// PMBA: first port of the PIIX4's power management block. The firmware sets it, or `machine::kernel` without firmware.
+/// PMBA: first port of the PIIX4's power management block. The firmware sets it.
 pub const PM_BASE: u16 = 0x600;
 /// PM1a_EVT_BLK: PM1 status and enable registers, 4 bytes.
 pub const PM1A_EVT: u16 = PM_BASE;

@@ -76,3 +76,13 @@ fn equal_configurations_give_equal_items() {
     let memory = Memory::new(16 * MIB, 0).unwrap();
     assert_eq!(fw_cfg_items(&machine(MIB), &memory), fw_cfg_items(&machine(MIB), &memory));
 }
+
+#[test]
+fn a_kernels_loader_is_first_in_the_boot_order() {
+    let mut config = machine(16 * MIB);
+    config.boot = vec![BootDevice::Floppy];
+    let kernel = crate::config::KernelConfig { kernel: "k".into(), initrd: None, append: String::new() };
+    config.kernel = Some(kernel);
+    let expect = "/rom@genroms/kernel-loader.bin\n/pci@i0cf8/isa@1/fdc@03f0/floppy@0\0";
+    assert_eq!(boot_order(&config), expect.as_bytes());
+}

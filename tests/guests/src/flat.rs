@@ -92,6 +92,28 @@ mod code {
         pcvm_modeset_start
     }
 
+    std::arch::global_asm!(include_str!("caller.s"), options(att_syntax));
+
+    // SAFETY: as above, in caller.s.
+    unsafe extern "C" {
+        safe static pcvm_caller_start: [u8; 2048];
+    }
+
+    std::arch::global_asm!(include_str!("state.s"), options(att_syntax));
+
+    // SAFETY: as above, in state.s.
+    unsafe extern "C" {
+        safe static pcvm_state_start: [u8; 2048];
+    }
+
+    pub fn state() -> [u8; 2048] {
+        pcvm_state_start
+    }
+
+    pub fn caller() -> [u8; 2048] {
+        pcvm_caller_start
+    }
+
     pub fn int13() -> [u8; 2048] {
         pcvm_int13_start
     }
@@ -131,6 +153,21 @@ pub fn stalled_receiver(sectors: u32) -> Result<PathBuf, Error> {
 /// Disk image of 1 MiB whose boot sector sets video modes (see modeset.s).
 pub fn modeset() -> Vec<u8> {
     let mut image = code::modeset().to_vec();
+    image.resize(1 << 20, 0);
+    image
+}
+
+/// Disk image of 1 MiB whose boot program prints the tables and registers that an operating system reads first (see
+/// state.s).
+pub fn state() -> Vec<u8> {
+    let mut image = code::state().to_vec();
+    image.resize(1 << 20, 0);
+    image
+}
+
+/// Disk image of 1 MiB whose boot program prints what a caller of the BIOS sees (see caller.s).
+pub fn caller() -> Vec<u8> {
+    let mut image = code::caller().to_vec();
     image.resize(1 << 20, 0);
     image
 }

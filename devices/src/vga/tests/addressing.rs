@@ -3,7 +3,7 @@
 
 use super::*;
 
-fn plane(vga: &Bench<Vga>, plane: usize, offsets: std::ops::Range<u64>) -> Vec<u8> {
+fn plane(vga: &Bench<Vga>, plane: usize, offsets: Range<u64>) -> Vec<u8> {
     offsets.map(|offset| planes(&vga.memory, offset)[plane]).collect()
 }
 

@@ -40,6 +40,7 @@ pub fn parameters(info: &DriveInfo) -> [u8; 16] {
 pub fn install<H: Hw>(bios: &mut Bios<H>) {
     let state = &bios.state.disk;
     bios.hw.set(bda::DISK_COUNT, state.hard_disks.get());
+    bios.hw.set(bda::DISK_CONTROL, NO_RETRIES);
     for (n, vector, at) in [(0, 0x41, ebda::DISK_0.at), (1, 0x46, ebda::DISK_1.at)] {
         let Some(info) = state.index(HARD + n).and_then(|index| state.info(index)) else { continue };
         bios.hw.copy_out(&parameters(info), at);

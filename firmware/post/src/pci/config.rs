@@ -48,6 +48,8 @@ pub mod command {
     pub const MEMORY: u16 = 2;
     /// Bus master enable.
     pub const MASTER: u16 = 4;
+    /// Reports system errors (SERR#).
+    pub const SERR: u16 = 0x100;
 }
 
 /// Address of a function: bus << 8 | device << 3 | function.

@@ -24,7 +24,6 @@ pub const MAX_RANGES: usize = 256;
 pub const CLASS_VGA: u16 = 0x0300;
 /// Class and subclass of a VGA-compatible device from before PCI 2.0.
 const CLASS_OLD_VGA: u16 = 0x0001;
-const CLASS_IDE: u16 = 0x0101;
 const HEADER_MULTIFUNCTION: u8 = 0x80;
 const HEADER_DEVICE: u8 = 0;
 const HEADER_BRIDGE: u8 = 1;
@@ -323,13 +322,14 @@ impl Pci {
         }
     }
 
-    /// Enables decoding of the assigned addresses, and bus mastering of bridges and IDE controllers.
+    /// Enables decoding of the assigned addresses and SERR#, and bus mastering of bridges. Bus mastering of all others is for
+    /// their drivers to enable: Windows notes the first value that it reads.
     pub fn enable<M: Machine>(&mut self, machine: &mut M) {
         let vga = self.vga().copied();
         for n in 0..self.function_count {
             let Some(function) = self.functions.get(n).copied() else { break };
-            let mut bits = command::IO | command::MEMORY;
-            if function.bridge || function.class == CLASS_IDE {
+            let mut bits = command::IO | command::MEMORY | command::SERR;
+            if function.bridge {
                 bits |= command::MASTER;
             }
             write16(machine, function.bdf, reg::COMMAND, bits & !function.disabled);

@@ -84,6 +84,8 @@ pub fn init<H: Hw>(bios: &mut Bios<H>) {
     if fdc::reset(bios, [0xaf, 0x02]).is_err() {
         return log::line(bios.hw, "floppy: the controller does not answer");
     }
+    // The interrupt of the reset was not for a program.
+    bios.hw.set(bda::FLOPPY_RECALIBRATE, 0);
     let mut drives = 0;
     for (drive, kind) in (0..).zip(kinds) {
         let (Some(cell), Some(own)) =
