@@ -252,7 +252,9 @@ mod tests {
         let parts =
             BoardParts { fw_cfg: FwCfgItems::default(), vga_rom: vec![], nic_roms: vec![], media: BTreeMap::new() };
         let board: Vec<_> = devices(&config, parts).iter_mut().map(|device| describe(&mut **device)).collect();
-        assert!(board.contains(&"vga v1 02.0 1013:00b8 030000 rev 00 3b4+2 3ba+1 3c0+10 3d4+2 3da+1".to_owned()));
+        assert!(board.contains(
+            &"vga v1 02.0 1013:00b8 030000 rev 00 sub 1af4:1100 cmd 0 3b4+2 3ba+1 3c0+10 3d4+2 3da+1".to_owned()
+        ));
     }
 
     /// Installed guests bind drivers to these lines, and saved states name these kinds. Lines may be added, never changed.

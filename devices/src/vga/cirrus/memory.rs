@@ -58,7 +58,7 @@ impl Cirrus {
 
     /// The offset in video memory of a byte of the window at A0000h.
     fn window_offset(&self, at: u32) -> u32 {
-        self.banks()[(at / HALF_WINDOW & 1) as usize] + at % HALF_WINDOW
+        self.banks()[(at / HALF_WINDOW % 2) as usize] + at % HALF_WINDOW
     }
 
     /// The CPU reads the window at A0000h in a packed-pixel mode.

@@ -290,7 +290,7 @@ fn pixels_have_8_15_16_24_and_32_bits() {
         frame.pixels[199 * 320]
     };
     vga.outb(0x3c8, 7);
-    [0x3f, 0x20, 0].map(|component| vga.outb(0x3c9, component));
+    [0x3f, 0x20, 0].into_iter().for_each(|component| vga.outb(0x3c9, component));
     assert_eq!(shows(&mut vga, 0x11, 0, &[7]), 0xff_8200);
     assert_eq!(shows(&mut vga, 0x17, 0xc0, &0x7c1f_u16.to_le_bytes()), 0xff_00ff);
     assert_eq!(shows(&mut vga, 0x17, 0xc1, &0xf81f_u16.to_le_bytes()), 0xff_00ff);
@@ -304,7 +304,7 @@ fn the_start_address_has_20_bits_and_wraps_at_the_end_of_video_memory() {
     let mut vga = mapped();
     mode(&mut vga, 320, 200, 0x11, 0);
     vga.outb(0x3c8, 1);
-    [0x3f, 0x3f, 0x3f].map(|component| vga.outb(0x3c9, component));
+    [0x3f, 0x3f, 0x3f].into_iter().for_each(|component| vga.outb(0x3c9, component));
     let start = |vga: &mut Bench<Vga>, address: u32| {
         cr(vga, 0x0c, (address >> 8) as u8);
         cr(vga, 0x0d, address as u8);
@@ -364,7 +364,7 @@ fn the_cursor_is_drawn_over_the_picture_and_only_its_lines_are_drawn_again() {
     sr(&mut vga, 0x12, 2);
     for (index, rgb) in [(0, [0x3f, 0, 0]), (15, [0, 0x3f, 0])] {
         vga.outb(0x3c8, index);
-        rgb.map(|component| vga.outb(0x3c9, component));
+        rgb.into_iter().for_each(|component| vga.outb(0x3c9, component));
     }
     vga.outb(0x3c7, 15);
     assert_eq!([(); 3].map(|()| vga.inb(0x3c9)), [0, 0x3f, 0]);

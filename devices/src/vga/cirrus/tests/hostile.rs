@@ -10,7 +10,7 @@ const SENTINEL: usize = 0x8000;
 /// Runs operations and checks that nothing behind video memory changed and that the blitter is idle or waits.
 fn check(ops: &[Op], data: usize) {
     let mut vga = packed();
-    let sentinel: Vec<u8> = (0..SENTINEL as u32).map(|n| (n * 31 >> 3) as u8 | 1).collect();
+    let sentinel: Vec<u8> = (0..SENTINEL as u32).map(|n| (n * 31 / 8) as u8 | 1).collect();
     vga.memory.write_video(VRAM, &sentinel);
     for &op in ops {
         start(&mut vga, op);
