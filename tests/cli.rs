@@ -134,7 +134,7 @@ fn an_unusable_firmware_or_kernel_file_is_an_error() {
 }
 
 /// Options of `pcvm run` that take a value and are given once, with the value's name in the help text.
-const SINGLE: [(&str, &str); 21] = [
+const SINGLE: [(&str, &str); 22] = [
     ("--name", "NAME"),
     ("--memory", "SIZE"),
     ("--cpus", "N[,sockets=S][,cores=C][,threads=T]"),
