@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use vmm_sys_util::eventfd::EventFd;
@@ -129,6 +129,8 @@ struct Drive {
     medium: Mutex<Medium>,
     /// A request is in the medium's ring.
     in_ring: AtomicBool,
+    /// The main loop could not look at the ring, because another thread had locked the medium.
+    look_missed: AtomicBool,
     /// Signalled when no request is in the ring any more.
     ring_idle: Condvar,
     /// Of the medium, if it is a network disk: a request that waits for its server holds the medium's lock.
@@ -228,18 +230,14 @@ impl BlockEngine {
             return Some(completion(request, Err(BlockError::NoMedium)));
         };
         let mut pending = PendingRequest::new(request);
-        let mut medium = match drive.medium.try_lock() {
-            Ok(medium) => Some(medium),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        };
+        let mut medium = drive.try_lock_medium();
         let idle = drive.pending.load(Ordering::Acquire) == 0;
         let mut admitted = false;
         let mut stop = None;
-        if let Some(medium) = medium.as_deref_mut().filter(|_| idle) {
+        if let Some(locked) = medium.as_deref_mut().filter(|_| idle) {
             admitted = drive.admit(&pending.request, Instant::now).is_ok();
             if admitted {
-                match pending.run_on(&mut medium.image, &self.shared.memory, patience) {
+                match pending.run_on(&mut locked.image, &self.shared.memory, patience) {
                     Progress::Done(result) => match drive.action(pending.request.op, result) {
                         Ok(result) => {
                             drive.counters.completed_inline(pending.request.op, pending.moved(), result);
@@ -247,8 +245,12 @@ impl BlockEngine {
                         }
                         Err(error) => stop = Some((pending.request.op, error)),
                     },
-                    Progress::WouldBlock => match self.shared.submit(drive, medium, pending) {
-                        Ok(()) => return None,
+                    Progress::WouldBlock => match self.shared.submit(drive, locked, pending) {
+                        Ok(()) => {
+                            drop(medium);
+                            self.shared.look_was_missed(drive);
+                            return None;
+                        }
                         Err(request) => pending = *request,
                     },
                 }
@@ -267,6 +269,7 @@ impl BlockEngine {
         queue.stopped |= stop.is_some();
         drop(queue);
         drop(medium);
+        self.shared.look_was_missed(drive);
         if let Some((op, error)) = stop {
             self.shared.report_stop(drive, op, error);
         }
@@ -420,6 +423,7 @@ impl Drive {
             interrupt: Mutex::new(image.as_ref().and_then(Image::interrupt)),
             medium: Mutex::new(Medium::new(image, io_uring)),
             in_ring: AtomicBool::new(false),
+            look_missed: AtomicBool::new(false),
             ring_idle: Condvar::new(),
             worker: Mutex::default(),
         }

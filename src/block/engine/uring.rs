@@ -113,18 +113,28 @@ enum Left {
 }
 
 impl Drive {
-    /// Locks the medium if a request is in its ring. Waits for moments only: for a thread that submits or looks.
+    /// Locks the medium if a request is in its ring and no other thread has the lock. Does not wait: the worker thread may
+    /// have taken the completion and the next request, which it executes with the lock. Else the other thread looks at the
+    /// ring (`settled`), or calls [`Shared::look_was_missed`] when it has let go.
     fn lock_ring(&self) -> Option<MutexGuard<'_, Medium>> {
-        while self.in_ring.load(Ordering::Acquire) {
-            match self.medium.try_lock() {
-                Ok(medium) => return Some(medium),
-                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
-                // Not `lock`: the worker thread may have taken the completion and the next request, which it executes with
-                // the lock.
-                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
-            }
+        if !self.in_ring.load(Ordering::Acquire) {
+            return None;
         }
-        None
+        self.try_lock_medium().or_else(|| {
+            self.look_missed.store(true, Ordering::SeqCst);
+            // The other thread may have let go before it could see that.
+            self.try_lock_medium()
+        })
+    }
+
+    /// Locks the medium if no other thread has.
+    #[inline]
+    pub(super) fn try_lock_medium(&self) -> Option<MutexGuard<'_, Medium>> {
+        match self.medium.try_lock() {
+            Ok(medium) => Some(medium),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 
@@ -151,6 +161,14 @@ impl Shared {
             self.in_flight.fetch_sub(1, Ordering::AcqRel);
         }
         started
+    }
+
+    /// Wakes the main loop again if it could not look at the drive's ring, because the caller had the lock until now.
+    #[cold]
+    pub(super) fn look_was_missed(&self, drive: &Drive) {
+        if drive.look_missed.swap(false, Ordering::SeqCst) {
+            let _ = self.event.write(1);
+        }
     }
 
     /// Takes what the kernel has completed of the request in the drive's ring, and goes on with it.
@@ -197,9 +215,10 @@ impl BlockEngine {
             let Some(drive) = drive else { continue };
             if let Some(mut medium) = drive.lock_ring() {
                 self.shared.look(drive, &mut medium, Signal::None);
-                busy |= medium.is_busy();
             }
-            if !drive.in_ring.load(Ordering::Acquire) && drive.pending.load(Ordering::Acquire) > 0 {
+            if drive.in_ring.load(Ordering::Acquire) {
+                busy = true;
+            } else if drive.pending.load(Ordering::Acquire) > 0 {
                 self.ensure_worker(index);
             }
         }
