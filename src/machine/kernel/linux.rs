@@ -4,7 +4,9 @@
 //! The setup code is at 10000h and the command line at 20000h; kernels before protocol 2.02 and zImages have both at
 //! 90000h. The loader ROM moves the initial RAM disk down where the memory map requires it.
 
-use super::{FIRMWARE_TABLES, HIGH, Kernel, KernelError, LOW, Loading, PAGE, dword, key, word};
+use super::{FIRMWARE_TABLES, HIGH, Kernel, KernelError, LOW, Loading, PAGE, key, word};
+use linux_loader::loader::bootparam::setup_header;
+use vm_memory::ByteValued;
 
 /// Parameter of the loader ROM.
 const KIND: u32 = 0;
@@ -20,20 +22,12 @@ mod field {
     /// Operand of the jump over the header, whose length is counted from [`HEADER`].
     pub const HEADER_LENGTH: usize = 0x201;
     pub const HEADER: usize = 0x202;
-    pub const VERSION: usize = 0x206;
     pub const TYPE_OF_LOADER: usize = 0x210;
     pub const LOADFLAGS: usize = 0x211;
     pub const RAMDISK_IMAGE: usize = 0x218;
     pub const RAMDISK_SIZE: usize = 0x21c;
     pub const HEAP_END_PTR: usize = 0x224;
     pub const CMD_LINE_PTR: usize = 0x228;
-    pub const INITRD_ADDR_MAX: usize = 0x22c;
-    pub const XLOADFLAGS: usize = 0x236;
-    pub const CMDLINE_SIZE: usize = 0x238;
-    pub const PREF_ADDRESS: usize = 0x258;
-    pub const INIT_SIZE: usize = 0x260;
-    /// End of the header of protocol 2.15.
-    pub const END: usize = 0x26c;
 }
 
 const HEADER_MAGIC: &[u8] = b"HdrS";
@@ -100,35 +94,33 @@ fn setup_size(bytes: &[u8]) -> usize {
     (sectors + 1) * 512
 }
 
-/// The header's fields: those that the kernel has not are zero.
+/// The header's fields, up to those of protocol 2.15: those that the kernel has not are zero.
 struct Header {
-    bytes: Vec<u8>,
+    fields: setup_header,
     version: u16,
 }
 
 impl Header {
     fn new(file: &[u8]) -> Self {
-        let mut bytes = file.get(..field::END.min(file.len())).unwrap_or(file).to_vec();
-        bytes.resize(field::END, 0);
-        if !has_header(file) {
-            bytes[field::HEADER..].fill(0);
-            return Self { bytes, version: 0 };
+        let end = match file.get(field::HEADER_LENGTH) {
+            Some(&length) if has_header(file) => field::HEADER + usize::from(length),
+            _ => field::HEADER,
+        };
+        let mut fields = setup_header::default();
+        let known = file.get(field::SETUP_SECTS..end.min(file.len())).unwrap_or_default();
+        for (to, from) in fields.as_mut_slice().iter_mut().zip(known) {
+            *to = *from;
         }
-        let end = field::HEADER + usize::from(bytes[field::HEADER_LENGTH]);
-        let version = word(&bytes, field::VERSION);
-        if let Some(beyond) = bytes.get_mut(end..) {
-            beyond.fill(0);
-        }
-        Self { bytes, version }
+        Self { fields, version: fields.version }
     }
 
-    /// The dword at `at`, if the protocol has it from `since` on and it is not 0.
-    fn since(&self, since: u16, at: usize) -> Option<u32> {
-        Some(dword(&self.bytes, at)).filter(|word| self.version >= since && *word != 0)
+    /// A field, if the protocol has it from `since` on and it is not 0.
+    fn since(&self, since: u16, field: u32) -> Option<u32> {
+        Some(field).filter(|field| self.version >= since && *field != 0)
     }
 
     fn loaded_high(&self) -> bool {
-        self.bytes[field::LOADFLAGS] & LOADED_HIGH != 0
+        self.fields.loadflags & LOADED_HIGH != 0
     }
 
     fn layout(&self) -> Layout {
@@ -143,7 +135,7 @@ impl Header {
         if self.version < 0x202 || !self.loaded_high() {
             return OLD_COMMAND_LINE_MAX;
         }
-        let size = self.since(0x206, field::CMDLINE_SIZE);
+        let size = self.since(0x206, self.fields.cmdline_size);
         size.map_or(OLD_COMMAND_LINE_MAX, |size| (size as usize).min(COMMAND_LINE_MAX))
     }
 
@@ -151,18 +143,17 @@ impl Header {
     fn initrd_max(&self) -> u64 {
         // A kernel that takes it above 4 GiB has no limit below. `initrd_addr_max` is 2 GiB even so, for the sake of boot
         // loaders with signed addresses.
-        if self.version >= 0x20c && word(&self.bytes, field::XLOADFLAGS) & ABOVE_4G != 0 {
+        if self.version >= 0x20c && self.fields.xloadflags & ABOVE_4G != 0 {
             return u32::MAX.into();
         }
-        self.since(0x203, field::INITRD_ADDR_MAX).map_or(OLD_INITRD_MAX, u64::from)
+        self.since(0x203, self.fields.initrd_addr_max).map_or(OLD_INITRD_MAX, u64::from)
     }
 
     /// End of the memory in which the kernel unpacks itself, for `code` bytes of protected-mode code.
     fn end(&self, at: u64, code: usize) -> u64 {
         let end = at + code as u64;
-        let Some(size) = self.since(0x20a, field::INIT_SIZE) else { return end };
-        let high = u64::from(dword(&self.bytes, field::PREF_ADDRESS + 4)) << 32;
-        let preferred = high | u64::from(dword(&self.bytes, field::PREF_ADDRESS));
+        let Some(size) = self.since(0x20a, self.fields.init_size) else { return end };
+        let preferred = self.fields.pref_address;
         end.max(preferred.max(at).saturating_add(size.into()))
     }
 }
@@ -255,7 +246,7 @@ pub fn load(loading: &Loading<'_>, mut file: Vec<u8>) -> Result<Kernel, KernelEr
         return Err(loading.bad(format!("its setup code is too long: {setup_size} bytes")));
     }
     // `syssize` has four bytes from protocol 2.04 on; older boot loaders ignored it.
-    let syssize = header.since(0x204, field::SYSSIZE).map_or(0, |size| size as usize * 16);
+    let syssize = header.since(0x204, header.fields.syssize).map_or(0, |size| size as usize * 16);
     if file.len() <= setup_size || file.len().next_multiple_of(16) < setup_size + syssize {
         return Err(loading.bad(format!("is truncated: {} of {} bytes", file.len(), setup_size + syssize.max(1))));
     }
@@ -289,7 +280,7 @@ pub fn load(loading: &Loading<'_>, mut file: Vec<u8>) -> Result<Kernel, KernelEr
         set(field::RAMDISK_SIZE, &(initrd.len() as u32).to_le_bytes());
     }
     if header.version >= 0x201 {
-        set(field::LOADFLAGS, &[header.bytes[field::LOADFLAGS] | CAN_USE_HEAP]);
+        set(field::LOADFLAGS, &[header.fields.loadflags | CAN_USE_HEAP]);
         set(field::HEAP_END_PTR, &(layout.stack - STACK_SIZE).to_le_bytes());
     }
 

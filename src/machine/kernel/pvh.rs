@@ -3,6 +3,8 @@
 
 use super::elf_image::ElfImage;
 use super::{BOOT_INFO, Kernel, KernelError, Loading, key, push_text};
+use linux_loader::loader::elf::start_info::{hvm_modlist_entry, hvm_start_info};
+use vm_memory::ByteValued;
 
 /// Parameter of the loader ROM.
 const KIND: u32 = 2;
@@ -10,10 +12,9 @@ const KIND: u32 = 2;
 const MAGIC: u32 = 0x336e_c578;
 /// Version 1 adds the memory map.
 const VERSION: u32 = 1;
-/// Bytes of it, of which the last 8 are padding.
-const START_INFO: usize = 64;
-/// Bytes of a `hvm_modlist_entry`: address, length, command line, reserved.
-const MODULE: usize = 32;
+/// Where the list of modules is in the start information, and the size of an entry.
+const MODULES: usize = 64;
+const MODULE: usize = size_of::<hvm_modlist_entry>();
 
 pub fn load(loading: &Loading<'_>, bytes: &[u8]) -> Result<Kernel, KernelError> {
     let image = ElfImage::new(loading, bytes)?;
@@ -26,20 +27,21 @@ pub fn load(loading: &Loading<'_>, bytes: &[u8]) -> Result<Kernel, KernelError> 
     let modules = loading.modules()?;
     let placed = loading.place_modules(&modules, image.end())?;
 
-    let mut info = vec![0; START_INFO + MODULE * modules.len()];
-    for (n, (module, (address, length))) in modules.iter().zip(&placed.places).enumerate() {
-        let text = u64::from(push_text(&mut info, &module.command_line));
-        let at = START_INFO + MODULE * n;
-        for (n, quad) in [*address, *length, text].into_iter().enumerate() {
-            info[at + 8 * n..at + 8 * n + 8].copy_from_slice(&quad.to_le_bytes());
-        }
+    let mut info = vec![0; MODULES + MODULE * modules.len()];
+    for (n, (module, &(paddr, size))) in modules.iter().zip(&placed.places).enumerate() {
+        let cmdline_paddr = push_text(&mut info, &module.command_line).into();
+        let entry = hvm_modlist_entry { paddr, size, cmdline_paddr, reserved: 0 };
+        info[MODULES + MODULE * n..][..MODULE].copy_from_slice(entry.as_slice());
     }
-    let list = if modules.is_empty() { 0 } else { BOOT_INFO as u32 + START_INFO as u32 };
-    let command_line = push_text(&mut info, &loading.config.append);
-    // Magic, version, flags, number of modules, then the low halves of the addresses of modules and command line.
-    for (n, word) in [MAGIC, VERSION, 0, modules.len() as u32, list, 0, command_line].into_iter().enumerate() {
-        info[4 * n..4 * n + 4].copy_from_slice(&word.to_le_bytes());
-    }
+    let start = hvm_start_info {
+        magic: MAGIC,
+        version: VERSION,
+        nr_modules: modules.len() as u32,
+        modlist_paddr: if modules.is_empty() { 0 } else { BOOT_INFO + MODULES as u64 },
+        cmdline_paddr: push_text(&mut info, &loading.config.append).into(),
+        ..hvm_start_info::default()
+    };
+    info[..size_of::<hvm_start_info>()].copy_from_slice(start.as_slice());
     loading.check_info(&info)?;
 
     let mut kernel = Kernel::new(&[KIND]);

@@ -4,7 +4,6 @@
 //! padded with zeros. Commands: allocate memory for a file (alignment, zone), add the address of a file to a pointer, set a
 //! checksum. `resolve` executes the commands on the host, for tests.
 
-#[cfg(test)]
 use std::collections::BTreeMap;
 use zerocopy::{Immutable, IntoBytes, KnownLayout, little_endian::U32};
 
@@ -152,7 +151,6 @@ pub fn to_bytes(commands: &[Command]) -> Vec<u8> {
 }
 
 /// Commands that do not match the files.
-#[cfg(test)]
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ResolveError {
     /// A command names a file that does not exist or is not allocated yet.
@@ -171,7 +169,6 @@ pub enum ResolveError {
 ///
 /// # Errors
 /// If the commands do not match the files, or the files do not fit into `room`.
-#[cfg(test)]
 pub fn resolve(
     commands: &[Command],
     files: &mut BTreeMap<&'static str, Vec<u8>>,
