@@ -35,7 +35,7 @@ enum RingState {
     /// No request has needed it.
     Unused,
     Open {
-        ring: Ring,
+        ring: Box<Ring>,
         /// Of the request in the ring.
         arrival: Instant,
     },
@@ -69,7 +69,7 @@ impl Medium {
         };
         if matches!(self.ring, RingState::Unused) {
             self.ring = match Ring::new(event) {
-                Ok(ring) => RingState::Open { ring, arrival },
+                Ok(ring) => RingState::Open { ring: Box::new(ring), arrival },
                 Err(error) => {
                     tracing::debug!("no io_uring: {error}");
                     RingState::Refused
