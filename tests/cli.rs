@@ -284,7 +284,7 @@ const USAGE_ERRORS: &[(&[&str], &str)] = &[
     (&["--display", "gtk"], "--display: must be none, terminal or sdl, not 'gtk'"),
     (&["--display", "terminal", "--vga", "none"], "--display needs a display adapter: remove --vga none"),
     (&["--vga", ""], "--vga: must be std, cirrus or none, not ''"),
-    (&["--vga", "cirrus"], "--vga: must be std, cirrus or none, not 'cirrus'"),
+    (&["--vga", "cirrus,vram=4M"], "--vga: 'cirrus' has no keys, and 4M of video memory: remove 'vram=4M'"),
     (&["--vga", "std,vram=24M"], "--vga: vram must be a power of two from 1M to 256M, not '24M'"),
     (&["--vga", "std,vram"], "--vga: vram needs a value: write vram=SIZE"),
     (&["--vga", "std,vram=1M,vram=1M"], "--vga: 'vram' is given twice"),
