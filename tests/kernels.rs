@@ -207,7 +207,7 @@ fn software_linux_kernels_of_every_boot_protocol_start_by_their_setup_code() {
         assert_eq!((word(bios, 0), word(bios, 2)), (639, 0x5003));
         if version != 0 {
             let at = dword(header, 0x218);
-            assert!((0x3e0_0000..0x3ff_f000).contains(&at) && at % 0x1000 == 0, "{at:x}");
+            assert!((0x3e0_0000..0x3ff_f000).contains(&at) && at.is_multiple_of(0x1000), "{at:x}");
             assert_eq!(dword(header, 0x21c), 5000);
             let two: Vec<u8> = (0..64u32).map(|n| (n * n / 7) as u8).collect();
             assert_eq!(one(&ours, 'd'), two);

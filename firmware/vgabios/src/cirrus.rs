@@ -52,9 +52,27 @@ pub const TIMING: usize = 19;
 const TIMINGS: [Timing; COUNT] = [
     Timing { size: (640, 400), horizontal: [100, 82, 94], vertical: [449, 412, 414], clock: [0x4a, 0x2b], misc: 0x6f },
     Timing { size: (640, 480), horizontal: [100, 82, 94], vertical: [525, 490, 492], clock: [0x4a, 0x2b], misc: 0xef },
-    Timing { size: (800, 600), horizontal: [132, 105, 121], vertical: [628, 601, 605], clock: [0x51, 0x3a], misc: 0x2f },
-    Timing { size: (1024, 768), horizontal: [168, 131, 148], vertical: [806, 771, 777], clock: [0x3b, 0x1a], misc: 0xef },
-    Timing { size: (1280, 1024), horizontal: [211, 166, 180], vertical: [533, 512, 514], clock: [0x53, 0x16], misc: 0x2f },
+    Timing {
+        size: (800, 600),
+        horizontal: [132, 105, 121],
+        vertical: [628, 601, 605],
+        clock: [0x51, 0x3a],
+        misc: 0x2f,
+    },
+    Timing {
+        size: (1024, 768),
+        horizontal: [168, 131, 148],
+        vertical: [806, 771, 777],
+        clock: [0x3b, 0x1a],
+        misc: 0xef,
+    },
+    Timing {
+        size: (1280, 1024),
+        horizontal: [211, 166, 180],
+        vertical: [533, 512, 514],
+        clock: [0x53, 0x16],
+        misc: 0x2f,
+    },
 ];
 
 /// Bit `from` of a number, at bit `to`.
@@ -210,15 +228,8 @@ fn hidden_dac<H: Hw>(hw: &mut H, value: u8) {
 /// Unlocks the extensions and programs the clocks that the VGA's modes select.
 #[inline(never)]
 pub fn init<H: Hw>(hw: &mut H) {
-    for (index, value) in [
-        (6, KEY),
-        (0x0b, 0x4a),
-        (0x0c, 0x5b),
-        (0x0d, 0x42),
-        (0x1b, 0x2b),
-        (0x1c, 0x2f),
-        (0x1d, 0x1f),
-    ] {
+    for (index, value) in [(6, KEY), (0x0b, 0x4a), (0x0c, 0x5b), (0x0d, 0x42), (0x1b, 0x2b), (0x1c, 0x2f), (0x1d, 0x1f)]
+    {
         write_sr(hw, index, value);
     }
 }
@@ -441,7 +452,8 @@ pub fn extended<H: Hw>(hw: &mut H, regs: &mut Regs) -> bool {
         // Availability of a mode: AH=1, and no parameters to point at.
         0xa0 => {
             let mode = regs.al() & 0x7f;
-            let known = vbe_number(hw, mode).is_some() || crate::modes::index(mode, crate::modes::Lines::L400).is_some();
+            let known =
+                vbe_number(hw, mode).is_some() || crate::modes::index(mode, crate::modes::Lines::L400).is_some();
             regs.set_ah(known.into());
             regs.set_bx(0);
         }

@@ -40,7 +40,11 @@ fn longest<H: Hw>(hw: &mut H, bpp: u8, height: u16) -> u16 {
     // The bytes per scan line must fit in a word too.
     let most = if H::CIRRUS {
         crate::cirrus::LINE_MAX.checked_div(pixel_bytes(bpp).into()).unwrap_or(0)
-    } else if bpp == 4 { 0xfff8 } else { 0xffffu32.checked_div(pixel_bytes(bpp).into()).unwrap_or(0) };
+    } else if bpp == 4 {
+        0xfff8
+    } else {
+        0xffffu32.checked_div(pixel_bytes(bpp).into()).unwrap_or(0)
+    };
     (pixels.min(most) & !7) as u16
 }
 

@@ -7,7 +7,8 @@ use super::{Caller, FRAME_BUFFER, linear};
 use vgabios::modes::{self, MemoryModel};
 use vgabios::{Far, Regs, bda, far, tables};
 
-/// Defines each test for one implementation of `Caller`.
+/// Defines each test for one implementation of `Caller`. The tests of the Cirrus ROM have calls of their own.
+#[allow(unused_macros)]
 macro_rules! suite {
     ($make:expr) => {
         $crate::common::calls::suite!(@tests $make;
@@ -42,6 +43,7 @@ macro_rules! suite {
     };
 }
 pub use graphics::*;
+#[allow(unused_imports)]
 pub(crate) use suite;
 pub use vbe::*;
 
