@@ -133,15 +133,18 @@ fn nested_xorg_and_consoles_draw_on_a_cirrus_adapter() {
     let screen = |name: &str| picture(&output.dir.join(format!("{name}.ppm")));
     let log = output.text("1.log").replace('\r', "");
     assert_has(&log, &["VESA VBE Version 3.0", "CIRRUS(0): ", "cirrusdrmfb"]);
-    assert_eq!(log.matches("dimensions:    1024x768 pixels").count(), 3, "{log}");
-    // 20h, 40h, 80h in 5, 6 and 5 bits.
-    for (server, name, background) in
-        [(1, "vesa", [0x20, 0x40, 0x80]), (3, "cirrus", [0x21, 0x41, 0x84]), (6, "modesetting", [0x20, 0x40, 0x80])]
-    {
+    assert_eq!(log.matches("dimensions:    1024x768 pixels").count(), 2, "{log}");
+    // The largest mode of 32 bits is 800x600. 20h, 40h, 80h in 5, 6 and 5 bits.
+    for (server, name, size, background) in [
+        (1, "vesa", (800, 600), [0x20, 0x40, 0x80]),
+        (3, "cirrus", (1024, 768), [0x21, 0x41, 0x84]),
+        (6, "modesetting", (1024, 768), [0x20, 0x40, 0x80]),
+    ] {
         let before = screen(&format!("1-{server}"));
-        assert_eq!((before.width, before.height), (1024, 768), "{name}");
+        assert_eq!((before.width, before.height), size, "{name}");
+        let most = size.0 * size.1 * 3 / 4;
         assert!(
-            count(&before, background) > 600_000 && count(&before, [0xff; 3]) > 20_000,
+            count(&before, background) > most as usize && count(&before, [0xff; 3]) > 20_000,
             "{name}: the screenshot lacks the background or the eyes"
         );
         let moved = different_pixels(&before, &screen(&format!("1-{server}-moved")));
@@ -150,7 +153,7 @@ fn nested_xorg_and_consoles_draw_on_a_cirrus_adapter() {
     let consoles = [
         ("1-2", 720, 400, 0xaa),
         ("1-4", 720, 400, 0xaa),
-        ("1-5", 1024, 768, 0xaa),
+        ("1-5", 1024, 768, 0xad),
         ("2-1", 1024, 768, 0xad),
         ("3-1", 640, 480, 0xaa),
     ];

@@ -10,7 +10,7 @@
 //! | address | contents |
 //! |---|---|
 //! | 01000h | this code and its data, in one segment; its stack ends at 7C00h |
-//! | 07C00h | buffers, see [`fw_cfg`] and [`e820`] |
+//! | 07C00h | buffers, see `fw_cfg` and `e820` |
 //! | 08000h | boot information for Multiboot and PVH, up to FFF0h |
 //! | 10000h | free for the kernel, up to the extended BIOS data area |
 

@@ -3,7 +3,7 @@
 //! This module reads and checks the files, and decides where everything goes. The firmware initialises the machine as for
 //! a disk; then the loader ROM (`firmware/loader`) copies the parts from fw_cfg (QEMU's `docs/specs/fw_cfg.rst`, keys 07h
 //! to 18h) to memory and enters the kernel. A Linux kernel starts with its 16-bit setup code, which calls the BIOS
-//! ([`linux`]); Multiboot kernels ([`multiboot`]) and ELF kernels with a PVH note ([`pvh`]) start in 32-bit mode.
+//! (`linux`); Multiboot kernels (`multiboot`) and ELF kernels with a PVH note (`pvh`) start in 32-bit mode.
 //!
 //! SeaBIOS runs the same ROM, and firmware that reads these items itself (OVMF, coreboot) finds them.
 //!
