@@ -144,7 +144,7 @@ fn nested_xorg_and_consoles_draw_on_a_cirrus_adapter() {
         assert_eq!((before.width, before.height), size, "{name}");
         let most = size.0 * size.1 * 3 / 4;
         assert!(
-            count(&before, background) > most as usize && count(&before, [0xff; 3]) > 20_000,
+            count(&before, background) > most && count(&before, [0xff; 3]) > 20_000,
             "{name}: the screenshot lacks the background or the eyes"
         );
         let moved = different_pixels(&before, &screen(&format!("1-{server}-moved")));
