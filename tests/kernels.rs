@@ -308,11 +308,11 @@ fn nested_linux_starts_in_text_mode_and_in_the_mode_that_vga_names() {
     let installer = installer::make(Arch::Amd64).unwrap_or_else(|error| panic!("{error}"));
     let boot =
         |name: &str, append: &str, pattern: &str| linux(name, &installer.kernel, &installer.initrd, append, pattern);
-    let text = boot("kernel-text", "", "==== end of report");
+    let text = boot("kernel-text", "", "Run /init as init process");
     assert_has(&text.text("serial.log"), &["Console: colour VGA+ 80x25"]);
     assert_eq!(png_size(&text.dir.join("screen.png")), (720, 400));
 
-    let graphics = boot("kernel-vga", "vga=0x314", "==== end of report");
+    let graphics = boot("kernel-vga", "vga=0x314", "Run /init as init process");
     let log = graphics.text("serial.log");
     assert_has(&log, &["vesafb: mode is 800x600x16, linelength=1600", "colour frame buffer device 100x37"]);
     assert_eq!(png_size(&graphics.dir.join("screen.png")), (800, 600));
@@ -322,6 +322,6 @@ fn nested_linux_starts_in_text_mode_and_in_the_mode_that_vga_names() {
 fn nested_a_vmlinux_boots_by_its_pvh_entry() {
     let installer = installer::make(Arch::Amd64).unwrap_or_else(|error| panic!("{error}"));
     let vmlinux = kernels::vmlinux(&installer.kernel).unwrap_or_else(|error| panic!("{error}"));
-    let output = linux("kernel-pvh", &vmlinux, &installer.initrd, "", "==== end of report");
+    let output = linux("kernel-pvh", &vmlinux, &installer.initrd, "", "Run /init as init process");
     assert_has(&output.text("serial.log"), &["Linux version", "ACPI: RSDP", "Booting paravirtualized kernel"]);
 }
