@@ -44,10 +44,19 @@ impl Program {
 
     fn wait(&self) {
         let deadline = Instant::now() + Duration::from_secs(30);
-        while !self.socket.exists() {
+        while !self.listens() {
             assert!(Instant::now() < deadline, "{:?} does not listen", self.command);
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Whether the kernel's table says that a process listens on the socket. The file exists a moment earlier, and a
+    /// connection for a test would end nbd-server.
+    fn listens(&self) -> bool {
+        const LISTENING: &str = "00010000";
+        let path = self.socket.to_str().unwrap();
+        let sockets = std::fs::read_to_string("/proc/net/unix").unwrap();
+        sockets.lines().any(|line| line.ends_with(path) && line.split_whitespace().nth(3) == Some(LISTENING))
     }
 
     fn kill(&mut self) {
