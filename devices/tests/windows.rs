@@ -417,7 +417,7 @@ fn the_rtc_catches_up_periodic_ticks_from_64_to_1024_hz() {
                 ticks += 1;
             }
         };
-        // The guest acknowledges each interrupt, then is not run for a quarter of a second, then goes on.
+        // The guest acknowledges each interrupt, then is not run for a quarter of a second, then runs again.
         for _ in 0..hz / 2 {
             rtc.advance(SECOND / hz);
             serve(&mut rtc);

@@ -229,7 +229,8 @@ impl<'a> IoVec<'a> {
         let fd = file.as_raw_fd();
         if let ([only], false) = (self.entries(), nowait) {
             // The kernel handles one buffer with fewer instructions than a list of one.
-            // SAFETY: as below, for one segment.
+            // SAFETY: `only` is an initialised entry of the list: `iov_len` bytes that stay valid for 'a, which outlives self,
+            // and that the kernel may write if the direction is Read, for the reasons given at the call below.
             let moved = unsafe {
                 match direction {
                     Direction::Read => libc::pread(fd, only.iov_base, only.iov_len, offset),

@@ -82,7 +82,8 @@ impl Medium {
         ring.start(request.next_operation(), file, request, memory)
     }
 
-    /// Goes on with the request in the ring, if its operation is complete. Gives what is left to do outside the ring.
+    /// Starts the next operation of the request in the ring, if the last one is complete. Returns what is left to do outside
+    /// the ring.
     fn advance(&mut self, memory: &Arc<Memory>) -> Option<Left> {
         let RingState::Open { ring, arrival } = &mut self.ring else { return None };
         let arrival = *arrival;
@@ -171,7 +172,7 @@ impl Shared {
         }
     }
 
-    /// Takes what the kernel has completed of the request in the drive's ring, and goes on with it.
+    /// Takes the completion of the drive's ring, if there is one, and completes its request or starts the next operation.
     fn look(&self, drive: &Drive, medium: &mut Medium, signal: Signal) {
         let Some(left) = medium.advance(&self.memory) else { return };
         drive.in_ring.store(false, Ordering::Release);
