@@ -8,7 +8,8 @@ impl Board {
     /// Before an access: brings a device with an armed timer up to the time.
     #[inline]
     fn bring_up_to_time(&mut self, device: usize) {
-        if self.devices.get(device).is_some_and(|slot| slot.next_wake.is_some()) {
+        let next = self.devices.get(device).and_then(|slot| slot.next_wake);
+        if next.is_some_and(|at| at <= self.clock.now()) {
             self.fire_due_timers(device);
         }
     }
